@@ -1,0 +1,45 @@
+"""
+Maps of dark matter from the shapes of galaxies.
+
+Galaxies go in as a `ShearCatalog`, are binned on a grid as a `ShearMap`, and come out as a
+`ConvergenceMap`: the projected matter with its sky coordinates, its uncertainty and a set of
+equally likely maps.
+"""
+
+from importlib import import_module
+
+try:
+    from ._version import version as __version__
+except ImportError:  # a source tree that was never built
+    __version__ = "unknown"
+
+# The public names and the modules they live in. They are imported on first use, so that
+# ``import astro_massmap`` stays light: no torch, no matplotlib, no astropy.
+_HOMES = {
+    "ConvergenceMap": "convergence_map",
+    "KaiserSquires": "methods",
+    "PowerSpectrum": "spectrum",
+    "ShearCatalog": "catalog",
+    "ShearMap": "shear_map",
+    "Wiener": "methods",
+}
+
+__all__ = [
+    "ConvergenceMap",
+    "KaiserSquires",
+    "PowerSpectrum",
+    "ShearCatalog",
+    "ShearMap",
+    "Wiener",
+    "__version__",
+]
+
+
+def __getattr__(name):
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *_HOMES])

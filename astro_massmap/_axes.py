@@ -1,0 +1,131 @@
+"""
+Along which axes a catalogue measures shear, and how to tell from the data that it says so wrongly.
+
+Inside the package shear is complex, ``g1 + i g2`` with x to the West and y to the North. A mirror image
+(East for West) conjugates it and mixes the E mode into the B mode; axes turned by 90 degrees (position
+angles from North) change its sign, which turns clusters into voids.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import astropy.units as u
+import numpy as np
+from astropy.utils.exceptions import AstropyUserWarning
+
+# name: (whether to conjugate, sign) that lead from these axes to west-north, and back
+AXES = {"west-north": (False, 1), "east-north": (True, 1), "north-east": (False, -1)}
+_SIGNIFICANT = 4  # standard deviations
+_N_NOISE = 64
+_GALAXIES_PER_PIXEL = 40
+_SMOOTHING = 1.5  # pixels
+
+
+def check_axes_name(axes):
+    """``axes`` if it is one of the known names."""
+    if axes not in AXES:
+        raise ValueError(f"axes: got {axes!r}; known are {', '.join(map(repr, AXES))}")
+    return axes
+
+
+def to_west_north(shear, axes):
+    """Complex shear measured along ``axes``, as seen along west-north; the same call leads back."""
+    mirror, sign = AXES[axes]
+    return sign * (np.conj(shear) if mirror else shear)
+
+
+@dataclass(frozen=True)
+class AxesReport:
+    """
+    What the data say about the axes of a catalogue.
+
+    Attributes
+    ----------
+    axes : str
+        The axes that the catalogue claims.
+    e_minus_b : float
+        Power of the E mode minus that of the B mode, in standard deviations of the noise.
+    e_minus_b_mirrored : float
+        The same if West and East are swapped. Gravity makes E modes only.
+    skewness : float
+        Third moment of the E mode, in standard deviations of the noise. Clusters make it positive.
+    suggested : str or None
+        The axes that fit clearly better; equal to ``axes`` if they are fine, None if none of the
+        known axes does.
+    """
+
+    axes: str
+    e_minus_b: float
+    e_minus_b_mirrored: float
+    skewness: float
+    suggested: str | None
+
+    @property
+    def ok(self):
+        """Whether there is no clear sign that the axes are wrong."""
+        return self.suggested == self.axes
+
+    def __str__(self):
+        verdict = "no sign that they are wrong" if self.ok else f"{self.suggested or 'others'!r} fit clearly better"
+        return (
+            f"axes {self.axes!r}: {verdict}. E - B power {self.e_minus_b:.1f} sigma "
+            f"({self.e_minus_b_mirrored:.1f} with West and East swapped), E-mode skewness {self.skewness:.1f} sigma"
+        )
+
+
+def check_axes(catalog):
+    """The `AxesReport` of a `ShearCatalog`; warns when other axes than those it claims fit clearly better."""
+    right, mirrored = (_powers(catalog, mirror) for mirror in (False, True))
+    swap = mirrored.contrast - right.contrast > _SIGNIFICANT and mirrored.contrast > _SIGNIFICANT
+    skewness = (mirrored if swap else right).skewness
+    mirror, sign = AXES[catalog.axes]
+    wanted = (mirror != swap, -sign if skewness < -_SIGNIFICANT else sign)
+    suggested = next((name for name, key in AXES.items() if key == wanted), None)
+    report = AxesReport(catalog.axes, right.contrast, mirrored.contrast, right.skewness, suggested)
+    if not report.ok:
+        warnings.warn(str(report), AstropyUserWarning, stacklevel=3)
+    return report
+
+
+@dataclass(frozen=True)
+class _Powers:
+    contrast: float
+    skewness: float
+
+
+def _powers(catalog, mirror):
+    """E - B power and third moment of the smoothed map, over the noise of randomly turned pixels."""
+    gamma = _coarse_shear(catalog, mirror)
+    statistics = np.array([_contrast_and_third_moment(gamma)])
+    rng = np.random.default_rng(0)
+    turned = (gamma * np.exp(2j * np.pi * rng.random(gamma.shape)) for _ in range(_N_NOISE))
+    noise = np.array([_contrast_and_third_moment(g) for g in turned])
+    contrast, skewness = ((statistics - noise.mean(axis=0)) / noise.std(axis=0, ddof=1))[0]
+    return _Powers(float(contrast), float(skewness))
+
+
+def _coarse_shear(catalog, mirror):
+    """Weighted sum of the shear (complex, pixel axes) on a grid with some tens of galaxies a pixel."""
+    spread = catalog.to_map(pixel_scale=_extent(catalog) / 64)
+    n_pixels = np.clip(len(catalog) / _GALAXIES_PER_PIXEL, 16**2, 512**2)
+    scale = spread.pixel_scale * np.sqrt((~spread.mask).sum() / n_pixels)
+    shear = catalog._with_shear(np.conj(catalog._west_north)) if mirror else catalog
+    shear = shear.to_map(pixel_scale=scale)
+    weight = shear.noise_std**-2.0  # zero without data
+    return (shear.data[0] + 1j * shear.data[1]) * weight / weight.max()
+
+
+def _extent(catalog):
+    """Rough diameter of the survey."""
+    separation = catalog.coords.separation(catalog.coords[0])
+    return max(2 * separation.max(), 1 * u.arcsec)
+
+
+def _contrast_and_third_moment(gamma):
+    ny, nx = gamma.shape
+    ly, lx = np.fft.fftfreq(2 * ny)[:, None], np.fft.fftfreq(2 * nx)[None, :]
+    square = lx**2 + ly**2
+    square[0, 0] = 1
+    kernel = (lx - 1j * ly) ** 2 / square * np.exp(-2 * (np.pi * _SMOOTHING) ** 2 * square)
+    kappa = np.fft.ifft2(kernel * np.fft.fft2(gamma, s=(2 * ny, 2 * nx)))[:ny, :nx]
+    return (kappa.real**2 - kappa.imag**2).mean(), (kappa.real**3).mean()

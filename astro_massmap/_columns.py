@@ -1,0 +1,85 @@
+"""Finding the columns of a table of galaxies, or of clusters, under the names that surveys give them."""
+
+import warnings
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.utils.exceptions import AstropyUserWarning
+
+USUAL_NAMES = {
+    "ra": ("ra", "raj2000", "ra_icrs", "alpha_j2000", "alpha", "right_ascension"),
+    "dec": ("dec", "dej2000", "decj2000", "de_icrs", "delta_j2000", "delta", "declination"),
+    "g1": ("g1", "e1", "gamma1", "e_1", "e1_corr", "bias_corrected_e1"),
+    "g2": ("g2", "e2", "gamma2", "e_2", "e2_corr", "bias_corrected_e2"),
+    "weight": ("weight", "w", "shape_weight", "lensfit_weight"),
+    "redshift": ("redshift", "z", "z_b", "photo_z", "zphot"),
+    "m_bias": ("m_bias", "m", "m_corr"),
+    "c1": ("c1", "c1_bias"),
+    "c2": ("c2", "c2_bias"),
+}
+REQUIRED = ("ra", "dec", "g1", "g2")
+
+
+def find_columns(table, columns=None):
+    """
+    The columns of a table by what they hold.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        Names are compared without regard to case.
+    columns : dict, optional
+        From what a column holds to its name in the table, or to None for no such column.
+
+    Returns
+    -------
+    dict
+        Keys as in ``USUAL_NAMES``; only those that were found.
+
+    Raises
+    ------
+    ValueError
+        If a column that is named, or one that is needed, is not there.
+    """
+    columns = dict(columns or {})
+    for key, name in columns.items():
+        if key not in USUAL_NAMES:
+            raise ValueError(f"columns: {key!r} is unknown; known are {', '.join(USUAL_NAMES)}")
+        if name is not None and name not in table.colnames:
+            raise ValueError(f"columns: no column {name!r} (for {key!r}) in the table, which has {table.colnames}")
+    by_lower = {name.lower(): name for name in reversed(table.colnames)}
+    for key, usual in USUAL_NAMES.items():
+        if key not in columns:
+            columns[key] = next((by_lower[name] for name in usual if name in by_lower), None)
+    missing = [key for key in REQUIRED if columns[key] is None]
+    if missing:
+        raise ValueError(
+            f"columns: cannot find {', '.join(missing)} among {table.colnames}; say which they are, "
+            f"for instance columns={{{missing[0]!r}: '...'}}"
+        )
+    return {key: table[name] for key, name in columns.items() if name is not None}
+
+
+def positions(ra, dec):
+    """A `SkyCoord` in ICRS from two columns; plain numbers are degrees, which a warning states."""
+    if ra.unit is None and dec.unit is None:
+        warnings.warn("ra and dec have no unit; degrees are assumed", AstropyUserWarning, stacklevel=3)
+    elif ra.unit is None or dec.unit is None:
+        raise u.UnitsError(f"ra, dec: one has the unit {ra.unit or dec.unit}, the other none")
+    lon, lat = (_degrees(c, name) for c, name in ((ra, "ra"), (dec, "dec")))
+    outside = np.abs(lat) > 90
+    if outside.any():
+        raise ValueError(f"dec: {int(outside.sum())} values lie beyond 90 degrees; is its unit right?")
+    return SkyCoord(lon * u.deg, lat * u.deg)
+
+
+def _degrees(column, name):
+    unit = column.unit or u.deg
+    if not unit.is_equivalent(u.deg):
+        raise u.UnitsError(f"{name}: needs an angle, got the unit {unit}")
+    try:
+        values = np.ma.asarray(getattr(column, "value", column)).astype(float)
+    except ValueError as error:
+        raise ValueError(f"{name}: needs numbers ({error})") from error
+    return np.ma.filled(values, np.nan) * unit.to(u.deg)

@@ -1,0 +1,153 @@
+"""How maps lie in FITS files: every image with the WCS, and what is not an image as text in a table."""
+
+import os
+import tempfile
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.io.misc import yaml
+from astropy.table import Table
+from astropy.wcs import WCS
+from yaml import YAMLError
+
+
+@contextmanager
+def atomic_path(file, *, overwrite=False):
+    """
+    A temporary path beside ``file`` that takes its place if all goes well, and vanishes if not.
+
+    Raises OSError at once if the file exists and must not be overwritten, or its folder does not
+    exist or cannot be written.
+    """
+    file = check_target(file, overwrite=overwrite)
+    # The endings stay: writers tell the format by them.
+    suffix = "".join(file.suffixes[-2:])
+    handle, name = tempfile.mkstemp(suffix=suffix, prefix=f".{file.name[:40]}.", dir=file.parent)
+    os.close(handle)
+    os.unlink(name)
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_target(file, *, overwrite=False):
+    """``file`` as a path that can be written, else OSError; for asking before the work begins."""
+    file = Path(file)
+    if file.is_dir():
+        raise OSError(f"file: {str(file)!r} is a folder")
+    if file.exists() and not overwrite:
+        raise OSError(f"file: {str(file)!r} exists; give overwrite=True to replace it")
+    if not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
+        raise OSError(f"file: the folder {str(file.parent)!r} does not exist or cannot be written")
+    return file
+
+
+def write_images(file, images, wcs, notes, *, overwrite=False):
+    """
+    Write images of one WCS, the first as the primary HDU.
+
+    Parameters
+    ----------
+    file : str or path-like
+        Target.
+    images : dict
+        Arrays ``(ny, nx)`` or ``(n, ny, nx)`` by the name of their HDU; bool arrays become bytes.
+    wcs : `~astropy.wcs.WCS`
+        Of all of them.
+    notes : dict of dict
+        Whatever else, by section and key, kept as YAML.
+    overwrite : bool
+        Replace an existing file.
+    """
+    table = _notes_to_table(notes)
+    hdus = fits.HDUList()
+    for name, array in images.items():
+        array = np.asarray(array)
+        array = array.astype(np.uint8) if array.dtype == bool else array
+        hdu = (fits.ImageHDU if hdus else fits.PrimaryHDU)(array, _wcs_header(wcs, array.ndim))
+        hdu.header["EXTNAME"] = name
+        hdu.header["BUNIT"] = ""
+        hdus.append(hdu)
+    hdus.append(fits.table_to_hdu(table))
+    with atomic_path(file, overwrite=overwrite) as temporary:
+        hdus.writeto(temporary)
+
+
+def read_images(file, required):
+    """
+    Read what `write_images` wrote.
+
+    Returns
+    -------
+    images : dict
+        Arrays in native byte order.
+    wcs : `~astropy.wcs.WCS`
+        Of the primary HDU.
+    notes : dict of dict
+        Sections as written.
+
+    Raises
+    ------
+    OSError
+        If the file is not there, damaged, or lacks a required image.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", fits.verify.VerifyWarning)
+            warnings.filterwarnings("error", message="File may have been truncated")
+            with fits.open(file, memmap=False) as hdus:
+                images = {h.name: _native(h.data) for h in hdus if h.is_image and h.data is not None}
+                notes = _table_to_notes(Table.read(hdus["NOTES"])) if "NOTES" in hdus else {}
+                header = hdus[0].header
+    except (TypeError, ValueError, EOFError, KeyError, YAMLError, Warning) as error:
+        raise OSError(f"file: {str(file)!r} is damaged or not a FITS file: {error}") from error
+    missing = [name for name in required if name not in images]
+    if missing:
+        raise OSError(f"file: {str(file)!r} has no image {', '.join(missing)}; was it written by this package?")
+    shape = images[required[0]].shape[-2:]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what wcslib mends silently in headers of others
+        wcs = WCS(header, naxis=2)
+    wcs.array_shape = shape
+    return images, wcs, notes
+
+
+def _wcs_header(wcs, ndim):
+    header = wcs.to_header(relax=True)
+    if ndim == 3:
+        header["WCSAXES"] = 3
+        header["CTYPE3"], header["CRPIX3"], header["CRVAL3"], header["CDELT3"] = "SAMPLE", 1.0, 0.0, 1.0
+    return header
+
+
+def _native(array):
+    return array.astype(array.dtype.newbyteorder("="))
+
+
+def _notes_to_table(notes):
+    rows = []
+    for section, entries in notes.items():
+        for key, value in entries.items():
+            try:
+                text = yaml.dump(value).strip()
+            except YAMLError as error:
+                raise ValueError(f"{section}[{key!r}]: a {type(value).__name__} cannot be written to a file") from error
+            rows.append((section, str(key), text))
+    columns = zip(*rows, strict=True) if rows else ([""], [""], [""])
+    table = Table(dict(zip(("section", "key", "value"), map(list, columns), strict=True)))
+    table.meta["EXTNAME"] = "NOTES"
+    return table
+
+
+def _table_to_notes(table):
+    notes = {}
+    for section, key, value in table.iterrows():
+        if section:
+            notes.setdefault(str(section), {})[str(key)] = yaml.load(str(value))
+    return notes

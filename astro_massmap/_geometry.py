@@ -1,0 +1,216 @@
+"""
+The sky grid: which pixel a galaxy falls on, and how its shear turns into the pixel axes.
+
+Shear is spin-2. Measured against an axis and drawn on a grid whose axis stands at the angle phi to
+it, it is multiplied by exp(2 i phi); a mirror image conjugates it. Both are found galaxy by galaxy,
+from where the WCS puts a point a little way along the meridian, so that any projection will do.
+"""
+
+import os
+import warnings
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.utils.exceptions import AstropyUserWarning
+from astropy.wcs import WCS
+
+DEFAULT_PIXEL_SCALE = 0.4 * u.arcmin
+_STEP = 1e-6  # radians; along the meridian
+
+
+def to_angle(value, name):
+    """``value`` as a positive angular Quantity, or an error that names the argument."""
+    try:
+        angle = u.Quantity(value)
+    except TypeError as error:
+        raise TypeError(f"{name}: needs an angle such as 0.4 * u.arcmin, got {value!r}") from error
+    if not angle.unit.is_equivalent(u.rad):
+        raise u.UnitsError(f"{name}: needs an angle such as 0.4 * u.arcmin, got {value!r}")
+    if not (angle.isscalar and np.isfinite(angle.value) and angle.value > 0):
+        raise ValueError(f"{name}: needs one positive angle, got {value!r}")
+    return angle
+
+
+def celestial_wcs(wcs, shape=None):
+    """
+    The celestial part of a WCS and the shape (ny, nx) of the grid.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``wcs`` is no WCS with celestial axes, or there is no (valid) shape.
+    """
+    if not isinstance(wcs, WCS):
+        raise TypeError(f"wcs: needs an astropy.wcs.WCS, got {type(wcs).__name__}")
+    if not wcs.has_celestial:
+        raise ValueError(f"wcs: needs two celestial axes, got the axes {list(wcs.wcs.ctype)}")
+    if shape is None:
+        shape = wcs.array_shape and tuple(wcs.array_shape)[-2:]
+    celestial = wcs.deepcopy() if wcs.naxis == 2 else wcs.celestial
+    if shape is None:
+        raise ValueError("shape: needed, for wcs does not say how large its array is (wcs.array_shape)")
+    shape = check_shape(shape)
+    celestial.array_shape = shape
+    return celestial, shape
+
+
+def check_shape(shape):
+    """``shape`` as two positive ints, if it is that and such a map fits into memory."""
+    try:
+        ny, nx = (int(side) for side in shape)
+        if (ny, nx) != tuple(shape) or min(ny, nx) < 1:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ValueError(f"shape: needs two positive integers (ny, nx), got {shape!r}") from None
+    needed, memory = 160 * ny * nx, _physical_memory()  # the shear, its noise and the padded box
+    if needed > memory:
+        raise ValueError(
+            f"shape: a grid of {ny} x {nx} pixels needs some {needed / 2**30:.3g} GiB, this computer has "
+            f"{memory / 2**30:.3g} GiB; use larger pixels or a smaller field"
+        )
+    return ny, nx
+
+
+def _physical_memory():
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 2**36
+
+
+def pixel_scale(wcs, shape):
+    """
+    Side of a pixel of the grid, as a Quantity in arcmin, and whether the grid is a mirror image.
+
+    Mirror image: with North up, East would be on the right.
+
+    Raises
+    ------
+    ValueError
+        If pixels at the centre are not square to 1 %, or the centre is not on the sky. Pixels that
+        are not square towards the corners are warned of.
+    """
+    ny, nx = shape
+    centre = _pixel_vectors(wcs, (nx - 1) / 2, (ny - 1) / 2)
+    if not np.all(np.isfinite(centre)):
+        raise ValueError("wcs: the centre of the grid is not on the sky")
+    side, oblong = _side_and_oblongness(centre)
+    if oblong > 0.01:
+        raise ValueError(
+            f"wcs: pixels need to be square on the sky to 1 %, these are oblong or sheared by {oblong:.1%} "
+            "at the centre of the grid; make a grid with equal steps, for instance in the TAN projection"
+        )
+    corners = [_pixel_vectors(wcs, x, y) for x in (0, nx - 1) for y in (0, ny - 1)]
+    worst = max(_side_and_oblongness(c)[1] if np.all(np.isfinite(c)) else np.inf for c in corners)
+    if worst > 0.01:
+        warnings.warn(
+            f"wcs: at a corner of the grid pixels are square on the sky only to {worst:.1%}; the field is "
+            "too large for its projection, or for a flat sky",
+            AstropyUserWarning,
+            stacklevel=4,
+        )
+    return (side * u.rad).to(u.arcmin), bool(np.linalg.det(centre) > 0)
+
+
+def _pixel_vectors(wcs, x, y):
+    """East and north components (rows: x, y) in radians of one step along each pixel axis at (x, y)."""
+    step = 0.5
+    ends = wcs.pixel_to_world([x - step, x + step, x, x], [y, y, y - step, y + step])
+    xyz = ends.cartesian.xyz.value
+    here = wcs.pixel_to_world(x, y)
+    lon, lat = here.spherical.lon.rad, here.spherical.lat.rad
+    east = np.array([-np.sin(lon), np.cos(lon), 0])
+    north = np.array([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)])
+    steps = np.stack([xyz[:, 1] - xyz[:, 0], xyz[:, 3] - xyz[:, 2]])
+    return steps @ np.stack([east, north], axis=1)
+
+
+def _side_and_oblongness(vectors):
+    singular = np.linalg.svd(vectors, compute_uv=False)
+    return float(np.sqrt(singular.prod())), float(singular[0] / singular[1] - 1)
+
+
+def fitting_wcs(coords, scale, shape=None):
+    """
+    A tangential grid, North up and East left, that holds all positions (or has the given shape).
+
+    Returns
+    -------
+    `~astropy.wcs.WCS`
+        In the frame of ``coords`` if that is Galactic, else in ICRS; ``array_shape`` is set.
+    """
+    galactic = coords.frame.name == "galactic"
+    coords = coords if galactic else coords.icrs
+    mean = coords.cartesian.mean()
+    if mean.norm() < 0.5:
+        raise ValueError(
+            "coords: the galaxies spread over more than half of the sky; give a wcs and shape, or select a field"
+        )
+    centre = SkyCoord(mean, frame=coords.frame.replicate_without_data(), representation_type="cartesian")
+    centre = centre.represent_as("unitspherical")
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["GLON-TAN", "GLAT-TAN"] if galactic else ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = [centre.lon.deg, centre.lat.deg]
+    wcs.wcs.cunit = ["deg", "deg"]
+    wcs.wcs.cdelt = np.array([-1, 1]) * scale.to_value(u.deg)
+    wcs.wcs.crpix = [1, 1]
+    if not galactic:
+        wcs.wcs.radesys = "ICRS"
+    wcs.wcs.set()
+    x, y = wcs.world_to_pixel(coords)
+    if not np.all(np.isfinite(x)):
+        raise ValueError("coords: the galaxies spread too wide for one tangential grid; give a wcs and shape")
+    low, high = np.array([x.min(), y.min()]), np.array([x.max(), y.max()])
+    if shape is None:
+        nx, ny = np.maximum(np.ceil(high - low + 1e-6), 1).astype(int)
+        shape = (ny, nx)
+    shape = check_shape(shape)
+    wcs.wcs.crpix = 1 - (low + high) / 2 + (np.array(shape[::-1]) - 1) / 2
+    wcs.wcs.set()
+    wcs.array_shape = shape
+    return wcs
+
+
+def north_in_pixels(coords, wcs):
+    """Pixel positions (x, y) of ``coords`` and the angle in radians from the x axis to their local north."""
+    x, y = wcs.world_to_pixel(coords)
+    # The step leads away from the nearer pole, so that it never crosses it.
+    lon, lat = coords.spherical.lon, coords.spherical.lat
+    sign = np.where(lat.rad > 0, -1, 1)
+    stepped = SkyCoord(lon, lat + sign * _STEP * u.rad, frame=coords.frame.replicate_without_data())
+    x1, y1 = wcs.world_to_pixel(stepped)
+    return x, y, np.arctan2(sign * (y1 - y), sign * (x1 - x))
+
+
+def shear_in_pixels(coords, shear, wcs, mirrored):
+    """
+    Pixel positions of galaxies and their shear along the pixel axes.
+
+    Parameters
+    ----------
+    coords : `~astropy.coordinates.SkyCoord`
+        Positions, ``(n,)``.
+    shear : ndarray
+        Complex ``g1 + i g2``, x to the West and y to the North of the frame of ``coords``.
+    wcs : `~astropy.wcs.WCS`
+        The grid.
+    mirrored : bool
+        Whether the grid is a mirror image, as `pixel_scale` says.
+
+    Returns
+    -------
+    x, y, shear : ndarray
+        Positions may be NaN off the projection.
+    """
+    x, y, north = north_in_pixels(coords, wcs)
+    # On a mirrored grid the image of the shear turns the other way round before it is rotated.
+    turned = np.conj(shear) if mirrored else shear
+    return x, y, turned * np.exp(2j * (north - np.pi / 2))
+
+
+def shear_to_icrs(coords, shear):
+    """Complex shear (west-north) in the frame of ``coords``, as seen by west-north of ICRS."""
+    north_pole = SkyCoord(0 * u.deg, 90 * u.deg, frame=coords.frame.replicate_without_data()).icrs
+    # Position angle of the old north, from the ICRS north through East.
+    return shear * np.exp(2j * coords.icrs.position_angle(north_pole).rad)

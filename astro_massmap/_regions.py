@@ -1,0 +1,93 @@
+"""Regions of the sky, in whatever form they come."""
+
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.table import Table
+from regions import CirclePixelRegion, CircleSkyRegion, PixelRegion, PointSkyRegion, Regions, SkyRegion
+
+from ._columns import USUAL_NAMES, positions
+
+_RADIUS_NAMES = ("radius", "r500", "r200", "r", "rad", "theta")
+_TABLE_SUFFIXES = (".ecsv", ".csv", ".txt", ".dat", ".vot", ".xml")
+
+
+def as_regions(regions, wcs=None):
+    """
+    A list of regions.
+
+    Parameters
+    ----------
+    regions : region, iterable of regions, table, str or path-like
+        A region of the sky or of pixels, several, a table of positions with radii, or a file: of
+        regions (DS9, CRTF, FITS) or of a table (ECSV, CSV, ...).
+    wcs : `~astropy.wcs.WCS`, optional
+        If given, all are turned into pixel regions of this grid.
+
+    Returns
+    -------
+    list
+
+    Raises
+    ------
+    TypeError, ValueError, OSError
+        If ``regions`` is none of these, or the file cannot be read.
+    """
+    if isinstance(regions, str | Path):
+        regions = _read(Path(regions))
+    if isinstance(regions, Table):
+        regions = _from_table(regions)
+    regions = [regions] if isinstance(regions, SkyRegion | PixelRegion) else list(regions)
+    for region in regions:
+        if not isinstance(region, SkyRegion | PixelRegion):
+            raise TypeError(f"regions: needs regions of the sky or of pixels, got {type(region).__name__}")
+    if wcs is None:
+        return regions
+    return [r.to_pixel(wcs) if isinstance(r, SkyRegion) else r for r in regions]
+
+
+def _read(file):
+    if not file.is_file():
+        raise OSError(f"regions: there is no file {str(file)!r}")
+    try:
+        if file.suffix.lower() in _TABLE_SUFFIXES:
+            return Table.read(file)
+        return Regions.read(file)
+    except (TypeError, ValueError, KeyError, IndexError) as error:
+        raise OSError(f"regions: cannot read {str(file)!r} as regions or as a table: {error}") from error
+
+
+def _from_table(table):
+    """Circles from positions and radii, points where there is no radius; labelled by redshift or name."""
+    by_lower = {name.lower(): name for name in reversed(table.colnames)}
+
+    def column(*names):
+        return next((table[by_lower[n]] for n in names if n in by_lower), None)
+
+    ra, dec = column(*USUAL_NAMES["ra"]), column(*USUAL_NAMES["dec"])
+    if ra is None or dec is None:
+        raise ValueError(f"regions: the table needs columns ra and dec, it has {table.colnames}")
+    radius = column(*_RADIUS_NAMES)
+    centres = positions(ra, dec)
+    if radius is None:
+        regions = [PointSkyRegion(c) for c in centres]
+    else:
+        if radius.unit is None or not radius.unit.is_equivalent(u.deg):
+            raise u.UnitsError(f"regions: the radius needs an angular unit such as arcmin, got {radius.unit}")
+        regions = [CircleSkyRegion(c, r) for c, r in zip(centres, u.Quantity(radius), strict=True)]
+    labels = column("name", "label", "redshift", "z")
+    if labels is not None:
+        for region, label in zip(regions, labels, strict=True):
+            region.meta["text"] = f"{label:.2f}" if isinstance(label, float | np.floating) else str(label)
+    return regions
+
+
+def overlaps(region, shape):
+    """Whether a pixel region lies (partly, by its bounding box) within an array of the shape (ny, nx)."""
+    if isinstance(region, CirclePixelRegion):
+        # Regions smaller than a pixel have an empty bounding box in places; a circle tells exactly.
+        x, y, r = region.center.x, region.center.y, region.radius
+        return -0.5 - r < x < shape[1] - 0.5 + r and -0.5 - r < y < shape[0] - 0.5 + r
+    box = region.bounding_box
+    return box.ixmin < shape[1] and box.ixmax > 0 and box.iymin < shape[0] and box.iymax > 0

@@ -1,0 +1,478 @@
+"""Galaxies on the sky and their shapes."""
+
+import warnings
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.table import QTable, Table
+from astropy.utils.exceptions import AstropyUserWarning
+
+from . import _axes
+from ._columns import find_columns, positions
+from ._fits import atomic_path
+from ._geometry import (
+    DEFAULT_PIXEL_SCALE,
+    celestial_wcs,
+    check_shape,
+    fitting_wcs,
+    pixel_scale as measure_pixel_scale,
+    shear_in_pixels,
+    shear_to_icrs,
+    to_angle,
+)
+
+
+class ShearCatalog:
+    """
+    Positions and ellipticities of background galaxies.
+
+    Galaxies whose shear or position is not finite, whose shear is larger than ``max_shear``, or whose
+    weight is not positive are dropped with a warning that counts them.
+
+    Parameters
+    ----------
+    coords : `~astropy.coordinates.SkyCoord`
+        Positions, ``(n,)``.
+    g1, g2 : array-like
+        Components of the shear estimate of each galaxy (its ellipticity, calibrated to respond to
+        shear with slope one), dimensionless.
+    axes : {'west-north', 'east-north', 'north-east'}
+        Along which axes the components are measured: x to the West and y to the North, as on an image
+        with North up and East left; x to the East and y to the North; or position angles from North
+        through East (IAU). `check_axes` asks the data.
+    weight : array-like, optional
+        Weights; equal by default.
+    redshift : array-like, optional
+        Redshifts of the galaxies.
+    m_bias : float or array-like, optional
+        Multiplicative bias: a pixel holds ``sum(w e) / sum(w (1 + m))``.
+    c_bias : tuple of two floats or array-likes
+        Additive bias of both components, along the same axes; it is subtracted when galaxies are binned.
+    shape_noise : float, optional
+        Standard deviation of a component of the ellipticities; by default it is measured,
+        ``sigma^2 = sum(w^2 |e|^2) / (2 sum(w^2))``.
+    meta : dict, optional
+        Anything worth keeping; it goes on to the maps.
+    max_shear : float
+        Largest credible ``|g|``. Corrected ellipticities exceed 1 at times, and belong to the sample.
+
+    Raises
+    ------
+    TypeError, ValueError, `~astropy.units.UnitsError`
+        For arguments that are not as described; the message names the argument.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import astropy.units as u
+    >>> from astropy.coordinates import SkyCoord
+    >>> from astro_massmap import ShearCatalog
+    >>> rng = np.random.default_rng(1)
+    >>> coords = SkyCoord(rng.uniform(10, 10.2, 500) * u.deg, rng.uniform(-5, -4.8, 500) * u.deg)
+    >>> g1, g2 = rng.normal(scale=0.25, size=(2, 500))
+    >>> catalog = ShearCatalog(coords, g1, g2, axes="west-north")
+    >>> catalog
+    <ShearCatalog: 500 galaxies, axes 'west-north', shape noise 0.249>
+    >>> catalog.to_map(pixel_scale=2 * u.arcmin).data.shape
+    (2, 6, 6)
+    """
+
+    def __init__(
+        self,
+        coords,
+        g1,
+        g2,
+        *,
+        axes,
+        weight=None,
+        redshift=None,
+        m_bias=None,
+        c_bias=(0, 0),
+        shape_noise=None,
+        meta=None,
+        max_shear=2.0,
+    ):
+        self.axes = _axes.check_axes_name(axes)
+        if not isinstance(coords, SkyCoord) or coords.ndim != 1:
+            raise TypeError(
+                "coords: needs a SkyCoord of one dimension, such as SkyCoord(ra, dec, unit='deg'); got "
+                + (f"shape {coords.shape}" if isinstance(coords, SkyCoord) else type(coords).__name__)
+            )
+        if not len(coords):
+            raise ValueError("coords: the catalogue is empty")
+        n = len(coords)
+        g1, g2 = _column(g1, "g1", n), _column(g2, "g2", n)
+        weight = np.ones(n) if weight is None else _column(weight, "weight", n)
+        redshift = None if redshift is None else _column(redshift, "redshift", n)
+        m_bias = None if m_bias is None else _column(m_bias, "m_bias", n, scalar=True)
+        c_bias = _c_bias(c_bias, n)
+        if m_bias is not None and not np.all(m_bias > -1):
+            raise ValueError("m_bias: needs to be finite and larger than -1, where galaxies still respond to shear")
+        if shape_noise is not None and not (np.isfinite(shape_noise) and shape_noise > 0):
+            raise ValueError(f"shape_noise: needs to be positive, got {shape_noise!r}")
+        keep = _credible(coords, g1, g2, weight, max_shear)
+        self._assign(coords, g1, g2, weight, redshift, m_bias, c_bias, shape_noise, meta)
+        if not keep.all():
+            self.__dict__.update(self[keep].__dict__)
+
+    def _assign(self, coords, g1, g2, weight, redshift, m_bias, c_bias, shape_noise, meta):
+        self.coords, self.g1, self.g2, self.weight = coords, g1, g2, weight
+        self.redshift, self.m_bias, self.c_bias = redshift, m_bias, c_bias
+        self._given_shape_noise = None if shape_noise is None else float(shape_noise)
+        self.meta = dict(meta or {})
+
+    def __len__(self):
+        return len(self.g1)
+
+    def __getitem__(self, item):
+        """The galaxies picked by a slice, a bool mask or an array of indices."""
+        item = item if isinstance(item, slice) else np.asarray(item)
+        if getattr(item, "ndim", 1) != 1:
+            raise TypeError("a catalogue is indexed by a slice, a bool mask or an array of indices")
+        if len(self.g1[item]) == 0:
+            raise ValueError("the selection holds no galaxy")
+        new = object.__new__(type(self))
+        new.axes = self.axes
+        columns = (x if x is None or np.ndim(x) == 0 else x[item] for x in (self.redshift, self.m_bias))
+        c_bias = tuple(c if np.ndim(c) == 0 else c[item] for c in self.c_bias)
+        new._assign(
+            *(x[item] for x in (self.coords, self.g1, self.g2, self.weight)),
+            *columns,
+            c_bias,
+            self._given_shape_noise,
+            self.meta,
+        )
+        return new
+
+    def __repr__(self):
+        return f"<ShearCatalog: {len(self)} galaxies, axes {self.axes!r}, shape noise {self.shape_noise:.3f}>"
+
+    @property
+    def shape_noise(self):
+        """Standard deviation of a component of the ellipticities, as given or measured."""
+        if self._given_shape_noise is not None:
+            return self._given_shape_noise
+        e1, e2 = self.g1 - self.c_bias[0], self.g2 - self.c_bias[1]
+        square = self.weight**2
+        return float(np.sqrt((square * (e1**2 + e2**2)).sum() / (2 * square.sum())))
+
+    @property
+    def _west_north(self):
+        """Complex shear without its additive bias, x to the West and y to the North."""
+        e = (self.g1 - self.c_bias[0]) + 1j * (self.g2 - self.c_bias[1])
+        return _axes.to_west_north(e, self.axes)
+
+    def _with_shear(self, west_north):
+        """This catalogue with another (complex, unbiased) shear."""
+        new = self[:]
+        e = _axes.to_west_north(west_north, self.axes)
+        new.g1, new.g2, new.c_bias = e.real.copy(), e.imag.copy(), (0.0, 0.0)
+        return new
+
+    def check_axes(self):
+        """
+        Ask the data whether the axes are right.
+
+        Gravity makes E modes, not B modes: if West and East are swapped the difference vanishes.
+        Clusters stand out more than voids do: if North was taken for x, clusters turn into voids.
+
+        Returns
+        -------
+        `~astro_massmap._axes.AxesReport`
+            ``report.ok``, ``report.suggested`` and the figures behind them; ``print(report)`` reads well.
+
+        Warns
+        -----
+        `~astropy.utils.exceptions.AstropyUserWarning`
+            When other axes fit clearly better (by 4 standard deviations of the noise).
+        """
+        return _axes.check_axes(self)
+
+    # ---- tables and files
+
+    @classmethod
+    def from_table(cls, table, *, axes, columns=None, **kwargs):
+        """
+        A catalogue from the columns of a table.
+
+        Parameters
+        ----------
+        table : `~astropy.table.Table`
+            Positions in degrees where a column has no unit, of which a warning tells.
+        axes : str
+            See `ShearCatalog`.
+        columns : dict, optional
+            Which column of the table holds what, for instance ``{"g1": "e1", "g2": "e2"}``; keys are
+            ``ra``, ``dec``, ``g1``, ``g2``, ``weight``, ``redshift``, ``m_bias``, ``c1``, ``c2``. Those
+            not named are looked for under their usual names. Value None: do not use one.
+        **kwargs
+            Further arguments of `ShearCatalog`.
+
+        Returns
+        -------
+        ShearCatalog
+
+        Raises
+        ------
+        ValueError
+            If a column is not there.
+        """
+        _axes.check_axes_name(axes)
+        if not isinstance(table, Table):
+            raise TypeError(f"table: needs an astropy table, got {type(table).__name__}; files are for ShearCatalog.read")
+        if len(table) == 0:
+            raise ValueError("table: the catalogue is empty")
+        found = find_columns(table, columns)
+        written = {k: table.meta.get(k.upper(), table.meta.get(k)) for k in ("axes", "shape_noise")}
+        if written["axes"] in _axes.AXES and written["axes"] != axes:
+            warnings.warn(
+                f"axes: the table says {written['axes']!r}, the argument {axes!r}; the argument is used",
+                AstropyUserWarning,
+                stacklevel=2,
+            )
+        if "c1" in found or "c2" in found:
+            kwargs.setdefault("c_bias", (found.pop("c1", 0), found.pop("c2", 0)))
+        if isinstance(written["shape_noise"], float):
+            kwargs.setdefault("shape_noise", written["shape_noise"])
+        kwargs.setdefault("meta", {k: v for k, v in table.meta.items() if k.lower() not in ("axes", "shape_noise")})
+        coords = positions(found.pop("ra"), found.pop("dec"))
+        return cls(coords, found.pop("g1"), found.pop("g2"), axes=axes, **found, **kwargs)
+
+    @classmethod
+    def read(cls, file, *, axes, columns=None, **kwargs):
+        """
+        Read a catalogue from a file of a table: FITS, ECSV, CSV, or any format that astropy reads.
+
+        Parameters
+        ----------
+        file : str or path-like
+            The file.
+        axes, columns
+            See `from_table`.
+        **kwargs
+            Passed to `astropy.table.Table.read`, for instance ``format="ascii"`` or ``hdu=1``.
+
+        Returns
+        -------
+        ShearCatalog
+
+        Raises
+        ------
+        OSError
+            If the file is not there, or is damaged.
+        ValueError
+            If a column is not there.
+        """
+        _axes.check_axes_name(axes)
+        try:
+            table = Table.read(file, **kwargs)
+        except (TypeError, ValueError, EOFError) as error:  # what astropy raises on truncated or foreign files
+            raise OSError(f"file: cannot read a table from {str(file)!r}: {error}") from error
+        return cls.from_table(table, axes=axes, columns=columns)
+
+    def to_table(self):
+        """
+        The catalogue as a `~astropy.table.QTable` that `from_table` takes back.
+
+        Positions are those of ICRS, into whose axes the shear is turned if the catalogue has another
+        frame. ``meta`` says the axes, and the shape noise if it was given.
+        """
+        table = QTable(meta={**self.meta, "axes": self.axes})
+        icrs, shear = self.coords.icrs, self.g1 + 1j * self.g2
+        bias = self.c_bias[0] + 1j * self.c_bias[1]
+        if self.coords.frame.name != "icrs":
+            shear, bias = (
+                _axes.to_west_north(shear_to_icrs(self.coords, _axes.to_west_north(e, self.axes)), self.axes)
+                for e in (shear, bias)
+            )
+        table["ra"], table["dec"] = icrs.ra.to(u.deg), icrs.dec.to(u.deg)
+        table["g1"], table["g2"], table["weight"] = shear.real, shear.imag, self.weight
+        if self.redshift is not None:
+            table["redshift"] = self.redshift
+        if self.m_bias is not None:
+            table["m_bias"] = np.broadcast_to(self.m_bias, len(self))
+        if np.any(bias):
+            table["c1"], table["c2"] = np.broadcast_to(bias.real, len(self)), np.broadcast_to(bias.imag, len(self))
+        if self._given_shape_noise is not None:
+            table.meta["shape_noise"] = self._given_shape_noise
+        return table
+
+    def write(self, file, *, overwrite=False, **kwargs):
+        """
+        Write the table of `to_table`, in the format that the name of the file tells.
+
+        The file is written whole or not at all. Further arguments go to `astropy.table.Table.write`.
+
+        Raises
+        ------
+        OSError
+            If the file exists and ``overwrite`` is False, or cannot be written.
+        """
+        with atomic_path(file, overwrite=overwrite) as temporary:
+            self.to_table().write(temporary, **kwargs)
+
+    # ---- maps
+
+    def to_map(self, *, wcs=None, shape=None, pixel_scale=None, mask=None):
+        """
+        Bin the galaxies on a grid.
+
+        Parameters
+        ----------
+        wcs : `~astropy.wcs.WCS`, optional
+            The grid, in any celestial projection; by default a tangential one, North up and East left,
+            that holds all galaxies. Galaxies off the grid are left out.
+        shape : tuple of int, optional
+            Rows and columns of the grid; by default ``wcs.array_shape``, or what holds the galaxies.
+        pixel_scale : `~astropy.units.Quantity`, optional
+            Side of a pixel where no ``wcs`` is given; 0.4 arcmin by default.
+        mask : ndarray of bool, or regions, optional
+            What to leave out: pixels of the grid ``(ny, nx)`` where it is True, or the galaxies inside
+            `regions` (a region, a list of them, or a file).
+
+        Returns
+        -------
+        ShearMap
+
+        Raises
+        ------
+        TypeError, ValueError, `~astropy.units.UnitsError`
+            If the grid is not celestial, its pixels are oblong, it is too large for the memory, or it
+            holds no galaxy.
+        """
+        from .shear_map import ShearMap
+
+        if len(self) < 2:
+            raise ValueError("coords: a map needs at least two galaxies")
+        if wcs is not None and pixel_scale is not None:
+            raise ValueError("pixel_scale: only where no wcs is given, which has a scale of its own")
+        if wcs is None:
+            scale = DEFAULT_PIXEL_SCALE if pixel_scale is None else to_angle(pixel_scale, "pixel_scale")
+            wcs = fitting_wcs(self.coords, scale, None if shape is None else check_shape(shape))
+        wcs, shape = celestial_wcs(wcs, shape)
+        blank = _blank_pixels(mask, shape)
+        kept = self if blank is not None or mask is None else self._outside(mask, wcs)
+        _, mirrored = measure_pixel_scale(wcs, shape)
+        x, y, e = shear_in_pixels(kept.coords, kept._west_north, wcs, mirrored)
+        data, noise_std, n_galaxies = _bin(x, y, e, kept, self.shape_noise, shape)
+        if blank is not None:
+            noise_std[blank] = np.inf
+        if not np.isfinite(noise_std).any():
+            raise ValueError("wcs, mask: the grid holds no galaxy; do wcs and shape cover the catalogue?")
+        meta = {**self.meta, "n_galaxies": n_galaxies, "shape_noise": self.shape_noise}
+        return ShearMap(data, wcs=wcs, noise_std=noise_std, meta=meta)
+
+    def reconstruct(self, method=None, *, wcs=None, shape=None, pixel_scale=None, progress=True, **options):
+        """
+        Map the matter: bin the galaxies with `to_map`, then `ShearMap.reconstruct`.
+
+        Parameters
+        ----------
+        method : str or method object, optional
+            How; see `ShearMap.reconstruct`.
+        wcs, shape, pixel_scale
+            The grid; see `to_map`.
+        progress : bool
+            Show a progress bar.
+        **options
+            Options of a method that is given by name.
+
+        Returns
+        -------
+        ConvergenceMap
+        """
+        from .methods import resolve
+
+        method = resolve(method, options)  # a mistake here is told before the work begins
+        shear = self.to_map(wcs=wcs, shape=shape, pixel_scale=pixel_scale)
+        return shear.reconstruct(method, progress=progress)
+
+    def _outside(self, regions, wcs):
+        """The galaxies outside of all regions."""
+        from regions import PixCoord
+
+        from ._regions import as_regions
+
+        x, y = wcs.world_to_pixel(self.coords)
+        inside = np.zeros(len(self), dtype=bool)
+        for region in as_regions(regions, wcs):
+            inside |= region.contains(PixCoord(x, y))
+        if inside.all():
+            raise ValueError("mask: the regions exclude every galaxy")
+        return self[~inside]
+
+
+def _column(values, name, n, scalar=False):
+    """``values`` as ``n`` native doubles; masked values become NaN."""
+    if getattr(values, "unit", None) not in (None, u.dimensionless_unscaled, u.one):
+        raise u.UnitsError(f"{name}: needs to be dimensionless, got the unit {values.unit}")
+    try:
+        values = np.ma.filled(np.ma.asarray(getattr(values, "value", values)).astype(float), np.nan)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: needs numbers ({error})") from error
+    if scalar and values.ndim == 0:
+        return float(values)
+    if values.shape != (n,):
+        raise ValueError(f"{name}: has shape {values.shape}, but coords has {n} positions; lengths must be equal")
+    return values
+
+
+def _c_bias(c_bias, n):
+    try:
+        c1, c2 = c_bias
+    except (TypeError, ValueError):
+        raise ValueError(f"c_bias: needs two numbers (or arrays), one a component; got {c_bias!r}") from None
+    c_bias = tuple(_column(c, "c_bias", n, scalar=True) for c in (c1, c2))
+    if not all(np.all(np.isfinite(c)) for c in c_bias):
+        raise ValueError("c_bias: needs finite numbers")
+    return c_bias
+
+
+def _credible(coords, g1, g2, weight, max_shear):
+    """Which galaxies can be used; a warning counts the others by their fault."""
+    good = np.ones(len(g1), dtype=bool)
+    where = coords.spherical
+    for fault, bad in {
+        "position not finite": ~(np.isfinite(where.lon.deg) & np.isfinite(where.lat.deg)),
+        "shear not finite": ~(np.isfinite(g1) & np.isfinite(g2)),
+        f"|g| > max_shear = {max_shear:g}": np.hypot(g1, g2) > max_shear,
+        "weight not positive": ~((weight > 0) & np.isfinite(weight)),
+    }.items():
+        count = int((bad & good).sum())
+        good &= ~bad
+        if not good.any():
+            raise ValueError(f"g1, g2, weight: no galaxy can be used; the last {count} were left out for: {fault}")
+        if count:
+            warnings.warn(f"{count} of {len(good)} galaxies dropped: {fault}", AstropyUserWarning, stacklevel=3)
+    return good
+
+
+def _blank_pixels(mask, shape):
+    """``mask`` if it is an array of pixels, else None."""
+    if mask is None or not isinstance(mask, np.ndarray) or mask.dtype == object:
+        return None
+    if mask.dtype != bool or mask.shape != shape:
+        raise ValueError(
+            f"mask: needs a bool array of the shape {shape} of the grid, or regions; "
+            f"got {mask.dtype} of shape {mask.shape}"
+        )
+    return mask
+
+
+def _bin(x, y, shear, catalog, shape_noise, shape):
+    """Weighted mean shear ``(2, ny, nx)``, noise ``(ny, nx)`` (infinite without galaxies), galaxies used."""
+    ny, nx = shape
+    with np.errstate(invalid="ignore"):
+        on_grid = (x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5)
+    pixel = (np.floor(y[on_grid] + 0.5) * nx + np.floor(x[on_grid] + 0.5)).astype(np.intp)
+    w, e = catalog.weight[on_grid], shear[on_grid]
+    m = 0.0 if catalog.m_bias is None else catalog.m_bias
+    response = w * (1 + (m if np.ndim(m) == 0 else m[on_grid]))
+    sums = [np.bincount(pixel, q, minlength=ny * nx) for q in (w * e.real, w * e.imag, w**2, response)]
+    e1, e2, w2, r = (s.reshape(shape) for s in sums)
+    occupied = r > 0
+    r = np.where(occupied, r, 1)
+    # sigma_e / sqrt(N_eff) with N_eff = (sum w)^2 / sum w^2, both over the mean response 1 + m
+    noise_std = np.where(occupied, shape_noise * np.sqrt(w2) / r, np.inf)
+    return np.stack([e1 / r, e2 / r]), noise_std, int(on_grid.sum())

@@ -1,0 +1,181 @@
+"""The command ``massmap``: from a catalogue to a map without leaving the shell."""
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+from . import __version__
+from ._axes import AXES
+
+
+def main(argv=None):
+    """
+    Run ``massmap`` with the given arguments (those of the shell by default).
+
+    Returns
+    -------
+    int
+        0, or 1 after an error that was told in a line.
+    """
+    arguments = _parser().parse_args(argv)
+    warnings.showwarning = _show_warning
+    try:
+        arguments.command(arguments)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        print(f"massmap: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="massmap", description="Maps of dark matter from the shapes of galaxies.")
+    parser.add_argument("--version", action="version", version=f"massmap {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser(
+        "demo",
+        help="map the field embedded in the package",
+        description="Map a mock survey that is embedded in the package, and write the map as FITS and as a picture.",
+    )
+    demo.add_argument("-o", "--output", type=Path, default=Path("massmap_demo.fits"), help="map (default: %(default)s)")
+    _add_solver_arguments(demo)
+    demo.set_defaults(command=_demo)
+
+    reconstruct = commands.add_parser(
+        "reconstruct",
+        help="map a shear catalogue",
+        description="Map a shear catalogue: posterior mean, standard deviation and samples, with sky coordinates.",
+    )
+    reconstruct.add_argument("catalog", type=Path, metavar="CATALOG", help="table of galaxies: FITS, ECSV, CSV, ...")
+    reconstruct.add_argument("-o", "--output", type=Path, required=True, help="FITS file for the map")
+    reconstruct.add_argument("--axes", required=True, choices=list(AXES), help="axes along which shear is measured")
+    reconstruct.add_argument(
+        "--columns", type=_columns, default={}, metavar="g1=e1,g2=e2", help="which column holds what"
+    )
+    reconstruct.add_argument("--select", metavar="COLUMN", help="use only galaxies for which this column is true")
+    reconstruct.add_argument("--pixel-scale", type=_angle, metavar="ANGLE", help="such as '0.4 arcmin' (default)")
+    reconstruct.add_argument("--exclude", metavar="FILE", help="regions whose galaxies are left out, around stars say")
+    reconstruct.add_argument("--spectrum", type=Path, metavar="FILE", help="prior spectrum: table of ell and cl")
+    reconstruct.add_argument("--smoothing", type=_angle, metavar="ANGLE", help="of kaiser_squires, such as '1 arcmin'")
+    reconstruct.add_argument("--method", help="wiener (default) or kaiser_squires")
+    reconstruct.add_argument("--plot", type=Path, metavar="FILE", help="picture of the map (png, pdf, ...)")
+    reconstruct.add_argument("--regions", metavar="FILE", help="drawn on the picture: DS9, FITS, table of positions")
+    reconstruct.add_argument("--check-axes", action="store_true", help="ask the data whether the axes are right")
+    _add_solver_arguments(reconstruct)
+    reconstruct.set_defaults(command=_reconstruct)
+    return parser
+
+
+def _add_solver_arguments(parser):
+    parser.add_argument("--n-samples", type=int, metavar="N", help="posterior samples to draw (default: 64)")
+    parser.add_argument("--seed", type=int, help="of the random numbers (default: 0)")
+    parser.add_argument("--device", help="auto (default), cpu, cuda, ...")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _demo(arguments):
+    from . import datasets
+
+    picture = arguments.output.with_suffix(".png")
+    options = _options(arguments, "n_samples", "seed", "device")
+    # Made to be run again and again: the demonstration replaces its own files.
+    overwrite = arguments.overwrite or arguments.output == Path("massmap_demo.fits")
+    _check_targets(arguments.output, picture, overwrite=overwrite)
+    kappa = datasets.demo().reconstruct("wiener", progress=not arguments.quiet, **options)
+    _save(kappa, arguments.output, picture, datasets.demo_clusters(), overwrite=overwrite)
+
+
+def _reconstruct(arguments):
+    import astropy.units as u
+
+    from ._regions import as_regions
+    from .catalog import ShearCatalog
+    from .methods import resolve
+    from .spectrum import PowerSpectrum
+
+    # Whatever can be wrong is found before the work begins.
+    _check_targets(arguments.output, arguments.plot, overwrite=arguments.overwrite)
+    regions = None if arguments.regions is None else as_regions(arguments.regions)
+    exclude = None if arguments.exclude is None else as_regions(arguments.exclude)
+    options = _options(arguments, "n_samples", "seed", "device", "smoothing")
+    if arguments.spectrum is not None:
+        options["spectrum"] = PowerSpectrum.read(arguments.spectrum)
+    try:
+        method = resolve(arguments.method, options)
+    except TypeError as error:
+        raise ValueError(f"an option does not go with the method {arguments.method or 'wiener'!r}: {error}") from error
+    catalog = _catalog(arguments, ShearCatalog)
+    if arguments.check_axes:
+        print(catalog.check_axes())
+    shear = catalog.to_map(pixel_scale=arguments.pixel_scale and u.Quantity(arguments.pixel_scale), mask=exclude)
+    kappa = shear.reconstruct(method, progress=not arguments.quiet)
+    kappa.meta["catalog"] = arguments.catalog.name
+    _save(kappa, arguments.output, arguments.plot, regions, overwrite=arguments.overwrite)
+
+
+def _catalog(arguments, cls):
+    from astropy.table import Table
+
+    catalog_options = {"axes": arguments.axes, "columns": arguments.columns}
+    if arguments.select is None:
+        return cls.read(arguments.catalog, **catalog_options)
+    table = Table.read(arguments.catalog)
+    if arguments.select not in table.colnames:
+        raise ValueError(f"--select: no column {arguments.select!r} among {table.colnames}")
+    return cls.from_table(table[table[arguments.select].astype(bool)], **catalog_options)
+
+
+def _options(arguments, *names):
+    return {name: getattr(arguments, name) for name in names if getattr(arguments, name, None) is not None}
+
+
+def _check_targets(*files, overwrite):
+    from ._fits import check_target
+
+    for file in files:
+        if file is not None:
+            check_target(file, overwrite=overwrite)
+    if files[-1] is not None:
+        from ._optional import require
+
+        require("matplotlib", "plot")
+
+
+def _save(kappa, output, picture, regions, *, overwrite):
+    kappa.write(output, format="fits", overwrite=overwrite)
+    print(f"{kappa!r}\nwrote {output}")
+    if picture is not None:
+        from matplotlib.figure import Figure
+
+        from ._fits import atomic_path
+
+        figure = Figure(figsize=(8, 7), layout="constrained")
+        title = f"{kappa.diagnostics['method']}, {kappa.meta['n_galaxies']} galaxies"
+        kappa.plot(figure.add_subplot(projection=kappa.wcs), regions=regions, title=title)
+        with atomic_path(picture, overwrite=overwrite) as temporary:
+            figure.savefig(temporary, dpi=150)
+        print(f"wrote {picture}")
+
+
+def _columns(text):
+    try:
+        return dict(part.split("=") for part in text.split(",") if part)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"needs pairs such as g1=e1,g2=e2, got {text!r}") from None
+
+
+def _angle(text):
+    import astropy.units as u
+
+    from ._geometry import to_angle
+
+    try:
+        return to_angle(u.Quantity(text), "angle")
+    except (TypeError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+    print(f"massmap: warning: {message}", file=sys.stderr)

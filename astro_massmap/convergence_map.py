@@ -1,0 +1,396 @@
+"""The convergence kappa, the projected matter: a map of the sky with its uncertainty and samples."""
+
+import numbers
+
+import astropy.units as u
+import numpy as np
+from astropy.io import registry
+from astropy.nddata import Cutout2D, NDData, NDIOMixin, StdDevUncertainty
+from astropy.uncertainty import Distribution
+
+from . import _geometry
+from ._fits import read_images, write_images
+
+
+class ConvergenceMap(NDIOMixin, NDData):
+    """
+    A map of the convergence with its WCS, uncertainty, mask and posterior samples.
+
+    Parameters
+    ----------
+    data : array-like
+        Convergence ``(ny, nx)``, dimensionless and finite: the posterior mean, or an estimate.
+    wcs : `~astropy.wcs.WCS`
+        Where the pixels are on the sky.
+    uncertainty : `~astropy.nddata.StdDevUncertainty` or array-like, optional
+        Standard deviation ``(ny, nx)``.
+    mask : array-like of bool, optional
+        ``(ny, nx)``, True where nothing was measured: the value there is inferred.
+    samples : array-like, optional
+        Equally likely maps, ``(n_samples, ny, nx)``.
+    meta : dict, optional
+        Anything worth keeping.
+    diagnostics : dict, optional
+        How the map was made, and how well.
+    b_mode : ConvergenceMap, optional
+        The B mode on the same grid, which lensing does not make.
+
+    Raises
+    ------
+    TypeError, ValueError, `~astropy.units.UnitsError`
+        For arguments that are not as described; the message names the argument.
+
+    Examples
+    --------
+    >>> from astro_massmap import datasets
+    >>> kappa = datasets.demo().reconstruct("wiener", n_samples=4, progress=False)
+    >>> kappa
+    <ConvergenceMap: 128 x 128 pixels of 0.4 arcmin, 80% measured, 4 samples>
+    >>> kappa[40:60, 30:90].samples.shape
+    (4, 20, 60)
+    >>> kappa.quantile(0.9).shape
+    (128, 128)
+    """
+
+    def __init__(
+        self,
+        data,
+        *,
+        wcs,
+        uncertainty=None,
+        mask=None,
+        samples=None,
+        meta=None,
+        diagnostics=None,
+        b_mode=None,
+    ):
+        data = _array(data, "data")
+        if data.ndim != 2 or data.size == 0:
+            raise ValueError(f"data: needs the shape (ny, nx), got {data.shape}")
+        mask = np.zeros(data.shape, dtype=bool) if mask is None else np.array(mask)
+        if mask.dtype != bool or mask.shape != data.shape:
+            raise ValueError(f"mask: needs a bool array of shape {data.shape}, got {mask.dtype} of {mask.shape}")
+        bad = ~np.isfinite(data)
+        if (bad & ~mask).any():
+            raise ValueError(f"data: {int((bad & ~mask).sum())} pixels are not finite; mark them in mask")
+        data[bad] = 0  # the mean of every prior, where nothing else is known
+        if uncertainty is not None:
+            uncertainty = _std(uncertainty, data.shape)
+        if samples is not None:
+            samples = _array(samples, "samples")
+            if samples.ndim != 3 or samples.shape[1:] != data.shape or not len(samples):
+                raise ValueError(f"samples: need the shape (n_samples, {data.shape}), got {samples.shape}")
+        wcs, _ = _geometry.celestial_wcs(wcs, data.shape)
+        super().__init__(
+            data, uncertainty=uncertainty, mask=mask, wcs=wcs, meta=meta, unit=u.dimensionless_unscaled
+        )
+        self._samples = samples
+        self.diagnostics = dict(diagnostics or {})
+        if b_mode is not None and b_mode.data.shape != data.shape:
+            raise ValueError(f"b_mode: needs the shape {data.shape} of data, got {b_mode.data.shape}")
+        self._b_mode = b_mode
+
+    @classmethod
+    def _from_estimate(cls, estimate, *, wcs, mask, meta):
+        """The way back from plain arrays to the sky."""
+        b_mode = None
+        if estimate.b_mode is not None:
+            b_mode = cls(estimate.b_mode, wcs=wcs, uncertainty=estimate.b_std, mask=mask)
+        return cls(
+            estimate.mean,
+            wcs=wcs,
+            uncertainty=estimate.std,
+            mask=mask,
+            samples=estimate.samples,
+            meta=meta,
+            diagnostics=estimate.diagnostics,
+            b_mode=b_mode,
+        )
+
+    @property
+    def shape(self):
+        """Rows and columns of the grid."""
+        return self.data.shape
+
+    @property
+    def pixel_scale(self):
+        """Side of a pixel, a `~astropy.units.Quantity`."""
+        return _geometry.pixel_scale(self.wcs, self.shape)[0]
+
+    @property
+    def samples(self):
+        """Equally likely maps ``(n_samples, ny, nx)``, or None for a point estimate."""
+        return self._samples
+
+    @property
+    def b_mode(self):
+        """The B mode as a ConvergenceMap, or None where the method has none."""
+        return self._b_mode
+
+    def __repr__(self):
+        ny, nx = self.shape
+        samples = "no samples" if self.samples is None else f"{len(self.samples)} samples"
+        return (
+            f"<ConvergenceMap: {ny} x {nx} pixels of {self.pixel_scale:.3g}, "
+            f"{(~self.mask).mean():.0%} measured, {samples}>"
+        )
+
+    __str__ = __repr__
+
+    # ---- the posterior
+
+    def quantile(self, q):
+        """
+        Quantiles of the samples, pixel by pixel.
+
+        Parameters
+        ----------
+        q : float or array-like
+            Between 0 and 1.
+
+        Returns
+        -------
+        ndarray
+            ``(ny, nx)``, or ``(len(q), ny, nx)``.
+
+        Raises
+        ------
+        ValueError
+            If the map has no samples, or q is out of range.
+        """
+        return np.quantile(self._need_samples(), q, axis=0)
+
+    @property
+    def median(self):
+        """Median of the samples ``(ny, nx)``; ValueError without samples."""
+        return np.median(self._need_samples(), axis=0)
+
+    @property
+    def distribution(self):
+        """The samples as an `astropy.uncertainty.Distribution`; ValueError without samples."""
+        return Distribution(np.moveaxis(self._need_samples(), 0, -1))
+
+    def _need_samples(self):
+        if self.samples is None:
+            raise ValueError("samples: the map is a point estimate; reconstruct it with n_samples > 0")
+        return self.samples
+
+    # ---- parts and other grids
+
+    def __getitem__(self, item):
+        """A part of the map, by slices of rows and columns; its WCS, uncertainty and samples follow."""
+        rows, columns = _slices(item, self.shape)
+        part = np.s_[..., rows, columns]
+        if 0 in self.data[part].shape:
+            raise IndexError(f"the part [{rows.start}:{rows.stop}, {columns.start}:{columns.stop}] is empty")
+        return type(self)(
+            self.data[part],
+            wcs=self.wcs[rows, columns],
+            uncertainty=None if self.uncertainty is None else self.uncertainty.array[part],
+            mask=self.mask[part],
+            samples=None if self.samples is None else self.samples[part],
+            meta=self.meta,
+            diagnostics=self.diagnostics,
+            b_mode=None if self.b_mode is None else self.b_mode[rows, columns],
+        )
+
+    def cutout(self, center, size):
+        """
+        The part of the map around a position, as far as the map reaches.
+
+        Parameters
+        ----------
+        center : `~astropy.coordinates.SkyCoord`
+            Its middle.
+        size : `~astropy.units.Quantity` or int
+            Height and width: one angle or number of pixels, or two (ny, nx).
+
+        Returns
+        -------
+        ConvergenceMap
+
+        Raises
+        ------
+        astropy.nddata.NoOverlapError
+            If it lies outside of the map.
+        """
+        cutout = Cutout2D(self.data, center, size, wcs=self.wcs, mode="trim")
+        return self[cutout.slices_original]
+
+    def reproject_to(self, wcs, shape=None):
+        """
+        The map on another grid, by bilinear interpolation.
+
+        Samples are moved one by one, and the standard deviation is theirs on the new grid:
+        interpolation smooths, and a map of standard deviations cannot know by how much. Without
+        samples, the standard deviation is interpolated, which is an upper limit.
+
+        Parameters
+        ----------
+        wcs : `~astropy.wcs.WCS`
+            The new grid.
+        shape : tuple of int, optional
+            Its rows and columns; by default ``wcs.array_shape``.
+
+        Returns
+        -------
+        ConvergenceMap
+            Where the old map does not reach, it is masked, its value is 0, and its standard deviation
+            and samples are NaN.
+
+        Raises
+        ------
+        ValueError
+            If the grids do not overlap.
+        """
+        from reproject import reproject_interp
+
+        wcs, shape = _geometry.celestial_wcs(wcs, shape)
+
+        def move(arrays, order="bilinear"):
+            return reproject_interp((arrays, self.wcs), wcs, shape_out=shape, order=order, return_footprint=False)
+
+        data = move(self.data)
+        outside = ~np.isfinite(data)
+        if outside.all():
+            raise ValueError("wcs: the new grid does not overlap with the map")
+        mask = outside | (move(self.mask.astype(float), "nearest-neighbor") != 0)
+        samples = None if self.samples is None else np.stack([move(s) for s in self.samples])
+        uncertainty = None
+        if samples is not None and len(samples) > 1:
+            uncertainty = samples.std(axis=0, ddof=1)
+        elif self.uncertainty is not None:
+            uncertainty = move(self.uncertainty.array)
+        return type(self)(
+            data,
+            wcs=wcs,
+            uncertainty=uncertainty,
+            mask=mask,
+            samples=samples,
+            meta=self.meta,
+            diagnostics=self.diagnostics,
+            b_mode=None if self.b_mode is None else self.b_mode.reproject_to(wcs, shape),
+        )
+
+    def plot(self, ax=None, *, regions=None, **kwargs):
+        """
+        Draw the map on sky coordinates.
+
+        Parameters
+        ----------
+        ax : `~astropy.visualization.wcsaxes.WCSAxes`, optional
+            Where; by default a new figure.
+        regions : regions, optional
+            Drawn on top: a region, a list of them, a table of positions and radii, or a file.
+        **kwargs
+            Of `astro_massmap.plotting.plot_map`.
+
+        Returns
+        -------
+        `~astropy.visualization.wcsaxes.WCSAxes`
+        """
+        from .plotting import plot_map
+
+        return plot_map(self.data, self.wcs, ax=ax, regions=regions, mask=self.mask, **kwargs)
+
+
+def _array(values, name):
+    """A copy as native floats; what has a unit must be dimensionless."""
+    unit = getattr(values, "unit", None)
+    if unit is not None:
+        try:
+            values = u.Quantity(values).to_value(u.dimensionless_unscaled)
+        except u.UnitConversionError as error:
+            raise u.UnitsError(f"{name}: kappa is dimensionless, got the unit {unit}") from error
+    try:
+        values = np.asarray(values)
+        single = values.dtype.kind == "f" and values.dtype.itemsize <= 4
+        return np.array(values, dtype=np.float32 if single else np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: needs numbers ({error})") from error
+
+
+def _std(uncertainty, shape):
+    if isinstance(uncertainty, StdDevUncertainty):
+        uncertainty = uncertainty.array
+    elif hasattr(uncertainty, "uncertainty_type"):
+        raise TypeError(f"uncertainty: needs a StdDevUncertainty, got {type(uncertainty).__name__}")
+    uncertainty = _array(uncertainty, "uncertainty")
+    if uncertainty.shape != shape:
+        raise ValueError(f"uncertainty: needs the shape {shape} of data, got {uncertainty.shape}")
+    if (uncertainty < 0).any():
+        raise ValueError("uncertainty: a standard deviation is not negative")
+    return StdDevUncertainty(uncertainty, unit=u.dimensionless_unscaled)
+
+
+def _slices(item, shape):
+    """Two plain slices of step one from what stands in the brackets."""
+    item = item if isinstance(item, tuple) else (item,)
+    item = tuple(part for part in item if part is not Ellipsis)
+    if any(isinstance(part, numbers.Integral) for part in item):
+        raise IndexError("a map keeps both of its axes: write [i:i + 1, j:j + 1] for one pixel, or map.data[i, j]")
+    if len(item) > 2 or not all(isinstance(part, slice) for part in item):
+        raise IndexError("a map is cut by slices of its rows and columns, such as map[10:50, 20:80]")
+    item = (*item, slice(None))[:2] if len(item) < 2 else item
+    bounds = [part.indices(side) for part, side in zip((*item, slice(None))[:2], shape, strict=True)]
+    if any(step != 1 for _, _, step in bounds):
+        raise IndexError("a map is cut by slices of step 1; for another resolution use reproject_to")
+    return tuple(slice(start, stop) for start, stop, _ in bounds)
+
+
+# ---- files, in astropy's unified I/O
+
+
+def _write_fits(kappa, file, *, overwrite=False, samples=True):
+    """
+    Write a FITS file in which every image has the WCS: KAPPA, STD, MASK, SAMPLES, B_MODE and B_STD.
+
+    Parameters
+    ----------
+    file : str or path-like
+        The file, written whole or not at all.
+    overwrite : bool
+        Replace an existing file, which is an OSError otherwise.
+    samples : bool
+        Write the samples too.
+    """
+    images = {"KAPPA": kappa.data, "STD": None, "MASK": kappa.mask, "SAMPLES": None, "B_MODE": None, "B_STD": None}
+    if kappa.uncertainty is not None:
+        images["STD"] = kappa.uncertainty.array
+    if samples:
+        images["SAMPLES"] = kappa.samples
+    if kappa.b_mode is not None:
+        images["B_MODE"] = kappa.b_mode.data
+        if kappa.b_mode.uncertainty is not None:
+            images["B_STD"] = kappa.b_mode.uncertainty.array
+    images = {name: image for name, image in images.items() if image is not None}
+    notes = {"meta": dict(kappa.meta), "diagnostics": kappa.diagnostics}
+    write_images(file, images, kappa.wcs, notes, overwrite=overwrite)
+
+
+def _read_fits(file):
+    """Read what `write` wrote; OSError if the file is not there or not whole."""
+    images, wcs, notes = read_images(file, required=("KAPPA", "MASK"))
+    mask = images["MASK"].astype(bool)
+    b_mode = None
+    if "B_MODE" in images:
+        b_mode = ConvergenceMap(images["B_MODE"], wcs=wcs, uncertainty=images.get("B_STD"), mask=mask)
+    return ConvergenceMap(
+        images["KAPPA"],
+        wcs=wcs,
+        uncertainty=images.get("STD"),
+        mask=mask,
+        samples=images.get("SAMPLES"),
+        meta=notes.get("meta"),
+        diagnostics=notes.get("diagnostics"),
+        b_mode=b_mode,
+    )
+
+
+def _is_fits(origin, path, fileobj, *args, **kwargs):
+    return path is not None and str(path).lower().endswith((".fits", ".fits.gz", ".fit", ".fits.fz"))
+
+
+registry.register_writer("fits", ConvergenceMap, _write_fits)
+registry.register_reader("fits", ConvergenceMap, _read_fits)
+registry.register_identifier("fits", ConvergenceMap, _is_fits)

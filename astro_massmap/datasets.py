@@ -1,0 +1,145 @@
+"""
+Catalogues to begin with.
+
+`demo` is a mock survey embedded in the package. `cosmos` is the real thing: the HST/ACS COSMOS shear
+catalogue of Schrabback et al. (2010, A&A 516, A63), which is fetched on first use and kept in the
+cache of astropy; please cite its authors.
+"""
+
+import hashlib
+from importlib import resources
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import QTable, Table
+from astropy.utils.data import download_file
+
+from .catalog import ShearCatalog
+from .convergence_map import ConvergenceMap
+
+COSMOS_URL = "https://raw.githubusercontent.com/CosmoStat/jax-lensing/81da74205678401591fe2d0312ffa7e4902dccb7/data/"
+COSMOS_SHA256 = {
+    "COSMOS/ra.fits": "b47e7e65b36da81fbcbac53d96976a133980a608590ba242a01fbfa8b4e67092",
+    "COSMOS/dec.fits": "6f8ad325d6603468a1e747afbbb694af448491c7569e35f5966f64378d009622",
+    "COSMOS/e1.fits": "a335533144ed5d94143d1d2f9b1144ff4af3e6f7d5e85b0d2eee4e8dd56997db",
+    "COSMOS/e2.fits": "4c68ac134b5c3061b701517b7332df8ed04f045711cf68891015b2964e450fb0",
+    "COSMOS/nhweight_int.fits": "7d75c1ef1f7e979532a4fe1af2e7c1e9e225b3e63db074ba55735f9c2e827bce",
+    "xray.txt": "c9d211f4e965ddff6adb959e65e7d7d852fd113d10b77676b2dea7e4a2d24da5",
+}
+_N_BRIGHT = 165159
+
+
+def _embedded(name):
+    return resources.files(__package__) / "data" / name
+
+
+def demo():
+    """
+    A mock survey of 51 x 51 arcmin with holes around stars and an irregular edge.
+
+    Returns
+    -------
+    ShearCatalog
+        The script ``tools/make_demo.py`` of the source tree makes it; `demo_truth` is what it hides.
+
+    Examples
+    --------
+    >>> from astro_massmap import datasets
+    >>> datasets.demo()
+    <ShearCatalog: 62803 galaxies, axes 'west-north', shape noise 0.260>
+    """
+    with resources.as_file(_embedded("demo_catalog.fits.gz")) as path:
+        return ShearCatalog.read(path, axes="west-north", format="fits")
+
+
+def demo_truth():
+    """
+    The convergence behind `demo`.
+
+    Returns
+    -------
+    ConvergenceMap
+        128 x 128 pixels of 0.4 arcmin.
+    """
+    with resources.as_file(_embedded("demo_truth.fits")) as path:
+        return ConvergenceMap.read(path, format="fits")
+
+
+def demo_clusters():
+    """
+    The clusters in `demo`, as an X-ray survey would list them.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        Columns ``name``, ``ra``, ``dec`` and ``radius``.
+    """
+    return QTable.read(_embedded("demo_clusters.ecsv"), format="ascii.ecsv")
+
+
+def cosmos(sample="all"):
+    """
+    The COSMOS shear catalogue of Schrabback et al. (2010), fetched by checksum and cached.
+
+    Parameters
+    ----------
+    sample : {'all', 'bright', 'faint'}
+        All 417,117 galaxies, or one of the two samples of the paper.
+
+    Returns
+    -------
+    ShearCatalog
+
+    Raises
+    ------
+    OSError
+        If a file cannot be fetched, or is not the one that it should be.
+    ValueError
+        If there is no such sample.
+    """
+    samples = {"all": slice(None), "bright": slice(_N_BRIGHT), "faint": slice(_N_BRIGHT, None)}
+    if sample not in samples:
+        raise ValueError(f"sample: got {sample!r}; known are {', '.join(map(repr, samples))}")
+    ra, dec, e1, e2, weight = (
+        np.asarray(fits.getdata(_fetch(name)), dtype=float)[samples[sample]]
+        for name in COSMOS_SHA256
+        if name.endswith(".fits")
+    )
+    meta = {"source": "Schrabback et al. 2010, A&A 516, A63; HST/ACS COSMOS", "sample": sample}
+    return ShearCatalog(SkyCoord(ra * u.deg, dec * u.deg), e1, e2, axes="west-north", weight=weight, meta=meta)
+
+
+def cosmos_clusters():
+    """
+    The X-ray clusters of the COSMOS field (Finoguenov et al. 2007, ApJS 172, 182), fetched and cached.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        Columns ``id``, ``ra``, ``dec``, ``r500``, ``redshift``, ``m500`` and ``m500_err``.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be fetched, or is not the one that it should be.
+    """
+    raw = Table.read(_fetch("xray.txt"), format="ascii.no_header")
+    units = {"id": None, "ra": u.deg, "dec": u.deg, "r500": u.arcmin, "redshift": None}
+    units |= {"m500": 1e13 * u.Msun, "m500_err": 1e13 * u.Msun}
+    numbers = {"id": 1, "ra": 2, "dec": 3, "r500": 4, "redshift": 7, "m500": 8, "m500_err": 9}
+    columns = {name: raw[f"col{i}"].data for name, i in numbers.items()}
+    table = QTable({name: c if units[name] is None else c * units[name] for name, c in columns.items()})
+    table.meta["source"] = "Finoguenov et al. 2007, ApJS 172, 182"
+    return table
+
+
+def _fetch(name):
+    """Path of a cached file, fetched if need be, whose checksum is right."""
+    path = download_file(COSMOS_URL + name, cache=True, pkgname="astro_massmap", show_progress=False)
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != COSMOS_SHA256[name]:
+        raise OSError(f"{name}: the fetched file has the checksum {digest}, expected {COSMOS_SHA256[name]}")
+    return path

@@ -1,0 +1,81 @@
+"""Conjugate gradients for a batch of symmetric positive systems, preconditioned and checked."""
+
+from typing import NamedTuple
+
+import torch
+
+
+class ConvergenceError(ValueError):
+    """The linear solver did not reach the tolerance that was asked for."""
+
+
+class Solution(NamedTuple):
+    """What `conjugate_gradients` returns: the solution, iterations spent, relative residual reached."""
+
+    x: torch.Tensor
+    iterations: int
+    residual: float
+
+
+def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterations):
+    """
+    Solve ``apply(x) = b`` for a batch of right-hand sides.
+
+    The residual is measured as ``sqrt(r M r / b M b)`` with M the preconditioner. The recurrence that
+    updates it drifts in single precision, so the true residual is computed before a solution is
+    accepted, and the iteration starts again from there while it is not small enough.
+
+    Parameters
+    ----------
+    apply, precondition : callable
+        The operator and an approximation of its inverse, both on a batch ``(n, ...)``.
+    b : `torch.Tensor`
+        Right-hand sides ``(n, ...)``.
+    inner : callable
+        Inner product ``(n,)`` of two batches, in double precision.
+    tolerance : float
+        Relative residual at which every system of the batch is solved.
+    max_iterations : int
+        Applications of the operator before giving up.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    ConvergenceError
+        If ``max_iterations`` do not suffice, or a number is not finite.
+    """
+    norm = inner(b, precondition(b))
+    norm = torch.where(norm > 0, norm, torch.ones_like(norm))
+    x, iterations = torch.zeros_like(b), 0
+    while True:
+        r = b - apply(x) if iterations else b
+        z = precondition(r)
+        rz = inner(r, z)
+        residual = float((rz / norm).max().clamp(min=0).sqrt())
+        if residual <= tolerance:
+            return Solution(x, iterations, residual)
+        if not residual < float("inf") or iterations >= max_iterations:
+            raise ConvergenceError(
+                f"conjugate gradients reached a relative residual of {residual:.2g} after {iterations} "
+                f"iterations, tolerance asks for {tolerance:.2g}: raise max_iterations or the tolerance, "
+                "or use dtype='float64'"
+            )
+        p = z
+        while iterations < max_iterations:
+            iterations += 1
+            q = apply(p)
+            alpha = _per_system(rz / inner(p, q).clamp(min=torch.finfo(torch.float64).tiny), b)
+            x = x + alpha * p
+            r = r - alpha * q
+            z = precondition(r)
+            rz, previous = inner(r, z), rz
+            if not bool((rz > norm * tolerance**2).any()):
+                break
+            p = z + _per_system(rz / previous.clamp(min=torch.finfo(torch.float64).tiny), b) * p
+
+
+def _per_system(values, like):
+    return values.to(like.real.dtype).reshape(-1, *[1] * (like.ndim - 1))

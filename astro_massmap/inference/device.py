@@ -1,0 +1,29 @@
+"""Where the tensors live."""
+
+import torch
+
+
+def pick_device(name="auto"):
+    """
+    The device of the given name.
+
+    Parameters
+    ----------
+    name : str or `torch.device`
+        ``"auto"`` is CUDA where there is one, then the CPU; anything else is what torch calls it.
+
+    Raises
+    ------
+    ValueError
+        If torch does not know such a device, or this computer does not have it.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device {name!r} is not there; use 'auto', 'cpu' or the name of a device of this computer ({error})"
+        ) from error
+    return device

@@ -1,0 +1,150 @@
+"""
+The exact posterior of a Gaussian random field, given masked shear with noise that varies.
+
+The data are ``y = P kappa + n`` with noise covariance N, diagonal in pixels and infinite without
+galaxies; the prior covariance S is diagonal in Fourier space. The posterior is Gaussian with
+
+    precision  Lambda = S^-1 + P' N^-1 P,        mean  m = Lambda^-1 P' N^-1 y,
+
+and a fluctuation about the mean solves ``Lambda d = S^-1/2 e0 + P' N^-1/2 e1`` with white e0, e1.
+Both are solved on the Fourier modes of the padded box by conjugate gradients; with f the observed
+fraction of the box, ``1 / (1/S + f P'P / <N>)`` is a good preconditioner (Wandelt et al. 2004).
+"""
+
+import torch
+
+from .conjugate_gradients import conjugate_gradients
+from .grid import FourierGrid
+from .operator import LensingOperator
+from .random import normals
+
+
+class GaussianPosterior:
+    """
+    Mean, fluctuations and variance of the convergence under a Gaussian prior.
+
+    Parameters
+    ----------
+    observation : `~astro_massmap.inference.Observation`
+        Shear and noise.
+    spectrum : callable
+        Angular power spectrum of the convergence: ``spectrum(ell) -> C_ell`` on arrays.
+    box_shape : tuple of int, optional
+        Sides of the periodic box that holds the field; by default the field itself.
+    tolerance : float
+        Relative residual of the conjugate gradients.
+    max_iterations : int
+        Iterations before they give up.
+    dtype, device
+        Of the tensors.
+
+    Attributes
+    ----------
+    iterations, residual
+        The most iterations and the largest residual of any solve so far.
+    """
+
+    def __init__(
+        self,
+        observation,
+        spectrum,
+        box_shape=None,
+        *,
+        tolerance=1e-5,
+        max_iterations=500,
+        dtype=torch.float32,
+        device="cpu",
+    ):
+        self.grid = FourierGrid(observation.shape, observation.pixel_size, box_shape, dtype=dtype, device=device)
+        self.operator = LensingOperator(self.grid)
+        self.prior_variance = self.grid.mode_variance(spectrum)
+        self.weight = self.grid.real(observation.weight)
+        self.shear = self.grid.real(observation.shear)
+        self._root_weight = self.weight.sqrt()
+        mean_weight = self.weight.sum(dtype=torch.float64) / (self.grid.box_shape[0] * self.grid.box_shape[1])
+        self._inverse_prior = 1 / self.prior_variance
+        self._inverse_reference = 1 / (self._inverse_prior + self.operator.power * float(mean_weight))
+        self.tolerance, self.max_iterations = tolerance, max_iterations
+        self.iterations, self.residual = 0, 0.0
+
+    def precision(self, modes):
+        """``Lambda`` applied to modes ``(n, ny, nx // 2 + 1)``."""
+        data_term = self.operator.adjoint(self.weight * self.operator.forward(modes))
+        return self._inverse_prior * modes + data_term
+
+    def solve(self, right_hand_side, tolerance=None):
+        """``Lambda^-1`` applied to modes ``(n, ny, nx // 2 + 1)``."""
+        x, iterations, residual = conjugate_gradients(
+            self.precision,
+            right_hand_side,
+            precondition=lambda modes: self._inverse_reference * modes,
+            inner=self.grid.inner,
+            tolerance=self.tolerance if tolerance is None else tolerance,
+            max_iterations=self.max_iterations,
+        )
+        self.iterations, self.residual = max(self.iterations, iterations), max(self.residual, residual)
+        return x
+
+    def mean_modes(self):
+        """Modes of the posterior mean, the Wiener filter of the data: ``(ny, nx // 2 + 1)``."""
+        return self.solve(self.operator.adjoint(self.weight * self.shear)[None])[0]
+
+    def draw(self, seed, indices, tolerance=None):
+        """
+        Fluctuations of the posterior about its mean, and what they tell about its variance.
+
+        Parameters
+        ----------
+        seed : int
+            Seed of the random numbers.
+        indices : sequence of int
+            Numbers of the samples to draw; each has random numbers of its own.
+        tolerance : float, optional
+            Relative residual, if not that of this object.
+
+        Returns
+        -------
+        modes : `torch.Tensor`
+            Modes of the fluctuations ``(n, ny, nx // 2 + 1)``.
+        shifts : `torch.Tensor`
+            Fields ``(n, *field_shape)`` for `variance`.
+        """
+        grid = self.grid
+        shapes = (grid.box_shape, (2, *grid.field_shape), (2, *grid.field_shape))
+        drawn = zip(*(normals(seed, i, *shapes, dtype=grid.dtype) for i in indices), strict=True)
+        prior_noise, data_noise, extra_noise = (torch.stack(x).to(grid.device) for x in drawn)
+        modes = self.solve(
+            self._inverse_prior.sqrt() * grid.to_modes(prior_noise)
+            + self.operator.adjoint(self._root_weight * data_noise),
+            tolerance,
+        )
+        return modes, self._conditional_mean_shift(modes, extra_noise)
+
+    def variance(self, mean_square_shift):
+        """
+        Posterior variance ``(*field_shape)`` of the pixels, from the mean square of the shifts of some draws.
+
+        The law of total variance: if every pixel, also those without data, had the noise tau of the
+        best one, the posterior would be stationary and its variance is known exactly. What is left to
+        estimate from the draws is the variance of the *mean* of that easier problem, a small part.
+        """
+        conditional = 1 / (self._inverse_prior + self.operator.power / self._best_noise)
+        return self.grid.pixel_variance(conditional) + mean_square_shift
+
+    @property
+    def _best_noise(self):
+        """tau, the noise variance of the best pixel."""
+        return float(1 / self.weight.max())
+
+    def _conditional_mean_shift(self, modes, white):
+        """
+        Fluctuation of E[kappa | completed data], the completed data being drawn given ``kappa = m + d``.
+
+        The completed data ``P kappa + sqrt(tau) w`` share w with the noise n of the real data: given n,
+        ``sqrt(tau) w`` has mean ``tau n / N`` and variance ``tau (1 - tau / N)``.
+        """
+        tau = self._best_noise
+        unshared = 1 - tau * self.weight
+        completed = unshared * self.operator.forward(modes) + (tau * unshared).clamp(min=0).sqrt() * white
+        gain = 1 / (tau * self._inverse_prior + self.operator.power)
+        return self.grid.to_field(gain * self.operator.adjoint(completed))

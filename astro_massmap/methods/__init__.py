@@ -1,0 +1,49 @@
+"""
+Ways from shear to convergence.
+
+A method is a frozen object of options with one call, ``solve(observation) -> Estimate``. A string
+names one with its default options.
+"""
+
+from .base import Estimate, run
+from .kaiser_squires import KaiserSquires
+from .wiener import Wiener
+
+__all__ = ["METHODS", "Estimate", "KaiserSquires", "Wiener", "resolve", "run"]
+
+METHODS = {"kaiser_squires": KaiserSquires, "wiener": Wiener}
+DEFAULT = "wiener"
+
+
+def resolve(method=None, options=None):
+    """
+    The method object that a user means.
+
+    Parameters
+    ----------
+    method : None, str or method object
+        None is the default method.
+    options : dict, optional
+        For a method given by name.
+
+    Raises
+    ------
+    ValueError
+        If there is no method of this name, or an option is out of range.
+    TypeError
+        If options come with a method object, or the method has no such option.
+    """
+    options = options or {}
+    if method is None or isinstance(method, str):
+        name = DEFAULT if method is None else method
+        if name not in METHODS:
+            raise ValueError(f"method: {name!r} is unknown; known are {', '.join(map(repr, METHODS))}")
+        return METHODS[name](**options)
+    if not callable(getattr(method, "solve", None)) or isinstance(method, type):
+        raise TypeError(f"method: needs a name or an object such as Wiener(), got {method!r}")
+    if options:
+        raise TypeError(
+            f"method: {type(method).__name__} is an object and has its options already; "
+            f"{', '.join(options)} cannot be given beside it"
+        )
+    return method

@@ -1,0 +1,145 @@
+"""The exact Gaussian posterior: the Wiener filter, its error, and constrained realisations."""
+
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
+from numbers import Real
+
+import torch
+from tqdm.auto import tqdm
+
+from ..inference import GaussianPosterior, padded_shape, pick_device
+from ..spectrum import PowerSpectrum
+from .base import Estimate, check_dtype, check_integer, check_padding, in_batches
+
+# At least so many draws tell the standard deviation, to about 4 %; for nothing else they may be coarse.
+_MIN_DRAWS = 16
+_COARSE = 1e-3
+_BATCH_ON_GPU = 16
+
+
+@dataclass(frozen=True)
+class Wiener:
+    """
+    The posterior of a Gaussian random field, exact for masks and for noise that varies.
+
+    The mean is the Wiener filter of the shear; samples are constrained realisations (Hoffman & Ribak
+    1991): equally likely maps with the power of the prior that agree with the data as well as their
+    noise allows. Both solve linear systems by preconditioned conjugate gradients.
+
+    The standard deviation is that of the posterior too. Most of it is known in closed form, the rest is
+    estimated from the samples (from 16 draws if there are fewer): its error is about 4 % for 16 and
+    2 % for 64 of them.
+
+    Parameters
+    ----------
+    spectrum : `~astro_massmap.PowerSpectrum`, optional
+        Prior power spectrum of the convergence; by default that of sources at redshift 1.
+    n_samples : int
+        How many samples to draw; with 0 there is only the mean and its standard deviation.
+    seed : int
+        Seed of the samples. Sample i is the same whatever ``n_samples`` is.
+    padding : float
+        Side of the periodic box, in sides of the field. Structure beyond the field is inferred too;
+        below 1.5 it wraps around and large scales look too certain.
+    tolerance : float
+        Relative residual at which a system is solved.
+    max_iterations : int
+        Iterations after which it is an error not to have solved it.
+    dtype : {'float32', 'float64'}
+        Precision of the numbers.
+    device : str
+        ``"auto"`` (CUDA where there is one), or what torch calls a device.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is out of range; `~astro_massmap.inference.ConvergenceError`, a ValueError, when a
+        system cannot be solved to the tolerance.
+
+    Examples
+    --------
+    >>> from astro_massmap import PowerSpectrum, Wiener, datasets
+    >>> method = Wiener(PowerSpectrum.default(), n_samples=0)
+    >>> kappa = datasets.demo().reconstruct(method, progress=False)
+    >>> kappa.diagnostics["residual"] < 1e-5
+    True
+    """
+
+    spectrum: PowerSpectrum | None = None
+    _: KW_ONLY
+    n_samples: int = 64
+    seed: int = 0
+    padding: float = 2.0
+    tolerance: float = 1e-5
+    max_iterations: int = 500
+    dtype: str = "float32"
+    device: str = "auto"
+
+    def __post_init__(self):
+        if self.spectrum is not None and not callable(self.spectrum):
+            raise TypeError(f"spectrum: needs a PowerSpectrum, got {type(self.spectrum).__name__}")
+        check_integer(self.n_samples, "n_samples", 0)
+        check_integer(self.seed, "seed", 0)
+        check_integer(self.max_iterations, "max_iterations", 1)
+        if not (isinstance(self.tolerance, Real) and 0 < self.tolerance < 1):
+            raise ValueError(f"tolerance: needs to be between 0 and 1, got {self.tolerance!r}")
+        check_padding(self.padding)
+        check_dtype(self.dtype)
+        pick_device(self.device)
+
+    def solve(self, observation, *, progress=False):
+        """
+        Map one observation.
+
+        Parameters
+        ----------
+        observation : `~astro_massmap.inference.Observation`
+            Shear and noise.
+        progress : bool
+            Show a progress bar.
+
+        Returns
+        -------
+        Estimate
+        """
+        device = pick_device(self.device)
+        spectrum = PowerSpectrum.default() if self.spectrum is None else self.spectrum
+        posterior = GaussianPosterior(
+            observation,
+            spectrum,
+            padded_shape(observation.shape, self.padding),
+            tolerance=self.tolerance,
+            max_iterations=self.max_iterations,
+            dtype=check_dtype(self.dtype),
+            device=device,
+        )
+        mean = posterior.grid.to_field(posterior.mean_modes())
+        square_shift = torch.zeros_like(mean)
+        # On a CPU one map at a time is fastest: it stays in the cache.
+        batch = 1 if device.type == "cpu" else _BATCH_ON_GPU
+        n_draws = max(self.n_samples, _MIN_DRAWS)
+
+        def draw(indices, tolerance=None):
+            modes, shifts = posterior.draw(self.seed, indices, tolerance)
+            samples = (mean + posterior.grid.to_field(modes)).cpu()
+            square_shift.add_(shifts.square().sum(dim=0))
+            return samples
+
+        with tqdm(total=n_draws, desc="Wiener draws", unit="map", disable=not progress) as bar:
+            samples = in_batches(draw, range(self.n_samples), batch, on_done=bar.update)
+            coarse = partial(draw, tolerance=max(_COARSE, self.tolerance))
+            iterations, residual = posterior.iterations, posterior.residual
+            in_batches(coarse, range(self.n_samples, n_draws), batch, on_done=bar.update)
+        return Estimate(
+            mean.cpu().numpy(),
+            posterior.variance(square_shift / n_draws).sqrt().cpu().numpy(),
+            samples=torch.cat(samples).numpy() if samples else None,
+            diagnostics={
+                "device": str(device),
+                "box": list(posterior.grid.box_shape),
+                "iterations": iterations,
+                "residual": residual,
+                "uncertainty_draws": n_draws,
+                "spectrum": getattr(spectrum, "name", repr(spectrum)),
+            },
+        )

@@ -1,0 +1,148 @@
+"""Figures on sky coordinates. Needs matplotlib: ``pip install "astro_massmap[plot]"``."""
+
+import numpy as np
+
+from ._optional import require
+
+_LABELS = {"RA": "RA", "DEC": "Dec", "GLON": "l", "GLAT": "b"}
+
+
+def new_axes(wcs, figsize=(7, 6)):
+    """A WCSAxes of this WCS in a new figure."""
+    return require("matplotlib.pyplot", "plot").figure(figsize=figsize, layout="constrained").add_subplot(
+        projection=wcs
+    )
+
+
+def plot_map(data, wcs, *, ax=None, regions=None, mask=None, colorbar=True, label=r"$\kappa$", title=None, **kwargs):
+    """
+    Draw a map.
+
+    Parameters
+    ----------
+    data : ndarray
+        Values ``(ny, nx)``.
+    wcs : `~astropy.wcs.WCS`
+        Where they are.
+    ax : `~astropy.visualization.wcsaxes.WCSAxes`, optional
+        Where to draw; by default a new figure.
+    regions : regions, optional
+        Drawn on top with their labels: a region, a list of them, a table of positions and radii, or
+        a file. Those outside of the map are left out.
+    mask : ndarray of bool, optional
+        Its outline is drawn: inside it nothing was measured.
+    colorbar : bool
+        Draw one.
+    label : str
+        What the values are.
+    title : str, optional
+        Of the axes.
+    **kwargs
+        Of `matplotlib.axes.Axes.imshow`; the colours end at the 99.8 % quantile of ``|data|`` unless
+        ``vmin`` and ``vmax`` are given.
+
+    Returns
+    -------
+    `~astropy.visualization.wcsaxes.WCSAxes`
+    """
+    ax = _axes_on(wcs, ax)
+    limit = np.nanquantile(np.abs(data), 0.998)
+    image = ax.imshow(data, origin="lower", **({"vmin": -limit, "vmax": limit, "cmap": "RdBu_r"} | kwargs))
+    if mask is not None and mask.any() and not mask.all():
+        ax.contour(mask, levels=[0.5], colors="0.4", linewidths=0.4)
+    if regions is not None:
+        draw_regions(ax, regions, wcs, data.shape)
+    if colorbar:
+        ax.figure.colorbar(image, ax=ax, label=label, shrink=0.85)
+    _label_sky(ax, wcs, title)
+    return ax
+
+
+def plot_shear(shear, noise_std, wcs, *, ax=None, pixels_per_stick=None, title=None, **kwargs):
+    """
+    Draw shear as sticks along the direction in which images of galaxies are stretched.
+
+    Parameters
+    ----------
+    shear : ndarray
+        ``(2, ny, nx)`` along the pixel axes.
+    noise_std : ndarray
+        ``(ny, nx)``; infinite without data. Sticks are weighted means.
+    wcs : `~astropy.wcs.WCS`
+        Where the pixels are.
+    ax : `~astropy.visualization.wcsaxes.WCSAxes`, optional
+        Where to draw; by default a new figure.
+    pixels_per_stick : int, optional
+        Side of the squares that are averaged; by default some 24 sticks fit along the longer side.
+    title : str, optional
+        Of the axes.
+    **kwargs
+        Of `matplotlib.axes.Axes.quiver`.
+
+    Returns
+    -------
+    `~astropy.visualization.wcsaxes.WCSAxes`
+    """
+    ax = _axes_on(wcs, ax)
+    ny, nx = noise_std.shape
+    step = max(1, max(ny, nx) // 24) if pixels_per_stick is None else int(pixels_per_stick)
+    rows, columns = ny // step, nx // step
+
+    def block_sum(a):
+        return a[: rows * step, : columns * step].reshape(rows, step, columns, step).sum(axis=(1, 3))
+
+    weight = noise_std**-2.0
+    total = block_sum(weight)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        e = (block_sum(weight * shear[0]) + 1j * block_sum(weight * shear[1])) / total
+    stick = np.abs(e) * np.exp(0.5j * np.angle(e))
+    y, x = (np.mgrid[:rows, :columns] + 0.5) * step - 0.5
+    defaults = {"pivot": "middle", "headwidth": 0, "headlength": 0, "headaxislength": 0, "width": 0.002}
+    good = total > 0
+    quiver = ax.quiver(x[good], y[good], stick.real[good], stick.imag[good], **(defaults | kwargs))
+    ax.quiverkey(quiver, 0.9, 1.03, 0.05, "5 % shear")
+    ax.set(xlim=(-0.5, nx - 0.5), ylim=(-0.5, ny - 0.5), aspect="equal")
+    _label_sky(ax, wcs, title)
+    return ax
+
+
+def draw_regions(ax, regions, wcs, shape, color="black"):
+    """Draw the regions (in any form that `as_regions` takes) that lie in a map of the given shape, with labels."""
+    from ._regions import as_regions, overlaps
+
+    for region in as_regions(regions, wcs):
+        if not overlaps(region, shape):
+            continue
+        style = {"color": color, "linewidth": 1.2} | dict(region.visual)
+        style = {k: v for k, v in style.items() if k in ("color", "linewidth", "linestyle", "facecolor", "edgecolor")}
+        artist = region.as_artist(**style)
+        ax.add_artist(artist)
+        artist.set_clip_path(ax.patch)
+        if region.meta.get("text"):
+            box = region.bounding_box
+            ax.annotate(
+                region.meta["text"],
+                ((box.ixmin + box.ixmax - 1) / 2, box.iymax - 0.5),
+                xytext=(0, 1),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                fontsize=6,
+                color=style.get("color", color),
+                clip_on=True,
+            )
+
+
+def _axes_on(wcs, ax):
+    if ax is None:
+        return new_axes(wcs)
+    if not hasattr(ax, "coords"):
+        raise TypeError("ax: needs sky coordinates; make it with fig.add_subplot(projection=kappa.wcs)")
+    return ax
+
+
+def _label_sky(ax, wcs, title):
+    for coord, ctype in zip(ax.coords, wcs.wcs.ctype, strict=True):
+        coord.set_axislabel(_LABELS.get(ctype.split("-")[0], ctype))
+    if title:
+        ax.set_title(title)

@@ -1,0 +1,190 @@
+"""Shear and its noise on a grid of the sky."""
+
+import astropy.units as u
+import numpy as np
+
+from . import _geometry
+from ._fits import read_images, write_images
+
+
+class ShearMap:
+    """
+    The mean shear of the galaxies in each pixel, and its noise.
+
+    Parameters
+    ----------
+    data : array-like
+        Both components ``(2, ny, nx)`` along the pixel axes: x to the right, y upwards.
+    wcs : `~astropy.wcs.WCS`
+        Where the pixels are on the sky.
+    noise_std : array-like
+        Standard deviation of the noise of a component: ``(ny, nx)``, or one number. Infinite where
+        there is no data.
+    mask : array-like of bool, optional
+        ``(ny, nx)``, True where there is no data, whatever ``data`` and ``noise_std`` say there.
+    meta : dict, optional
+        Anything worth keeping; it goes on to the maps.
+
+    Attributes
+    ----------
+    data, noise_std, mask : ndarray
+        As above; without data the shear is 0 and the noise infinite.
+    pixel_scale : `~astropy.units.Quantity`
+        Side of a pixel.
+
+    Raises
+    ------
+    TypeError, ValueError, `~astropy.units.UnitsError`
+        For arguments that are not as described; the message names the argument.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.wcs import WCS
+    >>> from astro_massmap import ShearMap
+    >>> wcs = WCS({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.2,
+    ...            "CRPIX1": 16.5, "CRPIX2": 16.5, "CDELT1": -0.4 / 60, "CDELT2": 0.4 / 60})
+    >>> noise = np.random.default_rng(1).normal(scale=0.1, size=(2, 32, 32))
+    >>> shear = ShearMap(noise, wcs=wcs, noise_std=0.1)
+    >>> shear
+    <ShearMap: 32 x 32 pixels of 0.4 arcmin, 100% with data>
+    """
+
+    def __init__(self, data, *, wcs, noise_std, mask=None, meta=None):
+        data = _floats(data, "data")
+        if data.ndim != 3 or len(data) != 2 or data.size == 0:
+            raise ValueError(f"data: needs the shape (2, ny, nx), got {data.shape}")
+        shape = data.shape[1:]
+        noise_std = _floats(noise_std, "noise_std")
+        if noise_std.shape not in ((), shape):
+            raise ValueError(f"noise_std: needs the shape {shape} of a component of data, got {noise_std.shape}")
+        noise_std = np.broadcast_to(noise_std, shape).copy()
+        if mask is not None:
+            mask = np.asarray(mask)
+            if mask.dtype != bool or mask.shape != shape:
+                raise ValueError(f"mask: needs a bool array of shape {shape}, got {mask.dtype} of {mask.shape}")
+            noise_std[mask] = np.inf
+        self.mask = np.isposinf(noise_std)
+        if self.mask.all():
+            raise ValueError("noise_std, mask: no pixel holds data")
+        bad = ~self.mask & ~(noise_std > 0)
+        if bad.any():
+            raise ValueError(
+                f"noise_std: needs to be positive, or infinite without data; {int(bad.sum())} pixels are not"
+            )
+        bad = ~self.mask & ~np.isfinite(data).all(axis=0)
+        if bad.any():
+            raise ValueError(
+                f"data: {int(bad.sum())} pixels are not finite; mark them in mask, or by an infinite noise_std"
+            )
+        self.data = np.where(self.mask, 0.0, data)
+        self.noise_std = noise_std
+        self.wcs, _ = _geometry.celestial_wcs(wcs, shape)
+        self.pixel_scale, _ = _geometry.pixel_scale(self.wcs, shape)
+        self.meta = dict(meta or {})
+
+    @property
+    def shape(self):
+        """Rows and columns of the grid."""
+        return self.mask.shape
+
+    def __repr__(self):
+        ny, nx = self.shape
+        return f"<ShearMap: {ny} x {nx} pixels of {self.pixel_scale:.3g}, {(~self.mask).mean():.0%} with data>"
+
+    def reconstruct(self, method=None, *, progress=True, **options):
+        """
+        Map the matter that causes the shear.
+
+        Parameters
+        ----------
+        method : str or method object, optional
+            ``"wiener"`` (the default) or ``"kaiser_squires"``, or an object such as
+            `~astro_massmap.Wiener` or `~astro_massmap.KaiserSquires`.
+        progress : bool
+            Show a progress bar.
+        **options
+            Options of a method that is given by name.
+
+        Returns
+        -------
+        ConvergenceMap
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no such method or option.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astro_massmap import datasets
+        >>> shear = datasets.demo().to_map(pixel_scale=1.6 * u.arcmin)
+        >>> kappa = shear.reconstruct("wiener", n_samples=2, progress=False)
+        >>> kappa.samples.shape
+        (2, 32, 32)
+        """
+        from . import methods
+        from .convergence_map import ConvergenceMap
+        from .inference import Observation
+
+        method = methods.resolve(method, options)
+        observation = Observation.from_arrays(self.data, self.noise_std, self.pixel_scale.to_value(u.rad))
+        estimate = methods.run(method, observation, progress=progress)
+        return ConvergenceMap._from_estimate(estimate, wcs=self.wcs, mask=self.mask, meta=self.meta)
+
+    def write(self, file, *, overwrite=False):
+        """
+        Write a FITS file with the images G1, G2, NOISE_STD and MASK, each with the WCS.
+
+        The file is written whole or not at all; OSError if it exists and ``overwrite`` is False, or
+        cannot be written.
+        """
+        images = {
+            "G1": np.where(self.mask, np.nan, self.data[0]),
+            "G2": np.where(self.mask, np.nan, self.data[1]),
+            "NOISE_STD": np.where(self.mask, np.nan, self.noise_std),
+            "MASK": self.mask,
+        }
+        write_images(file, images, self.wcs, {"meta": self.meta}, overwrite=overwrite)
+
+    @classmethod
+    def read(cls, file):
+        """Read what `write` wrote; OSError if the file is not there or not whole."""
+        images, wcs, notes = read_images(file, required=("G1", "G2", "NOISE_STD", "MASK"))
+        return cls(
+            np.stack([images["G1"], images["G2"]]),
+            wcs=wcs,
+            noise_std=images["NOISE_STD"],
+            mask=images["MASK"].astype(bool),
+            meta=notes.get("meta"),
+        )
+
+    def plot(self, ax=None, **kwargs):
+        """
+        Draw the shear as sticks on sky coordinates.
+
+        Parameters
+        ----------
+        ax : `~astropy.visualization.wcsaxes.WCSAxes`, optional
+            Where; by default a new figure.
+        **kwargs
+            Of `astro_massmap.plotting.plot_shear`.
+
+        Returns
+        -------
+        `~astropy.visualization.wcsaxes.WCSAxes`
+        """
+        from .plotting import plot_shear
+
+        return plot_shear(self.data, self.noise_std, self.wcs, ax=ax, **kwargs)
+
+
+def _floats(values, name):
+    unit = getattr(values, "unit", None)
+    if unit not in (None, u.dimensionless_unscaled):
+        raise u.UnitsError(f"{name}: needs to be dimensionless, got the unit {unit}")
+    try:
+        return np.array(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: needs numbers ({error})") from error

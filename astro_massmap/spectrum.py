@@ -1,0 +1,170 @@
+"""The angular power spectrum of the convergence."""
+
+from importlib import resources
+
+import numpy as np
+
+
+class PowerSpectrum:
+    """
+    Angular power spectrum C_ell of the convergence, a positive function of ell > 0.
+
+    Between the points of its table it is interpolated in log(ell) and log(C_ell); beyond them it goes
+    on with the slopes of its ends.
+
+    Parameters
+    ----------
+    ell : array-like
+        Multipoles, positive and increasing, at least two.
+    cl : array-like
+        C_ell at these multipoles (not multiplied by ell squared), positive, dimensionless.
+    name : str, optional
+        What the spectrum is of; recorded with the maps that are made with it.
+
+    Raises
+    ------
+    ValueError
+        If the table is not as described.
+
+    Examples
+    --------
+    >>> from astro_massmap import PowerSpectrum
+    >>> spectrum = PowerSpectrum([100, 10000], [1e-8, 1e-12])
+    >>> print(f"{spectrum(1000):.1e}")
+    1.0e-10
+    >>> print(f"{PowerSpectrum.default()(1000):.3e}")
+    4.198e-10
+    """
+
+    def __init__(self, ell, cl, *, name="table"):
+        ell, cl = (np.array(_values(x, label), dtype=float) for x, label in ((ell, "ell"), (cl, "cl")))
+        if ell.ndim != 1 or ell.size < 2 or ell.shape != cl.shape:
+            raise ValueError(
+                f"ell and cl: got shapes {ell.shape} and {cl.shape}; need one dimension, equal lengths of 2 or more"
+            )
+        if not (np.all(np.isfinite(ell)) and np.all(ell > 0) and np.all(np.diff(ell) > 0)):
+            raise ValueError("ell: need finite, positive, strictly increasing multipoles")
+        if not (np.all(np.isfinite(cl)) and np.all(cl > 0)):
+            raise ValueError("cl: need finite, positive values (C_ell itself, not its logarithm)")
+        ell.flags.writeable = cl.flags.writeable = False
+        self.ell, self.cl, self.name = ell, cl, str(name)
+        self._log_ell, self._log_cl = np.log(ell), np.log(cl)
+        slopes = np.diff(self._log_cl) / np.diff(self._log_ell)
+        self._end_slopes = slopes[0], slopes[-1]
+
+    def __call__(self, ell):
+        """C_ell at any positive ``ell``, a number or an array, which gives its shape."""
+        ell = np.asarray(ell, dtype=float)
+        if not np.all(ell > 0):
+            raise ValueError("ell: the spectrum is defined for ell > 0")
+        x = np.log(ell)
+        below = np.minimum(x - self._log_ell[0], 0) * self._end_slopes[0]
+        above = np.maximum(x - self._log_ell[-1], 0) * self._end_slopes[1]
+        return np.exp(np.interp(x, self._log_ell, self._log_cl) + below + above)[()]
+
+    def __repr__(self):
+        return f"<PowerSpectrum {self.name!r}: {self.ell.size} points, ell {self.ell[0]:g} to {self.ell[-1]:g}>"
+
+    def to_table(self):
+        """The spectrum as a `~astropy.table.Table` with the columns ``ell`` and ``cl``, as `read` takes it."""
+        from astropy.table import Table
+
+        return Table({"ell": self.ell, "cl": self.cl}, meta={"name": self.name})
+
+    @classmethod
+    def read(cls, table, **kwargs):
+        """
+        Read a table with the columns ``ell`` and ``cl``.
+
+        Parameters
+        ----------
+        table : `~astropy.table.Table`, str or path-like
+            The table, or a file of one in any format that astropy reads.
+        **kwargs
+            Passed to `astropy.table.Table.read`.
+
+        Returns
+        -------
+        PowerSpectrum
+
+        Raises
+        ------
+        ValueError
+            If a column is missing or its values are no power spectrum.
+        """
+        from astropy.table import Table
+
+        if isinstance(table, Table):
+            name = table.meta.get("name", "table")
+        else:
+            name, table = str(table), Table.read(table, **kwargs)
+            name = table.meta.get("name", name)
+        for column in ("ell", "cl"):
+            if column not in table.colnames:
+                raise ValueError(f"table: no column {column!r} among {table.colnames}")
+        return cls(table["ell"], table["cl"], name=name)
+
+    @classmethod
+    def default(cls):
+        """
+        The spectrum that maps are made with unless another is given.
+
+        Sources at redshift 1; Om0 = 0.3, Ob0 = 0.05, h = 0.7, n_s = 0.97, A_s = 2.1e-9, massless
+        neutrinos; the Limber integral over the nonlinear spectrum of HMcode 2020 (Mead et al. 2021).
+        """
+        return cls.read(resources.files(__package__) / "data" / "default_spectrum.ecsv", format="ascii.ecsv")
+
+    @classmethod
+    def from_cosmology(cls, cosmology, *, redshift=None, n_z=None, sigma8=None, As=None, n_s, ell=None):
+        """
+        The convergence spectrum of a cosmology and a source distribution, by the Limber approximation.
+
+        Needs camb (``pip install "astro_massmap[theory]"``). The nonlinear spectrum is that of HMcode 2020.
+
+        Parameters
+        ----------
+        cosmology : `~astropy.cosmology.FLRW`
+            Background; needs ``Ob0``. Its neutrino masses and dark energy (w0, wa) are respected.
+        redshift : float
+            Redshift of a single source plane; this or ``n_z``.
+        n_z : table or pair of array-like
+            Redshift distribution of the sources, as (z, n) or a table with the columns ``z`` and
+            ``n``; it need not be normalised.
+        sigma8, As : float
+            Amplitude of the fluctuations: the rms in spheres of 8 Mpc/h today, or the primordial
+            amplitude at 0.05 / Mpc. One of the two.
+        n_s : float
+            Spectral index.
+        ell : array-like, optional
+            Multipoles of the table; by default 128 from 10 to 100000.
+
+        Returns
+        -------
+        PowerSpectrum
+
+        Raises
+        ------
+        ImportError
+            If camb is not installed.
+        ValueError
+            If an argument is missing or out of range.
+        """
+        from ._limber import limber_spectrum
+
+        ell = np.geomspace(10, 1e5, 128) if ell is None else np.asarray(ell, dtype=float)
+        cl = limber_spectrum(ell, cosmology, redshift=redshift, n_z=n_z, sigma8=sigma8, As=As, n_s=n_s)
+        sources = f"z_s = {redshift:g}" if n_z is None else "n(z)"
+        return cls(ell, cl, name=f"{cosmology.name or type(cosmology).__name__}, {sources}")
+
+
+def _values(x, label):
+    """Plain numbers of ``x``, which must not carry a unit other than a dimensionless one."""
+    unit = getattr(x, "unit", None)
+    if unit is None:
+        return x
+    from astropy import units as u
+
+    try:
+        return u.Quantity(x).to_value(u.dimensionless_unscaled)
+    except u.UnitConversionError as error:
+        raise u.UnitsError(f"{label}: needs to be dimensionless, got the unit {unit}") from error
