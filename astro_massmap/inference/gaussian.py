@@ -64,6 +64,7 @@ class GaussianPosterior:
         mean_weight = self.weight.sum(dtype=torch.float64) / (self.grid.box_shape[0] * self.grid.box_shape[1])
         self._inverse_prior = 1 / self.prior_variance
         self._inverse_reference = 1 / (self._inverse_prior + self.operator.power * float(mean_weight))
+        self._on_box = LensingOperator(FourierGrid(self.grid.box_shape, self.grid.pixel_size, dtype=dtype, device=device))
         self.tolerance, self.max_iterations = tolerance, max_iterations
         self.iterations, self.residual = 0, 0.0
 
@@ -110,7 +111,7 @@ class GaussianPosterior:
             Fields ``(n, *field_shape)`` for `variance`.
         """
         grid = self.grid
-        shapes = (grid.box_shape, (2, *grid.field_shape), (2, *grid.field_shape))
+        shapes = (grid.box_shape, (2, *grid.field_shape), (2, *grid.box_shape))
         drawn = zip(*(normals(seed, i, *shapes, dtype=grid.dtype) for i in indices), strict=True)
         prior_noise, data_noise, extra_noise = (torch.stack(x).to(grid.device) for x in drawn)
         modes = self.solve(
@@ -124,9 +125,9 @@ class GaussianPosterior:
         """
         Posterior variance ``(*field_shape)`` of the pixels, from the mean square of the shifts of some draws.
 
-        The law of total variance: if every pixel, also those without data, had the noise tau of the
-        best one, the posterior would be stationary and its variance is known exactly. What is left to
-        estimate from the draws is the variance of the *mean* of that easier problem, a small part.
+        The law of total variance: if every pixel of the box, also those without data, had the noise tau
+        of the best one, the posterior would be stationary and its variance is known exactly. What is left
+        to estimate from the draws is the variance of the *mean* of that easier problem, a small part.
         """
         conditional = 1 / (self._inverse_prior + self.operator.power / self._best_noise)
         return self.grid.pixel_variance(conditional) + mean_square_shift
@@ -140,11 +141,13 @@ class GaussianPosterior:
         """
         Fluctuation of E[kappa | completed data], the completed data being drawn given ``kappa = m + d``.
 
-        The completed data ``P kappa + sqrt(tau) w`` share w with the noise n of the real data: given n,
-        ``sqrt(tau) w`` has mean ``tau n / N`` and variance ``tau (1 - tau / N)``.
+        The completed data ``P kappa + sqrt(tau) w`` fill the box and share w with the noise n of the real
+        data: given n, ``sqrt(tau) w`` has mean ``tau n / N`` and variance ``tau (1 - tau / N)``.
         """
-        tau = self._best_noise
-        unshared = 1 - tau * self.weight
-        completed = unshared * self.operator.forward(modes) + (tau * unshared).clamp(min=0).sqrt() * white
+        tau, (rows, columns) = self._best_noise, self.grid.field_shape
+        unshared = torch.ones(self.grid.box_shape, dtype=self.grid.dtype, device=self.grid.device)
+        unshared[:rows, :columns] -= tau * self.weight
+        unshared.clamp_(min=0)
+        completed = unshared * self._on_box.forward(modes) + (tau * unshared).sqrt() * white
         gain = 1 / (tau * self._inverse_prior + self.operator.power)
-        return self.grid.to_field(gain * self.operator.adjoint(completed))
+        return self.grid.to_field(gain * self._on_box.adjoint(completed))

@@ -1,0 +1,41 @@
+import pytest
+import torch
+
+from astro_massmap.inference import ConvergenceError, conjugate_gradients
+
+
+def _solve(matrix, b, **options):
+    return conjugate_gradients(
+        lambda x: x @ matrix,
+        b,
+        precondition=lambda x: x / matrix.diagonal(),
+        inner=lambda a, b: (a * b).sum(dim=-1, dtype=torch.float64),
+        **{"tolerance": 1e-10, "max_iterations": 200} | options,
+    )
+
+
+@pytest.fixture
+def matrix():
+    a = torch.randn(30, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return a @ a.T + torch.diag(torch.logspace(0, 3, 30, dtype=torch.float64))
+
+
+def test_a_batch_is_solved(matrix):
+    b = torch.randn(4, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    x, iterations, residual = _solve(matrix, b)
+    assert torch.allclose(x, torch.linalg.solve(matrix, b.T).T, rtol=1e-7, atol=1e-12)
+    assert residual <= 1e-10
+    assert iterations <= 200
+
+
+def test_the_residual_told_is_the_true_one(matrix):
+    b = torch.ones(1, 30)
+    x, _, residual = _solve(matrix.float(), b, tolerance=1e-5)
+    r = b - x @ matrix.float()
+    true = ((r * r / matrix.diagonal()).sum() / (b * b / matrix.diagonal()).sum()).sqrt()
+    assert abs(float(true) - residual) < 1e-7
+
+
+def test_too_few_iterations_are_an_error_that_says_what_was_reached(matrix):
+    with pytest.raises(ConvergenceError, match="after 3 iterations"):
+        _solve(matrix, torch.ones(1, 30, dtype=torch.float64), max_iterations=3)

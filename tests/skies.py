@@ -1,0 +1,75 @@
+"""Grids, halos and dense matrices that tests compare with. Written without the package's own formulas."""
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.wcs import WCS
+
+
+def tan_wcs(shape, *, scale=0.4, center=(150.0, 2.2), rotation=0.0, flipped=False, projection="TAN", frame="RADEC"):
+    """A grid with its reference at the centre; ``rotation`` in degrees, ``scale`` in arcmin."""
+    wcs = WCS(naxis=2)
+    names = ("RA--", "DEC-") if frame == "RADEC" else ("GLON", "GLAT")
+    wcs.wcs.ctype = [f"{name}-{projection}" for name in names]
+    wcs.wcs.crval = center
+    wcs.wcs.crpix = [(shape[1] + 1) / 2, (shape[0] + 1) / 2]
+    angle = np.deg2rad(rotation)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    wcs.wcs.cd = turn @ np.diag([1 if flipped else -1, 1]) * scale / 60
+    wcs.wcs.set()
+    wcs.array_shape = shape
+    return wcs
+
+
+def halo_shear(coords, center, *, einstein=0.7 * u.arcmin, core=1.5 * u.arcmin):
+    """
+    Tangential shear (complex, x to the West, y to the North) of a round halo.
+
+    gamma_t(r) = (mean kappa within r) - kappa(r) of the profile kappa = (b / 2) / sqrt(r^2 + c^2).
+    """
+    r = coords.separation(center).to_value(u.arcmin)
+    b, c = einstein.to_value(u.arcmin), core.to_value(u.arcmin)
+    root = np.hypot(r, c)
+    inside = b * (root - c) / np.maximum(r, 1e-6) ** 2
+    gamma_t = inside - b / (2 * root)
+    towards = coords.position_angle(center).rad  # from North through East, at the galaxy
+    # The image is stretched across the line to the centre; North is at 90 degrees from West, East at 180.
+    return -gamma_t * np.exp(2j * (towards + np.pi / 2))
+
+
+def scatter(wcs, shape, n, seed=0):
+    """``n`` random positions on a grid."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.uniform(-0.5, shape[1] - 0.5, n), rng.uniform(-0.5, shape[0] - 0.5, n)
+    coords = wcs.pixel_to_world(x, y)
+    return SkyCoord(coords.spherical.lon, coords.spherical.lat, frame=coords.frame.name)
+
+
+def dense_problem(field, box, pixel_size, spectrum, noise_std):
+    """
+    Dense matrices of the Gaussian problem by explicit complex Fourier sums.
+
+    Returns the prior covariance of the pixels of the box, the matrix from them to both components of
+    the shear in pixels with data, the noise variance there, and which pixels of the box are the field.
+    """
+    ny, nx = box
+    jy, jx = (a.ravel() for a in np.mgrid[:ny, :nx])
+    ky, kx = ((a + n // 2) % n - n // 2 for a, n in ((jy, ny), (jx, nx)))
+    dft = np.exp(-2j * np.pi * (np.outer(ky, jy) / ny + np.outer(kx, jx) / nx)) / np.sqrt(ny * nx)
+    l1, l2 = 2 * np.pi * kx / (nx * pixel_size), 2 * np.pi * ky / (ny * pixel_size)
+    square = l1**2 + l2**2
+    ell = np.sqrt(np.where(square > 0, square, square[square > 0].min()))
+    square = np.where(square > 0, square, 1)
+    p1 = (l1**2 - l2**2) / square
+    nyquist = ((ny % 2 == 0) & (np.abs(ky) == ny / 2)) | ((nx % 2 == 0) & (np.abs(kx) == nx / 2))
+    p2 = np.where(nyquist, 0, 2 * l1 * l2 / square)
+
+    def operator(multiplier):
+        return (dft.conj().T @ (multiplier[:, None] * dft)).real
+
+    in_field = (jy < field[0]) & (jx < field[1])
+    noise = np.full(box, np.inf)
+    noise[: field[0], : field[1]] = noise_std
+    seen = np.isfinite(noise.ravel())
+    shear = np.concatenate([operator(p1)[seen], operator(p2)[seen]])
+    return operator(spectrum(ell) / pixel_size**2), shear, np.tile(noise.ravel()[seen] ** 2, 2), in_field, seen
