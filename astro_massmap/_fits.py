@@ -81,7 +81,7 @@ def write_images(file, images, wcs, notes, *, overwrite=False):
 
 def read_images(file, required):
     """
-    Read what `write_images` wrote.
+    Read what `write_images` wrote, from a path or an open binary file.
 
     Returns
     -------
@@ -97,19 +97,22 @@ def read_images(file, required):
     OSError
         If the file is not there, damaged, or lacks a required image.
     """
+    # opened here, so that it is closed whatever becomes of it; astropy's readers may hand over a stream
+    stream = open(file, "rb") if isinstance(file, str | os.PathLike) else file  # noqa: SIM115
+    name = getattr(stream, "name", "stream")
     try:
-        with warnings.catch_warnings():
+        with stream, warnings.catch_warnings():
             warnings.simplefilter("error", fits.verify.VerifyWarning)
             warnings.filterwarnings("error", message="File may have been truncated")
-            with fits.open(file, memmap=False) as hdus:
+            with fits.open(stream, memmap=False) as hdus:
                 images = {h.name: _native(h.data) for h in hdus if h.is_image and h.data is not None}
                 notes = _table_to_notes(Table.read(hdus["NOTES"])) if "NOTES" in hdus else {}
                 header = hdus[0].header
-    except (TypeError, ValueError, EOFError, KeyError, YAMLError, Warning) as error:
-        raise OSError(f"file: {str(file)!r} is damaged or not a FITS file: {error}") from error
+    except (OSError, TypeError, ValueError, EOFError, KeyError, YAMLError, Warning) as error:
+        raise OSError(f"file: {name!r} is damaged or not a FITS file: {error}") from error
     missing = [name for name in required if name not in images]
     if missing:
-        raise OSError(f"file: {str(file)!r} has no image {', '.join(missing)}; was it written by this package?")
+        raise OSError(f"file: {name!r} has no image {', '.join(missing)}; was it written by this package?")
     shape = images[required[0]].shape[-2:]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what wcslib mends silently in headers of others

@@ -11,6 +11,7 @@ from ._columns import USUAL_NAMES, positions
 
 _RADIUS_NAMES = ("radius", "r500", "r200", "r", "rad", "theta")
 _TABLE_SUFFIXES = (".ecsv", ".csv", ".txt", ".dat", ".vot", ".xml")
+_FORMATS = {".crtf": "crtf", ".fits": "fits", ".fit": "fits"}  # other names are DS9 region files
 
 
 def as_regions(regions, wcs=None):
@@ -53,9 +54,12 @@ def _read(file):
     try:
         if file.suffix.lower() in _TABLE_SUFFIXES:
             return Table.read(file)
-        return Regions.read(file)
+        regions = Regions.read(file, format=_FORMATS.get(file.suffix.lower(), "ds9"))
     except (TypeError, ValueError, KeyError, IndexError) as error:
         raise OSError(f"regions: cannot read {str(file)!r} as regions or as a table: {error}") from error
+    if not len(regions):
+        raise OSError(f"regions: cannot read {str(file)!r}: it holds no region")
+    return regions
 
 
 def _from_table(table):

@@ -5,10 +5,12 @@ import warnings
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
+from astropy.io.registry import IORegistryError
 from astropy.table import QTable, Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from . import _axes
+from ._binning import bin_galaxies
 from ._columns import find_columns, positions
 from ._fits import atomic_path
 from ._geometry import (
@@ -21,6 +23,9 @@ from ._geometry import (
     shear_to_icrs,
     to_angle,
 )
+from ._input import bools, floats
+
+_SHAPE_NOISE = "sigma_e"  # its keyword in the header of a table, which FITS limits to eight letters
 
 
 class ShearCatalog:
@@ -220,22 +225,25 @@ class ShearCatalog:
         """
         _axes.check_axes_name(axes)
         if not isinstance(table, Table):
-            raise TypeError(f"table: needs an astropy table, got {type(table).__name__}; files are for ShearCatalog.read")
+            raise TypeError(
+                f"table: needs an astropy table, got {type(table).__name__}; files are for ShearCatalog.read"
+            )
         if len(table) == 0:
             raise ValueError("table: the catalogue is empty")
         found = find_columns(table, columns)
-        written = {k: table.meta.get(k.upper(), table.meta.get(k)) for k in ("axes", "shape_noise")}
-        if written["axes"] in _axes.AXES and written["axes"] != axes:
+        meta = {k.lower(): v for k, v in table.meta.items()}
+        written, shape_noise = meta.get("axes"), meta.get(_SHAPE_NOISE)
+        if written in _axes.AXES and written != axes:
             warnings.warn(
-                f"axes: the table says {written['axes']!r}, the argument {axes!r}; the argument is used",
+                f"axes: the table says {written!r}, the argument {axes!r}; the argument is used",
                 AstropyUserWarning,
                 stacklevel=2,
             )
         if "c1" in found or "c2" in found:
             kwargs.setdefault("c_bias", (found.pop("c1", 0), found.pop("c2", 0)))
-        if isinstance(written["shape_noise"], float):
-            kwargs.setdefault("shape_noise", written["shape_noise"])
-        kwargs.setdefault("meta", {k: v for k, v in table.meta.items() if k.lower() not in ("axes", "shape_noise")})
+        if isinstance(shape_noise, float):
+            kwargs.setdefault("shape_noise", shape_noise)
+        kwargs.setdefault("meta", {k: v for k, v in table.meta.items() if k.lower() not in ("axes", _SHAPE_NOISE)})
         coords = positions(found.pop("ra"), found.pop("dec"))
         return cls(coords, found.pop("g1"), found.pop("g2"), axes=axes, **found, **kwargs)
 
@@ -267,8 +275,10 @@ class ShearCatalog:
         _axes.check_axes_name(axes)
         try:
             table = Table.read(file, **kwargs)
-        except (TypeError, ValueError, EOFError) as error:  # what astropy raises on truncated or foreign files
-            raise OSError(f"file: cannot read a table from {str(file)!r}: {error}") from error
+        except (IORegistryError, TypeError, ValueError, EOFError, IndexError, KeyError) as error:
+            # what astropy raises on files that are truncated, or no tables
+            reason = str(error).strip().partition("\n")[0]
+            raise OSError(f"file: cannot read a table from {str(file)!r}: {reason}") from error
         return cls.from_table(table, axes=axes, columns=columns)
 
     def to_table(self):
@@ -295,7 +305,7 @@ class ShearCatalog:
         if np.any(bias):
             table["c1"], table["c2"] = np.broadcast_to(bias.real, len(self)), np.broadcast_to(bias.imag, len(self))
         if self._given_shape_noise is not None:
-            table.meta["shape_noise"] = self._given_shape_noise
+            table.meta[_SHAPE_NOISE] = self._given_shape_noise
         return table
 
     def write(self, file, *, overwrite=False, **kwargs):
@@ -351,11 +361,17 @@ class ShearCatalog:
             scale = DEFAULT_PIXEL_SCALE if pixel_scale is None else to_angle(pixel_scale, "pixel_scale")
             wcs = fitting_wcs(self.coords, scale, None if shape is None else check_shape(shape))
         wcs, shape = celestial_wcs(wcs, shape)
-        blank = _blank_pixels(mask, shape)
-        kept = self if blank is not None or mask is None else self._outside(mask, wcs)
+        kept, blank = self, None
+        if isinstance(mask, np.ndarray) and mask.dtype != object:
+            blank = bools(mask, shape)
+        elif mask is not None:
+            kept = self._outside(mask, wcs)
         _, mirrored = measure_pixel_scale(wcs, shape)
-        x, y, e = shear_in_pixels(kept.coords, kept._west_north, wcs, mirrored)
-        data, noise_std, n_galaxies = _bin(x, y, e, kept, self.shape_noise, shape)
+        x, y, shear = shear_in_pixels(kept.coords, kept._west_north, wcs, mirrored)
+        response = 1.0 if kept.m_bias is None else 1 + kept.m_bias
+        data, noise_std, n_galaxies = bin_galaxies(
+            x, y, shear, weight=kept.weight, response=response, shape_noise=self.shape_noise, shape=shape
+        )
         if blank is not None:
             noise_std[blank] = np.inf
         if not np.isfinite(noise_std).any():
@@ -404,13 +420,8 @@ class ShearCatalog:
 
 
 def _column(values, name, n, scalar=False):
-    """``values`` as ``n`` native doubles; masked values become NaN."""
-    if getattr(values, "unit", None) not in (None, u.dimensionless_unscaled, u.one):
-        raise u.UnitsError(f"{name}: needs to be dimensionless, got the unit {values.unit}")
-    try:
-        values = np.ma.filled(np.ma.asarray(getattr(values, "value", values)).astype(float), np.nan)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}: needs numbers ({error})") from error
+    """``values`` as ``n`` doubles, or one where that is allowed."""
+    values = floats(values, name)
     if scalar and values.ndim == 0:
         return float(values)
     if values.shape != (n,):
@@ -446,33 +457,3 @@ def _credible(coords, g1, g2, weight, max_shear):
         if count:
             warnings.warn(f"{count} of {len(good)} galaxies dropped: {fault}", AstropyUserWarning, stacklevel=3)
     return good
-
-
-def _blank_pixels(mask, shape):
-    """``mask`` if it is an array of pixels, else None."""
-    if mask is None or not isinstance(mask, np.ndarray) or mask.dtype == object:
-        return None
-    if mask.dtype != bool or mask.shape != shape:
-        raise ValueError(
-            f"mask: needs a bool array of the shape {shape} of the grid, or regions; "
-            f"got {mask.dtype} of shape {mask.shape}"
-        )
-    return mask
-
-
-def _bin(x, y, shear, catalog, shape_noise, shape):
-    """Weighted mean shear ``(2, ny, nx)``, noise ``(ny, nx)`` (infinite without galaxies), galaxies used."""
-    ny, nx = shape
-    with np.errstate(invalid="ignore"):
-        on_grid = (x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5)
-    pixel = (np.floor(y[on_grid] + 0.5) * nx + np.floor(x[on_grid] + 0.5)).astype(np.intp)
-    w, e = catalog.weight[on_grid], shear[on_grid]
-    m = 0.0 if catalog.m_bias is None else catalog.m_bias
-    response = w * (1 + (m if np.ndim(m) == 0 else m[on_grid]))
-    sums = [np.bincount(pixel, q, minlength=ny * nx) for q in (w * e.real, w * e.imag, w**2, response)]
-    e1, e2, w2, r = (s.reshape(shape) for s in sums)
-    occupied = r > 0
-    r = np.where(occupied, r, 1)
-    # sigma_e / sqrt(N_eff) with N_eff = (sum w)^2 / sum w^2, both over the mean response 1 + m
-    noise_std = np.where(occupied, shape_noise * np.sqrt(w2) / r, np.inf)
-    return np.stack([e1 / r, e2 / r]), noise_std, int(on_grid.sum())

@@ -5,6 +5,8 @@ import sys
 import warnings
 from pathlib import Path
 
+import astropy.units as u
+
 from . import __version__
 from ._axes import AXES
 
@@ -19,12 +21,14 @@ def main(argv=None):
         0, or 1 after an error that was told in a line.
     """
     arguments = _parser().parse_args(argv)
-    warnings.showwarning = _show_warning
-    try:
-        arguments.command(arguments)
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f"massmap: error: {error}", file=sys.stderr)
-        return 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)  # of which AstropyUserWarning is one
+        warnings.showwarning = _show_warning
+        try:
+            arguments.command(arguments)
+        except (ValueError, TypeError, OSError, ImportError, u.UnitsError) as error:
+            print(f"massmap: error: {error}", file=sys.stderr)
+            return 1
     return 0
 
 
@@ -88,8 +92,6 @@ def _demo(arguments):
 
 
 def _reconstruct(arguments):
-    import astropy.units as u
-
     from ._regions import as_regions
     from .catalog import ShearCatalog
     from .methods import resolve
@@ -109,7 +111,7 @@ def _reconstruct(arguments):
     catalog = _catalog(arguments, ShearCatalog)
     if arguments.check_axes:
         print(catalog.check_axes())
-    shear = catalog.to_map(pixel_scale=arguments.pixel_scale and u.Quantity(arguments.pixel_scale), mask=exclude)
+    shear = catalog.to_map(pixel_scale=arguments.pixel_scale, mask=exclude)
     kappa = shear.reconstruct(method, progress=not arguments.quiet)
     kappa.meta["catalog"] = arguments.catalog.name
     _save(kappa, arguments.output, arguments.plot, regions, overwrite=arguments.overwrite)
@@ -167,13 +169,11 @@ def _columns(text):
 
 
 def _angle(text):
-    import astropy.units as u
-
     from ._geometry import to_angle
 
     try:
         return to_angle(u.Quantity(text), "angle")
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, u.UnitsError) as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 

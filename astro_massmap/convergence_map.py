@@ -5,11 +5,12 @@ import numbers
 import astropy.units as u
 import numpy as np
 from astropy.io import registry
-from astropy.nddata import Cutout2D, NDData, NDIOMixin, StdDevUncertainty
+from astropy.nddata import Cutout2D, NDData, NDIOMixin, NoOverlapError, StdDevUncertainty
 from astropy.uncertainty import Distribution
 
 from . import _geometry
 from ._fits import read_images, write_images
+from ._input import bools, floats
 
 
 class ConvergenceMap(NDIOMixin, NDData):
@@ -64,12 +65,10 @@ class ConvergenceMap(NDIOMixin, NDData):
         diagnostics=None,
         b_mode=None,
     ):
-        data = _array(data, "data")
+        data = floats(data, "data", dtype=None)
         if data.ndim != 2 or data.size == 0:
             raise ValueError(f"data: needs the shape (ny, nx), got {data.shape}")
-        mask = np.zeros(data.shape, dtype=bool) if mask is None else np.array(mask)
-        if mask.dtype != bool or mask.shape != data.shape:
-            raise ValueError(f"mask: needs a bool array of shape {data.shape}, got {mask.dtype} of {mask.shape}")
+        mask = bools(mask, data.shape)
         bad = ~np.isfinite(data)
         if (bad & ~mask).any():
             raise ValueError(f"data: {int((bad & ~mask).sum())} pixels are not finite; mark them in mask")
@@ -77,13 +76,11 @@ class ConvergenceMap(NDIOMixin, NDData):
         if uncertainty is not None:
             uncertainty = _std(uncertainty, data.shape)
         if samples is not None:
-            samples = _array(samples, "samples")
+            samples = floats(samples, "samples", dtype=None)
             if samples.ndim != 3 or samples.shape[1:] != data.shape or not len(samples):
                 raise ValueError(f"samples: need the shape (n_samples, {data.shape}), got {samples.shape}")
         wcs, _ = _geometry.celestial_wcs(wcs, data.shape)
-        super().__init__(
-            data, uncertainty=uncertainty, mask=mask, wcs=wcs, meta=meta, unit=u.dimensionless_unscaled
-        )
+        super().__init__(data, uncertainty=uncertainty, mask=mask, wcs=wcs, meta=meta, unit=u.dimensionless_unscaled)
         self._samples = samples
         self.diagnostics = dict(diagnostics or {})
         if b_mode is not None and b_mode.data.shape != data.shape:
@@ -214,8 +211,10 @@ class ConvergenceMap(NDIOMixin, NDData):
         astropy.nddata.NoOverlapError
             If it lies outside of the map.
         """
-        cutout = Cutout2D(self.data, center, size, wcs=self.wcs, mode="trim")
-        return self[cutout.slices_original]
+        position = self.wcs.world_to_pixel(center)
+        if not np.all(np.isfinite(position)):
+            raise NoOverlapError("center: lies on the other side of the sky")
+        return self[Cutout2D(self.data, center, size, wcs=self.wcs, mode="trim").slices_original]
 
     def reproject_to(self, wcs, shape=None):
         """
@@ -294,28 +293,12 @@ class ConvergenceMap(NDIOMixin, NDData):
         return plot_map(self.data, self.wcs, ax=ax, regions=regions, mask=self.mask, **kwargs)
 
 
-def _array(values, name):
-    """A copy as native floats; what has a unit must be dimensionless."""
-    unit = getattr(values, "unit", None)
-    if unit is not None:
-        try:
-            values = u.Quantity(values).to_value(u.dimensionless_unscaled)
-        except u.UnitConversionError as error:
-            raise u.UnitsError(f"{name}: kappa is dimensionless, got the unit {unit}") from error
-    try:
-        values = np.asarray(values)
-        single = values.dtype.kind == "f" and values.dtype.itemsize <= 4
-        return np.array(values, dtype=np.float32 if single else np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}: needs numbers ({error})") from error
-
-
 def _std(uncertainty, shape):
     if isinstance(uncertainty, StdDevUncertainty):
         uncertainty = uncertainty.array
     elif hasattr(uncertainty, "uncertainty_type"):
         raise TypeError(f"uncertainty: needs a StdDevUncertainty, got {type(uncertainty).__name__}")
-    uncertainty = _array(uncertainty, "uncertainty")
+    uncertainty = floats(uncertainty, "uncertainty", dtype=None)
     if uncertainty.shape != shape:
         raise ValueError(f"uncertainty: needs the shape {shape} of data, got {uncertainty.shape}")
     if (uncertainty < 0).any():
@@ -325,14 +308,13 @@ def _std(uncertainty, shape):
 
 def _slices(item, shape):
     """Two plain slices of step one from what stands in the brackets."""
-    item = item if isinstance(item, tuple) else (item,)
-    item = tuple(part for part in item if part is not Ellipsis)
+    item = tuple(part for part in (item if isinstance(item, tuple) else (item,)) if part is not Ellipsis)
     if any(isinstance(part, numbers.Integral) for part in item):
         raise IndexError("a map keeps both of its axes: write [i:i + 1, j:j + 1] for one pixel, or map.data[i, j]")
     if len(item) > 2 or not all(isinstance(part, slice) for part in item):
         raise IndexError("a map is cut by slices of its rows and columns, such as map[10:50, 20:80]")
-    item = (*item, slice(None))[:2] if len(item) < 2 else item
-    bounds = [part.indices(side) for part, side in zip((*item, slice(None))[:2], shape, strict=True)]
+    item = (*item, slice(None), slice(None))[:2]
+    bounds = [part.indices(side) for part, side in zip(item, shape, strict=True)]
     if any(step != 1 for _, _, step in bounds):
         raise IndexError("a map is cut by slices of step 1; for another resolution use reproject_to")
     return tuple(slice(start, stop) for start, stop, _ in bounds)

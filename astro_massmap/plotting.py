@@ -9,8 +9,8 @@ _LABELS = {"RA": "RA", "DEC": "Dec", "GLON": "l", "GLAT": "b"}
 
 def new_axes(wcs, figsize=(7, 6)):
     """A WCSAxes of this WCS in a new figure."""
-    return require("matplotlib.pyplot", "plot").figure(figsize=figsize, layout="constrained").add_subplot(
-        projection=wcs
+    return (
+        require("matplotlib.pyplot", "plot").figure(figsize=figsize, layout="constrained").add_subplot(projection=wcs)
     )
 
 

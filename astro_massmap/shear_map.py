@@ -5,6 +5,7 @@ import numpy as np
 
 from . import _geometry
 from ._fits import read_images, write_images
+from ._input import bools, floats
 
 
 class ShearMap:
@@ -51,19 +52,16 @@ class ShearMap:
     """
 
     def __init__(self, data, *, wcs, noise_std, mask=None, meta=None):
-        data = _floats(data, "data")
+        data = floats(data, "data")
         if data.ndim != 3 or len(data) != 2 or data.size == 0:
             raise ValueError(f"data: needs the shape (2, ny, nx), got {data.shape}")
         shape = data.shape[1:]
-        noise_std = _floats(noise_std, "noise_std")
+        noise_std = floats(noise_std, "noise_std")
         if noise_std.shape not in ((), shape):
             raise ValueError(f"noise_std: needs the shape {shape} of a component of data, got {noise_std.shape}")
         noise_std = np.broadcast_to(noise_std, shape).copy()
         if mask is not None:
-            mask = np.asarray(mask)
-            if mask.dtype != bool or mask.shape != shape:
-                raise ValueError(f"mask: needs a bool array of shape {shape}, got {mask.dtype} of {mask.shape}")
-            noise_std[mask] = np.inf
+            noise_std[bools(mask, shape)] = np.inf
         self.mask = np.isposinf(noise_std)
         if self.mask.all():
             raise ValueError("noise_std, mask: no pixel holds data")
@@ -178,13 +176,3 @@ class ShearMap:
         from .plotting import plot_shear
 
         return plot_shear(self.data, self.noise_std, self.wcs, ax=ax, **kwargs)
-
-
-def _floats(values, name):
-    unit = getattr(values, "unit", None)
-    if unit not in (None, u.dimensionless_unscaled):
-        raise u.UnitsError(f"{name}: needs to be dimensionless, got the unit {unit}")
-    try:
-        return np.array(values, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}: needs numbers ({error})") from error

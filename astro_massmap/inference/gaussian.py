@@ -64,7 +64,9 @@ class GaussianPosterior:
         mean_weight = self.weight.sum(dtype=torch.float64) / (self.grid.box_shape[0] * self.grid.box_shape[1])
         self._inverse_prior = 1 / self.prior_variance
         self._inverse_reference = 1 / (self._inverse_prior + self.operator.power * float(mean_weight))
-        self._on_box = LensingOperator(FourierGrid(self.grid.box_shape, self.grid.pixel_size, dtype=dtype, device=device))
+        self._on_box = LensingOperator(
+            FourierGrid(self.grid.box_shape, self.grid.pixel_size, dtype=dtype, device=device)
+        )
         self.tolerance, self.max_iterations = tolerance, max_iterations
         self.iterations, self.residual = 0, 0.0
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from astro_massmap.inference import ConvergenceError, GaussianPosterior, Observation
+
 from skies import dense_problem
 
 FIELD, BOX, PIXEL = (10, 11), (16, 15), 1.2e-4

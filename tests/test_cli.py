@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from astro_massmap import ConvergenceMap, PowerSpectrum, datasets
+from astro_massmap.cli import main
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("survey")
+    table = datasets.demo()[::3].to_table()
+    table.rename_columns(["g1", "g2"], ["e1", "e2"])
+    table["good"] = np.arange(len(table)) % 2 == 0
+    table.write(folder / "survey.fits")
+    datasets.demo_clusters().write(folder / "clusters.ecsv")
+    PowerSpectrum.default().to_table().write(folder / "cl.ecsv")
+    return folder
+
+
+def reconstruct(survey, *arguments, output="kappa.fits"):
+    return main(
+        ["reconstruct", str(survey / "survey.fits"), "--axes", "west-north", "-o", output, "--quiet", *arguments]
+    )
+
+
+def test_the_demonstration_says_what_it_wrote(capsys):
+    assert main(["demo", "--n-samples", "4", "--quiet"]) == 0
+    printed = capsys.readouterr().out
+    assert "wrote massmap_demo.fits" in printed
+    assert "wrote massmap_demo.png" in printed
+    kappa = ConvergenceMap.read("massmap_demo.fits")
+    assert kappa.samples.shape == (4, 128, 128)
+    # it may be run again, but replaces nothing that has another name
+    assert main(["demo", "--n-samples", "1", "--quiet"]) == 0
+    assert main(["demo", "--n-samples", "1", "--quiet", "-o", "mine.fits"]) == 0
+    assert main(["demo", "--n-samples", "1", "--quiet", "-o", "mine.fits"]) == 1
+
+
+def test_a_catalogue_becomes_a_map_and_a_picture(survey, capsys, tmp_path):
+    code = reconstruct(
+        survey, "--n-samples", "2", "--pixel-scale", "0.8 arcmin", "--plot", "kappa.png", "--check-axes",
+        "--regions", str(survey / "clusters.ecsv"), "--spectrum", str(survey / "cl.ecsv"), "--seed", "3",
+    )  # fmt: skip
+    assert code == 0
+    kappa = ConvergenceMap.read("kappa.fits")
+    assert kappa.samples.shape == (2, 64, 64)
+    assert kappa.diagnostics["settings"]["seed"] == 3
+    assert kappa.meta["catalog"] == "survey.fits"
+    assert (tmp_path / "kappa.png").read_bytes()[:4] == b"\x89PNG"
+    assert "axes 'west-north'" in capsys.readouterr().out
+
+
+def test_selection_exclusion_and_method(survey):
+    assert reconstruct(survey, "--select", "good", "--method", "kaiser_squires", "--smoothing", "2 arcmin") == 0
+    kappa = ConvergenceMap.read("kappa.fits")
+    n = Table.read(survey / "survey.fits")["good"].sum()
+    assert kappa.meta["n_galaxies"] == n
+    assert kappa.b_mode is not None
+    assert reconstruct(survey, "--exclude", str(survey / "clusters.ecsv"), "--n-samples", "0", output="less.fits") == 0
+    assert ConvergenceMap.read("less.fits").meta["n_galaxies"] < 2 * n
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "magic"], "'magic' is unknown"),
+        (["--method", "kaiser_squires", "--seed", "3"], "does not go with the method 'kaiser_squires'"),
+        (["--columns", "g1=nope"], "no column 'nope'"),
+        (["--select", "nope"], "no column 'nope'"),
+        (["--regions", "missing.reg"], "missing.reg"),
+        (["--plot", "no/such/folder.png"], "folder"),
+        (["--n-samples", "-3"], "n_samples"),
+        (["--device", "cuda:99"], "device"),
+    ],
+)
+def test_errors_are_one_line_and_leave_nothing(survey, capsys, tmp_path, arguments, message):
+    assert reconstruct(survey, *arguments) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("massmap: error:")
+    assert message in error
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [["--columns", "g1"], ["--pixel-scale", "0.4 m"], ["--pixel-scale", "zero"]])
+def test_arguments_that_cannot_be_read(survey, arguments):
+    with pytest.raises(SystemExit):
+        reconstruct(survey, *arguments)
+
+
+def test_existing_files_are_told_before_the_work(survey, capsys):
+    fits.PrimaryHDU().writeto("kappa.fits")
+    assert reconstruct(survey) == 1
+    assert "overwrite" in capsys.readouterr().err
+    assert reconstruct(survey, "--overwrite", "--n-samples", "0") == 0
+
+
+def test_warnings_are_one_line(survey, capsys):
+    table = Table.read(survey / "survey.fits")
+    table["e1"][:3] = np.nan
+    table.write("holes.fits")
+    assert (
+        main(["reconstruct", "holes.fits", "--axes", "west-north", "-o", "k.fits", "--quiet", "--n-samples", "0"]) == 0
+    )
+    assert "massmap: warning: 3 of" in capsys.readouterr().err
+
+
+def test_help_and_version(capsys):
+    for argument in ("--help", "--version"):
+        with pytest.raises(SystemExit) as end:
+            main([argument])
+        assert end.value.code == 0
+    assert "reconstruct" in capsys.readouterr().out

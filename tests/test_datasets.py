@@ -1,0 +1,96 @@
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import Table
+
+from astro_massmap import datasets
+
+
+def test_the_demonstration_survey_maps_its_truth():
+    catalog, truth = datasets.demo(), datasets.demo_truth()
+    assert truth.shape == (128, 128)
+    assert u.isclose(truth.pixel_scale, 0.4 * u.arcmin)
+    kappa = catalog.reconstruct("wiener", wcs=truth.wcs, n_samples=16, progress=False)
+    assert 0.1 < kappa.mask.mean() < 0.3
+    seen = ~kappa.mask
+    correlation = np.corrcoef(kappa.data[seen], truth.data[seen])[0, 1]
+    assert correlation > 0.5
+    # the error map holds for the truth, which is not quite the Gaussian field that the prior believes in
+    z = (kappa.data - truth.data + truth.data.mean() - kappa.data.mean())[seen] / kappa.uncertainty.array[seen]
+    assert 0.6 < z.std() < 1.3
+
+
+def test_the_clusters_of_the_demonstration_are_peaks_of_its_truth():
+    truth = datasets.demo_truth()
+    clusters = datasets.demo_clusters()
+    x, y = truth.wcs.world_to_pixel(SkyCoord(clusters["ra"], clusters["dec"]))
+    heights = truth.data[np.rint(y).astype(int), np.rint(x).astype(int)]
+    assert len(clusters) == 5
+    assert heights.min() > np.quantile(truth.data, 0.99)
+
+
+# ---- COSMOS: the published files, made again from a table of the same numbers
+
+
+@pytest.fixture
+def mirror(massmap_data, tmp_path, monkeypatch):
+    """A folder with files that are the published ones byte for byte, in the place of their home."""
+    table = Table.read(massmap_data / "cosmos" / "cosmos_shear.fits.gz")
+    (tmp_path / "COSMOS").mkdir()
+    for name, column in {"ra": "ra", "dec": "dec", "e1": "e1", "e2": "e2", "nhweight_int": "weight"}.items():
+        values = np.asarray(table[column])
+        # the shapes were published with as many digits as single precision holds
+        exact = values if values.dtype == float else np.array([float(str(v)) for v in values])
+        fits.PrimaryHDU(exact.astype(float)).writeto(tmp_path / "COSMOS" / f"{name}.fits")
+    monkeypatch.setattr(datasets, "COSMOS_URL", tmp_path.as_uri() + "/")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    from astropy.utils.data import clear_download_cache
+
+    yield table
+    for name in datasets.COSMOS_SHA256:
+        clear_download_cache(datasets.COSMOS_URL + name, pkgname="astro_massmap")
+
+
+def test_cosmos_by_checksum(mirror):
+    catalog = datasets.cosmos()
+    assert len(catalog) == 417117
+    assert np.allclose(catalog.g1, mirror["e1"], atol=1e-7)
+    assert len(datasets.cosmos("bright")) == mirror["bright"].sum()
+    assert len(datasets.cosmos("faint")) + 165159 == 417117
+
+
+def test_a_file_with_another_checksum_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "COSMOS").mkdir()
+    fits.PrimaryHDU(np.zeros(4)).writeto(tmp_path / "COSMOS" / "ra.fits")
+    monkeypatch.setattr(datasets, "COSMOS_URL", tmp_path.as_uri() + "/")
+    with pytest.raises(OSError, match="checksum"):
+        datasets.cosmos()
+
+
+def test_cosmos_samples_have_names():
+    with pytest.raises(ValueError, match="'bright'"):
+        datasets.cosmos("best")
+
+
+def test_the_table_of_clusters(tmp_path, monkeypatch):
+    import hashlib
+
+    line = "145 149.39739 2.5748 2.5 20.42 0.46 0.37 26.47 0.54 144.9 3.3 3.98 0.04 0\n"
+    (tmp_path / "xray.txt").write_text(line + line.replace("145", "146", 1))
+    monkeypatch.setattr(datasets, "COSMOS_URL", tmp_path.as_uri() + "/")
+    monkeypatch.setitem(
+        datasets.COSMOS_SHA256, "xray.txt", hashlib.sha256((tmp_path / "xray.txt").read_bytes()).hexdigest()
+    )
+    clusters = datasets.cosmos_clusters()
+    assert clusters["id"].tolist() == [145, 146]
+    assert clusters["r500"][0] == 2.5 * u.arcmin
+    assert clusters["redshift"][0] == 0.37
+    assert u.isclose(clusters["m500"][0], 26.47e13 * u.Msun)
+
+
+@pytest.mark.remote_data
+def test_cosmos_from_its_home():
+    assert len(datasets.cosmos()) == 417117
+    assert len(datasets.cosmos_clusters()) == 72

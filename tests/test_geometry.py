@@ -1,0 +1,186 @@
+"""Shear on the sky, through every kind of grid, against halos whose tangential pattern is drawn on the sphere."""
+
+import warnings
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.utils.exceptions import AstropyUserWarning
+from astropy.wcs import WCS
+from hypothesis import given, strategies as st
+
+from astro_massmap import KaiserSquires, ShearCatalog
+from astro_massmap._geometry import check_shape, fitting_wcs, north_in_pixels, pixel_scale, shear_to_icrs, to_angle
+
+from skies import halo_shear, scatter, tan_wcs
+
+SHAPE = (60, 64)
+GRIDS = {
+    "plain": {},
+    "rotated": {"rotation": 37},
+    "flipped": {"flipped": True},
+    "flipped and rotated": {"flipped": True, "rotation": -110},
+    "at the pole": {"center": (40.0, 89.93)},
+    "on the pole, rotated": {"center": (0.0, -90.0), "rotation": 20},
+    "across 0 h": {"center": (0.02, -31.0)},
+    "ZEA": {"projection": "ZEA", "center": (210.0, 54.0)},
+    "CAR": {"projection": "CAR", "center": (0.0, 0.0)},
+    "Galactic": {"frame": "galactic", "center": (120.0, -40.0)},
+}
+
+
+def _wcs(options):
+    return tan_wcs(SHAPE, scale=0.5, **options)
+
+
+@pytest.mark.parametrize("options", GRIDS.values(), ids=GRIDS)
+def test_a_halo_comes_back_at_its_place_with_a_tangential_pattern(options):
+    wcs = _wcs(options)
+    galaxies = scatter(wcs, SHAPE, 40000).icrs
+    center = wcs.pixel_to_world(39.0, 22.0).icrs
+    e = halo_shear(galaxies, center)
+    catalog = ShearCatalog(galaxies, e.real, e.imag, axes="west-north", shape_noise=0.25)
+    shear = catalog.to_map(wcs=wcs)
+
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    phi, r = np.arctan2(y - 22.0, x - 39.0), np.hypot(y - 22.0, x - 39.0)
+    g1, g2 = shear.data
+    ring = (r > 3) & (r < 20) & ~shear.mask
+    tangential = -(g1 * np.cos(2 * phi) + g2 * np.sin(2 * phi))[ring]
+    cross = (g1 * np.sin(2 * phi) - g2 * np.cos(2 * phi))[ring]
+    assert tangential.min() > 0
+    assert np.abs(cross.mean()) < 0.01 * tangential.mean()
+    assert cross.std() < 0.1 * tangential.mean()  # galaxies are not at the centres of pixels
+
+    kappa = shear.reconstruct(KaiserSquires(smoothing=0.5 * u.arcmin))
+    peak = np.unravel_index(kappa.data.argmax(), SHAPE)
+    assert kappa.wcs.pixel_to_world(peak[1], peak[0]).separation(center) < 0.5 * u.arcmin
+    assert np.abs(kappa.b_mode.data[ring]).max() < 0.1 * kappa.data.max()
+
+
+@pytest.mark.parametrize("axes", ["west-north", "east-north", "north-east"])
+def test_axes_name_the_same_shear(axes):
+    wcs = _wcs({"rotation": 25})
+    galaxies = scatter(wcs, SHAPE, 2000)
+    e = halo_shear(galaxies, wcs.pixel_to_world(30, 30))
+    reference = ShearCatalog(galaxies, e.real, e.imag, axes="west-north").to_map(wcs=wcs)
+    # position angle pa from North through East: at 90 deg + pa from West, at 90 deg - pa from East
+    pa = np.angle(e) / 2 - np.pi / 2
+    own = np.abs(e) * np.exp(
+        {"west-north": 2j * (pa + np.pi / 2), "east-north": 2j * (np.pi / 2 - pa), "north-east": 2j * pa}[axes]
+    )
+    assert np.allclose(
+        ShearCatalog(galaxies, own.real, own.imag, axes=axes).to_map(wcs=wcs).data, reference.data, atol=1e-12
+    )
+
+
+def test_shear_measured_in_galactic_axes_maps_the_same_halo():
+    wcs = _wcs({"center": (200.0, 40.0)})
+    galaxies = scatter(wcs, SHAPE, 3000)
+    center = wcs.pixel_to_world(30, 30)
+    maps = []
+    for frame in ("icrs", "galactic"):
+        coords = galaxies.transform_to(frame)
+        e = halo_shear(coords, center.transform_to(frame))
+        maps.append(ShearCatalog(coords, e.real, e.imag, axes="west-north").to_map(wcs=wcs).data)
+    assert np.allclose(*maps, atol=1e-5)
+
+
+def test_shear_turns_into_icrs():
+    coords = SkyCoord(scatter(_wcs({}), SHAPE, 50).galactic)
+    center = SkyCoord(150.1, 2.1, unit="deg")
+    assert np.allclose(
+        shear_to_icrs(coords, halo_shear(coords, center.galactic)), halo_shear(coords.icrs, center), atol=1e-6
+    )
+
+
+@given(
+    lon=st.floats(0, 359.9),
+    lat=st.floats(-89.99, 89.99),
+    rotation=st.floats(-180, 180),
+    flipped=st.booleans(),
+)
+def test_north_is_where_the_grid_says(lon, lat, rotation, flipped):
+    wcs = tan_wcs(SHAPE, center=(lon, lat), rotation=rotation, flipped=flipped)
+    here = SkyCoord([lon] * u.deg, [lat] * u.deg)
+    x, y, north = north_in_pixels(here, wcs)
+    assert np.allclose([x[0], y[0]], [31.5, 29.5], atol=1e-6)
+    # On the tangent point the projection is the CD matrix: North is the image of (0, 1).
+    direction = np.linalg.solve(wcs.wcs.cd, [0, 1])
+    assert np.isclose(np.exp(1j * north[0]), complex(*direction) / np.hypot(*direction), atol=1e-5)
+    scale, mirrored = pixel_scale(wcs, SHAPE)
+    assert np.isclose(scale.to_value(u.arcmin), 0.4)
+    assert mirrored == flipped
+
+
+@pytest.mark.parametrize("center", [(150.0, 2.0), (0.01, 60.0), (359.99, -20.0), (33.0, 89.99)])
+@pytest.mark.parametrize("frame", ["icrs", "galactic", "fk5"])
+def test_the_fitting_grid_holds_all_galaxies(center, frame):
+    galaxies = scatter(tan_wcs(SHAPE, center=center), SHAPE, 300).transform_to(frame)
+    wcs = fitting_wcs(galaxies, 0.4 * u.arcmin)
+    x, y = wcs.world_to_pixel(galaxies)
+    ny, nx = wcs.array_shape
+    assert x.min() > -0.5 and x.max() < nx - 0.5 and y.min() > -0.5 and y.max() < ny - 0.5
+    if frame == "icrs" and abs(center[1]) < 80:
+        assert abs(nx - SHAPE[1]) <= 2 and abs(ny - SHAPE[0]) <= 2
+    scale, mirrored = pixel_scale(wcs, wcs.array_shape)
+    assert np.isclose(scale.to_value(u.arcmin), 0.4)
+    assert not mirrored
+
+
+def test_galaxies_all_over_the_sky_need_a_grid():
+    with pytest.raises(ValueError, match="half of the sky"):
+        fitting_wcs(SkyCoord([0, 90, 180, 270] * u.deg, [0, 0, 0, 0] * u.deg), 1 * u.arcmin)
+    with pytest.raises(ValueError, match="too wide"):
+        fitting_wcs(SkyCoord([0, 0, 0, 120] * u.deg, [0, 0, 0, 0] * u.deg), 1 * u.deg)
+
+
+def test_oblong_pixels_are_refused():
+    wcs = tan_wcs(SHAPE)
+    wcs.wcs.cd = np.diag([-0.4, 0.41]) / 60
+    with pytest.raises(ValueError, match=r"oblong or sheared by 2\.5%"):
+        pixel_scale(wcs, SHAPE)
+    skewed = tan_wcs(SHAPE)
+    skewed.wcs.cd = np.array([[-0.4, 0.02], [0, 0.4]]) / 60
+    with pytest.raises(ValueError, match="sheared"):
+        pixel_scale(skewed, SHAPE)
+    # plate carree far from its equator: steps in RA shrink by cos(dec)
+    wide = WCS(naxis=2)
+    wide.wcs.ctype, wide.wcs.crval = ["RA---CAR", "DEC--CAR"], [30, 0]
+    wide.wcs.cdelt, wide.wcs.crpix = [-0.01, 0.01], [30, -2000]
+    with pytest.raises(ValueError, match="oblong"):
+        pixel_scale(wide, SHAPE)
+
+
+def test_a_field_too_large_for_a_flat_sky_is_warned_of():
+    wcs = tan_wcs((90, 90), scale=12)
+    with pytest.warns(AstropyUserWarning, match="flat sky"):
+        pixel_scale(wcs, (90, 90))
+
+
+def test_a_grid_off_the_sky_is_refused():
+    wcs = tan_wcs(SHAPE, projection="ZEA", scale=600)
+    wcs.wcs.crpix = [5000, 5000]
+    with warnings.catch_warnings(), pytest.raises(ValueError, match="not on the sky"):
+        warnings.simplefilter("ignore")
+        pixel_scale(wcs, SHAPE)
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (3,), (3, 4, 5), (2.5, 3), "ab", None, (-1, 4)])
+def test_a_shape_is_two_positive_integers(shape):
+    with pytest.raises(ValueError, match="shape"):
+        check_shape(shape)
+
+
+def test_a_grid_too_large_for_memory_is_refused():
+    with pytest.raises(ValueError, match="GiB"):
+        check_shape((10**6, 10**6))
+
+
+@pytest.mark.parametrize(
+    ("value", "error"), [(0.4, u.UnitsError), ("x", TypeError), (1 * u.m, u.UnitsError), (-1 * u.deg, ValueError)]
+)
+def test_angles_are_angles(value, error):
+    with pytest.raises(error, match="pixel_scale"):
+        to_angle(value, "pixel_scale")

@@ -1,0 +1,45 @@
+"""What importing costs, and what the floors of the house may import."""
+
+import subprocess
+import sys
+
+import pytest
+
+import astro_massmap
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_public_names_are_there():
+    for name in astro_massmap.__all__:
+        assert getattr(astro_massmap, name) is not None
+        assert name in dir(astro_massmap)
+    with pytest.raises(AttributeError, match="DarkEnergyMap"):
+        astro_massmap.DarkEnergyMap  # noqa: B018
+
+
+@pytest.mark.parametrize("heavy", ["torch", "matplotlib", "astropy", "regions", "tqdm", "camb"])
+def test_importing_the_package_is_light(heavy):
+    assert run(f"import sys, astro_massmap; sys.exit({heavy!r} in sys.modules)").returncode == 0
+
+
+@pytest.mark.parametrize("heavy", ["torch", "matplotlib"])
+def test_catalogues_do_without_torch(heavy):
+    code = f"import sys; from astro_massmap import ShearCatalog, ShearMap; sys.exit({heavy!r} in sys.modules)"
+    assert run(code).returncode == 0
+
+
+def test_the_numerical_core_does_without_astropy():
+    code = """
+import sys
+for name in ("astropy", "regions", "reproject", "tqdm", "matplotlib"):
+    sys.modules[name] = None
+import numpy as np
+from astro_massmap.inference import GaussianPosterior, Observation
+o = Observation.from_arrays(np.zeros((2, 8, 8)), np.ones((8, 8)), 1e-4)
+GaussianPosterior(o, lambda ell: ell**-2.0).mean_modes()
+"""
+    result = run(code)
+    assert result.returncode == 0, result.stderr

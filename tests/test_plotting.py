@@ -1,0 +1,75 @@
+"""What a figure shows: axes, colours, regions. Figures themselves are looked at, not compared."""
+
+import astropy.units as u
+import numpy as np
+import pytest
+from regions import CirclePixelRegion, CircleSkyRegion, PixCoord
+
+from astro_massmap import ConvergenceMap, ShearMap
+
+from skies import halo_shear, tan_wcs
+
+matplotlib = pytest.importorskip("matplotlib")
+matplotlib.use("agg")
+SHAPE = (48, 60)
+GRID = tan_wcs(SHAPE)
+
+
+@pytest.fixture(autouse=True)
+def _closed_figures():
+    yield
+    matplotlib.pyplot.close("all")
+
+
+def kappa():
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[5:9, 10:20] = True
+    return ConvergenceMap(np.random.default_rng(0).normal(size=SHAPE), wcs=GRID, mask=mask)
+
+
+def test_a_map_is_drawn_on_the_sky_with_regions_that_lie_on_it():
+    import matplotlib.pyplot  # noqa: F401
+
+    inside = CircleSkyRegion(GRID.pixel_to_world(30, 20), 2 * u.arcmin, meta={"text": "A 1"})
+    outside = CircleSkyRegion(GRID.pixel_to_world(300, 20), 2 * u.arcmin)
+    ax = kappa().plot(regions=[inside, outside, CirclePixelRegion(PixCoord(3, 3), 2)], title="field", vmax=2)
+    assert ax.get_title() == "field"
+    assert len(ax.patches) == 2
+    assert np.allclose(ax.patches[0].center, (30, 20))
+    assert [t.get_text() for t in ax.texts] == ["A 1"]
+    image = ax.images[0]
+    assert image.get_clim()[1] == 2 and image.origin == "lower"
+    assert ax.coords[0].get_axislabel() == "RA"
+    ax.figure.savefig("map.png")
+
+
+def test_it_draws_where_it_is_told():
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    ax = figure.add_subplot(projection=GRID)
+    assert kappa().plot(ax, colorbar=False) is ax
+    assert len(figure.axes) == 1
+    with pytest.raises(TypeError, match="sky coordinates"):
+        kappa().plot(Figure().add_subplot())
+
+
+def test_sticks_lie_along_the_tangent_of_a_halo():
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    e = halo_shear(GRID.pixel_to_world(x, y), GRID.pixel_to_world(29.5, 23.5))
+    noise = np.full(SHAPE, 0.1)
+    noise[:6] = np.inf
+    ax = ShearMap([e.real, e.imag], wcs=GRID, noise_std=noise).plot(pixels_per_stick=4)
+    quiver = ax.collections[0]
+    xy = quiver.get_offsets() - (29.5, 23.5)
+    along = (quiver.U * xy[:, 0] + quiver.V * xy[:, 1]) / np.hypot(quiver.U, quiver.V) / np.hypot(*xy.T)
+    far = np.hypot(*xy.T) > 8
+    assert np.abs(along[far]).max() < 0.1
+    assert xy[:, 1].min() == 5.5 - 23.5  # the first row of squares holds no data
+    ax.figure.savefig("sticks.png")
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r"astro_massmap\[plot\]"):
+        kappa().plot()
