@@ -78,7 +78,7 @@ class ShearCatalog:
     >>> g1, g2 = rng.normal(scale=0.25, size=(2, 500))
     >>> catalog = ShearCatalog(coords, g1, g2, axes="west-north")
     >>> catalog
-    <ShearCatalog: 500 galaxies, axes 'west-north', shape noise 0.249>
+    <ShearCatalog: 500 galaxies, axes 'west-north', shape noise 0.257>
     >>> catalog.to_map(pixel_scale=2 * u.arcmin).data.shape
     (2, 6, 6)
     """

@@ -46,7 +46,7 @@ class ConvergenceMap(NDIOMixin, NDData):
     >>> from astro_massmap import datasets
     >>> kappa = datasets.demo().reconstruct("wiener", n_samples=4, progress=False)
     >>> kappa
-    <ConvergenceMap: 128 x 128 pixels of 0.4 arcmin, 80% measured, 4 samples>
+    <ConvergenceMap: 128 x 128 pixels of 0.4 arcmin, 83% measured, 4 samples>
     >>> kappa[40:60, 30:90].samples.shape
     (4, 20, 60)
     >>> kappa.quantile(0.9).shape

@@ -19,6 +19,8 @@ from astropy.utils.data import download_file
 from .catalog import ShearCatalog
 from .convergence_map import ConvergenceMap
 
+__all__ = ["cosmos", "cosmos_clusters", "demo", "demo_clusters", "demo_truth"]
+
 COSMOS_URL = "https://raw.githubusercontent.com/CosmoStat/jax-lensing/81da74205678401591fe2d0312ffa7e4902dccb7/data/"
 COSMOS_SHA256 = {
     "COSMOS/ra.fits": "b47e7e65b36da81fbcbac53d96976a133980a608590ba242a01fbfa8b4e67092",
@@ -48,7 +50,7 @@ def demo():
     --------
     >>> from astro_massmap import datasets
     >>> datasets.demo()
-    <ShearCatalog: 62803 galaxies, axes 'west-north', shape noise 0.260>
+    <ShearCatalog: 65666 galaxies, axes 'west-north', shape noise 0.260>
     """
     with resources.as_file(_embedded("demo_catalog.fits.gz")) as path:
         return ShearCatalog.read(path, axes="west-north", format="fits")

@@ -4,6 +4,8 @@ import numpy as np
 
 from ._optional import require
 
+__all__ = ["draw_regions", "new_axes", "plot_map", "plot_shear"]
+
 _LABELS = {"RA": "RA", "DEC": "Dec", "GLON": "l", "GLAT": "b"}
 
 
@@ -107,7 +109,22 @@ def plot_shear(shear, noise_std, wcs, *, ax=None, pixels_per_stick=None, title=N
 
 
 def draw_regions(ax, regions, wcs, shape, color="black"):
-    """Draw the regions (in any form that `as_regions` takes) that lie in a map of the given shape, with labels."""
+    """
+    Draw regions, with their labels, where they lie in a map.
+
+    Parameters
+    ----------
+    ax : `~astropy.visualization.wcsaxes.WCSAxes`
+        Where to draw.
+    regions : regions
+        A region of the sky or of pixels, a list of them, a table of positions and radii, or a file.
+    wcs : `~astropy.wcs.WCS`
+        Of the map.
+    shape : tuple of int
+        Its rows and columns; regions outside are left out.
+    color : str
+        Of those that have none of their own.
+    """
     from ._regions import as_regions, overlaps
 
     for region in as_regions(regions, wcs):

@@ -33,7 +33,7 @@ class PowerSpectrum:
     >>> print(f"{spectrum(1000):.1e}")
     1.0e-10
     >>> print(f"{PowerSpectrum.default()(1000):.3e}")
-    4.198e-10
+    4.201e-10
     """
 
     def __init__(self, ell, cl, *, name="table"):

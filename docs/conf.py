@@ -1,0 +1,37 @@
+"""Configuration of Sphinx. Set DOCS_OFFLINE=1 to build where the documentation of other projects is out of reach."""
+
+import os
+
+from sphinx_astropy.conf.v3 import *  # noqa: F403
+from sphinx_astropy.conf.v3 import extensions, intersphinx_mapping
+
+import astro_massmap
+
+project = "astro_massmap"
+author = "The astro_massmap developers"
+copyright = f"2026, {author}"  # noqa: A001
+version = release = astro_massmap.__version__
+
+exclude_patterns = ["_build"]
+extensions = [*(e for e in extensions if "gallery" not in e), "matplotlib.sphinxext.plot_directive"]
+plot_formats = [("png", 110)]
+plot_html_show_formats = plot_html_show_source_link = False
+nitpicky = True
+nitpick_ignore = []
+automodapi_toctreedirnm = "api"
+automodsumm_inherited_members = False
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+html_title = project
+
+for unused in ("pythonloc", "astropy.org", "h5py"):
+    intersphinx_mapping.pop(unused, None)
+intersphinx_mapping |= {
+    "torch": ("https://docs.pytorch.org/docs/stable/", None),
+    "regions": ("https://astropy-regions.readthedocs.io/en/stable/", None),
+}
+if os.environ.get("DOCS_OFFLINE"):
+    nitpick_ignore_regex = [("py:.*", rf"{name}(\..*)?") for name in intersphinx_mapping]
+    nitpick_ignore_regex += [("py:.*", r"(None|bool|dict|float|int|list|object|str|tuple)")]
+    nitpick_ignore_regex += [("py:.*", r"(ValueError|TypeError|OSError|ImportError)")]
+    intersphinx_mapping = {}
