@@ -9,7 +9,7 @@ import astro_massmap
 
 project = "astro_massmap"
 author = "The astro_massmap developers"
-copyright = f"2026, {author}"  # noqa: A001
+copyright = f"2026, {author}"
 version = release = astro_massmap.__version__
 
 exclude_patterns = ["_build"]
