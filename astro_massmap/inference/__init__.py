@@ -12,7 +12,7 @@ from .gaussian import GaussianPosterior
 from .grid import FourierGrid, padded_shape
 from .observation import Observation
 from .operator import LensingOperator
-from .random import normals
+from .random import Streams
 
 __all__ = [
     "ConvergenceError",
@@ -20,8 +20,8 @@ __all__ = [
     "GaussianPosterior",
     "LensingOperator",
     "Observation",
+    "Streams",
     "conjugate_gradients",
-    "normals",
     "padded_shape",
     "pick_device",
 ]

@@ -16,7 +16,6 @@ import torch
 from .conjugate_gradients import conjugate_gradients
 from .grid import FourierGrid
 from .operator import LensingOperator
-from .random import normals
 
 
 class GaussianPosterior:
@@ -92,16 +91,25 @@ class GaussianPosterior:
         """Modes of the posterior mean, the Wiener filter of the data: ``(ny, nx // 2 + 1)``."""
         return self.solve(self.operator.adjoint(self.weight * self.shear)[None])[0]
 
-    def draw(self, seed, indices, tolerance=None):
+    def fluctuations(self, streams, tolerance=None):
+        """Modes ``(n, ny, nx // 2 + 1)`` of fluctuations of the posterior about its mean, as in `draw`."""
+        grid = self.grid
+        prior_noise = streams.normal(*grid.box_shape, dtype=grid.dtype)
+        data_noise = streams.normal(2, *grid.field_shape, dtype=grid.dtype)
+        return self.solve(
+            self._inverse_prior.sqrt() * grid.to_modes(prior_noise)
+            + self.operator.adjoint(self._root_weight * data_noise),
+            tolerance,
+        )
+
+    def draw(self, streams, tolerance=None):
         """
         Fluctuations of the posterior about its mean, and what they tell about its variance.
 
         Parameters
         ----------
-        seed : int
-            Seed of the random numbers.
-        indices : sequence of int
-            Numbers of the samples to draw; each has random numbers of its own.
+        streams : `~astro_massmap.inference.Streams`
+            The random numbers of the samples to draw.
         tolerance : float, optional
             Relative residual, if not that of this object.
 
@@ -112,16 +120,9 @@ class GaussianPosterior:
         shifts : `torch.Tensor`
             Fields ``(n, *field_shape)`` for `variance`.
         """
-        grid = self.grid
-        shapes = (grid.box_shape, (2, *grid.field_shape), (2, *grid.box_shape))
-        drawn = zip(*(normals(seed, i, *shapes, dtype=grid.dtype) for i in indices), strict=True)
-        prior_noise, data_noise, extra_noise = (torch.stack(x).to(grid.device) for x in drawn)
-        modes = self.solve(
-            self._inverse_prior.sqrt() * grid.to_modes(prior_noise)
-            + self.operator.adjoint(self._root_weight * data_noise),
-            tolerance,
-        )
-        return modes, self._conditional_mean_shift(modes, extra_noise)
+        modes = self.fluctuations(streams, tolerance)
+        white = streams.normal(2, *self.grid.box_shape, dtype=self.grid.dtype)
+        return modes, self._conditional_mean_shift(modes, white)
 
     def variance(self, mean_square_shift):
         """

@@ -1,31 +1,48 @@
 """
 Random numbers that belong to a sample, not to the order in which samples are drawn.
 
-Sample i of seed s owns a generator seeded by (s, i) alone: it is the same whatever the batch size,
-the number of samples or the worker that draws it.
+Sample i of seed s owns a stream of numbers that depends on (s, i) alone: it is the same whatever the
+batch size, the number of samples or the worker that draws it.
 """
 
 import numpy as np
 import torch
 
 
-def normals(seed, index, *shapes, dtype=torch.float32):
+class Streams:
     """
-    Standard normal tensors of the given shapes for the sample ``index`` of ``seed``, on the CPU.
+    One stream of random numbers for each sample of a batch.
 
     Parameters
     ----------
-    seed, index : int
-        Non-negative; together they fix every number.
-    *shapes : tuple of int
-        One tensor is drawn for each shape, in this order.
-    dtype : `torch.dtype`
-        Real type of the tensors.
-
-    Returns
-    -------
-    list of `torch.Tensor`
+    seed : int
+        Non-negative.
+    indices : sequence of int
+        Numbers of the samples.
+    attempt : int
+        For a sample that is drawn once more, with other numbers.
+    device : `torch.device` or str
+        Where the numbers are drawn; on another device they are others.
     """
-    state = np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0]
-    generator = torch.Generator().manual_seed(int(state))
-    return [torch.randn(shape, generator=generator, dtype=dtype) for shape in shapes]
+
+    def __init__(self, seed, indices, *, attempt=0, device="cpu"):
+        self.indices = list(indices)
+        self.device = torch.device(device)
+        self._generators = [self._generator([seed, i] + [attempt] * (attempt > 0)) for i in self.indices]
+
+    def _generator(self, key):
+        state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+        return torch.Generator(self.device).manual_seed(int(state))
+
+    def __len__(self):
+        return len(self.indices)
+
+    def normal(self, *shape, dtype=torch.float32):
+        """Standard normal numbers ``(n, *shape)``."""
+        drawn = [torch.randn(shape, generator=g, dtype=dtype, device=self.device) for g in self._generators]
+        return torch.stack(drawn)
+
+    def uniform(self):
+        """A number between 0 and 1 for each sample, ``(n,)``, in double precision."""
+        drawn = [torch.rand((), generator=g, dtype=torch.float64, device=self.device) for g in self._generators]
+        return torch.stack(drawn)

@@ -7,7 +7,7 @@ from numbers import Real
 import torch
 from tqdm.auto import tqdm
 
-from ..inference import GaussianPosterior, padded_shape, pick_device
+from ..inference import GaussianPosterior, Streams, padded_shape, pick_device
 from ..spectrum import PowerSpectrum
 from .base import Estimate, check_dtype, check_integer, check_padding, in_batches
 
@@ -120,7 +120,7 @@ class Wiener:
         n_draws = max(self.n_samples, _MIN_DRAWS)
 
         def draw(indices, tolerance=None):
-            modes, shifts = posterior.draw(self.seed, indices, tolerance)
+            modes, shifts = posterior.draw(Streams(self.seed, indices, device=device), tolerance)
             samples = (mean + posterior.grid.to_field(modes)).cpu()
             square_shift.add_(shifts.square().sum(dim=0))
             return samples

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from astro_massmap.inference import ConvergenceError, GaussianPosterior, Observation
+from astro_massmap.inference import ConvergenceError, GaussianPosterior, Observation, Streams
 
 from skies import dense_problem
 
@@ -55,7 +55,7 @@ def test_single_precision_is_right_to_its_tolerance(problem):
 @pytest.fixture(scope="module")
 def draws(problem):
     p = posterior(problem, tolerance=1e-8)
-    modes, shifts = p.draw(7, range(512))
+    modes, shifts = p.draw(Streams(7, range(512)))
     return p, p.grid.to_field(modes).numpy().reshape(512, -1), shifts
 
 
@@ -86,8 +86,8 @@ def test_variance_needs_few_draws(problem, draws):
 
 def test_a_draw_belongs_to_its_number(problem):
     p = posterior(problem, tolerance=1e-9)
-    together, _ = p.draw(3, [0, 1, 2])
-    alone, _ = p.draw(3, [2])
+    together, _ = p.draw(Streams(3, [0, 1, 2]))
+    alone, _ = p.draw(Streams(3, [2]))
     assert torch.allclose(together[2], alone[0], atol=1e-9)
     assert not torch.allclose(together[1], alone[0], atol=1e-2)
 

@@ -1,20 +1,27 @@
 import pytest
 import torch
 
-from astro_massmap.inference import normals, pick_device
+from astro_massmap.inference import Streams, pick_device
 
 
 def test_numbers_belong_to_seed_and_index():
-    a, b = normals(1, 5, (3, 4), (2,))
-    assert torch.equal(a, normals(1, 5, (3, 4))[0])
-    assert b.shape == (2,)
-    for other in [(1, 6), (2, 5), (5, 1)]:
-        assert not torch.equal(a, normals(*other, (3, 4))[0])
+    streams = Streams(1, [5, 6])
+    a, b = streams.normal(3, 4), streams.uniform()
+    alone = Streams(1, [6])
+    assert torch.equal(a[1:], alone.normal(3, 4))
+    assert torch.equal(b[1:], alone.uniform())
+    for other in (Streams(1, [7]), Streams(2, [5]), Streams(5, [1]), Streams(1, [5], attempt=1)):
+        assert not torch.equal(a[0], other.normal(3, 4)[0])
+
+
+def test_a_stream_goes_on():
+    streams = Streams(0, [0])
+    assert not torch.equal(streams.normal(3), streams.normal(3))
 
 
 def test_they_are_standard_normal():
     # mean and variance of 10^5 numbers: 5 sigma, false alarm 1e-6
-    (x,) = normals(0, 0, (100000,), dtype=torch.float64)
+    x = Streams(0, range(10)).normal(10000, dtype=torch.float64)
     assert abs(x.mean()) < 5 / 316
     assert abs(x.var() - 1) < 5 * (2 / 100000) ** 0.5
 
