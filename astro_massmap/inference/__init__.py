@@ -6,22 +6,40 @@ a `LensingOperator` turns convergence into shear there, and a `GaussianPosterior
 Gaussian random field on the data exactly.
 """
 
+from .annealing import Run, SplitPlan, TemperedPlan, run_chains
 from .conjugate_gradients import ConvergenceError, conjugate_gradients
 from .device import pick_device
 from .gaussian import GaussianPosterior
 from .grid import FourierGrid, padded_shape
+from .hmc import Trajectory, split_step
 from .observation import Observation
 from .operator import LensingOperator
 from .random import Streams
+from .reverse import reverse_diffusion
+from .schedule import Schedule
+from .split import SplitPosterior
+from .targets import LeapfrogTarget, SplitTarget, TemperedTarget
 
 __all__ = [
     "ConvergenceError",
     "FourierGrid",
     "GaussianPosterior",
+    "LeapfrogTarget",
     "LensingOperator",
     "Observation",
+    "Run",
+    "Schedule",
+    "SplitPlan",
+    "SplitPosterior",
+    "SplitTarget",
     "Streams",
+    "TemperedPlan",
+    "TemperedTarget",
+    "Trajectory",
     "conjugate_gradients",
     "padded_shape",
     "pick_device",
+    "reverse_diffusion",
+    "run_chains",
+    "split_step",
 ]

@@ -26,8 +26,9 @@ class GaussianPosterior:
     ----------
     observation : `~astro_massmap.inference.Observation`
         Shear and noise.
-    spectrum : callable
-        Angular power spectrum of the convergence: ``spectrum(ell) -> C_ell`` on arrays.
+    spectrum : callable or `torch.Tensor`
+        Angular power spectrum of the convergence, ``spectrum(ell) -> C_ell`` on arrays; or the prior
+        variance of the modes of the box.
     box_shape : tuple of int, optional
         Sides of the periodic box that holds the field; by default the field itself.
     tolerance : float
@@ -56,14 +57,15 @@ class GaussianPosterior:
     ):
         self.grid = FourierGrid(observation.shape, observation.pixel_size, box_shape, dtype=dtype, device=device)
         self.operator = LensingOperator(self.grid)
-        self.prior_variance = self.grid.mode_variance(spectrum)
+        given = isinstance(spectrum, torch.Tensor)
+        self.prior_variance = spectrum if given else self.grid.mode_variance(spectrum)
         self.weight = self.grid.real(observation.weight)
         self.shear = self.grid.real(observation.shear)
         self._root_weight = self.weight.sqrt()
         mean_weight = self.weight.sum(dtype=torch.float64) / (self.grid.box_shape[0] * self.grid.box_shape[1])
         self._inverse_prior = 1 / self.prior_variance
-        self._inverse_reference = 1 / (self._inverse_prior + self.operator.power * float(mean_weight))
-        self._on_box = LensingOperator(
+        self.reference = 1 / (self._inverse_prior + self.operator.power * float(mean_weight))
+        self.on_box = LensingOperator(
             FourierGrid(self.grid.box_shape, self.grid.pixel_size, dtype=dtype, device=device)
         )
         self.tolerance, self.max_iterations = tolerance, max_iterations
@@ -71,15 +73,18 @@ class GaussianPosterior:
 
     def precision(self, modes):
         """``Lambda`` applied to modes ``(n, ny, nx // 2 + 1)``."""
-        data_term = self.operator.adjoint(self.weight * self.operator.forward(modes))
-        return self._inverse_prior * modes + data_term
+        return self._inverse_prior * modes + self.data_precision(modes)
+
+    def data_precision(self, modes):
+        """``P' N^-1 P`` applied to modes."""
+        return self.operator.adjoint(self.weight * self.operator.forward(modes))
 
     def solve(self, right_hand_side, tolerance=None):
         """``Lambda^-1`` applied to modes ``(n, ny, nx // 2 + 1)``."""
         x, iterations, residual = conjugate_gradients(
             self.precision,
             right_hand_side,
-            precondition=lambda modes: self._inverse_reference * modes,
+            precondition=lambda modes: self.reference * modes,
             inner=self.grid.inner,
             tolerance=self.tolerance if tolerance is None else tolerance,
             max_iterations=self.max_iterations,
@@ -132,11 +137,11 @@ class GaussianPosterior:
         of the best one, the posterior would be stationary and its variance is known exactly. What is left
         to estimate from the draws is the variance of the *mean* of that easier problem, a small part.
         """
-        conditional = 1 / (self._inverse_prior + self.operator.power / self._best_noise)
+        conditional = 1 / (self._inverse_prior + self.operator.power / self.best_noise)
         return self.grid.pixel_variance(conditional) + mean_square_shift
 
     @property
-    def _best_noise(self):
+    def best_noise(self):
         """tau, the noise variance of the best pixel."""
         return float(1 / self.weight.max())
 
@@ -147,10 +152,10 @@ class GaussianPosterior:
         The completed data ``P kappa + sqrt(tau) w`` fill the box and share w with the noise n of the real
         data: given n, ``sqrt(tau) w`` has mean ``tau n / N`` and variance ``tau (1 - tau / N)``.
         """
-        tau, (rows, columns) = self._best_noise, self.grid.field_shape
+        tau, (rows, columns) = self.best_noise, self.grid.field_shape
         unshared = torch.ones(self.grid.box_shape, dtype=self.grid.dtype, device=self.grid.device)
         unshared[:rows, :columns] -= tau * self.weight
         unshared.clamp_(min=0)
-        completed = unshared * self._on_box.forward(modes) + (tau * unshared).sqrt() * white
+        completed = unshared * self.on_box.forward(modes) + (tau * unshared).sqrt() * white
         gain = 1 / (tau * self._inverse_prior + self.operator.power)
-        return self.grid.to_field(gain * self._on_box.adjoint(completed))
+        return self.grid.to_field(gain * self.on_box.adjoint(completed))

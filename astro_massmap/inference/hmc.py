@@ -1,0 +1,164 @@
+"""
+Hamiltonian Monte Carlo with a reference Gaussian that is rotated exactly.
+
+The target is a reference Gaussian N(m, C) times a factor with the gradient r. With u = x - m and a
+velocity v ~ N(0, C), the flow of the reference is a rotation in the (u, v) plane of every mode, whatever
+its variance; only the factor has to be integrated, by kicks ``v += (e / 2) C r``. A step of length e is
+kick, rotation by e, kick. Rotations conserve the energy of the reference and a kick changes it by
+
+    (e / 2) <r, v> + (e^2 / 8) <r, C r>,
+
+so that C need not be inverted. The change of the log factor along the path is either known, or is the
+integral of r along it, by Simpson's rule over the steps with <r, v> as integrand: fourth order, and no
+evaluation more.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+
+class Target(Protocol):
+    """A reference Gaussian and the factor that makes the target of it, on modes ``(n, ny, nx // 2 + 1)``."""
+
+    mean: torch.Tensor
+
+    def draw_velocity(self, streams) -> torch.Tensor:
+        """Velocities from the reference covariance."""
+
+    def covariance(self, modes) -> torch.Tensor:
+        """The reference covariance applied to modes."""
+
+    def flow(self, u, v, angle) -> tuple:
+        """Position and velocity after the flow of the reference."""
+
+    def force(self, modes) -> torch.Tensor:
+        """Gradient r of the log of the factor."""
+
+    def log_factor(self, modes) -> torch.Tensor | None:
+        """What is known of the log of the factor, ``(n,)``; None for nothing."""
+
+    def unknown_force(self, force, modes) -> torch.Tensor | None:
+        """The part of the force whose potential is not known; None for none."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """
+    How a step of Hamiltonian Monte Carlo moves.
+
+    Attributes
+    ----------
+    length : float
+        Angle of rotation; a quarter turn forgets the start.
+    jitter : float
+        Relative half width of the random spread of the length, without which some modes return.
+    leapfrogs : int
+        Kicks and rotations; even, for Simpson's rule.
+    metropolis : bool
+        Accept or reject by the change of energy.
+    """
+
+    length: float = math.pi / 2
+    jitter: float = 0.4
+    leapfrogs: int = 2
+    metropolis: bool = True
+
+    def __post_init__(self):
+        if not (isinstance(self.leapfrogs, int) and self.leapfrogs >= 2 and self.leapfrogs % 2 == 0):
+            raise ValueError(f"leapfrogs: needs an even number of at least 2, got {self.leapfrogs!r}")
+        if not 0 < self.length < math.pi:
+            raise ValueError(f"length: needs to be between 0 and pi, got {self.length!r}")
+        if not 0 <= self.jitter < 1:
+            raise ValueError(f"jitter: needs to be between 0 and 1, got {self.jitter!r}")
+
+
+@dataclass
+class State:
+    """Chains: their modes, the force there, and what became of the last step."""
+
+    modes: torch.Tensor
+    force: torch.Tensor
+    evaluations: int = 0
+    accepted: torch.Tensor | None = None
+    energy_error: torch.Tensor | None = None
+
+
+def start(target, modes):
+    """The state of chains at the given modes; costs an evaluation of the force."""
+    return State(modes, target.force(modes), evaluations=1)
+
+
+def split_step(target, state, trajectory, streams, inner):
+    """
+    One step of split Hamiltonian Monte Carlo.
+
+    Parameters
+    ----------
+    target : Target
+        Reference Gaussian and factor.
+    state : State
+        Chains.
+    trajectory : Trajectory
+        How to move.
+    streams : `~astro_massmap.inference.Streams`
+        Random numbers.
+    inner : callable
+        Inner product ``(n,)`` of modes, in double precision.
+
+    Returns
+    -------
+    State
+        Chains that were rejected stay. A path that left the numbers is rejected too.
+    """
+    u, v, r = state.modes - target.mean, target.draw_velocity(streams), state.force
+    angle = trajectory.length * (1 + trajectory.jitter * (2 * streams.uniform() - 1)) / trajectory.leapfrogs
+    e = angle.to(u.real.dtype)[:, None, None]
+    energy = torch.zeros_like(angle)
+    slopes = []
+
+    def slope(v, r, modes):
+        unknown = target.unknown_force(r, modes)
+        slopes.append(None if unknown is None else inner(unknown, v))
+
+    slope(v, r, state.modes)
+    c_r = target.covariance(r)
+    for _ in range(trajectory.leapfrogs):
+        energy = energy + angle / 2 * inner(r, v) + angle**2 / 8 * inner(r, c_r)
+        v = v + e / 2 * c_r
+        u, v = target.flow(u, v, e)
+        modes = target.mean + u
+        r = target.force(modes)
+        c_r = target.covariance(r)
+        energy = energy + angle / 2 * inner(r, v) + angle**2 / 8 * inner(r, c_r)
+        v = v + e / 2 * c_r
+        slope(v, r, modes)
+    gain = _gain(target, state.modes, modes, slopes, angle)
+    return _accept(state, State(modes, r, state.evaluations + trajectory.leapfrogs), energy - gain, trajectory, streams)
+
+
+def _gain(target, before, after, slopes, angle):
+    """Change of the log factor: what is known of it, and Simpson's rule for the rest."""
+    known = target.log_factor(after)
+    gain = torch.zeros_like(angle) if known is None else known - target.log_factor(before)
+    if slopes[0] is not None:
+        weights = [1, *[4, 2] * (len(slopes) // 2 - 1), 4, 1]
+        gain = gain + angle / 3 * sum(w * s for w, s in zip(weights, slopes, strict=True))
+    return gain
+
+
+def _accept(old, new, energy_error, trajectory, streams):
+    """The new state where the chain accepts it. Without Metropolis only what is not finite is rejected."""
+    uniform = streams.uniform()
+    finite = torch.isfinite(energy_error) & torch.isfinite(new.modes.real.sum(dim=(-2, -1)))
+    accepted = finite & (torch.log(uniform) < -energy_error) if trajectory.metropolis else finite
+    choose = accepted[:, None, None]
+    return State(
+        torch.where(choose, new.modes, old.modes),
+        torch.where(choose, new.force, old.force),
+        new.evaluations,
+        accepted,
+        energy_error,
+    )

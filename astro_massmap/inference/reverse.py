@@ -1,0 +1,52 @@
+"""
+From the map with its share of the noise back to the map: the prior's own reverse diffusion.
+
+Given z = x + a * white, a draw of x is made in steps to ever smaller noise. In a step from a to b < a, a
+guess of x is drawn with the mean that the score tells (Tweedie) and the covariance of the Gaussian half,
+
+    x0 = z + a^2 score(z, a) + (S a^2 / (S + a^2))^1/2 white,
+
+and the next map lies between the two, as Brownian motion has it:
+
+    z' = x0 + (z - x0) (b / a)^2 + b (1 - (b / a)^2)^1/2 white.
+
+With a Gaussian prior this is exact at any number of steps, the last one to b = 0 included. The steps must
+be random: a deterministic flow leads from the noisy *prior* to the prior, not from z to its posterior.
+"""
+
+
+def reverse_diffusion(prior, modes, sigmas, streams):
+    """
+    Draw x given z.
+
+    Parameters
+    ----------
+    prior : `~astro_massmap.priors.PriorOnGrid`
+        The prior; one evaluation of its residual a level.
+    modes : `torch.Tensor`
+        Modes of z, ``(n, ny, nx // 2 + 1)``.
+    sigmas : sequence of float
+        Decreasing noise levels, the first that of z; the last step leads to zero.
+    streams : `~astro_massmap.inference.Streams`
+        Random numbers.
+
+    Returns
+    -------
+    `torch.Tensor`
+        Modes of x.
+    """
+    grid = prior.grid
+
+    def white():
+        return grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
+
+    for a, b in zip(sigmas, [*sigmas[1:], 0.0], strict=True):
+        gaussian = prior.variance / (prior.variance + a**2)
+        guess = gaussian * modes + a * gaussian.sqrt() * white()
+        if not prior.gaussian:
+            guess = guess + a**2 * prior.residual(modes, a)
+        if b == 0:
+            return guess
+        share = (b / a) ** 2
+        modes = guess + share * (modes - guess) + b * (1 - share) ** 0.5 * white()
+    return modes

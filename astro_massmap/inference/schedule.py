@@ -1,0 +1,103 @@
+"""The plan of a run: noise levels, steps at each, and the way back to zero."""
+
+import itertools
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .hmc import Trajectory
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """
+    Noise levels and how long a chain stays at each.
+
+    With noise splitting (the default) the map takes a share s of the noise of the data, just below that of
+    the best pixel, and chains move at levels that end there; the prior's reverse diffusion leads from s to
+    zero. Without, the levels are noise that is added to the data, as in Remy et al. (2020), down to zero.
+
+    Parameters
+    ----------
+    levels : sequence of float
+        Decreasing. With splitting in units of s, the last is 1; without, noise in units of kappa.
+    trajectories : int or sequence of int
+        Steps of Hamiltonian Monte Carlo at each level.
+    trajectory : `~astro_massmap.inference.Trajectory`
+        What such a step is.
+    reverse_steps : int
+        Steps of the reverse diffusion.
+    sigma_end : float
+        Its last noise level, in units of kappa, before it goes to zero.
+    splitting : bool
+        Whether the noise is split, or noise is added.
+
+    Raises
+    ------
+    ValueError
+        If levels do not decrease, or a number is out of range.
+
+    Examples
+    --------
+    >>> from astro_massmap import Schedule
+    >>> Schedule.fast().levels
+    (1.0,)
+    >>> Schedule(levels=(1, 2))
+    Traceback (most recent call last):
+    ...
+    ValueError: levels: need to decrease, got (1.0, 2.0)
+    """
+
+    levels: tuple = (1.0,)
+    trajectories: tuple = (12,)
+    trajectory: Trajectory = field(default_factory=Trajectory)
+    reverse_steps: int = 10
+    sigma_end: float = 0.005
+    splitting: bool = True
+
+    def __post_init__(self):
+        levels = tuple(float(level) for level in np.atleast_1d(self.levels))
+        trajectories = tuple(int(n) for n in np.atleast_1d(self.trajectories))
+        if len(trajectories) == 1:
+            trajectories *= len(levels)
+        object.__setattr__(self, "levels", levels)
+        object.__setattr__(self, "trajectories", trajectories)
+        if (
+            not levels
+            or not all(np.isfinite(levels))
+            or not all(a > b for a, b in itertools.pairwise(levels))
+        ):
+            raise ValueError(f"levels: need to decrease, got {levels}")
+        if len(trajectories) != len(levels) or min(trajectories) < 0:
+            raise ValueError(f"trajectories: need one number, not negative, for each of {len(levels)} levels")
+        if self.splitting and levels[-1] != 1:
+            raise ValueError(f"levels: with splitting the last is 1, the share of the noise itself; got {levels[-1]}")
+        if not self.splitting and levels[-1] < 0:
+            raise ValueError(f"levels: noise is not negative, got {levels[-1]}")
+        if self.reverse_steps < 1:
+            raise ValueError(f"reverse_steps: needs to be at least 1, got {self.reverse_steps}")
+        if not self.sigma_end > 0:
+            raise ValueError(f"sigma_end: needs to be positive, got {self.sigma_end}")
+
+    def reverse_levels(self, sigma):
+        """Noise levels of the reverse diffusion from ``sigma``, in equal ratios."""
+        if self.reverse_steps == 1:
+            return [sigma]
+        return list(np.geomspace(sigma, min(self.sigma_end, sigma / 2), self.reverse_steps))
+
+    @classmethod
+    def fast(cls):
+        """One level: right where modes of the posterior are less than some 6 standard deviations apart."""
+        return cls()
+
+    @classmethod
+    def annealed(cls):
+        """The default: from a higher level, where distant modes have merged, down to the share of the noise."""
+        return cls(levels=(2.5, 2.0, 1.6, 1.3, 1.0), trajectories=(3, 2, 2, 2, 10))
+
+    @classmethod
+    def tempered(cls):
+        """The scheme of Remy et al. (2020): noise added to the data, slowly withdrawn. For comparison."""
+        levels = (*np.geomspace(0.15, 0.03, 40), 0.015, 0.007, 0.003, 0.0)
+        trajectory = Trajectory(leapfrogs=4)
+        return cls(levels, (3,) * 40 + (4,) * 4, trajectory, splitting=False)

@@ -1,0 +1,12 @@
+"""
+What is believed of the convergence before the data: a score at every noise level.
+
+A prior is an object with a Gaussian half, told by its power spectrum, and a residual, which is what the
+Gaussian misses. Samplers integrate the first exactly and evaluate only the second.
+"""
+
+from .analytic import LognormalPrior, MixturePrior
+from .base import Prior, PriorOnGrid
+from .gaussian import GaussianPrior
+
+__all__ = ["GaussianPrior", "LognormalPrior", "MixturePrior", "Prior", "PriorOnGrid"]

@@ -1,0 +1,91 @@
+"""The interface between priors and samplers."""
+
+from typing import Protocol
+
+import torch
+
+
+class Prior(Protocol):
+    """
+    What a prior is asked for: itself on a grid.
+
+    Attributes
+    ----------
+    pixel_size : float or None
+        Side of a pixel in radians, for a prior that knows one resolution only.
+    """
+
+    pixel_size: float | None = None
+
+    def on(self, grid) -> "PriorOnGrid":
+        """This prior on the modes of a `~astro_massmap.inference.FourierGrid`."""
+
+
+class PriorOnGrid:
+    """
+    A prior on the modes of one grid: its Gaussian half, here, and nothing else.
+
+    Other priors are made by overriding `residual`, and `log_ratio` where there is a density.
+
+    Parameters
+    ----------
+    grid : `~astro_massmap.inference.FourierGrid`
+        The box.
+    spectrum : callable
+        C_ell of the Gaussian half.
+
+    Attributes
+    ----------
+    variance : `torch.Tensor`
+        Variance of the modes, S.
+    gaussian : bool
+        Whether there is no residual, so that samplers may spare themselves the call.
+    """
+
+    gaussian = True
+
+    def __init__(self, grid, spectrum):
+        self.grid, self.spectrum = grid, spectrum
+        self.variance = grid.mode_variance(spectrum)
+
+    def residual(self, modes, sigma):
+        """
+        The score at noise level ``sigma`` less that of the Gaussian half.
+
+        Parameters
+        ----------
+        modes : `torch.Tensor`
+            ``(n, ny, nx // 2 + 1)``.
+        sigma : float
+            Standard deviation of the white noise that the prior is convolved with.
+
+        Returns
+        -------
+        `torch.Tensor`
+            Modes of the gradient of the log density with respect to the pixels.
+        """
+        return torch.zeros_like(modes)
+
+    def log_ratio(self, modes, sigma):
+        """Log density less that of the Gaussian half, up to a constant: ``(n,)``, or None where it is unknown."""
+        return torch.zeros(len(modes), dtype=torch.float64, device=modes.device)
+
+    def score(self, x, sigma):
+        """
+        Gradient of the log prior, convolved with white noise ``sigma``, at some maps.
+
+        Parameters
+        ----------
+        x : `torch.Tensor`
+            Maps ``(n, ny, nx)`` of the whole box.
+        sigma : float
+            Noise level.
+
+        Returns
+        -------
+        `torch.Tensor`
+            ``(n, ny, nx)``.
+        """
+        modes = self.grid.to_modes(x)
+        score = self.residual(modes, sigma) - modes / (self.variance + sigma**2)
+        return torch.fft.irfft2(score, s=self.grid.box_shape, norm="ortho")
