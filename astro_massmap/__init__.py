@@ -17,8 +17,10 @@ except ImportError:  # a source tree that was never built
 # ``import astro_massmap`` stays light: no torch, no matplotlib, no astropy.
 _HOMES = {
     "ConvergenceMap": "convergence_map",
+    "GaussianPrior": "priors",
     "KaiserSquires": "methods",
     "PowerSpectrum": "spectrum",
+    "Schedule": "inference",
     "ShearCatalog": "catalog",
     "ShearMap": "shear_map",
     "Wiener": "methods",
@@ -26,8 +28,10 @@ _HOMES = {
 
 __all__ = [
     "ConvergenceMap",
+    "GaussianPrior",
     "KaiserSquires",
     "PowerSpectrum",
+    "Schedule",
     "ShearCatalog",
     "ShearMap",
     "Wiener",

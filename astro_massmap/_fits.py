@@ -13,6 +13,8 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from yaml import YAMLError
 
+from . import __version__
+
 
 @contextmanager
 def atomic_path(file, *, overwrite=False):
@@ -74,6 +76,7 @@ def write_images(file, images, wcs, notes, *, overwrite=False):
         hdu.header["EXTNAME"] = name
         hdu.header["BUNIT"] = ""
         hdus.append(hdu)
+    hdus[0].header["CREATOR"] = f"astro_massmap {__version__}"
     hdus.append(fits.table_to_hdu(table))
     with atomic_path(file, overwrite=overwrite) as temporary:
         hdus.writeto(temporary)

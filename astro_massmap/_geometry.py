@@ -42,7 +42,7 @@ def celestial_wcs(wcs, shape=None):
         If ``wcs`` is no WCS with celestial axes, or there is no (valid) shape.
     """
     if not isinstance(wcs, WCS):
-        raise TypeError(f"wcs: needs an astropy.wcs.WCS, got {type(wcs).__name__}")
+        raise TypeError(f"wcs: needs an astropy.wcs.WCS, such as WCS(header); got {type(wcs).__name__}")
     if not wcs.has_celestial:
         raise ValueError(f"wcs: needs two celestial axes, got the axes {list(wcs.wcs.ctype)}")
     if shape is None:

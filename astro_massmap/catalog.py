@@ -319,6 +319,12 @@ class ShearCatalog:
         OSError
             If the file exists and ``overwrite`` is False, or cannot be written.
         """
+        if str(file).lower().endswith(".csv"):
+            warnings.warn(
+                "a CSV file keeps neither units nor meta, nor the axes and a given shape noise; ECSV does",
+                AstropyUserWarning,
+                stacklevel=2,
+            )
         with atomic_path(file, overwrite=overwrite) as temporary:
             self.to_table().write(temporary, **kwargs)
 
@@ -376,10 +382,10 @@ class ShearCatalog:
             noise_std[blank] = np.inf
         if not np.isfinite(noise_std).any():
             raise ValueError("wcs, mask: the grid holds no galaxy; do wcs and shape cover the catalogue?")
-        meta = {**self.meta, "n_galaxies": n_galaxies, "shape_noise": self.shape_noise}
+        meta = {**self.meta, "axes": self.axes, "n_galaxies": n_galaxies, "shape_noise": self.shape_noise}
         return ShearMap(data, wcs=wcs, noise_std=noise_std, meta=meta)
 
-    def reconstruct(self, method=None, *, wcs=None, shape=None, pixel_scale=None, progress=True, **options):
+    def reconstruct(self, method=None, *, wcs=None, shape=None, pixel_scale=None, mask=None, progress=True, **options):
         """
         Map the matter: bin the galaxies with `to_map`, then `ShearMap.reconstruct`.
 
@@ -387,8 +393,8 @@ class ShearCatalog:
         ----------
         method : str or method object, optional
             How; see `ShearMap.reconstruct`.
-        wcs, shape, pixel_scale
-            The grid; see `to_map`.
+        wcs, shape, pixel_scale, mask
+            The grid, and what to leave out; see `to_map`.
         progress : bool
             Show a progress bar.
         **options
@@ -401,18 +407,21 @@ class ShearCatalog:
         from .methods import resolve
 
         method = resolve(method, options)  # a mistake here is told before the work begins
-        shear = self.to_map(wcs=wcs, shape=shape, pixel_scale=pixel_scale)
+        shear = self.to_map(wcs=wcs, shape=shape, pixel_scale=pixel_scale, mask=mask)
         return shear.reconstruct(method, progress=progress)
 
     def _outside(self, regions, wcs):
         """The galaxies outside of all regions."""
-        from regions import PixCoord
+        from regions import PixCoord, PointPixelRegion
 
         from ._regions import as_regions
 
+        regions = as_regions(regions, wcs)
+        if any(isinstance(region, PointPixelRegion) for region in regions):
+            raise ValueError("mask: points exclude nothing; give circles, or a table with a column radius")
         x, y = wcs.world_to_pixel(self.coords)
         inside = np.zeros(len(self), dtype=bool)
-        for region in as_regions(regions, wcs):
+        for region in regions:
             inside |= region.contains(PixCoord(x, y))
         if inside.all():
             raise ValueError("mask: the regions exclude every galaxy")

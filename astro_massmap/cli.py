@@ -27,7 +27,8 @@ def main(argv=None):
         try:
             arguments.command(arguments)
         except (ValueError, TypeError, OSError, ImportError, u.UnitsError) as error:
-            print(f"massmap: error: {error}", file=sys.stderr)
+            message = str(error).replace("give overwrite=True", "give --overwrite")
+            print(f"massmap: error: {message}", file=sys.stderr)
             return 1
     return 0
 
@@ -59,6 +60,7 @@ def _parser():
     )
     reconstruct.add_argument("--select", metavar="COLUMN", help="use only galaxies for which this column is true")
     reconstruct.add_argument("--pixel-scale", type=_angle, metavar="ANGLE", help="such as '0.4 arcmin' (default)")
+    reconstruct.add_argument("--wcs", type=Path, metavar="IMAGE", help="map on the grid of this FITS image")
     reconstruct.add_argument("--exclude", metavar="FILE", help="regions whose galaxies are left out, around stars say")
     reconstruct.add_argument("--spectrum", type=Path, metavar="FILE", help="prior spectrum: table of ell and cl")
     reconstruct.add_argument("--smoothing", type=_angle, metavar="ANGLE", help="of kaiser_squires, such as '1 arcmin'")
@@ -104,17 +106,29 @@ def _reconstruct(arguments):
     options = _options(arguments, "n_samples", "seed", "device", "smoothing")
     if arguments.spectrum is not None:
         options["spectrum"] = PowerSpectrum.read(arguments.spectrum)
-    try:
-        method = resolve(arguments.method, options)
-    except TypeError as error:
-        raise ValueError(f"an option does not go with the method {arguments.method or 'wiener'!r}: {error}") from error
+    method = resolve(arguments.method, options)
     catalog = _catalog(arguments, ShearCatalog)
     if arguments.check_axes:
-        print(catalog.check_axes())
-    shear = catalog.to_map(pixel_scale=arguments.pixel_scale, mask=exclude)
+        catalog.meta["axes_check"] = str(catalog.check_axes())
+        print(catalog.meta["axes_check"])
+    catalog.meta["catalog"] = arguments.catalog.name
+    wcs = None if arguments.wcs is None else _wcs_of(arguments.wcs)
+    shear = catalog.to_map(wcs=wcs, pixel_scale=arguments.pixel_scale, mask=exclude)
+    print(f"{shear!r} from {shear.meta['n_galaxies']} of {len(catalog)} galaxies")
     kappa = shear.reconstruct(method, progress=not arguments.quiet)
-    kappa.meta["catalog"] = arguments.catalog.name
     _save(kappa, arguments.output, arguments.plot, regions, overwrite=arguments.overwrite)
+
+
+def _wcs_of(file):
+    """The WCS of the first image of a FITS file."""
+    from astropy.io import fits
+    from astropy.wcs import WCS
+
+    with fits.open(file) as hdus:
+        image = next((h for h in hdus if h.is_image and h.header["NAXIS"] >= 2), None)
+        if image is None:
+            raise ValueError(f"--wcs: {str(file)!r} holds no image")
+        return WCS(image.header)
 
 
 def _catalog(arguments, cls):
@@ -139,10 +153,15 @@ def _check_targets(*files, overwrite):
     for file in files:
         if file is not None:
             check_target(file, overwrite=overwrite)
-    if files[-1] is not None:
+    output, picture = files
+    if output.suffix.lower() not in (".fits", ".fit", ".gz"):
+        raise ValueError(f"--output: needs a name that ends in .fits, got {str(output)!r}")
+    if picture is not None:
         from ._optional import require
 
-        require("matplotlib", "plot")
+        known = require("matplotlib.figure", "plot").Figure().canvas.get_supported_filetypes()
+        if picture.suffix.lower()[1:] not in known:
+            raise ValueError(f"--plot: {str(picture)!r} needs to end in one of {', '.join(known)}")
 
 
 def _save(kappa, output, picture, regions, *, overwrite):
@@ -173,8 +192,8 @@ def _angle(text):
 
     try:
         return to_angle(u.Quantity(text), "angle")
-    except (TypeError, ValueError, u.UnitsError) as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    except (TypeError, ValueError, u.UnitsError):
+        raise argparse.ArgumentTypeError(f"needs an angle such as '0.4 arcmin', got {text!r}") from None
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):

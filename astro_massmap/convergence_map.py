@@ -4,6 +4,7 @@ import numbers
 
 import astropy.units as u
 import numpy as np
+from astropy.coordinates import SkyCoord
 from astropy.io import registry
 from astropy.nddata import Cutout2D, NDData, NDIOMixin, NoOverlapError, StdDevUncertainty
 from astropy.uncertainty import Distribution
@@ -200,7 +201,7 @@ class ConvergenceMap(NDIOMixin, NDData):
         center : `~astropy.coordinates.SkyCoord`
             Its middle.
         size : `~astropy.units.Quantity` or int
-            Height and width: one angle or number of pixels, or two (ny, nx).
+            Height and width: one angle, or two (ny, nx); numbers without a unit are pixels.
 
         Returns
         -------
@@ -211,6 +212,8 @@ class ConvergenceMap(NDIOMixin, NDData):
         astropy.nddata.NoOverlapError
             If it lies outside of the map.
         """
+        if not isinstance(center, SkyCoord):
+            raise TypeError(f"center: needs a SkyCoord, got {type(center).__name__}")
         position = self.wcs.world_to_pixel(center)
         if not np.all(np.isfinite(position)):
             raise NoOverlapError("center: lies on the other side of the sky")
@@ -235,7 +238,7 @@ class ConvergenceMap(NDIOMixin, NDData):
         -------
         ConvergenceMap
             Where the old map does not reach, it is masked, its value is 0, and its standard deviation
-            and samples are NaN.
+            and samples are NaN (numpy's nan-functions pass over them).
 
         Raises
         ------

@@ -66,13 +66,15 @@ def test_selection_exclusion_and_method(survey):
     ("arguments", "message"),
     [
         (["--method", "magic"], "'magic' is unknown"),
-        (["--method", "kaiser_squires", "--seed", "3"], "does not go with the method 'kaiser_squires'"),
+        (["--method", "kaiser_squires", "--seed", "3"], "method 'kaiser_squires' has no option seed"),
         (["--columns", "g1=nope"], "no column 'nope'"),
         (["--select", "nope"], "no column 'nope'"),
         (["--regions", "missing.reg"], "missing.reg"),
         (["--plot", "no/such/folder.png"], "folder"),
         (["--n-samples", "-3"], "n_samples"),
         (["--device", "cuda:99"], "device"),
+        (["--plot", "picture.xyz"], "needs to end in one of"),
+        (["--wcs", "missing.fits"], "missing.fits"),
     ],
 )
 def test_errors_are_one_line_and_leave_nothing(survey, capsys, tmp_path, arguments, message):
@@ -81,6 +83,17 @@ def test_errors_are_one_line_and_leave_nothing(survey, capsys, tmp_path, argumen
     assert error.startswith("massmap: error:")
     assert message in error
     assert not list(tmp_path.iterdir())
+
+
+def test_the_grid_of_another_image(survey):
+    assert reconstruct(survey, "--n-samples", "0", "--pixel-scale", "1 arcmin", output="one.fits") == 0
+    assert reconstruct(survey, "--n-samples", "0", "--wcs", "one.fits", output="two.fits") == 0
+    assert np.allclose(ConvergenceMap.read("one.fits").data, ConvergenceMap.read("two.fits").data, atol=1e-4)
+
+
+def test_a_map_needs_the_ending_of_its_format(survey, capsys):
+    assert reconstruct(survey, output="kappa.png") == 1
+    assert "ends in .fits" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--columns", "g1"], ["--pixel-scale", "0.4 m"], ["--pixel-scale", "zero"]])

@@ -37,10 +37,26 @@ def test_a_map_is_drawn_on_the_sky_with_regions_that_lie_on_it():
     assert len(ax.patches) == 2
     assert np.allclose(ax.patches[0].center, (30, 20))
     assert [t.get_text() for t in ax.texts] == ["A 1"]
+    veil = ax.images[1].get_array()
+    assert np.array_equal(veil[..., 3] > 0, kappa().mask)
     image = ax.images[0]
     assert image.get_clim()[1] == 2 and image.origin == "lower"
     assert ax.coords[0].get_axislabel() == "RA"
     ax.figure.savefig("map.png")
+
+
+def test_files_of_regions_keep_their_colours():
+    with open("r.reg", "w") as file:
+        file.write('fk5\ncircle(150.0, 2.2, 120") # color=green text={star}\n')
+    ax = kappa().plot(regions="r.reg")
+    assert ax.patches[0].get_edgecolor() == (0.0, 128 / 255, 0.0, 1.0)
+
+
+def test_what_is_never_negative_starts_at_zero():
+    from astro_massmap.plotting import plot_map
+
+    image = plot_map(np.full(SHAPE, 0.3), GRID).images[0]
+    assert image.get_clim()[0] == 0
 
 
 def test_it_draws_where_it_is_told():

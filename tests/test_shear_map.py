@@ -109,7 +109,7 @@ def test_methods_by_name_object_or_default():
         (Wiener(n_samples=0), {"seed": 3}, TypeError, "seed cannot be given"),
         (Wiener, {}, TypeError, r"object such as Wiener\(\)"),
         (3, {}, TypeError, "method"),
-        ("wiener", {"smoothing": 3}, TypeError, "smoothing"),
+        ("wiener", {"smoothing": 3}, TypeError, "no option smoothing; it has spectrum"),
     ],
 )
 def test_bad_methods(method, options, error, message):

@@ -62,11 +62,7 @@ class Schedule:
             trajectories *= len(levels)
         object.__setattr__(self, "levels", levels)
         object.__setattr__(self, "trajectories", trajectories)
-        if (
-            not levels
-            or not all(np.isfinite(levels))
-            or not all(a > b for a, b in itertools.pairwise(levels))
-        ):
+        if not levels or not all(np.isfinite(levels)) or not all(a > b for a, b in itertools.pairwise(levels)):
             raise ValueError(f"levels: need to decrease, got {levels}")
         if len(trajectories) != len(levels) or min(trajectories) < 0:
             raise ValueError(f"trajectories: need one number, not negative, for each of {len(levels)} levels")

@@ -5,6 +5,8 @@ A method is a frozen object of options with one call, ``solve(observation) -> Es
 names one with its default options.
 """
 
+import dataclasses
+
 from .base import Estimate, run
 from .kaiser_squires import KaiserSquires
 from .wiener import Wiener
@@ -38,6 +40,10 @@ def resolve(method=None, options=None):
         name = DEFAULT if method is None else method
         if name not in METHODS:
             raise ValueError(f"method: {name!r} is unknown; known are {', '.join(map(repr, METHODS))}")
+        known = [f.name for f in dataclasses.fields(METHODS[name]) if f.name != "_"]
+        unknown = [option for option in options if option not in known]
+        if unknown:
+            raise TypeError(f"method {name!r} has no option {', '.join(unknown)}; it has {', '.join(known)}")
         return METHODS[name](**options)
     if not callable(getattr(method, "solve", None)) or isinstance(method, type):
         raise TypeError(f"method: needs a name or an object such as Wiener(), got {method!r}")
