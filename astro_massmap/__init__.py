@@ -16,6 +16,7 @@ except ImportError:  # a source tree that was never built
 # The public names and the modules they live in. They are imported on first use, so that
 # ``import astro_massmap`` stays light: no torch, no matplotlib, no astropy.
 _HOMES = {
+    "AnnealedHMC": "methods",
     "ConvergenceMap": "convergence_map",
     "GaussianPrior": "priors",
     "KaiserSquires": "methods",
@@ -27,6 +28,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AnnealedHMC",
     "ConvergenceMap",
     "GaussianPrior",
     "KaiserSquires",

@@ -6,12 +6,13 @@ a `LensingOperator` turns convergence into shear there, and a `GaussianPosterior
 Gaussian random field on the data exactly.
 """
 
-from .annealing import Run, SplitPlan, TemperedPlan, run_chains
+from .annealing import Plan, Run, SplitPlan, TemperedPlan, run_chains
 from .conjugate_gradients import ConvergenceError, conjugate_gradients
 from .device import pick_device
+from .diagnostics import gaussian_check, runaways, stationarity_check
 from .gaussian import GaussianPosterior
 from .grid import FourierGrid, padded_shape
-from .hmc import Trajectory, split_step
+from .hmc import ScoreError, Trajectory, split_step
 from .observation import Observation
 from .operator import LensingOperator
 from .random import Streams
@@ -27,8 +28,10 @@ __all__ = [
     "LeapfrogTarget",
     "LensingOperator",
     "Observation",
+    "Plan",
     "Run",
     "Schedule",
+    "ScoreError",
     "SplitPlan",
     "SplitPosterior",
     "SplitTarget",
@@ -37,9 +40,12 @@ __all__ = [
     "TemperedTarget",
     "Trajectory",
     "conjugate_gradients",
+    "gaussian_check",
     "padded_shape",
     "pick_device",
     "reverse_diffusion",
     "run_chains",
+    "runaways",
     "split_step",
+    "stationarity_check",
 ]

@@ -1,6 +1,7 @@
 """Chains from a start to a sample: the loop over the levels of a schedule."""
 
-from dataclasses import dataclass, field
+import copy
+from dataclasses import dataclass
 
 import torch
 
@@ -17,7 +18,7 @@ SHARE = 0.9  # of the noise of the best pixel moves into the map
 @dataclass
 class Run:
     """
-    What became of a batch of chains.
+    What became of a batch of ``n`` chains.
 
     Attributes
     ----------
@@ -25,25 +26,25 @@ class Run:
         The samples.
     evaluations : int
         Evaluations of the residual of the score by each chain.
-    acceptance : list of float
-        Share of accepted steps at each level.
-    energy_error : list of float
-        Standard deviation of the change of energy in a step, at each level.
+    acceptance : `torch.Tensor`
+        Share of accepted steps, ``(n, levels)``; NaN at a level without steps.
+    energy_error : `torch.Tensor`
+        Root mean square of the change of energy in a step, ``(n, levels)``.
+    trace : `torch.Tensor`
+        Three summaries of the map after each step of the last level, ``(n, steps, 3)``: its squared norm
+        in units of the prior on the longest, the middle and the shortest third of (log) scales.
     """
 
     modes: torch.Tensor
-    evaluations: int = 0
-    acceptance: list = field(default_factory=list)
-    energy_error: list = field(default_factory=list)
+    evaluations: int
+    acceptance: torch.Tensor
+    energy_error: torch.Tensor
+    trace: torch.Tensor
 
 
-class SplitPlan:
+class Plan:
     """
-    Annealing with noise splitting: what to sample at each level, where to begin, how to end.
-
-    At a level the map z holds noise of deviation sigma, and the data have the noise ``N + sigma^2 - s^2``
-    with s that of the last level: what is *not* in the map is the same at all levels, and at the last one
-    the data are as they are.
+    What to sample at each level, where to begin, how to end.
 
     Parameters
     ----------
@@ -52,75 +53,105 @@ class SplitPlan:
     prior : `~astro_massmap.priors.Prior`
         The prior.
     schedule : `~astro_massmap.inference.Schedule`
-        The plan.
+        The levels.
     box_shape : tuple of int
         Sides of the periodic box.
     dtype, device, **options
         Of `~astro_massmap.inference.GaussianPosterior`.
+
+    Attributes
+    ----------
+    targets : list
+        What Hamiltonian Monte Carlo samples at each level.
+    final_evaluations : int
+        Evaluations of the residual of the score in `finish`.
     """
 
+    final_evaluations = 0
+
     def __init__(self, observation, prior, schedule, box_shape, *, dtype=torch.float32, device="cpu", **options):
-        self.schedule = schedule
+        self.observation, self.schedule = observation, schedule
         self.grid = FourierGrid(observation.shape, observation.pixel_size, box_shape, dtype=dtype, device=device)
         self.prior = prior.on(self.grid)
-        self.share = SHARE * float(observation.noise_std.min())
-        self.sigmas = [level * self.share for level in schedule.levels]
-        self.targets = []
-        for sigma in self.sigmas:
-            data = noisier(observation, sigma**2 - self.share**2)
-            posterior = GaussianPosterior(data, self.prior.variance, box_shape, dtype=dtype, device=device, **options)
-            self.targets.append(SplitTarget(SplitPosterior(posterior, sigma), self.prior))
-        self.reverse_levels = schedule.reverse_levels(self.share)
+        self.options = {"box_shape": box_shape, "dtype": dtype, "device": device} | options
+        self.targets = self._targets()
+
+    def posterior(self, extra_variance=0.0, prior_variance=None):
+        """The Gaussian posterior with more noise in the data, and perhaps another prior."""
+        prior_variance = self.prior.variance if prior_variance is None else prior_variance
+        return GaussianPosterior(noisier(self.observation, extra_variance), prior_variance, **self.options)
+
+    def band_power(self, modes, sigma, n_bands):
+        """Mean square of the modes over the prior variance with noise ``sigma``, in bands of ell: ``(n, n_bands)``."""
+        bands = self.bands(n_bands)
+        ratio = (modes.real.square() + modes.imag.square()) / (self.prior.variance + sigma**2) * self.grid.multiplicity
+        sums = torch.zeros((len(modes), n_bands), dtype=torch.float64, device=modes.device)
+        sums.index_add_(1, bands.flatten(), ratio.flatten(1).double())
+        return sums / self.modes_in_bands(n_bands)
+
+    def bands(self, n_bands):
+        """Number of the band of each mode; bands have equal width in log(ell)."""
+        ell = self.grid.ell.to(self.grid.device)
+        low, high = ell.flatten()[1:].min(), ell.max() * (1 + 1e-9)
+        position = torch.log(ell.clamp(min=low) / low) / torch.log(high / low) * n_bands
+        return position.long().clamp(0, n_bands - 1)
+
+    def modes_in_bands(self, n_bands):
+        """How many modes there are in each band."""
+        counts = torch.zeros(n_bands, dtype=torch.float64, device=self.grid.device)
+        multiplicity = self.grid.multiplicity.double().expand(self.grid.ell.shape)
+        return counts.index_add_(0, self.bands(n_bands).flatten(), multiplicity.flatten())
+
+
+class SplitPlan(Plan):
+    """
+    Annealing with noise splitting.
+
+    At a level the map z holds noise of deviation sigma, and the data have the noise ``N + sigma^2 - s^2``
+    with s that of the last level: what is *not* in the map is the same at all levels, and at the last one
+    the data are as they are.
+    """
+
+    def _targets(self):
+        self.share = SHARE * float(self.observation.noise_std.min())
+        self.reverse_levels = self.schedule.reverse_levels(self.share)
+        self.final_evaluations = len(self.reverse_levels)
+        sigmas = [level * self.share for level in self.schedule.levels]
+        splits = [SplitPosterior(self.posterior(sigma**2 - self.share**2), sigma) for sigma in sigmas]
+        return [SplitTarget(split, self.prior) for split in splits]
+
+    def gaussian_half(self):
+        """The same plan for the Gaussian half of the prior alone."""
+        half = copy.copy(self)
+        half.prior = self.prior.gaussian_half()
+        half.targets = [SplitTarget(target.split, half.prior) for target in self.targets]
+        return half
 
     def start(self, streams):
         """Exact draws of the Gaussian half at the first level."""
         target = self.targets[0]
-        return target.mean + target.draw_velocity(streams)
+        return target.mean + target.split.fluctuations(streams)
 
     def finish(self, modes, streams):
         """The prior's reverse diffusion from the last level to zero."""
         return reverse_diffusion(self.prior, modes, self.reverse_levels, streams)
 
-    @property
-    def final_evaluations(self):
-        """Evaluations of the residual in `finish`."""
-        return 0 if self.prior.gaussian else len(self.reverse_levels)
 
+class TemperedPlan(Plan):
+    """The scheme of Remy et al. (2020): at a level, its noise is added to the data and to the prior."""
 
-class TemperedPlan:
-    """
-    The scheme of Remy et al. (2020): at a level, noise of its deviation is added to the data and to the prior.
+    target = TemperedTarget
 
-    The parameters are those of `SplitPlan`.
-    """
-
-    final_evaluations = 0
-
-    def __init__(
-        self,
-        observation,
-        prior,
-        schedule,
-        box_shape,
-        *,
-        dtype=torch.float32,
-        device="cpu",
-        target=TemperedTarget,
-        **options,
-    ):
-        self.schedule, self.sigmas = schedule, list(schedule.levels)
-        self.grid = FourierGrid(observation.shape, observation.pixel_size, box_shape, dtype=dtype, device=device)
-        self.prior = prior.on(self.grid)
-        self.targets = []
-        for sigma in self.sigmas:
-            data, variance = noisier(observation, sigma**2), self.prior.variance + sigma**2
-            posterior = GaussianPosterior(data, variance, box_shape, dtype=dtype, device=device, **options)
-            self.targets.append(target(posterior, self.prior, sigma))
+    def _targets(self):
+        return [
+            self.target(self.posterior(sigma**2, self.prior.variance + sigma**2), self.prior, sigma)
+            for sigma in self.schedule.levels
+        ]
 
     def start(self, streams):
         """Exact draws of the Gaussian half at the first level."""
-        target = self.targets[0]
-        return target.posterior.mean_modes() + target.posterior.fluctuations(streams)
+        posterior = self.targets[0].posterior
+        return posterior.mean_modes() + posterior.fluctuations(streams)
 
     def finish(self, modes, streams):
         """Nothing is left to do."""
@@ -147,21 +178,25 @@ def run_chains(plan, streams, *, modes=None, on_step=lambda level, state: None):
     Run
     """
     modes = plan.start(streams) if modes is None else modes
-    run = Run(modes)
+    n, evaluations = len(modes), 0
+    acceptance = torch.full((n, len(plan.targets)), float("nan"), dtype=torch.float64)
+    energy_error, trace = acceptance.clone(), []
     for level, (target, steps) in enumerate(zip(plan.targets, plan.schedule.trajectories, strict=True)):
         if not steps:
             continue
-        state = start(target, run.modes)
-        accepted, errors = [], []
+        state = start(target, modes, streams)
+        accepted, errors, trace = [], [], []
         for _ in range(steps):
             state = split_step(target, state, plan.schedule.trajectory, streams, plan.grid.inner)
-            accepted.append(state.accepted)
-            errors.append(state.energy_error)
+            accepted.append(state.accepted.double())
+            errors.append(state.energy_error.square())
+            trace.append(plan.band_power(state.modes, target.sigma, 3))
             on_step(level, state)
-        run.modes = state.modes
-        run.evaluations += 0 if plan.prior.gaussian else state.evaluations
-        run.acceptance.append(float(torch.stack(accepted).double().mean()))
-        run.energy_error.append(float(torch.stack(errors).square().mean().sqrt()))
-    run.modes = plan.finish(run.modes, streams)
-    run.evaluations += plan.final_evaluations
-    return run
+        modes = state.modes
+        evaluations += state.evaluations
+        acceptance[:, level] = torch.stack(accepted).mean(dim=0).cpu()
+        energy_error[:, level] = torch.stack(errors).nanmean(dim=0).sqrt().cpu()
+    modes = plan.finish(modes, streams)
+    evaluations = 0 if plan.prior.gaussian else evaluations + plan.final_evaluations
+    trace = torch.stack(trace, dim=1).cpu() if trace else torch.empty((n, 0, 3))
+    return Run(modes, evaluations, acceptance, energy_error, trace)

@@ -24,6 +24,7 @@ class Target(Protocol):
     """A reference Gaussian and the factor that makes the target of it, on modes ``(n, ny, nx // 2 + 1)``."""
 
     mean: torch.Tensor
+    sigma: float
 
     def draw_velocity(self, streams) -> torch.Tensor:
         """Velocities from the reference covariance."""
@@ -86,9 +87,28 @@ class State:
     energy_error: torch.Tensor | None = None
 
 
-def start(target, modes):
+class ScoreError(ValueError):
+    """The score of a prior is not a number where the map is one."""
+
+
+def start(target, modes, streams):
     """The state of chains at the given modes; costs an evaluation of the force."""
-    return State(modes, target.force(modes), evaluations=1)
+    return State(modes, _force(target, modes, streams), evaluations=1)
+
+
+def _force(target, modes, streams):
+    """The force, which must be a number wherever the map is one."""
+    force = target.force(modes)
+    bad = ~_finite(force) & _finite(modes)
+    if bad.any():
+        chain = streams.indices[int(bad.nonzero()[0])]
+        raise ScoreError(f"prior: its score is not finite at the noise level {target.sigma:.4g} in chain {chain}")
+    return force
+
+
+def _finite(modes):
+    """Which maps of a batch are finite."""
+    return torch.isfinite(torch.view_as_real(modes)).flatten(1).all(dim=1)
 
 
 def split_step(target, state, trajectory, streams, inner):
@@ -130,7 +150,7 @@ def split_step(target, state, trajectory, streams, inner):
         v = v + e / 2 * c_r
         u, v = target.flow(u, v, e)
         modes = target.mean + u
-        r = target.force(modes)
+        r = _force(target, modes, streams)
         c_r = target.covariance(r)
         energy = energy + angle / 2 * inner(r, v) + angle**2 / 8 * inner(r, c_r)
         v = v + e / 2 * c_r
@@ -152,7 +172,7 @@ def _gain(target, before, after, slopes, angle):
 def _accept(old, new, energy_error, trajectory, streams):
     """The new state where the chain accepts it. Without Metropolis only what is not finite is rejected."""
     uniform = streams.uniform()
-    finite = torch.isfinite(energy_error) & torch.isfinite(new.modes.real.sum(dim=(-2, -1)))
+    finite = torch.isfinite(energy_error) & _finite(new.modes)
     accepted = finite & (torch.log(uniform) < -energy_error) if trajectory.metropolis else finite
     choose = accepted[:, None, None]
     return State(

@@ -1,9 +1,12 @@
 """What a survey has measured, as plain tensors."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+
+from .random import Streams
 
 
 @dataclass(frozen=True)
@@ -46,3 +49,40 @@ class Observation:
     def weight(self):
         """Inverse noise variance ``(ny, nx)``; zero without data."""
         return self.noise_std**-2
+
+    def levelled(self, information, seed):
+        """
+        The same observation with noise added to its best pixels, so that they do not stand out.
+
+        Noise splitting can share no more noise than the best pixel has, and a few pixels with many
+        galaxies would spoil it for all. Noise is added to the data too, so that the posterior of the
+        levelled observation is calibrated: it only knows a little less.
+
+        Parameters
+        ----------
+        information : float
+            Share of the sum of 1 / N that is kept; 1 changes nothing.
+        seed : int
+            Of the noise that is added.
+
+        Returns
+        -------
+        Observation
+        """
+        weight = self.weight[self.observed]
+        if information == 1:
+            return self
+        ordered, _ = weight.sort()
+        # kept information if all weights above the k-th are cut to it
+        n = len(ordered)
+        kept = (ordered.cumsum(0) - ordered + ordered * torch.arange(n, 0, -1, dtype=ordered.dtype)) / ordered.sum()
+        k = int(torch.searchsorted(kept, information))
+        floor = 1 / math.sqrt(float(ordered[min(k, n - 1)]))
+        noise_std = self.noise_std.clamp(min=floor)
+        missing = torch.where(self.observed, noise_std**2 - self.noise_std**2, 0.0).clamp(min=0).sqrt()
+        (white,) = Streams(seed, [0]).normal(*self.shear.shape, dtype=torch.float64)
+        return Observation(self.shear + missing * white, noise_std, self.pixel_size)
+
+    def information_kept(self, original):
+        """Sum of 1 / N of this observation over that of the original."""
+        return float(self.weight.sum() / original.weight.sum())

@@ -31,7 +31,7 @@ class SplitTarget:
     flow = staticmethod(rotate)
 
     def __init__(self, split, prior):
-        self.split, self.prior, self.mean = split, prior, split.mean
+        self.split, self.prior, self.mean, self.sigma = split, prior, split.mean, split.sigma
 
     def draw_velocity(self, streams):
         return self.split.fluctuations(streams, _LOOSE)

@@ -7,13 +7,14 @@ names one with its default options.
 
 import dataclasses
 
+from .annealed_hmc import AnnealedHMC
 from .base import Estimate, run
 from .kaiser_squires import KaiserSquires
 from .wiener import Wiener
 
-__all__ = ["METHODS", "Estimate", "KaiserSquires", "Wiener", "resolve", "run"]
+__all__ = ["METHODS", "AnnealedHMC", "Estimate", "KaiserSquires", "Wiener", "resolve", "run"]
 
-METHODS = {"kaiser_squires": KaiserSquires, "wiener": Wiener}
+METHODS = {"annealed_hmc": AnnealedHMC, "kaiser_squires": KaiserSquires, "wiener": Wiener}
 DEFAULT = "wiener"
 
 

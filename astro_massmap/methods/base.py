@@ -92,8 +92,8 @@ def in_batches(function, indices, batch, *, on_done=lambda count: None):
     Parameters
     ----------
     function : callable
-        Takes a range of sample numbers.
-    indices : range
+        Takes some of the sample numbers.
+    indices : range or list
         All of them.
     batch : int
         How many at once.

@@ -106,18 +106,16 @@ class _LognormalOnGrid(PriorOnGrid):
         return self.shift * torch.expm1(g - self.v / 2)
 
     def _gaussian(self, modes):
-        """The Gaussian field behind x, and 1 + x / shift."""
+        """The Gaussian field behind x, 1 + x / shift, and which maps lie in the support at all."""
         stretched = 1 + self._map(modes) / self.shift
-        if not bool((stretched > 0).all()):
-            return None, stretched
-        return torch.log(stretched) + self.v / 2, stretched
+        inside = (stretched > 0).all(dim=-1).all(dim=-1)
+        stretched = torch.where(inside[:, None, None], stretched, 1.0)
+        return torch.log(stretched) + self.v / 2, stretched, inside
 
     def residual(self, modes, sigma):
         if sigma != 0:
             raise ValueError(f"sigma: the score of a lognormal field is known at 0 only, got {sigma}")
-        g, stretched = self._gaussian(modes)
-        if g is None:  # outside of the support: no way back
-            return torch.full_like(modes, float("nan"))
+        g, stretched, _ = self._gaussian(modes)
         white = self._map(self.grid.to_modes(g) / self.field_variance)
         score = -(white + 1) / (self.shift * stretched)
         return self.grid.to_modes(score) + modes / self.variance
@@ -125,10 +123,9 @@ class _LognormalOnGrid(PriorOnGrid):
     def log_ratio(self, modes, sigma):
         if sigma != 0:
             raise ValueError(f"sigma: the density of a lognormal field is known at 0 only, got {sigma}")
-        g, stretched = self._gaussian(modes)
-        if g is None:
-            return torch.full((len(modes),), -torch.inf, dtype=torch.float64)
+        g, stretched, inside = self._gaussian(modes)
         gaussian_modes = self.grid.to_modes(g)
         log_density = -0.5 * self.grid.inner(gaussian_modes, gaussian_modes / self.field_variance)
         log_density = log_density - torch.log(stretched).sum(dim=(1, 2), dtype=torch.float64)
-        return log_density + 0.5 * self.grid.inner(modes, modes / self.variance)
+        log_ratio = log_density + 0.5 * self.grid.inner(modes, modes / self.variance)
+        return torch.where(inside, log_ratio, -torch.inf)

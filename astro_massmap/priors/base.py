@@ -31,8 +31,8 @@ class PriorOnGrid:
     ----------
     grid : `~astro_massmap.inference.FourierGrid`
         The box.
-    spectrum : callable
-        C_ell of the Gaussian half.
+    spectrum : callable or `torch.Tensor`
+        C_ell of the Gaussian half, or the variance of its modes.
 
     Attributes
     ----------
@@ -45,8 +45,12 @@ class PriorOnGrid:
     gaussian = True
 
     def __init__(self, grid, spectrum):
-        self.grid, self.spectrum = grid, spectrum
-        self.variance = grid.mode_variance(spectrum)
+        self.grid = grid
+        self.variance = spectrum if isinstance(spectrum, torch.Tensor) else grid.mode_variance(spectrum)
+
+    def gaussian_half(self):
+        """The Gaussian half alone."""
+        return PriorOnGrid(self.grid, self.variance)
 
     def residual(self, modes, sigma):
         """

@@ -1,0 +1,279 @@
+"""Posterior samples from the score of a prior."""
+
+import dataclasses
+import warnings
+from dataclasses import KW_ONLY, dataclass
+from numbers import Real
+from typing import ClassVar
+
+import numpy as np
+import torch
+from astropy.utils.exceptions import AstropyUserWarning
+from tqdm.auto import tqdm
+
+from ..inference import (
+    Schedule,
+    SplitPlan,
+    Streams,
+    TemperedPlan,
+    gaussian_check,
+    padded_shape,
+    pick_device,
+    run_chains,
+    runaways,
+)
+from ..priors import GaussianPrior
+from ._checkpoint import Checkpoint, fingerprint
+from ._convergence import rank_diagnostics
+from .base import Estimate, check_dtype, check_integer, check_padding, in_batches
+
+_ATTEMPTS = 3
+_STUCK = 0.1  # share of accepted steps at the last level below which a chain is stuck
+_ALARM = 5.0  # standard errors of the Gaussian check
+
+
+@dataclass(frozen=True)
+class AnnealedHMC:
+    """
+    Independent samples of the posterior under any prior that has a score.
+
+    Every sample is the end of a chain of its own: it starts at an exact draw of the Gaussian half of the
+    prior, moves by Hamiltonian Monte Carlo through the levels of the schedule, and is led to zero noise by
+    the prior's own reverse diffusion (noise splitting; see the documentation for how and why).
+
+    Parameters
+    ----------
+    prior : `~astro_massmap.GaussianPrior` or alike, optional
+        An object with ``on(grid)``; by default Gaussian, with the default spectrum.
+    n_samples : int
+        Samples, each from its own chain.
+    schedule : `~astro_massmap.Schedule` or {'annealed', 'fast', 'tempered'}
+        Levels of noise, and how long to stay.
+    seed : int
+        Sample i depends on the seed and on i alone.
+    information : float
+        Share of the information of the data, the sum of 1 / N, that is kept when noise is added to the
+        best pixels: a few of them would else bound the share of the noise that the map can take.
+    padding, tolerance, max_iterations, dtype, device
+        As for `~astro_massmap.Wiener`.
+    batch_size : int, optional
+        Chains at once; by default 1 on a CPU, where that is fastest, and 32 elsewhere. It is halved when
+        the memory does not suffice.
+    checkpoint : str or path-like, optional
+        A file (``.npy``) where finished samples are kept, from which a run that was killed goes on. It may
+        be removed when the run is over.
+    n_check : int
+        Chains of the Gaussian self-check: the same run without the residual of the prior, against exact
+        draws. 0 for none.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is out of range, the prior is of another pixel scale, its score is not finite, or
+        chains run away again and again.
+    OSError
+        If a checkpoint cannot be read or written.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astro_massmap import AnnealedHMC, GaussianPrior, datasets
+    >>> method = AnnealedHMC(GaussianPrior(), n_samples=2, schedule="fast")
+    >>> kappa = datasets.demo().reconstruct(method, pixel_scale=1.6 * u.arcmin, progress=False)
+    >>> kappa.samples.shape
+    (2, 32, 32)
+    >>> kappa.diagnostics["score_evaluations"]
+    0
+    """
+
+    SCHEDULES: ClassVar = {"annealed": Schedule.annealed, "fast": Schedule.fast, "tempered": Schedule.tempered}
+
+    prior: object = None
+    _: KW_ONLY
+    n_samples: int = 64
+    schedule: Schedule | str = "annealed"
+    seed: int = 0
+    information: float = 0.985
+    padding: float = 2.0
+    tolerance: float = 1e-5
+    max_iterations: int = 500
+    dtype: str = "float32"
+    device: str = "auto"
+    batch_size: int | None = None
+    checkpoint: str | None = None
+    n_check: int = 4
+
+    def __post_init__(self):
+        if self.prior is not None and not callable(getattr(self.prior, "on", None)):
+            raise TypeError(f"prior: needs an object such as GaussianPrior(), got {self.prior!r}")
+        if not isinstance(self.schedule, Schedule) and self.schedule not in self.SCHEDULES:
+            raise ValueError(
+                f"schedule: needs a Schedule or one of {', '.join(map(repr, self.SCHEDULES))}, got {self.schedule!r}"
+            )
+        check_integer(self.n_samples, "n_samples", 1)
+        check_integer(self.seed, "seed", 0)
+        check_integer(self.max_iterations, "max_iterations", 1)
+        check_integer(self.n_check, "n_check", 0)
+        if self.batch_size is not None:
+            check_integer(self.batch_size, "batch_size", 1)
+        for name, low in (("tolerance", 0), ("information", 0.1)):
+            value = getattr(self, name)
+            if not (isinstance(value, Real) and low < value <= 1):
+                raise ValueError(f"{name}: needs to be between {low} and 1, got {value!r}")
+        check_padding(self.padding)
+        check_dtype(self.dtype)
+        pick_device(self.device)
+
+    def solve(self, observation, *, progress=False):
+        """
+        Map one observation.
+
+        Parameters
+        ----------
+        observation : `~astro_massmap.inference.Observation`
+            Shear and noise.
+        progress : bool
+            Show a progress bar with the level and the acceptance.
+
+        Returns
+        -------
+        Estimate
+        """
+        device = pick_device(self.device)
+        prior = GaussianPrior() if self.prior is None else self.prior
+        check_pixel_size(prior, observation)
+        schedule = self.schedule if isinstance(self.schedule, Schedule) else self.SCHEDULES[self.schedule]()
+        data = observation.levelled(self.information, self.seed) if schedule.splitting else observation
+        plan = (SplitPlan if schedule.splitting else TemperedPlan)(
+            data,
+            prior,
+            schedule,
+            padded_shape(observation.shape, self.padding),
+            dtype=check_dtype(self.dtype),
+            device=device,
+            tolerance=self.tolerance,
+            max_iterations=self.max_iterations,
+        )
+        if schedule.splitting and plan.prior.gaussian:
+            # an exact draw at the last level: there is nowhere to go
+            plan.targets = plan.targets[-1:]
+            plan.schedule = dataclasses.replace(schedule, levels=(1.0,), trajectories=(0,))
+        checkpoint = None
+        if self.checkpoint is not None:
+            checkpoint = Checkpoint(self.checkpoint, (self.n_samples, *data.shape), fingerprint(data, self._decisive()))
+        samples, records = self._draw(plan, checkpoint, progress)
+        return Estimate(
+            samples.mean(axis=0),
+            samples.std(axis=0, ddof=1) if self.n_samples > 1 else _spread(plan, self.seed),
+            samples=samples,
+            diagnostics=self._diagnostics(plan, schedule, observation, records),
+        )
+
+    def _decisive(self):
+        """The settings that decide the samples, as text."""
+        undecisive = ("checkpoint", "n_check", "n_samples")
+        return {f.name: repr(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name not in undecisive}
+
+    def _draw(self, plan, checkpoint, progress):
+        """All samples ``(n_samples, ny, nx)`` and a record of each."""
+        samples = np.empty((self.n_samples, *plan.grid.field_shape), np.float32)
+        records = {}
+        if checkpoint is not None:
+            samples, records = checkpoint.samples, checkpoint.records
+        todo = [i for i in range(self.n_samples) if i not in records]
+        batch = self.batch_size or (1 if plan.grid.device.type == "cpu" else 32)
+        with tqdm(total=self.n_samples, initial=len(records), desc="chains", disable=not progress) as bar:
+
+            def on_step(level, state):
+                bar.set_postfix(
+                    level=f"{plan.targets[level].sigma:.3g}", acceptance=f"{state.accepted.float().mean():.2f}"
+                )
+
+            def draw(indices):
+                maps, made = _chains(plan, self.seed, list(indices), on_step)
+                if checkpoint is not None:
+                    checkpoint.add(indices, maps, made)
+                else:
+                    samples[indices] = maps
+                    records.update(zip(indices, made, strict=True))
+
+            in_batches(draw, todo, batch, on_done=bar.update)
+        return np.array(samples), [records[i] for i in range(self.n_samples)]
+
+    def _diagnostics(self, plan, schedule, observation, records):
+        diagnostics = {
+            "device": str(plan.grid.device),
+            "box": list(plan.grid.box_shape),
+            "levels": [float(target.sigma) for target in plan.targets],
+            "acceptance": _over_chains(records, "acceptance"),
+            "energy_error": _over_chains(records, "energy_error"),
+            "score_evaluations": max(record["evaluations"] for record in records),
+            "restarts": sum(record["restarts"] for record in records),
+            "information_kept": plan.observation.information_kept(observation),
+            "gaussian_check": None,
+            **rank_diagnostics([record["trace"] for record in records]),
+        }
+        if schedule.splitting and self.n_check:
+            check = gaussian_check(plan, self.seed, self.n_check)
+            diagnostics["gaussian_check"] = check
+            if check["worst"] > _ALARM:
+                warnings.warn(
+                    f"the Gaussian self-check is off by {check['worst']:.1f} standard errors in a band; see "
+                    "diagnostics['gaussian_check']",
+                    AstropyUserWarning,
+                    stacklevel=2,
+                )
+        return diagnostics
+
+
+def check_pixel_size(prior, observation):
+    """ValueError if the prior knows another pixel size than that of the map."""
+    known = getattr(prior, "pixel_size", None)
+    if known is not None and abs(observation.pixel_size / known - 1) > 0.01:
+        arcmin = [np.rad2deg(x) * 60 for x in (known, observation.pixel_size)]
+        raise ValueError(
+            f"prior: it was made for pixels of {arcmin[0]:.4g} arcmin, the map has {arcmin[1]:.4g}; bin the galaxies "
+            f"with pixel_scale={arcmin[0]:.4g} * u.arcmin, or take another prior"
+        )
+
+
+def _chains(plan, seed, indices, on_step):
+    """Maps of some samples and their records. Chains that ran away or are stuck are drawn once more."""
+    maps, records = np.empty((len(indices), *plan.grid.field_shape), np.float32), [None] * len(indices)
+    todo = list(range(len(indices)))
+    for attempt in range(_ATTEMPTS):
+        streams = Streams(seed, [indices[k] for k in todo], attempt=attempt, device=plan.grid.device)
+        run = run_chains(plan, streams, on_step=on_step)
+        bad = runaways(plan, run.modes).cpu() | (run.acceptance[:, -1] < _STUCK)
+        fields = plan.grid.to_field(run.modes).cpu().numpy()
+        for row, k in enumerate(todo):
+            maps[k] = fields[row]
+            records[k] = {
+                "evaluations": run.evaluations * (attempt + 1),
+                "restarts": attempt,
+                "acceptance": run.acceptance[row].tolist(),
+                "energy_error": run.energy_error[row].tolist(),
+                "trace": run.trace[row].tolist(),
+            }
+        todo = [k for row, k in enumerate(todo) if bad[row]]
+        if not todo:
+            return maps, records
+    first = todo[0]
+    raise ValueError(
+        f"prior: chain {indices[first]} ran away or was stuck {_ATTEMPTS} times (acceptance "
+        f"{records[first]['acceptance'][-1]:.2f} at the noise level {plan.targets[-1].sigma:.3g}); its score "
+        "does not hold the data, or the schedule is too coarse"
+    )
+
+
+def _over_chains(records, key):
+    """Mean over the chains, level by level; None at levels without steps."""
+    values = np.array([record[key] for record in records])
+    return [None if np.isnan(v).all() else float(np.nanmean(v)) for v in values.T]
+
+
+def _spread(plan, seed):
+    """The Gaussian standard deviation, for a single sample that has none."""
+    posterior = plan.posterior()
+    shifts = [posterior.draw(Streams(seed, [i], device=plan.grid.device))[1].square() for i in range(16)]
+    return posterior.variance(torch.cat(shifts).mean(dim=0)).sqrt().cpu().numpy()
