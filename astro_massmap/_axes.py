@@ -23,7 +23,7 @@ _SMOOTHING = 1.5  # pixels
 
 def check_axes_name(axes):
     """``axes`` if it is one of the known names."""
-    if axes not in AXES:
+    if not isinstance(axes, str) or axes not in AXES:
         raise ValueError(f"axes: got {axes!r}; known are {', '.join(map(repr, AXES))}")
     return axes
 

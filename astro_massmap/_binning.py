@@ -29,8 +29,8 @@ def bin_galaxies(x, y, shear, *, weight, response, shape_noise, shape):
     noise_std : ndarray
         ``(ny, nx)``: ``shape_noise / sqrt(N_eff)`` with ``N_eff = (sum w)^2 / sum(w^2)``, over the mean
         response; infinite without galaxies.
-    n_galaxies : int
-        How many fell on the grid.
+    counts : ndarray
+        Galaxies in each pixel, ``(ny, nx)``.
     """
     ny, nx = shape
     on_grid = (x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5)
@@ -42,4 +42,4 @@ def bin_galaxies(x, y, shear, *, weight, response, shape_noise, shape):
     occupied = r > 0
     r = np.where(occupied, r, 1)
     noise_std = np.where(occupied, shape_noise * np.sqrt(w2) / r, np.inf)
-    return np.stack([e1 / r, e2 / r]), noise_std, int(on_grid.sum())
+    return np.stack([e1 / r, e2 / r]), noise_std, np.bincount(pixel, minlength=ny * nx).reshape(shape)

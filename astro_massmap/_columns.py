@@ -5,6 +5,8 @@ import warnings
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
+from astropy.io.registry import IORegistryError
+from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 USUAL_NAMES = {
@@ -14,11 +16,28 @@ USUAL_NAMES = {
     "g2": ("g2", "e2", "gamma2", "e_2", "e2_corr", "bias_corrected_e2"),
     "weight": ("weight", "w", "shape_weight", "lensfit_weight"),
     "redshift": ("redshift", "z", "z_b", "photo_z", "zphot"),
-    "m_bias": ("m_bias", "m", "m_corr"),
-    "c1": ("c1", "c1_bias"),
-    "c2": ("c2", "c2_bias"),
+    # biases are used only where they are asked for, or in tables that this package wrote
+    "m_bias": (),
+    "c1": (),
+    "c2": (),
 }
 REQUIRED = ("ra", "dec", "g1", "g2")
+CREATOR = "astro_massmap"
+
+
+def read_table(file, name, **kwargs):
+    """
+    A table from a file, OSError if there is none in it; arguments are those of `astropy.table.Table.read`.
+
+    ``name`` is that of the argument, for errors. Files ``.txt`` and ``.dat`` are taken for plain ASCII.
+    """
+    if str(file).lower().endswith((".txt", ".dat")):
+        kwargs.setdefault("format", "ascii")
+    try:
+        return Table.read(file, **kwargs)
+    except (IORegistryError, ValueError, EOFError, IndexError, KeyError, UnboundLocalError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise OSError(f"{name}: cannot read a table from {str(file)!r}: {reason}") from error
 
 
 def find_columns(table, columns=None):
@@ -49,8 +68,10 @@ def find_columns(table, columns=None):
         if name is not None and name not in table.colnames:
             raise ValueError(f"columns: no column {name!r} (for {key!r}) in the table, which has {table.colnames}")
     by_lower = {name.lower(): name for name in reversed(table.colnames)}
+    ours = str(table.meta.get("CREATOR", "")).startswith(CREATOR)
     for key, usual in USUAL_NAMES.items():
         if key not in columns:
+            usual = usual or ((key,) if ours else ())
             columns[key] = next((by_lower[name] for name in usual if name in by_lower), None)
     missing = [key for key in REQUIRED if columns[key] is None]
     if missing:

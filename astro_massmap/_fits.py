@@ -62,12 +62,12 @@ def write_images(file, images, wcs, notes, *, overwrite=False):
         Arrays ``(ny, nx)`` or ``(n, ny, nx)`` by the name of their HDU; bool arrays become bytes.
     wcs : `~astropy.wcs.WCS`
         Of all of them.
-    notes : dict of dict
-        Whatever else, by section and key, kept as YAML.
+    notes : dict
+        Whatever else, by section, kept as YAML.
     overwrite : bool
         Replace an existing file.
     """
-    table = _notes_to_table(notes)
+    table = _notes_to_table({**notes, "images": list(images)})
     hdus = fits.HDUList()
     for name, array in images.items():
         array = np.asarray(array)
@@ -92,7 +92,7 @@ def read_images(file, required):
         Arrays in native byte order.
     wcs : `~astropy.wcs.WCS`
         Of the primary HDU.
-    notes : dict of dict
+    notes : dict
         Sections as written.
 
     Raises
@@ -109,13 +109,17 @@ def read_images(file, required):
             warnings.filterwarnings("error", message="File may have been truncated")
             with fits.open(stream, memmap=False) as hdus:
                 images = {h.name: _native(h.data) for h in hdus if h.is_image and h.data is not None}
-                notes = _table_to_notes(Table.read(hdus["NOTES"])) if "NOTES" in hdus else {}
-                header = hdus[0].header
+                names, header = [h.name for h in hdus], hdus[0].header
+                notes = _table_to_notes(Table.read(hdus["NOTES"])) if "NOTES" in names else None
     except (OSError, TypeError, ValueError, EOFError, KeyError, YAMLError, Warning) as error:
         raise OSError(f"file: {name!r} is damaged or not a FITS file: {error}") from error
-    missing = [name for name in required if name not in images]
+    missing = [image for image in required if image not in images]
     if missing:
         raise OSError(f"file: {name!r} has no image {', '.join(missing)}; was it written by this package?")
+    # the notes come last and list the images: what was cut off is missed
+    lost = [image for image in notes.pop("images", []) if image not in images] if notes else ["NOTES"]
+    if lost:
+        raise OSError(f"file: {name!r} is not whole, it lacks {', '.join(lost)}")
     shape = images[required[0]].shape[-2:]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what wcslib mends silently in headers of others
@@ -137,23 +141,26 @@ def _native(array):
 
 
 def _notes_to_table(notes):
-    rows = []
-    for section, entries in notes.items():
-        for key, value in entries.items():
-            try:
-                text = yaml.dump(value).strip()
-            except YAMLError as error:
-                raise ValueError(f"{section}[{key!r}]: a {type(value).__name__} cannot be written to a file") from error
-            rows.append((section, str(key), text))
-    columns = zip(*rows, strict=True) if rows else ([""], [""], [""])
-    table = Table(dict(zip(("section", "key", "value"), map(list, columns), strict=True)))
+    """A row for each section, its content as YAML."""
+    texts = []
+    for section, content in notes.items():
+        try:
+            texts.append(yaml.dump(content).strip())
+        except YAMLError as error:
+            raise ValueError(f"{section}: {_culprit(content)} cannot be written to a file") from error
+    table = Table({"section": list(notes), "content": texts})
     table.meta["EXTNAME"] = "NOTES"
     return table
 
 
+def _culprit(content):
+    for key, value in content.items():
+        try:
+            yaml.dump(value)
+        except YAMLError:
+            return f"{key!r}, a {type(value).__name__},"
+    return "it"
+
+
 def _table_to_notes(table):
-    notes = {}
-    for section, key, value in table.iterrows():
-        if section:
-            notes.setdefault(str(section), {})[str(key)] = yaml.load(str(value))
-    return notes
+    return {str(section): yaml.load(str(content)) for section, content in table.iterrows()}

@@ -63,7 +63,7 @@ def check_shape(shape):
             raise ValueError
     except (TypeError, ValueError):
         raise ValueError(f"shape: needs two positive integers (ny, nx), got {shape!r}") from None
-    needed, memory = 160 * ny * nx, _physical_memory()  # the shear, its noise and the padded box
+    needed, memory = 800 * ny * nx, physical_memory()  # measured: one draw of the Wiener posterior
     if needed > memory:
         raise ValueError(
             f"shape: a grid of {ny} x {nx} pixels needs some {needed / 2**30:.3g} GiB, this computer has "
@@ -72,7 +72,7 @@ def check_shape(shape):
     return ny, nx
 
 
-def _physical_memory():
+def physical_memory():
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

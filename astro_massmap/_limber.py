@@ -10,7 +10,10 @@ With comoving distance chi, transverse comoving distance f_K and a = 1 / (1 + z)
 where f_K is chi.
 """
 
+from numbers import Real
+
 import numpy as np
+from astropy.cosmology import LambdaCDM, w0waCDM, wCDM
 from scipy.integrate import trapezoid
 
 from ._optional import require
@@ -41,6 +44,14 @@ def matter_power(cosmology, *, sigma8=None, As=None, n_s, z_max, nonlinear=True)
     Raises ValueError for an argument that is missing or a cosmology that camb is not asked to do.
     """
     camb = require("camb", "theory")
+    if not isinstance(cosmology, (LambdaCDM, wCDM, w0waCDM)):
+        raise ValueError(
+            f"cosmology: needs a LambdaCDM, wCDM or w0waCDM of astropy (flat), got {cosmology!r}; other kinds of "
+            "dark energy are not known here"
+        )
+    for name, value in {"sigma8": sigma8, "As": As, "n_s": n_s}.items():
+        if value is not None and not (isinstance(value, Real) and 0 < value < 10):
+            raise ValueError(f"{name}: needs to be a positive number, got {value!r}")
     if (sigma8 is None) == (As is None):
         raise ValueError(
             "sigma8, As: give one of them, the amplitude of the fluctuations (an astropy cosmology has none)"
@@ -95,17 +106,22 @@ def _sources(redshift, n_z):
     if (redshift is None) == (n_z is None):
         raise ValueError("redshift, n_z: give one of them, a source plane or a distribution (z, n)")
     if n_z is None:
-        z, weight = np.array([float(redshift)]), np.ones(1)
+        if not isinstance(redshift, Real):
+            raise ValueError(f"redshift: needs to be a number, got {redshift!r}")
+        z, weight, total = np.array([float(redshift)]), np.ones(1), 1.0
     else:
         z, n = (n_z["z"], n_z["n"]) if hasattr(n_z, "colnames") else n_z
         z, n = np.asarray(z, dtype=float), np.asarray(n, dtype=float)
         if z.ndim != 1 or z.shape != n.shape or z.size < 2 or not np.all(np.diff(z) > 0):
             raise ValueError("n_z: needs increasing redshifts z and as many values n, at least two")
-        weight = np.gradient(z) * n
-        z, weight = z[weight != 0], weight[weight != 0]
+        steps = np.diff(z)
+        weight = n * (np.concatenate([[0], steps]) + np.concatenate([steps, [0]])) / 2  # the trapezoidal rule
+        # sources at redshift zero are not lensed, but they are there
+        total = weight.sum()
+        z, weight = z[(weight != 0) & (z != 0)], weight[(weight != 0) & (z != 0)]
     if not (z.size and np.all(np.isfinite(z)) and np.all(z > 0) and np.all(weight > 0) and np.isfinite(weight.sum())):
         raise ValueError("redshift, n_z: need positive, finite redshifts and non-negative densities")
-    return z, weight / weight.sum()
+    return z, weight / total
 
 
 def _extended(power, z, k):

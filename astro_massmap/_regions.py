@@ -4,10 +4,19 @@ from pathlib import Path
 
 import astropy.units as u
 import numpy as np
+from astropy.io import fits
 from astropy.table import Table
-from regions import CirclePixelRegion, CircleSkyRegion, PixelRegion, PointSkyRegion, Regions, SkyRegion
+from regions import (
+    CirclePixelRegion,
+    CircleSkyRegion,
+    CompoundPixelRegion,
+    PixelRegion,
+    PointSkyRegion,
+    Regions,
+    SkyRegion,
+)
 
-from ._columns import USUAL_NAMES, positions
+from ._columns import USUAL_NAMES, positions, read_table
 
 _RADIUS_NAMES = ("radius", "r500", "r200", "r", "rad", "theta")
 _TABLE_SUFFIXES = (".ecsv", ".csv", ".txt", ".dat", ".vot", ".xml")
@@ -24,7 +33,7 @@ def as_regions(regions, wcs=None):
         A region of the sky or of pixels, several, a table of positions with radii, or a file: of
         regions (DS9, CRTF, FITS) or of a table (ECSV, CSV, ...).
     wcs : `~astropy.wcs.WCS`, optional
-        If given, all are turned into pixel regions of this grid.
+        If given, all are turned into pixel regions of this grid; those beyond its projection are left out.
 
     Returns
     -------
@@ -45,21 +54,37 @@ def as_regions(regions, wcs=None):
             raise TypeError(f"regions: needs regions of the sky or of pixels, got {type(region).__name__}")
     if wcs is None:
         return regions
-    return [r.to_pixel(wcs) if isinstance(r, SkyRegion) else r for r in regions]
+    pixel_regions = (_to_pixel(r, wcs) if isinstance(r, SkyRegion) else r for r in regions)
+    return [r for r in pixel_regions if r is not None]
+
+
+def _to_pixel(region, wcs):
+    """The region on a grid, or None where the grid does not reach: on the other side of the sky."""
+    try:
+        with np.errstate(invalid="ignore"):
+            return region.to_pixel(wcs)
+    except (ValueError, np.linalg.LinAlgError):
+        return None
 
 
 def _read(file):
     if not file.is_file():
         raise OSError(f"regions: there is no file {str(file)!r}")
+    kind = _FORMATS.get(file.suffix.lower(), "ds9")
+    if file.suffix.lower() in _TABLE_SUFFIXES or (kind == "fits" and not _holds_fits_regions(file)):
+        return read_table(file, "regions")
     try:
-        if file.suffix.lower() in _TABLE_SUFFIXES:
-            return Table.read(file)
-        regions = Regions.read(file, format=_FORMATS.get(file.suffix.lower(), "ds9"))
+        regions = Regions.read(file, format=kind)
     except (TypeError, ValueError, KeyError, IndexError) as error:
-        raise OSError(f"regions: cannot read {str(file)!r} as regions or as a table: {error}") from error
+        raise OSError(f"regions: cannot read {str(file)!r} as regions: {error}") from error
     if not len(regions):
         raise OSError(f"regions: cannot read {str(file)!r}: it holds no region")
     return regions
+
+
+def _holds_fits_regions(file):
+    with fits.open(file) as hdus:
+        return "REGION" in [hdu.name for hdu in hdus]
 
 
 def _from_table(table):
@@ -89,9 +114,14 @@ def _from_table(table):
 
 def overlaps(region, shape):
     """Whether a pixel region lies (partly, by its bounding box) within an array of the shape (ny, nx)."""
+    if isinstance(region, CompoundPixelRegion):
+        return overlaps(region.region1, shape) or overlaps(region.region2, shape)
     if isinstance(region, CirclePixelRegion):
         # Regions smaller than a pixel have an empty bounding box in places; a circle tells exactly.
         x, y, r = region.center.x, region.center.y, region.radius
-        return -0.5 - r < x < shape[1] - 0.5 + r and -0.5 - r < y < shape[0] - 0.5 + r
-    box = region.bounding_box
+        return bool(-0.5 - r < x < shape[1] - 0.5 + r and -0.5 - r < y < shape[0] - 0.5 + r)
+    try:
+        box = region.bounding_box
+    except (ValueError, np.linalg.LinAlgError):  # on the other side of the sky it has no pixels
+        return False
     return box.ixmin < shape[1] and box.ixmax > 0 and box.iymin < shape[0] and box.iymax > 0

@@ -1,17 +1,17 @@
 """Galaxies on the sky and their shapes."""
 
 import warnings
+from numbers import Real
 
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.io.registry import IORegistryError
 from astropy.table import QTable, Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from . import _axes
 from ._binning import bin_galaxies
-from ._columns import find_columns, positions
+from ._columns import CREATOR, find_columns, positions, read_table
 from ._fits import atomic_path
 from ._geometry import (
     DEFAULT_PIXEL_SCALE,
@@ -106,6 +106,8 @@ class ShearCatalog:
             )
         if not len(coords):
             raise ValueError("coords: the catalogue is empty")
+        if coords.data.__class__.__name__ != "UnitSphericalRepresentation":
+            coords = SkyCoord(coords.spherical.lon, coords.spherical.lat, frame=coords.frame.replicate_without_data())
         n = len(coords)
         g1, g2 = _column(g1, "g1", n), _column(g2, "g2", n)
         weight = np.ones(n) if weight is None else _column(weight, "weight", n)
@@ -114,8 +116,10 @@ class ShearCatalog:
         c_bias = _c_bias(c_bias, n)
         if m_bias is not None and not np.all(m_bias > -1):
             raise ValueError("m_bias: needs to be finite and larger than -1, where galaxies still respond to shear")
-        if shape_noise is not None and not (np.isfinite(shape_noise) and shape_noise > 0):
+        if shape_noise is not None and not (isinstance(shape_noise, Real) and 0 < shape_noise < np.inf):
             raise ValueError(f"shape_noise: needs to be positive, got {shape_noise!r}")
+        if not max_shear > 0:
+            raise ValueError(f"max_shear: needs to be positive, got {max_shear!r}")
         keep = _credible(coords, g1, g2, weight, max_shear)
         self._assign(coords, g1, g2, weight, redshift, m_bias, c_bias, shape_noise, meta)
         if not keep.all():
@@ -133,6 +137,8 @@ class ShearCatalog:
     def __getitem__(self, item):
         """The galaxies picked by a slice, a bool mask or an array of indices."""
         item = item if isinstance(item, slice) else np.asarray(item)
+        if getattr(item, "size", 1) == 0:
+            raise ValueError("the selection holds no galaxy")
         if getattr(item, "ndim", 1) != 1:
             raise TypeError("a catalogue is indexed by a slice, a bool mask or an array of indices")
         if len(self.g1[item]) == 0:
@@ -231,8 +237,9 @@ class ShearCatalog:
         if len(table) == 0:
             raise ValueError("table: the catalogue is empty")
         found = find_columns(table, columns)
-        meta = {k.lower(): v for k, v in table.meta.items()}
-        written, shape_noise = meta.get("axes"), meta.get(_SHAPE_NOISE)
+        ours = str(table.meta.get("CREATOR", "")).startswith(CREATOR)
+        notes = {k.lower(): v for k, v in table.meta.items()} if ours else {}
+        written, shape_noise = notes.get("axes"), notes.get(_SHAPE_NOISE)
         if written in _axes.AXES and written != axes:
             warnings.warn(
                 f"axes: the table says {written!r}, the argument {axes!r}; the argument is used",
@@ -240,12 +247,13 @@ class ShearCatalog:
                 stacklevel=2,
             )
         if "c1" in found or "c2" in found:
-            kwargs.setdefault("c_bias", (found.pop("c1", 0), found.pop("c2", 0)))
+            found["c_bias"] = (found.pop("c1", 0), found.pop("c2", 0))
         if isinstance(shape_noise, float):
-            kwargs.setdefault("shape_noise", shape_noise)
-        kwargs.setdefault("meta", {k: v for k, v in table.meta.items() if k.lower() not in ("axes", _SHAPE_NOISE)})
+            found["shape_noise"] = shape_noise
+        own = ("axes", "creator", _SHAPE_NOISE) if ours else ()
+        found["meta"] = {k: v for k, v in table.meta.items() if k.lower() not in own}
         coords = positions(found.pop("ra"), found.pop("dec"))
-        return cls(coords, found.pop("g1"), found.pop("g2"), axes=axes, **found, **kwargs)
+        return cls(coords, found.pop("g1"), found.pop("g2"), axes=axes, **(found | kwargs))
 
     @classmethod
     def read(cls, file, *, axes, columns=None, **kwargs):
@@ -273,12 +281,7 @@ class ShearCatalog:
             If a column is not there.
         """
         _axes.check_axes_name(axes)
-        try:
-            table = Table.read(file, **kwargs)
-        except (IORegistryError, TypeError, ValueError, EOFError, IndexError, KeyError) as error:
-            # what astropy raises on files that are truncated, or no tables
-            reason = str(error).strip().partition("\n")[0]
-            raise OSError(f"file: cannot read a table from {str(file)!r}: {reason}") from error
+        table = read_table(file, "file", **kwargs)
         return cls.from_table(table, axes=axes, columns=columns)
 
     def to_table(self):
@@ -288,7 +291,7 @@ class ShearCatalog:
         Positions are those of ICRS, into whose axes the shear is turned if the catalogue has another
         frame. ``meta`` says the axes, and the shape noise if it was given.
         """
-        table = QTable(meta={**self.meta, "axes": self.axes})
+        table = QTable(meta={**self.meta, "CREATOR": CREATOR, "axes": self.axes})
         icrs, shear = self.coords.icrs, self.g1 + 1j * self.g2
         bias = self.c_bias[0] + 1j * self.c_bias[1]
         if self.coords.frame.name != "icrs":
@@ -372,14 +375,18 @@ class ShearCatalog:
             blank = bools(mask, shape)
         elif mask is not None:
             kept = self._outside(mask, wcs)
+        if self.shape_noise == 0:
+            raise ValueError("shape_noise: all ellipticities are zero, so that it cannot be measured; give it")
         _, mirrored = measure_pixel_scale(wcs, shape)
         x, y, shear = shear_in_pixels(kept.coords, kept._west_north, wcs, mirrored)
         response = 1.0 if kept.m_bias is None else 1 + kept.m_bias
-        data, noise_std, n_galaxies = bin_galaxies(
+        data, noise_std, counts = bin_galaxies(
             x, y, shear, weight=kept.weight, response=response, shape_noise=self.shape_noise, shape=shape
         )
+        n_galaxies = int(counts.sum())
         if blank is not None:
             noise_std[blank] = np.inf
+            n_galaxies = int(counts[~blank].sum())
         if not np.isfinite(noise_std).any():
             raise ValueError("wcs, mask: the grid holds no galaxy; do wcs and shape cover the catalogue?")
         meta = {**self.meta, "axes": self.axes, "n_galaxies": n_galaxies, "shape_noise": self.shape_noise}

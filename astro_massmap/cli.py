@@ -101,6 +101,8 @@ def _reconstruct(arguments):
 
     # Whatever can be wrong is found before the work begins.
     _check_targets(arguments.output, arguments.plot, overwrite=arguments.overwrite)
+    if arguments.output.resolve() == arguments.catalog.resolve():
+        raise ValueError("--output: is the catalogue itself")
     regions = None if arguments.regions is None else as_regions(arguments.regions)
     exclude = None if arguments.exclude is None else as_regions(arguments.exclude)
     options = _options(arguments, "n_samples", "seed", "device", "smoothing")
@@ -132,12 +134,12 @@ def _wcs_of(file):
 
 
 def _catalog(arguments, cls):
-    from astropy.table import Table
+    from ._columns import read_table
 
     catalog_options = {"axes": arguments.axes, "columns": arguments.columns}
     if arguments.select is None:
         return cls.read(arguments.catalog, **catalog_options)
-    table = Table.read(arguments.catalog)
+    table = read_table(arguments.catalog, "catalog")
     if arguments.select not in table.colnames:
         raise ValueError(f"--select: no column {arguments.select!r} among {table.colnames}")
     return cls.from_table(table[table[arguments.select].astype(bool)], **catalog_options)

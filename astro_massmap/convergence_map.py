@@ -1,5 +1,6 @@
 """The convergence kappa, the projected matter: a map of the sky with its uncertainty and samples."""
 
+import copy
 import numbers
 
 import astropy.units as u
@@ -12,6 +13,8 @@ from astropy.uncertainty import Distribution
 from . import _geometry
 from ._fits import read_images, write_images
 from ._input import bools, floats
+
+_ENOUGH_SAMPLES = 16  # to tell a standard deviation to 18 %
 
 
 class ConvergenceMap(NDIOMixin, NDData):
@@ -81,9 +84,11 @@ class ConvergenceMap(NDIOMixin, NDData):
             if samples.ndim != 3 or samples.shape[1:] != data.shape or not len(samples):
                 raise ValueError(f"samples: need the shape (n_samples, {data.shape}), got {samples.shape}")
         wcs, _ = _geometry.celestial_wcs(wcs, data.shape)
+        self._pixel_scale, _ = _geometry.pixel_scale(wcs, data.shape)
+        meta = copy.deepcopy(dict(meta or {}))
         super().__init__(data, uncertainty=uncertainty, mask=mask, wcs=wcs, meta=meta, unit=u.dimensionless_unscaled)
         self._samples = samples
-        self.diagnostics = dict(diagnostics or {})
+        self.diagnostics = copy.deepcopy(dict(diagnostics or {}))
         if b_mode is not None and b_mode.data.shape != data.shape:
             raise ValueError(f"b_mode: needs the shape {data.shape} of data, got {b_mode.data.shape}")
         self._b_mode = b_mode
@@ -113,7 +118,7 @@ class ConvergenceMap(NDIOMixin, NDData):
     @property
     def pixel_scale(self):
         """Side of a pixel, a `~astropy.units.Quantity`."""
-        return _geometry.pixel_scale(self.wcs, self.shape)[0]
+        return self._pixel_scale
 
     @property
     def samples(self):
@@ -224,8 +229,9 @@ class ConvergenceMap(NDIOMixin, NDData):
         The map on another grid, by bilinear interpolation.
 
         Samples are moved one by one, and the standard deviation is theirs on the new grid:
-        interpolation smooths, and a map of standard deviations cannot know by how much. Without
-        samples, the standard deviation is interpolated, which is an upper limit.
+        interpolation smooths, and a map of standard deviations cannot know by how much. With fewer
+        than 16 samples the standard deviation is interpolated, which is an upper limit. Pixels are
+        sampled, not averaged: cut the resolution of the catalogue's map instead of that of the result.
 
         Parameters
         ----------
@@ -259,7 +265,7 @@ class ConvergenceMap(NDIOMixin, NDData):
         mask = outside | (move(self.mask.astype(float), "nearest-neighbor") != 0)
         samples = None if self.samples is None else np.stack([move(s) for s in self.samples])
         uncertainty = None
-        if samples is not None and len(samples) > 1:
+        if samples is not None and len(samples) >= _ENOUGH_SAMPLES:
             uncertainty = samples.std(axis=0, ddof=1)
         elif self.uncertainty is not None:
             uncertainty = move(self.uncertainty.array)
@@ -298,7 +304,8 @@ class ConvergenceMap(NDIOMixin, NDData):
 
 def _std(uncertainty, shape):
     if isinstance(uncertainty, StdDevUncertainty):
-        uncertainty = uncertainty.array
+        unit = u.dimensionless_unscaled if uncertainty.unit is None else uncertainty.unit
+        uncertainty = uncertainty.array * unit
     elif hasattr(uncertainty, "uncertainty_type"):
         raise TypeError(f"uncertainty: needs a StdDevUncertainty, got {type(uncertainty).__name__}")
     uncertainty = floats(uncertainty, "uncertainty", dtype=None)

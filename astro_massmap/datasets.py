@@ -14,7 +14,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import QTable, Table
-from astropy.utils.data import download_file
+from astropy.utils.data import clear_download_cache, download_file
 
 from .catalog import ShearCatalog
 from .convergence_map import ConvergenceMap
@@ -143,5 +143,6 @@ def _fetch(name):
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != COSMOS_SHA256[name]:
+        clear_download_cache(COSMOS_URL + name, pkgname="astro_massmap")
         raise OSError(f"{name}: the fetched file has the checksum {digest}, expected {COSMOS_SHA256[name]}")
     return path

@@ -92,6 +92,7 @@ def plot_shear(shear, noise_std, wcs, *, ax=None, pixels_per_stick=None, title=N
     ax = _axes_on(wcs, ax)
     ny, nx = noise_std.shape
     step = max(1, max(ny, nx) // 24) if pixels_per_stick is None else int(pixels_per_stick)
+    step = min(step, ny, nx)
     rows, columns = ny // step, nx // step
 
     def block_sum(a):
@@ -129,14 +130,21 @@ def draw_regions(ax, regions, wcs, shape, color="black"):
     color : str
         Of those that have none of their own.
     """
+    from regions import CompoundPixelRegion, TextPixelRegion
+
     from ._regions import as_regions, overlaps
 
     for region in as_regions(regions, wcs):
         if not overlaps(region, shape):
             continue
+        if isinstance(region, CompoundPixelRegion):
+            draw_regions(ax, [region.region1, region.region2], wcs, shape, color)
+            continue
         own = region.visual.get("color", region.visual.get("edgecolor", color))
-        region = region.copy(visual={})
-        artist = region.as_artist(color=own, linewidth=1.2)
+        lines = {"linewidth": 1.2} | {k: v for k, v in region.visual.items() if k in ("linestyle", "linewidth")}
+        if isinstance(region, TextPixelRegion):
+            lines = {}
+        artist = region.copy(visual={}).as_artist(color=own, **lines)
         ax.add_artist(artist)
         artist.set_clip_path(ax.patch)
         if region.meta.get("text"):

@@ -1,5 +1,7 @@
 """Shear and its noise on a grid of the sky."""
 
+import copy
+
 import astropy.units as u
 import numpy as np
 
@@ -79,12 +81,22 @@ class ShearMap:
         self.noise_std = noise_std
         self.wcs, _ = _geometry.celestial_wcs(wcs, shape)
         self.pixel_scale, _ = _geometry.pixel_scale(self.wcs, shape)
-        self.meta = dict(meta or {})
+        self.meta = copy.deepcopy(dict(meta or {}))
 
     @property
     def shape(self):
         """Rows and columns of the grid."""
         return self.mask.shape
+
+    @property
+    def n_eff(self):
+        """
+        Effective number of galaxies in each pixel, ``(sum w)^2 / sum(w^2)``, over the square of the mean response.
+
+        Known where ``meta["shape_noise"]`` is, as it is for maps of catalogues; None otherwise.
+        """
+        shape_noise = self.meta.get("shape_noise")
+        return None if shape_noise is None else (shape_noise / self.noise_std) ** 2
 
     def __repr__(self):
         ny, nx = self.shape

@@ -94,11 +94,12 @@ class PowerSpectrum:
         """
         from astropy.table import Table
 
-        if isinstance(table, Table):
-            name = table.meta.get("name", "table")
-        else:
-            name, table = str(table), Table.read(table, **kwargs)
-            name = table.meta.get("name", name)
+        from ._columns import read_table
+
+        name = "table"
+        if not isinstance(table, Table):
+            name, table = str(table), read_table(table, "table", **kwargs)
+        name = table.meta.get("name", name)
         for column in ("ell", "cl"):
             if column not in table.colnames:
                 raise ValueError(f"table: no column {column!r} among {table.colnames}")

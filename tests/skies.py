@@ -21,17 +21,18 @@ def tan_wcs(shape, *, scale=0.4, center=(150.0, 2.2), rotation=0.0, flipped=Fals
     return wcs
 
 
-def halo_shear(coords, center, *, einstein=0.7 * u.arcmin, core=1.5 * u.arcmin):
+def halo_shear(coords, center, *, scale_radius=1.5 * u.arcmin, kappa_s=0.3):
     """
-    Tangential shear (complex, x to the West, y to the North) of a round halo.
+    Tangential shear (complex, x to the West, y to the North) of an NFW halo (Wright & Brainerd 2000).
 
-    gamma_t(r) = (mean kappa within r) - kappa(r) of the profile kappa = (b / 2) / sqrt(r^2 + c^2).
+    ``kappa_s = rho_s r_s / Sigma_crit``; gamma_t(r) = (mean kappa within r) - kappa(r).
     """
-    r = coords.separation(center).to_value(u.arcmin)
-    b, c = einstein.to_value(u.arcmin), core.to_value(u.arcmin)
-    root = np.hypot(r, c)
-    inside = b * (root - c) / np.maximum(r, 1e-6) ** 2
-    gamma_t = inside - b / (2 * root)
+    x = np.maximum(coords.separation(center) / scale_radius, 1e-4).to_value(u.one)
+    x = np.where(np.abs(x - 1) < 1e-4, 1 + 1e-4, x)
+    root = np.sqrt(np.abs(1 - x**2))
+    arc = np.where(x < 1, np.arctanh(np.minimum(root, 1 - 1e-15)), np.arctan(root)) / root
+    kappa = 2 * kappa_s * (1 - arc) / (x**2 - 1)
+    gamma_t = 4 * kappa_s * (np.log(x / 2) + arc) / x**2 - kappa
     towards = coords.position_angle(center).rad  # from North through East, at the galaxy
     # The image is stretched across the line to the centre; North is at 90 degrees from West, East at 180.
     return -gamma_t * np.exp(2j * (towards + np.pi / 2))

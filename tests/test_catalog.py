@@ -50,7 +50,14 @@ def test_a_pixel_holds_the_weighted_mean_and_its_noise():
         assert np.allclose(
             shear.data[(slice(None), *pixel)], [(w * e)[here].sum() / response for e in (e1, e2)], atol=5e-3
         )
+        assert np.isclose(shear.n_eff[pixel], (sigma / expected) ** 2)
     assert shear.meta["n_galaxies"] == 400
+
+
+def test_the_shape_noise_is_that_of_the_whole_catalogue():
+    catalog = make(4000)
+    star = CircleSkyRegion(GRID.pixel_to_world(8, 6), 1.5 * u.arcmin)
+    assert catalog.to_map(wcs=GRID, mask=star).meta["shape_noise"] == catalog.shape_noise
 
 
 def test_pixels_without_galaxies_hold_no_data():
@@ -90,7 +97,10 @@ def test_a_mask_of_pixels_and_regions_that_exclude():
     catalog = make(4000)
     blank = np.zeros(SHAPE, dtype=bool)
     blank[2:5, 6] = True
-    assert np.array_equal(catalog.to_map(wcs=GRID, mask=blank).mask, blank | catalog.to_map(wcs=GRID).mask)
+    masked = catalog.to_map(wcs=GRID, mask=blank)
+    assert np.array_equal(masked.mask, blank | catalog.to_map(wcs=GRID).mask)
+    x, y = (np.rint(p).astype(int) for p in GRID.world_to_pixel(catalog.coords))
+    assert masked.meta["n_galaxies"] == (~blank[y, x]).sum()
     star = CircleSkyRegion(GRID.pixel_to_world(8, 6), 0.8 * u.arcmin)
     shear = catalog.to_map(wcs=GRID, mask=[star])
     assert shear.meta["n_galaxies"] == (catalog.coords.separation(star.center) > star.radius).sum()
@@ -132,7 +142,8 @@ def test_files_come_back(name):
         if name == "c.csv":
             warnings.simplefilter("ignore", AstropyUserWarning)  # plain CSV has no units
         catalog.write(name)
-        back = ShearCatalog.read(name, axes="north-east")
+        columns = {"m_bias": "m_bias", "c1": "c1", "c2": "c2"} if name == "c.csv" else None
+        back = ShearCatalog.read(name, axes="north-east", columns=columns)
     assert back.coords.separation(catalog.coords).max() < 1e-6 * u.arcsec
     for column in ("g1", "g2", "weight", "redshift", "m_bias"):
         assert np.allclose(getattr(back, column), getattr(catalog, column))
@@ -173,6 +184,37 @@ def test_columns_are_found_by_their_usual_names():
     other = ShearCatalog.from_table(table, axes="west-north", columns={"g1": "e2", "g2": "e1", "weight": None})
     assert other.g1.tolist() == [0, 0.1]
     assert other.weight.tolist() == [1, 1]
+
+
+def test_what_only_looks_like_a_bias_is_left_alone():
+    table = make().to_table()
+    del table.meta["CREATOR"]
+    table["m"] = np.linspace(20, 26, 400)  # magnitudes
+    table["m_bias"], table["c1"] = 0.1, 0.01
+    table.meta["SIGMA_E"] = 0.4
+    catalog = ShearCatalog.from_table(table, axes="west-north")
+    assert catalog.m_bias is None
+    assert catalog.c_bias == (0, 0)
+    assert abs(catalog.shape_noise - 0.25) < 0.02
+    assert ShearCatalog.from_table(table, axes="west-north", columns={"m_bias": "m"}).m_bias.max() == 26
+
+
+def test_arguments_go_before_columns():
+    catalog = ShearCatalog.from_table(make().to_table(), axes="west-north", weight=np.full(400, 3.0), m_bias=0.1)
+    assert catalog.weight.max() == 3 and catalog.m_bias == 0.1
+
+
+def test_distances_do_not_matter():
+    catalog = make()
+    far = SkyCoord(catalog.coords.ra, catalog.coords.dec, distance=np.linspace(1, 9, 400) * u.Mpc)
+    shear = ShearCatalog(far, catalog.g1, catalog.g2, weight=catalog.weight, axes="west-north").to_map()
+    assert np.array_equal(shear.data, catalog.to_map().data)
+
+
+def test_a_catalogue_without_shape_noise_needs_one():
+    silent = ShearCatalog(scatter(GRID, SHAPE, 50), np.zeros(50), np.zeros(50), axes="west-north")
+    with pytest.raises(ValueError, match="shape_noise"):
+        silent.to_map()
 
 
 def test_masked_values_are_dropped():
@@ -243,6 +285,9 @@ def test_lengths_must_be_equal(n, name):
         ({"c_bias": 0.1}, ValueError, "c_bias"),
         ({"c_bias": (0.1, np.nan)}, ValueError, "c_bias"),
         ({"shape_noise": 0}, ValueError, "shape_noise"),
+        ({"shape_noise": "x"}, ValueError, "shape_noise"),
+        ({"axes": ["west-north"]}, ValueError, "axes"),
+        ({"max_shear": np.nan}, ValueError, "max_shear"),
     ],
 )
 def test_bad_arguments_are_named(change, error, message):

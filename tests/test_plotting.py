@@ -3,7 +3,16 @@
 import astropy.units as u
 import numpy as np
 import pytest
-from regions import CirclePixelRegion, CircleSkyRegion, PixCoord
+from astropy.coordinates import SkyCoord
+from regions import (
+    CirclePixelRegion,
+    CircleSkyRegion,
+    EllipseSkyRegion,
+    PixCoord,
+    PointSkyRegion,
+    PolygonSkyRegion,
+    TextSkyRegion,
+)
 
 from astro_massmap import ConvergenceMap, ShearMap
 
@@ -50,6 +59,23 @@ def test_files_of_regions_keep_their_colours():
         file.write('fk5\ncircle(150.0, 2.2, 120") # color=green text={star}\n')
     ax = kappa().plot(regions="r.reg")
     assert ax.patches[0].get_edgecolor() == (0.0, 128 / 255, 0.0, 1.0)
+
+
+def test_regions_of_every_kind_are_drawn_or_left_out():
+    here, there = GRID.pixel_to_world(20, 20), GRID.pixel_to_world(30, 24)
+    circle, other = (CircleSkyRegion(c, 2 * u.arcmin) for c in (here, there))
+    far = SkyCoord(-30, -60, unit="deg")
+    far_polygon = PolygonSkyRegion(SkyCoord([-30, -31, -31], [-60, -60, -61], unit="deg"))
+    regions = [circle | other, TextSkyRegion(here, "here"), PointSkyRegion(there), far_polygon]
+    regions += [EllipseSkyRegion(far, 1 * u.deg, 2 * u.deg), PointSkyRegion(far)]
+    ax = kappa().plot(regions=regions)
+    assert len(ax.patches) == 2
+    ax.figure.savefig("regions.png")
+
+
+@pytest.mark.parametrize("shape", [(3, 100), (100, 3), (1, 1)])
+def test_sticks_on_long_maps(shape):
+    ShearMap(np.ones((2, *shape)), wcs=tan_wcs(shape), noise_std=0.1).plot()
 
 
 def test_what_is_never_negative_starts_at_zero():

@@ -1,7 +1,7 @@
 import astropy.units as u
 import numpy as np
 import pytest
-from astropy.cosmology import FlatLambdaCDM, Flatw0waCDM, LambdaCDM
+from astropy.cosmology import FlatLambdaCDM, Flatw0waCDM, LambdaCDM, w0wzCDM
 from astropy.table import Table
 from hypothesis import given, strategies as st
 
@@ -129,6 +129,16 @@ def test_a_plane_is_a_narrow_distribution():
     assert np.abs(narrow.cl / plane.cl - 1).max() < 3e-3
 
 
+def test_a_coarse_distribution_is_integrated_by_trapezoids():
+    # linear between its points, whatever their number; and sources at redshift zero are diluting ones
+    coarse = PowerSpectrum.from_cosmology(COSMOLOGY, n_z=(np.linspace(0.5, 1, 6), np.ones(6)), **FIDUCIAL)
+    fine = PowerSpectrum.from_cosmology(COSMOLOGY, n_z=(np.linspace(0.5, 1, 101), np.ones(101)), **FIDUCIAL)
+    assert np.abs(coarse.cl / fine.cl - 1)[10:100].max() < 0.006
+    half_at_zero = PowerSpectrum.from_cosmology(COSMOLOGY, n_z=([0.0, 0.001, 0.999, 1.0], [1, 0, 0, 1]), **FIDUCIAL)
+    plane = PowerSpectrum.from_cosmology(COSMOLOGY, redshift=1, **FIDUCIAL)
+    assert np.abs(half_at_zero.cl / plane.cl * 4 - 1)[10:100].max() < 0.01
+
+
 def test_massive_neutrinos_and_dark_energy_matter():
     base = PowerSpectrum.from_cosmology(COSMOLOGY, redshift=1, **FIDUCIAL)(3000)
     heavy = FlatLambdaCDM(H0=70, Om0=0.3, Ob0=0.05, Tcmb0=2.7255, m_nu=[0, 0, 0.3] * u.eV)
@@ -149,6 +159,10 @@ def test_massive_neutrinos_and_dark_energy_matter():
         ({"redshift": None, "n_z": ([1, 0], [1, 1])}, "n_z"),
         ({"redshift": None, "n_z": ([0, 1, 2], [1, -1, 1])}, "n_z"),
         ({"cosmology": FlatLambdaCDM(H0=70, Om0=0.3, Ob0=0)}, "Ob0"),
+        ({"cosmology": w0wzCDM(H0=70, Om0=0.3, Ode0=0.7, Ob0=0.05, wz=0.5)}, "dark energy"),
+        ({"cosmology": "Planck18"}, "cosmology"),
+        ({"As": None, "sigma8": -0.8}, "sigma8"),
+        ({"redshift": "1"}, "redshift"),
         ({"cosmology": LambdaCDM(H0=70, Om0=0.3, Ob0=0.05, Ode0=0.5)}, "flat"),
     ],
 )

@@ -62,7 +62,7 @@ class GaussianPosterior:
         self.weight = self.grid.real(observation.weight)
         self.shear = self.grid.real(observation.shear)
         self._root_weight = self.weight.sqrt()
-        mean_weight = self.weight.sum(dtype=torch.float64) / (self.grid.box_shape[0] * self.grid.box_shape[1])
+        mean_weight = self.weight.sum(dtype=self.grid.sum_dtype) / (self.grid.box_shape[0] * self.grid.box_shape[1])
         self._inverse_prior = 1 / self.prior_variance
         self.reference = 1 / (self._inverse_prior + self.operator.power * float(mean_weight))
         self.on_box = LensingOperator(

@@ -50,6 +50,7 @@ class FourierGrid:
             raise ValueError(f"box_shape {self.box_shape} is smaller than field_shape {self.field_shape}")
         self.pixel_size = float(pixel_size)
         self.dtype, self.device = dtype, torch.device(device)
+        self.sum_dtype = torch.float32 if self.device.type == "mps" else torch.float64  # which has no doubles
         ny, nx = self.box_shape
         ly = 2 * math.pi * torch.fft.fftfreq(ny, self.pixel_size, dtype=torch.float64)
         lx = 2 * math.pi * torch.fft.rfftfreq(nx, self.pixel_size, dtype=torch.float64)
@@ -80,12 +81,12 @@ class FourierGrid:
     def inner(self, a, b):
         """Inner product ``(...)`` of two real fields told by their modes, summed in double precision."""
         product = (a.real * b.real + a.imag * b.imag) * self.multiplicity
-        return product.sum(dim=(-2, -1), dtype=torch.float64)
+        return product.sum(dim=(-2, -1), dtype=self.sum_dtype)
 
     def pixel_variance(self, mode_variance):
         """Variance of a pixel of a stationary field with the given variance of its modes."""
         ny, nx = self.box_shape
-        return float((mode_variance * self.multiplicity).sum(dtype=torch.float64)) / (ny * nx)
+        return float((mode_variance * self.multiplicity).sum(dtype=self.sum_dtype)) / (ny * nx)
 
     def mode_variance(self, spectrum):
         """

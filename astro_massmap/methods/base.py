@@ -100,16 +100,11 @@ def in_batches(function, indices, batch, *, on_done=lambda count: None):
     on_done : callable
         Told how many more are done.
 
-    Returns
-    -------
-    list
-        What the calls returned.
     """
-    results = []
     while indices:
         piece = indices[:batch]
         try:
-            results.append(function(piece))
+            function(piece)
         except torch.OutOfMemoryError:
             if len(piece) == 1:
                 raise
@@ -123,4 +118,3 @@ def in_batches(function, indices, batch, *, on_done=lambda count: None):
             continue
         indices = indices[batch:]
         on_done(len(piece))
-    return results

@@ -82,6 +82,8 @@ def test_variance_needs_few_draws(problem, draws):
     assert np.sqrt((error**2).mean()) < 0.14
     # no bias: pixel by pixel, with 512 draws of a part that is less than 0.6 of the variance (false alarm 1e-4)
     assert np.abs(error.mean(axis=0)).max() < 5 * 0.6 * np.sqrt(2 / 512)
+    # and over the field: 512 draws of 110 correlated pixels, 1.6 % measured with other seeds (false alarm 1e-4)
+    assert abs(error.mean()) < 4 * 0.016
 
 
 def test_a_draw_belongs_to_its_number(problem):

@@ -24,6 +24,34 @@ def test_the_noise_map_is_that_of_random_ellipticities():
         assert np.abs(scatter / getattr(estimates[0], std) - 1).max() < 5 / np.sqrt(2 * 600)
 
 
+def test_the_noise_map_is_the_sum_over_all_pixels():
+    # one by one: the map of a unit shear in a pixel, squared, times the noise variance there
+    rng = np.random.default_rng(3)
+    noise_std = np.exp(rng.normal(size=(7, 8)) * 1.5)
+    noise_std[2, 3:5] = np.inf
+    method = KaiserSquires(smoothing=0.6 * u.arcmin)
+    total = np.zeros((7, 8))
+    for component in range(2):
+        for pixel in np.argwhere(np.isfinite(noise_std)):
+            unit = np.zeros((2, 7, 8))
+            unit[(component, *pixel)] = noise_std[tuple(pixel)]
+            total += method.solve(Observation.from_arrays(unit, noise_std, PIXEL)).mean ** 2
+    assert np.allclose(method.solve(Observation.from_arrays(unit, noise_std, PIXEL)).std, np.sqrt(total), rtol=1e-9)
+
+
+def test_precise_pixels_weigh_more():
+    # in a field of constant shear estimates, but for one pixel that is wrong and known to be noisy
+    noise_std = np.full((31, 31), 0.1)
+    noise_std[15, 15] = 1
+    g = np.zeros((2, 31, 31))
+    g[0, 15, 15] = 1
+    method = KaiserSquires(smoothing=1 * u.arcmin)
+    weighted, plain = (
+        method.solve(Observation.from_arrays(g, n, PIXEL)).mean for n in (noise_std, np.full((31, 31), 0.1))
+    )
+    assert np.abs(weighted).max() < 0.02 * np.abs(plain).max()
+
+
 def test_unsmoothed_it_is_the_complex_inversion():
     rng = np.random.default_rng(1)
     g = rng.normal(size=(2, 15, 15))
