@@ -53,7 +53,8 @@ class Trajectory:
     Attributes
     ----------
     length : float
-        Angle of rotation; a quarter turn forgets the start.
+        Angle of rotation; a quarter turn forgets the start, a half turn only mirrors it. For plain leapfrog
+        steps, time.
     jitter : float
         Relative half width of the random spread of the length, without which some modes return.
     leapfrogs : int
@@ -70,8 +71,8 @@ class Trajectory:
     def __post_init__(self):
         if not (isinstance(self.leapfrogs, int) and self.leapfrogs >= 2 and self.leapfrogs % 2 == 0):
             raise ValueError(f"leapfrogs: needs an even number of at least 2, got {self.leapfrogs!r}")
-        if not 0 < self.length < math.pi:
-            raise ValueError(f"length: needs to be between 0 and pi, got {self.length!r}")
+        if not 0 < self.length < math.inf:
+            raise ValueError(f"length: needs to be positive, got {self.length!r}")
         if not 0 <= self.jitter < 1:
             raise ValueError(f"jitter: needs to be between 0 and 1, got {self.jitter!r}")
 

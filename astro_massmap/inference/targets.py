@@ -109,13 +109,15 @@ class LeapfrogTarget(TemperedTarget):
     posterior, prior, sigma
         As for `TemperedTarget`.
     mass : {'identity', 'fourier'}
-        Of a mode: 1, as in the paper, or the precision of the reference.
+        The same for all modes, as in the paper, so that a step of length 1 moves by the width of the
+        narrowest; or the precision of the reference, mode by mode.
     """
 
     def __init__(self, posterior, prior, sigma, mass="identity"):
         super().__init__(posterior, prior, sigma)
         self._centre, self.mean = self.mean, torch.zeros_like(self.mean)
-        self.inverse_mass = torch.ones_like(posterior.reference) if mass == "identity" else posterior.reference
+        least = posterior.reference.min()
+        self.inverse_mass = least.expand(posterior.reference.shape) if mass == "identity" else posterior.reference
 
     @staticmethod
     def flow(u, v, angle):

@@ -1,0 +1,242 @@
+"""Problems whose posterior is known exactly, and how far an ensemble of samples is from it."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from astro_massmap import PowerSpectrum
+from astro_massmap.inference import FourierGrid, GaussianPosterior, LensingOperator, Observation, Streams
+from astro_massmap.priors import MixturePrior
+
+PIXEL = math.radians(0.4 / 60)
+NOISE = {30: 0.1232, 7.5: 0.2465}  # of a component in a pixel of 0.4 arcmin, by galaxies per square arcminute
+N_BANDS = 8
+
+
+def spectrum():
+    """ell^2 C_ell / 2 pi = A x^0.9 / (1 + x)^1.6 with x = ell / 3000, rms 0.02 after 1 arcmin (sigma) of smoothing."""
+    ell = np.geomspace(50, 6e4, 400)
+    cl = (ell / 3000) ** 0.9 / (1 + ell / 3000) ** 1.6 * 2 * np.pi / ell**2
+    grid = FourierGrid((128, 128), PIXEL, dtype=torch.float64)
+    smooth = torch.exp(-((grid.ell * math.radians(1 / 60)) ** 2))
+    variance = grid.pixel_variance(grid.mode_variance(PowerSpectrum(ell, cl)) * smooth)
+    return PowerSpectrum(ell, cl * 0.02**2 / variance, name="benchmark")
+
+
+def noise_map(side, density, *, seed=0, seen=None):
+    """Half of the box without data: round holes of all sizes. ``seen`` pixels keep their data."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side]
+    mask = np.ones((side, side), dtype=bool)
+    while mask.mean() > 0.5:
+        cx, cy = rng.uniform(0, side, 2)
+        dx, dy = ((a - c + side / 2) % side - side / 2 for a, c in ((x, cx), (y, cy)))
+        mask &= np.hypot(dx, dy) > rng.uniform(0.03, 0.12) * side
+    if seen is not None:
+        mask |= seen
+    return np.where(mask, NOISE[density], np.inf)
+
+
+def observe(kappa_modes, noise_std, generator):
+    """Noisy shear of a periodic map, everywhere; the noise map says where it counts."""
+    side = len(noise_std)
+    grid = FourierGrid((side, side), PIXEL, dtype=torch.float64)
+    white = torch.randn(2, side, side, generator=generator, dtype=torch.float64)
+    level = float(noise_std[np.isfinite(noise_std)].max())
+    return Observation.from_arrays(
+        (LensingOperator(grid).forward(kappa_modes) + level * white).numpy(), noise_std, PIXEL
+    )
+
+
+def gaussian_sky(side, generator):
+    """Modes of a periodic draw from the prior."""
+    grid = FourierGrid((side, side), PIXEL, dtype=torch.float64)
+    white = torch.randn(side, side, generator=generator, dtype=torch.float64)
+    return grid.to_modes(white) * grid.mode_variance(spectrum()).sqrt()
+
+
+@dataclass
+class Agreement:
+    """How an ensemble compares with the exact posterior; ideal are 0, 0, 1, 1, 1 and bands of 1."""
+
+    mean_observed: float
+    mean_holes: float
+    std_observed: float
+    std_holes: float
+    chi2: float
+    bands: np.ndarray
+    band_errors: np.ndarray
+
+    def row(self):
+        bands = " ".join(f"{b:.2f}" for b in self.bands)
+        return (
+            f"{self.mean_observed:.2f} / {self.mean_holes:.2f}  {self.std_observed:.3f} / {self.std_holes:.3f}  "
+            f"{self.chi2:.3f}  {bands}"
+        )
+
+    @property
+    def good(self):
+        """The targets: mean 0.10 / 0.12, standard deviation 2 %, chi2 1 %, bands 3 % or 3 standard errors."""
+        band = np.abs(self.bands - 1) < np.maximum(0.03, 3 * self.band_errors)
+        band[:3] |= np.abs(self.bands[:3] - 1) < 0.10
+        return bool(
+            self.mean_observed <= 0.10
+            and self.mean_holes <= 0.12
+            and abs(self.std_observed - 1) <= 0.02
+            and abs(self.std_holes - 1) <= 0.02
+            and abs(self.chi2 - 1) <= 0.01
+            and band.all()
+        )
+
+
+class Exact:
+    """The exact Gaussian posterior of an observation in a periodic box, and draws from it to compare with."""
+
+    def __init__(self, observation, n_reference=128):
+        self.observation = observation
+        self.posterior = GaussianPosterior(observation, spectrum(), tolerance=1e-6)
+        self.mean = self.posterior.mean_modes()
+        power, shifts = 0, 0
+        for i in range(n_reference):
+            modes, shift = self.posterior.draw(Streams(999, [i]), 1e-4)
+            power, shifts = power + self.band_power(modes)[0], shifts + shift[0].square()
+        self.reference_power, self.n_reference = power / n_reference, n_reference
+        self.std = self.posterior.variance(shifts / n_reference).sqrt()
+
+    def band_power(self, modes):
+        """Sum of squares of the modes in bands of ell, ``(n, N_BANDS)``."""
+        grid, bands = self.posterior.grid, self.bands()
+        square = (modes.real.square() + modes.imag.square()) * grid.multiplicity
+        sums = torch.zeros(len(modes), N_BANDS, dtype=torch.float64)
+        return sums.index_add_(1, bands.flatten(), square.flatten(1).double())
+
+    def bands(self):
+        ell = self.posterior.grid.ell
+        low, high = ell.flatten()[1:].min(), ell.max() * (1 + 1e-9)
+        position = torch.log(ell.clamp(min=low) / low) / torch.log(high / low)
+        return (position * N_BANDS).long().clamp(0, N_BANDS - 1)
+
+    def compare(self, modes):
+        """The `Agreement` of an ensemble ``(n, ny, nx // 2 + 1)``."""
+        grid, n = self.posterior.grid, len(modes)
+        deviation = modes - self.mean
+        fields = grid.to_field(deviation)
+        z = fields.mean(dim=0) / self.std
+        square = fields.square().mean(dim=0) / self.std**2
+        seen = self.observation.observed
+        counts = torch.zeros(N_BANDS).index_add_(
+            0, self.bands().flatten(), grid.multiplicity.expand(grid.ell.shape).flatten()
+        )
+        chi2 = float(grid.inner(deviation, self.posterior.precision(deviation)).mean()) / z.numel()
+        excess = [math.sqrt(max(0.0, float(z[w].square().mean()) - 1 / n)) for w in (seen, ~seen)]
+        std = [math.sqrt(float(square[w].mean())) for w in (seen, ~seen)]
+        bands = (self.band_power(deviation).mean(dim=0) / self.reference_power).numpy()
+        errors = (2 / counts * (1 / n + 1 / self.n_reference)).sqrt().numpy()
+        return Agreement(*excess, *std, chi2, bands, errors)
+
+
+# ---- a cluster that is there, or is not
+
+
+def cluster(side, width=1.2):
+    """A compact bump of unit height in the middle of the box."""
+    y, x = np.mgrid[:side, :side] - side // 2
+    return np.exp(-0.5 * (x**2 + y**2) / width**2)
+
+
+@dataclass
+class TwoModes:
+    """Data sets whose posterior weight of the cluster is known exactly."""
+
+    prior: MixturePrior
+    observations: list
+    weights: list
+    separation: float  # of the modes of the posterior, in its standard deviations
+
+
+def two_modes(side, separation, *, density=30, prior_weight=0.2, wanted=(0.132, 0.349, 0.579, 0.842), seed=0):
+    """
+    Data sets with given posterior weights of a cluster, whose modes lie ``separation`` apart.
+
+    With m and C the mean and covariance of the Gaussian posterior and mu the cluster, the log odds are
+    ``log(w1 / w0) + mu S^-1 m - [mu S^-1 mu - (S^-1 mu) C (S^-1 mu)] / 2``: linear in the data, so that the
+    height of the cluster in the mock sky sets them.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    grid = FourierGrid((side, side), PIXEL, dtype=torch.float64)
+    variance, operator = grid.mode_variance(spectrum()), LensingOperator(grid)
+    bump = cluster(side)
+    noise_std = noise_map(side, density, seen=bump > 0.1)
+
+    def posterior(observation):
+        return GaussianPosterior(observation, variance, dtype=torch.float64, tolerance=1e-10)
+
+    empty = posterior(Observation.from_arrays(np.zeros((2, side, side)), noise_std, PIXEL))
+    unit = grid.to_modes(torch.from_numpy(bump))
+    filtered = empty.solve((unit / variance)[None])[0]  # C S^-1 mu
+    height = separation / math.sqrt(float(grid.inner(filtered, unit / variance)))
+    mu, covered = height * unit, height**2 * float(grid.inner(filtered, unit / variance))
+    loss = float(grid.inner(mu, mu / variance)) - covered
+
+    def log_odds(observation):
+        mean = posterior(observation).mean_modes()
+        return math.log(prior_weight / (1 - prior_weight)) + float(grid.inner(mu, mean / variance)) - loss / 2
+
+    observations, weights = [], []
+    for weight in wanted:
+        base = observe(gaussian_sky(side, generator), noise_std, generator)
+        shear = operator.forward(mu)
+        more = Observation(base.shear + shear, base.noise_std, PIXEL)
+        low, high = log_odds(base), log_odds(more)
+        share = (math.log(weight / (1 - weight)) - low) / (high - low)
+        data = Observation(base.shear + share * shear, base.noise_std, PIXEL)
+        observations.append(data)
+        weights.append(1 / (1 + math.exp(-log_odds(data))))
+    means = np.stack([np.zeros_like(bump), height * bump])
+    return TwoModes(
+        MixturePrior(spectrum(), means, (1 - prior_weight, prior_weight)), observations, weights, separation
+    )
+
+
+def cluster_weight(prior, grid, modes):
+    """Share of the samples that hold the cluster, and its standard error."""
+    share = torch.softmax(prior.on(grid).component_log_odds(modes, 0.0), dim=1)[:, 1]
+    return float(share.mean()), float(share.std()) / math.sqrt(len(share))
+
+
+# ---- a score that is slightly wrong at small noise, as every trained one is
+
+
+class WrongScore:
+    """
+    A Gaussian prior whose denoiser is off by ``epsilon`` times the large scales below a noise level.
+
+    The error of the score is ``epsilon * lowpass(x) / sigma^2``: small for the denoiser, and at small noise
+    larger than all that the prior and the data know.
+    """
+
+    pixel_size = None
+
+    def __init__(self, epsilon, below=0.03, ell=4000):
+        self.epsilon, self.below, self.ell = epsilon, below, ell
+
+    def on(self, grid):
+        from astro_massmap.priors import PriorOnGrid
+
+        wrong = self
+
+        class OnGrid(PriorOnGrid):
+            gaussian = False
+            lowpass = grid.real((grid.ell < wrong.ell).double())
+
+            def residual(self, modes, sigma):
+                if sigma >= wrong.below:
+                    return torch.zeros_like(modes)
+                return wrong.epsilon * self.lowpass * modes / max(sigma, 1e-3) ** 2
+
+            def log_ratio(self, modes, sigma):
+                return None
+
+        return OnGrid(grid, spectrum())

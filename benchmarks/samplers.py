@@ -1,0 +1,361 @@
+"""
+The samplers on problems with known answers: ``python benchmarks/samplers.py [SECTION ...] [--quick] [--rst FILE]``.
+
+Sections: gaussian, modes, tempered, controls, wrong, coverage, cost. Every row states what was run, the
+evaluations of the score per sample, and how far the ensemble is from the exact answer.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import problems
+import torch
+
+from astro_massmap import GaussianPrior, Schedule
+from astro_massmap.inference import (
+    LeapfrogTarget,
+    SplitPlan,
+    Streams,
+    TemperedPlan,
+    Trajectory,
+    run_chains,
+)
+
+
+def ensemble(plan, n, *, seed=1, start=None):
+    """Modes of ``n`` samples, one chain at a time, and the last run."""
+    out = []
+    for i in range(n):
+        streams = Streams(seed, [i])
+        modes = None if start is None else start(streams)
+        run = run_chains(plan, streams, modes=modes)
+        out.append(run.modes)
+    return torch.cat(out), run
+
+
+def from_prior(plan):
+    """Starts at draws from the prior."""
+
+    def start(streams):
+        return plan.prior.variance.sqrt() * plan.grid.to_modes(streams.normal(*plan.grid.box_shape))
+
+    return start
+
+
+def bare_split(observation, steps, leapfrogs=4):
+    """The split kernel at zero noise, without annealing or splitting of noise."""
+    schedule = Schedule((0.0,), (steps,), Trajectory(leapfrogs=leapfrogs), splitting=False)
+    return TemperedPlan(observation, GaussianPrior(problems.spectrum()), schedule, observation.shape)
+
+
+def identity_mass(observation, n_levels, steps, leapfrogs):
+    """The paper's kernel: plain leapfrog steps, the same mass for all modes, noise withdrawn level by level."""
+
+    class Plan(TemperedPlan):
+        target = LeapfrogTarget
+
+    levels = tuple(np.geomspace(0.15, 0.002, n_levels))
+    schedule = Schedule(levels, (steps,), Trajectory(length=float(leapfrogs), leapfrogs=leapfrogs), splitting=False)
+    return Plan(observation, GaussianPrior(problems.spectrum()), schedule, observation.shape)
+
+
+def gaussian(quick):
+    yield "case", "evaluations", "mean (data / holes)  std (data / holes)  chi2/n  power by band", "within targets"
+    cases = [(64, 30, 16)] if quick else [(128, 30, 64), (128, 7.5, 64), (320, 30, 16), (320, 7.5, 16)]
+    for side, density, n in cases:
+        generator = torch.Generator().manual_seed(side)
+        sky = problems.gaussian_sky(side, generator)
+        observation = problems.observe(sky, problems.noise_map(side, density), generator)
+        exact = problems.Exact(observation, 64 if quick else 128)
+        for steps in (8,) if quick else (4, 8, 12):
+            plan = bare_split(observation, steps)
+            modes, _ = ensemble(plan, n, start=from_prior(plan))
+            agreement = exact.compare(modes)
+            yield (
+                f"split kernel from a prior draw, {side}, {density}",
+                f"{4 * steps + 1}",
+                agreement.row(),
+                agreement.good,
+            )
+        plan = bare_split(observation, 8)
+        modes, _ = ensemble(plan, n, start=lambda s, p=plan: p.start(s))
+        agreement = exact.compare(modes)
+        yield f"split kernel from an exact draw, {side}, {density}", "32", agreement.row(), agreement.good
+        plan = SplitPlan(observation, GaussianPrior(problems.spectrum()), Schedule.fast(), observation.shape)
+        modes, _ = ensemble(plan, n)
+        agreement = exact.compare(modes)
+        yield f"noise splitting, {side}, {density}", "0", agreement.row(), agreement.good
+    yield from _identity_rows(quick)
+
+
+def _identity_rows(quick):
+    generator = torch.Generator().manual_seed(64)
+    observation = problems.observe(problems.gaussian_sky(64, generator), problems.noise_map(64, 30), generator)
+    exact = problems.Exact(observation, 64)
+    for n_levels, steps, leapfrogs in [(20, 2, 4)] if quick else [(50, 4, 10), (100, 4, 10), (200, 4, 10)]:
+        modes, _ = ensemble(identity_mass(observation, n_levels, steps, leapfrogs), 16 if quick else 32)
+        agreement = exact.compare(modes)
+        count = n_levels * (steps * leapfrogs + 1)
+        yield f"identity mass, annealed, 64, 30 ({n_levels} levels)", f"{count}", agreement.row(), agreement.good
+
+
+def _mode_rows(name, problem, plan_of, n, start=None):
+    errors, count = [], 0
+    for observation, weight in zip(problem.observations, problem.weights, strict=True):
+        plan = plan_of(observation)
+        modes, run = ensemble(plan, n, start=start, seed=round(1e3 * weight))
+        measured, error = problems.cluster_weight(problem.prior, plan.grid, modes)
+        errors.append((weight, measured, error))
+        count = run.evaluations
+    worst = max(errors, key=lambda e: abs(e[1] - e[0]))
+    listed = " ".join(f"{m:.3f}" for _, m, _ in errors)
+    allowed = all(abs(m - w) <= 0.03 + 2 * e for w, m, e in errors)
+    return name, f"{count}", f"{listed}; worst {abs(worst[1] - worst[0]):.3f} (s.e. {worst[2]:.3f})", allowed
+
+
+def modes(quick):
+    yield (
+        "case (exact weights .132 .349 .579 .842)",
+        "evaluations",
+        "share of samples with the cluster",
+        "within targets",
+    )
+    n = 32 if quick else 128
+    for side, separation, schedule, name in [
+        (64, 4.1, Schedule(trajectories=6), "fast, 6 steps"),
+        (64, 6.1, Schedule.fast(), "fast"),
+        (64, 6.1, Schedule.annealed(), "annealed"),
+        (64, 10.2, Schedule.fast(), "fast"),
+        (64, 10.2, Schedule.annealed(), "annealed"),
+        (128, 6.1, Schedule.annealed(), "annealed"),
+    ][: 2 if quick else None]:
+        problem = problems.two_modes(side, separation)
+
+        def plan_of(observation, problem=problem, schedule=schedule):
+            return SplitPlan(observation, problem.prior, schedule, observation.shape)
+
+        yield _mode_rows(f"{side}, separation {separation}, {name}", problem, plan_of, n)
+
+
+def tempered(quick):
+    yield (
+        "case (exact weights .132 .349 .579 .842)",
+        "evaluations",
+        "share of samples with the cluster",
+        "within targets",
+    )
+    problem = problems.two_modes(64, 6.1)
+    schedule = Schedule.tempered()
+
+    def plan_of(observation):
+        return TemperedPlan(observation, problem.prior, schedule, observation.shape)
+
+    yield _mode_rows("64, separation 6.1, tempered (Remy et al. 2020)", problem, plan_of, 16 if quick else 96)
+
+
+def controls(quick):
+    """What must fail: no annealing at zero noise, and a deterministic way back."""
+    yield "control", "evaluations", "result", "fails as it must"
+    problem = problems.two_modes(64, 6.1, wanted=(0.842,))
+    observation, weight = problem.observations[0], problem.weights[0]
+    schedule = Schedule((0.0,), (16,), Trajectory(leapfrogs=4), splitting=False)
+    plan = TemperedPlan(observation, problem.prior, schedule, observation.shape)
+    samples, run = ensemble(plan, 32 if quick else 128)
+    measured, _error = problems.cluster_weight(problem.prior, plan.grid, samples)
+    yield (
+        "no annealing, no splitting",
+        f"{run.evaluations}",
+        f"{measured:.3f} for {weight:.3f}",
+        weight - measured > 0.3,
+    )
+    spread = deterministic_spread(32 if quick else 64)
+    yield "deterministic flow from z to kappa, 20 steps", "20", f"std {spread:.2f} of the exact one", spread < 0.9
+
+
+def deterministic_spread(n):
+    """Standard deviation in the data of samples whose last leg is the probability flow, over the exact one."""
+    generator = torch.Generator().manual_seed(64)
+    observation = problems.observe(problems.gaussian_sky(64, generator), problems.noise_map(64, 30), generator)
+    exact = problems.Exact(observation, 64)
+    plan = SplitPlan(observation, GaussianPrior(problems.spectrum()), Schedule.fast(), observation.shape)
+    z = torch.cat([plan.start(Streams(1, [i])) for i in range(n)])
+    sigmas = list(np.geomspace(plan.share, 0.005, 20))
+    for a, b in zip(sigmas, [*sigmas[1:], 0.0], strict=True):
+        denoised = plan.prior.variance / (plan.prior.variance + a**2) * z
+        z = denoised + b / a * (z - denoised)
+    return exact.compare(z).std_observed
+
+
+def wrong(quick):
+    yield "error of the denoiser below sigma = 0.03", "evaluations", "std (data / holes)", "as it should"
+    generator = torch.Generator().manual_seed(64)
+    observation = problems.observe(problems.gaussian_sky(64, generator), problems.noise_map(64, 30), generator)
+    exact = problems.Exact(observation, 64)
+    for epsilon in (0.0, 0.01, 0.03, 0.1):
+        plan = SplitPlan(observation, problems.WrongScore(epsilon), Schedule.fast(), observation.shape)
+        samples, run = ensemble(plan, 16 if quick else 64)
+        a = exact.compare(samples)
+        fine = bool(torch.isfinite(samples.real).all()) and (epsilon > 0.03 or max(a.std_observed, a.std_holes) <= 1.10)
+        yield f"{epsilon:.0%}, noise splitting", f"{run.evaluations}", f"{a.std_observed:.3f} / {a.std_holes:.3f}", fine
+
+
+def coverage(quick):
+    yield "intervals over mock skies", "skies x chains", "pixels 68 %, 95 %; blocks of 16 pixels 68 %", "within targets"
+    n_skies, n_chains = (10, 15) if quick else (50, 39)
+    ranks, blocks = coverage_ranks(64, n_skies, n_chains)
+    inside = [np.mean(np.abs(2 * ranks - 1) < level) for level in (0.68, 0.95)]
+    block = np.mean(np.abs(2 * blocks - 1) < 0.68)
+    good = abs(inside[0] - 0.68) <= 0.02 and abs(inside[1] - 0.95) <= 0.01 and abs(block - 0.68) <= 0.05
+    yield (
+        "AnnealedHMC, Gaussian prior",
+        f"{n_skies} x {n_chains}",
+        f"{inside[0]:.3f}, {inside[1]:.3f}; {block:.3f}",
+        good,
+    )
+
+
+def coverage_ranks(side, n_skies, n_chains):
+    """
+    Ranks, between 0 and 1, of the truth among the samples: of pixels, and of means over 4 x 4 pixels.
+
+    A rank is spread over its bin by a uniform number, so that it is uniform for any number of chains.
+    """
+    rng = np.random.default_rng(0)
+    ranks, blocks = [], []
+    for sky in range(n_skies):
+        generator = torch.Generator().manual_seed(1000 + sky)
+        truth = problems.gaussian_sky(side, generator)
+        observation = problems.observe(truth, problems.noise_map(side, 30, seed=sky), generator)
+        plan = SplitPlan(observation, GaussianPrior(problems.spectrum()), Schedule((1.0,), (2,)), (side, side))
+        samples = plan.grid.to_field(ensemble(plan, n_chains, seed=sky)[0]).numpy()
+        field = plan.grid.to_field(truth).numpy()
+        for shape, store in ((1, ranks), (4, blocks)):
+            s, t = (
+                a.reshape(*a.shape[:-2], side // shape, shape, side // shape, shape).mean((-3, -1))
+                for a in (samples, field)
+            )
+            below = (s < t).sum(axis=0)
+            store.append((below + rng.random(below.shape)) / (n_chains + 1))
+    return np.array(ranks), np.array(blocks)
+
+
+def cost(quick):
+    yield "side", "seconds a sample", "of which the score (a network of 1 M parameters)", "overhead"
+    for side in (64, 128) if quick else (64, 128, 256, 320):
+        yield _cost_row(side)
+
+
+def _cost_row(side):
+    network = _network()
+    bare = time_of(lambda: network(torch.randn(1, 3, side, side)))
+    generator = torch.Generator().manual_seed(side)
+    observation = problems.observe(problems.gaussian_sky(side, generator), problems.noise_map(side, 30), generator)
+
+    class Prior(problems.WrongScore):
+        def on(self, grid):
+            on_grid = super().on(grid)
+            original = on_grid.residual
+
+            def residual(modes, sigma):
+                field = grid.to_field(modes)[:, None].expand(-1, 3, -1, -1)
+                return original(modes, sigma) + grid.to_modes(network(field)[:, 0]) * 0
+
+            on_grid.residual = residual
+            return on_grid
+
+    plan = SplitPlan(observation, Prior(0.0), Schedule.fast(), (2 * side, 2 * side))
+    start = time.perf_counter()
+    _, run = ensemble(plan, 1)
+    total = time.perf_counter() - start
+    score = bare * run.evaluations
+    return (
+        f"{side} in a box of {2 * side}",
+        f"{total:.2f}",
+        f"{score:.2f} ({run.evaluations} evaluations)",
+        f"{total / score - 1:.0%}",
+    )
+
+
+def _network():
+    """A residual network of 1 M parameters at three scales, untrained: it only takes time."""
+    conv = torch.nn.Conv2d
+    silu = torch.nn.SiLU
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            w = (32, 64, 128)
+            self.into = conv(3, w[0], 3, padding=1)
+            self.down = torch.nn.ModuleList([self.block(w[0]), self.block(w[1]), self.block(w[2])])
+            self.shrink = torch.nn.ModuleList([conv(w[0], w[1], 2, 2), conv(w[1], w[2], 2, 2)])
+            self.grow = torch.nn.ModuleList(
+                [torch.nn.ConvTranspose2d(w[2], w[1], 2, 2), torch.nn.ConvTranspose2d(w[1], w[0], 2, 2)]
+            )
+            self.up = torch.nn.ModuleList([self.block(w[1]), self.block(w[0])])
+            self.out = conv(w[0], 1, 3, padding=1)
+
+        @staticmethod
+        def block(w):
+            one = lambda: torch.nn.Sequential(silu(), conv(w, w, 3, padding=1), silu(), conv(w, w, 3, padding=1))  # noqa: E731
+            return torch.nn.ModuleList([one(), one()])
+
+        @staticmethod
+        def go(blocks, x):
+            for block in blocks:
+                x = x + block(x)
+            return x
+
+        def forward(self, x):
+            a = self.go(self.down[0], self.into(x))
+            b = self.go(self.down[1], self.shrink[0](a))
+            c = self.go(self.down[2], self.shrink[1](b))
+            b = self.go(self.up[0], b + self.grow[0](c))
+            return self.out(self.go(self.up[1], a + self.grow[1](b)))
+
+    net = Net().eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return net
+
+
+def time_of(function, repeat=5):
+    function()
+    times = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+SECTIONS = {f.__name__: f for f in (gaussian, modes, tempered, controls, wrong, coverage, cost)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], default=list(SECTIONS))
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rst", type=Path, help="folder for the tables of the documentation")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    for name in arguments.sections or SECTIONS:
+        table = []
+        for row in SECTIONS[name](arguments.quick):
+            table.append([{True: "yes", False: "no"}.get(cell, str(cell)) for cell in row])
+            print("  |  ".join(table[-1]), flush=True)
+        print(flush=True)
+        if arguments.rst:
+            (arguments.rst / f"samplers_{name}.rst").write_text(_rst(table))
+
+
+def _rst(table):
+    head, *rows = table
+    lines = [".. list-table::", "    :header-rows: 1", ""]
+    for row in [head, *rows]:
+        lines += [f"    {'*' if i == 0 else ' '} - {cell}" for i, cell in enumerate(row)]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
