@@ -64,12 +64,28 @@ def _parser():
     reconstruct.add_argument("--exclude", metavar="FILE", help="regions whose galaxies are left out, around stars say")
     reconstruct.add_argument("--spectrum", type=Path, metavar="FILE", help="prior spectrum: table of ell and cl")
     reconstruct.add_argument("--smoothing", type=_angle, metavar="ANGLE", help="of kaiser_squires, such as '1 arcmin'")
-    reconstruct.add_argument("--method", help="wiener (default) or kaiser_squires")
+    reconstruct.add_argument("--method", help="wiener (default), kaiser_squires or annealed_hmc")
     reconstruct.add_argument("--plot", type=Path, metavar="FILE", help="picture of the map (png, pdf, ...)")
     reconstruct.add_argument("--regions", metavar="FILE", help="drawn on the picture: DS9, FITS, table of positions")
     reconstruct.add_argument("--check-axes", action="store_true", help="ask the data whether the axes are right")
+    reconstruct.add_argument("--schedule", help="of annealed_hmc: annealed (default), fast or tempered")
+    reconstruct.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="of annealed_hmc: keep samples as they come"
+    )
     _add_solver_arguments(reconstruct)
     reconstruct.set_defaults(command=_reconstruct)
+
+    validate = commands.add_parser(
+        "validate",
+        help="check a sampler against exact answers",
+        description="Check samplers on the embedded mock survey.",
+    )
+    validate.add_argument(
+        "--gaussian", action="store_true", required=True, help="noise splitting without a network against exact draws"
+    )
+    validate.add_argument("--n-check", type=int, default=16, metavar="N", help="chains (default: %(default)s)")
+    validate.add_argument("--seed", type=int, default=0, help="of the random numbers (default: %(default)s)")
+    validate.set_defaults(command=_validate)
     return parser
 
 
@@ -93,10 +109,25 @@ def _demo(arguments):
     _save(kappa, arguments.output, picture, datasets.demo_clusters(), overwrite=overwrite)
 
 
+def _validate(arguments):
+    from . import datasets
+
+    method = {"n_samples": 2, "seed": arguments.seed, "n_check": arguments.n_check}
+    check = datasets.demo().reconstruct("annealed_hmc", progress=False, **method).diagnostics["gaussian_check"]
+    print(f"{'ell':>8}  power over that of exact draws ({check['n']} each)")
+    for ell, ratio, error in zip(check["ell"], check["power_ratio"], check["power_error"], strict=True):
+        print(f"{ell:8.0f}  {ratio:.3f} +- {error:.3f}")
+    print(f"standard deviation: {check['std_data']:.3f} with data, {check['std_holes']:.3f} without")
+    print(f"largest deviation: {check['worst']:.1f} standard errors")
+    if check["worst"] > 4:
+        raise ValueError("the sampler is off by more than 4 standard errors")
+
+
 def _reconstruct(arguments):
     from ._regions import as_regions
     from .catalog import ShearCatalog
     from .methods import resolve
+    from .priors import GaussianPrior
     from .spectrum import PowerSpectrum
 
     # Whatever can be wrong is found before the work begins.
@@ -105,9 +136,10 @@ def _reconstruct(arguments):
         raise ValueError("--output: is the catalogue itself")
     regions = None if arguments.regions is None else as_regions(arguments.regions)
     exclude = None if arguments.exclude is None else as_regions(arguments.exclude)
-    options = _options(arguments, "n_samples", "seed", "device", "smoothing")
+    options = _options(arguments, "n_samples", "seed", "device", "smoothing", "schedule", "checkpoint")
     if arguments.spectrum is not None:
-        options["spectrum"] = PowerSpectrum.read(arguments.spectrum)
+        spectrum = PowerSpectrum.read(arguments.spectrum)
+        options |= {"prior": GaussianPrior(spectrum)} if arguments.method == "annealed_hmc" else {"spectrum": spectrum}
     method = resolve(arguments.method, options)
     catalog = _catalog(arguments, ShearCatalog)
     if arguments.check_axes:

@@ -6,11 +6,11 @@ evaluations of the score per sample, and how far the ensemble is from the exact 
 """
 
 import argparse
+import math
 import time
 from pathlib import Path
 
 import numpy as np
-import problems
 import torch
 
 from astro_massmap import GaussianPrior, Schedule
@@ -22,6 +22,8 @@ from astro_massmap.inference import (
     Trajectory,
     run_chains,
 )
+
+import problems
 
 
 def ensemble(plan, n, *, seed=1, start=None):
@@ -106,8 +108,8 @@ def _mode_rows(name, problem, plan_of, n, start=None):
     for observation, weight in zip(problem.observations, problem.weights, strict=True):
         plan = plan_of(observation)
         modes, run = ensemble(plan, n, start=start, seed=round(1e3 * weight))
-        measured, error = problems.cluster_weight(problem.prior, plan.grid, modes)
-        errors.append((weight, measured, error))
+        measured, _ = problems.cluster_weight(problem.prior, plan.grid, modes)
+        errors.append((weight, measured, math.sqrt(weight * (1 - weight) / n)))
         count = run.evaluations
     worst = max(errors, key=lambda e: abs(e[1] - e[0]))
     listed = " ".join(f"{m:.3f}" for _, m, _ in errors)

@@ -119,6 +119,19 @@ def test_warnings_are_one_line(survey, capsys):
     assert "massmap: warning: 3 of" in capsys.readouterr().err
 
 
+def test_annealed_hmc_from_the_shell(survey):
+    options = ["--method", "annealed_hmc", "--schedule", "fast", "--n-samples", "2", "--pixel-scale", "1.6 arcmin"]
+    options += ["--spectrum", str(survey / "cl.ecsv"), "--checkpoint", "samples.npy"]
+    assert reconstruct(survey, *options) == 0
+    assert ConvergenceMap.read("kappa.fits").diagnostics["method"] == "AnnealedHMC"
+
+
+def test_the_sampler_validates_itself(capsys):
+    assert main(["validate", "--gaussian", "--n-check", "6"]) == 0
+    printed = capsys.readouterr().out
+    assert "standard errors" in printed and len(printed.splitlines()) == 11
+
+
 def test_help_and_version(capsys):
     for argument in ("--help", "--version"):
         with pytest.raises(SystemExit) as end:

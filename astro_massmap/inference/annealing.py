@@ -65,9 +65,13 @@ class Plan:
         What Hamiltonian Monte Carlo samples at each level.
     final_evaluations : int
         Evaluations of the residual of the score in `finish`.
+    start_from : {'gaussian', 'kaiser_squires'}
+        Where chains start: at exact draws of the Gaussian half, or at the inverted shear plus white noise
+        of the first level.
     """
 
     final_evaluations = 0
+    start_from = "gaussian"
 
     def __init__(self, observation, prior, schedule, box_shape, *, dtype=torch.float32, device="cpu", **options):
         self.observation, self.schedule = observation, schedule
@@ -80,6 +84,11 @@ class Plan:
         """The Gaussian posterior with more noise in the data, and perhaps another prior."""
         prior_variance = self.prior.variance if prior_variance is None else prior_variance
         return GaussianPosterior(noisier(self.observation, extra_variance), prior_variance, **self.options)
+
+    def _inverted(self, posterior, sigma, streams):
+        """The shear inverted, zero where there is none, plus white noise."""
+        white = self.grid.to_modes(streams.normal(*self.grid.box_shape, dtype=self.grid.dtype))
+        return posterior.operator.adjoint(posterior.shear) + sigma * white
 
     def band_power(self, modes, sigma, n_bands):
         """Mean square of the modes over the prior variance with noise ``sigma``, in bands of ell: ``(n, n_bands)``."""
@@ -123,13 +132,15 @@ class SplitPlan(Plan):
     def gaussian_half(self):
         """The same plan for the Gaussian half of the prior alone."""
         half = copy.copy(self)
-        half.prior = self.prior.gaussian_half()
+        half.start_from, half.prior = "gaussian", self.prior.gaussian_half()
         half.targets = [SplitTarget(target.split, half.prior) for target in self.targets]
         return half
 
     def start(self, streams):
-        """Exact draws of the Gaussian half at the first level."""
+        """Where the chains begin, at the first level."""
         target = self.targets[0]
+        if self.start_from == "kaiser_squires":
+            return self._inverted(target.split.posterior, target.sigma, streams)
         return target.mean + target.split.fluctuations(streams)
 
     def finish(self, modes, streams):
@@ -149,8 +160,10 @@ class TemperedPlan(Plan):
         ]
 
     def start(self, streams):
-        """Exact draws of the Gaussian half at the first level."""
+        """Where the chains begin, at the first level."""
         posterior = self.targets[0].posterior
+        if self.start_from == "kaiser_squires":
+            return self._inverted(posterior, self.targets[0].sigma, streams)
         return posterior.mean_modes() + posterior.fluctuations(streams)
 
     def finish(self, modes, streams):

@@ -65,6 +65,9 @@ class AnnealedHMC:
     n_check : int
         Chains of the Gaussian self-check: the same run without the residual of the prior, against exact
         draws. 0 for none.
+    start : {'gaussian', 'kaiser_squires'}
+        Where chains start: at exact draws of the Gaussian half, or at the inverted shear plus noise, from
+        where the way is longer.
 
     Raises
     ------
@@ -102,6 +105,7 @@ class AnnealedHMC:
     batch_size: int | None = None
     checkpoint: str | None = None
     n_check: int = 4
+    start: str = "gaussian"
 
     def __post_init__(self):
         if self.prior is not None and not callable(getattr(self.prior, "on", None)):
@@ -116,6 +120,8 @@ class AnnealedHMC:
         check_integer(self.n_check, "n_check", 0)
         if self.batch_size is not None:
             check_integer(self.batch_size, "batch_size", 1)
+        if self.start not in ("gaussian", "kaiser_squires"):
+            raise ValueError(f"start: needs to be 'gaussian' or 'kaiser_squires', got {self.start!r}")
         for name, low in (("tolerance", 0), ("information", 0.1)):
             value = getattr(self, name)
             if not (isinstance(value, Real) and low < value <= 1):
@@ -154,7 +160,8 @@ class AnnealedHMC:
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
         )
-        if schedule.splitting and plan.prior.gaussian:
+        plan.start_from = self.start
+        if schedule.splitting and plan.prior.gaussian and self.start == "gaussian":
             # an exact draw at the last level: there is nowhere to go
             plan.targets = plan.targets[-1:]
             plan.schedule = dataclasses.replace(schedule, levels=(1.0,), trajectories=(0,))

@@ -1,0 +1,43 @@
+import math
+
+import pytest
+
+from astro_massmap import Schedule
+
+
+def test_the_named_ones():
+    assert Schedule.fast().levels == (1.0,)
+    annealed, tempered = Schedule.annealed(), Schedule.tempered()
+    assert annealed.splitting and annealed.levels[0] > 1 and annealed.levels[-1] == 1
+    assert not tempered.splitting and tempered.levels[-1] == 0
+    assert len(tempered.trajectories) == len(tempered.levels)
+
+
+def test_one_number_serves_all_levels():
+    assert Schedule((3, 2, 1), 4).trajectories == (4, 4, 4)
+
+
+def test_the_way_back_descends_in_equal_ratios():
+    levels = Schedule(reverse_steps=5, sigma_end=0.01).reverse_levels(0.16)
+    assert math.isclose(levels[0], 0.16) and math.isclose(levels[-1], 0.01)
+    assert math.isclose(levels[1] / levels[0], levels[4] / levels[3])
+    assert Schedule(reverse_steps=1).reverse_levels(0.1) == [0.1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"levels": (1, 2)}, "decrease"),
+        ({"levels": (2, 2, 1)}, "decrease"),
+        ({"levels": (float("nan"), 1)}, "decrease"),
+        ({"levels": (2, 1.5)}, "last is 1"),
+        ({"levels": (0.1, -0.1), "splitting": False}, "negative"),
+        ({"trajectories": (1, 2)}, "trajectories"),
+        ({"trajectories": -1}, "trajectories"),
+        ({"reverse_steps": 0}, "reverse_steps"),
+        ({"sigma_end": 0}, "sigma_end"),
+    ],
+)
+def test_schedules_that_make_no_sense(options, message):
+    with pytest.raises(ValueError, match=message):
+        Schedule(**options)

@@ -1,0 +1,282 @@
+"""The method: what it returns, what it refuses, and that nothing is lost when it is interrupted."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from astropy.utils.exceptions import AstropyUserWarning
+
+from astro_massmap import AnnealedHMC, GaussianPrior, PowerSpectrum, Schedule, Wiener
+from astro_massmap.inference import Observation
+from astro_massmap.methods import annealed_hmc, resolve, run
+from astro_massmap.priors import PriorOnGrid
+
+import problems
+
+FAST = {"schedule": Schedule((1.0,), (2,), reverse_steps=2), "n_check": 0}
+
+
+def observation(side=24, seed=0, *, counts=False):
+    rng = np.random.default_rng(seed)
+    noise_std = np.full((side, side), 0.12)
+    if counts:
+        noise_std = 0.27 / np.sqrt(np.maximum(rng.poisson(5, (side, side)), 1))
+    noise_std[5:9, 3:12] = np.inf
+    shear = rng.normal(size=(2, side, side)) * np.where(np.isinf(noise_std), 0, noise_std)
+    return Observation.from_arrays(shear, noise_std, problems.PIXEL)
+
+
+class Prior:
+    """A prior whose residual is a function of the modes and the noise level."""
+
+    pixel_size = None
+
+    def __init__(self, residual):
+        self.residual = residual
+
+    def on(self, grid):
+        on_grid = PriorOnGrid(grid, PowerSpectrum.default())
+        on_grid.gaussian, on_grid.residual, on_grid.log_ratio = False, self.residual, lambda modes, sigma: None
+        return on_grid
+
+
+GENTLE = Prior(lambda modes, sigma: 0.1 * modes)
+
+
+# ---- what it returns
+
+
+def test_with_a_gaussian_prior_it_is_the_wiener_posterior():
+    # 200 samples: the mean to 1 / sqrt(200) of the standard deviation, and that to 5 % a pixel
+    data = observation()
+    estimate = run(AnnealedHMC(n_samples=200, information=1.0, n_check=0), data, progress=False)
+    wiener = Wiener(n_samples=256).solve(data)
+    z = (estimate.mean - wiener.mean) / wiener.std * np.sqrt(200)
+    assert abs((z**2).mean() - 1) < 0.7  # pixels are correlated: scatter 0.15 measured
+    assert abs((estimate.std / wiener.std).mean() - 1) < 0.02
+    assert estimate.diagnostics["score_evaluations"] == 0
+    assert estimate.diagnostics["information_kept"] == 1
+
+
+def test_diagnostics():
+    estimate = run(AnnealedHMC(GENTLE, n_samples=8, schedule=Schedule((1.5, 1.0), 4)), observation(), progress=False)
+    d = estimate.diagnostics
+    assert len(d["levels"]) == len(d["acceptance"]) == len(d["energy_error"]) == 2
+    assert all(0.5 < a <= 1 for a in d["acceptance"])
+    assert d["score_evaluations"] == 2 * (4 * 2 + 1) + 10
+    assert d["restarts"] == 0
+    assert d["gaussian_check"]["n"] == 4 and d["gaussian_check"]["worst"] < 5
+    assert 0.8 < d["nested_r_hat"] < 2.5 and d["ess"] > 1
+    assert {"settings", "versions", "wall_time", "device", "box"} <= set(d)
+    json.dumps(d)  # plain numbers and strings
+
+
+def test_rank_diagnostics_need_chains_and_their_package(monkeypatch):
+    from astro_massmap.methods._convergence import rank_diagnostics
+
+    traces = np.random.default_rng(0).normal(size=(16, 40, 3))
+    good = rank_diagnostics(traces)
+    assert abs(good["nested_r_hat"] - 1) < 0.05 and good["ess"] > 200
+    drifting = rank_diagnostics(traces + np.arange(16)[:, None, None])
+    assert drifting["nested_r_hat"] > 1.5 and drifting["ess"] < 60
+    assert rank_diagnostics(traces[:4])["ess"] is None
+    monkeypatch.setitem(sys.modules, "arviz_stats.base", None)
+    assert rank_diagnostics(traces) == {"nested_r_hat": None, "ess": None}
+
+
+def test_sample_i_depends_on_the_seed_and_i():
+    data = observation()
+    few, many = (AnnealedHMC(GENTLE, n_samples=n, seed=3, **FAST).solve(data).samples for n in (2, 4))
+    assert np.array_equal(few, many[:2])
+    batch = AnnealedHMC(GENTLE, n_samples=4, seed=3, batch_size=3, **FAST).solve(data).samples
+    assert np.allclose(batch, many, atol=1e-3)
+    assert not np.allclose(few, AnnealedHMC(GENTLE, n_samples=2, seed=4, **FAST).solve(data).samples, atol=1e-3)
+
+
+def test_one_sample_has_a_standard_deviation_too():
+    estimate = AnnealedHMC(GENTLE, n_samples=1, **FAST).solve(observation())
+    assert estimate.samples.shape == (1, 24, 24)
+    assert np.allclose(estimate.std / Wiener(n_samples=64).solve(observation()).std, 1, atol=0.3)
+
+
+def test_counts_of_galaxies_are_levelled():
+    data = observation(64, counts=True)
+    levelled = data.levelled(0.985, seed=1)
+    kept = levelled.information_kept(data)
+    assert 0.985 <= kept < 1
+    best = float(data.noise_std.min()), float(levelled.noise_std.min())
+    assert best[1] > 1.15 * best[0]
+    added = (levelled.noise_std**2 - data.noise_std**2).sqrt()
+    more = data.observed & (added > 0)
+    z = ((levelled.shear - data.shear) / added)[:, more]
+    assert abs(float(z.square().mean()) - 1) < 5 * (2 / z.numel()) ** 0.5
+    assert torch.equal(levelled.shear[:, ~more], data.shear[:, ~more])
+    assert data.levelled(1, seed=1) is data
+    estimate = AnnealedHMC(n_samples=2, n_check=0).solve(data)
+    assert abs(estimate.diagnostics["information_kept"] - kept) < 1e-6
+
+
+def test_schedules_and_starts_by_name():
+    data = observation(16)
+    assert isinstance(resolve("annealed_hmc", {"n_samples": 3}), AnnealedHMC)
+    for options in ({"schedule": "tempered"}, {"schedule": "fast", "start": "kaiser_squires"}):
+        estimate = AnnealedHMC(GaussianPrior(), n_samples=2, n_check=0, **options).solve(data)
+        assert np.isfinite(estimate.samples).all()
+
+
+def test_the_progress_bar_tells_level_and_acceptance(capsys):
+    AnnealedHMC(GENTLE, n_samples=1, **FAST).solve(observation(16), progress=True)
+    shown = capsys.readouterr().err
+    assert "acceptance=" in shown and "level=" in shown
+
+
+# ---- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"prior": "gaussian"}, TypeError, "prior"),
+        ({"schedule": "slow"}, ValueError, "'annealed', 'fast', 'tempered'"),
+        ({"schedule": 3}, ValueError, "schedule"),
+        ({"n_samples": 0}, ValueError, "n_samples"),
+        ({"information": 0}, ValueError, "information"),
+        ({"information": 1.5}, ValueError, "information"),
+        ({"batch_size": 0}, ValueError, "batch_size"),
+        ({"start": "here"}, ValueError, "start"),
+        ({"device": "cuda:99"}, ValueError, "device"),
+        ({"n_check": -1}, ValueError, "n_check"),
+    ],
+)
+def test_bad_options_are_named(options, error, message):
+    with pytest.raises(error, match=message):
+        AnnealedHMC(**options)
+
+
+def test_a_prior_of_another_pixel_scale_is_refused():
+    prior = Prior(lambda modes, sigma: modes)
+    prior.pixel_size = 2 * problems.PIXEL
+    with pytest.raises(ValueError, match=r"0\.8 arcmin, the map has 0\.4"):
+        AnnealedHMC(prior, **FAST).solve(observation())
+
+
+def test_a_score_that_is_no_number_is_named():
+    broken = Prior(lambda modes, sigma: modes * float("nan"))
+    with pytest.raises(ValueError, match=r"not finite at the noise level 0\.108 in chain 0"):
+        AnnealedHMC(broken, **FAST).solve(observation())
+
+
+def test_chains_that_run_away_are_never_returned_in_silence():
+    with pytest.raises(ValueError, match="ran away or was stuck 3 times"):
+        AnnealedHMC(Prior(lambda modes, sigma: 30 * modes / sigma**2), **FAST).solve(observation())
+
+
+def test_a_chain_that_ran_away_once_is_drawn_again_and_counted(monkeypatch):
+    calls = []
+
+    def first_of_all(plan, modes):
+        calls.append(len(modes))
+        return torch.tensor([len(calls) == 1] * len(modes))
+
+    monkeypatch.setattr(annealed_hmc, "runaways", first_of_all)
+    estimate = AnnealedHMC(GENTLE, n_samples=2, **FAST).solve(observation())
+    assert estimate.diagnostics["restarts"] == 1
+    assert estimate.diagnostics["score_evaluations"] == 2 * (5 + 2)
+
+
+def test_a_sampler_that_fails_its_check_says_so(monkeypatch):
+    from astro_massmap.inference import annealing
+
+    right = annealing.reverse_diffusion
+    monkeypatch.setattr(annealing, "reverse_diffusion", lambda *arguments: 1.1 * right(*arguments))
+    with pytest.warns(AstropyUserWarning, match="self-check is off"):
+        AnnealedHMC(GaussianPrior(), n_samples=2).solve(observation(48))
+
+
+# ---- checkpoints
+
+
+def test_a_run_that_was_interrupted_goes_on(monkeypatch, tmp_path):
+    data, options = observation(), {"n_samples": 5, "seed": 2, **FAST}
+    whole = AnnealedHMC(GENTLE, **options).solve(data)
+    add = annealed_hmc.Checkpoint.add
+
+    def interrupted(self, indices, samples, records):
+        if 3 in indices:
+            raise KeyboardInterrupt
+        add(self, indices, samples, records)
+
+    monkeypatch.setattr(annealed_hmc.Checkpoint, "add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        AnnealedHMC(GENTLE, checkpoint="c.npy", **options).solve(data)
+    monkeypatch.setattr(annealed_hmc.Checkpoint, "add", add)
+    assert sorted(json.loads((tmp_path / "c.npy.json").read_text())["records"]) == ["0", "1", "2"]
+    resumed = AnnealedHMC(GENTLE, checkpoint="c.npy", **options).solve(data)
+    assert np.array_equal(resumed.samples, whole.samples)
+    assert resumed.diagnostics["acceptance"] == whole.diagnostics["acceptance"]
+
+
+SCRIPT = """
+import sys
+sys.path[:0] = {path!r}
+import torch
+from test_annealed_hmc import FAST, observation
+from astro_massmap import AnnealedHMC, GaussianPrior
+torch.set_num_threads(1)
+options = dict(FAST, n_samples=400, checkpoint="c.npy", start="kaiser_squires")
+estimate = AnnealedHMC(GaussianPrior(), **options).solve(observation())
+print(float(estimate.samples.sum(dtype="f8")))
+"""
+
+
+def test_a_run_that_was_killed_goes_on(tmp_path):
+    path = [str(Path(__file__).parent), *(p for p in sys.path if p.endswith(("tests", "benchmarks")))]
+    command = [sys.executable, "-c", SCRIPT.format(path=path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    ledger = tmp_path / "c.npy.json"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if ledger.exists() and len(json.loads(ledger.read_text())["records"]) > 5:
+            break
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = len(json.loads(ledger.read_text())["records"])
+    assert 5 < done < 400
+    resumed = subprocess.run(command, capture_output=True, text=True, check=True)
+    for file in ("c.npy", "c.npy.json"):
+        (tmp_path / file).unlink()
+    whole = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert resumed.stdout == whole.stdout
+
+
+def test_a_checkpoint_of_something_else_is_refused_and_kept(tmp_path):
+    options = {"n_samples": 2, "checkpoint": "c.npy", **FAST}
+    AnnealedHMC(GENTLE, **options).solve(observation())
+    before = [(tmp_path / file).read_bytes() for file in ("c.npy", "c.npy.json")]
+    for method, data in [
+        (AnnealedHMC(GENTLE, **options), observation(seed=1)),
+        (AnnealedHMC(GENTLE, seed=9, **options), observation()),
+        (AnnealedHMC(GENTLE, **options | {"n_samples": 3}), observation()),
+    ]:
+        with pytest.raises(ValueError, match="other data or other settings"):
+            method.solve(data)
+    assert [(tmp_path / file).read_bytes() for file in ("c.npy", "c.npy.json")] == before
+
+
+def test_checkpoints_that_are_none(tmp_path):
+    options = {"n_samples": 2, "checkpoint": "c.npy", **FAST}
+    (tmp_path / "c.npy").write_bytes(b"precious")
+    with pytest.raises(OSError, match="no checkpoint"):
+        AnnealedHMC(GENTLE, **options).solve(observation())
+    assert (tmp_path / "c.npy").read_bytes() == b"precious"
+    (tmp_path / "c.npy.json").write_text("{")
+    with pytest.raises(OSError, match="damaged"):
+        AnnealedHMC(GENTLE, **options).solve(observation())
