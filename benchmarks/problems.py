@@ -98,11 +98,15 @@ class Exact:
         self.observation = observation
         self.posterior = GaussianPosterior(observation, spectrum(), tolerance=1e-6)
         self.mean = self.posterior.mean_modes()
-        power, shifts = 0, 0
+        powers, shifts = [], 0
         for i in range(n_reference):
             modes, shift = self.posterior.draw(Streams(999, [i]), 1e-4)
-            power, shifts = power + self.band_power(modes)[0], shifts + shift[0].square()
-        self.reference_power, self.n_reference = power / n_reference, n_reference
+            powers.append(self.band_power(modes)[0])
+            shifts = shifts + shift[0].square()
+        powers = torch.stack(powers)
+        self.reference_power, self.n_reference = powers.mean(dim=0), n_reference
+        # from draw to draw: more than counting modes tells, for the holes leave few of the longest waves free
+        self.power_scatter = powers.std(dim=0) / self.reference_power
         self.std = self.posterior.variance(shifts / n_reference).sqrt()
 
     def band_power(self, modes):
@@ -126,14 +130,11 @@ class Exact:
         z = fields.mean(dim=0) / self.std
         square = fields.square().mean(dim=0) / self.std**2
         seen = self.observation.observed
-        counts = torch.zeros(N_BANDS).index_add_(
-            0, self.bands().flatten(), grid.multiplicity.expand(grid.ell.shape).flatten()
-        )
         chi2 = float(grid.inner(deviation, self.posterior.precision(deviation)).mean()) / z.numel()
         excess = [math.sqrt(max(0.0, float(z[w].square().mean()) - 1 / n)) for w in (seen, ~seen)]
         std = [math.sqrt(float(square[w].mean())) for w in (seen, ~seen)]
         bands = (self.band_power(deviation).mean(dim=0) / self.reference_power).numpy()
-        errors = (2 / counts * (1 / n + 1 / self.n_reference)).sqrt().numpy()
+        errors = (self.power_scatter * math.sqrt(1 / n + 1 / self.n_reference)).numpy()
         return Agreement(*excess, *std, chi2, bands, errors)
 
 
