@@ -1,12 +1,15 @@
 """
 The samplers on problems with known answers: ``python benchmarks/samplers.py [SECTION ...] [--quick] [--rst FILE]``.
 
-Sections: gaussian, modes, tempered, controls, wrong, coverage, cost. Every row states what was run, the
+Sections: gaussian, modes, tempered, controls, wrong, coverage, cost, scaling. Every row states what was run, the
 evaluations of the score per sample, and how far the ensemble is from the exact answer.
 """
 
 import argparse
 import math
+import resource
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -280,6 +283,35 @@ def _cost_row(side):
     )
 
 
+def scaling(quick):
+    """Time and memory by the side of the field, and by the number of chains at once; each in a process of its own."""
+    yield "side of the field", "chains at once", "seconds a sample, without the score", "peak memory"
+    cases = [(64, 1), (128, 1)] if quick else [(64, 1), (128, 1), (256, 1), (512, 1), (1024, 1), (128, 4), (128, 16)]
+    for side, chains in cases:
+        command = [
+            sys.executable,
+            __file__,
+            "--measure",
+            str(side),
+            str(chains),
+            "--threads",
+            str(torch.get_num_threads()),
+        ]
+        seconds, peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        yield f"{side}", f"{chains}", f"{float(seconds):.2f}", f"{float(peak):.2f} GiB"
+
+
+def measure(side, chains):
+    """Seconds a sample and peak memory in GiB of the fast schedule, with a residual that costs nothing."""
+    generator = torch.Generator().manual_seed(side)
+    observation = problems.observe(problems.gaussian_sky(side, generator), problems.noise_map(side, 30), generator)
+    plan = SplitPlan(observation, problems.WrongScore(0.01), Schedule.fast(), (2 * side, 2 * side))
+    start = time.perf_counter()
+    run_chains(plan, Streams(0, range(chains)))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "linux" else 2**30)
+    return (time.perf_counter() - start) / chains, peak
+
+
 def _network():
     """A residual network of 1 M parameters at three scales, untrained: it only takes time."""
     conv = torch.nn.Conv2d
@@ -330,7 +362,7 @@ def time_of(function, repeat=5):
     return min(times)
 
 
-SECTIONS = {f.__name__: f for f in (gaussian, modes, tempered, controls, wrong, coverage, cost)}
+SECTIONS = {f.__name__: f for f in (gaussian, modes, tempered, controls, wrong, coverage, cost, scaling)}
 
 
 def main():
@@ -339,8 +371,12 @@ def main():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rst", type=Path, help="folder for the tables of the documentation")
+    parser.add_argument("--measure", nargs=2, type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    if arguments.measure:
+        print(*measure(*arguments.measure))
+        return
     for name in arguments.sections or SECTIONS:
         table = []
         for row in SECTIONS[name](arguments.quick):

@@ -79,10 +79,11 @@ class Trajectory:
 
 @dataclass
 class State:
-    """Chains: their modes, the force there, and what became of the last step."""
+    """Chains: their modes, the force and the kick ``C r`` there, and what became of the last step."""
 
     modes: torch.Tensor
     force: torch.Tensor
+    kick: torch.Tensor
     evaluations: int = 0
     accepted: torch.Tensor | None = None
     energy_error: torch.Tensor | None = None
@@ -94,7 +95,8 @@ class ScoreError(ValueError):
 
 def start(target, modes, streams):
     """The state of chains at the given modes; costs an evaluation of the force."""
-    return State(modes, _force(target, modes, streams), evaluations=1)
+    force = _force(target, modes, streams)
+    return State(modes, force, target.covariance(force), evaluations=1)
 
 
 def _force(target, modes, streams):
@@ -134,7 +136,7 @@ def split_step(target, state, trajectory, streams, inner):
     State
         Chains that were rejected stay. A path that left the numbers is rejected too.
     """
-    u, v, r = state.modes - target.mean, target.draw_velocity(streams), state.force
+    u, v, r, c_r = state.modes - target.mean, target.draw_velocity(streams), state.force, state.kick
     angle = trajectory.length * (1 + trajectory.jitter * (2 * streams.uniform() - 1)) / trajectory.leapfrogs
     e = angle.to(u.real.dtype)[:, None, None]
     energy = torch.zeros_like(angle)
@@ -145,7 +147,6 @@ def split_step(target, state, trajectory, streams, inner):
         slopes.append(None if unknown is None else inner(unknown, v))
 
     slope(v, r, state.modes)
-    c_r = target.covariance(r)
     for _ in range(trajectory.leapfrogs):
         energy = energy + angle / 2 * inner(r, v) + angle**2 / 8 * inner(r, c_r)
         v = v + e / 2 * c_r
@@ -157,7 +158,8 @@ def split_step(target, state, trajectory, streams, inner):
         v = v + e / 2 * c_r
         slope(v, r, modes)
     gain = _gain(target, state.modes, modes, slopes, angle)
-    return _accept(state, State(modes, r, state.evaluations + trajectory.leapfrogs), energy - gain, trajectory, streams)
+    new = State(modes, r, c_r, state.evaluations + trajectory.leapfrogs)
+    return _accept(state, new, energy - gain, trajectory, streams)
 
 
 def _gain(target, before, after, slopes, angle):
@@ -179,6 +181,7 @@ def _accept(old, new, energy_error, trajectory, streams):
     return State(
         torch.where(choose, new.modes, old.modes),
         torch.where(choose, new.force, old.force),
+        torch.where(choose, new.kick, old.kick),
         new.evaluations,
         accepted,
         energy_error,
