@@ -18,7 +18,10 @@ import torch
 
 from astro_massmap import GaussianPrior, Schedule
 from astro_massmap.inference import (
+    FourierGrid,
     LeapfrogTarget,
+    LensingOperator,
+    Observation,
     SplitPlan,
     Streams,
     TemperedPlan,
@@ -36,8 +39,9 @@ def ensemble(plan, n, *, seed=1, start=None):
         streams = Streams(seed, [i])
         modes = None if start is None else start(streams)
         run = run_chains(plan, streams, modes=modes)
-        out.append(run.modes)
-    return torch.cat(out), run
+        out.append(run)
+    run.acceptance = torch.cat([r.acceptance for r in out])
+    return torch.cat([r.modes for r in out]), run
 
 
 def from_prior(plan):
@@ -88,11 +92,31 @@ def gaussian(quick):
         modes, _ = ensemble(plan, n, start=lambda s, p=plan: p.start(s))
         agreement = exact.compare(modes)
         yield f"split kernel from an exact draw, {side}, {density}", "32", agreement.row(), agreement.good
-        plan = SplitPlan(observation, GaussianPrior(problems.spectrum()), Schedule.fast(), observation.shape)
-        modes, _ = ensemble(plan, n)
-        agreement = exact.compare(modes)
-        yield f"noise splitting, {side}, {density}", "0", agreement.row(), agreement.good
+        for steps in (1, 5, 10):
+            schedule = Schedule(reverse_steps=steps, trajectories=2)
+            plan = SplitPlan(observation, GaussianPrior(problems.spectrum()), schedule, observation.shape)
+            modes, _ = ensemble(plan, n, seed=steps)
+            agreement = exact.compare(modes)
+            yield f"noise splitting, {side}, {density}, {steps} steps back", "0", agreement.row(), agreement.good
+    yield _levelled_row(quick)
     yield from _identity_rows(quick)
+
+
+def _levelled_row(quick):
+    """Counts of galaxies in pixels: the posterior of the levelled data, against its own exact one."""
+    side = 64
+    generator = torch.Generator().manual_seed(64)
+    counts = torch.poisson(torch.full((side, side), 4.84, dtype=torch.float64), generator=generator)
+    noise_std = torch.where(counts > 0, 0.271 / counts.clamp(min=1).sqrt(), math.inf)
+    white = torch.randn(2, side, side, generator=generator, dtype=torch.float64)
+    grid = FourierGrid((side, side), problems.PIXEL, dtype=torch.float64)
+    shear = LensingOperator(grid).forward(problems.gaussian_sky(side, generator))
+    observation = Observation(shear + torch.where(counts > 0, noise_std, 0.0) * white, noise_std, problems.PIXEL)
+    levelled = observation.levelled(0.985, 0)
+    plan = SplitPlan(levelled, GaussianPrior(problems.spectrum()), Schedule(trajectories=2), (side, side))
+    agreement = problems.Exact(levelled, 64).compare(ensemble(plan, 16 if quick else 64)[0])
+    kept, gain = levelled.information_kept(observation), float(levelled.noise_std.min() / observation.noise_std.min())
+    return f"Poisson counts, 64, 30: {kept:.1%} kept, s x {gain:.2f}", "0", agreement.row(), agreement.good
 
 
 def _identity_rows(quick):
@@ -107,23 +131,26 @@ def _identity_rows(quick):
 
 
 def _mode_rows(name, problem, plan_of, n, start=None):
-    errors, count = [], 0
+    errors, count, acceptance = [], 0, []
     for observation, weight in zip(problem.observations, problem.weights, strict=True):
         plan = plan_of(observation)
         modes, run = ensemble(plan, n, start=start, seed=round(1e3 * weight))
         measured, _ = problems.cluster_weight(problem.prior, plan.grid, modes)
         errors.append((weight, measured, math.sqrt(weight * (1 - weight) / n)))
         count = run.evaluations
+        acceptance.append(float(run.acceptance[:, -1].mean()))
     worst = max(errors, key=lambda e: abs(e[1] - e[0]))
     listed = " ".join(f"{m:.3f}" for _, m, _ in errors)
     allowed = all(abs(m - w) <= 0.03 + 2 * e for w, m, e in errors)
-    return name, f"{count}", f"{listed}; worst {abs(worst[1] - worst[0]):.3f} (s.e. {worst[2]:.3f})", allowed
+    result = f"{listed}; worst {abs(worst[1] - worst[0]):.3f} (s.e. {worst[2]:.3f})"
+    return name, f"{count}", f"{np.mean(acceptance):.2f}", result, allowed
 
 
 def modes(quick):
     yield (
         "case (exact weights .132 .349 .579 .842)",
         "evaluations",
+        "acceptance",
         "share of samples with the cluster",
         "within targets",
     )
@@ -131,6 +158,7 @@ def modes(quick):
     for side, separation, schedule, name in [
         (64, 4.1, Schedule(trajectories=6), "fast, 6 steps"),
         (64, 6.1, Schedule.fast(), "fast"),
+        (64, 6.1, Schedule(trajectories=16, share=0.6), "fast, share 0.6"),
         (64, 6.1, Schedule.annealed(), "annealed"),
         (64, 10.2, Schedule.fast(), "fast"),
         (64, 10.2, Schedule.annealed(), "annealed"),
@@ -148,6 +176,7 @@ def tempered(quick):
     yield (
         "case (exact weights .132 .349 .579 .842)",
         "evaluations",
+        "acceptance",
         "share of samples with the cluster",
         "within targets",
     )

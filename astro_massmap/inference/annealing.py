@@ -12,8 +12,6 @@ from .reverse import reverse_diffusion
 from .split import SplitPosterior
 from .targets import SplitTarget, TemperedTarget, noisier
 
-SHARE = 0.9  # of the noise of the best pixel moves into the map
-
 
 @dataclass
 class Run:
@@ -122,7 +120,7 @@ class SplitPlan(Plan):
     """
 
     def _targets(self):
-        self.share = SHARE * float(self.observation.noise_std.min())
+        self.share = self.schedule.share * float(self.observation.noise_std.min())
         self.reverse_levels = self.schedule.reverse_levels(self.share)
         self.final_evaluations = len(self.reverse_levels)
         sigmas = [level * self.share for level in self.schedule.levels]

@@ -31,6 +31,9 @@ class Schedule:
         Its last noise level, in units of kappa, before it goes to zero.
     splitting : bool
         Whether the noise is split, or noise is added.
+    share : float
+        s in units of the noise of the best pixel. More brings distant modes closer together; all of it
+        leaves that pixel no noise, and solves do not converge.
 
     Raises
     ------
@@ -54,6 +57,7 @@ class Schedule:
     reverse_steps: int = 10
     sigma_end: float = 0.005
     splitting: bool = True
+    share: float = 0.9
 
     def __post_init__(self):
         levels = tuple(float(level) for level in np.atleast_1d(self.levels))
@@ -70,6 +74,8 @@ class Schedule:
             raise ValueError(f"levels: with splitting the last is 1, the share of the noise itself; got {levels[-1]}")
         if not self.splitting and levels[-1] < 0:
             raise ValueError(f"levels: noise is not negative, got {levels[-1]}")
+        if not 0 < self.share < 1:
+            raise ValueError(f"share: needs to be between 0 and 1, got {self.share}")
         if self.reverse_steps < 1:
             raise ValueError(f"reverse_steps: needs to be at least 1, got {self.reverse_steps}")
         if not self.sigma_end > 0:

@@ -36,6 +36,7 @@ def test_the_way_back_descends_in_equal_ratios():
         ({"trajectories": -1}, "trajectories"),
         ({"reverse_steps": 0}, "reverse_steps"),
         ({"sigma_end": 0}, "sigma_end"),
+        ({"share": 1.0}, "share"),
     ],
 )
 def test_schedules_that_make_no_sense(options, message):

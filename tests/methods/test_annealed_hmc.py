@@ -178,6 +178,14 @@ def test_chains_that_run_away_are_never_returned_in_silence():
         AnnealedHMC(Prior(lambda modes, sigma: 30 * modes / sigma**2), **FAST).solve(observation())
 
 
+def test_the_tempered_scheme_with_a_score_that_errs_at_small_noise_says_so():
+    # 3 % of the large scales below a noise of 0.03: noise splitting does not mind (benchmarks/samplers.py)
+    with pytest.raises(ValueError, match="ran away or was stuck"):
+        AnnealedHMC(problems.WrongScore(0.03), n_samples=1, schedule="tempered", n_check=0).solve(observation())
+    estimate = AnnealedHMC(problems.WrongScore(0.03), n_samples=4, n_check=0).solve(observation())
+    assert np.isfinite(estimate.samples).all()
+
+
 def test_a_chain_that_ran_away_once_is_drawn_again_and_counted(monkeypatch):
     calls = []
 
