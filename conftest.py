@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -13,6 +14,8 @@ settings.load_profile("steady")
 
 
 def pytest_configure(config):
+    # the maps of tests are small: a second thread only waits
+    torch.set_num_threads(1)
     from pytest_astropy_header.display import PYTEST_HEADER_MODULES, TESTED_VERSIONS
 
     import astro_massmap

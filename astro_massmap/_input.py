@@ -1,7 +1,10 @@
 """The door where units come off: numbers that users give, as plain arrays."""
 
+import warnings
+
 import astropy.units as u
 import numpy as np
+from astropy.utils.exceptions import AstropyUserWarning
 
 
 def floats(values, name, *, dtype=float):
@@ -47,3 +50,44 @@ def bools(mask, shape, name="mask"):
     if mask.dtype != bool or mask.shape != shape:
         raise ValueError(f"{name}: needs a bool array of shape {shape}, got {mask.dtype} of shape {mask.shape}")
     return mask
+
+
+def column(values, name, n, *, scalar=False):
+    """``values`` as ``n`` doubles, or as one number where that is allowed."""
+    values = floats(values, name)
+    if scalar and values.ndim == 0:
+        return float(values)
+    if values.shape != (n,):
+        raise ValueError(f"{name}: has shape {values.shape}, but coords has {n} positions; lengths must be equal")
+    return values
+
+
+def pair(values, name, n):
+    """Two finite numbers, or columns of ``n`` of them."""
+    try:
+        first, second = values
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: needs two numbers (or arrays), one a component; got {values!r}") from None
+    columns = tuple(column(c, name, n, scalar=True) for c in (first, second))
+    if not all(np.all(np.isfinite(c)) for c in columns):
+        raise ValueError(f"{name}: needs finite numbers")
+    return columns
+
+
+def credible(coords, g1, g2, weight, max_shear):
+    """Which galaxies can be used, a bool array; a warning counts the others by their fault."""
+    good = np.ones(len(g1), dtype=bool)
+    where = coords.spherical
+    for fault, bad in {
+        "position not finite": ~(np.isfinite(where.lon.deg) & np.isfinite(where.lat.deg)),
+        "shear not finite": ~(np.isfinite(g1) & np.isfinite(g2)),
+        f"|g| > max_shear = {max_shear:g}": np.hypot(g1, g2) > max_shear,
+        "weight not positive": ~((weight > 0) & np.isfinite(weight)),
+    }.items():
+        count = int((bad & good).sum())
+        good &= ~bad
+        if not good.any():
+            raise ValueError(f"g1, g2, weight: no galaxy can be used; the last {count} were left out for: {fault}")
+        if count:
+            warnings.warn(f"{count} of {len(good)} galaxies dropped: {fault}", AstropyUserWarning, stacklevel=4)
+    return good

@@ -23,7 +23,7 @@ from ._geometry import (
     shear_to_icrs,
     to_angle,
 )
-from ._input import bools, floats
+from ._input import bools, column, credible, pair
 
 _SHAPE_NOISE = "sigma_e"  # its keyword in the header of a table, which FITS limits to eight letters
 
@@ -109,18 +109,18 @@ class ShearCatalog:
         if coords.data.__class__.__name__ != "UnitSphericalRepresentation":
             coords = SkyCoord(coords.spherical.lon, coords.spherical.lat, frame=coords.frame.replicate_without_data())
         n = len(coords)
-        g1, g2 = _column(g1, "g1", n), _column(g2, "g2", n)
-        weight = np.ones(n) if weight is None else _column(weight, "weight", n)
-        redshift = None if redshift is None else _column(redshift, "redshift", n)
-        m_bias = None if m_bias is None else _column(m_bias, "m_bias", n, scalar=True)
-        c_bias = _c_bias(c_bias, n)
+        g1, g2 = column(g1, "g1", n), column(g2, "g2", n)
+        weight = np.ones(n) if weight is None else column(weight, "weight", n)
+        redshift = None if redshift is None else column(redshift, "redshift", n)
+        m_bias = None if m_bias is None else column(m_bias, "m_bias", n, scalar=True)
+        c_bias = pair(c_bias, "c_bias", n)
         if m_bias is not None and not np.all(m_bias > -1):
             raise ValueError("m_bias: needs to be finite and larger than -1, where galaxies still respond to shear")
         if shape_noise is not None and not (isinstance(shape_noise, Real) and 0 < shape_noise < np.inf):
             raise ValueError(f"shape_noise: needs to be positive, got {shape_noise!r}")
         if not max_shear > 0:
             raise ValueError(f"max_shear: needs to be positive, got {max_shear!r}")
-        keep = _credible(coords, g1, g2, weight, max_shear)
+        keep = credible(coords, g1, g2, weight, max_shear)
         self._assign(coords, g1, g2, weight, redshift, m_bias, c_bias, shape_noise, meta)
         if not keep.all():
             self.__dict__.update(self[keep].__dict__)
@@ -433,43 +433,3 @@ class ShearCatalog:
         if inside.all():
             raise ValueError("mask: the regions exclude every galaxy")
         return self[~inside]
-
-
-def _column(values, name, n, scalar=False):
-    """``values`` as ``n`` doubles, or one where that is allowed."""
-    values = floats(values, name)
-    if scalar and values.ndim == 0:
-        return float(values)
-    if values.shape != (n,):
-        raise ValueError(f"{name}: has shape {values.shape}, but coords has {n} positions; lengths must be equal")
-    return values
-
-
-def _c_bias(c_bias, n):
-    try:
-        c1, c2 = c_bias
-    except (TypeError, ValueError):
-        raise ValueError(f"c_bias: needs two numbers (or arrays), one a component; got {c_bias!r}") from None
-    c_bias = tuple(_column(c, "c_bias", n, scalar=True) for c in (c1, c2))
-    if not all(np.all(np.isfinite(c)) for c in c_bias):
-        raise ValueError("c_bias: needs finite numbers")
-    return c_bias
-
-
-def _credible(coords, g1, g2, weight, max_shear):
-    """Which galaxies can be used; a warning counts the others by their fault."""
-    good = np.ones(len(g1), dtype=bool)
-    where = coords.spherical
-    for fault, bad in {
-        "position not finite": ~(np.isfinite(where.lon.deg) & np.isfinite(where.lat.deg)),
-        "shear not finite": ~(np.isfinite(g1) & np.isfinite(g2)),
-        f"|g| > max_shear = {max_shear:g}": np.hypot(g1, g2) > max_shear,
-        "weight not positive": ~((weight > 0) & np.isfinite(weight)),
-    }.items():
-        count = int((bad & good).sum())
-        good &= ~bad
-        if not good.any():
-            raise ValueError(f"g1, g2, weight: no galaxy can be used; the last {count} were left out for: {fault}")
-        if count:
-            warnings.warn(f"{count} of {len(good)} galaxies dropped: {fault}", AstropyUserWarning, stacklevel=3)
-    return good

@@ -396,7 +396,7 @@ SECTIONS = {f.__name__: f for f in (gaussian, modes, tempered, controls, wrong, 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], default=list(SECTIONS))
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], default=[])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rst", type=Path, help="folder for the tables of the documentation")
