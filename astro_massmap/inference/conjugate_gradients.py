@@ -17,11 +17,12 @@ class Solution(NamedTuple):
     residual: float
 
 
-def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterations):
+def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterations, measure=None):
     """
     Solve ``apply(x) = b`` for a batch of right-hand sides.
 
-    The residual is measured as ``sqrt(r M r / b M b)`` with M the preconditioner. The recurrence that
+    The residual is measured as ``sqrt(r M r / b M b)`` with M the preconditioner, or with another inner
+    product in place of that of the solver. The recurrence that
     updates it drifts in single precision, so the true residual is computed before a solution is
     accepted, and the iteration starts again from there while it is not small enough.
 
@@ -35,6 +36,8 @@ def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterati
         Inner product ``(n,)`` of two batches, in double precision.
     tolerance : float
         Relative residual at which every system of the batch is solved.
+    measure : callable, optional
+        Inner product that tells how large a residual is; by default ``inner``.
     max_iterations : int
         Applications of the operator before giving up.
 
@@ -47,14 +50,14 @@ def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterati
     ConvergenceError
         If ``max_iterations`` do not suffice, or a number is not finite.
     """
-    norm = inner(b, precondition(b))
+    measure = inner if measure is None else measure
+    norm = measure(b, precondition(b))
     norm = torch.where(norm > 0, norm, torch.ones_like(norm))
     x, iterations = torch.zeros_like(b), 0
     while True:
         r = b - apply(x) if iterations else b
         z = precondition(r)
-        rz = inner(r, z)
-        residual = float((rz / norm).max().clamp(min=0).sqrt())
+        residual = float((measure(r, z) / norm).max().clamp(min=0).sqrt())
         if residual <= tolerance:
             return Solution(x, iterations, residual)
         if not residual < float("inf") or iterations >= max_iterations:
@@ -63,7 +66,7 @@ def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterati
                 f"iterations, tolerance asks for {tolerance:.2g}: raise max_iterations or the tolerance, "
                 "or use dtype='float64'"
             )
-        p = z
+        p, rz = z, inner(r, z)
         while iterations < max_iterations:
             iterations += 1
             q = apply(p)
@@ -72,7 +75,7 @@ def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterati
             r = r - alpha * q
             z = precondition(r)
             rz, previous = inner(r, z), rz
-            if not bool((rz > norm * tolerance**2).any()):
+            if not bool((measure(r, z) > norm * tolerance**2).any()):
                 break
             p = z + _per_system(rz / previous.clamp(min=torch.finfo(torch.float64).tiny), b) * p
 

@@ -86,6 +86,7 @@ class GaussianPosterior:
             right_hand_side,
             precondition=lambda modes: self.reference * modes,
             inner=self.grid.inner,
+            measure=self.grid.balanced,
             tolerance=self.tolerance if tolerance is None else tolerance,
             max_iterations=self.max_iterations,
         )

@@ -62,6 +62,8 @@ class FourierGrid:
         if nx % 2 == 0:
             multiplicity[-1] = 1
         self.multiplicity = self.real(multiplicity)
+        longest = self.ell.flatten()[1:].min() if self.ell.numel() > 1 else torch.tensor(1.0)
+        self._balance = self.real(multiplicity * (longest / self.ell.clamp(min=longest)) ** 2)
 
     def real(self, tensor):
         """``tensor`` in the real type and on the device of this grid."""
@@ -82,6 +84,15 @@ class FourierGrid:
         """Inner product ``(...)`` of two real fields told by their modes, summed in double precision."""
         product = (a.real * b.real + a.imag * b.imag) * self.multiplicity
         return product.sum(dim=(-2, -1), dtype=self.sum_dtype)
+
+    def balanced(self, a, b):
+        """
+        Inner product as `inner`, in which every octave of scales counts alike.
+
+        There are ten thousand times more short waves than long ones; in the plain norm of a residual the
+        long ones, which are the last to be solved, would drown.
+        """
+        return ((a.real * b.real + a.imag * b.imag) * self._balance).sum(dim=(-2, -1), dtype=self.sum_dtype)
 
     def pixel_variance(self, mode_variance):
         """Variance of a pixel of a stationary field with the given variance of its modes."""

@@ -13,7 +13,7 @@ from .base import Estimate, check_dtype, check_integer, check_padding, in_batche
 
 # At least so many draws tell the standard deviation, to about 4 %; for nothing else they may be coarse.
 _MIN_DRAWS = 16
-_COARSE = 1e-3
+_COARSE = 1e-2
 _BATCH_ON_GPU = 16
 
 
