@@ -156,9 +156,9 @@ def modes(quick):
     )
     n = 32 if quick else 128
     for side, separation, schedule, name in [
-        (64, 4.1, Schedule(trajectories=6), "fast, 6 steps"),
+        (64, 4.1, Schedule(trajectories=4), "fast, 4 steps"),
         (64, 6.1, Schedule.fast(), "fast"),
-        (64, 6.1, Schedule(trajectories=16, share=0.6), "fast, share 0.6"),
+        (64, 6.1, Schedule(trajectories=8, share=0.6), "fast, share 0.6, 8 steps"),
         (64, 6.1, Schedule.annealed(), "annealed"),
         (64, 10.2, Schedule.fast(), "fast"),
         (64, 10.2, Schedule.annealed(), "annealed"),

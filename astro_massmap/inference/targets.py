@@ -4,9 +4,10 @@ import torch
 
 from .gaussian import GaussianPosterior
 
-# Kicks and velocities need not be solved for to the last digit: with 3e-3 the power of the longest waves of a
-# field of 320 pixels is right to 0.7 %, that of all others to 0.1 %.
-_LOOSE = 3e-3
+# Velocities and kicks need not be solved for to the last digit. With 3e-3 the power of the longest waves of a
+# field of 320 pixels is right to 0.7 %, that of all others to 0.1 %. A kick that is a little off is still a kick:
+# reversible, and of known size; only its energy is known to 3e-2 of itself.
+_VELOCITY, _KICK = 3e-3, 3e-2
 
 
 def rotate(u, v, angle):
@@ -35,10 +36,10 @@ class SplitTarget:
         self.split, self.prior, self.mean, self.sigma = split, prior, split.mean, split.sigma
 
     def draw_velocity(self, streams):
-        return self.split.fluctuations(streams, _LOOSE)
+        return self.split.fluctuations(streams, _VELOCITY)
 
     def covariance(self, modes):
-        return torch.zeros_like(modes) if self.prior.gaussian else self.split.covariance(modes, _LOOSE)
+        return torch.zeros_like(modes) if self.prior.gaussian else self.split.covariance(modes, _KICK)
 
     def force(self, modes):
         return self.prior.residual(modes, self.split.sigma)

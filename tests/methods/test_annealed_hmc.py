@@ -70,7 +70,7 @@ def test_diagnostics():
     d = estimate.diagnostics
     assert len(d["levels"]) == len(d["acceptance"]) == len(d["energy_error"]) == 2
     assert all(0.5 < a <= 1 for a in d["acceptance"])
-    assert d["score_evaluations"] == 2 * (4 * 2 + 1) + 10
+    assert d["score_evaluations"] == 2 * (4 * 4 + 1) + 10
     assert d["restarts"] == 0
     assert d["gaussian_check"]["n"] == 4 and d["gaussian_check"]["worst"] < 5
     assert 0.8 < d["nested_r_hat"] < 2.5 and d["ess"] > 1
@@ -196,7 +196,7 @@ def test_a_chain_that_ran_away_once_is_drawn_again_and_counted(monkeypatch):
     monkeypatch.setattr(annealed_hmc, "runaways", first_of_all)
     estimate = AnnealedHMC(GENTLE, n_samples=2, **FAST).solve(observation())
     assert estimate.diagnostics["restarts"] == 1
-    assert estimate.diagnostics["score_evaluations"] == 2 * (5 + 2)
+    assert estimate.diagnostics["score_evaluations"] == 2 * (9 + 2)
 
 
 def test_a_sampler_that_fails_its_check_says_so(monkeypatch):
