@@ -50,7 +50,7 @@ class Plan:
         Shear and noise.
     prior : `~astro_massmap.priors.Prior`
         The prior.
-    schedule : `~astro_massmap.inference.Schedule`
+    schedule : `~astro_massmap.Schedule`
         The levels.
     box_shape : tuple of int
         Sides of the periodic box.
@@ -62,7 +62,7 @@ class Plan:
     targets : list
         What Hamiltonian Monte Carlo samples at each level.
     final_evaluations : int
-        Evaluations of the residual of the score in `finish`.
+        Evaluations of the residual of the score in ``finish``.
     start_from : {'gaussian', 'kaiser_squires'}
         Where chains start: at exact draws of the Gaussian half, or at the inverted shear plus white noise
         of the first level.
