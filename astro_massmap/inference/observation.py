@@ -8,6 +8,8 @@ import torch
 
 from .random import Streams
 
+_ADDED_NOISE = 2**32 - 1  # a stream of its own, which no chain shares
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -80,7 +82,7 @@ class Observation:
         floor = 1 / math.sqrt(float(ordered[min(k, n - 1)]))
         noise_std = self.noise_std.clamp(min=floor)
         missing = torch.where(self.observed, noise_std**2 - self.noise_std**2, 0.0).clamp(min=0).sqrt()
-        (white,) = Streams(seed, [0]).normal(*self.shear.shape, dtype=torch.float64)
+        (white,) = Streams(seed, [0], attempt=_ADDED_NOISE).normal(*self.shear.shape, dtype=torch.float64)
         return Observation(self.shear + missing * white, noise_std, self.pixel_size)
 
     def information_kept(self, original):

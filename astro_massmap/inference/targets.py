@@ -73,14 +73,15 @@ class TemperedTarget:
 
     def __init__(self, posterior: GaussianPosterior, prior, sigma):
         self.posterior, self.prior, self.sigma = posterior, prior, float(sigma)
-        self.mean = posterior.mean_modes()
+        self.mean = self.centre = posterior.mean_modes()
+        self.inverse_mass = posterior.reference
 
     def draw_velocity(self, streams):
         grid = self.posterior.grid
-        return self.posterior.reference.sqrt() * grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
+        return self.inverse_mass.sqrt() * grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
 
     def covariance(self, modes):
-        return self.posterior.reference * modes
+        return self.inverse_mass * modes
 
     def _masked(self, modes):
         """What the reference gets wrong: ``(Lambda - reference^-1) (x - m)``."""
@@ -92,7 +93,7 @@ class TemperedTarget:
         return -masked if self.prior.gaussian else self.prior.residual(modes, self.sigma) - masked
 
     def log_factor(self, modes):
-        quadratic = -0.5 * self.posterior.grid.inner(modes - self.mean, self._masked(modes))
+        quadratic = -0.5 * self.posterior.grid.inner(modes - self.centre, self._masked(modes))
         ratio = self.prior.log_ratio(modes, self.sigma)
         return quadratic if ratio is None else quadratic + ratio
 
@@ -117,28 +118,17 @@ class LeapfrogTarget(TemperedTarget):
 
     def __init__(self, posterior, prior, sigma, mass="identity"):
         super().__init__(posterior, prior, sigma)
-        self._centre, self.mean = self.mean, torch.zeros_like(self.mean)
-        least = posterior.reference.min()
-        self.inverse_mass = least.expand(posterior.reference.shape) if mass == "identity" else posterior.reference
+        self.mean = torch.zeros_like(self.centre)
+        if mass == "identity":
+            self.inverse_mass = posterior.reference.min().expand(posterior.reference.shape)
 
     @staticmethod
     def flow(u, v, angle):
         return u + angle * v, v
 
-    def draw_velocity(self, streams):
-        grid = self.posterior.grid
-        return self.inverse_mass.sqrt() * grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
-
-    def covariance(self, modes):
-        return self.inverse_mass * modes
-
     def _masked(self, modes):
-        return self.posterior.precision(modes - self._centre)
-
-    def log_factor(self, modes):
-        quadratic = -0.5 * self.posterior.grid.inner(modes - self._centre, self._masked(modes))
-        ratio = self.prior.log_ratio(modes, self.sigma)
-        return quadratic if ratio is None else quadratic + ratio
+        """All of the force: there is no reference here."""
+        return self.posterior.precision(modes - self.centre)
 
 
 def noisier(observation, extra_variance):

@@ -167,7 +167,9 @@ class AnnealedHMC:
             plan.schedule = dataclasses.replace(schedule, levels=(1.0,), trajectories=(0,))
         checkpoint = None
         if self.checkpoint is not None:
-            checkpoint = Checkpoint(self.checkpoint, (self.n_samples, *data.shape), fingerprint(data, self._decisive()))
+            checkpoint = Checkpoint(
+                self.checkpoint, (self.n_samples, *data.shape), fingerprint(data, self._decisive(plan))
+            )
         samples, records = self._draw(plan, checkpoint, progress)
         return Estimate(
             samples.mean(axis=0),
@@ -176,10 +178,23 @@ class AnnealedHMC:
             diagnostics=self._diagnostics(plan, schedule, observation, records),
         )
 
-    def _decisive(self):
-        """The settings that decide the samples, as text."""
-        undecisive = ("checkpoint", "n_check", "n_samples")
-        return {f.name: repr(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name not in undecisive}
+    def _decisive(self, plan):
+        """
+        The settings that decide the samples, as text.
+
+        The prior is told by what it says of a fixed map, not by its name: another spectrum or other weights
+        are another prior, and the same prior in a new process is the same.
+        """
+        undecisive = ("checkpoint", "n_check", "n_samples", "prior")
+        settings = {f.name: repr(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name not in undecisive}
+        level = plan.targets[-1].sigma
+        white = plan.grid.to_modes(
+            Streams(0, [0]).normal(*plan.grid.box_shape, dtype=plan.grid.dtype).to(plan.grid.device)
+        )
+        modes = plan.prior.variance.sqrt() * white
+        said = [modes, torch.zeros_like(modes) if plan.prior.gaussian else plan.prior.residual(modes, level)]
+        power = torch.cat([m.abs().square().mean(dim=(-2, -1)) for m in said])
+        return settings | {"prior": [f"{p:.3e}" for p in power.tolist()]}
 
     def _draw(self, plan, checkpoint, progress):
         """All samples ``(n_samples, ny, nx)`` and a record of each."""

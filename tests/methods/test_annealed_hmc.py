@@ -272,11 +272,20 @@ def test_a_checkpoint_of_something_else_is_refused_and_kept(tmp_path):
     for method, data in [
         (AnnealedHMC(GENTLE, **options), observation(seed=1)),
         (AnnealedHMC(GENTLE, seed=9, **options), observation()),
+        (AnnealedHMC(Prior(lambda modes, sigma: 0.11 * modes), **options), observation()),
+        (AnnealedHMC(GaussianPrior(), **options), observation()),
         (AnnealedHMC(GENTLE, **options | {"n_samples": 3}), observation()),
     ]:
         with pytest.raises(ValueError, match="other data or other settings"):
             method.solve(data)
     assert [(tmp_path / file).read_bytes() for file in ("c.npy", "c.npy.json")] == before
+
+
+def test_the_same_prior_made_anew_is_the_same():
+    options = {"n_samples": 2, "checkpoint": "c.npy", **FAST}
+    first = AnnealedHMC(Prior(lambda modes, sigma: 0.1 * modes), **options).solve(observation())
+    again = AnnealedHMC(Prior(lambda modes, sigma: 0.1 * modes), **options).solve(observation())
+    assert np.array_equal(first.samples, again.samples)
 
 
 def test_checkpoints_that_are_none(tmp_path):
