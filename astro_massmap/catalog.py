@@ -12,7 +12,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from . import _axes
 from ._binning import bin_galaxies
 from ._columns import CREATOR, find_columns, positions, read_table
-from ._fits import atomic_path
+from ._files import atomic_path
 from ._geometry import (
     DEFAULT_PIXEL_SCALE,
     celestial_wcs,

@@ -182,7 +182,7 @@ def _options(arguments, *names):
 
 
 def _check_targets(*files, overwrite):
-    from ._fits import check_target
+    from ._files import check_target
 
     for file in files:
         if file is not None:
@@ -204,7 +204,7 @@ def _save(kappa, output, picture, regions, *, overwrite):
     if picture is not None:
         from matplotlib.figure import Figure
 
-        from ._fits import atomic_path
+        from ._files import atomic_path
 
         figure = Figure(figsize=(8, 7), layout="constrained")
         title = f"{kappa.diagnostics['method']}, {kappa.meta['n_galaxies']} galaxies"

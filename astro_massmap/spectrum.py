@@ -65,6 +65,26 @@ class PowerSpectrum:
     def __repr__(self):
         return f"<PowerSpectrum {self.name!r}: {self.ell.size} points, ell {self.ell[0]:g} to {self.ell[-1]:g}>"
 
+    def resolved(self, ell, slope=2.0):
+        """
+        The spectrum as a simulation of finite resolution has it: divided by ``1 + (l / ell)**slope``.
+
+        Parameters
+        ----------
+        ell : float
+            Multipole at which half of the power is left.
+        slope : float
+            Of the fall beyond it.
+
+        Returns
+        -------
+        PowerSpectrum
+        """
+        if not (ell > 0 and slope > 0):
+            raise ValueError(f"ell, slope: need to be positive, got {ell!r} and {slope!r}")
+        fall = 1 + (self.ell / ell) ** slope
+        return type(self)(self.ell, self.cl / fall, name=f"{self.name}, resolved to ell {ell:g}")
+
     def to_table(self):
         """The spectrum as a `~astropy.table.Table` with the columns ``ell`` and ``cl``, as `read` takes it."""
         from astropy.table import Table

@@ -2,9 +2,9 @@
 From the map with its share of the noise back to the map: the prior's own reverse diffusion.
 
 Given z = x + a * white, a draw of x is made in steps to ever smaller noise. In a step from a to b < a, a
-guess of x is drawn with the mean that the score tells (Tweedie) and the covariance of the Gaussian half,
+guess of x is drawn with the mean that the score tells (Tweedie) and the mean covariance C of x given z,
 
-    x0 = z + a^2 score(z, a) + (S a^2 / (S + a^2))^1/2 white,
+    x0 = z + a^2 score(z, a) + C(a)^1/2 white,        C = S a^2 / (S + a^2) for the Gaussian half,
 
 and the next map lies between the two, as Brownian motion has it:
 
@@ -42,7 +42,7 @@ def reverse_diffusion(prior, modes, sigmas, streams):
 
     for a, b in zip(sigmas, [*sigmas[1:], 0.0], strict=True):
         gaussian = prior.variance / (prior.variance + a**2)
-        guess = gaussian * modes + a * gaussian.sqrt() * white()
+        guess = gaussian * modes + prior.conditional_variance(a).sqrt() * white()
         if not prior.gaussian:
             guess = guess + a**2 * prior.residual(modes, a)
         if b == 0:

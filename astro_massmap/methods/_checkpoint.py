@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .._fits import atomic_path
+from .._files import atomic_path
 
 
 def fingerprint(observation, settings):

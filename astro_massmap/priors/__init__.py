@@ -7,6 +7,20 @@ Gaussian misses. Samplers integrate the first exactly and evaluate only the seco
 
 from .analytic import LognormalPrior, MixturePrior
 from .base import Prior, PriorOnGrid
+from .correction import Correction
+from .denoiser import HybridDenoiser
 from .gaussian import GaussianPrior
+from .score import ScorePrior
+from .unet import UNet
 
-__all__ = ["GaussianPrior", "LognormalPrior", "MixturePrior", "Prior", "PriorOnGrid"]
+__all__ = [
+    "Correction",
+    "GaussianPrior",
+    "HybridDenoiser",
+    "LognormalPrior",
+    "MixturePrior",
+    "Prior",
+    "PriorOnGrid",
+    "ScorePrior",
+    "UNet",
+]

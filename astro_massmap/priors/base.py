@@ -48,6 +48,13 @@ class PriorOnGrid:
         self.grid = grid
         self.variance = spectrum if isinstance(spectrum, torch.Tensor) else grid.mode_variance(spectrum)
 
+    # noise levels above this the prior does not know
+    max_sigma = float("inf")
+
+    def conditional_variance(self, sigma):
+        """Mean variance of the modes of x given x with noise ``sigma``: what a draw of x adds to its mean."""
+        return self.variance * sigma**2 / (self.variance + sigma**2)
+
     def gaussian_half(self):
         """The Gaussian half alone."""
         return PriorOnGrid(self.grid, self.variance)

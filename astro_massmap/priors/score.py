@@ -1,0 +1,248 @@
+"""The score prior: a Gaussian half from theory, and a network that learned from simulations what that misses."""
+
+import math
+import warnings
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from importlib import resources
+
+import numpy as np
+import torch
+
+from ..spectrum import PowerSpectrum
+from .base import PriorOnGrid
+from .correction import Correction
+from .denoiser import HybridDenoiser
+
+_RANGE = (300.0, 5000.0)  # multipoles at which amplitude and shape of two spectra are compared
+_SHAPE, _AMPLITUDE = 0.25, 1.6  # how far a spectrum may be from the trained one before a warning
+
+
+@dataclass(frozen=True, eq=False)
+class ScorePrior:
+    """
+    A learned prior: the score of noisy maps at any noise level, theory and network together.
+
+    Parameters
+    ----------
+    denoiser : `~astro_massmap.priors.HybridDenoiser`
+        The trained network, with the spectrum and pixel size that it was trained with.
+    trained_spectrum : `~astro_massmap.PowerSpectrum`
+        Of the maps that it was trained with.
+    sigma_range : tuple of float
+        Noise levels that it was trained at.
+    spectrum : `~astro_massmap.PowerSpectrum`, optional
+        Of the theory half, if it is another one.
+    correction : `~astro_massmap.priors.Correction`, optional
+        Factors that put its power right.
+    margin : int
+        Pixels around the field within which the network is evaluated; beyond the prior is Gaussian.
+    card : dict
+        How it was made: pixel scale, redshift, cosmology, resolution, training set, version.
+
+    Examples
+    --------
+    >>> from astro_massmap import ScorePrior
+    >>> prior = ScorePrior.load("default")
+    >>> print(f"{prior.pixel_scale:.2f}, sources at z = {prior.card['source_redshift']}")
+    0.40 arcmin, sources at z = 1.0
+    """
+
+    denoiser: HybridDenoiser
+    trained_spectrum: PowerSpectrum
+    sigma_range: tuple
+    spectrum: PowerSpectrum | None = None
+    correction: Correction = field(default_factory=Correction.none)
+    margin: int = 32
+    card: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.spectrum is not None and not callable(self.spectrum):
+            raise TypeError(f"spectrum: needs a PowerSpectrum, got {type(self.spectrum).__name__}")
+        if not (isinstance(self.margin, int) and self.margin >= 0):
+            raise ValueError(f"margin: needs a number of pixels, not negative, got {self.margin!r}")
+
+    @classmethod
+    def load(cls, file="default", spectrum=None):
+        """
+        Read a prior.
+
+        Parameters
+        ----------
+        file : str or path-like
+            ``"default"`` is the one shipped with the package: sources at redshift 1, pixels of 0.4 arcmin. Else a
+            file that `save` or ``massmap train`` wrote.
+        spectrum : `~astro_massmap.PowerSpectrum`, optional
+            Theory for other sources or another cosmology, of the matter itself: it is multiplied by the resolution
+            of the training maps. The network is scaled to it, see `scaled`.
+
+        Returns
+        -------
+        ScorePrior
+
+        Raises
+        ------
+        OSError
+            If the file is not there, is damaged, or holds something else.
+
+        Warns
+        -----
+        `~astropy.utils.exceptions.AstropyUserWarning`
+            If the spectrum is farther from the trained one than was tested.
+        """
+        from .weights_file import read_prior
+
+        if file == "default":
+            with resources.as_file(resources.files(__package__) / "weights" / "default.safetensors") as path:
+                prior = _default(str(path))
+        else:
+            prior = read_prior(file)
+        return prior if spectrum is None else prior.scaled(spectrum)
+
+    def save(self, file, *, overwrite=False):
+        """Write the prior to a safetensors file; OSError if it exists and ``overwrite`` is False."""
+        from .weights_file import write_prior
+
+        write_prior(file, self, overwrite=overwrite)
+
+    @property
+    def pixel_size(self):
+        """Side of a pixel in radians."""
+        return self.denoiser.pixel_size
+
+    @property
+    def pixel_scale(self):
+        """Side of a pixel, a `~astropy.units.Quantity` in arcmin."""
+        import astropy.units as u
+
+        return (self.pixel_size * u.rad).to(u.arcmin)
+
+    @property
+    def theory(self):
+        """The `~astro_massmap.PowerSpectrum` of the Gaussian half."""
+        return self.trained_spectrum if self.spectrum is None else self.spectrum
+
+    @property
+    def max_sigma(self):
+        """The largest noise level at which the network may be asked."""
+        return self.sigma_range[1] * self.amplitude
+
+    @property
+    def amplitude(self):
+        """
+        By how much maps are higher than those that the network has seen, alpha.
+
+        ``alpha^2`` is the ratio of the variances of the two spectra at 300 < ell < 5000. The network is asked about
+        maps, and noise, divided by alpha, and its answer is multiplied by alpha.
+        """
+        if self.spectrum is None:
+            return 1.0
+        ell = np.geomspace(*_RANGE, 200)
+        new, old = (np.trapezoid(s(ell) * ell, ell) for s in (self.spectrum, self.trained_spectrum))
+        return math.sqrt(new / old)
+
+    def scaled(self, spectrum):
+        """This prior with the theory of other sources: see ``spectrum`` of `load`, and `amplitude`."""
+        if not isinstance(spectrum, PowerSpectrum):
+            raise TypeError(f"spectrum: needs a PowerSpectrum, got {type(spectrum).__name__}")
+        resolution = self.card.get("resolution")
+        spectrum = spectrum if resolution is None else spectrum.resolved(*resolution)
+        prior = replace(self, spectrum=spectrum)
+        ell, alpha = np.geomspace(*_RANGE, 50), prior.amplitude
+        shape = np.abs(np.log(spectrum(ell) / self.trained_spectrum(ell) / alpha**2)).max()
+        if shape > _SHAPE or not 1 / _AMPLITUDE < alpha < _AMPLITUDE:
+            _warn(
+                f"spectrum: its amplitude is {alpha:.2f} times the one the network was trained with (tested: "
+                f"{1 / _AMPLITUDE:.2f} to {_AMPLITUDE:.2f}), its shape differs by up to {np.expm1(shape):.0%} "
+                f"(tested: {np.expm1(_SHAPE):.0%}); what the network adds to theory may be wrong. A prior trained for "
+                "these sources would be right"
+            )
+        return prior
+
+    def on(self, grid):
+        """This prior on the modes of a `~astro_massmap.inference.FourierGrid`."""
+        return _ScoreOnGrid(grid, self)
+
+
+@lru_cache(maxsize=1)
+def _default(path):
+    from .weights_file import read_prior
+
+    return read_prior(path)
+
+
+def _warn(message):
+    try:
+        from astropy.utils.exceptions import AstropyUserWarning as Category
+    except ImportError:  # a machine to train on
+        Category = UserWarning
+    warnings.warn(message, Category, stacklevel=4)
+
+
+class _ScoreOnGrid(PriorOnGrid):
+    gaussian = False
+
+    def __init__(self, grid, prior):
+        super().__init__(grid, prior.theory)
+        self.prior, self.amplitude, self.max_sigma = prior, prior.amplitude, prior.max_sigma
+        self.denoiser = prior.denoiser.to(grid.device).eval()
+        self._rows, self._columns = (
+            _around(field, box, prior.margin, grid.device)
+            for field, box in zip(grid.field_shape, grid.box_shape, strict=True)
+        )
+        self._window = torch.outer(
+            *(
+                _apodised(len(cells), field, box, grid)
+                for cells, field, box in zip((self._rows, self._columns), grid.field_shape, grid.box_shape, strict=True)
+            )
+        )
+        self._corrections = {}
+
+    def _factors(self, sigma):
+        """The correction at a noise level, kept: an annealing comes to the same few levels again and again."""
+        if sigma not in self._corrections:
+            factors = self.prior.correction.at(sigma / self.amplitude, self.grid.ell)
+            self._corrections[sigma] = tuple(self.grid.real(f) for f in factors)
+        return self._corrections[sigma]
+
+    def conditional_variance(self, sigma):
+        return super().conditional_variance(sigma) * self._factors(sigma)[2]
+
+    def log_ratio(self, modes, sigma):
+        return None
+
+    @torch.no_grad()
+    def residual(self, modes, sigma):
+        if sigma > self.max_sigma * (1 + 1e-6):
+            raise ValueError(f"sigma: the prior was trained up to a noise of {self.max_sigma:.3g}, got {sigma:.3g}")
+        grid, alpha = self.grid, self.amplitude
+        network, theory, _ = self._factors(sigma)
+        filtered = modes * (self.variance / (self.variance + sigma**2))
+        z, wiener = (self._region(m) / alpha for m in (modes, filtered))
+        level = torch.full((len(z),), sigma / alpha, device=grid.device)
+        added = alpha * self.denoiser(z, wiener, level) * self._window
+        box = torch.zeros((len(z), *grid.box_shape), dtype=grid.dtype, device=grid.device)
+        box[:, self._rows[:, None], self._columns] = added.to(grid.dtype)
+        return (network * torch.fft.rfft2(box, norm="ortho") + theory * filtered) / sigma**2
+
+    def _region(self, modes):
+        """The maps of some modes in the field and its margin."""
+        maps = torch.fft.irfft2(modes, s=self.grid.box_shape, norm="ortho")
+        return maps[:, self._rows[:, None], self._columns].float()
+
+
+def _around(field, box, margin, device):
+    """Indices of the cells of the box that hold the field and its margin, in the order of the sky."""
+    extra = min(margin, (box - field) // 2)
+    return torch.arange(-extra, min(field + extra, box - extra), device=device) % box
+
+
+def _apodised(length, field, box, grid):
+    """1 in the field and the inner half of the margin, and from there to 0 at its edge; 1 if there is no edge."""
+    if length == box:
+        return torch.ones(length, dtype=grid.dtype, device=grid.device)
+    margin = (length - field) // 2
+    distance = torch.arange(length, dtype=torch.float64)
+    distance = torch.minimum(distance, length - 1 - distance) + 0.5
+    rise = (distance / max(margin / 2, 0.5)).clamp(max=1)
+    return grid.real(torch.sin(math.pi / 2 * rise) ** 2)

@@ -1,0 +1,130 @@
+"""
+A residual U-net of three scales that knows the noise level.
+
+Its convolutions are normalised in their weights (Salimans & Kingma 2016), not in their output: statistics of a
+batch would couple the chains that are evaluated together, and statistics of a map would depend on its size.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+_FREQUENCIES = 4
+_FEATURES = 2 * _FREQUENCIES + 1
+_MIDDLE, _DECADES = 0.03, 1.5  # of the noise levels that features resolve
+
+
+class Convolution(nn.Conv2d):
+    """A convolution whose filters have unit norm, times a learned gain for each."""
+
+    def __init__(self, inputs, outputs, size=3, stride=1, gain=1.0):
+        super().__init__(inputs, outputs, size, stride=stride, padding=size // 2)
+        self.gain = nn.Parameter(torch.full((outputs,), float(gain)))
+
+    def forward(self, x):
+        norm = torch.linalg.vector_norm(self.weight, dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
+        weight = self.weight * (self.gain.view(-1, 1, 1, 1) / norm)
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding)
+
+
+class Block(nn.Module):
+    """Two convolutions beside the identity; the noise level scales and shifts what lies between them."""
+
+    def __init__(self, width, embedding):
+        super().__init__()
+        self.first = Convolution(width, width, gain=math.sqrt(2))
+        self.second = Convolution(width, width, gain=0.3)
+        self.film = nn.Linear(embedding, 2 * width)
+        nn.init.zeros_(self.film.weight)
+        nn.init.zeros_(self.film.bias)
+
+    def forward(self, x, level):
+        scale, shift = self.film(level)[..., None, None].chunk(2, dim=1)
+        h = self.first(F.silu(x)) * (1 + scale) + shift
+        return x + self.second(F.silu(h))
+
+
+class UNet(nn.Module):
+    """
+    Three scales of residual blocks, down and up again.
+
+    Parameters
+    ----------
+    widths : sequence of three int
+        Channels at each scale.
+    blocks : int
+        Residual blocks at each scale, on the way down and on the way up.
+    inputs : int
+        Channels of the input.
+    embedding : int
+        Length of the vector that tells the noise level.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from astro_massmap.priors import UNet
+    >>> network = UNet((8, 16, 16))
+    >>> network(torch.randn(2, 2, 33, 50), torch.tensor([0.1, 0.2])).shape
+    torch.Size([2, 1, 33, 50])
+    """
+
+    def __init__(self, widths=(16, 32, 64), blocks=2, inputs=2, embedding=64):
+        super().__init__()
+        self.settings = {"widths": list(widths), "blocks": blocks, "inputs": inputs, "embedding": embedding}
+        top, middle, bottom = widths
+
+        def stage(width):
+            return nn.ModuleList(Block(width, embedding) for _ in range(blocks))
+
+        self.level = nn.Sequential(
+            nn.Linear(_FEATURES, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
+        )
+        self.enter = Convolution(inputs, top)
+        self.down = nn.ModuleList([stage(top), stage(middle), stage(bottom)])
+        self.shrink = nn.ModuleList([Convolution(top, middle, stride=2), Convolution(middle, bottom, stride=2)])
+        self.grow = nn.ModuleList([Convolution(bottom, middle, 1), Convolution(middle, top, 1)])
+        self.up = nn.ModuleList([stage(middle), stage(top)])
+        self.leave = Convolution(top, 1, gain=0.0)
+
+    @staticmethod
+    def features(sigma):
+        """Smooth functions of the logarithm of the noise level, ``(n, features)``."""
+        u = torch.log10(sigma / _MIDDLE)[:, None] / _DECADES
+        waves = math.pi / 2 * u * torch.arange(1, _FREQUENCIES + 1, device=u.device)
+        return torch.cat([u, torch.sin(waves), torch.cos(waves)], dim=1)
+
+    def forward(self, x, sigma):
+        """
+        Evaluate.
+
+        Parameters
+        ----------
+        x : `torch.Tensor`
+            ``(n, inputs, ny, nx)``, any sides.
+        sigma : `torch.Tensor`
+            Noise levels ``(n,)``.
+
+        Returns
+        -------
+        `torch.Tensor`
+            ``(n, 1, ny, nx)``; zero before any training.
+        """
+        ny, nx = x.shape[-2:]
+        x = F.pad(x, (0, -nx % 4, 0, -ny % 4), mode="replicate")
+        if x.device.type == "cpu":
+            x = x.contiguous(memory_format=torch.channels_last)
+        level = self.level(self.features(sigma))
+        x, skips = self.enter(x), []
+        for scale, stage in enumerate(self.down):
+            for block in stage:
+                x = block(x, level)
+            if scale < 2:
+                skips.append(x)
+                x = self.shrink[scale](F.silu(x))
+        for grow, stage in zip(self.grow, self.up, strict=True):
+            x = F.interpolate(grow(x), scale_factor=2, mode="nearest") + skips.pop()
+            for block in stage:
+                x = block(x, level)
+        return self.leave(F.silu(x))[..., :ny, :nx]

@@ -1,0 +1,251 @@
+"""
+From snapshots of a periodic cube to maps of the convergence.
+
+The line of sight is cut into slabs as thick as the cube. When a slab's distance comes by, the particles are
+projected along the three axes of the cube: three lens planes. In the Born approximation the convergence is
+
+    kappa = sum_i delta_i(chi_i theta) int_slab q dchi,
+    q = 3/2 Om (H0 / c)^2 (chi / a) int dchi' n(chi') (1 - chi / chi'),
+
+and a map takes for every slab a plane of a random cube and axis, shifted, turned and mirrored at random.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from .._files import atomic_path
+from .cosmology import HUBBLE_LENGTH
+from .mesh import Mesh
+
+_FORMAT = "astro_massmap lens planes 1"
+
+
+def slab_distances(cosmology, thickness, z_max):
+    """Distances in Mpc/h to the middles of the slabs up to a redshift; a last bit of a slab hardly lenses."""
+    n = max(1, math.ceil(float(cosmology.distance(z_max)) / thickness - 0.25))
+    return (np.arange(n) + 0.5) * thickness
+
+
+@dataclass(frozen=True)
+class LensPlanes:
+    """
+    The lens planes of one cube.
+
+    Attributes
+    ----------
+    overdensity : `torch.Tensor`
+        Projected ``rho / mean - 1``, periodic: ``(slabs, axes, cells, cells)``, the nearest slab first.
+    box_size : float
+        Side of the cube, and thickness of a slab, in Mpc/h.
+    omega_m : float
+        Matter density.
+    distance, scale_factor : ndarray
+        Of the middles of the slabs, ``(slabs,)``; distances in Mpc/h.
+    meta : dict
+        How they were made: plain numbers and strings.
+    """
+
+    overdensity: torch.Tensor
+    box_size: float
+    omega_m: float
+    distance: np.ndarray
+    scale_factor: np.ndarray
+    meta: dict
+
+    @classmethod
+    def simulate(cls, simulation, seed, *, cells=1024, z_max=1.0, on_step=lambda a: None):
+        """
+        Run a simulation and project it as it goes by.
+
+        Parameters
+        ----------
+        simulation : NBody
+            The code and its settings.
+        seed : int
+            Of the initial field.
+        cells : int
+            Cells of a plane on a side.
+        z_max : float
+            Redshift of the farthest sources.
+        on_step : callable
+            Told the scale factor after every step.
+
+        Returns
+        -------
+        LensPlanes
+        """
+        cosmology = simulation.cosmology
+        distance = slab_distances(cosmology, simulation.box_size, z_max)
+        scale_factor = cosmology.scale_factor(distance)
+        mesh, planes = Mesh(cells, simulation.device), []
+        for _, positions in simulation.run(seed, scale_factor[::-1], on_step=on_step):
+            x = positions.mul_(cells)
+            planes.append(torch.stack([mesh.overdensity(x[list(axes)]) for axes in ((1, 2), (2, 0), (0, 1))]).half())
+        overdensity = torch.stack(planes[::-1]).cpu()
+        return cls(
+            overdensity, simulation.box_size, cosmology.omega_m, distance, scale_factor, simulation.describe(seed)
+        )
+
+    def save(self, file, *, overwrite=False):
+        """Write a safetensors file, whole or not at all; OSError if it exists and ``overwrite`` is False."""
+        notes = {
+            "format": _FORMAT,
+            "box_size": self.box_size,
+            "omega_m": self.omega_m,
+            "distance": self.distance.tolist(),
+            "scale_factor": self.scale_factor.tolist(),
+            "meta": self.meta,
+        }
+        with atomic_path(file, overwrite=overwrite) as temporary:
+            save_file({"overdensity": self.overdensity.contiguous()}, temporary, {"planes": json.dumps(notes)})
+
+    @classmethod
+    def load(cls, file):
+        """
+        Read what `save` wrote.
+
+        Raises
+        ------
+        OSError
+            If the file is not there, is damaged, or holds something else.
+        """
+        try:
+            with safe_open(file, framework="pt") as opened:
+                notes = json.loads((opened.metadata() or {})["planes"])
+                overdensity = opened.get_tensor("overdensity")
+            if notes["format"] != _FORMAT:
+                raise ValueError(f"its format is {notes['format']!r}")
+            distance, scale_factor = np.array(notes["distance"]), np.array(notes["scale_factor"])
+            if overdensity.ndim != 4 or not len(distance) == len(scale_factor) == len(overdensity):
+                raise ValueError(f"{len(distance)} distances belong to planes of shape {tuple(overdensity.shape)}")
+            return cls(
+                overdensity, float(notes["box_size"]), float(notes["omega_m"]), distance, scale_factor, notes["meta"]
+            )
+        except FileNotFoundError as error:
+            raise OSError(f"file: {str(file)!r} does not exist") from error
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise OSError(f"file: {str(file)!r} is damaged, or holds no lens planes: {error}") from error
+
+
+def lensing_weights(cosmology, distance, thickness, *, redshift=None, n_z=None):
+    """
+    The integral of q over each slab.
+
+    Parameters
+    ----------
+    cosmology : Cosmology
+        Background.
+    distance : ndarray
+        Middles of the slabs in Mpc/h.
+    thickness : float
+        Theirs, in Mpc/h.
+    redshift : float
+        Of a source plane; this or ``n_z``.
+    n_z : pair of array-like
+        Redshifts and a density of sources, which need not be normalised.
+
+    Returns
+    -------
+    ndarray
+        ``(slabs,)``.
+    """
+    if (redshift is None) == (n_z is None):
+        raise ValueError("redshift, n_z: give one of them, a source plane or a distribution (z, n)")
+    z, n = (np.array([float(redshift)]), np.ones(1)) if n_z is None else (np.asarray(x, dtype=float) for x in n_z)
+    if z.shape != n.shape or not (np.all(z > 0) and np.all(n >= 0) and n.sum() > 0):
+        raise ValueError("redshift, n_z: need positive redshifts and as many densities, not all zero")
+    share = n * np.gradient(z) if len(z) > 1 else n
+    source, share = cosmology.distance(z), share / share.sum()
+    reach = distance[-1] + thickness / 2
+    if (share * np.clip(source - reach - thickness, 0, None)).sum() > 0:
+        raise ValueError(
+            f"redshift, n_z: sources reach out to {source.max():.0f} Mpc/h, the lens planes to {reach:.0f}; "
+            "simulate with a larger z_max"
+        )
+    chi = distance[:, None] + thickness * (np.arange(16) + 0.5 - 8) / 16
+    efficiency = (share * np.clip(1 - chi[..., None] / source, 0, None)).sum(axis=-1)
+    q = 1.5 * cosmology.omega_m / HUBBLE_LENGTH**2 * chi / cosmology.scale_factor(chi) * efficiency
+    return q.mean(axis=1) * thickness
+
+
+class LightCone:
+    """
+    Maps of the convergence from the lens planes of some cubes.
+
+    Parameters
+    ----------
+    cubes : list of LensPlanes
+        All of one kind: the same slabs and cells.
+    weights : ndarray
+        Of the slabs, see `lensing_weights`.
+    device : `torch.device` or str
+        Where maps are drawn.
+    """
+
+    def __init__(self, cubes, weights, device="cpu"):
+        first = cubes[0]
+        for other in cubes[1:]:
+            if other.overdensity.shape != first.overdensity.shape or other.box_size != first.box_size:
+                raise ValueError("cubes: need the same slabs, box size and cells in all of them")
+        if len(weights) != len(first.distance):
+            raise ValueError(f"weights: need one for each of {len(first.distance)} slabs, got {len(weights)}")
+        self.device, self.weights = torch.device(device), np.asarray(weights, dtype=float)
+        self.distance, self.box_size = first.distance, first.box_size
+        # (slabs, cubes * axes, cells**2): one place to pick from for each slab
+        stacked = torch.stack([cube.overdensity for cube in cubes], dim=1).to(self.device)
+        self.cells = stacked.shape[-1]
+        self.planes = stacked.reshape(len(stacked), -1, self.cells**2)
+
+    def draw(self, n, shape, pixel_size, generator):
+        """
+        Draw maps at random.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        shape : tuple of int
+            Rows and columns.
+        pixel_size : float
+            In radians.
+        generator : `numpy.random.Generator`
+            Which planes, and how they are shifted, turned and mirrored.
+
+        Returns
+        -------
+        `torch.Tensor`
+            ``(n, *shape)``.
+        """
+        return torch.stack([self._map(shape, pixel_size, generator) for _ in range(n)])
+
+    def _map(self, shape, pixel_size, generator):
+        y, x = (torch.arange(side, dtype=torch.float32, device=self.device) - (side - 1) / 2 for side in shape)
+        kappa = torch.zeros(shape, device=self.device)
+        for planes, distance, weight in zip(self.planes, self.distance, self.weights, strict=True):
+            plane = planes[generator.integers(len(planes))]
+            angle, flip, shift = generator.uniform(0, 2 * math.pi), generator.choice([-1, 1]), generator.uniform(size=2)
+            step = distance * pixel_size * self.cells / self.box_size
+            cos, sin = step * math.cos(angle), step * math.sin(angle)
+            u = cos * flip * x[None, :] - sin * y[:, None] + shift[0] * self.cells
+            v = sin * flip * x[None, :] + cos * y[:, None] + shift[1] * self.cells
+            kappa.add_(self._interpolate(plane, u, v), alpha=float(weight))
+        return kappa
+
+    def _interpolate(self, plane, u, v):
+        """Bilinear values of a periodic plane at positions in cells."""
+        column, row = torch.floor(u), torch.floor(v)
+        right, up = u - column, v - row
+        left, low = column.long() % self.cells, row.long() % self.cells
+        there, above = (left + 1) % self.cells, (low + 1) % self.cells
+
+        def at(rows, columns):
+            return plane.index_select(0, (rows * self.cells + columns).flatten()).view(u.shape).float()
+
+        bottom = torch.lerp(at(low, left), at(low, there), right)
+        return torch.lerp(bottom, torch.lerp(at(above, left), at(above, there), right), up)

@@ -1,0 +1,179 @@
+"""
+Shifted lognormal maps of the convergence (Coles & Jones 1991; Xavier, Abdalla & Joachimi 2016).
+
+    kappa = lambda [exp(g - v / 2) - 1],
+
+with a Gaussian field g of mean 0 and variance v. Its mean is 0, it never falls below ``-lambda``, the shift, and
+with ``xi`` the covariance of kappa and ``xi_g`` that of g,
+
+    xi = lambda^2 [exp(xi_g) - 1],    xi_g = ln(1 + xi / lambda^2),    v = xi_g(0),
+
+so that kappa has exactly the power spectrum that xi was made of. With ``y^2 = xi(0) / lambda^2`` its skewness is
+``y^3 + 3 y``. A field as smooth and as skewed as one may wish need not exist: the Fourier transform of xi_g, the
+power of g, can then turn negative. It is cut at zero, and what comes out is compared with what was asked for.
+"""
+
+import math
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+
+from ..inference import FourierGrid, Streams, padded_shape
+
+_TOLERANCE = 0.01  # of the power in an octave of scales
+_FLOOR = 0.01  # of the power of the strongest octave: what falls below it is compared with that
+
+
+def lognormal_maps(
+    spectrum,
+    n,
+    shape,
+    pixel_size,
+    *,
+    shift=0.03,
+    padding=1,
+    seed=0,
+    start=0,
+    dtype=torch.float32,
+    device="cpu",
+):
+    """
+    Draw lognormal maps with a given power spectrum, on a flat sky.
+
+    Parameters
+    ----------
+    spectrum : callable
+        Angular power spectrum C_ell of the maps themselves, at an array of ``ell > 0``; a
+        `~astro_massmap.PowerSpectrum` for instance. The mean of a map scatters like the longest wave in the box.
+    n : int
+        How many maps.
+    shape : tuple of int
+        Rows and columns.
+    pixel_size : float
+        Side of a pixel in radians.
+    shift : float
+        Minus the lowest convergence there can be; about that of an empty line of sight.
+    padding : float
+        Side of the periodic box over that of the map, which is cut from its corner; with 1 the maps are periodic.
+    seed : int
+        Map i depends on the seed and on i alone.
+    start : int
+        Number of the first map: ``start=100`` goes on after the first hundred.
+    dtype : `torch.dtype`
+        Of the maps.
+    device : `torch.device` or str
+        Where they are drawn; on another device they are others.
+
+    Returns
+    -------
+    `torch.Tensor`
+        ``(n, *shape)``.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range, or the shift is too small for any lognormal field to have this spectrum.
+
+    Warns
+    -----
+    UserWarning
+        When the power that can be had differs from the spectrum by more than 1 % in an octave.
+
+    Examples
+    --------
+    >>> from astro_massmap.simulation.lognormal import lognormal_maps
+    >>> maps = lognormal_maps(lambda ell: 4e-10 * (ell / 1000) ** -1.2, 4, (32, 48), 1.2e-4)
+    >>> maps.shape
+    torch.Size([4, 32, 48])
+    >>> bool((maps >= -0.03).all())
+    True
+    >>> bool((lognormal_maps(lambda ell: 4e-10 * (ell / 1000) ** -1.2, 1, (32, 48), 1.2e-4, start=3) == maps[3]).all())
+    True
+    """
+    shape = _check(spectrum, n, shape, pixel_size, shift, padding, seed, start)
+    box = shape if padding == 1 else padded_shape(shape, padding)
+    variance, v = gaussian_variance(FourierGrid(box, pixel_size, dtype=torch.float64), spectrum, shift)
+    grid = FourierGrid(shape, pixel_size, box, dtype=dtype, device=device)
+    amplitude = grid.real(variance.sqrt())
+
+    def draw(i):
+        (white,) = Streams(seed, [i], device=device).normal(*box, dtype=dtype)
+        return shift * torch.expm1(grid.to_field(amplitude * grid.to_modes(white)) - v / 2)
+
+    return torch.stack([draw(i) for i in range(start, start + n)])
+
+
+def gaussian_variance(box, spectrum, shift):
+    """
+    Variances of the modes and of a pixel of the Gaussian field g.
+
+    Parameters
+    ----------
+    box : `~astro_massmap.inference.FourierGrid`
+        Periodic, in double precision.
+    spectrum, shift
+        As for `lognormal_maps`.
+
+    Returns
+    -------
+    modes : `torch.Tensor`
+        One a mode.
+    pixel : float
+        The variance v.
+    """
+    wanted = box.mode_variance(spectrum)
+    if not (torch.isfinite(wanted).all() and (wanted >= 0).all() and wanted.sum() > 0):
+        raise ValueError("spectrum: needs C_ell that are finite and not negative, nor all zero")
+    root = math.sqrt(math.prod(box.box_shape))  # of the orthonormal Fourier transform
+    ratio = box.to_field(wanted / shift**2 + 0j) / root
+    if ratio.min() <= -1:
+        least = shift * math.sqrt(-float(ratio.min()))
+        raise ValueError(
+            f"shift: with {shift:g} no lognormal field has this spectrum, whose covariance falls to "
+            f"{-(least**2):.3g}; needs to be larger than {least:.3g}"
+        )
+    modes = (box.to_modes(torch.log1p(ratio)).real * root).clamp(min=0)
+    possible = box.to_modes(torch.expm1(box.to_field(modes + 0j) / root)).real * root * shift**2
+    _compare(box, possible, wanted, shift)
+    return modes, box.pixel_variance(modes)
+
+
+def _compare(box, possible, wanted, shift):
+    """Warn if the power that a lognormal field can have is not what was asked for."""
+    longest = box.ell.flatten()[1:].min() if box.ell.numel() > 1 else 1.0
+    octave = torch.log2((box.ell / longest).clamp(min=1)).long().flatten()
+    got, asked = (torch.bincount(octave, (power * box.multiplicity).flatten()) for power in (possible - wanted, wanted))
+    error = got.abs() / asked.clamp(min=_FLOOR * float(asked.max()))
+    worst = int(error.argmax())
+    if error[worst] > _TOLERANCE:
+        warnings.warn(
+            f"spectrum, shift: no lognormal field with the shift {shift:g} has this spectrum; around ell = "
+            f"{float(longest) * 2 ** (worst + 0.5):.3g} the power of the maps is off by {float(error[worst]):.1%}. "
+            "A larger shift, or a spectrum that does not fall so steeply, can be had",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _check(spectrum, n, shape, pixel_size, shift, padding, seed, start):
+    """The shape as two ints, if all arguments are in range."""
+    if not callable(spectrum):
+        raise TypeError(f"spectrum: needs a function of ell, such as a PowerSpectrum; got {type(spectrum).__name__}")
+    for value, name, least in ((n, "n", 1), (seed, "seed", 0), (start, "start", 0)):
+        if not (_is_integer(value) and value >= least):
+            raise ValueError(f"{name}: needs an integer of at least {least}, got {value!r}")
+    if not (np.iterable(shape) and len(shape) == 2 and all(_is_integer(side) and side >= 1 for side in shape)):
+        raise ValueError(f"shape: needs two positive integers (ny, nx), got {shape!r}")
+    if not (isinstance(pixel_size, Real) and 0 < pixel_size < math.pi):
+        raise ValueError(f"pixel_size: needs the side of a pixel in radians, a plain number; got {pixel_size!r}")
+    if not (isinstance(shift, Real) and 0 < shift < math.inf):
+        raise ValueError(f"shift: needs to be positive, got {shift!r}")
+    if not (isinstance(padding, Real) and 1 <= padding <= 16):
+        raise ValueError(f"padding: needs to be between 1 and 16 times the side of the map, got {padding!r}")
+    return tuple(int(side) for side in shape)
+
+
+def _is_integer(value):
+    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -1,0 +1,245 @@
+"""
+Files that hold maps: FITS, NumPy, HDF5, and the binary form in which kappaTNG first came.
+
+A format is a context manager that opens a file and yields what it says of its maps and a function that reads one
+of them. No more than that map is read, and no file stays open: a set of maps can be handed to other processes.
+"""
+
+import os
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .._optional import require
+from .resampling import LARGEST_MAP, in_arcmin
+
+_MOST_MAPS = 2**20  # in a file
+_SAME_SCALE = 0.01
+
+
+class Layout(NamedTuple):
+    """What a file says of its maps: how many, their shape, and the side of a pixel in radians, or None."""
+
+    count: int
+    shape: tuple
+    pixel_size: float | None
+
+
+class _Opened(NamedTuple):
+    shape: tuple
+    dtype: np.dtype
+    sides: tuple | None  # of a pixel, in radians
+    get: Callable
+
+
+@dataclass(frozen=True)
+class MapFile:
+    """
+    A file of one map ``(ny, nx)``, or of many ``(n, ny, nx)``.
+
+    Parameters
+    ----------
+    path : str
+        Where it is; the end of its name tells the format.
+    dataset : str
+        Name of the maps in an HDF5 file.
+    """
+
+    path: str
+    dataset: str = "kappa"
+
+    def layout(self):
+        """
+        Read what the file says of its maps; no pixel is read.
+
+        Raises
+        ------
+        OSError
+            If the file is not there, or damaged.
+        ValueError
+            If it holds something else than maps of square pixels.
+        """
+        with self._open() as opened:
+            return self._checked(opened)
+
+    def read(self, index, shape, pixel_size):
+        """
+        Read a map.
+
+        Parameters
+        ----------
+        index : int
+            Which one.
+        shape : tuple of int
+            What the map needs to have.
+        pixel_size : float
+            What the file must not contradict, in radians.
+
+        Returns
+        -------
+        ndarray
+            ``(ny, nx)`` of float32, C-contiguous.
+
+        Raises
+        ------
+        OSError
+            If the file is not there, damaged, or not whole.
+        ValueError
+            If the map is of another shape or scale, or not finite.
+        """
+        with self._open() as opened:
+            layout = self._checked(opened)
+            if layout.shape != tuple(shape):
+                raise self.unfit(f"needs maps of shape {tuple(shape)}, as the first file has, got {layout.shape}")
+            self.check_scale(layout.pixel_size, pixel_size)
+            with self._naming(), np.errstate(over="ignore"):
+                values = opened.get(index) if len(opened.shape) == 3 else opened.get(...)
+                values = np.array(values, dtype=np.float32, order="C")
+        bad = int(np.count_nonzero(~np.isfinite(values)))
+        if bad:
+            raise self.unfit(f"map {index} has {bad} pixels that are not finite")
+        return values
+
+    def check_scale(self, found, wanted):
+        """ValueError if the file says a scale (in radians, or None) that is not what it should be to 1 %."""
+        if found is not None and abs(found / wanted - 1) > _SAME_SCALE:
+            raise self.unfit(f"says that a pixel is {in_arcmin(found)} wide, where {in_arcmin(wanted)} was expected")
+
+    def unfit(self, fault):
+        """A ValueError that names the file."""
+        return ValueError(f"file: {self.path!r} {fault}")
+
+    @contextmanager
+    def _open(self):
+        with ExitStack() as stack:
+            with self._naming():
+                opened = stack.enter_context(_FORMATS[ending(self.path)](self.path, self.dataset))
+            yield opened
+
+    @contextmanager
+    def _naming(self):
+        """What readers complain of, as an OSError that names the file."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise OSError(f"file: {self.path!r} does not exist") from error
+        except (OSError, EOFError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise OSError(f"file: {self.path!r} is damaged, not whole, or not what it seems: {error}") from error
+
+    def _checked(self, opened):
+        shape = tuple(opened.shape)
+        if len(shape) not in (2, 3) or min(shape) < 1:
+            raise self.unfit(f"needs maps of shape (ny, nx) or (n, ny, nx), got {shape}")
+        count, (ny, nx) = shape[0] if len(shape) == 3 else 1, shape[-2:]
+        if count > _MOST_MAPS or ny * nx > LARGEST_MAP:
+            raise self.unfit(f"says that it holds {count} maps of {ny} x {nx} pixels, which is not believed")
+        if opened.dtype.kind not in "fiu":
+            raise self.unfit(f"needs maps of real numbers, got {opened.dtype}")
+        if opened.sides is None:
+            return Layout(count, (ny, nx), None)
+        low, high = min(opened.sides), max(opened.sides)
+        if not 0 < low <= high < (1 + _SAME_SCALE) * low:
+            raise self.unfit(f"needs square pixels, got pixels of {in_arcmin(low)} x {in_arcmin(high)}")
+        return Layout(count, (ny, nx), (low * high) ** 0.5)
+
+
+@contextmanager
+def _open_fits(path, dataset):
+    from astropy.io import fits
+
+    with ExitStack() as stack:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            # opened here, so that it is closed even where astropy fails
+            hdus = stack.enter_context(fits.open(stack.enter_context(open(path, "rb")), memmap=False))
+            hdu = next((hdu for hdu in hdus if hdu.is_image and hdu.shape), None)
+            if hdu is None:
+                raise OSError("it holds no image")
+            sides = _sides(hdu.header)
+        cut = [str(w.message) for w in caught if "truncated" in str(w.message)]
+
+        def get(index):
+            if cut:
+                raise OSError(cut[0])
+            return hdu.section[index]
+
+        yield _Opened(hdu.shape, np.dtype(float), sides, get)
+
+
+def _sides(header):
+    """Sides of a pixel in radians from a WCS, or from LensTools' side of the map in degrees; None if not there."""
+    from astropy import units as u
+    from astropy.wcs import WCS
+
+    if "ANGLE" in header and header.get("ITYPE") == "ConvergenceMap":
+        return tuple(np.radians(header["ANGLE"]) / header[f"NAXIS{axis}"] for axis in (1, 2))
+    if not any(key in header for key in ("CDELT1", "CD1_1")):
+        return None
+    wcs = WCS(header, naxis=2)
+    units = [unit if unit != u.dimensionless_unscaled else u.deg for unit in map(u.Unit, wcs.wcs.cunit)]
+    # 1 is what programs write that know nothing
+    known = wcs.has_celestial or "CUNIT1" in header or abs(header.get("CDELT1", 0)) != 1
+    if not (known and all(unit.is_equivalent(u.rad) for unit in units)):
+        return None
+    matrix = wcs.pixel_scale_matrix * [[unit.to(u.rad)] for unit in units]
+    return tuple(np.linalg.svd(matrix, compute_uv=False).tolist())
+
+
+@contextmanager
+def _open_npy(path, dataset):
+    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    with open(path, "rb") as stream:
+        version = np.lib.format.read_magic(stream)
+        if version not in headers:
+            raise ValueError(f"version {version} of the NumPy format is not known here")
+        shape, _, dtype = headers[version](stream)
+    yield _Opened(shape, dtype, None, lambda index: np.load(path, mmap_mode="r", allow_pickle=False)[index])
+
+
+@contextmanager
+def _open_hdf5(path, dataset):
+    h5py = require("h5py", "hdf5")
+    with h5py.File(path, "r") as file:
+        maps = file.get(dataset)
+        if not isinstance(maps, h5py.Dataset):
+            raise LookupError(f"it has no dataset {dataset!r}; it holds {', '.join(list(file)[:8]) or 'nothing'}")
+        yield _Opened(maps.shape or (), maps.dtype, None, lambda index: maps[index])
+
+
+@contextmanager
+def _open_binary(path, dataset):
+    """int32 n, n * n float64, int32 n, little-endian."""
+    with open(path, "rb") as stream:
+        size, n = os.fstat(stream.fileno()).st_size, int.from_bytes(stream.read(4), "little", signed=True)
+        if n < 1 or size != 8 * n * n + 8:
+            raise ValueError(f"its head says {n} x {n} numbers, but it has {size} bytes")
+        stream.seek(-4, os.SEEK_END)
+        if int.from_bytes(stream.read(4), "little", signed=True) != n:
+            raise ValueError(f"it does not end with its size {n}")
+
+        def get(index):
+            stream.seek(4)
+            return np.frombuffer(stream.read(8 * n * n), "<f8").reshape(n, n)[index]
+
+        yield _Opened((n, n), np.dtype("<f8"), None, get)
+
+
+_FORMATS = {
+    ".fits": _open_fits,
+    ".fit": _open_fits,
+    ".fits.gz": _open_fits,
+    ".fits.fz": _open_fits,
+    ".npy": _open_npy,
+    ".hdf5": _open_hdf5,
+    ".h5": _open_hdf5,
+    ".dat": _open_binary,
+}
+
+
+def ending(path):
+    """The end of a file's name that tells its format, or None."""
+    return next((end for end in _FORMATS if str(path).lower().endswith(end)), None)

@@ -1,0 +1,257 @@
+"""
+How published sets of maps lie in folders: which file is which map, and which simulated box it is from.
+
+MassiveNuS (Liu et al. 2018) is made of the files ``WLconv_z1.00_0001r.fits``, 3.5 deg on a side. All realisations of
+a cosmology are views of one box, so the folder of the cosmology is the box.
+
+kappaTNG (Osato, Liu & Haiman 2021) is made of ``LP001/LP001_run001_maps.hdf5``, 5 deg on a side, each with 40 source
+planes ``z01/kappa`` ...; before 2024 of ``LP001/run001/kappa23.dat``. The maps of an LP folder share their lens planes:
+that is the box.
+"""
+
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .map_files import Layout, MapFile, ending
+
+# of z01 to z40
+# fmt: off
+KAPPATNG_REDSHIFTS = (
+    0.034467, 0.069515, 0.105182, 0.141510, 0.178545, 0.216332, 0.254921, 0.294363, 0.334713, 0.376027,
+    0.418368, 0.461799, 0.506387, 0.552205, 0.599329, 0.647838, 0.697818, 0.749361, 0.802561, 0.857522,
+    0.914352, 0.973168, 1.034093, 1.097260, 1.162811, 1.230896, 1.301678, 1.375330, 1.452040, 1.532007,
+    1.615449, 1.702597, 1.793703, 1.889038, 1.988896, 2.093596, 2.203481, 2.318928, 2.440344, 2.568175,
+)
+# fmt: on
+_PLANE_TOLERANCE = 0.05
+_MASSIVENUS = re.compile(r"WLconv_z(\d+\.\d+)_(\d+)r\.fits(\.gz)?")
+_KAPPATNG = re.compile(r"(LP\d+)_run(\d+)_maps\.hdf5")
+_KAPPATNG_BINARY = re.compile(r"run(\d+)")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """
+    Where a map is.
+
+    Attributes
+    ----------
+    files : tuple of MapFile
+        One for each source plane; the map is their weighted sum.
+    index : int
+        Which map of the files.
+    box : str
+        The simulated box that it shows.
+    realisation : int
+        Which view of the box.
+    """
+
+    files: tuple
+    index: int
+    box: str
+    realisation: int
+
+
+def massivenus(root, *, pixel_scale=None, redshift=None):
+    """Entries, weights and layout of MassiveNuS maps of one source plane."""
+    found = list(_massivenus_files(root))
+    redshifts = sorted({float(match[1]) for _, match in found})
+    if redshift is None and len(redshifts) > 1:
+        raise ValueError(f"redshift: needed, for the folder has maps at {', '.join(f'{z:g}' for z in redshifts)}")
+    if found:
+        z = redshifts[0] if redshift is None else redshifts[nearest_plane(redshift, redshifts)]
+        found = [(path, match) for path, match in found if float(match[1]) == z]
+    entries = [Entry((MapFile(str(path)),), 0, _cosmology(path.parent, root), int(match[2])) for path, match in found]
+    return entries, (1.0,), _published_layout(entries, np.radians(3.5), pixel_scale)
+
+
+def kappatng(root, *, pixel_scale=None, redshift=None, n_z=None):
+    """Entries, weights and layout of kappaTNG maps of one source plane, or of a distribution of sources."""
+    if (redshift is None) == (n_z is None):
+        raise ValueError("redshift, n_z: kappaTNG needs one of them, a source plane or a distribution (z, n)")
+    if n_z is None:
+        weights = np.zeros(len(KAPPATNG_REDSHIFTS))
+        weights[nearest_plane(redshift, KAPPATNG_REDSHIFTS)] = 1
+    else:
+        weights = plane_weights(n_z, KAPPATNG_REDSHIFTS)
+        weights[weights < 1e-7] = 0  # below the rounding of a map
+    planes = np.flatnonzero(weights) + 1
+    if not planes.size:
+        raise ValueError("n_z: all sources are at redshift 0, where there is no lensing")
+    entries = [
+        Entry(tuple(MapFile(str(path), f"z{plane:02d}/kappa") for plane in planes), 0, match[1], int(match[2]))
+        for path, match in _matching(root, "*_maps.hdf5", _KAPPATNG)
+    ] or [
+        Entry(
+            tuple(MapFile(str(run / f"kappa{plane:02d}.dat")) for plane in planes), 0, _lens_planes(run), int(match[1])
+        )
+        for run, match in _kappatng_runs(root)
+    ]
+    return entries, tuple(weights[planes - 1].tolist()), _published_layout(entries, np.radians(5), pixel_scale)
+
+
+def any_folder(root, *, pixel_scale=None, dataset="kappa"):
+    """Entries, weight and layout of a folder of files; a file is a box."""
+    entries, first = [], None
+    for path in _loose_files(root):
+        file = MapFile(str(path), dataset)
+        layout = file.layout()
+        if layout.pixel_size is None and pixel_scale is None:
+            raise ValueError(f"pixel_scale: needed, for the file {file.path!r} does not say it")
+        first = first or Layout(0, layout.shape, pixel_scale or layout.pixel_size)
+        if layout.shape != first.shape:
+            raise file.unfit(f"has maps of shape {layout.shape}, those before it have {first.shape}")
+        file.check_scale(layout.pixel_size, first.pixel_size)
+        entries += [Entry((file,), index, path.name, index) for index in range(layout.count)]
+    return entries, (1.0,), first
+
+
+def _published_layout(entries, side, pixel_scale):
+    """Layout of maps of a known side in radians, from the files of the first one."""
+    if not entries:
+        return None
+    for file in entries[0].files:
+        layout = file.layout()
+        if layout.count != 1 or layout.shape[0] != layout.shape[1]:
+            raise file.unfit(f"needs one square map, got {layout.count} of shape {layout.shape}")
+        pixel_size = side / layout.shape[0]
+        file.check_scale(layout.pixel_size, pixel_size)
+        file.check_scale(pixel_size, pixel_scale or pixel_size)
+    return Layout(1, layout.shape, float(pixel_size))
+
+
+# ---- which files there are
+
+
+def _matching(root, glob, pattern):
+    for path in sorted(root.rglob(glob)):
+        match = pattern.fullmatch(path.name)
+        if match:
+            yield path, match
+
+
+def _massivenus_files(root):
+    return _matching(root, "WLconv_z*", _MASSIVENUS)
+
+
+def _kappatng_runs(root):
+    for run, match in _matching(root, "run*", _KAPPATNG_BINARY):
+        if next(run.glob("kappa[0-9][0-9].dat"), None):
+            yield run, match
+
+
+def _loose_files(root):
+    """Files of a general format that are not hidden, as those are that are still being written."""
+    for path in sorted(root.iterdir()):
+        if path.is_file() and not path.name.startswith(".") and ending(path) not in (None, ".dat"):
+            yield path
+
+
+def _cosmology(folder, root):
+    """Path of the folder of a cosmology; its maps may lie in a folder for each source plane."""
+    if re.fullmatch(r"Maps\d+", folder.name):
+        folder = folder.parent
+    below = folder != root and folder.is_relative_to(root)
+    return folder.relative_to(root).as_posix() if below else folder.resolve().name
+
+
+def _lens_planes(run):
+    """The LP folder of a run, else the one that holds it."""
+    names = [parent.name for parent in run.absolute().parents]
+    return next((name for name in names if re.fullmatch(r"LP\d+", name)), names[0])
+
+
+class _Kind(NamedTuple):
+    read: Callable
+    holds: Callable
+    files: str
+
+
+KINDS = {
+    "massivenus": _Kind(massivenus, lambda root: any(_massivenus_files(root)), "WLconv_z*_*r.fits"),
+    "kappatng": _Kind(
+        kappatng,
+        lambda root: any(_matching(root, "*_maps.hdf5", _KAPPATNG)) or any(_kappatng_runs(root)),
+        "LP*_run*_maps.hdf5 or run*/kappa*.dat",
+    ),
+    "folder": _Kind(any_folder, lambda root: any(_loose_files(root)), "*.fits, *.npy, *.hdf5 or *.h5"),
+}
+
+
+# ---- source planes
+
+
+def nearest_plane(redshift, planes):
+    """Index of the source plane nearest to a redshift; ValueError if there is none within 0.05."""
+    try:
+        gaps = np.abs(np.asarray(planes) - float(redshift))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"redshift: needs a number, got {redshift!r}") from error
+    nearest = int(np.argmin(gaps))
+    if not gaps[nearest] <= _PLANE_TOLERANCE:
+        raise ValueError(
+            f"redshift: needs a source plane within {_PLANE_TOLERANCE}, got {redshift}; the nearest one is at "
+            f"{planes[nearest]:g}, and they run from {planes[0]:g} to {planes[-1]:g}"
+        )
+    return nearest
+
+
+def plane_weights(n_z, planes):
+    """
+    Weights that combine source planes into a distribution of sources.
+
+    Between two planes the convergence is taken to be linear in redshift, and to fall to 0 from the first one to
+    redshift 0: the weight of a plane is the integral of n(z) times a tent over the intervals beside it. Weights add
+    up to 1, less what lies before the first plane. Sources beyond the last plane count there.
+
+    Parameters
+    ----------
+    n_z : table or pair of array-like
+        Redshifts ``z``, increasing, and a density ``n``, linear between them; it need not be normalised.
+    planes : ndarray
+        Redshifts of the source planes.
+
+    Returns
+    -------
+    ndarray
+        One for each plane.
+    """
+    z, n = _distribution(n_z)
+    nodes = np.concatenate([[0], planes])
+    grid = np.union1d(z, nodes[(nodes > z[0]) & (nodes < z[-1])])
+    tents = np.stack([np.interp(grid, nodes, unit) for unit in np.eye(len(nodes))])
+    density = np.interp(grid, z, n)
+    # Simpson's rule: exact for the product of two straight lines
+    ends, middle = tents * density, (tents[:, 1:] + tents[:, :-1]) * (density[1:] + density[:-1])
+    pieces = (ends[:, 1:] + ends[:, :-1] + middle) * np.diff(grid) / 6
+    beyond = pieces[:, grid[:-1] >= planes[-1]].sum() / pieces.sum()
+    if beyond > 0.01:
+        warn(f"n_z: {beyond:.0%} of the sources lie beyond the last source plane, {planes[-1]:g}; they count there")
+    return pieces.sum(axis=1)[1:] / pieces.sum()
+
+
+def _distribution(n_z):
+    try:
+        z, n = (n_z["z"], n_z["n"]) if hasattr(n_z, "colnames") else n_z
+        z, n = np.asarray(z, dtype=float), np.asarray(n, dtype=float)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"n_z: needs a pair (z, n) of arrays, or a table with columns z and n ({error})") from error
+    if z.ndim != 1 or z.shape != n.shape or len(z) < 2 or not np.all(np.diff(z) > 0):
+        raise ValueError("n_z: needs increasing redshifts z and as many values n, at least two")
+    if not (z[0] >= 0 and np.all(np.isfinite(z) & np.isfinite(n)) and np.all(n >= 0) and n.any()):
+        raise ValueError("n_z: needs finite redshifts and densities that are not negative, nor all zero")
+    return z, n
+
+
+def warn(message):
+    """Warn as astropy does, if it is there."""
+    try:
+        from astropy.utils.exceptions import AstropyUserWarning as category
+    except ImportError:
+        category = UserWarning
+    warnings.warn(message, category, stacklevel=3)

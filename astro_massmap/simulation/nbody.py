@@ -1,0 +1,196 @@
+"""
+Particles under their own gravity, from a Gaussian start to today.
+
+The start is second-order Lagrangian perturbation theory (2LPT), ``x = q + D psi1 + D2 psi2`` with
+``div psi1 = -delta`` and ``D2 = -3/7 D^2 Om^-1/143`` (Bouchet et al. 1995). Steps are leapfrogs whose kick and
+drift factors follow the linear growth exactly (FastPM: Feng et al. 2016),
+
+    drift  x += p [D(a1) - D(a0)] / G(ac),       kick  p += f [G(a1) - G(a0)] / (3/2 Om D(ac)),
+
+with ``G = a^3 E dD/da`` and ``f = -3/2 Om grad phi``, so that large scales grow as they must in few steps.
+"""
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .cosmology import Cosmology
+from .mesh import Mesh
+
+
+@dataclass(frozen=True)
+class NBody:
+    """
+    A particle-mesh simulation of a periodic cube.
+
+    Parameters
+    ----------
+    particles : int
+        On a side of the cube.
+    box_size : float
+        Side of the cube in Mpc/h.
+    cosmology : Cosmology
+        Background and initial power.
+    mesh_factor : int
+        Cells of the force mesh for a particle, on a side.
+    a_start : float
+        Scale factor of the start.
+    early_steps : int
+        Steps, of equal length in a, to the first output. From there on there is a step from output to output.
+        With 16 the power at z = 1 is within 6 % of that with 30 up to k = 2 h/Mpc; steps of equal ratio are too
+        long late and lose a quarter there.
+    device : str
+        Of torch.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from astro_massmap.simulation import NBody
+    >>> simulation = NBody(particles=16, box_size=64.0)
+    >>> [(a, positions.shape) for a, positions in simulation.run(1, [0.5, 1.0])]
+    [(0.5, torch.Size([3, 4096])), (1.0, torch.Size([3, 4096]))]
+    """
+
+    particles: int = 192
+    box_size: float = 128.0
+    cosmology: Cosmology | None = None
+    mesh_factor: int = 2
+    a_start: float = 0.1
+    early_steps: int = 16
+    device: str = "cpu"
+
+    def __post_init__(self):
+        if self.cosmology is None:
+            object.__setattr__(self, "cosmology", Cosmology.default())
+        if not (isinstance(self.particles, int) and self.particles >= 2 and self.particles % 2 == 0):
+            raise ValueError(f"particles: needs an even number on a side, got {self.particles!r}")
+        if not 0 < self.box_size < math.inf:
+            raise ValueError(f"box_size: needs a positive length in Mpc/h, got {self.box_size!r}")
+        if not (isinstance(self.mesh_factor, int) and self.mesh_factor >= 1):
+            raise ValueError(f"mesh_factor: needs a positive integer, got {self.mesh_factor!r}")
+        if not 0 < self.a_start < 1:
+            raise ValueError(f"a_start: needs to be between 0 and 1, got {self.a_start!r}")
+        if not (isinstance(self.early_steps, int) and self.early_steps >= 1):
+            raise ValueError(f"early_steps: needs a positive integer, got {self.early_steps!r}")
+
+    @property
+    def cells(self):
+        """Cells of the force mesh on a side."""
+        return self.particles * self.mesh_factor
+
+    @property
+    def memory(self):
+        """Bytes of memory at the peak, for tensors: five to six meshes and three numbers a particle, twice."""
+        return 4 * (6 * self.cells**3 + 8 * self.particles**3)
+
+    def describe(self, seed):
+        """The settings of a run in plain numbers and text."""
+        return {
+            "seed": seed,
+            "particles": self.particles,
+            "mesh_factor": self.mesh_factor,
+            "a_start": self.a_start,
+            "early_steps": self.early_steps,
+            "cosmology": self.cosmology.name,
+        }
+
+    def displacements(self, seed):
+        """
+        First- and second-order displacements today, psi1 and ``psi2`` with its factor -3/7.
+
+        Parameters
+        ----------
+        seed : int
+            Of the initial field, the same on every device.
+
+        Returns
+        -------
+        first, second : `torch.Tensor`
+            ``(3, particles**3)`` in Mpc/h.
+        """
+        n, grid = self.particles, Mesh(self.particles, self.device)
+        white = torch.randn((n, n, n), generator=torch.Generator().manual_seed(seed)).to(self.device)
+        k = [axis * (n / self.box_size) for axis in grid.axes()]
+        square = sum(axis**2 for axis in k)
+        power = self.cosmology.linear_power(square.sqrt().clamp(min=1e-5).cpu().numpy())
+        modes = torch.fft.rfftn(white) * torch.as_tensor((power * (n / self.box_size) ** 3) ** 0.5).to(white)
+        square[0, 0, 0] = 1
+        potential = -modes / square
+        potential[0, 0, 0] = 0
+
+        def real(of):
+            return torch.fft.irfftn(of, s=(n, n, n))
+
+        def gradient(of):
+            cut = [torch.where(axis.abs() > math.pi * n / self.box_size * (1 - 1e-6), 0.0, axis) for axis in k]
+            return torch.stack([real(1j * axis * of).flatten() for axis in cut])
+
+        tidal = {(i, j): real(-k[i] * k[j] * potential) for i in range(3) for j in range(i, 3)}
+        source = sum(tidal[i, i] * tidal[j, j] - tidal[i, j] ** 2 for i in range(3) for j in range(i + 1, 3))
+        return -gradient(potential), -3 / 7 * gradient(-torch.fft.rfftn(source) / square)
+
+    def run(self, seed, outputs, *, on_step=lambda a: None):
+        """
+        Follow the particles.
+
+        Parameters
+        ----------
+        seed : int
+            Of the initial field.
+        outputs : sequence of float
+            Increasing scale factors at which positions are wanted.
+        on_step : callable
+            Told the scale factor after every step.
+
+        Yields
+        ------
+        a : float
+            Of the outputs.
+        positions : `torch.Tensor`
+            ``(3, particles**3)`` in units of the box, between 0 and 1. The tensor is used again.
+        """
+        outputs = [float(a) for a in outputs]
+        if not outputs or not self.a_start < outputs[0] or any(np.diff(outputs) <= 0) or outputs[-1] > 1:
+            raise ValueError(f"outputs: need scale factors that increase from above {self.a_start} to at most 1")
+        mesh, cosmology = Mesh(self.cells, self.device), self.cosmology
+        steps = [*np.linspace(self.a_start, outputs[0], self.early_steps + 1)[:-1], *outputs]
+        middles = [math.sqrt(a * b) for a, b in itertools.pairwise(steps)]
+        x, p = self._start(seed, steps[0])
+        kicked = steps[0]
+        for a, middle, after in zip(steps[:-1], middles, steps[1:], strict=True):
+            self._kick(mesh, x, p, kicked, a, middle)
+            x += p * float((cosmology.growth(after) - cosmology.growth(a)) / cosmology.growth_momentum(middle))
+            kicked = middle
+            x.remainder_(self.cells)
+            on_step(after)
+            if after in outputs:
+                yield after, x / self.cells
+
+    def _start(self, seed, a):
+        """Positions and momenta, in cells, at the start."""
+        cosmology, n = self.cosmology, self.particles
+        first, second = self.displacements(seed)
+        growth, omega = cosmology.growth(a), cosmology.omega_m / (a**3 * cosmology.expansion(a) ** 2)
+        second_growth = growth**2 * omega ** (-1 / 143)
+        second_momentum = a**2 * cosmology.expansion(a) * 2 * omega ** (6 / 11) * second_growth
+        to_cells = self.cells / self.box_size
+        lattice = torch.arange(n, dtype=torch.float32, device=first.device) * self.mesh_factor
+        x = torch.stack([g.flatten() for g in torch.meshgrid(lattice, lattice, lattice, indexing="ij")])
+        x += to_cells * (float(growth) * first + float(second_growth) * second)
+        p = to_cells * (float(cosmology.growth_momentum(a)) * first + float(second_momentum) * second)
+        return x.remainder_(self.cells), p
+
+    def _kick(self, mesh, x, p, before, at, after):
+        """Kick the momenta from one scale factor to another with the pull in between."""
+        cosmology = self.cosmology
+        size = (cosmology.growth_momentum(after) - cosmology.growth_momentum(before)) / cosmology.growth(at)
+        for piece, pull in mesh.pull(x):  # 3/2 Om is in the pull and in the size, and cancels
+            p[:, piece].add_(pull, alpha=float(size))

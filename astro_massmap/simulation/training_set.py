@@ -1,0 +1,224 @@
+"""A folder of calibrated maps from scratch: boxes, the filter that calibrates them, cubes of maps, and a report."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from .. import __version__
+from .._files import atomic_path
+from .calibration import RESOLUTION, Transfer, declared_spectrum
+from .light_cone import LensPlanes, LightCone, lensing_weights, slab_distances
+from .statistics import band_mean, band_power
+
+_FIT_MAPS = 16  # of each box, for the filter and the report
+_BANDS = np.geomspace(200, 25000, 20)
+
+
+def simulate_boxes(folder, simulation, n_boxes, *, seed=0, cells=1024, z_max=1.0, progress=True):
+    """
+    Run simulations and keep their lens planes; boxes that are there already are not run again.
+
+    Parameters
+    ----------
+    folder : path-like
+        For ``box_0000.safetensors`` and so on.
+    simulation : NBody
+        Its settings.
+    n_boxes : int
+        How many; box i has the seed ``seed + i``.
+    seed : int
+        Of the first.
+    cells : int
+        Cells of a plane on a side.
+    z_max : float
+        Redshift of the farthest sources.
+    progress : bool
+        Show a bar with the step.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    OSError
+        If a file that is there is damaged.
+    ValueError
+        If a box that is there was made with other settings.
+    """
+    folder, files = Path(folder), []
+    folder.mkdir(parents=True, exist_ok=True)
+    slabs = len(slab_distances(simulation.cosmology, simulation.box_size, z_max))
+    for i in range(n_boxes):
+        file = folder / f"box_{i:04d}.safetensors"
+        files.append(file)
+        if file.exists():
+            _check_box(file, simulation, seed + i)
+            continue
+        steps = simulation.early_steps + slabs - 1
+        with tqdm(total=steps, desc=f"box {i + 1} of {n_boxes}", unit="step", disable=not progress) as bar:
+
+            def on_step(a, bar=bar):
+                bar.set_postfix(z=f"{1 / a - 1:.2f}")
+                bar.update()
+
+            LensPlanes.simulate(simulation, seed + i, cells=cells, z_max=z_max, on_step=on_step).save(file)
+    return files
+
+
+def _check_box(file, simulation, seed):
+    there = LensPlanes.load(file)
+    wanted = simulation.describe(seed) | {"box_size": simulation.box_size}
+    found = there.meta | {"box_size": there.box_size}
+    other = [key for key in wanted if found.get(key) != wanted[key]]
+    if other:
+        raise ValueError(
+            f"folder: {str(file)!r} was made with {other[0]} = {found.get(other[0])!r}, not {wanted[other[0]]!r}; "
+            "use another folder, or the same settings"
+        )
+
+
+@dataclass
+class Report:
+    """
+    How good the calibration is, band by band, on boxes that it was not fitted to.
+
+    Attributes
+    ----------
+    ell : ndarray
+        Middles of the bands.
+    raw : ndarray
+        Power before the filter over the theory, the mean over all boxes.
+    calibrated, error : ndarray
+        Power after it over the declared spectrum, mean over the judging boxes and its standard error from the
+        scatter of boxes.
+    fitted, judged : list of int
+        Numbers of the boxes.
+    """
+
+    ell: np.ndarray
+    raw: np.ndarray
+    calibrated: np.ndarray
+    error: np.ndarray
+    fitted: list
+    judged: list
+
+
+def calibrate(files, cosmology, spectrum, shape, pixel_size, *, redshift=None, n_z=None, seed=0):
+    """
+    Fit the filter on every other box, and judge it on the rest.
+
+    Parameters
+    ----------
+    files : list of Path
+        Of `simulate_boxes`.
+    cosmology : Cosmology
+        Theirs.
+    spectrum : `~astro_massmap.PowerSpectrum`
+        Of the matter itself; maps are led to `declared_spectrum` of it.
+    shape, pixel_size
+        Of maps; pixels in radians.
+    redshift, n_z
+        Of the sources, see `lensing_weights`.
+    seed : int
+        Of the maps that are looked at.
+
+    Returns
+    -------
+    transfer : Transfer
+    report : Report
+    """
+    declared, raw, maps = declared_spectrum(spectrum), [], []
+    for i, file in enumerate(files):
+        cone = light_cone([file], cosmology, redshift=redshift, n_z=n_z)
+        maps.append(cone.draw(_FIT_MAPS, shape, pixel_size, np.random.default_rng([seed, i, 0])))
+        raw.append(band_power(maps[-1], pixel_size, _BANDS).mean(axis=0))
+    fitted = list(range(0, len(files), 2))
+    judged = list(range(1, len(files), 2)) or fitted
+    transfer = Transfer.fit(torch.cat([maps[i] for i in fitted]), pixel_size, declared)
+    after = np.array([band_power(transfer.apply(maps[i], pixel_size), pixel_size, _BANDS).mean(axis=0) for i in judged])
+    after /= band_mean(declared, shape, pixel_size, _BANDS)
+    error = after.std(axis=0, ddof=1) / np.sqrt(len(judged)) if len(judged) > 1 else np.full(len(after[0]), np.nan)
+    theory = band_mean(spectrum, shape, pixel_size, _BANDS)
+    ell = np.sqrt(_BANDS[1:] * _BANDS[:-1])
+    return transfer, Report(ell, np.mean(raw, axis=0) / theory, after.mean(axis=0), error, fitted, judged)
+
+
+def light_cone(files, cosmology, *, redshift=None, n_z=None, device="cpu"):
+    """The `LightCone` of some files of lens planes."""
+    cubes = [LensPlanes.load(file) for file in files]
+    weights = lensing_weights(cosmology, cubes[0].distance, cubes[0].box_size, redshift=redshift, n_z=n_z)
+    return LightCone(cubes, weights, device)
+
+
+def write_maps(folder, files, cosmology, transfer, n, shape, pixel_size, *, redshift=None, n_z=None, seed=0):
+    """
+    Write ``n`` calibrated maps of each box to a FITS cube; boxes whose file is there are left.
+
+    Parameters
+    ----------
+    folder : path-like
+        For ``maps_0000.fits`` and so on.
+    files, cosmology, redshift, n_z
+        As for `calibrate`.
+    transfer : Transfer
+        The filter.
+    n : int
+        Maps of each box.
+    shape, pixel_size
+        Of maps; pixels in radians.
+    seed : int
+        Of the maps.
+
+    Returns
+    -------
+    list of Path
+    """
+    written = []
+    for i, file in enumerate(files):
+        target = Path(folder) / f"maps_{i:04d}.fits"
+        written.append(target)
+        if target.exists():
+            continue
+        cone = light_cone([file], cosmology, redshift=redshift, n_z=n_z)
+        maps = transfer.draw(cone, n, shape, pixel_size, np.random.default_rng([seed, i, 1]))
+        sources = "n(z)" if redshift is None else float(redshift)
+        _write_cube(target, maps.numpy(), pixel_size, LensPlanes.load(file), sources)
+    return written
+
+
+def _write_cube(file, maps, pixel_size, planes, sources):
+    from astropy.io import fits
+
+    header = fits.Header()
+    for axis in (1, 2):
+        header[f"CDELT{axis}"], header[f"CUNIT{axis}"] = float(np.degrees(pixel_size)), "deg"
+    header["EXTNAME"], header["BUNIT"] = "KAPPA", ""
+    header["CREATOR"] = f"astro_massmap {__version__}"
+    header["ZSOURCE"] = (sources, "redshift of the sources")
+    header["BOXSIZE"] = (planes.box_size, "[Mpc/h] of the simulation")
+    header["OMEGAM"] = planes.omega_m
+    header["RESOLELL"] = (RESOLUTION[0], "power is C / (1 + (ell / RESOLELL)**RESOLEXP)")
+    header["RESOLEXP"] = RESOLUTION[1]
+    for key, value in planes.meta.items():
+        header[f"HIERARCH {key}"] = value
+    with atomic_path(file) as temporary:
+        fits.PrimaryHDU(maps, header).writeto(temporary)
+
+
+def write_tables(folder, spectrum, transfer, report):
+    """Write the declared spectrum, the filter and the report as ECSV tables beside the maps."""
+    from astropy.table import Table
+
+    tables = {
+        "spectrum": declared_spectrum(spectrum).to_table(),
+        "transfer": Table({"ell": transfer.ell, "factor": transfer.factor}),
+        "report": Table({k: v for k, v in asdict(report).items() if isinstance(v, np.ndarray)}),
+    }
+    tables["report"].meta = {"fitted on boxes": report.fitted, "judged on boxes": report.judged}
+    for name, table in tables.items():
+        with atomic_path(Path(folder) / f"{name}.ecsv", overwrite=True) as temporary:
+            table.write(temporary)

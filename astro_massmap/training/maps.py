@@ -1,0 +1,165 @@
+"""Where training maps come from, and the noisy pieces of them that a network is shown."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..inference.grid import FourierGrid
+from ..priors.denoiser import log_levels, wiener_filter
+
+
+class MapBank:
+    """
+    Maps that were made before, kept in memory.
+
+    Parameters
+    ----------
+    maps : array-like
+        ``(n, ny, nx)``.
+    pixel_size : float
+        In radians.
+    boxes : sequence, optional
+        Label of the independent simulation of each map.
+
+    Raises
+    ------
+    ValueError
+        If a map is not finite or there is none.
+    """
+
+    def __init__(self, maps, pixel_size, boxes=None):
+        self.maps = torch.as_tensor(np.ascontiguousarray(maps, dtype=np.float32))
+        if self.maps.ndim != 3 or not len(self.maps) or not torch.isfinite(self.maps).all():
+            raise ValueError(f"maps: need finite maps (n, ny, nx), got shape {tuple(self.maps.shape)}")
+        self.pixel_size = float(pixel_size)
+        self.boxes = list(range(len(self.maps))) if boxes is None else list(boxes)
+
+    def __len__(self):
+        return len(self.maps)
+
+    @property
+    def shape(self):
+        """Rows and columns of a map."""
+        return tuple(self.maps.shape[1:])
+
+    def draw(self, n, generator):
+        """``n`` maps at random, by a `numpy.random.Generator`."""
+        return self.maps[generator.choice(len(self.maps), n, replace=n > len(self.maps))]
+
+
+class LightConeMaps:
+    """
+    Maps drawn on the fly from lens planes: no map is seen twice.
+
+    Parameters
+    ----------
+    light_cone : `~astro_massmap.simulation.LightCone`
+        The planes.
+    shape : tuple of int
+        Rows and columns.
+    pixel_size : float
+        In radians.
+    transfer : `~astro_massmap.simulation.Transfer`, optional
+        Calibration to apply.
+    """
+
+    def __init__(self, light_cone, shape, pixel_size, transfer=None):
+        self.light_cone, self.shape, self.pixel_size = light_cone, tuple(shape), float(pixel_size)
+        self.transfer = transfer
+
+    def draw(self, n, generator):
+        """``n`` new maps."""
+        if self.transfer is None:
+            return self.light_cone.draw(n, self.shape, self.pixel_size, generator)
+        return self.transfer.draw(self.light_cone, n, self.shape, self.pixel_size, generator)
+
+
+@dataclass
+class Batch:
+    """Pieces of maps: the truth x, z with noise, the Wiener filter of z, all ``(n, size, size)``, and noise levels."""
+
+    x: torch.Tensor
+    z: torch.Tensor
+    wiener: torch.Tensor
+    sigma: torch.Tensor
+
+    def to(self, device):
+        """The same on a device."""
+        return Batch(*(t.to(device, non_blocking=True) for t in (self.x, self.z, self.wiener, self.sigma)))
+
+
+class Noiser:
+    """
+    Adds noise to whole maps, filters them whole, and only then cuts pieces.
+
+    The Wiener filter of a piece by itself would take its edges for structure. Pieces are cut ``margin`` pixels from
+    the edge of the map, which the filter takes for periodic.
+
+    Parameters
+    ----------
+    source : MapBank or LightConeMaps
+        Of the maps.
+    spectrum : callable
+        C_ell of the Gaussian half.
+    size, margin : int
+        Of the pieces, in pixels.
+    pieces : int
+        From a map.
+    """
+
+    def __init__(self, source, spectrum, *, size=96, margin=48, pieces=2, device="cpu"):
+        if min(source.shape) < size + 2 * margin:
+            raise ValueError(
+                f"size, margin: pieces of {size} pixels, {margin} from the edge, do not fit into maps of "
+                f"{source.shape[0]} x {source.shape[1]}"
+            )
+        self.source, self.size, self.margin, self.pieces = source, size, margin, pieces
+        self.device = torch.device(device)
+        grid = FourierGrid(source.shape, source.pixel_size, dtype=torch.float32, device=device)
+        self.variance = grid.mode_variance(spectrum)
+
+    def noisy(self, maps, sigma, generator):
+        """z and its Wiener filter for whole maps ``(n, ny, nx)``."""
+        white = torch.randn(maps.shape, generator=generator, device=generator.device).to(maps.device)
+        z = maps + sigma[:, None, None] * white
+        return z, wiener_filter(z, self.variance, sigma)
+
+    def batch(self, n, low, high, choices, generator):
+        """
+        Pieces of ``n`` maps.
+
+        Parameters
+        ----------
+        n : int
+            Maps; each gives ``pieces`` pieces of one noise level.
+        low, high : float
+            Range of the noise levels, log-uniform.
+        choices : `numpy.random.Generator`
+            Of maps, symmetries and places.
+        generator : `torch.Generator`
+            Of the noise.
+        """
+        maps = _symmetry(self.source.draw(n, choices).to(self.device), choices)
+        sigma = log_levels(low, high, n, torch.Generator().manual_seed(int(choices.integers(2**62))), self.device)
+        z, wiener = self.noisy(maps, sigma, generator)
+        cut = []
+        for field in range(n):
+            for _ in range(self.pieces):
+                row, column = (
+                    choices.integers(self.margin, side - self.margin - self.size + 1) for side in self.source.shape
+                )
+                cut.append((field, slice(row, row + self.size), slice(column, column + self.size)))
+        pieces = (torch.stack([image[place] for place in cut]) for image in (maps, z, wiener))
+        return Batch(*pieces, sigma.repeat_interleave(self.pieces))
+
+
+def _symmetry(maps, choices):
+    """One of the eight symmetries of the square for all maps (of four, if they are oblong)."""
+    if choices.integers(2):
+        maps = maps.flip(-1)
+    if choices.integers(2):
+        maps = maps.flip(-2)
+    if maps.shape[-1] == maps.shape[-2] and choices.integers(2):
+        maps = maps.transpose(-1, -2)
+    return maps

@@ -1,0 +1,249 @@
+"""
+Denoising score matching: a network learns to remove noise, and so learns the score.
+
+The loss is ``E || u + sigma (r(x + sigma u, sigma) + Gaussian score) ||^2`` with white u (Vincent 2011; equations 3
+and 6 of Remy et al. 2020), divided by the part of it that the Gaussian half would leave: it is the mean of
+``((x - D) / sp)^2`` with D and sp as in `~astro_massmap.priors.HybridDenoiser`, and near 1 before any training.
+"""
+
+import copy
+import json
+import math
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import distributed
+from tqdm.auto import tqdm
+
+from .._files import atomic_path
+
+LEVELS = (0.003, 0.01, 0.02, 0.03, 0.05, 0.08, 0.15, 0.3)
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """
+    How to train.
+
+    Parameters
+    ----------
+    steps : int
+        Of the optimiser.
+    maps_per_step : int
+        Maps in a step, on each worker; every map gives ``pieces`` pieces of ``size`` pixels.
+    pieces, size, margin : int
+        See `~astro_massmap.training.Noiser`.
+    learning_rate : float
+        Of Adam, after ``warm_up`` steps; it falls to 2 % by a cosine.
+    warm_up : int
+        Steps.
+    sigma : tuple of float
+        Range of noise levels, log-uniform.
+    ema : float
+        Memory of the running mean of the weights, which is what is kept.
+    clip : float
+        Largest norm of the gradient.
+    bfloat16 : bool
+        Evaluate the network in mixed precision.
+    validate_every : int
+        Steps between validations and checkpoints.
+    validation_maps : int
+        Maps of a validation.
+    seed : int
+        Of all that is random.
+    """
+
+    steps: int = 4000
+    maps_per_step: int = 4
+    pieces: int = 2
+    size: int = 96
+    margin: int = 48
+    learning_rate: float = 2e-3
+    warm_up: int = 100
+    sigma: tuple = (0.003, 0.5)
+    ema: float = 0.999
+    clip: float = 1.0
+    bfloat16: bool = True
+    validate_every: int = 500
+    validation_maps: int = 8
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("steps", "maps_per_step", "pieces", "size", "validate_every", "validation_maps"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}: needs a positive integer, got {value!r}")
+        object.__setattr__(self, "sigma", tuple(float(s) for s in self.sigma))
+        if len(self.sigma) != 2 or not 0 < self.sigma[0] < self.sigma[1]:
+            raise ValueError(f"sigma: needs a range of two positive noise levels, got {self.sigma!r}")
+
+    def rate(self, step):
+        """Learning rate, relative to the largest, at a step."""
+        if step < self.warm_up:
+            return (step + 1) / self.warm_up
+        return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(step / self.steps, 1)))
+
+
+class Trainer:
+    """
+    Trains a denoiser, and goes on where an earlier run stopped.
+
+    Parameters
+    ----------
+    denoiser : `~astro_massmap.priors.HybridDenoiser`
+        What is trained, in place.
+    noiser : `~astro_massmap.training.Noiser`
+        Of the training maps.
+    plan : TrainingPlan
+        How.
+    validation : `~astro_massmap.training.Noiser`, optional
+        Of held-out maps, a bank.
+    checkpoint : path-like, optional
+        File (safetensors) for the state of the run.
+    """
+
+    def __init__(self, denoiser, noiser, plan, *, validation=None, checkpoint=None, device="cpu"):
+        self.device = torch.device(device)
+        self.denoiser, self.noiser, self.plan = denoiser.to(self.device), noiser, plan
+        self.validation, self.checkpoint = validation, None if checkpoint is None else Path(checkpoint)
+        self.mean = copy.deepcopy(denoiser)
+        self.optimizer = torch.optim.Adam(denoiser.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99))
+        self.step, self.history = 0, []
+        self.rank = distributed.get_rank() if distributed.is_initialized() else 0
+        self.module = denoiser
+        if distributed.is_initialized():
+            self.module = torch.nn.parallel.DistributedDataParallel(denoiser)
+        if self.checkpoint is not None and self.checkpoint.exists():
+            self._resume()
+
+    def run(self, *, progress=True):
+        """Train to the last step; returns the denoiser with the running mean of the weights."""
+        with tqdm(total=self.plan.steps, initial=self.step, desc="training", disable=not progress or self.rank) as bar:
+            loss = float("nan")
+            while self.step < self.plan.steps:
+                loss = self._advance()
+                bar.update()
+                if self.step % self.plan.validate_every == 0 or self.step == self.plan.steps:
+                    self._record(loss)
+                    bar.set_postfix(loss=f"{self.history[-1]['loss']:.3f}")
+        return self.mean
+
+    def _advance(self):
+        """One step of the optimiser. Its random numbers depend on the seed, the step and the worker."""
+        plan, key = self.plan, [self.plan.seed, self.step, self.rank]
+        choices = np.random.default_rng(key)
+        noise = torch.Generator(self.device).manual_seed(int(choices.integers(2**62)))
+        batch = self.noiser.batch(plan.maps_per_step, *plan.sigma, choices, noise).to(self.device)
+        for group in self.optimizer.param_groups:
+            group["lr"] = plan.learning_rate * plan.rate(self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=plan.bfloat16):
+            added = self.module(batch.z, batch.wiener, batch.sigma)
+        *_, spread = self.denoiser.spreads(batch.sigma)
+        loss = ((batch.x - batch.wiener - added) / spread).square().mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), plan.clip)
+        self.optimizer.step()
+        self.step += 1
+        memory = min(plan.ema, (1 + self.step) / (20 + self.step))
+        with torch.no_grad():
+            for kept, new in zip(self.mean.parameters(), self.denoiser.parameters(), strict=True):
+                kept.lerp_(new, 1 - memory)
+        return loss.detach()
+
+    def _record(self, loss):
+        if not math.isfinite(float(loss)):
+            raise ValueError(f"the loss is not finite after {self.step} steps: lower the learning_rate")
+        if self.rank:
+            return
+        row = {"step": self.step, "loss": float(loss)}
+        if self.validation is not None:
+            row["ratio"] = denoising_ratios(self.mean, self.validation, self.plan.validation_maps)
+        self.history.append(row)
+        if self.checkpoint is not None:
+            self._save()
+
+    def _save(self):
+        state = {f"now.{k}": v for k, v in self.denoiser.state_dict().items()}
+        state |= {f"mean.{k}": v for k, v in self.mean.state_dict().items()}
+        for i, moments in self.optimizer.state_dict()["state"].items():
+            state |= {f"adam.{i}.{k}": v for k, v in moments.items()}
+        notes = {"step": self.step, "history": self.history, "plan": asdict(self.plan)}
+        with atomic_path(self.checkpoint, overwrite=True) as temporary:
+            save_file({k: v.contiguous() for k, v in state.items()}, temporary, {"training": json.dumps(notes)})
+
+    def _resume(self):
+        """Take up the state of the checkpoint; OSError if it is damaged, ValueError if it is of another run."""
+        name = str(self.checkpoint)
+        try:
+            with safe_open(name, framework="pt", device=str(self.device)) as opened:
+                notes = json.loads((opened.metadata() or {})["training"])
+                state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise OSError(f"checkpoint: {name!r} is damaged, or of something else: {error}") from error
+        plan = {k: tuple(v) if isinstance(v, list) else v for k, v in notes["plan"].items()}
+        if plan != asdict(self.plan):
+            changed = [k for k in plan if plan[k] != asdict(self.plan).get(k)]
+            raise ValueError(
+                f"checkpoint: {name!r} is of another run ({', '.join(changed)} differ); it was left as it is"
+            )
+        self.step, self.history = notes["step"], notes["history"]
+        for module, prefix in ((self.denoiser, "now."), (self.mean, "mean.")):
+            module.load_state_dict({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
+        moments = {}
+        for key, value in state.items():
+            if key.startswith("adam."):
+                _, index, kind = key.split(".")
+                moments.setdefault(int(index), {})[kind] = value
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
+
+
+@torch.no_grad()
+def denoising_ratios(denoiser, noiser, n, levels=LEVELS, seed=0):
+    """
+    Mean squared error of the hybrid denoiser over that of the Wiener filter, away from the edges.
+
+    Parameters
+    ----------
+    denoiser : `~astro_massmap.priors.HybridDenoiser`
+        Which.
+    noiser : `~astro_massmap.training.Noiser`
+        Of held-out maps.
+    n : int
+        Maps, the first of the bank.
+    levels : sequence of float
+        Noise levels.
+    seed : int
+        Of the noise.
+
+    Returns
+    -------
+    dict
+        The ratio by noise level, as text with three digits after the point.
+    """
+    device = noiser.device
+    inner = (..., *(slice(noiser.margin, side - noiser.margin) for side in noiser.source.shape))
+    errors = np.zeros((len(levels), 2))
+    for i in range(min(n, len(noiser.source))):
+        truth = noiser.source.maps[i : i + 1].to(device)
+        for row, level in enumerate(levels):
+            sigma = torch.full((1,), level, device=device)
+            noise = torch.Generator(device).manual_seed(seed + i)
+            z, wiener = noiser.noisy(truth, sigma, noise)
+            added = denoiser(z, wiener, sigma)
+            errors[row] += [float((truth - d)[inner].square().mean()) for d in (wiener + added, wiener)]
+    return {f"{level:.3f}": float(hybrid / gauss) for level, (hybrid, gauss) in zip(levels, errors, strict=True)}
+
+
+def start_workers(device):
+    """Join the workers that ``torchrun`` has started, if it has; the device of this one."""
+    if "RANK" not in os.environ:
+        return torch.device(device)
+    cuda = torch.device(device).type == "cuda"
+    distributed.init_process_group("nccl" if cuda else "gloo")
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device(device)
