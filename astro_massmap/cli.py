@@ -7,7 +7,7 @@ from pathlib import Path
 
 import astropy.units as u
 
-from . import __version__
+from . import __version__, _cli_prior
 from ._axes import AXES
 
 
@@ -86,6 +86,7 @@ def _parser():
     validate.add_argument("--n-check", type=int, default=16, metavar="N", help="chains (default: %(default)s)")
     validate.add_argument("--seed", type=int, default=0, help="of the random numbers (default: %(default)s)")
     validate.set_defaults(command=_validate)
+    _cli_prior.add_commands(commands, _angle)
     return parser
 
 

@@ -120,7 +120,9 @@ class SplitPlan(Plan):
     """
 
     def _targets(self):
-        self.share = self.schedule.share * float(self.observation.noise_std.min())
+        # neither the data nor the prior allow more: levels that the prior does not know are left out
+        self.share = min(self.schedule.share * float(self.observation.noise_std.min()), self.prior.max_sigma)
+        self.schedule = self.schedule.below(self.prior.max_sigma / self.share)
         self.reverse_levels = self.schedule.reverse_levels(self.share)
         self.final_evaluations = len(self.reverse_levels)
         sigmas = [level * self.share for level in self.schedule.levels]

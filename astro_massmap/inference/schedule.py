@@ -1,7 +1,7 @@
 """The plan of a run: noise levels, steps at each, and the way back to zero."""
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -81,6 +81,17 @@ class Schedule:
             raise ValueError(f"reverse_steps: needs to be at least 1, got {self.reverse_steps}")
         if not self.sigma_end > 0:
             raise ValueError(f"sigma_end: needs to be positive, got {self.sigma_end}")
+
+    def below(self, highest):
+        """The same without the levels above ``highest``."""
+        if self.levels[0] <= highest:
+            return self
+        kept = [i for i, level in enumerate(self.levels) if level <= highest]
+        return replace(
+            self,
+            levels=tuple(self.levels[i] for i in kept),
+            trajectories=tuple(self.trajectories[i] for i in kept),
+        )
 
     def reverse_levels(self, sigma):
         """Noise levels of the reverse diffusion from ``sigma``, in equal ratios."""

@@ -1,7 +1,6 @@
 """The score prior: a Gaussian half from theory, and a network that learned from simulations what that misses."""
 
 import math
-import warnings
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
@@ -9,6 +8,7 @@ from importlib import resources
 import numpy as np
 import torch
 
+from .._progress import warn
 from ..spectrum import PowerSpectrum
 from .base import PriorOnGrid
 from .correction import Correction
@@ -61,6 +61,12 @@ class ScorePrior:
             raise TypeError(f"spectrum: needs a PowerSpectrum, got {type(self.spectrum).__name__}")
         if not (isinstance(self.margin, int) and self.margin >= 0):
             raise ValueError(f"margin: needs a number of pixels, not negative, got {self.margin!r}")
+
+    def __repr__(self):
+        theory = "" if self.spectrum is None else f", theory {self.spectrum.name!r}"
+        parameters = sum(p.numel() for p in self.denoiser.parameters())
+        maps, version = self.card.get("maps", "maps"), self.card.get("version", "unknown")
+        return f"<ScorePrior: {parameters} parameters, trained on {maps}, version {version}{theory}>"
 
     @classmethod
     def load(cls, file="default", spectrum=None):
@@ -151,7 +157,7 @@ class ScorePrior:
         ell, alpha = np.geomspace(*_RANGE, 50), prior.amplitude
         shape = np.abs(np.log(spectrum(ell) / self.trained_spectrum(ell) / alpha**2)).max()
         if shape > _SHAPE or not 1 / _AMPLITUDE < alpha < _AMPLITUDE:
-            _warn(
+            warn(
                 f"spectrum: its amplitude is {alpha:.2f} times the one the network was trained with (tested: "
                 f"{1 / _AMPLITUDE:.2f} to {_AMPLITUDE:.2f}), its shape differs by up to {np.expm1(shape):.0%} "
                 f"(tested: {np.expm1(_SHAPE):.0%}); what the network adds to theory may be wrong. A prior trained for "
@@ -169,14 +175,6 @@ def _default(path):
     from .weights_file import read_prior
 
     return read_prior(path)
-
-
-def _warn(message):
-    try:
-        from astropy.utils.exceptions import AstropyUserWarning as Category
-    except ImportError:  # a machine to train on
-        Category = UserWarning
-    warnings.warn(message, Category, stacklevel=4)
 
 
 class _ScoreOnGrid(PriorOnGrid):

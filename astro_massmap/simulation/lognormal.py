@@ -14,12 +14,12 @@ power of g, can then turn negative. It is cut at zero, and what comes out is com
 """
 
 import math
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
 import torch
 
+from .._progress import warn
 from ..inference import FourierGrid, Streams, padded_shape
 
 _TOLERANCE = 0.01  # of the power in an octave of scales
@@ -148,12 +148,11 @@ def _compare(box, possible, wanted, shift):
     error = got.abs() / asked.clamp(min=_FLOOR * float(asked.max()))
     worst = int(error.argmax())
     if error[worst] > _TOLERANCE:
-        warnings.warn(
+        warn(
             f"spectrum, shift: no lognormal field with the shift {shift:g} has this spectrum; around ell = "
             f"{float(longest) * 2 ** (worst + 0.5):.3g} the power of the maps is off by {float(error[worst]):.1%}. "
             "A larger shift, or a spectrum that does not fall so steeply, can be had",
-            UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

@@ -10,13 +10,13 @@ that is the box.
 """
 
 import re
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from .._progress import warn
 from .map_files import Layout, MapFile, ending
 
 # of z01 to z40
@@ -246,12 +246,3 @@ def _distribution(n_z):
     if not (z[0] >= 0 and np.all(np.isfinite(z) & np.isfinite(n)) and np.all(n >= 0) and n.any()):
         raise ValueError("n_z: needs finite redshifts and densities that are not negative, nor all zero")
     return z, n
-
-
-def warn(message):
-    """Warn as astropy does, if it is there."""
-    try:
-        from astropy.utils.exceptions import AstropyUserWarning as category
-    except ImportError:
-        category = UserWarning
-    warnings.warn(message, category, stacklevel=3)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from .. import __version__
 from .._files import atomic_path
+from .._progress import progress_bar
 from .calibration import RESOLUTION, Transfer, declared_spectrum
 from .light_cone import LensPlanes, LightCone, lensing_weights, slab_distances
 from .statistics import band_mean, band_power
@@ -17,7 +17,7 @@ _FIT_MAPS = 16  # of each box, for the filter and the report
 _BANDS = np.geomspace(200, 25000, 20)
 
 
-def simulate_boxes(folder, simulation, n_boxes, *, seed=0, cells=1024, z_max=1.0, progress=True):
+def simulate_boxes(folder, simulation, n_boxes, *, seed=0, cells=None, z_max=1.0, progress=True):
     """
     Run simulations and keep their lens planes; boxes that are there already are not run again.
 
@@ -31,8 +31,8 @@ def simulate_boxes(folder, simulation, n_boxes, *, seed=0, cells=1024, z_max=1.0
         How many; box i has the seed ``seed + i``.
     seed : int
         Of the first.
-    cells : int
-        Cells of a plane on a side.
+    cells : int, optional
+        Cells of a plane on a side; by default 8/3 of those of the force mesh.
     z_max : float
         Redshift of the farthest sources.
     progress : bool
@@ -51,6 +51,7 @@ def simulate_boxes(folder, simulation, n_boxes, *, seed=0, cells=1024, z_max=1.0
     """
     folder, files = Path(folder), []
     folder.mkdir(parents=True, exist_ok=True)
+    cells = 8 * simulation.cells // 3 if cells is None else cells
     slabs = len(slab_distances(simulation.cosmology, simulation.box_size, z_max))
     for i in range(n_boxes):
         file = folder / f"box_{i:04d}.safetensors"
@@ -59,7 +60,7 @@ def simulate_boxes(folder, simulation, n_boxes, *, seed=0, cells=1024, z_max=1.0
             _check_box(file, simulation, seed + i)
             continue
         steps = simulation.early_steps + slabs - 1
-        with tqdm(total=steps, desc=f"box {i + 1} of {n_boxes}", unit="step", disable=not progress) as bar:
+        with progress_bar(total=steps, desc=f"box {i + 1} of {n_boxes}", unit="step", disable=not progress) as bar:
 
             def on_step(a, bar=bar):
                 bar.set_postfix(z=f"{1 / a - 1:.2f}")
@@ -185,12 +186,28 @@ def write_maps(folder, files, cosmology, transfer, n, shape, pixel_size, *, reds
             continue
         cone = light_cone([file], cosmology, redshift=redshift, n_z=n_z)
         maps = transfer.draw(cone, n, shape, pixel_size, np.random.default_rng([seed, i, 1]))
-        sources = "n(z)" if redshift is None else float(redshift)
-        _write_cube(target, maps.numpy(), pixel_size, LensPlanes.load(file), sources)
+        planes = LensPlanes.load(file)
+        cards = planes.meta | {"box_size": planes.box_size, "omega_m": planes.omega_m}
+        cards |= {"source_redshift": "n(z)" if redshift is None else float(redshift)}
+        write_cube(target, maps.numpy(), pixel_size, cards)
     return written
 
 
-def _write_cube(file, maps, pixel_size, planes, sources):
+def write_cube(file, maps, pixel_size, cards):
+    """
+    Write maps of one box to a FITS file.
+
+    Parameters
+    ----------
+    file : path-like
+        Target, which must not exist.
+    maps : ndarray
+        ``(n, ny, nx)``, of the declared spectrum.
+    pixel_size : float
+        In radians.
+    cards : dict
+        Plain numbers and text for the header: how they were made.
+    """
     from astropy.io import fits
 
     header = fits.Header()
@@ -198,12 +215,9 @@ def _write_cube(file, maps, pixel_size, planes, sources):
         header[f"CDELT{axis}"], header[f"CUNIT{axis}"] = float(np.degrees(pixel_size)), "deg"
     header["EXTNAME"], header["BUNIT"] = "KAPPA", ""
     header["CREATOR"] = f"astro_massmap {__version__}"
-    header["ZSOURCE"] = (sources, "redshift of the sources")
-    header["BOXSIZE"] = (planes.box_size, "[Mpc/h] of the simulation")
-    header["OMEGAM"] = planes.omega_m
     header["RESOLELL"] = (RESOLUTION[0], "power is C / (1 + (ell / RESOLELL)**RESOLEXP)")
     header["RESOLEXP"] = RESOLUTION[1]
-    for key, value in planes.meta.items():
+    for key, value in cards.items():
         header[f"HIERARCH {key}"] = value
     with atomic_path(file) as temporary:
         fits.PrimaryHDU(maps, header).writeto(temporary)
@@ -213,12 +227,20 @@ def write_tables(folder, spectrum, transfer, report):
     """Write the declared spectrum, the filter and the report as ECSV tables beside the maps."""
     from astropy.table import Table
 
-    tables = {
-        "spectrum": declared_spectrum(spectrum).to_table(),
-        "transfer": Table({"ell": transfer.ell, "factor": transfer.factor}),
-        "report": Table({k: v for k, v in asdict(report).items() if isinstance(v, np.ndarray)}),
-    }
-    tables["report"].meta = {"fitted on boxes": report.fitted, "judged on boxes": report.judged}
-    for name, table in tables.items():
-        with atomic_path(Path(folder) / f"{name}.ecsv", overwrite=True) as temporary:
-            table.write(temporary)
+    save_spectrum(folder, spectrum)
+    numbers = {k: v for k, v in asdict(report).items() if isinstance(v, np.ndarray)}
+    meta = {"fitted on boxes": report.fitted, "judged on boxes": report.judged}
+    _write_table(folder, "report", Table(numbers, meta=meta))
+    _write_table(folder, "transfer", Table({"ell": transfer.ell, "factor": transfer.factor}))
+
+
+def save_spectrum(folder, spectrum):
+    """Write the declared spectrum of maps of the given matter, with its resolution, as ``spectrum.ecsv``."""
+    table = declared_spectrum(spectrum).to_table()
+    table.meta["resolution"] = list(RESOLUTION)
+    _write_table(folder, "spectrum", table)
+
+
+def _write_table(folder, name, table):
+    with atomic_path(Path(folder) / f"{name}.ecsv", overwrite=True) as temporary:
+        table.write(temporary)

@@ -18,9 +18,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import distributed
-from tqdm.auto import tqdm
 
 from .._files import atomic_path
+from .._progress import progress_bar
 
 LEVELS = (0.003, 0.01, 0.02, 0.03, 0.05, 0.08, 0.15, 0.3)
 
@@ -123,7 +123,9 @@ class Trainer:
 
     def run(self, *, progress=True):
         """Train to the last step; returns the denoiser with the running mean of the weights."""
-        with tqdm(total=self.plan.steps, initial=self.step, desc="training", disable=not progress or self.rank) as bar:
+        with progress_bar(
+            total=self.plan.steps, initial=self.step, desc="training", disable=not progress or self.rank > 0
+        ) as bar:
             loss = float("nan")
             while self.step < self.plan.steps:
                 loss = self._advance()

@@ -1,0 +1,199 @@
+"""The commands that make a prior: ``massmap simulate`` and ``massmap train``."""
+
+from pathlib import Path
+
+import numpy as np
+
+
+def add_commands(commands, angle):
+    """Add the two to the subparsers of ``massmap``; ``angle`` reads an angle."""
+    simulate = commands.add_parser(
+        "simulate",
+        help="make maps to train a prior with",
+        description="Simulate light cones and write calibrated maps of the convergence, a FITS cube for each box. "
+        "Boxes that are there already are kept: a run that was stopped goes on.",
+    )
+    simulate.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="for boxes and maps")
+    simulate.add_argument("--boxes", type=int, default=8, help="independent simulations (default: %(default)s)")
+    simulate.add_argument("--particles", type=int, default=192, help="on a side of a box (default: %(default)s)")
+    simulate.add_argument("--box-size", type=float, default=128.0, help="in Mpc/h (default: %(default)s)")
+    simulate.add_argument("--maps", type=int, default=64, help="of each box (default: %(default)s)")
+    simulate.add_argument("--size", type=int, default=384, help="pixels on a side of a map (default: %(default)s)")
+    simulate.add_argument("--pixel-scale", type=angle, metavar="ANGLE", help="such as '0.4 arcmin' (default)")
+    simulate.add_argument("--z-source", type=float, default=1.0, help="redshift of the sources (default: %(default)s)")
+    simulate.add_argument("--n-z", type=Path, metavar="FILE", help="instead: table of z and n of the sources")
+    simulate.add_argument("--lognormal", action="store_true", help="lognormal maps instead: seconds, no filaments")
+    simulate.add_argument("--seed", type=int, default=0, help="of the first box (default: %(default)s)")
+    simulate.add_argument("--device", default="auto", help="auto (default), cpu, cuda, ...")
+    simulate.add_argument("--quiet", action="store_true", help="no progress bar")
+    simulate.set_defaults(command=_simulate)
+
+    train = commands.add_parser(
+        "train",
+        help="train a prior on maps",
+        description="Train a score prior on maps of the convergence: those of massmap simulate, MassiveNuS, kappaTNG "
+        "or any folder of them. With --checkpoint a run that was stopped goes on; torchrun starts several workers.",
+    )
+    train.add_argument("-o", "--output", type=Path, required=True, help="file for the prior (.safetensors)")
+    train.add_argument("--maps", type=Path, required=True, metavar="FOLDER", help="training maps")
+    train.add_argument("--spectrum", type=Path, required=True, metavar="FILE", help="theirs: table of ell and cl")
+    train.add_argument("--kind", help="massivenus, kappatng or folder (default: recognised)")
+    train.add_argument("--pixel-scale", type=angle, metavar="ANGLE", help="of the maps, where files do not say it")
+    train.add_argument("--z-source", type=float, default=1.0, help="of the maps (default: %(default)s)")
+    train.add_argument("--validation", type=float, default=0.2, help="share of the boxes held out (default: 0.2)")
+    train.add_argument("--split", default="box", choices=("box", "realisation"), help="by what to hold out maps")
+    train.add_argument("--steps", type=int, default=4000, help="of the optimiser (default: %(default)s)")
+    train.add_argument("--widths", default="16,32,64", help="channels at the three scales (default: %(default)s)")
+    train.add_argument("--size", type=int, default=96, help="of pieces of maps, in pixels (default: %(default)s)")
+    train.add_argument("--margin", type=int, default=48, help="from the edge of a map (default: %(default)s)")
+    train.add_argument("--maps-per-step", type=int, default=4, help="two pieces of each (default: %(default)s)")
+    train.add_argument("--validate-every", type=int, default=500, help="steps (default: %(default)s)")
+    train.add_argument("--corrections", type=int, default=200, help="maps that put the power right (default: 200)")
+    train.add_argument("--without-theory", action="store_true", help="equation 3 alone, for comparison")
+    train.add_argument("--checkpoint", type=Path, metavar="FILE", help="keep the state, and go on from it")
+    train.add_argument("--seed", type=int, default=0, help="of the random numbers (default: %(default)s)")
+    train.add_argument("--device", default="auto", help="auto (default), cpu, cuda, ...")
+    train.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    train.add_argument("--quiet", action="store_true", help="no progress bar")
+    train.set_defaults(command=_train)
+
+
+def _pixel_size(arguments):
+    import astropy.units as u
+
+    return (0.4 * u.arcmin if arguments.pixel_scale is None else arguments.pixel_scale).to_value(u.rad)
+
+
+def _sources(arguments):
+    """What tells the sources to simulations, their largest redshift, and the theory that belongs to them."""
+    from astropy.cosmology import FlatLambdaCDM
+
+    from ._columns import read_table
+    from .spectrum import PowerSpectrum
+
+    fiducial = FlatLambdaCDM(H0=70, Om0=0.3, Ob0=0.05, Tcmb0=2.7255, m_nu=0)
+    if arguments.n_z is not None:
+        table = read_table(arguments.n_z, "--n-z")
+        n_z = np.asarray(table["z"], dtype=float), np.asarray(table["n"], dtype=float)
+        inside = n_z[0] > 0
+        n_z = n_z[0][inside], n_z[1][inside]
+        return {"n_z": n_z}, n_z[0].max(), PowerSpectrum.from_cosmology(fiducial, n_z=n_z, As=2.1e-9, n_s=0.97)
+    z = arguments.z_source
+    if z == 1.0:
+        return {"redshift": z}, z, PowerSpectrum.default()
+    return {"redshift": z}, z, PowerSpectrum.from_cosmology(fiducial, redshift=z, As=2.1e-9, n_s=0.97)
+
+
+def _simulate(arguments):
+    from .inference import pick_device
+    from .simulation import Cosmology, NBody, calibrate, simulate_boxes, write_maps, write_tables
+
+    for name in ("boxes", "maps", "size"):
+        if getattr(arguments, name) < 1:
+            raise ValueError(f"--{name}: needs to be positive, got {getattr(arguments, name)}")
+    sources, z_max, spectrum = _sources(arguments)
+    folder, shape, pixel_size = arguments.output, (arguments.size, arguments.size), _pixel_size(arguments)
+    folder.mkdir(parents=True, exist_ok=True)
+    if arguments.lognormal:
+        return _simulate_lognormal(arguments, spectrum, shape, pixel_size)
+    cosmology = Cosmology.default()
+    device = str(pick_device(arguments.device))
+    simulation = NBody(arguments.particles, arguments.box_size, cosmology, device=device)
+    print(
+        f"{arguments.boxes} boxes of {arguments.particles}^3 particles, {simulation.memory / 2**30:.1f} GiB of memory"
+    )
+    boxes = simulate_boxes(
+        folder, simulation, arguments.boxes, seed=arguments.seed, z_max=z_max, progress=not arguments.quiet
+    )
+    look = {"redshift": None, "n_z": None} | sources | {"seed": arguments.seed}
+    transfer, report = calibrate(boxes, cosmology, spectrum, shape, pixel_size, **look)
+    write_tables(folder, spectrum, transfer, report)
+    maps = write_maps(folder, boxes, cosmology, transfer, arguments.maps, shape, pixel_size, **look)
+    print(f"power of boxes {report.judged} over the declared spectrum, filter fitted on {report.fitted}:")
+    for ell, ratio, error in zip(report.ell, report.calibrated, report.error, strict=True):
+        if np.isfinite(ratio):
+            print(f"{ell:8.0f}  {ratio:.3f} +- {error:.3f}")
+    print(f"wrote {len(maps)} files of {arguments.maps} maps, spectrum.ecsv, transfer.ecsv and report.ecsv to {folder}")
+    return None
+
+
+def _simulate_lognormal(arguments, spectrum, shape, pixel_size):
+    from .simulation import lognormal_maps
+    from .simulation.calibration import declared_spectrum
+    from .simulation.training_set import save_spectrum, write_cube
+
+    declared = declared_spectrum(spectrum)
+    for i in range(arguments.boxes):
+        target = arguments.output / f"maps_{i:04d}.fits"
+        if not target.exists():
+            seed = arguments.seed + i
+            maps = lognormal_maps(declared, arguments.maps, shape, pixel_size, seed=seed)
+            write_cube(target, maps.numpy(), pixel_size, {"model": "lognormal, shift 0.03", "seed": seed})
+    save_spectrum(arguments.output, spectrum)
+    print(f"wrote {arguments.boxes} files of {arguments.maps} lognormal maps and spectrum.ecsv to {arguments.output}")
+
+
+def _train(arguments):
+    from ._files import check_target
+    from .inference import pick_device
+    from .simulation import MapSet
+    from .spectrum import PowerSpectrum
+    from .training import MapBank, TrainingPlan, start_workers, train_prior, write_curves
+
+    check_target(arguments.output, overwrite=arguments.overwrite)
+    try:
+        widths = tuple(int(w) for w in arguments.widths.split(","))
+        if len(widths) != 3 or min(widths) < 1:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"--widths: needs three positive numbers such as 16,32,64, got {arguments.widths!r}") from None
+    spectrum = PowerSpectrum.read(arguments.spectrum)
+    several_planes = {"redshift": arguments.z_source} if arguments.kind in ("massivenus", "kappatng") else {}
+    maps = MapSet.open(arguments.maps, kind=arguments.kind, pixel_scale=arguments.pixel_scale, **several_planes)
+    parts = maps.split(arguments.validation, seed=arguments.seed, by=arguments.split)
+    print(f"{len(parts[0])} maps to train with, {len(parts[1])} of {len(set(parts[1].boxes))} other boxes to judge")
+    training, validation = (MapBank(part.stack(), part.pixel_size, part.boxes) for part in parts)
+    plan = TrainingPlan(
+        steps=arguments.steps,
+        maps_per_step=arguments.maps_per_step,
+        size=arguments.size,
+        margin=arguments.margin,
+        validate_every=arguments.validate_every,
+        seed=arguments.seed,
+    )
+    prior, history = train_prior(
+        training,
+        validation,
+        spectrum,
+        plan,
+        widths=widths,
+        card=_card(arguments, maps, spectrum),
+        theory=not arguments.without_theory,
+        n_correction=arguments.corrections,
+        checkpoint=arguments.checkpoint,
+        device=str(start_workers(pick_device(arguments.device))),
+        progress=not arguments.quiet,
+    )
+    if history:  # the first of several workers
+        prior.save(arguments.output, overwrite=arguments.overwrite)
+        write_curves(history, arguments.output.with_suffix(""))
+        for level, ratio in prior.card["denoising_ratio"].items():
+            print(f"noise {level}: mean squared error {ratio:.3f} of that of theory alone")
+        print(f"wrote {arguments.output}")
+
+
+def _card(arguments, maps, spectrum):
+    """What the maps are, for the header of the prior."""
+    return {
+        "source_redshift": arguments.z_source,
+        "maps": f"{arguments.maps.name}, {maps.kind}, {len(set(maps.boxes))} boxes, seed of the split {arguments.seed}",
+        "spectrum": spectrum.name,
+        "resolution": _resolution(arguments.spectrum),
+    }
+
+
+def _resolution(file):
+    """What the table of the spectrum says of the resolution of its maps, if it does: multipole and slope."""
+    from ._columns import read_table
+
+    return read_table(file, "--spectrum").meta.get("resolution")

@@ -1,0 +1,47 @@
+"""How a training went: a table and a picture."""
+
+import csv
+from pathlib import Path
+
+from .._files import atomic_path
+
+
+def write_curves(history, stem):
+    """
+    Write the loss and the validation of a training as CSV and, with matplotlib, as PNG.
+
+    Parameters
+    ----------
+    history : list of dict
+        Of a `Trainer`: ``step``, ``loss`` and perhaps ``ratio`` by noise level.
+    stem : path-like
+        Of the files; ``.csv`` and ``.png`` are added.
+    """
+    rows = [{"step": h["step"], "loss": h["loss"]} | h.get("ratio", {}) for h in history]
+    if not rows:
+        return
+    stem = Path(stem)
+    with (
+        atomic_path(stem.with_name(stem.name + ".csv"), overwrite=True) as temporary,
+        open(temporary, "w", newline="") as stream,
+    ):
+        writer = csv.DictWriter(stream, list(rows[-1]))
+        writer.writeheader()
+        writer.writerows(rows)
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    steps = [row["step"] for row in rows]
+    axes.plot(steps, [row["loss"] for row in rows], color="0.7", label="training, one step")
+    levels = [key for key in rows[-1] if key not in ("step", "loss")]
+    for i, level in enumerate(levels):
+        colour = (0.2 + 0.7 * i / max(len(levels) - 1, 1), 0.2, 0.8 - 0.7 * i / max(len(levels) - 1, 1))
+        axes.plot(steps, [row[level] for row in rows], color=colour, marker=".", label=f"noise {level}")
+    axes.set(xlabel="step", ylabel="mean squared error over that of theory alone", ylim=(0.85, 1.05))
+    axes.axhline(1, color="k", lw=0.8)
+    axes.legend(ncols=2, fontsize="small")
+    with atomic_path(stem.with_name(stem.name + ".png"), overwrite=True) as temporary:
+        figure.savefig(temporary, dpi=120)

@@ -1,0 +1,92 @@
+"""From maps to a prior in one call."""
+
+import numpy as np
+import torch
+
+from .. import __version__
+from .._progress import progress_bar
+from ..priors import HybridDenoiser, ScorePrior, UNet
+from ..spectrum import PowerSpectrum
+from .maps import Noiser
+from .regression import fit_correction
+from .trainer import Trainer, denoising_ratios
+
+
+def train_prior(
+    training,
+    validation,
+    spectrum,
+    plan,
+    *,
+    widths=(16, 32, 64),
+    card=None,
+    theory=True,
+    n_correction=200,
+    checkpoint=None,
+    device="cpu",
+    progress=True,
+):
+    """
+    Train a network, put its power right, and judge it.
+
+    Parameters
+    ----------
+    training, validation : MapBank or LightConeMaps
+        Maps of independent boxes, of one pixel size; the validation is a bank.
+    spectrum : `~astro_massmap.PowerSpectrum`
+        Of the maps: the Gaussian half.
+    plan : TrainingPlan
+        How to train.
+    widths : sequence of int
+        Of the network.
+    card : dict, optional
+        What the maps are; goes into the prior.
+    theory : bool
+        False trains equation 3 of Remy et al. (2020) alone, for comparison: the network is told no more of theory
+        than the variance of a pixel, as if the spectrum were white.
+    n_correction : int
+        Maps of the training that the correction is fitted to; 0 for none.
+    checkpoint : path-like, optional
+        Where the state of the training is kept.
+    device : str
+        Of torch.
+    progress : bool
+        Show bars.
+
+    Returns
+    -------
+    prior : ScorePrior
+        Its card holds the denoising error by noise level on the validation maps.
+    history : list of dict
+        Of the training.
+    """
+    torch.manual_seed(plan.seed)
+    pixel_size, gaussian = training.pixel_size, spectrum
+    denoiser = HybridDenoiser(UNet(widths), spectrum, pixel_size)
+    if not theory:
+        gaussian = PowerSpectrum([1, 1e6], [denoiser.variance * pixel_size**2] * 2, name="white")
+        denoiser = HybridDenoiser(denoiser.network, gaussian, pixel_size)
+    cut = {"size": plan.size, "margin": plan.margin, "pieces": plan.pieces, "device": device}
+    noiser, judge = (Noiser(maps, gaussian, **cut) for maps in (training, validation))
+    trainer = Trainer(denoiser, noiser, plan, validation=judge, checkpoint=checkpoint, device=device)
+    trained = trainer.run(progress=progress).eval()
+    prior = ScorePrior(trained, gaussian, plan.sigma)
+    if n_correction and not trainer.rank:
+        bank = noiser if hasattr(training, "maps") else judge
+        with progress_bar(total=min(n_correction, len(bank.source)), desc="correction", disable=not progress) as bar:
+            correction = fit_correction(trained, bank, n_correction, seed=10**6, on_map=bar.update)
+        prior = ScorePrior(trained, gaussian, plan.sigma, correction=correction)
+    ratios = denoising_ratios(trained, judge, len(validation), seed=2 * 10**6)
+    prior.card.update(
+        {
+            "version": __version__,
+            "training_maps": len(training) if hasattr(training, "maps") else "drawn on the fly",
+            "validation_maps": len(validation),
+            "steps": plan.steps,
+            "plan": {k: list(v) if isinstance(v, tuple) else v for k, v in vars(plan).items()},
+            "parameters": int(np.sum([p.numel() for p in trained.network.parameters()])),
+            "denoising_ratio": ratios,
+            **(card or {}),
+        }
+    )
+    return prior, trainer.history

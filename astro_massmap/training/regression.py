@@ -1,0 +1,88 @@
+"""After the training: the power of the denoiser put right, band by band, on many maps."""
+
+import math
+
+import numpy as np
+import torch
+from scipy.interpolate import PchipInterpolator
+
+from ..priors.correction import Correction, taper
+
+LEVELS = (0.003, 0.006, 0.01, 0.02, 0.035, 0.06, 0.1, 0.17, 0.3, 0.5)
+_TABLE = np.geomspace(50, 1e5, 160)
+
+
+@torch.no_grad()
+def fit_correction(denoiser, noiser, n, *, corner=500.0, levels=LEVELS, n_bands=16, seed=0, on_map=lambda: None):
+    """
+    Regress the truth on both halves of the denoiser, in bands of ell and at some noise levels.
+
+    Parameters
+    ----------
+    denoiser : `~astro_massmap.priors.HybridDenoiser`
+        Which.
+    noiser : Noiser
+        Of the maps, a bank.
+    n : int
+        Maps, the first of the bank. With few of them the largest scales are not known well: take 200.
+    corner : float
+        Multipole below which the network and its correction taper off.
+    levels : sequence of float
+        Noise levels.
+    n_bands : int
+        Of ell, in equal ratios from 200 to the Nyquist frequency.
+    seed : int
+        Of the noise.
+    on_map : callable
+        Called after every map.
+
+    Returns
+    -------
+    `~astro_massmap.priors.Correction`
+    """
+    device, shape, pixel_size = noiser.device, noiser.source.shape, noiser.source.pixel_size
+    edges = np.geomspace(200, math.pi / pixel_size, n_bands + 1)
+    window = torch.outer(*(torch.hann_window(side, periodic=False, dtype=torch.float64) for side in shape)).to(device)
+    ly = 2 * math.pi * torch.fft.fftfreq(shape[0], pixel_size, dtype=torch.float64)
+    lx = 2 * math.pi * torch.fft.rfftfreq(shape[1], pixel_size, dtype=torch.float64)
+    ell = torch.hypot(ly[:, None], lx)
+    band = torch.bucketize(ell, torch.from_numpy(edges), right=True).flatten().to(device)
+    tapered = torch.from_numpy(taper(ell.numpy(), corner)).to(device)
+    sums = torch.zeros((len(levels), 6, n_bands + 2), dtype=torch.float64, device=device)
+    for i in range(min(n, len(noiser.source))):
+        truth = noiser.source.maps[i : i + 1].to(device)
+        for row, level in enumerate(levels):
+            sigma = torch.full((1,), level, device=device)
+            z, wiener = noiser.noisy(truth, sigma, torch.Generator(device).manual_seed(seed + i))
+            added = denoiser(z, wiener, sigma)
+            x, g, r = (torch.fft.rfft2(m[0].double() * window) for m in (truth, wiener, added))
+            r, error = r * tapered, x - g
+            for k, (a, b) in enumerate(((g, g), (g, r), (r, r), (g, error), (r, error), (error, error))):
+                sums[row, k].index_add_(0, band, (a * b.conj()).real.flatten())
+        on_map()
+    sums = sums[..., 1:-1].cpu().numpy()
+    filled = (sums[:, 0] > 0).all(axis=0)  # a small map has no modes in some of the longest bands
+    tables = _solve(sums[..., filled])
+    middles = np.sqrt(edges[1:] * edges[:-1])[filled]
+    fall = taper(_TABLE, corner)
+    network, theory, variance = ([_smooth(middles, row) for row in table] for table in tables)
+    return Correction(
+        np.array(levels), _TABLE, np.array(network) * fall, np.array(theory) * fall, np.clip(variance, 0.05, 1.0)
+    )
+
+
+def _solve(sums):
+    """a, b and c from the sums of products, each ``(levels, bands)``."""
+    gg, gr, rr, ge, re, ee = np.moveaxis(sums, 1, 0)
+    determinant = gg * rr - gr**2
+    safe = determinant > 1e-12 * gg * rr
+    determinant = np.where(safe, determinant, 1)
+    a = np.where(safe, (gg * re - gr * ge) / determinant, 0)
+    b = np.where(safe, (rr * ge - gr * re) / determinant, 0)
+    return np.clip(a, 0, 2), np.clip(b, -0.2, 0.2), (ee - a * re - b * ge) / ee
+
+
+def _smooth(ell, values):
+    """A monotone curve through the bands, constant beyond them."""
+    curve = PchipInterpolator(np.log(ell), values)
+    return curve(np.clip(np.log(_TABLE), np.log(ell[0]), np.log(ell[-1])))
