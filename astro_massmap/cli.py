@@ -44,7 +44,7 @@ def _parser():
         description="Map a mock survey that is embedded in the package, and write the map as FITS and as a picture.",
     )
     demo.add_argument("-o", "--output", type=Path, default=Path("massmap_demo.fits"), help="map (default: %(default)s)")
-    _add_solver_arguments(demo)
+    _add_solver_arguments(demo, n_samples=16)
     demo.set_defaults(command=_demo)
 
     reconstruct = commands.add_parser(
@@ -64,7 +64,10 @@ def _parser():
     reconstruct.add_argument("--exclude", metavar="FILE", help="regions whose galaxies are left out, around stars say")
     reconstruct.add_argument("--spectrum", type=Path, metavar="FILE", help="prior spectrum: table of ell and cl")
     reconstruct.add_argument("--smoothing", type=_angle, metavar="ANGLE", help="of kaiser_squires, such as '1 arcmin'")
-    reconstruct.add_argument("--method", help="wiener (default), kaiser_squires or annealed_hmc")
+    reconstruct.add_argument("--method", help="annealed_hmc (default), wiener or kaiser_squires")
+    reconstruct.add_argument(
+        "--prior", default="default", metavar="FILE", help="of annealed_hmc: a trained prior, default, or gaussian"
+    )
     reconstruct.add_argument("--plot", type=Path, metavar="FILE", help="picture of the map (png, pdf, ...)")
     reconstruct.add_argument("--regions", metavar="FILE", help="drawn on the picture: DS9, FITS, table of positions")
     reconstruct.add_argument("--check-axes", action="store_true", help="ask the data whether the axes are right")
@@ -90,8 +93,8 @@ def _parser():
     return parser
 
 
-def _add_solver_arguments(parser):
-    parser.add_argument("--n-samples", type=int, metavar="N", help="posterior samples to draw (default: 64)")
+def _add_solver_arguments(parser, n_samples=64):
+    parser.add_argument("--n-samples", type=int, metavar="N", help=f"posterior samples to draw (default: {n_samples})")
     parser.add_argument("--seed", type=int, help="of the random numbers (default: 0)")
     parser.add_argument("--device", help="auto (default), cpu, cuda, ...")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
@@ -106,15 +109,17 @@ def _demo(arguments):
     # Made to be run again and again: the demonstration replaces its own files.
     overwrite = arguments.overwrite or arguments.output == Path("massmap_demo.fits")
     _check_targets(arguments.output, picture, overwrite=overwrite)
-    kappa = datasets.demo().reconstruct("wiener", progress=not arguments.quiet, **options)
+    kappa = datasets.demo().reconstruct(progress=not arguments.quiet, **({"n_samples": 16} | options))
     _save(kappa, arguments.output, picture, datasets.demo_clusters(), overwrite=overwrite)
 
 
 def _validate(arguments):
     from . import datasets
+    from .methods import AnnealedHMC
+    from .priors import GaussianPrior
 
-    method = {"n_samples": 2, "seed": arguments.seed, "n_check": arguments.n_check}
-    check = datasets.demo().reconstruct("annealed_hmc", progress=False, **method).diagnostics["gaussian_check"]
+    method = AnnealedHMC(GaussianPrior(), n_samples=2, seed=arguments.seed, n_check=arguments.n_check)
+    check = datasets.demo().reconstruct(method, progress=False).diagnostics["gaussian_check"]
     print(f"{'ell':>8}  power over that of exact draws ({check['n']} each)")
     for ell, ratio, error in zip(check["ell"], check["power_ratio"], check["power_error"], strict=True):
         print(f"{ell:8.0f}  {ratio:.3f} +- {error:.3f}")
@@ -128,7 +133,7 @@ def _reconstruct(arguments):
     from ._regions import as_regions
     from .catalog import ShearCatalog
     from .methods import resolve
-    from .priors import GaussianPrior
+    from .priors import GaussianPrior, ScorePrior
     from .spectrum import PowerSpectrum
 
     # Whatever can be wrong is found before the work begins.
@@ -138,9 +143,14 @@ def _reconstruct(arguments):
     regions = None if arguments.regions is None else as_regions(arguments.regions)
     exclude = None if arguments.exclude is None else as_regions(arguments.exclude)
     options = _options(arguments, "n_samples", "seed", "device", "smoothing", "schedule", "checkpoint")
-    if arguments.spectrum is not None:
-        spectrum = PowerSpectrum.read(arguments.spectrum)
-        options |= {"prior": GaussianPrior(spectrum)} if arguments.method == "annealed_hmc" else {"spectrum": spectrum}
+    spectrum = None if arguments.spectrum is None else PowerSpectrum.read(arguments.spectrum)
+    if arguments.method in (None, "annealed_hmc"):
+        gaussian = arguments.prior == "gaussian"
+        options["prior"] = GaussianPrior(spectrum) if gaussian else ScorePrior.load(arguments.prior, spectrum)
+    elif arguments.prior != "default":
+        raise ValueError(f"--prior: has no meaning for the method {arguments.method!r}")
+    elif spectrum is not None:
+        options["spectrum"] = spectrum
     method = resolve(arguments.method, options)
     catalog = _catalog(arguments, ShearCatalog)
     if arguments.check_axes:

@@ -15,7 +15,7 @@ from .wiener import Wiener
 __all__ = ["METHODS", "AnnealedHMC", "Estimate", "KaiserSquires", "Wiener", "resolve", "run"]
 
 METHODS = {"annealed_hmc": AnnealedHMC, "kaiser_squires": KaiserSquires, "wiener": Wiener}
-DEFAULT = "wiener"
+DEFAULT = "annealed_hmc"
 
 
 def resolve(method=None, options=None):

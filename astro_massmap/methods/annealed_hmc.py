@@ -22,7 +22,7 @@ from ..inference import (
     run_chains,
     runaways,
 )
-from ..priors import GaussianPrior
+from ..priors import ScorePrior
 from ._checkpoint import Checkpoint, fingerprint
 from ._convergence import rank_diagnostics
 from .base import Estimate, check_dtype, check_integer, check_padding, in_batches
@@ -43,8 +43,8 @@ class AnnealedHMC:
 
     Parameters
     ----------
-    prior : `~astro_massmap.GaussianPrior` or alike, optional
-        An object with ``on(grid)``; by default Gaussian, with the default spectrum.
+    prior : `~astro_massmap.ScorePrior`, `~astro_massmap.GaussianPrior` or alike, optional
+        An object with ``on(grid)``; by default the learned prior that is shipped, ``ScorePrior.load("default")``.
     n_samples : int
         Samples, each from its own chain.
     schedule : `~astro_massmap.Schedule` or {'annealed', 'fast', 'tempered'}
@@ -146,7 +146,7 @@ class AnnealedHMC:
         Estimate
         """
         device = pick_device(self.device)
-        prior = GaussianPrior() if self.prior is None else self.prior
+        prior = ScorePrior.load("default") if self.prior is None else self.prior
         check_pixel_size(prior, observation)
         schedule = self.schedule if isinstance(self.schedule, Schedule) else self.SCHEDULES[self.schedule]()
         data = observation.levelled(self.information, self.seed) if schedule.splitting else observation
@@ -255,7 +255,7 @@ def check_pixel_size(prior, observation):
         arcmin = [np.rad2deg(x) * 60 for x in (known, observation.pixel_size)]
         raise ValueError(
             f"prior: it was made for pixels of {arcmin[0]:.4g} arcmin, the map has {arcmin[1]:.4g}; bin the galaxies "
-            f"with pixel_scale={arcmin[0]:.4g} * u.arcmin, or take another prior"
+            f"with pixel_scale={arcmin[0]:.4g} * u.arcmin, or take another prior, such as GaussianPrior()"
         )
 
 

@@ -1,0 +1,310 @@
+"""
+How good a score prior is: ``python benchmarks/score_prior.py PRIOR MAPS [SECTION ...] [--out FOLDER]``.
+
+PRIOR is a file or "default", MAPS a folder of ``massmap simulate`` whose held-out boxes (those of the split of the
+training) give the truths. Sections: denoising, samples, free, posterior, massivenus, stationarity, sources, cost.
+Every section prints a table and, with --out, writes it and a picture.
+"""
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from scipy.ndimage import gaussian_filter
+from scipy.stats import t as student
+
+from astro_massmap import AnnealedHMC, GaussianPrior, Schedule, ScorePrior, Wiener
+from astro_massmap.inference import (
+    FourierGrid,
+    LensingOperator,
+    Observation,
+    SplitPlan,
+    Streams,
+    reverse_diffusion,
+    stationarity_check,
+)
+from astro_massmap.simulation import MapSet, band_power, moments, peak_density, smoothed
+from astro_massmap.training import LEVELS, MapBank, Noiser, denoising_ratios
+
+ARCMIN = np.radians(1 / 60)
+BANDS = np.array([500, 1000, 2000, 4000, 7000, 12000, 20000])
+THRESHOLDS = (0.02, 0.04, 0.06)
+
+
+def footprint(side, seed):
+    """Round holes of all sizes and two missing corners: some 60 % of the field has data."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side]
+    seen = np.ones((side, side), dtype=bool)
+    seen[: side // 5, : side // 3] = seen[-side // 4 :, -side // 4 :] = False
+    while seen.mean() > 0.6:
+        cx, cy = rng.uniform(0, side, 2)
+        seen &= np.hypot(x - cx, y - cy) > rng.uniform(2, 9)
+    return seen
+
+
+def mock(truth, side, noise, seen, seed):
+    """The middle of a larger map, and its noisy shear: truth ``(side, side)`` and an observation."""
+    pixel = 0.4 * ARCMIN
+    large = FourierGrid(truth.shape, pixel, dtype=torch.float64)
+    shear = LensingOperator(large).forward(large.to_modes(torch.as_tensor(truth, dtype=torch.float64))).numpy()
+    cut = tuple(slice((n - side) // 2, (n - side) // 2 + side) for n in truth.shape)
+    white = np.random.default_rng(seed).normal(size=(2, side, side))
+    data = shear[(slice(None), *cut)] + noise * white
+    noise_std = np.where(seen, noise, np.inf)
+    return np.asarray(truth)[cut], Observation.from_arrays(np.where(seen, data, 0), noise_std, pixel)
+
+
+class Score:
+    """Sums over mocks of what one method gets wrong."""
+
+    def __init__(self):
+        self.errors, self.power, self.moments, self.cover, self.z = [], [], [], [], []
+        self.peaks, self.seconds, self.evaluations = [], 0.0, 0
+
+    def add(self, truth, seen, estimate, reference, seconds):
+        samples = estimate.samples
+        n = 1 if samples is None else len(samples)
+        spread = 0 if samples is None else samples.var(axis=0, ddof=1) / n
+        square = (estimate.mean - truth) ** 2 - spread
+        wiener = (reference.mean - truth) ** 2
+        self.errors.append([square[seen].sum(), wiener[seen].sum(), square[~seen].sum(), wiener[~seen].sum()])
+        self.seconds += seconds
+        if samples is None:
+            return
+        self.evaluations = estimate.diagnostics["score_evaluations"]
+        pixel = 0.4 * ARCMIN
+        self.power.append([band_power(m, pixel, BANDS).mean(axis=0) for m in (samples, truth[None])])
+        smooth, target = smoothed(samples, pixel, ARCMIN), smoothed(truth[None], pixel, ARCMIN)[0]
+        self.moments.append([[((m - m.mean()) ** k).mean() for k in (2, 3)] for m in (smooth, target, samples, truth)])
+        self.peaks.append([peak_density(m, pixel, THRESHOLDS).mean(axis=0) for m in (smooth, target[None])])
+        z = (target - smooth.mean(axis=0)) / (smooth.std(axis=0, ddof=1) * np.sqrt(1 + 1 / n))
+        edge = (len(truth) - len(target)) // 2
+        inner = seen[edge : len(truth) - edge, edge : len(truth) - edge]
+        limits = [student.ppf(q, n - 1) for q in (0.84135, 0.97725)]
+        self.cover.append([(np.abs(z[w]) < limit).mean() for w in (inner, ~inner) for limit in limits])
+
+    def ratio(self, k):
+        """RMSE over the Wiener filter's, and its standard error over mocks (jackknife)."""
+        errors = np.array(self.errors)[:, k : k + 2]
+        total = errors.sum(axis=0)
+        left = np.sqrt((total[0] - errors[:, 0]) / (total[1] - errors[:, 1]))
+        value, n = np.sqrt(total[0] / total[1]), len(errors)
+        return value, np.sqrt((n - 1) * np.mean((left - left.mean()) ** 2)) if n > 1 else np.nan
+
+    def rows(self):
+        yield "RMSE / Wiener, with data", "{:.3f} +- {:.3f}".format(*self.ratio(0))
+        yield "RMSE / Wiener, in gaps", "{:.3f} +- {:.3f}".format(*self.ratio(2))
+        if self.power:
+            samples, truth = np.array(self.power).transpose(1, 0, 2)
+            ratio = samples.sum(axis=0) / truth.sum(axis=0)
+            left = (samples.sum(axis=0) - samples) / (truth.sum(axis=0) - truth)
+            error = np.sqrt((len(left) - 1) * left.var(axis=0))
+            yield "power / truth", " ".join(f"{r:.2f}+-{e:.2f}" for r, e in zip(ratio, error, strict=True))
+            m = np.array(self.moments).mean(axis=0)
+            skew = m[:, 1] / m[:, 0] ** 1.5
+            yield "skewness / truth, 1 arcmin and pixels", f"{skew[0] / skew[1]:.2f} {skew[2] / skew[3]:.2f}"
+            peaks = np.array(self.peaks).mean(axis=0)
+            yield f"peaks / truth above {THRESHOLDS}", " ".join(f"{r:.2f}" for r in peaks[0] / peaks[1])
+            cover = np.array(self.cover)
+            mean, error = cover.mean(axis=0), cover.std(axis=0, ddof=1) / np.sqrt(len(cover))
+            text = [f"{m:.3f}+-{e:.3f}" for m, e in zip(mean, error, strict=True)]
+            yield "coverage 68, 95 with data; 68, 95 in gaps", " ".join(text)
+            yield "evaluations, seconds a mock", f"{self.evaluations} {self.seconds / len(self.errors):.1f}"
+
+
+def compare(mocks, methods, say):
+    """All methods on the same mocks."""
+    scores = {name: Score() for name in methods}
+    for truth, observation in mocks:
+        seen = observation.observed.numpy()
+        estimates = {}
+        for name, method in methods.items():
+            start = time.perf_counter()
+            estimates[name] = method.solve(observation)
+            scores[name].add(truth, seen, estimates[name], estimates["wiener"], time.perf_counter() - start)
+        print(".", end="", flush=True)
+    print()
+    for name, score in scores.items():
+        for label, value in score.rows():
+            say(f"{name:10} {label:45} {value}")
+    return estimates
+
+
+class Bench:
+    def __init__(self, arguments):
+        self.prior, self.out, self.n, self.n_samples = (
+            ScorePrior.load(arguments.prior),
+            arguments.out,
+            arguments.fields,
+            arguments.samples,
+        )
+        maps = MapSet.open(arguments.maps)
+        self.held_out = maps.split(arguments.validation)[1]
+        self.bank = MapBank(self.held_out.stack(), maps.pixel_size)
+        self.theory = self.prior.trained_spectrum
+        self.lines = []
+
+    def truths(self, n):
+        """Maps of all held-out boxes by turns."""
+        boxes = np.array(self.held_out.boxes)
+        turns = np.argsort([np.sum(boxes[:i] == b) for i, b in enumerate(boxes)], kind="stable")
+        return [self.bank.maps[i].numpy() for i in turns[:n]]
+
+    def say(self, text):
+        print(text, flush=True)
+        self.lines.append(text)
+
+    def methods(self, n_samples):
+        hmc = {"n_samples": n_samples, "n_check": 0, "seed": 1}
+        return {
+            "wiener": Wiener(self.theory, n_samples=0),
+            "gaussian": AnnealedHMC(GaussianPrior(self.theory), **hmc),
+            "neural": AnnealedHMC(self.prior, **hmc),
+        }
+
+    def denoising(self):
+        noiser = Noiser(self.bank, self.theory)
+        for level, ratio in denoising_ratios(self.prior.denoiser, noiser, 4 * self.n, seed=77).items():
+            self.say(f"noise {level}: {ratio:.3f}")
+        assert len(LEVELS) == 8
+
+    def samples(self, side=192, steps=40):
+        """Maps drawn without data, by the reverse diffusion from a noise at which all is Gaussian."""
+        pixel = self.prior.pixel_size
+        grid = FourierGrid((side, side), pixel, (320, 320))
+        on_grid, levels = self.prior.on(grid), list(np.geomspace(self.prior.max_sigma, 0.005, steps))
+        drawn = []
+        for i in range(2 * self.n):
+            streams = Streams(5, [i])
+            white = grid.to_modes(streams.normal(*grid.box_shape))
+            start = (on_grid.variance + levels[0] ** 2).sqrt() * white
+            drawn.append(grid.to_field(reverse_diffusion(on_grid, start, levels, streams))[0].numpy())
+        drawn = np.array(drawn)
+        middle = slice((384 - side) // 2, (384 - side) // 2 + side)
+        real = self.bank.maps[:, middle, middle].numpy()
+        edges = np.array([500, 1000, 2000, 3000, 4500, 7000, 12000, 20000])
+        power = [band_power(m, pixel, edges) for m in (drawn, real)]
+        error = power[0].std(axis=0) / np.sqrt(len(drawn)) / power[1].mean(axis=0)
+        ratio = power[0].mean(axis=0) / power[1].mean(axis=0)
+        self.say("power / simulated: " + " ".join(f"{r:.3f}+-{e:.3f}" for r, e in zip(ratio, error, strict=True)))
+        for scale in (1, 2):
+            a, b = (smoothed(m, pixel, scale * ARCMIN) for m in (drawn, real))
+            self.say(f"{scale} arcmin: std, skewness, kurtosis {np.round(moments(a), 4)} of {np.round(moments(b), 4)}")
+            if scale == 1:
+                peaks = [peak_density(m, pixel, THRESHOLDS).mean(axis=0) for m in (a, b)]
+                self.say(f"peaks above {THRESHOLDS}: {np.round(peaks[0], 2)} of {np.round(peaks[1], 2)}")
+        pairs = [("drawn from the prior", m) for m in drawn[:4]] + [("simulated, held out", m) for m in real[::40][:4]]
+        self.picture("samples", pairs, smooth=0.5)
+
+    def free(self, side=128):
+        """Without a mask the mean of samples is one call of the denoiser on the Kaiser-Squires map."""
+        from astro_massmap.inference import GaussianPosterior
+
+        for noise in (0.15, 0.08):
+            gaps = []
+            for i, truth in enumerate(self.truths(2)):
+                kappa, observation = mock(truth, side, noise, np.ones((side, side), dtype=bool), i)
+                hmc = AnnealedHMC(self.prior, n_samples=32, padding=1.5, n_check=0).solve(observation)
+                posterior = GaussianPosterior(observation, self.theory, (192, 192))
+                grid = posterior.grid
+                prior, inverted = self.prior.on(grid), posterior.operator.adjoint(posterior.shear)[None]
+                gain = prior.variance / (prior.variance + noise**2)
+                once = grid.to_field(gain * inverted + noise**2 * prior.residual(inverted, noise))[0].numpy()
+                gaps.append([((m - kappa) ** 2)[24:-24, 24:-24].mean() for m in (hmc.mean, once)])
+            a, b = np.sqrt(np.mean(gaps, axis=0))
+            self.say(f"noise {noise}: RMSE of the mean of samples over that of one call {a / b:.3f}")
+
+    def posterior(self, side=128):
+        for noise in (0.15, 0.08):
+            self.say(f"noise {noise}, {self.n} mocks of {side} x {side}, {self.n_samples} samples")
+            mocks = [mock(t, side, noise, footprint(side, i), i) for i, t in enumerate(self.truths(self.n))]
+            estimates = compare(mocks, self.methods(self.n_samples), self.say)
+            truth, observation = mocks[-1]
+            shown = [("truth", truth), ("Wiener", estimates["wiener"].mean), ("mean", estimates["neural"].mean)]
+            shown += [("Gaussian sample", estimates["gaussian"].samples[0])]
+            shown += [(f"sample {i}", s) for i, s in enumerate(estimates["neural"].samples[:4])]
+            self.picture(f"posterior_{noise:.2f}", shown, observation.observed.numpy())
+
+    def massivenus(self):
+        folder = Path(os.environ["MASSMAP_DATA"]) / "massivenus"
+        kappa, shear = (np.load(folder / f"{name}.npy").astype(float) for name in ("kappa", "shear_bright"))
+        seen = np.load(folder / "mask.npy")
+        noise_std = np.where(seen, 0.15, np.inf)
+        data = np.where(seen, np.moveaxis(shear, -1, 0), 0)
+        observation = Observation.from_arrays(data, noise_std, 0.4 * ARCMIN)
+        estimates = compare([(kappa, observation)], self.methods(self.n_samples), self.say)
+        shown = [("truth", kappa), ("Wiener", estimates["wiener"].mean), ("mean", estimates["neural"].mean)]
+        shown += [(f"sample {i}", s) for i, s in enumerate(estimates["neural"].samples[:3])]
+        self.picture("massivenus", shown, seen)
+
+    def stationarity(self, side=128):
+        """Chains that start at the truth must leave its statistics as they are."""
+        box = (256, 256)
+        observation = mock(self.truths(1)[0], side, 0.15, footprint(side, 0), 0)[1]
+
+        def plan(data):
+            return SplitPlan(data, self.prior, Schedule.fast(), box)
+
+        cut = slice(64, 320)
+        truths = [torch.from_numpy(t[cut, cut].copy()) for t in self.truths(self.n)]
+        check = stationarity_check(plan, observation, truths, seed=3)
+        self.say("power after over before: " + " ".join(f"{r:.3f}" for r in check["power_ratio"]))
+        self.say(f"std ratio {check['std_ratio']:.3f}, skewness before and after {np.round(check['skewness'], 2)}")
+
+    def cost(self):
+        for side in (128, 200, 320):
+            observation = mock(self.truths(1)[0], side, 0.15, footprint(side, 0), 0)[1]
+            start = time.perf_counter()
+            made = AnnealedHMC(self.prior, n_samples=2, n_check=0).solve(observation)
+            seconds, threads = (time.perf_counter() - start) / 2, torch.get_num_threads()
+            evaluations = made.diagnostics["score_evaluations"]
+            self.say(f"{side}: {seconds:.1f} s and {evaluations} evaluations a sample, {threads} threads")
+
+    def picture(self, name, images, seen=None, smooth=0.0):
+        if self.out is None:
+            return
+        rows = -(-len(images) // 4)
+        figure = Figure(figsize=(12, 3.2 * rows), layout="constrained")
+        for i, (title, image) in enumerate(images):
+            axes = figure.add_subplot(rows, 4, i + 1)
+            axes.imshow(gaussian_filter(image, smooth), vmin=-0.03, vmax=0.1, origin="lower", cmap="inferno")
+            if seen is not None and i:
+                axes.contour(seen, levels=[0.5], colors="w", linewidths=0.4)
+            axes.set(title=title, xticks=[], yticks=[])
+        figure.savefig(self.out / f"{name}.png", dpi=80)
+
+
+SECTIONS = ("denoising", "samples", "free", "posterior", "massivenus", "stationarity", "cost")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("prior")
+    parser.add_argument("maps", type=Path)
+    parser.add_argument("sections", nargs="*", help=", ".join(SECTIONS))
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--fields", type=int, default=16)
+    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--validation", type=float, default=0.2, help="as in the training")
+    parser.add_argument("--threads", type=int)
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    if arguments.out is not None:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+    bench = Bench(arguments)
+    for section in arguments.sections or SECTIONS:
+        bench.say(f"== {section}")
+        getattr(bench, section)()
+        if arguments.out is not None:
+            (arguments.out / f"{section}.txt").write_text("\n".join(bench.lines) + "\n")
+        bench.lines = []
+
+
+if __name__ == "__main__":
+    main()
