@@ -140,7 +140,13 @@ def _train(arguments):
     from .spectrum import PowerSpectrum
     from .training import MapBank, TrainingPlan, start_workers, train_prior, write_curves
 
-    check_target(arguments.output, overwrite=arguments.overwrite)
+    if arguments.output.suffix != ".safetensors":
+        raise ValueError(f"--output: needs a name that ends in .safetensors, got {str(arguments.output)!r}")
+    stem = arguments.output.with_suffix("")
+    for target in (arguments.output, *(stem.with_name(f"{stem.name}.{ending}") for ending in ("csv", "png"))):
+        check_target(target, overwrite=arguments.overwrite)
+    if arguments.corrections < 0:
+        raise ValueError(f"--corrections: needs a number of maps, not negative, got {arguments.corrections}")
     try:
         widths = tuple(int(w) for w in arguments.widths.split(","))
         if len(widths) != 3 or min(widths) < 1:
@@ -152,7 +158,7 @@ def _train(arguments):
     maps = MapSet.open(arguments.maps, kind=arguments.kind, pixel_scale=arguments.pixel_scale, **several_planes)
     parts = maps.split(arguments.validation, seed=arguments.seed, by=arguments.split)
     print(f"{len(parts[0])} maps to train with, {len(parts[1])} of {len(set(parts[1].boxes))} other boxes to judge")
-    training, validation = (MapBank(part.stack(), part.pixel_size, part.boxes) for part in parts)
+    training, validation = (MapBank(part.stack(), part.pixel_size) for part in (part.by_turns() for part in parts))
     plan = TrainingPlan(
         steps=arguments.steps,
         maps_per_step=arguments.maps_per_step,
@@ -176,7 +182,7 @@ def _train(arguments):
     )
     if history:  # the first of several workers
         prior.save(arguments.output, overwrite=arguments.overwrite)
-        write_curves(history, arguments.output.with_suffix(""))
+        write_curves(history, stem)
         for level, ratio in prior.card["denoising_ratio"].items():
             print(f"noise {level}: mean squared error {ratio:.3f} of that of theory alone")
         print(f"wrote {arguments.output}")

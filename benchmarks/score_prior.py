@@ -2,22 +2,24 @@
 How good a score prior is: ``python benchmarks/score_prior.py PRIOR MAPS [SECTION ...] [--out FOLDER]``.
 
 PRIOR is a file or "default", MAPS a folder of ``massmap simulate`` whose held-out boxes (those of the split of the
-training) give the truths. Sections: denoising, samples, free, posterior, massivenus, stationarity, sources, cost.
+training) give the truths. Sections: denoising, samples, free, bright, deep, massivenus, stationarity, sources, cost.
 Every section prints a table and, with --out, writes it and a picture.
 """
 
 import argparse
 import os
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
+from astropy.cosmology import FlatLambdaCDM
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 from scipy.stats import t as student
 
-from astro_massmap import AnnealedHMC, GaussianPrior, Schedule, ScorePrior, Wiener
+from astro_massmap import AnnealedHMC, GaussianPrior, PowerSpectrum, Schedule, ScorePrior, Wiener
 from astro_massmap.inference import (
     FourierGrid,
     LensingOperator,
@@ -27,12 +29,23 @@ from astro_massmap.inference import (
     reverse_diffusion,
     stationarity_check,
 )
-from astro_massmap.simulation import MapSet, band_power, moments, peak_density, smoothed
+from astro_massmap.simulation import (
+    Cosmology,
+    MapSet,
+    Transfer,
+    band_power,
+    declared_spectrum,
+    light_cone,
+    moments,
+    peak_density,
+    smoothed,
+)
 from astro_massmap.training import LEVELS, MapBank, Noiser, denoising_ratios
 
 ARCMIN = np.radians(1 / 60)
 BANDS = np.array([500, 1000, 2000, 4000, 7000, 12000, 20000])
 THRESHOLDS = (0.02, 0.04, 0.06)
+FIDUCIAL = FlatLambdaCDM(H0=70, Om0=0.3, Ob0=0.05, Tcmb0=2.7255, m_nu=0)
 
 
 def footprint(side, seed):
@@ -143,17 +156,16 @@ class Bench:
             arguments.fields,
             arguments.samples,
         )
-        maps = MapSet.open(arguments.maps)
-        self.held_out = maps.split(arguments.validation)[1]
+        self.folder = arguments.maps
+        maps = MapSet.open(self.folder)
+        self.held_out = maps.split(arguments.validation)[1].by_turns()
         self.bank = MapBank(self.held_out.stack(), maps.pixel_size)
         self.theory = self.prior.trained_spectrum
         self.lines = []
 
     def truths(self, n):
-        """Maps of all held-out boxes by turns."""
-        boxes = np.array(self.held_out.boxes)
-        turns = np.argsort([np.sum(boxes[:i] == b) for i, b in enumerate(boxes)], kind="stable")
-        return [self.bank.maps[i].numpy() for i in turns[:n]]
+        """The first maps, of all held-out boxes by turns."""
+        return [self.bank.maps[i].numpy() for i in range(n)]
 
     def say(self, text):
         print(text, flush=True)
@@ -219,16 +231,50 @@ class Bench:
             a, b = np.sqrt(np.mean(gaps, axis=0))
             self.say(f"noise {noise}: RMSE of the mean of samples over that of one call {a / b:.3f}")
 
-    def posterior(self, side=128):
-        for noise in (0.15, 0.08):
-            self.say(f"noise {noise}, {self.n} mocks of {side} x {side}, {self.n_samples} samples")
-            mocks = [mock(t, side, noise, footprint(side, i), i) for i, t in enumerate(self.truths(self.n))]
-            estimates = compare(mocks, self.methods(self.n_samples), self.say)
-            truth, observation = mocks[-1]
-            shown = [("truth", truth), ("Wiener", estimates["wiener"].mean), ("mean", estimates["neural"].mean)]
-            shown += [("Gaussian sample", estimates["gaussian"].samples[0])]
-            shown += [(f"sample {i}", s) for i, s in enumerate(estimates["neural"].samples[:4])]
-            self.picture(f"posterior_{noise:.2f}", shown, observation.observed.numpy())
+    def bright(self):
+        """Noise 0.15 a pixel and component, that of a bright sample of galaxies."""
+        self.posterior(0.15)
+
+    def deep(self):
+        """Noise 0.08, that of a deep one."""
+        self.posterior(0.08)
+
+    def posterior(self, noise, side=128):
+        self.say(f"noise {noise}, {self.n} mocks of {side} x {side}, {self.n_samples} samples")
+        mocks = [mock(t, side, noise, footprint(side, i), i) for i, t in enumerate(self.truths(self.n))]
+        estimates = compare(mocks, self.methods(self.n_samples), self.say)
+        truth, observation = mocks[-1]
+        shown = [("truth", truth), ("Wiener", estimates["wiener"].mean), ("mean", estimates["neural"].mean)]
+        shown += [("Gaussian sample", estimates["gaussian"].samples[0])]
+        shown += [(f"sample {i}", s) for i, s in enumerate(estimates["neural"].samples[:4])]
+        self.picture(f"posterior_{noise:.2f}", shown, observation.observed.numpy())
+
+    def sources(self, n=6, levels=(0.02, 0.05, 0.15)):
+        """The network scaled to sources at other redshifts, and to none, over the Wiener filter of their theory."""
+        cosmology, pixel = Cosmology.default(), self.prior.pixel_size
+        held = sorted({Path(name).stem.removeprefix("maps_") for name in self.held_out.boxes})
+        files = [self.folder / f"box_{number}.safetensors" for number in held]
+        margin = (..., slice(48, -48), slice(48, -48))
+        for z in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
+            theory = PowerSpectrum.from_cosmology(FIDUCIAL, redshift=z, As=2.1e-9, n_s=0.97)
+            maps = light_cone(files, cosmology, redshift=z).draw(n, (384, 384), pixel, np.random.default_rng(1))
+            maps = Transfer.fit(maps, pixel, declared_spectrum(theory)).apply(maps, pixel)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                prior = self.prior.scaled(theory)
+            on_grid, ratios = prior.on(FourierGrid((384, 384), pixel)), []
+            for sigma in levels:
+                white = torch.randn(maps.shape, generator=torch.Generator().manual_seed(3))
+                modes = torch.fft.rfft2(maps + sigma * white, norm="ortho")
+                gauss = modes * (on_grid.variance / (on_grid.variance + sigma**2))
+                added = torch.cat([sigma**2 * on_grid.residual(m[None], sigma) for m in modes])
+                errors = [
+                    (torch.fft.irfft2(m, s=maps.shape[-2:], norm="ortho") - maps)[margin].square().mean()
+                    for m in (gauss + added, gauss)
+                ]
+                ratios.append(float(errors[0] / errors[1]))
+            text = "  ".join(f"{r:.3f}" for r in ratios)
+            self.say(f"z_s = {z}: alpha {prior.amplitude:.2f}  at noise {levels}: {text}{'  warned' * bool(caught)}")
 
     def massivenus(self):
         folder = Path(os.environ["MASSMAP_DATA"]) / "massivenus"
@@ -279,7 +325,7 @@ class Bench:
         figure.savefig(self.out / f"{name}.png", dpi=80)
 
 
-SECTIONS = ("denoising", "samples", "free", "posterior", "massivenus", "stationarity", "cost")
+SECTIONS = ("denoising", "samples", "free", "bright", "deep", "massivenus", "stationarity", "sources", "cost")
 
 
 def main():

@@ -43,3 +43,27 @@ GaussianPosterior(o, lambda ell: ell**-2.0).mean_modes()
 """
     result = run(code)
     assert result.returncode == 0, result.stderr
+
+
+def test_simulation_and_training_do_without_astropy():
+    code = """
+import sys
+for name in ("astropy", "regions", "reproject", "tqdm", "matplotlib", "camb", "h5py"):
+    sys.modules[name] = None
+import numpy as np
+from astro_massmap import PowerSpectrum, ScorePrior
+from astro_massmap.simulation import LensPlanes, LightCone, NBody, declared_spectrum, lensing_weights
+from astro_massmap.training import LightConeMaps, MapBank, TrainingPlan, train_prior
+simulation = NBody(8, 64.0)
+planes = LensPlanes.simulate(simulation, 1, cells=32)
+weights = lensing_weights(simulation.cosmology, planes.distance, 64.0, redshift=1.0)
+maps = LightConeMaps(LightCone([planes], weights), (64, 64), 1.2e-4)
+held = MapBank(maps.draw(1, np.random.default_rng(1)), 1.2e-4)
+plan = TrainingPlan(steps=2, size=32, margin=16, maps_per_step=1, validate_every=2)
+spectrum = declared_spectrum(PowerSpectrum.default())
+prior, _ = train_prior(maps, held, spectrum, plan, widths=(4, 4, 4), n_correction=1, progress=False)
+prior.save("prior.safetensors")
+ScorePrior.load("prior.safetensors")
+"""
+    result = run(code)
+    assert result.returncode == 0, result.stderr

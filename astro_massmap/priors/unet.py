@@ -87,6 +87,7 @@ class UNet(nn.Module):
         self.grow = nn.ModuleList([Convolution(bottom, middle, 1), Convolution(middle, top, 1)])
         self.up = nn.ModuleList([stage(middle), stage(top)])
         self.leave = Convolution(top, 1, gain=0.0)
+        nn.init.zeros_(self.leave.bias)
 
     @staticmethod
     def features(sigma):

@@ -41,6 +41,8 @@ def write_prior(file, prior, *, overwrite=False):
         "spectrum.cl": prior.trained_spectrum.cl,
         **{f"correction.{k}": getattr(prior.correction, k) for k in Correction.__dataclass_fields__},
     }
+    if prior.spectrum is not None:
+        tables |= {"theory.ell": prior.spectrum.ell, "theory.cl": prior.spectrum.cl}
     tensors |= {k: torch.from_numpy(np.array(v, dtype=np.float64)) for k, v in tables.items()}
     tensors = {k: v.contiguous() for k, v in tensors.items()}
     header = {
@@ -50,6 +52,7 @@ def write_prior(file, prior, *, overwrite=False):
         "sigma_range": list(prior.sigma_range),
         "margin": prior.margin,
         "spectrum": prior.trained_spectrum.name,
+        "theory": prior.theory.name,
         "card": prior.card,
         "sha256": checksum(tensors),
     }
@@ -90,11 +93,15 @@ def _build(header, tensors):
     network = UNet(**settings)
     network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
     spectrum = PowerSpectrum(tensors["spectrum.ell"], tensors["spectrum.cl"], name=header["spectrum"])
+    theory = None
+    if "theory.ell" in tensors:
+        theory = PowerSpectrum(tensors["theory.ell"], tensors["theory.cl"], name=header["theory"])
     correction = Correction(**{k: tensors[f"correction.{k}"].numpy() for k in Correction.__dataclass_fields__})
     return ScorePrior(
         HybridDenoiser(network, spectrum, header["pixel_size"]).requires_grad_(False),
         spectrum,
         tuple(header["sigma_range"]),
+        theory,
         correction=correction,
         margin=header["margin"],
         card=header["card"],

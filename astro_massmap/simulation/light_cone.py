@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch.nn import functional as F
 
 from .._files import atomic_path
 from .cosmology import HUBBLE_LENGTH
@@ -129,7 +130,7 @@ class LensPlanes:
             )
         except FileNotFoundError as error:
             raise OSError(f"file: {str(file)!r} does not exist") from error
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise OSError(f"file: {str(file)!r} is damaged, or holds no lens planes: {error}") from error
 
 
@@ -148,7 +149,7 @@ def lensing_weights(cosmology, distance, thickness, *, redshift=None, n_z=None):
     redshift : float
         Of a source plane; this or ``n_z``.
     n_z : pair of array-like
-        Redshifts and a density of sources, which need not be normalised.
+        Redshifts, increasing, and a density of sources, linear between them, which need not be normalised.
 
     Returns
     -------
@@ -158,9 +159,10 @@ def lensing_weights(cosmology, distance, thickness, *, redshift=None, n_z=None):
     if (redshift is None) == (n_z is None):
         raise ValueError("redshift, n_z: give one of them, a source plane or a distribution (z, n)")
     z, n = (np.array([float(redshift)]), np.ones(1)) if n_z is None else (np.asarray(x, dtype=float) for x in n_z)
-    if z.shape != n.shape or not (np.all(z > 0) and np.all(n >= 0) and n.sum() > 0):
-        raise ValueError("redshift, n_z: need positive redshifts and as many densities, not all zero")
-    share = n * np.gradient(z) if len(z) > 1 else n
+    if z.shape != n.shape or not (np.all(z > 0) and np.all(np.diff(z) > 0) and np.all(n >= 0) and n.sum() > 0):
+        raise ValueError("redshift, n_z: need positive, increasing redshifts and as many densities, not all zero")
+    steps = np.diff(z, prepend=z[0], append=z[-1])
+    share = n * (steps[1:] + steps[:-1]) if len(z) > 1 else n  # the trapezoidal rule
     source, share = cosmology.distance(z), share / share.sum()
     reach = distance[-1] + thickness / 2
     if (share * np.clip(source - reach - thickness, 0, None)).sum() > 0:
@@ -239,13 +241,8 @@ class LightCone:
 
     def _interpolate(self, plane, u, v):
         """Bilinear values of a periodic plane at positions in cells."""
-        column, row = torch.floor(u), torch.floor(v)
-        right, up = u - column, v - row
-        left, low = column.long() % self.cells, row.long() % self.cells
-        there, above = (left + 1) % self.cells, (low + 1) % self.cells
-
-        def at(rows, columns):
-            return plane.index_select(0, (rows * self.cells + columns).flatten()).view(u.shape).float()
-
-        bottom = torch.lerp(at(low, left), at(low, there), right)
-        return torch.lerp(bottom, torch.lerp(at(above, left), at(above, there), right), up)
+        cells = self.cells
+        wrapped = F.pad(plane.view(1, 1, cells, cells).float(), (0, 1, 0, 1), mode="circular")
+        # grid_sample wants -1 at the first cell and 1 at the last, which is the first again
+        at = torch.stack([u, v], dim=-1).remainder_(cells).mul_(2 / cells).sub_(1)
+        return F.grid_sample(wrapped, at[None], mode="bilinear", align_corners=True)[0, 0]

@@ -220,6 +220,14 @@ class MapSet:
         chosen = np.array([part in held for part in parts])
         return self.select(~chosen), self.select(chosen)
 
+    def by_turns(self):
+        """The same maps, a map of each box by turns, so that the first of them show as many boxes as there are."""
+        seen, turn = {}, []
+        for box in self.boxes:
+            turn.append(seen.get(box, 0))
+            seen[box] = turn[-1] + 1
+        return self.select(np.argsort(turn, kind="stable"))
+
     def resampled(self, pixel_scale):
         """
         The same maps on another pixel scale, about the same centre.

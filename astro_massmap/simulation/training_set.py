@@ -57,7 +57,7 @@ def simulate_boxes(folder, simulation, n_boxes, *, seed=0, cells=None, z_max=1.0
         file = folder / f"box_{i:04d}.safetensors"
         files.append(file)
         if file.exists():
-            _check_box(file, simulation, seed + i)
+            _check_box(file, simulation, seed + i, cells, slabs)
             continue
         steps = simulation.early_steps + slabs - 1
         with progress_bar(total=steps, desc=f"box {i + 1} of {n_boxes}", unit="step", disable=not progress) as bar:
@@ -70,10 +70,12 @@ def simulate_boxes(folder, simulation, n_boxes, *, seed=0, cells=None, z_max=1.0
     return files
 
 
-def _check_box(file, simulation, seed):
+def _check_box(file, simulation, seed, cells, slabs):
     there = LensPlanes.load(file)
-    wanted = simulation.describe(seed) | {"box_size": simulation.box_size}
-    found = there.meta | {"box_size": there.box_size}
+    wanted = simulation.describe(seed) | {"box_size": simulation.box_size, "omega_m": simulation.cosmology.omega_m}
+    found = there.meta | {"box_size": there.box_size, "omega_m": there.omega_m}
+    wanted |= {"cells": cells, "slabs": slabs}
+    found |= {"cells": there.overdensity.shape[-1], "slabs": len(there.distance)}
     other = [key for key in wanted if found.get(key) != wanted[key]]
     if other:
         raise ValueError(

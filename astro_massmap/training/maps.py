@@ -19,8 +19,6 @@ class MapBank:
         ``(n, ny, nx)``.
     pixel_size : float
         In radians.
-    boxes : sequence, optional
-        Label of the independent simulation of each map.
 
     Raises
     ------
@@ -28,12 +26,11 @@ class MapBank:
         If a map is not finite or there is none.
     """
 
-    def __init__(self, maps, pixel_size, boxes=None):
+    def __init__(self, maps, pixel_size):
         self.maps = torch.as_tensor(np.ascontiguousarray(maps, dtype=np.float32))
         if self.maps.ndim != 3 or not len(self.maps) or not torch.isfinite(self.maps).all():
             raise ValueError(f"maps: need finite maps (n, ny, nx), got shape {tuple(self.maps.shape)}")
         self.pixel_size = float(pixel_size)
-        self.boxes = list(range(len(self.maps))) if boxes is None else list(boxes)
 
     def __len__(self):
         return len(self.maps)

@@ -7,9 +7,11 @@ from .. import __version__
 from .._progress import progress_bar
 from ..priors import HybridDenoiser, ScorePrior, UNet
 from ..spectrum import PowerSpectrum
-from .maps import Noiser
+from .maps import MapBank, Noiser
 from .regression import fit_correction
 from .trainer import Trainer, denoising_ratios
+
+_JUDGED = 32  # maps of the table of the card, the first of the bank
 
 
 def train_prior(
@@ -72,16 +74,18 @@ def train_prior(
     trained = trainer.run(progress=progress).eval()
     prior = ScorePrior(trained, gaussian, plan.sigma)
     if n_correction and not trainer.rank:
-        bank = noiser if hasattr(training, "maps") else judge
-        with progress_bar(total=min(n_correction, len(bank.source)), desc="correction", disable=not progress) as bar:
+        known = training if isinstance(training, MapBank) else _bank(training, n_correction, plan.seed)
+        bank = Noiser(known, gaussian, **cut)
+        with progress_bar(total=min(n_correction, len(known)), desc="correction", disable=not progress) as bar:
             correction = fit_correction(trained, bank, n_correction, seed=10**6, on_map=bar.update)
         prior = ScorePrior(trained, gaussian, plan.sigma, correction=correction)
-    ratios = denoising_ratios(trained, judge, len(validation), seed=2 * 10**6)
+    judged = min(_JUDGED, len(validation))
+    ratios = denoising_ratios(trained, judge, judged, seed=2 * 10**6)
     prior.card.update(
         {
             "version": __version__,
-            "training_maps": len(training) if hasattr(training, "maps") else "drawn on the fly",
-            "validation_maps": len(validation),
+            "training_maps": len(training) if isinstance(training, MapBank) else "drawn on the fly",
+            "validation_maps": judged,
             "steps": plan.steps,
             "plan": {k: list(v) if isinstance(v, tuple) else v for k, v in vars(plan).items()},
             "parameters": int(np.sum([p.numel() for p in trained.network.parameters()])),
@@ -90,3 +94,8 @@ def train_prior(
         }
     )
     return prior, trainer.history
+
+
+def _bank(maps, n, seed):
+    """Some maps of those that are drawn on the fly, kept."""
+    return MapBank(maps.draw(n, np.random.default_rng([seed, 2])).cpu(), maps.pixel_size)

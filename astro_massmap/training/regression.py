@@ -48,38 +48,46 @@ def fit_correction(denoiser, noiser, n, *, corner=500.0, levels=LEVELS, n_bands=
     ell = torch.hypot(ly[:, None], lx)
     band = torch.bucketize(ell, torch.from_numpy(edges), right=True).flatten().to(device)
     tapered = torch.from_numpy(taper(ell.numpy(), corner)).to(device)
+    noise = torch.tensor(levels, dtype=torch.float64, device=device)[:, None, None] ** 2
+    posterior = (noiser.variance * noise / (noiser.variance + noise)).flatten(1)  # of the Gaussian half
+    expected = torch.zeros((len(levels), n_bands + 2), dtype=torch.float64, device=device)
+    expected.index_add_(1, band, posterior * window.square().sum())
     sums = torch.zeros((len(levels), 6, n_bands + 2), dtype=torch.float64, device=device)
-    for i in range(min(n, len(noiser.source))):
+    n = min(n, len(noiser.source))
+    for i in range(n):
         truth = noiser.source.maps[i : i + 1].to(device)
         for row, level in enumerate(levels):
             sigma = torch.full((1,), level, device=device)
             z, wiener = noiser.noisy(truth, sigma, torch.Generator(device).manual_seed(seed + i))
             added = denoiser(z, wiener, sigma)
             x, g, r = (torch.fft.rfft2(m[0].double() * window) for m in (truth, wiener, added))
-            r, error = r * tapered, x - g
+            error, g, r = x - g, g * tapered, r * tapered
             for k, (a, b) in enumerate(((g, g), (g, r), (r, r), (g, error), (r, error), (error, error))):
                 sums[row, k].index_add_(0, band, (a * b.conj()).real.flatten())
         on_map()
-    sums = sums[..., 1:-1].cpu().numpy()
-    filled = (sums[:, 0] > 0).all(axis=0)  # a small map has no modes in some of the longest bands
-    tables = _solve(sums[..., filled])
+    sums, expected = (t[..., 1:-1].cpu().numpy() for t in (sums, n * expected))
+    filled = (expected > 0).all(axis=0)  # a small map has no modes in some of the longest bands
+    tables = _solve(sums[..., filled], expected[:, filled])
     middles = np.sqrt(edges[1:] * edges[:-1])[filled]
     fall = taper(_TABLE, corner)
-    network, theory, variance = ([_smooth(middles, row) for row in table] for table in tables)
+    network, theory, left = ([_smooth(middles, row) for row in table] for table in tables)
+    variance = 1 + (np.array(left) - 1) * fall
     return Correction(
-        np.array(levels), _TABLE, np.array(network) * fall, np.array(theory) * fall, np.clip(variance, 0.05, 1.0)
+        np.array(levels), _TABLE, np.array(network) * fall, np.array(theory) * fall, np.clip(variance, 0.05, 2.0)
     )
 
 
-def _solve(sums):
-    """a, b and c from the sums of products, each ``(levels, bands)``."""
+def _solve(sums, expected):
+    """a, b and c from the sums of products and the variance of the Gaussian half, each ``(levels, bands)``."""
     gg, gr, rr, ge, re, ee = np.moveaxis(sums, 1, 0)
     determinant = gg * rr - gr**2
     safe = determinant > 1e-12 * gg * rr
     determinant = np.where(safe, determinant, 1)
     a = np.where(safe, (gg * re - gr * ge) / determinant, 0)
-    b = np.where(safe, (rr * ge - gr * re) / determinant, 0)
-    return np.clip(a, 0, 2), np.clip(b, -0.2, 0.2), (ee - a * re - b * ge) / ee
+    b = np.where(safe, (rr * ge - gr * re) / determinant, ge / gg)  # a network that says nothing leaves the theory
+    a, b = np.clip(a, 0, 2), np.clip(b, -0.2, 0.2)
+    left = ee - 2 * (a * re + b * ge) + a**2 * rr + 2 * a * b * gr + b**2 * gg
+    return a, b, left / expected
 
 
 def _smooth(ell, values):

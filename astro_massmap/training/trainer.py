@@ -78,6 +78,8 @@ class TrainingPlan:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name}: needs a positive integer, got {value!r}")
+        if not isinstance(self.margin, int) or self.margin < 0:
+            raise ValueError(f"margin: needs a number of pixels, not negative, got {self.margin!r}")
         object.__setattr__(self, "sigma", tuple(float(s) for s in self.sigma))
         if len(self.sigma) != 2 or not 0 < self.sigma[0] < self.sigma[1]:
             raise ValueError(f"sigma: needs a range of two positive noise levels, got {self.sigma!r}")
@@ -132,7 +134,7 @@ class Trainer:
                 bar.update()
                 if self.step % self.plan.validate_every == 0 or self.step == self.plan.steps:
                     self._record(loss)
-                    bar.set_postfix(loss=f"{self.history[-1]['loss']:.3f}")
+                    bar.set_postfix(loss=f"{float(loss):.3f}")
         return self.mean
 
     def _advance(self):
@@ -175,9 +177,16 @@ class Trainer:
         state |= {f"mean.{k}": v for k, v in self.mean.state_dict().items()}
         for i, moments in self.optimizer.state_dict()["state"].items():
             state |= {f"adam.{i}.{k}": v for k, v in moments.items()}
-        notes = {"step": self.step, "history": self.history, "plan": asdict(self.plan)}
+        notes = {"step": self.step, "history": self.history, "run": self._settings()}
         with atomic_path(self.checkpoint, overwrite=True) as temporary:
             save_file({k: v.contiguous() for k, v in state.items()}, temporary, {"training": json.dumps(notes)})
+
+    def _settings(self):
+        """What a run that goes on must share with the one that stopped, as JSON has it: plan, network and theory."""
+        levels = torch.tensor(LEVELS, device=self.device)
+        spreads = [f"{float(s):.4e}" for spread in self.denoiser.spreads(levels) for s in spread.flatten()]
+        settings = asdict(self.plan) | {"network": self.denoiser.network.settings, "theory": spreads}
+        return json.loads(json.dumps(settings))
 
     def _resume(self):
         """Take up the state of the checkpoint; OSError if it is damaged, ValueError if it is of another run."""
@@ -186,15 +195,15 @@ class Trainer:
             with safe_open(name, framework="pt", device=str(self.device)) as opened:
                 notes = json.loads((opened.metadata() or {})["training"])
                 state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
-        except (SafetensorError, KeyError, ValueError) as error:
+            there, step, history = notes["run"], notes["step"], notes["history"]
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise OSError(f"checkpoint: {name!r} is damaged, or of something else: {error}") from error
-        plan = {k: tuple(v) if isinstance(v, list) else v for k, v in notes["plan"].items()}
-        if plan != asdict(self.plan):
-            changed = [k for k in plan if plan[k] != asdict(self.plan).get(k)]
+        changed = [key for key, value in self._settings().items() if there.get(key) != value]
+        if changed:
             raise ValueError(
                 f"checkpoint: {name!r} is of another run ({', '.join(changed)} differ); it was left as it is"
             )
-        self.step, self.history = notes["step"], notes["history"]
+        self.step, self.history = step, [] if self.rank else history
         for module, prefix in ((self.denoiser, "now."), (self.mean, "mean.")):
             module.load_state_dict({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
         moments = {}

@@ -1,0 +1,8 @@
+"""``python -m astro_massmap`` is ``massmap``."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

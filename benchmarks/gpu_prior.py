@@ -1,0 +1,96 @@
+"""
+The large prior in one go, on a machine that has a GPU, torch and safetensors, and perhaps nothing else.
+
+``python benchmarks/gpu_prior.py OUT --boxes 8 --particles 512 --box-size 256 --widths 32,64,128``
+simulates the boxes, calibrates their maps, and trains on maps that are drawn on the fly. All
+of it goes on where it was when it is started again. The rehearsal on a processor:
+``python benchmarks/gpu_prior.py OUT --boxes 4 --particles 32 --box-size 64 --steps 20 --maps 4 --size 192``.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from astro_massmap import PowerSpectrum
+from astro_massmap.inference import pick_device
+from astro_massmap.simulation import (
+    RESOLUTION,
+    Cosmology,
+    NBody,
+    calibrate,
+    declared_spectrum,
+    light_cone,
+    simulate_boxes,
+)
+from astro_massmap.training import LightConeMaps, MapBank, TrainingPlan, train_prior, write_curves
+
+PIXEL = np.radians(0.4 / 60)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--boxes", type=int, default=8, help="the last quarter of them is held out")
+    parser.add_argument("--particles", type=int, default=512)
+    parser.add_argument("--box-size", type=float, default=256.0)
+    parser.add_argument("--maps", type=int, default=64, help="held out, and for the correction four times as many")
+    parser.add_argument("--size", type=int, default=384)
+    parser.add_argument("--widths", default="32,64,128")
+    parser.add_argument("--steps", type=int, default=20000)
+    parser.add_argument("--maps-per-step", type=int, default=16)
+    arguments = parser.parse_args()
+    device, cosmology, theory = str(pick_device("auto")), Cosmology.default(), PowerSpectrum.default()
+    start = time.perf_counter()
+
+    def clock(text):
+        print(f"{time.perf_counter() - start:7.1f} s  {text}", flush=True)
+
+    simulation = NBody(arguments.particles, arguments.box_size, cosmology, device=device)
+    clock(f"{device}, {simulation.memory / 2**30:.1f} GiB for a simulation")
+    boxes = simulate_boxes(arguments.out / "boxes", simulation, arguments.boxes, progress=False)
+    clock(f"{len(boxes)} boxes")
+    shape, n_held = (arguments.size, arguments.size), max(1, arguments.boxes // 4)
+    transfer, report = calibrate(boxes[:-n_held], cosmology, theory, shape, PIXEL, redshift=1.0)
+    for row in zip(report.ell, report.raw, report.calibrated, report.error, strict=True):
+        print("{:8.0f}  raw {:.3f}  calibrated {:.3f} +- {:.3f}".format(*row))
+    training, held = (
+        LightConeMaps(light_cone(part, cosmology, redshift=1.0, device=device), shape, PIXEL, transfer)
+        for part in (boxes[:-n_held], boxes[-n_held:])
+    )
+    validation = MapBank(held.draw(arguments.maps, np.random.default_rng(1)).cpu(), PIXEL)
+    clock("maps")
+    plan = TrainingPlan(
+        steps=arguments.steps, maps_per_step=arguments.maps_per_step, validate_every=max(1, arguments.steps // 10)
+    )
+    card = {
+        "source_redshift": 1.0,
+        "maps": f"{len(boxes) - n_held} boxes of {arguments.box_size:g} Mpc/h, {arguments.particles}^3 particles",
+        "spectrum": declared_spectrum(theory).name,
+        "resolution": list(RESOLUTION),
+        "device": device if device == "cpu" else torch.cuda.get_device_name(),
+    }
+    prior, history = train_prior(
+        training,
+        validation,
+        declared_spectrum(theory),
+        plan,
+        widths=tuple(int(w) for w in arguments.widths.split(",")),
+        card=card,
+        n_correction=4 * arguments.maps,
+        checkpoint=arguments.out / "state.safetensors",
+        device=device,
+        progress=False,
+    )
+    prior.save(arguments.out / "prior.safetensors", overwrite=True)
+    write_curves(history, arguments.out / "prior")
+    (arguments.out / "card.json").write_text(json.dumps(prior.card, indent=1))
+    clock("prior")
+    print(json.dumps(prior.card["denoising_ratio"], indent=1))
+
+
+if __name__ == "__main__":
+    main()

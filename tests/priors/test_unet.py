@@ -1,0 +1,105 @@
+"""The network: any shape, one map at a time, and no farther than its receptive field."""
+
+import math
+
+import pytest
+import torch
+
+from astro_massmap.priors import UNet
+from astro_massmap.priors.unet import Convolution
+
+import small_priors
+
+REACH = 52  # pixels; counted: 1 + 4 + 1 at full size, 8 + 2 at half, 16 at a quarter, back up 8 + 4 + 1, 4 of blocks
+
+
+def maps(n, *shape, seed=0, dtype=torch.float32):
+    return torch.randn(n, 2, *shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 37), (21, 1), (2, 3), (33, 50), (8, 4)])
+def test_any_sides(shape):
+    out = small_priors.network()(maps(2, *shape), torch.tensor([0.05, 0.2]))
+    assert out.shape == (2, 1, *shape)
+    assert torch.isfinite(out).all() and out.std() > 0.01
+
+
+def test_before_any_training_it_says_nothing():
+    assert not UNet((4, 8, 8))(maps(2, 20, 20), torch.tensor([0.05, 0.2])).any()
+
+
+def test_the_default_has_some_hundred_thousand_parameters():
+    assert 0.25e6 < sum(p.numel() for p in UNet().parameters()) < 4e6
+
+
+def test_settings_make_the_same_network():
+    network = UNet((4, 8, 12), blocks=1, embedding=16)
+    again = UNet(**network.settings)
+    assert [p.shape for p in again.parameters()] == [p.shape for p in network.parameters()]
+
+
+def test_the_noise_level_matters():
+    network, x = small_priors.network(), maps(1, 24, 24)
+    low, high = (network(x, torch.tensor([sigma])) for sigma in (0.01, 0.3))
+    assert (low - high).std() > 0.1 * low.std()
+
+
+def test_a_map_does_not_know_of_the_others_in_the_batch():
+    network, x, sigma = small_priors.network(), maps(3, 40, 32), torch.tensor([0.02, 0.1, 0.3])
+    together = network(x, sigma)
+    others = x.clone()
+    others[[0, 2]] *= 1000
+    assert torch.allclose(network(others, sigma)[1], together[1], atol=1e-6)
+    for i in range(3):
+        assert torch.allclose(network(x[i : i + 1], sigma[i : i + 1])[0], together[i], atol=1e-6)
+
+
+def test_a_pixel_sees_its_receptive_field():
+    network, side = small_priors.network().double(), 2 * REACH + 20
+    x = maps(1, side, side, dtype=torch.float64).requires_grad_()
+    network(x, torch.tensor([0.1], dtype=torch.float64))[0, 0, side // 2, side // 2].backward()
+    rows, columns = torch.nonzero(x.grad[0].abs().sum(dim=0), as_tuple=True)
+    reach = int(torch.maximum((rows - side // 2).abs(), (columns - side // 2).abs()).max())
+    assert 20 < reach <= REACH
+
+
+def test_the_inside_of_a_map_does_not_depend_on_its_size():
+    network, sigma = small_priors.network().double(), torch.tensor([0.1], dtype=torch.float64)
+    whole = maps(1, 144, 160, dtype=torch.float64)
+    part = whole[..., 12:140, 16:144]
+    inner = slice(REACH, 128 - REACH)
+    inside = network(part, sigma)[..., inner, inner]
+    assert torch.allclose(network(whole, sigma)[..., 12:140, 16:144][..., inner, inner], inside, atol=1e-12)
+
+
+def test_filters_have_unit_norm_times_their_gain():
+    # 4 inputs of 9 pixels: white noise keeps its variance whatever the size of the weights
+    torch.manual_seed(0)
+    convolution = Convolution(4, 6, gain=1.5).requires_grad_(False)
+    convolution.bias.zero_()
+    x = torch.randn(1, 4, 100, 100, generator=torch.Generator().manual_seed(0))
+    before = convolution(x)
+    assert torch.allclose(before[..., 1:-1, 1:-1].std(dim=(0, 2, 3)), torch.tensor(1.5), rtol=0.05)
+    convolution.weight.mul_(7)
+    assert torch.allclose(convolution(x), before, atol=1e-5)
+
+
+def test_every_parameter_learns():
+    torch.manual_seed(0)
+    network, sigma = UNet((4, 8, 8)), torch.tensor([0.02, 0.3])
+    torch.nn.init.ones_(network.leave.gain)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
+    for _ in range(2):
+        optimizer.zero_grad()
+        (network(maps(2, 16, 16), sigma) - 1).square().mean().backward()
+        optimizer.step()
+    assert [name for name, p in network.named_parameters() if not p.grad.any()] == []
+
+
+def test_features_are_finite_and_tell_noise_levels_apart():
+    sigma = torch.logspace(-4, 1, 200)
+    features = UNet.features(sigma)
+    assert features.shape == (200, 9) and torch.isfinite(features).all() and features.abs().max() < 3
+    assert (features[1:] - features[:-1]).norm(dim=1).min() > 0.01
+    assert torch.allclose(UNet.features(torch.tensor([0.03]))[0, :5], torch.zeros(5), atol=1e-6)
+    assert math.isclose(float(features[-1, 0] - features[0, 0]), 5 / 1.5, rel_tol=1e-5)
