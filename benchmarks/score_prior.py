@@ -2,7 +2,8 @@
 How good a score prior is: ``python benchmarks/score_prior.py PRIOR MAPS [SECTION ...] [--out FOLDER]``.
 
 PRIOR is a file or "default", MAPS a folder of ``massmap simulate`` whose held-out boxes (those of the split of the
-training) give the truths. Sections: denoising, samples, free, bright, deep, massivenus, stationarity, sources, cost.
+training) give the truths. Sections: card, denoising, samples, free, bright, deep, massivenus, stationarity, sources,
+cost.
 Every section prints a table and, with --out, writes it and a picture.
 """
 
@@ -40,7 +41,7 @@ from astro_massmap.simulation import (
     peak_density,
     smoothed,
 )
-from astro_massmap.training import LEVELS, MapBank, Noiser, denoising_ratios
+from astro_massmap.training import LEVELS, MapBank, Noiser
 
 ARCMIN = np.radians(1 / 60)
 BANDS = np.array([500, 1000, 2000, 4000, 7000, 12000, 20000])
@@ -156,7 +157,7 @@ class Bench:
             arguments.fields,
             arguments.samples,
         )
-        self.folder = arguments.maps
+        self.folder, self.without_theory = arguments.maps, arguments.without_theory
         maps = MapSet.open(self.folder)
         self.held_out = maps.split(arguments.validation)[1].by_turns()
         self.bank = MapBank(self.held_out.stack(), maps.pixel_size)
@@ -179,11 +180,48 @@ class Bench:
             "neural": AnnealedHMC(self.prior, **hmc),
         }
 
+    def card(self):
+        """What the header of the file says, as a list."""
+        card = self.prior.card
+        facts = {
+            "Parameters": card["parameters"],
+            "Sources": f"at redshift {card['source_redshift']:g}",
+            "Pixels": f"{self.prior.pixel_scale.value:.2f} arcmin",
+            "Noise levels": "{:g} to {:g}".format(*self.prior.sigma_range),
+            "Maps": f"{card['training_maps']} of {card['maps']}",
+            "Spectrum": "{}; C / (1 + (ell / {:g})^{:g})".format(card["spectrum"], *card["resolution"]),
+            "Training": f"{card['steps']} steps of Adam, "
+            + ", ".join(f"{k} {card['plan'][k]}" for k in ("maps_per_step", "pieces", "size", "learning_rate", "seed")),
+            "Version": card["version"],
+        }
+        for name, value in facts.items():
+            self.say(f":{name}: {value}")
+
+    @torch.no_grad()
     def denoising(self):
-        noiser = Noiser(self.bank, self.theory)
-        for level, ratio in denoising_ratios(self.prior.denoiser, noiser, 4 * self.n, seed=77).items():
-            self.say(f"noise {level}: {ratio:.3f}")
-        assert len(LEVELS) == 8
+        """Errors on held-out maps over those of the Wiener filter, also of a network without theory."""
+        noiser, n = Noiser(self.bank, self.theory), 2 * self.n
+        rivals = {"theory and network": (self.prior.denoiser, noiser)}
+        if self.without_theory is not None:
+            other = ScorePrior.load(self.without_theory)
+            rivals["network alone"] = (other.denoiser, Noiser(self.bank, other.trained_spectrum))
+        inner, errors = (..., slice(48, -48), slice(48, -48)), np.zeros((len(LEVELS), 1 + len(rivals)))
+        for i in range(n):
+            truth = self.bank.maps[i : i + 1]
+            for row, level in enumerate(LEVELS):
+                sigma = torch.tensor([level])
+                for column, (denoiser, cutter) in enumerate(rivals.values(), start=1):
+                    z, wiener = cutter.noisy(truth, sigma, torch.Generator().manual_seed(10**7 + i))
+                    denoised = wiener + denoiser(z, wiener, sigma)
+                    errors[row, column] += float((truth - denoised)[inner].square().mean())
+                    if column == 1:
+                        errors[row, 0] += float((truth - wiener)[inner].square().mean())
+        line = "===== " + " ".join("=" * len(name) for name in rivals)
+        self.say("\n".join([line, "noise " + " ".join(rivals), line]))
+        for level, (theory, *hybrid) in zip(LEVELS, errors, strict=True):
+            cells = (f"{h / theory:.3f}".ljust(len(name)) for h, name in zip(hybrid, rivals, strict=True))
+            self.say(f"{level:<5} " + " ".join(cells).rstrip())
+        self.say(line)
 
     def samples(self, side=192, steps=40):
         """Maps drawn without data, by the reverse diffusion from a noise at which all is Gaussian."""
@@ -211,7 +249,7 @@ class Bench:
                 peaks = [peak_density(m, pixel, THRESHOLDS).mean(axis=0) for m in (a, b)]
                 self.say(f"peaks above {THRESHOLDS}: {np.round(peaks[0], 2)} of {np.round(peaks[1], 2)}")
         pairs = [("drawn from the prior", m) for m in drawn[:4]] + [("simulated, held out", m) for m in real[::40][:4]]
-        self.picture("samples", pairs, smooth=0.5)
+        self.picture("prior_samples", pairs, smooth=0.5)
 
     def free(self, side=128):
         """Without a mask the mean of samples is one call of the denoiser on the Kaiser-Squires map."""
@@ -247,7 +285,7 @@ class Bench:
         shown = [("truth", truth), ("Wiener", estimates["wiener"].mean), ("mean", estimates["neural"].mean)]
         shown += [("Gaussian sample", estimates["gaussian"].samples[0])]
         shown += [(f"sample {i}", s) for i, s in enumerate(estimates["neural"].samples[:4])]
-        self.picture(f"posterior_{noise:.2f}", shown, observation.observed.numpy())
+        self.picture(f"prior_posterior_{noise:.2f}", shown, observation.observed.numpy())
 
     def sources(self, n=6, levels=(0.02, 0.05, 0.15)):
         """The network scaled to sources at other redshifts, and to none, over the Wiener filter of their theory."""
@@ -286,7 +324,7 @@ class Bench:
         estimates = compare([(kappa, observation)], self.methods(self.n_samples), self.say)
         shown = [("truth", kappa), ("Wiener", estimates["wiener"].mean), ("mean", estimates["neural"].mean)]
         shown += [(f"sample {i}", s) for i, s in enumerate(estimates["neural"].samples[:3])]
-        self.picture("massivenus", shown, seen)
+        self.picture("prior_massivenus", shown, seen)
 
     def stationarity(self, side=128):
         """Chains that start at the truth must leave its statistics as they are."""
@@ -325,7 +363,7 @@ class Bench:
         figure.savefig(self.out / f"{name}.png", dpi=80)
 
 
-SECTIONS = ("denoising", "samples", "free", "bright", "deep", "massivenus", "stationarity", "sources", "cost")
+SECTIONS = ("card", "denoising", "samples", "free", "bright", "deep", "massivenus", "stationarity", "sources", "cost")
 
 
 def main():
@@ -337,6 +375,7 @@ def main():
     parser.add_argument("--fields", type=int, default=16)
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--validation", type=float, default=0.2, help="as in the training")
+    parser.add_argument("--without-theory", type=Path, metavar="PRIOR", help="trained so, for the table")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
     if arguments.threads:
@@ -345,10 +384,11 @@ def main():
         arguments.out.mkdir(parents=True, exist_ok=True)
     bench = Bench(arguments)
     for section in arguments.sections or SECTIONS:
-        bench.say(f"== {section}")
+        print(f"== {section}")
         getattr(bench, section)()
         if arguments.out is not None:
-            (arguments.out / f"{section}.txt").write_text("\n".join(bench.lines) + "\n")
+            ending = "rst" if section in ("card", "denoising") else "txt"
+            (arguments.out / f"prior_{section}.{ending}").write_text("\n".join(bench.lines) + "\n")
         bench.lines = []
 
 

@@ -92,11 +92,12 @@ def _build(header, tensors):
         raise ValueError(f"a network of the sizes {settings} is not credible")
     network = UNet(**settings)
     network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
-    spectrum = PowerSpectrum(tensors["spectrum.ell"], tensors["spectrum.cl"], name=header["spectrum"])
+    tables = {k: v.numpy() for k, v in tensors.items() if not k.startswith("network.")}
+    spectrum = PowerSpectrum(tables["spectrum.ell"], tables["spectrum.cl"], name=header["spectrum"])
     theory = None
-    if "theory.ell" in tensors:
-        theory = PowerSpectrum(tensors["theory.ell"], tensors["theory.cl"], name=header["theory"])
-    correction = Correction(**{k: tensors[f"correction.{k}"].numpy() for k in Correction.__dataclass_fields__})
+    if "theory.ell" in tables:
+        theory = PowerSpectrum(tables["theory.ell"], tables["theory.cl"], name=header["theory"])
+    correction = Correction(**{k: tables[f"correction.{k}"] for k in Correction.__dataclass_fields__})
     return ScorePrior(
         HybridDenoiser(network, spectrum, header["pixel_size"]).requires_grad_(False),
         spectrum,

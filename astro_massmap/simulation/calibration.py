@@ -44,6 +44,7 @@ class Transfer:
 
         The logarithm of T is a polynomial in log(ell), fitted to bands from 200 to the Nyquist frequency with the
         square root of their number of modes as weight, but not more than that of a thousand: short waves are many.
+        Bands of waves as long as the map, whose power is not measured well, are left out.
 
         Parameters
         ----------
@@ -64,7 +65,8 @@ class Transfer:
         shape = np.shape(maps)[-2:]
         measured = band_power(maps, pixel_size, edges).mean(axis=0)
         wanted = band_mean(spectrum, shape, pixel_size, edges)
-        good = np.isfinite(measured) & (measured > 0)
+        longest = 2 * math.pi / (min(shape) * pixel_size)
+        good = np.isfinite(measured) & (measured > 0) & (edges[:-1] > 1.5 * longest)
         ell = np.sqrt(edges[1:] * edges[:-1])
         modes = (edges[1:] ** 2 - edges[:-1] ** 2) * len(maps) * np.prod(shape) * pixel_size**2 / (8 * math.pi)
         weight = np.sqrt(np.minimum(modes, 1000.0))

@@ -12,7 +12,8 @@ def band_power(maps, pixel_size, edges):
     Power spectrum of flat maps that are not periodic, in bands.
 
     A map is multiplied by a Hann window along both axes, which keeps power of the long waves from leaking into the
-    short ones, and its power is divided by the mean square of the window.
+    short ones, and its power is divided by the mean square of the window. Waves as long as the map lose up to half of
+    their power with its mean.
 
     Parameters
     ----------
@@ -28,7 +29,7 @@ def band_power(maps, pixel_size, edges):
     power : ndarray
         C_ell ``(n, bands)``, the mean over the modes of a band; NaN where there are none.
     """
-    maps = torch.as_tensor(np.asarray(maps)).double()
+    maps = torch.as_tensor(np.asarray(maps, dtype=np.float64))  # those of FITS files are big-endian
     ny, nx = maps.shape[-2:]
     window = torch.outer(*(torch.hann_window(side, periodic=False, dtype=torch.float64) for side in (ny, nx)))
     mean = (maps * window).sum(dim=(-2, -1), keepdim=True) / window.sum()
