@@ -13,8 +13,8 @@ import problems
 
 PIXEL = problems.PIXEL
 THEORY = problems.spectrum()
-# a sky that theory is mildly wrong about: by -30 % on large scales, +30 % on small ones
-TRUTH = PowerSpectrum(THEORY.ell, THEORY.cl * (1 + 0.3 * np.tanh(2 * np.log(THEORY.ell / 7000))), name="truth")
+# a sky that theory is mildly wrong about: by -30 % on large scales, +10 % on small ones
+TRUTH = PowerSpectrum(THEORY.ell, THEORY.cl * (0.9 + 0.2 * np.tanh(2 * np.log(THEORY.ell / 9000))), name="truth")
 WIDTHS = (4, 8, 8)
 
 

@@ -136,6 +136,27 @@ def test_displacements_are_gradients_without_a_mean():
         assert displacement.mean(dim=1).abs().max() < 1e-5
 
 
+def test_the_start_is_of_second_order_and_moves_along():
+    # positions are those of perturbation theory, momenta a^3 E times their derivative: for the second order to 2 %,
+    # its growth and its rate being fits
+    simulation = NBody(N, BOX)
+    c, cells = simulation.cosmology, simulation.cells
+    first, second = (displacement * cells / BOX for displacement in simulation.displacements(3))
+    a, h = 0.3, 0.01
+
+    def displacement(a):
+        x = simulation._start(3, a)[0] - lattice(N, cells)
+        return (x + cells / 2) % cells - cells / 2
+
+    growth, omega = float(c.growth(a)), 0.3 / (a**3 * float(c.expansion(a)) ** 2)
+    assert torch.allclose(displacement(a), growth * first + growth**2 * omega ** (-1 / 143) * second, atol=1e-4)
+    momentum = simulation._start(3, a)[1]
+    slope = a**3 * float(c.expansion(a)) * (displacement(a + h) - displacement(a - h)) / (2 * h)
+    assert (momentum - slope).norm() < 3e-3 * momentum.norm()
+    of_first = float(c.growth_momentum(a)) * first
+    assert (momentum - slope).norm() < 0.02 * (momentum - of_first).norm()
+
+
 # ---- growth
 
 
