@@ -74,7 +74,7 @@ class Mesh:
         """``rho / mean - 1`` of the particles at ``x``, ``(cells,) * d``."""
         return self.paint(x).mul_(self.cells ** len(x) / x.shape[1]).sub_(1)
 
-    def pull(self, x):
+    def pull(self, x, fade=math.inf):
         """
         The gravity of the particles at themselves, ``-grad phi`` with ``laplace phi = delta``, lengths in cells.
 
@@ -84,6 +84,10 @@ class Mesh:
         ----------
         x : `torch.Tensor`
             Positions ``(3, n)``.
+        fade : float
+            Wave number along an axis, in radian per cell, from which on forces fade; at 1.5 times it they are gone.
+            The Nyquist frequency of a lattice of particles: while they are cold, waves beyond it are copies of the
+            longer ones by the lattice, which the division would lift.
 
         Yields
         ------
@@ -96,8 +100,9 @@ class Mesh:
         square = sum(k**2 for k in self.axes())
         square[0, 0, 0] = 1
         modes /= square
-        for window in self.window():
-            modes /= window**2
+        for window, k in zip(self.window(), self.axes(), strict=True):
+            rest = ((k.abs() / fade - 1) / 0.5).clamp(0, 1)
+            modes *= torch.cos(math.pi / 2 * rest) ** 2 / window**2
         modes[0, 0, 0] = 0
         forces = []
         for k in self.axes():

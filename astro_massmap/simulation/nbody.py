@@ -99,6 +99,7 @@ class NBody:
             "mesh_factor": self.mesh_factor,
             "a_start": self.a_start,
             "early_steps": self.early_steps,
+            "forces": "cic, deconvolved, fading beyond the lattice",
             "cosmology": self.cosmology.name,
         }
 
@@ -192,5 +193,6 @@ class NBody:
         """Kick the momenta from one scale factor to another with the pull in between."""
         cosmology = self.cosmology
         size = (cosmology.growth_momentum(after) - cosmology.growth_momentum(before)) / cosmology.growth(at)
-        for piece, pull in mesh.pull(x):  # 3/2 Om is in the pull and in the size, and cancels
+        fade = math.pi / self.mesh_factor if self.mesh_factor > 1 else math.inf
+        for piece, pull in mesh.pull(x, fade):  # 3/2 Om is in the pull and in the size, and cancels
             p[:, piece].add_(pull, alpha=float(size))
