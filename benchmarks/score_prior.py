@@ -41,7 +41,7 @@ from astro_massmap.simulation import (
     peak_density,
     smoothed,
 )
-from astro_massmap.training import LEVELS, MapBank, Noiser
+from astro_massmap.training import LEVELS, MapBank, Noiser, denoising_ratios
 
 ARCMIN = np.radians(1 / 60)
 BANDS = np.array([500, 1000, 2000, 4000, 7000, 12000, 20000])
@@ -318,6 +318,8 @@ class Bench:
         folder = Path(os.environ["MASSMAP_DATA"]) / "massivenus"
         kappa, shear = (np.load(folder / f"{name}.npy").astype(float) for name in ("kappa", "shear_bright"))
         seen = np.load(folder / "mask.npy")
+        ratios = denoising_ratios(self.prior.denoiser, Noiser(MapBank(kappa[None], 0.4 * ARCMIN), self.theory), 1)
+        self.say("denoising over Wiener: " + "  ".join(f"{level} {ratio:.3f}" for level, ratio in ratios.items()))
         noise_std = np.where(seen, 0.15, np.inf)
         data = np.where(seen, np.moveaxis(shear, -1, 0), 0)
         observation = Observation.from_arrays(data, noise_std, 0.4 * ARCMIN)

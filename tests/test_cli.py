@@ -26,12 +26,14 @@ def reconstruct(survey, *arguments, output="kappa.fits"):
 
 
 def test_the_demonstration_says_what_it_wrote(capsys):
-    assert main(["demo", "--n-samples", "4", "--quiet"]) == 0
+    assert main(["demo", "--n-samples", "2", "--quiet"]) == 0
     printed = capsys.readouterr().out
     assert "wrote massmap_demo.fits" in printed
     assert "wrote massmap_demo.png" in printed
     kappa = ConvergenceMap.read("massmap_demo.fits")
-    assert kappa.samples.shape == (4, 128, 128)
+    assert kappa.samples.shape == (2, 128, 128)
+    assert kappa.diagnostics["method"] == "AnnealedHMC"
+    assert kappa.diagnostics["score_evaluations"] > 0
     # it may be run again, but replaces nothing that has another name
     assert main(["demo", "--n-samples", "1", "--quiet"]) == 0
     assert main(["demo", "--n-samples", "1", "--quiet", "-o", "mine.fits"]) == 0
@@ -40,7 +42,8 @@ def test_the_demonstration_says_what_it_wrote(capsys):
 
 def test_a_catalogue_becomes_a_map_and_a_picture(survey, capsys, tmp_path):
     code = reconstruct(
-        survey, "--n-samples", "2", "--pixel-scale", "0.8 arcmin", "--plot", "kappa.png", "--check-axes",
+        survey, "--method", "wiener", "--n-samples", "2", "--pixel-scale", "0.8 arcmin", "--plot", "kappa.png",
+        "--check-axes",
         "--regions", str(survey / "clusters.ecsv"), "--spectrum", str(survey / "cl.ecsv"), "--seed", "3",
     )  # fmt: skip
     assert code == 0
@@ -58,7 +61,19 @@ def test_selection_exclusion_and_method(survey):
     n = Table.read(survey / "survey.fits")["good"].sum()
     assert kappa.meta["n_galaxies"] == n
     assert kappa.b_mode is not None
-    assert reconstruct(survey, "--exclude", str(survey / "clusters.ecsv"), "--n-samples", "0", output="less.fits") == 0
+    assert (
+        reconstruct(
+            survey,
+            "--exclude",
+            str(survey / "clusters.ecsv"),
+            "--method",
+            "wiener",
+            "--n-samples",
+            "0",
+            output="less.fits",
+        )
+        == 0
+    )
     assert ConvergenceMap.read("less.fits").meta["n_galaxies"] < 2 * n
 
 
@@ -75,6 +90,9 @@ def test_selection_exclusion_and_method(survey):
         (["--device", "cuda:99"], "device"),
         (["--plot", "picture.xyz"], "needs to end in one of"),
         (["--wcs", "missing.fits"], "missing.fits"),
+        (["--prior", "missing.safetensors"], "missing.safetensors"),
+        (["--method", "wiener", "--prior", "gaussian"], "--prior: has no meaning"),
+        (["--pixel-scale", "1.6 arcmin"], "pixel_scale=0.4 * u.arcmin"),
     ],
 )
 def test_errors_are_one_line_and_leave_nothing(survey, capsys, tmp_path, arguments, message):
@@ -86,8 +104,11 @@ def test_errors_are_one_line_and_leave_nothing(survey, capsys, tmp_path, argumen
 
 
 def test_the_grid_of_another_image(survey):
-    assert reconstruct(survey, "--n-samples", "0", "--pixel-scale", "1 arcmin", output="one.fits") == 0
-    assert reconstruct(survey, "--n-samples", "0", "--wcs", "one.fits", output="two.fits") == 0
+    assert (
+        reconstruct(survey, "--method", "wiener", "--n-samples", "0", "--pixel-scale", "1 arcmin", output="one.fits")
+        == 0
+    )
+    assert reconstruct(survey, "--method", "wiener", "--n-samples", "0", "--wcs", "one.fits", output="two.fits") == 0
     assert np.allclose(ConvergenceMap.read("one.fits").data, ConvergenceMap.read("two.fits").data, atol=1e-4)
 
 
@@ -106,7 +127,7 @@ def test_existing_files_are_told_before_the_work(survey, capsys):
     fits.PrimaryHDU().writeto("kappa.fits")
     assert reconstruct(survey) == 1
     assert "overwrite" in capsys.readouterr().err
-    assert reconstruct(survey, "--overwrite", "--n-samples", "0") == 0
+    assert reconstruct(survey, "--overwrite", "--method", "wiener", "--n-samples", "0") == 0
 
 
 def test_warnings_are_one_line(survey, capsys):
@@ -114,13 +135,28 @@ def test_warnings_are_one_line(survey, capsys):
     table["e1"][:3] = np.nan
     table.write("holes.fits")
     assert (
-        main(["reconstruct", "holes.fits", "--axes", "west-north", "-o", "k.fits", "--quiet", "--n-samples", "0"]) == 0
+        main(
+            [
+                "reconstruct",
+                "holes.fits",
+                "--axes",
+                "west-north",
+                "-o",
+                "k.fits",
+                "--quiet",
+                "--method",
+                "wiener",
+                "--n-samples",
+                "0",
+            ]
+        )
+        == 0
     )
     assert "massmap: warning: 3 of" in capsys.readouterr().err
 
 
 def test_annealed_hmc_from_the_shell(survey):
-    options = ["--method", "annealed_hmc", "--schedule", "fast", "--n-samples", "2", "--pixel-scale", "1.6 arcmin"]
+    options = ["--prior", "gaussian", "--schedule", "fast", "--n-samples", "2", "--pixel-scale", "1.6 arcmin"]
     options += ["--spectrum", str(survey / "cl.ecsv"), "--checkpoint", "samples.npy"]
     assert reconstruct(survey, *options) == 0
     assert ConvergenceMap.read("kappa.fits").diagnostics["method"] == "AnnealedHMC"

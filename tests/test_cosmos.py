@@ -7,7 +7,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
-from astro_massmap import KaiserSquires, ShearCatalog
+from astro_massmap import AnnealedHMC, GaussianPrior, KaiserSquires, ShearCatalog
 
 SMOOTHING = 1.5 * u.arcmin
 # right ascension, declination, redshift of the clusters behind the three most prominent peaks
@@ -90,7 +90,7 @@ def test_annealed_hmc_with_a_gaussian_prior_is_the_wiener_map(catalog):
     # 64 samples: their mean scatters by 1/8 of the standard deviation, and 1.5 % of the information was given up
     shear = catalog.to_map()
     wiener = shear.reconstruct("wiener", n_samples=64, progress=False)
-    annealed = shear.reconstruct("annealed_hmc", n_samples=64, progress=False)
+    annealed = shear.reconstruct(AnnealedHMC(GaussianPrior(), n_samples=64), progress=False)
     z = (annealed.data - wiener.data) / wiener.uncertainty.array
     assert z[~wiener.mask].std() < 0.25 and z[wiener.mask].std() < 0.35
     ratio = annealed.uncertainty.array / wiener.uncertainty.array
@@ -109,3 +109,12 @@ def test_the_wiener_map_sees_the_same_clusters(catalog):
         assert (part.samples.mean(axis=(1, 2)) > 0).mean() > 0.9
     assert kappa.diagnostics["residual"] < 1e-5
     assert 0.01 < np.median(kappa.uncertainty.array[~kappa.mask]) < 0.025
+
+
+def test_without_another_argument_it_is_the_learned_prior(catalog):
+    # the two strongest clusters, in (nearly) every sample
+    kappa = catalog.reconstruct(n_samples=3, progress=False)
+    assert kappa.diagnostics["method"] == "AnnealedHMC"
+    assert 0 < kappa.diagnostics["score_evaluations"] <= 100
+    for ra, dec, _ in PEAKS[:2]:
+        assert (kappa.cutout(SkyCoord(ra, dec, unit="deg"), 3 * u.arcmin).samples.max(axis=(1, 2)) > 0.05).mean() > 0.6

@@ -99,7 +99,7 @@ def test_bad_arguments_are_named(change, error, message):
 
 def test_methods_by_name_object_or_default():
     shear = make()
-    assert shear.reconstruct(n_samples=0, progress=False).diagnostics["method"] == "Wiener"
+    assert shear.reconstruct("wiener", n_samples=0, progress=False).diagnostics["method"] == "Wiener"
     assert (
         shear.reconstruct("kaiser_squires", smoothing=2 * u.arcmin).diagnostics["settings"]["smoothing"] == "2.0 arcmin"
     )
@@ -124,7 +124,7 @@ def test_bad_methods(method, options, error, message):
 def test_results_keep_the_sky_the_mask_and_meta():
     mask = np.zeros(SHAPE, dtype=bool)
     mask[4:8, 10:12] = True
-    kappa = make(mask=mask, meta={"survey": "mock"}).reconstruct(n_samples=3, progress=False)
+    kappa = make(mask=mask, meta={"survey": "mock"}).reconstruct("wiener", n_samples=3, progress=False)
     assert np.array_equal(kappa.mask, mask)
     assert kappa.meta["survey"] == "mock"
     assert _same_sky(kappa.wcs)
@@ -137,16 +137,16 @@ def test_results_keep_the_sky_the_mask_and_meta():
 
 
 def test_progress_is_shown_and_silent_when_asked(capsys):
-    make().reconstruct(n_samples=1, progress=False)
+    make().reconstruct("wiener", n_samples=1, progress=False)
     assert not capsys.readouterr().err
-    make().reconstruct(n_samples=1)
+    make().reconstruct("wiener", n_samples=1)
     assert "Wiener draws" in capsys.readouterr().err
 
 
 @given(st.integers(1, 5), st.integers(1, 5))
 def test_any_rectangle_can_be_mapped(ny, nx):
     shear = ShearMap(np.zeros((2, ny, nx)), wcs=tan_wcs((ny, nx)), noise_std=0.1)
-    kappa = shear.reconstruct(n_samples=1, progress=False)
+    kappa = shear.reconstruct("wiener", n_samples=1, progress=False)
     assert np.isfinite(kappa.data).all()
     assert kappa.samples.shape == (1, ny, nx)
 

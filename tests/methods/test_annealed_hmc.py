@@ -56,7 +56,7 @@ GENTLE = Prior(lambda modes, sigma: 0.1 * modes)
 def test_with_a_gaussian_prior_it_is_the_wiener_posterior():
     # 200 samples: the mean to 1 / sqrt(200) of the standard deviation, and that to 5 % a pixel
     data = observation()
-    estimate = run(AnnealedHMC(n_samples=200, information=1.0, n_check=0), data, progress=False)
+    estimate = run(AnnealedHMC(GaussianPrior(), n_samples=200, information=1.0, n_check=0), data, progress=False)
     wiener = Wiener(n_samples=256).solve(data)
     z = (estimate.mean - wiener.mean) / wiener.std * np.sqrt(200)
     assert abs((z**2).mean() - 1) < 0.7  # pixels are correlated: scatter 0.15 measured
@@ -119,7 +119,7 @@ def test_counts_of_galaxies_are_levelled():
     assert abs(float(z.square().mean()) - 1) < 5 * (2 / z.numel()) ** 0.5
     assert torch.equal(levelled.shear[:, ~more], data.shear[:, ~more])
     assert data.levelled(1, seed=1) is data
-    estimate = AnnealedHMC(n_samples=2, n_check=0).solve(data)
+    estimate = AnnealedHMC(GaussianPrior(), n_samples=2, n_check=0).solve(data)
     assert abs(estimate.diagnostics["information_kept"] - kept) < 1e-6
 
 

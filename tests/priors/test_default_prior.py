@@ -1,0 +1,96 @@
+"""The prior that is shipped, against what must hold whatever it has learned."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import astro_massmap
+from astro_massmap import AnnealedHMC, GaussianPrior, PowerSpectrum, ScorePrior, ShearMap, datasets
+from astro_massmap.inference import FourierGrid, GaussianPosterior, LensingOperator, Observation
+from astro_massmap.simulation import declared_spectrum
+from astro_massmap.training import MapBank, Noiser, denoising_ratios
+
+from skies import tan_wcs
+
+PIXEL = math.radians(0.4 / 60)
+
+
+@pytest.fixture(scope="module")
+def prior():
+    return ScorePrior.load("default")
+
+
+def test_it_is_small_and_says_what_it_is(prior):
+    file = Path(astro_massmap.__file__).parent / "priors" / "weights" / "default.safetensors"
+    assert file.stat().st_size < 20e6
+    assert abs(prior.pixel_size / PIXEL - 1) < 1e-3
+    assert prior.card["source_redshift"] == 1.0
+    assert 0.25e6 < prior.card["parameters"] < 4e6
+    assert np.allclose(
+        prior.theory(np.array([300.0, 3e3, 3e4])), declared_spectrum(PowerSpectrum.default())([300, 3e3, 3e4])
+    )
+
+
+def test_on_maps_it_has_not_seen_it_denoises_better_than_theory(prior, massmap_data):
+    # a field of MassiveNuS: its spectrum is that of the theory to the scatter of one field
+    field = np.load(massmap_data / "massivenus" / "kappa.npy")
+    noiser = Noiser(MapBank(field[None], PIXEL), prior.theory)
+    ratios = denoising_ratios(prior.denoiser, noiser, 1)
+    assert max(ratios.values()) < 1
+    assert ratios["0.050"] < 0.92
+
+
+def test_without_a_mask_the_mean_of_samples_is_one_call_of_the_denoiser(prior):
+    # on the Kaiser-Squires map, whose noise is white; both means over 24 samples scatter, which is taken off
+    side, noise = 64, 0.15
+    truth = torch.as_tensor(datasets.demo_truth().data[32:96, 32:96].astype(float))
+    grid = FourierGrid((side, side), PIXEL, (128, 128), dtype=torch.float64)
+    shear = LensingOperator(grid).forward(grid.to_modes(truth)).numpy()
+    shear = shear + noise * np.random.default_rng(2).normal(size=shear.shape)
+    data = Observation.from_arrays(shear, np.full((side, side), noise), PIXEL)
+    made = AnnealedHMC(prior, n_samples=24, n_check=0, schedule="fast", information=1.0).solve(data)
+    posterior = GaussianPosterior(data, prior.theory, (128, 128))
+    on_grid, inverted = prior.on(posterior.grid), posterior.operator.adjoint(posterior.shear)[None]
+    wiener = on_grid.variance / (on_grid.variance + noise**2) * inverted
+    once = posterior.grid.to_field(wiener + noise**2 * on_grid.residual(inverted, noise))[0].numpy()
+    inner = np.s_[16:48, 16:48]
+    difference = (made.mean - once)[inner]
+    chance = made.samples.var(axis=0, ddof=1)[inner].mean() / 24
+    # far from the edges: less than a third of the posterior standard deviation apart, beyond chance
+    assert (difference**2).mean() - chance < 0.1 * 24 * chance
+
+
+def test_samples_are_skewed_as_matter_is(prior):
+    catalog = datasets.demo()
+    kappa = catalog.reconstruct(n_samples=2, progress=False)
+    gauss = catalog.reconstruct(AnnealedHMC(GaussianPrior(prior.theory), n_samples=2), progress=False)
+
+    def skewness(maps):
+        x = maps - maps.mean()
+        return (x**3).mean() / (x**2).mean() ** 1.5
+
+    assert skewness(kappa.samples) > 1.0
+    assert skewness(gauss.samples) < 0.3
+    assert kappa.samples.std() / gauss.samples.std() == pytest.approx(1, abs=0.2)
+    assert kappa.diagnostics["score_evaluations"] <= 100
+    assert kappa.diagnostics["restarts"] == 0
+    assert kappa.diagnostics["acceptance"][-1] > 0.5
+    assert "ScorePrior" in kappa.diagnostics["settings"]["prior"]
+
+
+def test_a_map_of_another_scale_is_told_what_to_do():
+    shear = ShearMap(np.zeros((2, 16, 16)), wcs=tan_wcs((16, 16), scale=1.0), noise_std=0.1)
+    with pytest.raises(ValueError, match=r"pixels of 0\.4 arcmin, the map has 1;.*GaussianPrior"):
+        shear.reconstruct(progress=False)
+
+
+def test_chains_of_a_batch_are_those_that_run_alone(prior):
+    noise = np.full((32, 32), 0.15)
+    data = Observation.from_arrays(0.15 * np.random.default_rng(1).normal(size=(2, 32, 32)), noise, PIXEL)
+    alone, together = (
+        AnnealedHMC(prior, n_samples=3, n_check=0, batch_size=size).solve(data).samples for size in (1, 3)
+    )
+    assert np.abs(alone - together).max() < 1e-2 * alone.std()
