@@ -120,9 +120,9 @@ class SplitPlan(Plan):
     """
 
     def _targets(self):
-        # neither the data nor the prior allow more: levels that the prior does not know are left out
+        # no more than data and prior allow: levels that the prior does not know are left out
         self.share = min(self.schedule.share * float(self.observation.noise_std.min()), self.prior.max_sigma)
-        self.schedule = self.schedule.below(self.prior.max_sigma / self.share)
+        self.schedule = self.schedule.within(self.prior.max_sigma / self.share, self.prior.max_step)
         self.reverse_levels = self.schedule.reverse_levels(self.share)
         self.final_evaluations = len(self.reverse_levels)
         sigmas = [level * self.share for level in self.schedule.levels]

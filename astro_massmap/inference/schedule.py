@@ -82,15 +82,24 @@ class Schedule:
         if not self.sigma_end > 0:
             raise ValueError(f"sigma_end: needs to be positive, got {self.sigma_end}")
 
-    def below(self, highest):
-        """The same without the levels above ``highest``."""
-        if self.levels[0] <= highest:
-            return self
+    def within(self, highest, step):
+        """
+        The same without levels above ``highest``, and with trajectories no longer than kicks of ``step`` allow.
+
+        Parameters
+        ----------
+        highest : float
+            Level.
+        step : float
+            Angle between two kicks.
+        """
         kept = [i for i, level in enumerate(self.levels) if level <= highest]
+        longest = self.trajectory.leapfrogs * step
         return replace(
             self,
             levels=tuple(self.levels[i] for i in kept),
             trajectories=tuple(self.trajectories[i] for i in kept),
+            trajectory=replace(self.trajectory, length=min(self.trajectory.length, longest)),
         )
 
     def reverse_levels(self, sigma):

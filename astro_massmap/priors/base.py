@@ -50,6 +50,8 @@ class PriorOnGrid:
 
     # noise levels above this the prior does not know
     max_sigma = float("inf")
+    # the longest rotation between two kicks for which its residual is smooth enough
+    max_step = float("inf")
 
     def conditional_variance(self, sigma):
         """Mean variance of the modes of x given x with noise ``sigma``: what a draw of x adds to its mean."""
