@@ -8,6 +8,7 @@ Every section prints a table and, with --out, writes it and a picture.
 """
 
 import argparse
+import dataclasses
 import os
 import time
 import warnings
@@ -329,12 +330,12 @@ class Bench:
         self.picture("prior_massivenus", shown, seen)
 
     def stationarity(self, side=128):
-        """Chains that start at the truth must leave its statistics as they are."""
-        box = (256, 256)
+        """Chains that start at the truth must leave its statistics as they are; the network acts in all of the box."""
+        box, prior = (256, 256), dataclasses.replace(self.prior, margin=64)
         observation = mock(self.truths(1)[0], side, 0.15, footprint(side, 0), 0)[1]
 
         def plan(data):
-            return SplitPlan(data, self.prior, Schedule.fast(), box)
+            return SplitPlan(data, prior, Schedule.fast(), box)
 
         cut = slice(64, 320)
         truths = [torch.from_numpy(t[cut, cut].copy()) for t in self.truths(self.n)]

@@ -112,9 +112,12 @@ def test_the_wiener_map_sees_the_same_clusters(catalog):
 
 
 def test_without_another_argument_it_is_the_learned_prior(catalog):
-    # the two strongest clusters, in (nearly) every sample
     kappa = catalog.reconstruct(n_samples=3, progress=False)
-    assert kappa.diagnostics["method"] == "AnnealedHMC"
+    assert kappa.diagnostics["method"] == "AnnealedHMC" and "ScorePrior" in kappa.diagnostics["prior"]
     assert 0 < kappa.diagnostics["score_evaluations"] <= 100
-    for ra, dec, _ in PEAKS[:2]:
-        assert (kappa.cutout(SkyCoord(ra, dec, unit="deg"), 3 * u.arcmin).samples.max(axis=(1, 2)) > 0.05).mean() > 0.6
+    # the cluster at redshift 0.73, where the Kaiser-Squires map peaks, is there in every sample
+    part = kappa.cutout(SkyCoord(149.926, 2.518, unit="deg"), 3 * u.arcmin)
+    assert part.samples.mean(axis=(1, 2)).min() > 0.015
+    # samples are skewed as matter is
+    x = kappa.samples - kappa.samples.mean()
+    assert 0.8 < (x**3).mean() / (x**2).mean() ** 1.5 < 4

@@ -175,7 +175,7 @@ class AnnealedHMC:
             samples.mean(axis=0),
             samples.std(axis=0, ddof=1) if self.n_samples > 1 else _spread(plan, self.seed),
             samples=samples,
-            diagnostics=self._diagnostics(plan, schedule, observation, records),
+            diagnostics={"prior": repr(prior)} | self._diagnostics(plan, schedule, observation, records),
         )
 
     def _decisive(self, plan):

@@ -94,7 +94,7 @@ class ScorePrior:
         Warns
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
-            If the spectrum is farther from the trained one than was tested.
+            If the spectrum is far from the trained one.
         """
         from .weights_file import read_prior
 
@@ -158,9 +158,9 @@ class ScorePrior:
         shape = np.abs(np.log(spectrum(ell) / self.trained_spectrum(ell) / alpha**2)).max()
         if shape > _SHAPE or not 1 / _AMPLITUDE < alpha < _AMPLITUDE:
             warn(
-                f"spectrum: its amplitude is {alpha:.2f} times the one the network was trained with (tested: "
+                f"spectrum: its amplitude is {alpha:.2f} times the one the network was trained with (trusted: "
                 f"{1 / _AMPLITUDE:.2f} to {_AMPLITUDE:.2f}), its shape differs by up to {np.expm1(shape):.0%} "
-                f"(tested: {np.expm1(_SHAPE):.0%}); what the network adds to theory may be wrong. A prior trained for "
+                f"(trusted: {np.expm1(_SHAPE):.0%}); what the network adds to theory may be wrong. A prior trained for "
                 "these sources would be right"
             )
         return prior

@@ -78,7 +78,7 @@ def test_samples_are_skewed_as_matter_is(prior):
     assert kappa.diagnostics["score_evaluations"] <= 100
     assert kappa.diagnostics["restarts"] == 0
     assert kappa.diagnostics["acceptance"][-1] > 0.5
-    assert "ScorePrior" in kappa.diagnostics["settings"]["prior"]
+    assert "ScorePrior" in kappa.diagnostics["prior"]
 
 
 def test_a_map_of_another_scale_is_told_what_to_do():
