@@ -17,7 +17,7 @@ extensions = [*(e for e in extensions if "gallery" not in e), "matplotlib.sphinx
 plot_formats = [("png", 110)]
 plot_html_show_formats = plot_html_show_source_link = False
 nitpicky = True
-nitpick_ignore = []
+nitpick_ignore = [("py:class", "astro_massmap.simulation.map_files.Layout")]  # of a private field
 automodapi_toctreedirnm = "api"
 automodsumm_inherited_members = False
 numpydoc_show_class_members = False

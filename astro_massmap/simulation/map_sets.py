@@ -23,11 +23,11 @@ class MapSet:
     ----------
     kind : str
         Layout of the files.
-    entries : tuple of `~astro_massmap.simulation.map_layouts.Entry`
+    entries : tuple
         Where each map is.
     weights : tuple of float
         Of the source planes of an entry.
-    layout : `~astro_massmap.simulation.map_files.Layout`
+    layout : named tuple
         Shape and scale of the maps in the files.
     scales : tuple of float
         Pixel sizes in radians to which maps are resampled, one after another.
@@ -233,7 +233,7 @@ class MapSet:
         The same maps on another pixel scale, about the same centre.
 
         Waves that the new pixels cannot hold are filtered out, the others are kept and interpolated: see
-        `~astro_massmap.simulation.resampling`. Smaller pixels add no structure.
+        the module ``resampling``. Smaller pixels add no structure.
 
         Parameters
         ----------

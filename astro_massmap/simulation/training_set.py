@@ -96,8 +96,8 @@ class Report:
     raw : ndarray
         Power before the filter over the theory, the mean over all boxes.
     calibrated, error : ndarray
-        Power after it over the declared spectrum, mean over the judging boxes and its standard error from the
-        scatter of boxes.
+        Power after it over the declared spectrum, mean over the judging boxes, and its standard error: from the
+        scatter of all boxes, for those that judge and those that the filter was fitted on.
     fitted, judged : list of int
         Numbers of the boxes.
     """
@@ -144,7 +144,9 @@ def calibrate(files, cosmology, spectrum, shape, pixel_size, *, redshift=None, n
     transfer = Transfer.fit(torch.cat([maps[i] for i in fitted]), pixel_size, declared)
     after = np.array([band_power(transfer.apply(maps[i], pixel_size), pixel_size, _BANDS).mean(axis=0) for i in judged])
     after /= band_mean(declared, shape, pixel_size, _BANDS)
-    error = after.std(axis=0, ddof=1) / np.sqrt(len(judged)) if len(judged) > 1 else np.full(len(after[0]), np.nan)
+    # both the boxes that the filter was fitted on and those that judge it are a sample
+    scatter = np.std(raw, axis=0, ddof=1) / np.mean(raw, axis=0) if len(files) > 1 else np.full(len(after[0]), np.nan)
+    error = after.mean(axis=0) * scatter * np.sqrt(1 / len(fitted) + 1 / len(judged))
     theory = band_mean(spectrum, shape, pixel_size, _BANDS)
     ell = np.sqrt(_BANDS[1:] * _BANDS[:-1])
     return transfer, Report(ell, np.mean(raw, axis=0) / theory, after.mean(axis=0), error, fitted, judged)
