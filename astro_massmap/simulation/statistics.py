@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter, maximum_filter
 
+from ..inference.grid import FourierGrid
+
 
 def band_power(maps, pixel_size, edges):
     """
@@ -34,40 +36,27 @@ def band_power(maps, pixel_size, edges):
     window = torch.outer(*(torch.hann_window(side, periodic=False, dtype=torch.float64) for side in (ny, nx)))
     mean = (maps * window).sum(dim=(-2, -1), keepdim=True) / window.sum()
     power = torch.fft.rfft2((maps - mean) * window).abs().square() * pixel_size**2 / window.square().sum()
-    numbers, counts = _bands((ny, nx), pixel_size, edges)
+    grid = FourierGrid((ny, nx), pixel_size, dtype=torch.float64)
+    numbers, counts = _bands(grid, edges)
     sums = torch.zeros((len(maps), len(edges) + 1), dtype=torch.float64)
-    sums.index_add_(1, numbers.flatten(), (power * _multiplicity(nx)).flatten(1))
+    sums.index_add_(1, numbers.flatten(), (power * grid.multiplicity).flatten(1))
     return (sums[:, 1:-1] / counts).numpy()
 
 
 def band_mean(spectrum, shape, pixel_size, edges):
     """The mean of ``spectrum(ell)`` over the same modes as in `band_power`, ``(bands,)``."""
-    numbers, counts = _bands(shape, pixel_size, edges)
-    ell = _ell(shape, pixel_size)
+    grid = FourierGrid(shape, pixel_size, dtype=torch.float64)
+    numbers, counts = _bands(grid, edges)
+    ell = grid.ell.clone()
     ell[0, 0] = ell[0, 1]
-    values = torch.as_tensor(spectrum(ell.numpy())) * _multiplicity(shape[1])
+    values = torch.as_tensor(spectrum(ell.numpy())) * grid.multiplicity
     sums = torch.zeros(len(edges) + 1, dtype=torch.float64).index_add_(0, numbers.flatten(), values.flatten())
     return (sums[1:-1] / counts).numpy()
 
 
-def _ell(shape, pixel_size):
-    ly = 2 * math.pi * torch.fft.fftfreq(shape[0], pixel_size, dtype=torch.float64)
-    lx = 2 * math.pi * torch.fft.rfftfreq(shape[1], pixel_size, dtype=torch.float64)
-    return torch.hypot(ly[:, None], lx[None, :])
-
-
-def _multiplicity(nx):
-    """A real map is told by half its modes: an inner column stands for itself and its mirror."""
-    multiplicity = torch.full((nx // 2 + 1,), 2.0, dtype=torch.float64)
-    multiplicity[0] = 1
-    if nx % 2 == 0:
-        multiplicity[-1] = 1
-    return multiplicity
-
-
-def _bands(shape, pixel_size, edges):
-    numbers = torch.bucketize(_ell(shape, pixel_size), torch.as_tensor(np.asarray(edges, dtype=float)), right=True)
-    multiplicity = _multiplicity(shape[1]).expand(numbers.shape).flatten()
+def _bands(grid, edges):
+    numbers = torch.bucketize(grid.ell, torch.as_tensor(np.asarray(edges, dtype=float)), right=True)
+    multiplicity = grid.multiplicity.expand(numbers.shape).flatten()
     counts = torch.zeros(len(edges) + 1, dtype=torch.float64).index_add_(0, numbers.flatten(), multiplicity)
     counts[counts == 0] = float("nan")
     return numbers, counts[1:-1]
