@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..inference.grid import FourierGrid
 from .statistics import band_mean, band_power
 
 RESOLUTION = (5200.0, 2.2)  # of MassiveNuS: C / C_HMcode = 1 / (1 + (ell / 5200)^2.2)
@@ -81,11 +82,9 @@ class Transfer:
 
     def apply(self, maps, pixel_size):
         """Filter maps ``(n, ny, nx)``, taken as periodic."""
-        ny, nx = maps.shape[-2:]
-        ly = 2 * math.pi * np.fft.fftfreq(ny, pixel_size)
-        lx = 2 * math.pi * np.fft.rfftfreq(nx, pixel_size)
-        factor = torch.from_numpy(self(np.hypot(ly[:, None], lx))).to(maps)
-        return torch.fft.irfft2(torch.fft.rfft2(maps) * factor, s=(ny, nx))
+        shape = maps.shape[-2:]
+        factor = torch.from_numpy(self(FourierGrid(shape, pixel_size).ell.numpy())).to(maps)
+        return torch.fft.irfft2(torch.fft.rfft2(maps) * factor, s=shape)
 
     def draw(self, light_cone, n, shape, pixel_size, generator):
         """``n`` filtered maps of a `LightCone`: drawn with a margin, which is cut off."""

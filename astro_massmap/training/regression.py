@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from scipy.interpolate import PchipInterpolator
 
+from ..inference.grid import FourierGrid
 from ..priors.correction import Correction, taper
 
 LEVELS = (0.003, 0.006, 0.01, 0.02, 0.035, 0.06, 0.1, 0.17, 0.3, 0.5)
@@ -43,9 +44,7 @@ def fit_correction(denoiser, noiser, n, *, corner=500.0, levels=LEVELS, n_bands=
     device, shape, pixel_size = noiser.device, noiser.source.shape, noiser.source.pixel_size
     edges = np.geomspace(200, math.pi / pixel_size, n_bands + 1)
     window = torch.outer(*(torch.hann_window(side, periodic=False, dtype=torch.float64) for side in shape)).to(device)
-    ly = 2 * math.pi * torch.fft.fftfreq(shape[0], pixel_size, dtype=torch.float64)
-    lx = 2 * math.pi * torch.fft.rfftfreq(shape[1], pixel_size, dtype=torch.float64)
-    ell = torch.hypot(ly[:, None], lx)
+    ell = FourierGrid(shape, pixel_size).ell
     band = torch.bucketize(ell, torch.from_numpy(edges), right=True).flatten().to(device)
     tapered = torch.from_numpy(taper(ell.numpy(), corner)).to(device)
     noise = torch.tensor(levels, dtype=torch.float64, device=device)[:, None, None] ** 2
