@@ -178,6 +178,54 @@ class ConvergenceMap(NDIOMixin, NDData):
             raise ValueError("samples: the map is a point estimate; reconstruct it with n_samples > 0")
         return self.samples
 
+    # ---- a map as data
+
+    def reconstruct(self, method=None, *, progress=True, **options):
+        """
+        Take the map for data, as noisy maps are published, and infer the convergence behind it.
+
+        The uncertainty is taken for noise that is independent from pixel to pixel: the map must not have
+        been smoothed. Pixels of the mask hold no data. The mean of the map is not used, for shear does not
+        measure it.
+
+        Parameters
+        ----------
+        method : str or method object, optional
+            As for `ShearMap.reconstruct`.
+        progress : bool
+            Show a progress bar.
+        **options
+            Options of a method that is given by name.
+
+        Returns
+        -------
+        ConvergenceMap
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no such method or option, or the uncertainty is missing or not positive.
+        """
+        from . import methods
+        from .inference import ConvergenceObservation
+
+        method = methods.resolve(method, options)
+        if self.uncertainty is None:
+            raise ValueError("uncertainty: the map has none; without its noise it cannot be used as data")
+        noise_std = np.where(self.mask, np.inf, self.uncertainty.array)
+        bad = ~self.mask & ~((noise_std > 0) & np.isfinite(noise_std))
+        if bad.any() or self.mask.all():
+            raise ValueError(
+                f"uncertainty, mask: {int(bad.sum())} pixels with data have no positive uncertainty"
+                if bad.any()
+                else "mask: no pixel holds data"
+            )
+        size = self.pixel_scale.to_value(u.rad)
+        estimate = methods.run(
+            method, ConvergenceObservation.from_arrays(self.data, noise_std, size), progress=progress
+        )
+        return type(self)._from_estimate(estimate, wcs=self.wcs, mask=self.mask, meta=self.meta)
+
     # ---- parts and other grids
 
     def __getitem__(self, item):

@@ -109,8 +109,8 @@ class ShearMap:
         Parameters
         ----------
         method : str or method object, optional
-            ``"wiener"`` (the default) or ``"kaiser_squires"``, or an object such as
-            `~astro_massmap.Wiener` or `~astro_massmap.KaiserSquires`.
+            ``"annealed_hmc"`` (the default), ``"wiener"`` or ``"kaiser_squires"``, or an object:
+            `~astro_massmap.AnnealedHMC`, `~astro_massmap.Wiener`, `~astro_massmap.KaiserSquires`.
         progress : bool
             Show a progress bar.
         **options

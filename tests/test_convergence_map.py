@@ -4,10 +4,11 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import NoOverlapError, StdDevUncertainty, VarianceUncertainty
+from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 from hypothesis import given, strategies as st
 
-from astro_massmap import ConvergenceMap, KaiserSquires, datasets
+from astro_massmap import AnnealedHMC, ConvergenceMap, GaussianPrior, KaiserSquires, PowerSpectrum, Wiener, datasets
 
 from skies import tan_wcs
 
@@ -62,6 +63,45 @@ def test_statistics_of_the_samples():
     assert np.allclose(kappa.quantile([0.1, 0.9]), np.quantile(kappa.samples, [0.1, 0.9], axis=0))
     assert kappa.distribution.shape == SHAPE
     assert np.allclose(kappa.distribution.pdf_mean(), kappa.samples.mean(axis=0))
+
+
+def test_a_noisy_map_is_data_too():
+    # on a periodic box with white noise the Wiener filter is S / (S + N), mode by mode
+    noise, spectrum = 0.02, PowerSpectrum.default()
+    noisy = ConvergenceMap(smooth(), wcs=GRID, uncertainty=np.full(SHAPE, noise))
+    with pytest.warns(AstropyUserWarning, match="wraps around"):
+        method = Wiener(spectrum, n_samples=0, padding=1, dtype="float64", tolerance=1e-10)
+    kappa = noisy.reconstruct(method, progress=False)
+    size = kappa.pixel_scale.to_value(u.rad)
+    ell = 2 * np.pi * np.hypot(np.fft.fftfreq(SHAPE[0], size)[:, None], np.fft.fftfreq(SHAPE[1], size))
+    ell[0, 0] = ell.flat[1:].min()
+    gain = 1 / (1 + noise**2 * size**2 / spectrum(ell))
+    gain[0, 0] = 0  # the mean is not measured
+    assert np.abs(kappa.data - np.fft.ifft2(gain * np.fft.fft2(noisy.data)).real).max() < 1e-9
+    assert kappa.diagnostics["method"] == "Wiener" and kappa.b_mode is None
+
+
+def test_the_chains_of_a_noisy_map_agree_with_exact_draws():
+    # 4 standard errors in the worst of the bands: a false alarm in some 1 of 1000 seeds; this seed is fixed
+    noisy = make(samples=None, b_mode=None, uncertainty=np.full(SHAPE, 0.05))
+    method = AnnealedHMC(GaussianPrior(), n_samples=2, n_check=32)
+    assert noisy.reconstruct(method, progress=False).diagnostics["gaussian_check"]["worst"] < 4
+
+
+def test_direct_smoothing_of_a_noisy_map_has_no_b_mode():
+    noisy = make(samples=None)
+    kappa = noisy.reconstruct(KaiserSquires(smoothing=0 * u.arcmin))
+    assert kappa.b_mode is None
+    assert np.array_equal(kappa.mask, noisy.mask)
+
+
+def test_a_map_without_noise_is_no_data():
+    with pytest.raises(ValueError, match="uncertainty: the map has none"):
+        make(uncertainty=None).reconstruct("wiener")
+    with pytest.raises(ValueError, match="no positive uncertainty"):
+        make(uncertainty=np.zeros(SHAPE)).reconstruct("wiener")
+    with pytest.raises(ValueError, match="no pixel holds data"):
+        make(mask=np.ones(SHAPE, dtype=bool)).reconstruct("wiener")
 
 
 def test_a_point_estimate_has_no_samples():

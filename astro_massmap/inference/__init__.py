@@ -2,7 +2,7 @@
 The numerical core: float tensors on a flat grid, no units and no sky.
 
 An `Observation` is what a survey has measured. A `FourierGrid` embeds its field in a periodic box,
-a `LensingOperator` turns convergence into shear there, and a `GaussianPosterior` conditions a
+a `LensingOperator` turns convergence into shear there (a `DirectOperator` leaves it), and a `GaussianPosterior` conditions a
 Gaussian random field on the data exactly.
 """
 
@@ -13,8 +13,8 @@ from .diagnostics import gaussian_check, runaways, stationarity_check
 from .gaussian import GaussianPosterior
 from .grid import FourierGrid, padded_shape
 from .hmc import ScoreError, Trajectory, split_step
-from .observation import Observation
-from .operator import LensingOperator
+from .observation import ConvergenceObservation, Observation
+from .operator import DirectOperator, FourierOperator, LensingOperator
 from .random import Streams
 from .reverse import reverse_diffusion
 from .schedule import Schedule
@@ -23,7 +23,10 @@ from .targets import LeapfrogTarget, SplitTarget, TemperedTarget
 
 __all__ = [
     "ConvergenceError",
+    "ConvergenceObservation",
+    "DirectOperator",
     "FourierGrid",
+    "FourierOperator",
     "GaussianPosterior",
     "LeapfrogTarget",
     "LensingOperator",

@@ -15,7 +15,6 @@ import torch
 
 from .conjugate_gradients import conjugate_gradients
 from .grid import FourierGrid
-from .operator import LensingOperator
 
 
 class GaussianPosterior:
@@ -56,7 +55,7 @@ class GaussianPosterior:
         device="cpu",
     ):
         self.grid = FourierGrid(observation.shape, observation.pixel_size, box_shape, dtype=dtype, device=device)
-        self.operator = LensingOperator(self.grid)
+        self.operator = observation.operator(self.grid)
         given = isinstance(spectrum, torch.Tensor)
         self.prior_variance = spectrum if given else self.grid.mode_variance(spectrum)
         self.weight = self.grid.real(observation.weight)
@@ -65,7 +64,7 @@ class GaussianPosterior:
         mean_weight = self.weight.sum(dtype=self.grid.sum_dtype) / (self.grid.box_shape[0] * self.grid.box_shape[1])
         self._inverse_prior = 1 / self.prior_variance
         self.reference = 1 / (self._inverse_prior + self.operator.power * float(mean_weight))
-        self.on_box = LensingOperator(
+        self.on_box = observation.operator(
             FourierGrid(self.grid.box_shape, self.grid.pixel_size, dtype=dtype, device=device)
         )
         self.tolerance, self.max_iterations = tolerance, max_iterations

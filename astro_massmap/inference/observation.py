@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 
+from .operator import DirectOperator, LensingOperator
 from .random import Streams
 
 _ADDED_NOISE = 2**32 - 1  # a stream of its own, which no chain shares
@@ -25,6 +27,8 @@ class Observation:
     pixel_size : float
         Side of a pixel in radians.
     """
+
+    operator: ClassVar = LensingOperator  # from the convergence to what is measured
 
     shear: torch.Tensor
     noise_std: torch.Tensor
@@ -83,8 +87,23 @@ class Observation:
         noise_std = self.noise_std.clamp(min=floor)
         missing = torch.where(self.observed, noise_std**2 - self.noise_std**2, 0.0).clamp(min=0).sqrt()
         (white,) = Streams(seed, [0], attempt=_ADDED_NOISE).normal(*self.shear.shape, dtype=torch.float64)
-        return Observation(self.shear + missing * white, noise_std, self.pixel_size)
+        return type(self)(self.shear + missing * white, noise_std, self.pixel_size)
 
     def information_kept(self, original):
         """Sum of 1 / N of this observation over that of the original."""
         return float(self.weight.sum() / original.weight.sum())
+
+
+class ConvergenceObservation(Observation):
+    """
+    A noisy map of the convergence itself, in the place of the first component; the second is only noise.
+
+    The noise has to be white: independent from pixel to pixel, as it is before any smoothing.
+    """
+
+    operator: ClassVar = DirectOperator
+
+    @classmethod
+    def from_arrays(cls, kappa, noise_std, pixel_size):
+        """Copy from numpy arrays ``(ny, nx)``, in double precision."""
+        return super().from_arrays(np.stack([kappa, np.zeros_like(kappa)]), noise_std, pixel_size)

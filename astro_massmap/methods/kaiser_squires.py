@@ -78,7 +78,7 @@ class KaiserSquires:
         box = padded_shape(observation.shape, self.padding)
         dtype = torch.float32 if device.type == "mps" else torch.float64
         grid = FourierGrid(observation.shape, observation.pixel_size, box, dtype=dtype, device=device)
-        operator = LensingOperator(grid)
+        operator = observation.operator(grid)
         smoothing = u.Quantity(self.smoothing).to_value(u.rad)
         window = grid.real(torch.exp(-0.5 * (smoothing * grid.ell) ** 2))
         weight = _relative_weight(grid, window, grid.real(observation.weight))
@@ -87,6 +87,8 @@ class KaiserSquires:
         noise = torch.where(observation.observed, observation.noise_std, 0.0)
         std = _propagated_noise(operator, window, weight * grid.real(noise)).cpu().numpy()
         diagnostics = {"device": str(device), "box": list(box), "filled_with_zero": int((~observation.observed).sum())}
+        if not isinstance(operator, LensingOperator):  # a map of the convergence has no B mode
+            return Estimate(e_mode, std, diagnostics=diagnostics)
         return Estimate(e_mode, std, b_mode=b_mode, b_std=std, diagnostics=diagnostics)
 
 

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from astro_massmap.inference import ConvergenceError, GaussianPosterior, Observation, Streams
+from astro_massmap.inference import (
+    ConvergenceError,
+    ConvergenceObservation,
+    GaussianPosterior,
+    Observation,
+    Streams,
+)
 
 from skies import dense_problem
 
@@ -15,14 +21,17 @@ def spectrum(ell):
     return 1e-9 * (ell / 1000) ** -1.1
 
 
-@pytest.fixture(scope="module")
-def problem():
+@pytest.fixture(scope="module", params=[Observation, ConvergenceObservation], ids=["shear", "convergence"])
+def problem(request):
     """An observation with a hole and noise that varies, and its dense posterior."""
     rng = np.random.default_rng(5)
     noise_std = rng.uniform(0.05, 0.12, FIELD)
     noise_std[3:6, 4:8] = np.inf
     noise_std[0] = np.inf
     prior, shear, noise, in_field, seen = dense_problem(FIELD, BOX, PIXEL, spectrum, noise_std)
+    if request.param is ConvergenceObservation:  # the map less its mean, and nothing
+        n = len(prior)
+        shear = np.concatenate([(np.eye(n) - 1 / n)[seen], np.zeros((seen.sum(), n))])
     kappa = np.linalg.cholesky(prior) @ rng.normal(size=len(prior))
     y = shear @ kappa + np.sqrt(noise) * rng.normal(size=len(noise))
     gain = prior @ shear.T @ np.linalg.inv(shear @ prior @ shear.T + np.diag(noise))
@@ -30,7 +39,9 @@ def problem():
     data[:, seen] = y.reshape(2, -1)
     data = data.reshape(2, *BOX)[:, : FIELD[0], : FIELD[1]]
     covariance = (prior - gain @ shear @ prior)[np.ix_(in_field, in_field)]
-    return Observation.from_arrays(data, noise_std, PIXEL), (gain @ y)[in_field].reshape(FIELD), covariance
+    if request.param is ConvergenceObservation:
+        data = data[0]
+    return request.param.from_arrays(data, noise_std, PIXEL), (gain @ y)[in_field].reshape(FIELD), covariance
 
 
 def posterior(problem, **options):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from astro_massmap.inference import FourierGrid, LensingOperator
+from astro_massmap.inference import DirectOperator, FourierGrid, LensingOperator
 
 
 def _operator(field, box=None):
@@ -59,3 +59,11 @@ def test_the_mean_of_the_map_makes_no_shear():
     operator = _operator((8, 8))
     modes = operator.grid.to_modes(torch.ones(8, 8, dtype=torch.float64))
     assert float(operator.forward(modes).abs().max()) == 0
+
+
+def test_the_direct_operator_leaves_all_but_the_mean():
+    grid = FourierGrid((9, 13), 1.2e-4, (16, 20), dtype=torch.float64)
+    kappa = torch.randn(16, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    first, second = DirectOperator(grid).forward(grid.to_modes(kappa))
+    assert torch.allclose(first, (kappa - kappa.mean())[:9, :13], atol=1e-12)
+    assert float(second.abs().max()) == 0
