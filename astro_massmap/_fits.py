@@ -3,6 +3,7 @@
 import os
 import warnings
 
+import astropy.units as u
 import numpy as np
 from astropy.io import fits
 from astropy.io.misc import yaml
@@ -14,7 +15,7 @@ from . import __version__
 from ._files import atomic_path
 
 
-def write_images(file, images, wcs, notes, *, overwrite=False):
+def write_images(file, images, wcs, notes, *, unit=u.dimensionless_unscaled, overwrite=False):
     """
     Write images of one WCS, the first as the primary HDU.
 
@@ -28,6 +29,8 @@ def write_images(file, images, wcs, notes, *, overwrite=False):
         Of all of them.
     notes : dict
         Whatever else, by section, kept as YAML.
+    unit : `~astropy.units.Unit`
+        Of the images of floats.
     overwrite : bool
         Replace an existing file.
     """
@@ -38,7 +41,7 @@ def write_images(file, images, wcs, notes, *, overwrite=False):
         array = array.astype(np.uint8) if array.dtype == bool else array
         hdu = (fits.ImageHDU if hdus else fits.PrimaryHDU)(array, _wcs_header(wcs, array.ndim))
         hdu.header["EXTNAME"] = name
-        hdu.header["BUNIT"] = ""
+        hdu.header["BUNIT"] = unit.to_string("fits") if array.dtype.kind == "f" else ""
         hdus.append(hdu)
     hdus[0].header["CREATOR"] = f"astro_massmap {__version__}"
     hdus.append(fits.table_to_hdu(table))
@@ -58,6 +61,8 @@ def read_images(file, required):
         Of the primary HDU.
     notes : dict
         Sections as written.
+    unit : `~astropy.units.Unit`
+        Of the primary HDU.
 
     Raises
     ------
@@ -75,6 +80,7 @@ def read_images(file, required):
                 images = {h.name: _native(h.data) for h in hdus if h.is_image and h.data is not None}
                 names, header = [h.name for h in hdus], hdus[0].header
                 notes = _table_to_notes(Table.read(hdus["NOTES"])) if "NOTES" in names else None
+                unit = u.Unit(header.get("BUNIT", ""), format="fits")
     except (OSError, TypeError, ValueError, EOFError, KeyError, YAMLError, Warning) as error:
         raise OSError(f"file: {name!r} is damaged or not a FITS file: {error}") from error
     missing = [image for image in required if image not in images]
@@ -89,7 +95,7 @@ def read_images(file, required):
         warnings.simplefilter("ignore")  # what wcslib mends silently in headers of others
         wcs = WCS(header, naxis=2)
     wcs.array_shape = shape
-    return images, wcs, notes
+    return images, wcs, notes, unit
 
 
 def _wcs_header(wcs, ndim):

@@ -7,9 +7,9 @@ import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
 
-def floats(values, name, *, dtype=float):
+def floats(values, name, *, dtype=float, unit=u.dimensionless_unscaled):
     """
-    A copy of dimensionless numbers as a plain array of native floats; masked values become NaN.
+    A copy of numbers as a plain array of native floats; masked values become NaN.
 
     Parameters
     ----------
@@ -19,19 +19,22 @@ def floats(values, name, *, dtype=float):
         Of the argument, for errors.
     dtype : type or None
         Of the result; None keeps single precision single, and makes doubles of the rest.
+    unit : `~astropy.units.Unit`
+        Of the result, and of numbers that have none.
 
     Raises
     ------
     TypeError, `~astropy.units.UnitsError`
-        If they are no numbers, or have a unit that is not dimensionless.
+        If they are no numbers, or have a unit that cannot be converted.
     """
-    unit = getattr(values, "unit", None)
+    own = getattr(values, "unit", None)
     scale = 1.0
-    if unit is not None:
+    if own is not None:
         try:
-            scale = u.Unit(unit).to(u.dimensionless_unscaled)
+            scale = u.Unit(own).to(unit)
         except u.UnitConversionError as error:
-            raise u.UnitsError(f"{name}: needs to be dimensionless, got the unit {unit}") from error
+            needed = f"the unit {unit}" if unit.to_string() else "to be dimensionless"
+            raise u.UnitsError(f"{name}: needs {needed}, got the unit {own}") from error
     try:
         array = np.ma.asarray(getattr(values, "value", values))
         if dtype is None:

@@ -8,16 +8,17 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.io import registry
 from astropy.nddata import Cutout2D, NDData, NDIOMixin, NoOverlapError, StdDevUncertainty
-from astropy.uncertainty import Distribution
 
 from . import _geometry
-from ._fits import read_images, write_images
+from ._convergence_files import read_map, write_map
 from ._input import bools, floats
+from ._questions import Questions
 
 _ENOUGH_SAMPLES = 16  # to tell a standard deviation to 18 %
+_SURFACE_DENSITY = u.Msun / u.kpc**2
 
 
-class ConvergenceMap(NDIOMixin, NDData):
+class ConvergenceMap(Questions, NDIOMixin, NDData):
     """
     A map of the convergence with its WCS, uncertainty, mask and posterior samples.
 
@@ -25,6 +26,7 @@ class ConvergenceMap(NDIOMixin, NDData):
     ----------
     data : array-like
         Convergence ``(ny, nx)``, dimensionless and finite: the posterior mean, or an estimate.
+        With a unit of mass per area it is a surface density (see `surface_density`).
     wcs : `~astropy.wcs.WCS`
         Where the pixels are on the sky.
     uncertainty : `~astropy.nddata.StdDevUncertainty` or array-like, optional
@@ -39,6 +41,8 @@ class ConvergenceMap(NDIOMixin, NDData):
         How the map was made, and how well.
     b_mode : ConvergenceMap, optional
         The B mode on the same grid, which lensing does not make.
+    unit : `~astropy.units.Unit`, optional
+        Of ``data``, ``uncertainty`` and ``samples`` where they have none of their own.
 
     Raises
     ------
@@ -68,8 +72,10 @@ class ConvergenceMap(NDIOMixin, NDData):
         meta=None,
         diagnostics=None,
         b_mode=None,
+        unit=None,
     ):
-        data = floats(data, "data", dtype=None)
+        unit = _unit(getattr(data, "unit", None) if unit is None else unit)
+        data = floats(data, "data", dtype=None, unit=unit)
         if data.ndim != 2 or data.size == 0:
             raise ValueError(f"data: needs the shape (ny, nx), got {data.shape}")
         mask = bools(mask, data.shape)
@@ -78,15 +84,15 @@ class ConvergenceMap(NDIOMixin, NDData):
             raise ValueError(f"data: {int((bad & ~mask).sum())} pixels are not finite; mark them in mask")
         data[bad] = 0  # the mean of every prior, where nothing else is known
         if uncertainty is not None:
-            uncertainty = _std(uncertainty, data.shape)
+            uncertainty = _std(uncertainty, data.shape, unit)
         if samples is not None:
-            samples = floats(samples, "samples", dtype=None)
+            samples = floats(samples, "samples", dtype=None, unit=unit)
             if samples.ndim != 3 or samples.shape[1:] != data.shape or not len(samples):
                 raise ValueError(f"samples: need the shape (n_samples, {data.shape}), got {samples.shape}")
         wcs, _ = _geometry.celestial_wcs(wcs, data.shape)
         self._pixel_scale, _ = _geometry.pixel_scale(wcs, data.shape)
         meta = copy.deepcopy(dict(meta or {}))
-        super().__init__(data, uncertainty=uncertainty, mask=mask, wcs=wcs, meta=meta, unit=u.dimensionless_unscaled)
+        super().__init__(data, uncertainty=uncertainty, mask=mask, wcs=wcs, meta=meta, unit=unit)
         self._samples = samples
         self.diagnostics = copy.deepcopy(dict(diagnostics or {}))
         if b_mode is not None and b_mode.data.shape != data.shape:
@@ -139,44 +145,6 @@ class ConvergenceMap(NDIOMixin, NDData):
         )
 
     __str__ = __repr__
-
-    # ---- the posterior
-
-    def quantile(self, q):
-        """
-        Quantiles of the samples, pixel by pixel.
-
-        Parameters
-        ----------
-        q : float or array-like
-            Between 0 and 1.
-
-        Returns
-        -------
-        ndarray
-            ``(ny, nx)``, or ``(len(q), ny, nx)``.
-
-        Raises
-        ------
-        ValueError
-            If the map has no samples, or q is out of range.
-        """
-        return np.quantile(self._need_samples(), q, axis=0)
-
-    @property
-    def median(self):
-        """Median of the samples ``(ny, nx)``; ValueError without samples."""
-        return np.median(self._need_samples(), axis=0)
-
-    @property
-    def distribution(self):
-        """The samples as an `astropy.uncertainty.Distribution`; ValueError without samples."""
-        return Distribution(np.moveaxis(self._need_samples(), 0, -1))
-
-    def _need_samples(self):
-        if self.samples is None:
-            raise ValueError("samples: the map is a point estimate; reconstruct it with n_samples > 0")
-        return self.samples
 
     # ---- a map as data
 
@@ -243,6 +211,7 @@ class ConvergenceMap(NDIOMixin, NDData):
             meta=self.meta,
             diagnostics=self.diagnostics,
             b_mode=None if self.b_mode is None else self.b_mode[rows, columns],
+            unit=self.unit,
         )
 
     def cutout(self, center, size):
@@ -326,6 +295,7 @@ class ConvergenceMap(NDIOMixin, NDData):
             meta=self.meta,
             diagnostics=self.diagnostics,
             b_mode=None if self.b_mode is None else self.b_mode.reproject_to(wcs, shape),
+            unit=self.unit,
         )
 
     def plot(self, ax=None, *, regions=None, **kwargs):
@@ -350,18 +320,23 @@ class ConvergenceMap(NDIOMixin, NDData):
         return plot_map(self.data, self.wcs, ax=ax, regions=regions, mask=self.mask, **kwargs)
 
 
-def _std(uncertainty, shape):
+def _unit(unit):
+    """The unit of a map: that of a surface density, or none."""
+    unit = u.dimensionless_unscaled if unit is None else u.Unit(unit)
+    return unit if unit.is_equivalent(_SURFACE_DENSITY) else u.dimensionless_unscaled
+
+
+def _std(uncertainty, shape, unit):
     if isinstance(uncertainty, StdDevUncertainty):
-        unit = u.dimensionless_unscaled if uncertainty.unit is None else uncertainty.unit
-        uncertainty = uncertainty.array * unit
+        uncertainty = uncertainty.array * (unit if uncertainty.unit is None else uncertainty.unit)
     elif hasattr(uncertainty, "uncertainty_type"):
         raise TypeError(f"uncertainty: needs a StdDevUncertainty, got {type(uncertainty).__name__}")
-    uncertainty = floats(uncertainty, "uncertainty", dtype=None)
+    uncertainty = floats(uncertainty, "uncertainty", dtype=None, unit=unit)
     if uncertainty.shape != shape:
         raise ValueError(f"uncertainty: needs the shape {shape} of data, got {uncertainty.shape}")
     if (uncertainty < 0).any():
         raise ValueError("uncertainty: a standard deviation is not negative")
-    return StdDevUncertainty(uncertainty, unit=u.dimensionless_unscaled)
+    return StdDevUncertainty(uncertainty, unit=unit)
 
 
 def _slices(item, shape):
@@ -394,37 +369,14 @@ def _write_fits(kappa, file, *, overwrite=False, samples=True):
     samples : bool
         Write the samples too.
     """
-    images = {"KAPPA": kappa.data, "STD": None, "MASK": kappa.mask, "SAMPLES": None, "B_MODE": None, "B_STD": None}
-    if kappa.uncertainty is not None:
-        images["STD"] = kappa.uncertainty.array
-    if samples:
-        images["SAMPLES"] = kappa.samples
-    if kappa.b_mode is not None:
-        images["B_MODE"] = kappa.b_mode.data
-        if kappa.b_mode.uncertainty is not None:
-            images["B_STD"] = kappa.b_mode.uncertainty.array
-    images = {name: image for name, image in images.items() if image is not None}
-    notes = {"meta": dict(kappa.meta), "diagnostics": kappa.diagnostics}
-    write_images(file, images, kappa.wcs, notes, overwrite=overwrite)
+    write_map(kappa, file, overwrite=overwrite, samples=samples)
 
 
 def _read_fits(file):
     """Read what `write` wrote; OSError if the file is not there or not whole."""
-    images, wcs, notes = read_images(file, required=("KAPPA", "MASK"))
-    mask = images["MASK"].astype(bool)
-    b_mode = None
-    if "B_MODE" in images:
-        b_mode = ConvergenceMap(images["B_MODE"], wcs=wcs, uncertainty=images.get("B_STD"), mask=mask)
-    return ConvergenceMap(
-        images["KAPPA"],
-        wcs=wcs,
-        uncertainty=images.get("STD"),
-        mask=mask,
-        samples=images.get("SAMPLES"),
-        meta=notes.get("meta"),
-        diagnostics=notes.get("diagnostics"),
-        b_mode=b_mode,
-    )
+    parts = read_map(file)
+    b_mode = parts.pop("b_mode")
+    return ConvergenceMap(b_mode=None if b_mode is None else ConvergenceMap(**b_mode), **parts)
 
 
 def _is_fits(origin, path, fileobj, *args, **kwargs):

@@ -161,7 +161,7 @@ class ShearMap:
     @classmethod
     def read(cls, file):
         """Read what `write` wrote; OSError if the file is not there or not whole."""
-        images, wcs, notes = read_images(file, required=("G1", "G2", "NOISE_STD", "MASK"))
+        images, wcs, notes, _ = read_images(file, required=("G1", "G2", "NOISE_STD", "MASK"))
         return cls(
             np.stack([images["G1"], images["G2"]]),
             wcs=wcs,

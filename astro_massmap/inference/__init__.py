@@ -2,8 +2,8 @@
 The numerical core: float tensors on a flat grid, no units and no sky.
 
 An `Observation` is what a survey has measured. A `FourierGrid` embeds its field in a periodic box,
-a `LensingOperator` turns convergence into shear there (a `DirectOperator` leaves it), and a `GaussianPosterior` conditions a
-Gaussian random field on the data exactly.
+a `LensingOperator` turns convergence into shear there (a `DirectOperator` leaves it as it is), and a
+`GaussianPosterior` conditions a Gaussian random field on the data exactly.
 """
 
 from .annealing import Plan, Run, SplitPlan, TemperedPlan, run_chains
