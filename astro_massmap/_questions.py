@@ -1,5 +1,6 @@
 """What one asks of a map and of its samples."""
 
+import astropy.units as u
 import numpy as np
 from astropy.uncertainty import Distribution
 
@@ -36,9 +37,338 @@ class Questions:
     @property
     def distribution(self):
         """The samples as an `astropy.uncertainty.Distribution`; ValueError without samples."""
-        return Distribution(np.moveaxis(self._need_samples(), 0, -1))
+        return Distribution(np.moveaxis(self._need_samples(), 0, -1) * self.unit)
 
     def _need_samples(self):
         if self.samples is None:
             raise ValueError("samples: the map is a point estimate; reconstruct it with n_samples > 0")
         return self.samples
+
+    def _need_convergence(self):
+        if self.unit != u.dimensionless_unscaled:
+            raise u.UnitsError(f"needs a map of the convergence, this one is in {self.unit}")
+
+    @property
+    def _std(self):
+        return None if self.uncertainty is None else self.uncertainty.array
+
+    # ---- places
+
+    def region_statistics(self, regions, *, background=None, level=0.68):
+        """
+        Mean convergence in regions, with its credible interval over the samples.
+
+        Parameters
+        ----------
+        regions : regions
+            A region of the sky or of pixels, a list of them, a table of positions and radii, or a file.
+        background : regions or `~astropy.units.Quantity`, optional
+            Whose mean is subtracted: one region for all, one for each, or the two radii of a ring around each.
+        level : float
+            Of the interval.
+
+        Returns
+        -------
+        `~astropy.table.QTable`
+            Columns ``region``, ``center``, ``kappa``, ``std``, ``lower``, ``upper``, ``signal_to_noise`` and
+            ``data_fraction``, the share of the region that holds data.
+
+        Raises
+        ------
+        ValueError
+            If the map has no samples.
+
+        Examples
+        --------
+        >>> from astro_massmap import datasets
+        >>> kappa = datasets.demo().reconstruct("wiener", n_samples=16, progress=False)
+        >>> table = kappa.region_statistics(datasets.demo_clusters())
+        >>> bool(table["signal_to_noise"][0] > 3)
+        True
+        """
+        from .detection import region_statistics
+
+        self._need_convergence()
+        return region_statistics(
+            self.data, self._need_samples(), self.wcs, self.mask, regions, background=background, level=level
+        )
+
+    def detection_probability(self, regions, threshold, background=None):
+        """
+        Probability that there is a structure: the share of samples whose mean over a region exceeds a threshold.
+
+        Parameters
+        ----------
+        regions : regions
+            As for `region_statistics`.
+        threshold : float or array-like
+            Of the mean convergence, for all regions or for each.
+        background : regions or `~astropy.units.Quantity`, optional
+            As for `region_statistics`.
+
+        Returns
+        -------
+        `~astropy.table.QTable`
+            Columns ``region``, ``center``, ``kappa`` (of the posterior mean), ``probability`` and
+            ``data_fraction``.
+
+        Raises
+        ------
+        ValueError
+            If the map has no samples.
+
+        Examples
+        --------
+        >>> from astro_massmap import datasets
+        >>> kappa = datasets.demo().reconstruct("wiener", n_samples=16, progress=False)
+        >>> kappa.detection_probability(datasets.demo_clusters(), threshold=0.015).colnames
+        ['region', 'center', 'kappa', 'probability', 'data_fraction']
+        """
+        from .detection import detection_probability
+
+        self._need_convergence()
+        samples = self._need_samples()
+        return detection_probability(self.data, samples, self.wcs, self.mask, regions, threshold, background)
+
+    def peaks(self, threshold, *, smoothing=None, radius=1.5 * u.arcmin):
+        """
+        Peaks of the map, and the share of samples that hold them too.
+
+        Parameters
+        ----------
+        threshold : float
+            Least convergence of a peak, of the map and of the samples.
+        smoothing : `~astropy.units.Quantity`, optional
+            Standard deviation of a Gaussian that map and samples are smoothed with first.
+        radius : `~astropy.units.Quantity`
+            Within which a peak of a sample is the same.
+
+        Returns
+        -------
+        `~astropy.table.QTable`
+            Highest first: ``center``, ``kappa``, ``signal_to_noise``, ``probability`` (NaN without samples) and
+            ``measured``, False where there is no data.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astro_massmap import datasets
+        >>> kappa = datasets.demo().reconstruct("wiener", n_samples=16, progress=False)
+        >>> peaks = kappa.peaks(0.02, smoothing=1 * u.arcmin)
+        >>> bool(peaks["probability"][0] > 0.9)
+        True
+        """
+        from .peaks import find_peaks
+
+        self._need_convergence()
+        return find_peaks(
+            self.data, self.samples, self._std, self.wcs, self.mask, threshold, smoothing=smoothing, radius=radius
+        )
+
+    def peak_counts(self, edges, *, smoothing=None, minima=False):
+        """
+        Number of peaks (or minima) by height, with its spread over the samples.
+
+        Parameters
+        ----------
+        edges : array-like
+            Of the bins of convergence, increasing.
+        smoothing : `~astropy.units.Quantity`, optional
+            As for `peaks`.
+        minima : bool
+            Count local minima instead.
+
+        Returns
+        -------
+        `~astropy.table.QTable`
+            ``low``, ``high``, ``mean_map`` (peaks of the map itself), ``count`` (their mean over the samples),
+            ``std``, ``lower`` and ``upper`` (68 %).
+
+        Raises
+        ------
+        ValueError
+            If the map has no samples.
+        """
+        from .peaks import peak_counts
+
+        self._need_convergence()
+        samples = self._need_samples()
+        return peak_counts(self.data, samples, self.wcs, self.mask, edges, smoothing=smoothing, minima=minima)
+
+    # ---- the whole field
+
+    def power_spectrum(self, edges=None, *, measured_only=False, level=0.68):
+        """
+        Angular power spectrum of the map and of its samples, in bands of ell.
+
+        The edges of the field, and those of the mask, mix the bands; that is undone (Hivon et al. 2002).
+
+        Parameters
+        ----------
+        edges : array-like, optional
+            Of the bands of ell, increasing.
+        measured_only : bool
+            Leave out the pixels without data, which samples fill with what is likely.
+        level : float
+            Of the interval over the samples.
+
+        Returns
+        -------
+        `~astropy.table.QTable`
+            ``low``, ``high``, ``ell``, ``cl`` (of the map; a posterior mean has less power than the sky), and of
+            the samples ``cl_samples`` (mean), ``std``, ``lower`` and ``upper``.
+
+        Examples
+        --------
+        >>> from astro_massmap import datasets
+        >>> kappa = datasets.demo().reconstruct("wiener", n_samples=4, progress=False)
+        >>> table = kappa.power_spectrum([500, 1000, 2000, 4000])
+        >>> bool((table["cl"] < table["cl_samples"]).all())
+        True
+        """
+        from .angular_power import spectrum_table
+
+        self._need_convergence()
+        mask = self.mask if measured_only else np.zeros(self.shape, dtype=bool)
+        size = self.pixel_scale.to_value(u.rad)
+        return spectrum_table(self.data, self.samples, mask, size, edges, level=level)
+
+    # ---- mass
+
+    def surface_density(self, z_lens, z_source, cosmology=None, *, weight=None):
+        """
+        The map in units of mass per area, were all of the matter at one redshift.
+
+        Parameters
+        ----------
+        z_lens : float
+            Redshift of the matter.
+        z_source : float or array-like
+            Redshift of the galaxies behind, or of each of them.
+        cosmology : `~astropy.cosmology.FLRW`, optional
+            By default the one that astropy is set to.
+        weight : array-like, optional
+            Of the galaxies, where ``z_source`` has one redshift for each.
+
+        Returns
+        -------
+        ConvergenceMap
+            In Msun / kpc2, with the samples and the uncertainty scaled alike.
+
+        Raises
+        ------
+        ValueError
+            If no source is behind the lens.
+
+        Examples
+        --------
+        >>> from astro_massmap import datasets
+        >>> kappa = datasets.demo().reconstruct("wiener", n_samples=0, progress=False)
+        >>> kappa.surface_density(z_lens=0.3, z_source=1.0).unit
+        Unit("solMass / kpc2")
+        """
+        from .mass import critical_surface_density
+
+        self._need_convergence()
+        critical = critical_surface_density(z_lens, z_source, cosmology, weight=weight).to(u.Msun / u.kpc**2)
+        notes = {"z_lens": float(z_lens), "critical_surface_density": f"{critical:.6g}"}
+        return type(self)(
+            self.data * critical,
+            wcs=self.wcs,
+            uncertainty=None if self.uncertainty is None else self.uncertainty.array * critical,
+            mask=self.mask,
+            samples=None if self.samples is None else self.samples * critical,
+            meta={**self.meta, **notes},
+            diagnostics=self.diagnostics,
+        )
+
+    def aperture_mass(self, centers, radius, *, level=0.68):
+        """
+        The compensated aperture mass (Schneider et al. 1998), which a constant sheet of mass does not change.
+
+        Parameters
+        ----------
+        centers : `~astropy.coordinates.SkyCoord`
+            Of the apertures.
+        radius : `~astropy.units.Quantity`
+            Theirs.
+        level : float
+            Of the interval over the samples.
+
+        Returns
+        -------
+        `~astropy.table.QTable`
+            ``center``, ``aperture_mass``, ``std``, ``lower``, ``upper``, ``signal_to_noise`` and
+            ``data_fraction``.
+
+        Raises
+        ------
+        ValueError
+            If the map has no samples.
+        """
+        from .mass import aperture_mass
+
+        self._need_convergence()
+        return aperture_mass(self.data, self._need_samples(), self.wcs, self.mask, centers, radius, level=level)
+
+    def projected_mass(self, regions, z_lens, z_source, *, cosmology=None, background=None, level=0.68):
+        """
+        Mass projected onto regions, were all of the matter at one redshift.
+
+        Parameters
+        ----------
+        regions, background
+            As for `region_statistics`.
+        z_lens, z_source, cosmology
+            As for `surface_density`.
+        level : float
+            Of the interval over the samples.
+
+        Returns
+        -------
+        `~astropy.table.QTable`
+            ``region``, ``center``, ``mass`` (in Msun), ``std``, ``lower``, ``upper`` and ``data_fraction``.
+
+        Raises
+        ------
+        ValueError
+            If the map has no samples, or no source is behind the lens.
+        """
+        from .mass import projected_mass
+
+        self._need_convergence()
+        return projected_mass(
+            self.data,
+            self._need_samples(),
+            self.wcs,
+            self.mask,
+            regions,
+            z_lens,
+            z_source,
+            cosmology=cosmology,
+            background=background,
+            level=level,
+        )
+
+    # ---- on paper
+
+    def report(self, file, *, regions=None, threshold=0.015, overwrite=False, title=None):
+        """
+        Write a report of the map as one HTML file that needs no other: figures, clusters, diagnostics, settings.
+
+        Parameters
+        ----------
+        file : str or path-like
+            Written whole or not at all.
+        regions : regions, optional
+            Clusters to ask about, as for `region_statistics`.
+        threshold : float
+            Of `detection_probability`.
+        overwrite : bool
+            Replace an existing file, which is an OSError otherwise.
+        title : str, optional
+            Of the report.
+        """
+        from .report import write_report
+
+        write_report(file, self, regions=regions, threshold=threshold, overwrite=overwrite, title=title)

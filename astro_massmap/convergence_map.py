@@ -178,6 +178,7 @@ class ConvergenceMap(Questions, NDIOMixin, NDData):
         from .inference import ConvergenceObservation
 
         method = methods.resolve(method, options)
+        self._need_convergence()
         if self.uncertainty is None:
             raise ValueError("uncertainty: the map has none; without its noise it cannot be used as data")
         noise_std = np.where(self.mask, np.inf, self.uncertainty.array)

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from .arguments import angle
 
-def add_commands(commands, angle):
-    """Add the two to the subparsers of ``massmap``; ``angle`` reads an angle."""
+
+def add_commands(commands):
+    """Add the two to the subparsers of ``massmap``."""
     simulate = commands.add_parser(
         "simulate",
         help="make maps to train a prior with",
@@ -68,8 +70,8 @@ def _sources(arguments):
     """What tells the sources to simulations, their largest redshift, and the theory that belongs to them."""
     from astropy.cosmology import FlatLambdaCDM
 
-    from ._columns import read_table
-    from .spectrum import PowerSpectrum
+    from .._columns import read_table
+    from ..spectrum import PowerSpectrum
 
     fiducial = FlatLambdaCDM(H0=70, Om0=0.3, Ob0=0.05, Tcmb0=2.7255, m_nu=0)
     if arguments.n_z is not None:
@@ -85,8 +87,8 @@ def _sources(arguments):
 
 
 def _simulate(arguments):
-    from .inference import pick_device
-    from .simulation import Cosmology, NBody, calibrate, simulate_boxes, write_maps, write_tables
+    from ..inference import pick_device
+    from ..simulation import Cosmology, NBody, calibrate, simulate_boxes, write_maps, write_tables
 
     for name in ("boxes", "maps", "size"):
         if getattr(arguments, name) < 1:
@@ -118,9 +120,9 @@ def _simulate(arguments):
 
 
 def _simulate_lognormal(arguments, spectrum, shape, pixel_size):
-    from .simulation import lognormal_maps
-    from .simulation.calibration import declared_spectrum
-    from .simulation.training_set import save_spectrum, write_cube
+    from ..simulation import lognormal_maps
+    from ..simulation.calibration import declared_spectrum
+    from ..simulation.training_set import save_spectrum, write_cube
 
     declared = declared_spectrum(spectrum)
     for i in range(arguments.boxes):
@@ -134,11 +136,11 @@ def _simulate_lognormal(arguments, spectrum, shape, pixel_size):
 
 
 def _train(arguments):
-    from ._files import check_target
-    from .inference import pick_device
-    from .simulation import MapSet
-    from .spectrum import PowerSpectrum
-    from .training import MapBank, TrainingPlan, start_workers, train_prior, write_curves
+    from .._files import check_target
+    from ..inference import pick_device
+    from ..simulation import MapSet
+    from ..spectrum import PowerSpectrum
+    from ..training import MapBank, TrainingPlan, start_workers, train_prior, write_curves
 
     if arguments.output.suffix != ".safetensors":
         raise ValueError(f"--output: needs a name that ends in .safetensors, got {str(arguments.output)!r}")
@@ -200,6 +202,6 @@ def _card(arguments, maps, spectrum):
 
 def _resolution(file):
     """What the table of the spectrum says of the resolution of its maps, if it does: multipole and slope."""
-    from ._columns import read_table
+    from .._columns import read_table
 
     return read_table(file, "--spectrum").meta.get("resolution")

@@ -1,0 +1,137 @@
+"""What the commands share: arguments, and the reading of what they name."""
+
+import argparse
+from pathlib import Path
+
+import astropy.units as u
+
+from .._axes import AXES
+
+
+def add_catalog_arguments(parser):
+    """The catalogue, how to read it, and its grid."""
+    parser.add_argument("catalog", type=Path, metavar="CATALOG", help="table of galaxies: FITS, ECSV, CSV, ...")
+    parser.add_argument("--axes", required=True, choices=list(AXES), help="axes along which shear is measured")
+    parser.add_argument("--columns", type=columns, default={}, metavar="g1=e1,g2=e2", help="which column holds what")
+    parser.add_argument("--select", metavar="COLUMN", help="use only galaxies for which this column is true")
+    parser.add_argument("--pixel-scale", type=angle, metavar="ANGLE", help="such as '0.4 arcmin' (default)")
+    parser.add_argument("--wcs", type=Path, metavar="IMAGE", help="map on the grid of this FITS image")
+
+
+def add_method_arguments(parser):
+    """The method and its options."""
+    parser.add_argument("--method", help="annealed_hmc (default), wiener or kaiser_squires")
+    parser.add_argument(
+        "--prior", default="default", metavar="FILE", help="of annealed_hmc: a trained prior, default, or gaussian"
+    )
+    parser.add_argument("--spectrum", type=Path, metavar="FILE", help="prior spectrum: table of ell and cl")
+    parser.add_argument("--smoothing", type=angle, metavar="ANGLE", help="of kaiser_squires, such as '1 arcmin'")
+    parser.add_argument("--schedule", help="of annealed_hmc: annealed (default), fast or tempered")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="of annealed_hmc: keep samples as they come")
+
+
+def add_solver_arguments(parser, n_samples=64):
+    """How many samples, where, and how to go about files."""
+    parser.add_argument("--n-samples", type=int, metavar="N", help=f"posterior samples to draw (default: {n_samples})")
+    parser.add_argument("--seed", type=int, help="of the random numbers (default: 0)")
+    parser.add_argument("--device", help="auto (default), cpu, cuda, ...")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def read_catalog(arguments):
+    """The catalogue, as the arguments say."""
+    from .._columns import read_table
+    from ..catalog import ShearCatalog
+
+    catalog_options = {"axes": arguments.axes, "columns": arguments.columns}
+    if arguments.select is None:
+        return ShearCatalog.read(arguments.catalog, **catalog_options)
+    table = read_table(arguments.catalog, "catalog")
+    if arguments.select not in table.colnames:
+        raise ValueError(f"--select: no column {arguments.select!r} among {table.colnames}")
+    return ShearCatalog.from_table(table[table[arguments.select].astype(bool)], **catalog_options)
+
+
+def read_method(arguments):
+    """The method that the arguments ask for; ValueError for options that do not belong to it."""
+    from ..methods import resolve
+    from ..priors import GaussianPrior, ScorePrior
+    from ..spectrum import PowerSpectrum
+
+    chosen = options(arguments, "n_samples", "seed", "device", "smoothing", "schedule", "checkpoint")
+    spectrum = None if arguments.spectrum is None else PowerSpectrum.read(arguments.spectrum)
+    if arguments.method in (None, "annealed_hmc"):
+        gaussian = arguments.prior == "gaussian"
+        chosen["prior"] = GaussianPrior(spectrum) if gaussian else ScorePrior.load(arguments.prior, spectrum)
+    elif arguments.prior != "default":
+        raise ValueError(f"--prior: has no meaning for the method {arguments.method!r}")
+    elif spectrum is not None:
+        chosen["spectrum"] = spectrum
+    return resolve(arguments.method, chosen)
+
+
+def wcs_of(file):
+    """The WCS of the first image of a FITS file."""
+    from astropy.io import fits
+    from astropy.wcs import WCS
+
+    with fits.open(file) as hdus:
+        image = next((h for h in hdus if h.is_image and h.header["NAXIS"] >= 2), None)
+        if image is None:
+            raise ValueError(f"--wcs: {str(file)!r} holds no image")
+        return WCS(image.header)
+
+
+def options(arguments, *names):
+    """Those of the arguments that were given."""
+    return {name: getattr(arguments, name) for name in names if getattr(arguments, name, None) is not None}
+
+
+def check_targets(output, picture, *, overwrite):
+    """Errors for a map or a picture that could not be written."""
+    from .._files import check_target
+
+    check_target(output, overwrite=overwrite)
+    if output.suffix.lower() not in (".fits", ".fit", ".gz"):
+        raise ValueError(f"--output: needs a name that ends in .fits, got {str(output)!r}")
+    if picture is not None:
+        check_picture(picture, overwrite=overwrite)
+
+
+def check_picture(picture, *, overwrite):
+    """Errors for a picture that could not be written."""
+    from .._files import check_target
+    from .._optional import require
+
+    check_target(picture, overwrite=overwrite)
+    known = require("matplotlib.figure", "plot").Figure().canvas.get_supported_filetypes()
+    if picture.suffix.lower()[1:] not in known:
+        raise ValueError(f"--plot: {str(picture)!r} needs to end in one of {', '.join(known)}")
+
+
+def save_figure(figure, file, *, overwrite):
+    """Write a picture, and say so."""
+    from .._files import atomic_path
+
+    with atomic_path(file, overwrite=overwrite) as temporary:
+        figure.savefig(temporary, dpi=150)
+    print(f"wrote {file}")
+
+
+def columns(text):
+    """Pairs such as g1=e1,g2=e2."""
+    try:
+        return dict(part.split("=") for part in text.split(",") if part)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"needs pairs such as g1=e1,g2=e2, got {text!r}") from None
+
+
+def angle(text):
+    """An angle with its unit."""
+    from .._geometry import to_angle
+
+    try:
+        return to_angle(u.Quantity(text), "angle")
+    except (TypeError, ValueError, u.UnitsError):
+        raise argparse.ArgumentTypeError(f"needs an angle such as '0.4 arcmin', got {text!r}") from None

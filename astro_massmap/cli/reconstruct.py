@@ -1,0 +1,162 @@
+"""The commands that make maps: ``massmap demo``, ``reconstruct`` and ``validate``."""
+
+from pathlib import Path
+
+from .._optional import require
+from .arguments import (
+    add_catalog_arguments,
+    add_method_arguments,
+    add_solver_arguments,
+    check_targets,
+    options,
+    read_catalog,
+    read_method,
+    save_figure,
+    wcs_of,
+)
+
+
+def add_commands(commands):
+    """Add them to the subparsers of ``massmap``."""
+    demo = commands.add_parser(
+        "demo",
+        help="map the field embedded in the package",
+        description="Map a mock survey that is embedded in the package, and write the map as FITS and as a picture.",
+    )
+    demo.add_argument("-o", "--output", type=Path, default=Path("massmap_demo.fits"), help="map (default: %(default)s)")
+    add_solver_arguments(demo, n_samples=16)
+    demo.set_defaults(command=_demo)
+
+    reconstruct = commands.add_parser(
+        "reconstruct",
+        help="map a shear catalogue",
+        description="Map a shear catalogue: posterior mean, standard deviation and samples, with sky coordinates.",
+    )
+    add_catalog_arguments(reconstruct)
+    reconstruct.add_argument("-o", "--output", type=Path, required=True, help="FITS file for the map")
+    reconstruct.add_argument("--exclude", metavar="FILE", help="regions whose galaxies are left out, around stars say")
+    reconstruct.add_argument("--check-axes", action="store_true", help="ask the data whether the axes are right")
+    add_method_arguments(reconstruct)
+    _add_picture_arguments(reconstruct)
+    add_solver_arguments(reconstruct)
+    reconstruct.set_defaults(command=_reconstruct)
+
+    denoise = commands.add_parser(
+        "denoise",
+        help="infer the convergence behind a noisy map of it",
+        description="Take a map of the convergence with its uncertainty and mask for data, as others publish them: "
+        "a FITS file with the images KAPPA, STD and MASK. Its noise must be independent from pixel to pixel.",
+    )
+    denoise.add_argument("map", type=Path, metavar="MAP", help="FITS file of a noisy map")
+    denoise.add_argument("-o", "--output", type=Path, required=True, help="FITS file for the map")
+    add_method_arguments(denoise)
+    _add_picture_arguments(denoise)
+    add_solver_arguments(denoise)
+    denoise.set_defaults(command=_denoise)
+
+    validate = commands.add_parser(
+        "validate",
+        help="check a sampler against exact answers",
+        description="Check samplers on the embedded mock survey.",
+    )
+    validate.add_argument(
+        "--gaussian", action="store_true", required=True, help="noise splitting without a network against exact draws"
+    )
+    validate.add_argument("--n-check", type=int, default=16, metavar="N", help="chains (default: %(default)s)")
+    validate.add_argument("--seed", type=int, default=0, help="of the random numbers (default: %(default)s)")
+    validate.set_defaults(command=_validate)
+
+
+def _add_picture_arguments(parser):
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="picture of the map (png, pdf, ...)")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="report in one HTML file")
+    parser.add_argument("--regions", metavar="FILE", help="of picture and report: DS9, FITS, table of positions")
+
+
+def _demo(arguments):
+    from .. import datasets
+
+    picture = arguments.output.with_suffix(".png")
+    chosen = options(arguments, "n_samples", "seed", "device")
+    # Made to be run again and again: the demonstration replaces its own files.
+    overwrite = arguments.overwrite or arguments.output == Path("massmap_demo.fits")
+    check_targets(arguments.output, picture, overwrite=overwrite)
+    kappa = datasets.demo().reconstruct(progress=not arguments.quiet, **({"n_samples": 16} | chosen))
+    save(kappa, arguments.output, picture, datasets.demo_clusters(), overwrite=overwrite)
+
+
+def _validate(arguments):
+    from .. import datasets
+    from ..methods import AnnealedHMC
+    from ..priors import GaussianPrior
+
+    method = AnnealedHMC(GaussianPrior(), n_samples=2, seed=arguments.seed, n_check=arguments.n_check)
+    check = datasets.demo().reconstruct(method, progress=False).diagnostics["gaussian_check"]
+    print(f"{'ell':>8}  power over that of exact draws ({check['n']} each)")
+    for ell, ratio, error in zip(check["ell"], check["power_ratio"], check["power_error"], strict=True):
+        print(f"{ell:8.0f}  {ratio:.3f} +- {error:.3f}")
+    print(f"standard deviation: {check['std_data']:.3f} with data, {check['std_holes']:.3f} without")
+    print(f"largest deviation: {check['worst']:.1f} standard errors")
+    if check["worst"] > 4:
+        raise ValueError("the sampler is off by more than 4 standard errors")
+
+
+def _reconstruct(arguments):
+    from .._regions import as_regions
+
+    # Whatever can be wrong is found before the work begins.
+    regions = _check_output(arguments, arguments.catalog)
+    exclude = None if arguments.exclude is None else as_regions(arguments.exclude)
+    method = read_method(arguments)
+    catalog = read_catalog(arguments)
+    if arguments.check_axes:
+        catalog.meta["axes_check"] = str(catalog.check_axes())
+        print(catalog.meta["axes_check"])
+    catalog.meta["catalog"] = arguments.catalog.name
+    wcs = None if arguments.wcs is None else wcs_of(arguments.wcs)
+    shear = catalog.to_map(wcs=wcs, pixel_scale=arguments.pixel_scale, mask=exclude)
+    print(f"{shear!r} from {shear.meta['n_galaxies']} of {len(catalog)} galaxies")
+    kappa = shear.reconstruct(method, progress=not arguments.quiet)
+    _save_all(kappa, arguments, regions)
+
+
+def _denoise(arguments):
+    from ..convergence_map import ConvergenceMap
+
+    regions = _check_output(arguments, arguments.map)
+    method = read_method(arguments)
+    noisy = ConvergenceMap.read(arguments.map, format="fits")
+    _save_all(noisy.reconstruct(method, progress=not arguments.quiet), arguments, regions)
+
+
+def _check_output(arguments, source):
+    """The regions of the arguments; errors for files that cannot be written, before the work begins."""
+    from .._files import check_target
+    from .._regions import as_regions
+
+    check_targets(arguments.output, arguments.plot, overwrite=arguments.overwrite)
+    if arguments.report is not None:
+        check_target(arguments.report, overwrite=arguments.overwrite)
+    if arguments.output.resolve() == source.resolve():
+        raise ValueError(f"--output: is {source.name!r} itself, what is mapped")
+    return None if arguments.regions is None else as_regions(arguments.regions)
+
+
+def _save_all(kappa, arguments, regions):
+    save(kappa, arguments.output, arguments.plot, regions, overwrite=arguments.overwrite)
+    if arguments.report is not None:
+        kappa.report(arguments.report, regions=regions, overwrite=arguments.overwrite)
+        print(f"wrote {arguments.report}")
+
+
+def save(kappa, output, picture, regions, *, overwrite):
+    """Write a map and its picture, and say so."""
+    kappa.write(output, format="fits", overwrite=overwrite)
+    print(f"{kappa!r}\nwrote {output}")
+    if picture is not None:
+        title = kappa.diagnostics["method"]
+        if "n_galaxies" in kappa.meta:
+            title += f", {kappa.meta['n_galaxies']} galaxies"
+        figure = require("matplotlib.figure", "plot").Figure(figsize=(8, 7), layout="constrained")
+        kappa.plot(figure.add_subplot(projection=kappa.wcs), regions=regions, title=title)
+        save_figure(figure, picture, overwrite=overwrite)

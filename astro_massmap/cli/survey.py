@@ -1,0 +1,158 @@
+"""The commands that ask a survey: ``massmap null-test``, ``inject``, ``completeness`` and ``calibration``."""
+
+from pathlib import Path
+
+from .arguments import (
+    add_catalog_arguments,
+    add_method_arguments,
+    add_solver_arguments,
+    angle,
+    check_picture,
+    read_catalog,
+    read_method,
+    save_figure,
+    wcs_of,
+)
+from .questions import numbers
+
+
+def add_commands(commands):
+    """Add them to the subparsers of ``massmap``."""
+    null = commands.add_parser(
+        "null-test",
+        help="is there a B mode, which lensing does not make?",
+        description="Compare the power of the E and the B mode with that of maps of randomly rotated galaxies.",
+    )
+    add_catalog_arguments(null)
+    null.add_argument("--rotations", type=int, default=128, metavar="N", help="maps of noise (default: %(default)s)")
+    null.add_argument("--seed", type=int, default=0, help="of the rotations (default: %(default)s)")
+    null.add_argument("--noise", type=Path, metavar="FILE", help="write the maps of rotated galaxies (FITS)")
+    null.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    null.set_defaults(command=_null_test)
+
+    inject = commands.add_parser(
+        "inject",
+        help="put a halo behind the galaxies' shear",
+        description="Write the catalogue as it would be with one more halo (NFW) in front of its galaxies.",
+    )
+    add_catalog_arguments(inject)
+    inject.add_argument("-o", "--output", type=Path, required=True, help="catalogue to write")
+    inject.add_argument("--position", type=numbers, required=True, metavar="RA,DEC", help="of the halo, in degrees")
+    inject.add_argument("--mass", type=float, required=True, help="M200c in Msun")
+    inject.add_argument("--redshift", type=float, required=True, help="of the halo")
+    inject.add_argument("--z-source", type=float, help="of all galaxies (default: their own redshifts)")
+    inject.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    inject.set_defaults(command=_inject)
+
+    complete = commands.add_parser(
+        "completeness",
+        help="would a cluster of this mass have been seen?",
+        description="Inject halos of several masses into the catalogue, map it each time, and count detections.",
+    )
+    add_catalog_arguments(complete)
+    complete.add_argument("-o", "--output", type=Path, help="write the table")
+    complete.add_argument("--masses", type=numbers, required=True, metavar="1e14,3e14", help="M200c in Msun")
+    complete.add_argument("--redshift", type=float, required=True, help="of the halos")
+    complete.add_argument("--z-source", type=float, help="of all galaxies (default: their own redshifts)")
+    complete.add_argument("--threshold", type=float, required=True, help="mean convergence that makes a structure")
+    complete.add_argument("--radius", type=angle, required=True, metavar="ANGLE", help="of the apertures")
+    complete.add_argument("--places", type=int, default=12, metavar="N", help="of halos in a map (default: 12)")
+    add_method_arguments(complete)
+    add_solver_arguments(complete)
+    complete.set_defaults(command=_completeness)
+
+    calibration = commands.add_parser(
+        "calibration",
+        help="are posteriors of mock surveys right about their truths?",
+        description="Coverage of credible intervals, ranks and TARP of maps with samples, corrected for their number.",
+    )
+    calibration.add_argument("maps", type=Path, nargs="+", metavar="MAP", help="FITS files of massmap reconstruct")
+    calibration.add_argument("--truths", type=Path, nargs="+", required=True, metavar="TRUTH", help="theirs, in order")
+    calibration.add_argument("--seed", type=int, default=0, help="of the reference points (default: %(default)s)")
+    calibration.add_argument("--plot", type=Path, metavar="FILE", help="picture of the three")
+    calibration.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    calibration.set_defaults(command=_calibration)
+
+
+def _grid(arguments):
+    return {
+        "wcs": None if arguments.wcs is None else wcs_of(arguments.wcs),
+        "pixel_scale": arguments.pixel_scale,
+    }
+
+
+def _null_test(arguments):
+    from .._files import check_target
+    from ..null_tests import b_mode_test, noise_maps
+
+    if arguments.noise is not None:
+        check_target(arguments.noise, overwrite=arguments.overwrite)
+    catalog = read_catalog(arguments)
+    print(b_mode_test(catalog, arguments.rotations, seed=arguments.seed, **_grid(arguments)))
+    if arguments.noise is not None:
+        maps = noise_maps(catalog, arguments.rotations, seed=arguments.seed, **_grid(arguments))
+        maps.write(arguments.noise, format="fits", overwrite=arguments.overwrite)
+        print(f"wrote {arguments.noise}")
+
+
+def _inject(arguments):
+    import astropy.units as u
+    from astropy.coordinates import SkyCoord
+
+    from .._files import check_target
+    from ..simulation import NFWHalo, inject_halo
+
+    check_target(arguments.output, overwrite=arguments.overwrite)
+    if len(arguments.position) != 2:
+        raise ValueError(f"--position: needs two numbers RA,DEC in degrees, got {arguments.position}")
+    halo = NFWHalo(arguments.mass * u.Msun, arguments.redshift)
+    center = SkyCoord(*arguments.position, unit="deg")
+    injected = inject_halo(read_catalog(arguments), halo, center, z_source=arguments.z_source)
+    injected.write(arguments.output, overwrite=arguments.overwrite)
+    print(f"{injected!r}\nwrote {arguments.output}")
+
+
+def _completeness(arguments):
+    import astropy.units as u
+
+    from .._files import check_target
+    from ..completeness import completeness, random_centers
+    from .questions import _tell
+
+    if arguments.output is not None:
+        check_target(arguments.output, overwrite=arguments.overwrite)
+    method, catalog, grid = read_method(arguments), read_catalog(arguments), _grid(arguments)
+    shear = catalog.to_map(**grid)
+    centers = random_centers(shear.mask, shear.wcs, arguments.places, 4 * arguments.radius, seed=arguments.seed or 0)
+    table = completeness(
+        catalog,
+        arguments.masses * u.Msun,
+        arguments.redshift,
+        centers,
+        method=method,
+        threshold=arguments.threshold,
+        radius=arguments.radius,
+        z_source=arguments.z_source,
+        progress=not arguments.quiet,
+        **grid,
+    )
+    _tell(table, arguments)
+
+
+def _calibration(arguments):
+    from ..convergence_map import ConvergenceMap
+    from ..diagnostics import coverage, plot_calibration, rank_histogram, tarp
+
+    if len(arguments.maps) != len(arguments.truths):
+        raise ValueError(f"--truths: needs one for each map, got {len(arguments.truths)} for {len(arguments.maps)}")
+    if arguments.plot is not None:
+        check_picture(arguments.plot, overwrite=arguments.overwrite)
+    samples, truths = (
+        [ConvergenceMap.read(file, format="fits") for file in files] for files in (arguments.maps, arguments.truths)
+    )
+    tables = coverage(samples, truths), rank_histogram(samples, truths), tarp(samples, truths, seed=arguments.seed)
+    for table in tables:
+        table.round(4)
+        print("\n".join(table.pformat(max_lines=-1, max_width=-1)), end="\n\n")
+    if arguments.plot is not None:
+        save_figure(plot_calibration(*tables), arguments.plot, overwrite=arguments.overwrite)
