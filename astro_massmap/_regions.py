@@ -4,12 +4,14 @@ from pathlib import Path
 
 import astropy.units as u
 import numpy as np
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
 from regions import (
     CirclePixelRegion,
     CircleSkyRegion,
     CompoundPixelRegion,
+    PixCoord,
     PixelRegion,
     PointSkyRegion,
     Regions,
@@ -54,11 +56,36 @@ def as_regions(regions, wcs=None):
             raise TypeError(f"regions: needs regions of the sky or of pixels, got {type(region).__name__}")
     if wcs is None:
         return regions
-    pixel_regions = (_to_pixel(r, wcs) if isinstance(r, SkyRegion) else r for r in regions)
-    return [r for r in pixel_regions if r is not None]
+    return [r for r in all_to_pixel(regions, wcs) if r is not None]
 
 
-def _to_pixel(region, wcs):
+def all_to_pixel(regions, wcs):
+    """Regions on a grid, None in the place of those that it does not reach."""
+    if len(regions) > 1 and all(type(r) is CircleSkyRegion for r in regions):
+        first = regions[0].center
+        if all(r.center.is_equivalent_frame(first) for r in regions):
+            return _circles_to_pixel(regions, wcs)
+    return [r if isinstance(r, PixelRegion) else to_pixel(r, wcs) for r in regions]
+
+
+def _circles_to_pixel(circles, wcs):
+    """As `to_pixel`, for many circles of one frame at once."""
+    frame = circles[0].center.frame.replicate_without_data()
+    lon, lat = (u.Quantity([getattr(r.center.spherical, name) for r in circles]) for name in ("lon", "lat"))
+    centers = SkyCoord(lon, lat, frame=frame)
+    step = 1 * u.arcsec
+    places = [centers, *(centers.directional_offset_by(angle * u.deg, step) for angle in (0, 90))]
+    (x, y), north, east = (np.array(wcs.world_to_pixel(p)) for p in places)
+    a, b = north - (x, y), east - (x, y)
+    scale = np.sqrt(np.abs(a[0] * b[1] - a[1] * b[0])) / step
+    radii = (u.Quantity([r.radius for r in circles]) * scale).to_value(u.one)
+    return [
+        CirclePixelRegion(PixCoord(*place), radius, r.meta.copy(), r.visual.copy()) if np.isfinite(radius) else None
+        for r, radius, *place in zip(circles, radii, x, y, strict=True)
+    ]
+
+
+def to_pixel(region, wcs):
     """The region on a grid, or None where the grid does not reach: on the other side of the sky."""
     try:
         with np.errstate(invalid="ignore"):

@@ -2,8 +2,8 @@
 How good a score prior is: ``python benchmarks/score_prior.py PRIOR MAPS [SECTION ...] [--out FOLDER]``.
 
 PRIOR is a file or "default", MAPS a folder of ``massmap simulate`` whose held-out boxes (those of the split of the
-training) give the truths. Sections: card, denoising, samples, free, bright, deep, massivenus, stationarity, sources,
-cost.
+training) give the truths. Sections: card, denoising, rarity, samples, free, bright, deep, massivenus, stationarity,
+sources, cost.
 Every section prints a table and, with --out, writes it and a picture.
 """
 
@@ -22,6 +22,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import t as student
 
 from astro_massmap import AnnealedHMC, GaussianPrior, PowerSpectrum, Schedule, ScorePrior, Wiener
+from astro_massmap.diagnostics import reliability
 from astro_massmap.inference import (
     FourierGrid,
     LensingOperator,
@@ -47,6 +48,7 @@ from astro_massmap.training import LEVELS, MapBank, Noiser, denoising_ratios
 ARCMIN = np.radians(1 / 60)
 BANDS = np.array([500, 1000, 2000, 4000, 7000, 12000, 20000])
 THRESHOLDS = (0.02, 0.04, 0.06)
+APERTURE, DETECTED = 1.5, 0.015  # arcmin, and the mean convergence that counts as a structure
 FIDUCIAL = FlatLambdaCDM(H0=70, Om0=0.3, Ob0=0.05, Tcmb0=2.7255, m_nu=0)
 
 
@@ -74,11 +76,19 @@ def mock(truth, side, noise, seen, seed):
     return np.asarray(truth)[cut], Observation.from_arrays(np.where(seen, data, 0), noise_std, pixel)
 
 
+def in_apertures(maps, spacing=8):
+    """Mean of maps ``(n, ny, nx)`` in round apertures on a grid over the field: ``(n, n_apertures)``."""
+    y, x = np.mgrid[: maps.shape[-2], : maps.shape[-1]]
+    places = np.arange(spacing, maps.shape[-1] - spacing, spacing) + spacing // 2
+    discs = [np.hypot(x - a, y - b) < APERTURE / 0.4 for a in places for b in places]
+    return np.stack([maps[:, disc].mean(axis=1) for disc in discs], axis=1)
+
+
 class Score:
     """Sums over mocks of what one method gets wrong."""
 
     def __init__(self):
-        self.errors, self.power, self.moments, self.cover, self.z = [], [], [], [], []
+        self.errors, self.power, self.moments, self.cover, self.claims = [], [], [], [], []
         self.peaks, self.seconds, self.evaluations = [], 0.0, 0
 
     def add(self, truth, seen, estimate, reference, seconds):
@@ -100,6 +110,8 @@ class Score:
         z = (target - smooth.mean(axis=0)) / (smooth.std(axis=0, ddof=1) * np.sqrt(1 + 1 / n))
         edge = (len(truth) - len(target)) // 2
         inner = seen[edge : len(truth) - edge, edge : len(truth) - edge]
+        probability = (in_apertures(samples) > DETECTED).mean(axis=0)
+        self.claims.append([probability, in_apertures(truth[None])[0] > DETECTED])
         limits = [student.ppf(q, n - 1) for q in (0.84135, 0.97725)]
         self.cover.append([(np.abs(z[w]) < limit).mean() for w in (inner, ~inner) for limit in limits])
 
@@ -129,6 +141,10 @@ class Score:
             mean, error = cover.mean(axis=0), cover.std(axis=0, ddof=1) / np.sqrt(len(cover))
             text = [f"{m:.3f}+-{e:.3f}" for m, e in zip(mean, error, strict=True)]
             yield "coverage 68, 95 with data; 68, 95 in gaps", " ".join(text)
+            claimed, true = np.array(self.claims, dtype=float).transpose(1, 0, 2)
+            for row in reliability(claimed, true.astype(bool)):
+                text = f"{row['claimed']:.3f} -> {row['true']:.3f} +- {row['error']:.3f}  of {row['n']}"
+                yield f"structure claimed with probability {row['low']:.1f}-{row['high']:.1f}, true", text
             yield "evaluations, seconds a mock", f"{self.evaluations} {self.seconds / len(self.errors):.1f}"
 
 
@@ -223,6 +239,25 @@ class Bench:
             cells = (f"{h / theory:.3f}".ljust(len(name)) for h, name in zip(hybrid, rivals, strict=True))
             self.say(f"{level:<5} " + " ".join(cells).rstrip())
         self.say(line)
+
+    @torch.no_grad()
+    def rarity(self, levels=(0.05, 0.15, 0.3)):
+        """The same errors, by how skewed the map is: what there is to gain where noise is high are rare clusters."""
+        noiser, n = Noiser(self.bank, self.theory), 4 * self.n
+        inner, errors = (..., slice(48, -48), slice(48, -48)), np.zeros((n, len(levels), 2))
+        for i in range(n):
+            truth = self.bank.maps[i : i + 1]
+            for row, level in enumerate(levels):
+                sigma = torch.tensor([level])
+                z, wiener = noiser.noisy(truth, sigma, torch.Generator().manual_seed(10**8 + i))
+                for column, guess in enumerate((wiener, wiener + self.prior.denoiser(z, wiener, sigma))):
+                    errors[i, row, column] = float((truth - guess)[inner].square().mean())
+        maps = smoothed(self.bank.maps[:n].numpy()[inner], self.prior.pixel_size, ARCMIN)
+        skewness = np.array([moments(m[None])[1] for m in maps])
+        for part in np.array_split(skewness.argsort(), 3):
+            ratios = errors[part, :, 1].sum(axis=0) / errors[part, :, 0].sum(axis=0)
+            text = "  ".join(f"{r:.3f}" for r in ratios)
+            self.say(f"{len(part)} maps of skewness {skewness[part].mean():.2f}: at noise {levels}: {text}")
 
     def samples(self, side=192, steps=40):
         """Maps drawn without data, by the reverse diffusion from a noise at which all is Gaussian."""
@@ -366,7 +401,7 @@ class Bench:
         figure.savefig(self.out / f"{name}.png", dpi=80)
 
 
-SECTIONS = ("card", "denoising", "samples", "free", "bright", "deep", "massivenus", "stationarity", "sources", "cost")
+SECTIONS = ("card", "denoising", "rarity", "samples", "free", "bright", "deep", "massivenus", "stationarity", "sources", "cost")
 
 
 def main():

@@ -13,11 +13,21 @@ copyright = f"2026, {author}"
 version = release = astro_massmap.__version__
 
 exclude_patterns = ["_build"]
-extensions = [*(e for e in extensions if "gallery" not in e), "matplotlib.sphinxext.plot_directive"]
+extensions = [*extensions, "matplotlib.sphinxext.plot_directive", "sphinx_gallery.gen_gallery"]
 plot_formats = [("png", 110)]
 plot_html_show_formats = plot_html_show_source_link = False
 nitpicky = True
 nitpick_ignore = [("py:class", "astro_massmap.simulation.map_files.Layout")]  # of a private field
+# The example of the real field runs where its data are: the folder that MASSMAP_DATA names.
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "examples",
+    "filename_pattern": r"/plot_" if "MASSMAP_DATA" not in os.environ else r"/(plot|cosmos)",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "min_reported_time": 3600,
+    "show_signature": False,
+}
 automodapi_toctreedirnm = "api"
 automodsumm_inherited_members = False
 numpydoc_show_class_members = False

@@ -32,7 +32,7 @@ def add_commands(commands):
 
     inject = commands.add_parser(
         "inject",
-        help="put a halo behind the galaxies' shear",
+        help="put a halo in front of the galaxies",
         description="Write the catalogue as it would be with one more halo (NFW) in front of its galaxies.",
     )
     add_catalog_arguments(inject)

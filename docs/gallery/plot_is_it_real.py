@@ -1,0 +1,49 @@
+"""
+Is this cluster real?
+=====================
+
+A peak of a map may be a cluster, or the noise of some galaxies. The posterior knows: it holds many maps that the
+data allow, and a cluster that is there is there in all of them. The share of samples that hold it is its
+significance, whatever the shape of the noise and of the mask, and however many modes the posterior has
+(Remy et al. 2020).
+"""
+
+# %%
+# The embedded mock survey, its posterior under the learned prior, and a list of clusters as an X-ray survey would
+# have it.
+
+import astropy.units as u
+
+from astro_massmap import datasets, figures
+
+kappa = datasets.demo().reconstruct(n_samples=24, progress=False)
+clusters = datasets.demo_clusters()
+figures.plot_summary(kappa.data, kappa.uncertainty.array, kappa.wcs, kappa.mask, regions=clusters)
+
+# %%
+# In an aperture a structure counts as detected in a sample when the mean convergence of the sample there exceeds a
+# threshold.
+
+table = kappa.detection_probability(clusters, threshold=0.025)
+table["kappa", "probability", "data_fraction"].info.format = ".3f"
+table
+
+# %%
+# Numbers alone convince nobody. Here is the cluster whose case is the least clear, in twelve samples: it is there in
+# some of them and absent in others.
+
+doubtful = abs(table["probability"] - 0.5).argmin()
+figures.plot_cutouts(kappa.samples, kappa.wcs, table["center"][doubtful], 10 * u.arcmin, regions=clusters)
+
+# %%
+# The same, as a distribution: the mean convergence of the aperture in each of the samples.
+
+from astro_massmap.detection import region_means, region_weights
+
+weights = region_weights(clusters[doubtful : doubtful + 1], kappa.wcs, kappa.shape)
+figures.plot_detection(region_means(kappa.samples, weights)[:, 0], 0.025, label=f"{table['region'][doubtful]}")
+
+# %%
+# What the mean convergence is, with its credible interval, and what of it stands above the surroundings:
+
+kappa.region_statistics(clusters, background=[3, 6] * u.arcmin)

@@ -1,0 +1,34 @@
+"""
+Null tests and noise
+====================
+
+Gravity makes E modes and no B modes. What a survey shows of them is noise, or a mistake in its shapes.
+"""
+
+import astropy.units as u
+import matplotlib.pyplot as plt
+import numpy as np
+
+from astro_massmap import KaiserSquires, datasets
+from astro_massmap.null_tests import b_mode_test, jackknife, noise_maps
+
+catalog = datasets.demo()
+print(b_mode_test(catalog, 64))
+
+# %%
+# The noise of a map is known in three ways: propagated from the shapes, from maps of galaxies that are turned at
+# random, and from maps that lack some of the galaxies.
+
+method = KaiserSquires(smoothing=1.5 * u.arcmin)
+propagated = catalog.reconstruct(method)
+turned = noise_maps(catalog, 64, method=method)
+partial = jackknife(catalog, 64, method=method)
+
+figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained", subplot_kw={"projection": propagated.wcs})
+for ax, (title, image) in zip(
+    axes, {"propagated": propagated, "rotated galaxies": turned, "jackknife": partial}.items(), strict=True
+):
+    std = np.where(propagated.mask, np.nan, image.uncertainty.array)
+    shown = ax.imshow(std, origin="lower", vmin=0, vmax=0.03)
+    ax.set(title=title, xlabel="RA", ylabel="Dec" if ax is axes[0] else " ")
+figure.colorbar(shown, ax=axes, label="noise of kappa")

@@ -1,0 +1,149 @@
+"""Every question that can be put to a map or a survey, from the shell: the same answer as in Python."""
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import QTable, Table
+
+from astro_massmap import ConvergenceMap, ShearCatalog, Wiener, datasets
+from astro_massmap.cli import main
+
+from skies import tan_wcs
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("questions")
+    catalog = datasets.demo()
+    catalog.write(folder / "survey.fits")
+    datasets.demo_clusters().write(folder / "clusters.ecsv")
+    kappa = catalog.reconstruct(Wiener(n_samples=16), pixel_scale=0.8 * u.arcmin, progress=False)
+    kappa.write(folder / "kappa.fits")
+    wcs = tan_wcs((40, 50), center=(34.5, -5.0), scale=1.0)
+    fits.PrimaryHDU(np.zeros((40, 50)), wcs.to_header()).writeto(folder / "image.fits")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def kappa(folder):
+    return ConvergenceMap.read(folder / "kappa.fits")
+
+
+def ask(folder, command, *arguments):
+    return main([command, str(folder / "kappa.fits"), *map(str, arguments)])
+
+
+def is_picture(file):
+    return open(file, "rb").read(4) == b"\x89PNG"
+
+
+def test_clusters(folder, kappa, capsys):
+    clusters = folder / "clusters.ecsv"
+    code = ask(folder, "clusters", clusters, "--threshold", 0.02, "--background", "3,6 arcmin", "-o", "c.ecsv",
+               "--plot", "c.png")  # fmt: skip
+    assert code == 0
+    table, expected = QTable.read("c.ecsv"), kappa.detection_probability(clusters, 0.02, [3, 6] * u.arcmin)
+    assert np.allclose(table["probability"], expected["probability"], atol=1e-5)
+    assert np.allclose(table["kappa"], expected["kappa"], atol=1e-5)
+    assert {"std", "signal_to_noise"} < set(table.colnames)
+    assert "probability" in capsys.readouterr().out and is_picture("c.png")
+
+
+def test_nothing_is_replaced_unasked(folder, capsys):
+    arguments = ("peaks", "--threshold", 0.03, "-o", "p.ecsv")
+    assert ask(folder, *arguments) == 0
+    assert ask(folder, *arguments) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert ask(folder, *arguments, "--overwrite") == 0
+
+
+def test_peaks_and_their_clusters(folder, kappa, capsys):
+    code = ask(folder, "peaks", "--threshold", 0.03, "--smoothing", "1 arcmin", "--clusters", folder / "clusters.ecsv",
+               "-o", "p.ecsv")  # fmt: skip
+    assert code == 0
+    assert len(QTable.read("p.ecsv")) == len(kappa.peaks(0.03, smoothing=1 * u.arcmin))
+    assert "completeness" in capsys.readouterr().out.lower()
+
+
+def test_counts_and_spectrum(folder, kappa):
+    assert ask(folder, "counts", "--edges", "0,0.02,0.04", "--minima", "-o", "n.ecsv", "--plot", "n.png") == 0
+    expected = kappa.peak_counts([0, 0.02, 0.04], minima=True)
+    assert np.allclose(Table.read("n.ecsv")["count"], expected["count"], atol=1e-5)
+    assert ask(folder, "spectrum", "--edges", "500,1000,3000", "--measured-only", "--plot", "s.png") == 0
+    assert is_picture("n.png") and is_picture("s.png")
+
+
+def test_masses(folder, kappa, capsys):
+    clusters = folder / "clusters.ecsv"
+    assert ask(folder, "mass", clusters, "--z-lens", 0.3, "--z-source", 1, "-o", "m.ecsv") == 0
+    expected = kappa.projected_mass(clusters, 0.3, 1.0)
+    assert u.allclose(QTable.read("m.ecsv")["mass"], expected["mass"], rtol=1e-4)
+    assert ask(folder, "aperture-mass", clusters, "--radius", "4 arcmin") == 0
+    assert "aperture_mass" in capsys.readouterr().out
+    assert ask(folder, "surface-density", "--z-lens", 0.3, "--z-source", 1, "-o", "sigma.fits") == 0
+    sigma = ConvergenceMap.read("sigma.fits")
+    assert sigma.unit == u.Msun / u.kpc**2
+    assert np.allclose(sigma.data, kappa.surface_density(0.3, 1.0).data)
+    assert ask(folder, "surface-density", "--z-lens", 0.3, "--z-source", 1) == 1
+
+
+def test_other_grids_and_maps_of_others(folder, kappa):
+    assert ask(folder, "reproject", "--wcs", folder / "image.fits", "-o", "moved.fits") == 0
+    assert ConvergenceMap.read("moved.fits").samples.shape == (16, 40, 50)
+    noisy = ConvergenceMap(kappa.data, wcs=kappa.wcs, uncertainty=np.full(kappa.shape, 0.05), mask=kappa.mask)
+    noisy.write("noisy.fits")
+    assert main(["denoise", "noisy.fits", "-o", "clean.fits", "--method", "wiener", "--n-samples", "2", "--quiet"]) == 0
+    assert np.allclose(
+        ConvergenceMap.read("clean.fits").data, noisy.reconstruct("wiener", n_samples=0, progress=False).data, atol=1e-6
+    )
+    assert main(["denoise", "noisy.fits", "-o", "noisy.fits", "--method", "wiener", "--overwrite"]) == 1
+
+
+def test_the_report(folder):
+    assert ask(folder, "report", "-o", "r.html", "--regions", folder / "clusters.ecsv") == 0
+    assert open("r.html").read().lower().startswith("<!doctype html>")
+    code = main(
+        ["reconstruct", str(folder / "survey.fits"), "--axes", "west-north", "--pixel-scale", "1.6 arcmin", "--quiet",
+         "--method", "wiener", "--n-samples", "4", "-o", "k.fits", "--report", "k.html"]
+    )  # fmt: skip
+    assert code == 0
+    assert "Wiener" in open("k.html").read()
+
+
+def survey(folder, command, *arguments):
+    options = ["--axes", "west-north", "--pixel-scale", "1.6 arcmin"]
+    return main([command, str(folder / "survey.fits"), *options, *map(str, arguments)])
+
+
+def test_the_null_test(folder, capsys):
+    assert survey(folder, "null-test", "--rotations", 20, "--noise", "noise.fits") == 0
+    assert "B" in capsys.readouterr().out
+    assert len(ConvergenceMap.read("noise.fits").samples) == 20
+
+
+def test_halos(folder, capsys):
+    halo = ["--mass", 1e15, "--redshift", 0.3, "--z-source", 1]
+    assert survey(folder, "inject", "-o", "more.fits", "--position", "34.5,-5.0", *halo) == 0
+    before, after = datasets.demo(), ShearCatalog.read("more.fits", axes="west-north")
+    near = before.coords.separation(SkyCoord(34.5, -5.0, unit="deg")) < 4 * u.arcmin
+    change = np.hypot(after.g1 - before.g1, after.g2 - before.g2)
+    assert change[near].mean() > 10 * change[~near].mean()
+    code = survey(folder, "completeness", "--masses", "1e13,3e15", "--redshift", 0.3, "--z-source", 1, "--radius",
+                  "2 arcmin", "--threshold", 0.03, "--places", 4, "--method", "wiener", "--n-samples", 16, "--quiet",
+                  "-o", "curve.ecsv")  # fmt: skip
+    assert code == 0
+    assert list(QTable.read("curve.ecsv")["completeness"])[-1] == 1
+
+
+def test_calibration(folder, kappa, capsys):
+    # each map is judged by a sample of its own that it no longer holds
+    for i in range(3):
+        left = np.delete(kappa.samples, i, axis=0)
+        ConvergenceMap(kappa.data, wcs=kappa.wcs, samples=left).write(f"m{i}.fits")
+        ConvergenceMap(kappa.samples[i], wcs=kappa.wcs).write(f"t{i}.fits")
+    maps, truths = ([f"{kind}{i}.fits" for i in range(3)] for kind in "mt")
+    assert main(["calibration", *maps, "--truths", *truths, "--plot", "c.png"]) == 0
+    assert "coverage" in capsys.readouterr().out and is_picture("c.png")
+    assert main(["calibration", *maps, "--truths", *truths[:2]]) == 1
