@@ -1,42 +1,58 @@
 """
 From convergence to mass.
 
-The convergence is the surface density over the critical one, ``kappa = Sigma / Sigma_crit``, with
+The convergence is the surface density of matter at the redshift z_l over the critical one of sources at z_s,
 
-    Sigma_crit = c^2 / (4 pi G) D_s / (D_l D_ls)
+    kappa = Sigma / Sigma_crit,    Sigma_crit = c^2 / (4 pi G)  D_s / (D_l D_ls),
 
-for a lens at D_l and a source at D_s, angular diameter distances (Schneider, Ehlers & Falco 1992). For many sources
-the mean of ``1 / Sigma_crit`` counts, with zero for those in front of the lens. The aperture mass weighs kappa with a
-filter U whose mean is zero, so that a constant sheet, which shear does not measure, drops out (Schneider 1996).
+with angular diameter distances D (Bartelmann & Schneider 2001). Shear does not tell a constant sheet of mass. The
+aperture mass (Schneider, van Waerbeke, Jain & Kruse 1998)
+
+    M_ap = int d^2theta U(theta) kappa(theta),    U = 9 / (pi R^2) (1 - x^2) (1/3 - x^2),    x = theta / R <= 1,
+
+does without: the integral of U vanishes. All functions take arrays and a WCS.
 """
 
-import astropy.constants as const
 import astropy.units as u
 import numpy as np
+from astropy.constants import G, c
+from astropy.coordinates import SkyCoord
 from astropy.cosmology import default_cosmology
 from astropy.table import QTable
-from astropy.wcs.utils import proj_plane_pixel_scales
+from scipy.interpolate import CubicSpline
 from scipy.sparse import csr_array
 
 from ._geometry import to_angle
 from ._input import floats
+from ._regions import as_regions
 from .detection import region_statistics, region_weights
 
-__all__ = ["aperture_filter", "aperture_mass", "critical_surface_density", "projected_mass"]
+__all__ = [
+    "aperture_filter",
+    "aperture_mass",
+    "critical_surface_density",
+    "inverse_critical_surface_density",
+    "projected_mass",
+]
 
-_NODES = 4096  # redshifts between which the efficiency of many sources is interpolated: right to 1e-6
+_SURFACE_DENSITY = u.Msun / u.kpc**2
+_NODES = 256  # of the interpolation in the redshift of sources; its error is 1e-8 of the value far behind the lens
+_POINTS = np.array([-0.8611363115940526, -0.33998104358485626, 0.33998104358485626, 0.8611363115940526]) / 2
+_WEIGHTS = np.array([0.34785484513745385, 0.6521451548625461, 0.6521451548625461, 0.34785484513745385]) / 2
+_AT_ONCE = 2**21  # pixels of apertures
 
 
 def critical_surface_density(z_lens, z_source, cosmology=None, *, weight=None):
     """
-    The critical surface density of lenses.
+    Surface density of matter whose convergence is one.
 
     Parameters
     ----------
     z_lens : float
-        Redshift of the lens.
+        Redshift of the matter.
     z_source : float or array-like
-        Redshift of the sources, or of each of them.
+        Redshift of the sources, or of each of them: then the inverse is averaged, to which those in front of the
+        matter contribute zero.
     cosmology : `~astropy.cosmology.FLRW`, optional
         By default the one that astropy is set to.
     weight : array-like, optional
@@ -45,161 +61,195 @@ def critical_surface_density(z_lens, z_source, cosmology=None, *, weight=None):
     Returns
     -------
     `~astropy.units.Quantity`
-        In Msun / kpc2; for many sources one over the weighted mean of ``1 / Sigma_crit``.
+        In Msun / kpc2.
 
     Raises
     ------
     TypeError, ValueError
-        If redshifts are not positive, or no source is behind the lens.
+        If a redshift is not positive, or no source lies behind the matter.
 
     Examples
     --------
     >>> from astropy.cosmology import FlatLambdaCDM
     >>> from astro_massmap.mass import critical_surface_density
-    >>> sigma = critical_surface_density(0.3, 1.0, FlatLambdaCDM(H0=70, Om0=0.3))
-    >>> print(f"{sigma:.3e}")
-    2.835e+09 solMass / kpc2
+    >>> cosmology = FlatLambdaCDM(70, 0.3)
+    >>> print(f"{critical_surface_density(0.3, 1.0, cosmology):.4g}")
+    2.976e+09 solMass / kpc2
+    >>> print(f"{critical_surface_density(0.3, [0.2, 0.8, 1.0, 1.5], cosmology):.4g}")
+    3.802e+09 solMass / kpc2
     """
-    z_lens = _redshift(z_lens)
-    z_source, cosmology = floats(z_source, "z_source"), default_cosmology.get() if cosmology is None else cosmology
-    weight = np.ones_like(z_source) if weight is None else floats(weight, "weight")
+    z_source = floats(z_source, "z_source")
+    inverse = inverse_critical_surface_density(z_lens, z_source, cosmology)
+    if z_source.ndim == 0 and weight is not None:
+        raise ValueError("weight: only where z_source has one redshift for each source")
+    weight = np.ones(z_source.shape) if weight is None else floats(weight, "weight")
     if weight.shape != z_source.shape:
-        raise ValueError(f"weight: has shape {weight.shape}, z_source {z_source.shape}; they must be equal")
-    if not (np.isfinite(z_source).all() and (weight >= 0).all() and weight.sum() > 0):
-        raise ValueError("z_source, weight: need to be finite, and weights not negative")
-    efficiency = np.average(lensing_efficiency(z_lens, z_source, cosmology), weights=weight)
-    if not efficiency > 0:
-        raise ValueError(f"z_source: no source lies behind the lens at redshift {z_lens:g}")
-    distance = cosmology.angular_diameter_distance(z_lens)
-    return (const.c**2 / (4 * np.pi * const.G * distance * efficiency)).to(u.Msun / u.kpc**2)
+        raise ValueError(f"weight: needs the shape {z_source.shape} of z_source, got {weight.shape}")
+    if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.sum() > 0):
+        raise ValueError("weight: needs finite numbers that are not negative, nor all zero")
+    mean = (weight * inverse).sum() / weight.sum()
+    if not mean > 0:
+        farthest = f"the farthest is at {z_source.max():g}" if z_source.ndim else f"got {z_source:g}"
+        raise ValueError(f"z_source: needs sources behind z_lens = {z_lens:g}, {farthest}")
+    return 1 / mean
 
 
-def lensing_efficiency(z_lens, z_source, cosmology):
-    """``D_ls / D_s`` of each source, zero in front of the lens; many are interpolated."""
-    z_source = np.asarray(z_source, dtype=float)
-    behind = z_source > z_lens
-    efficiency = np.zeros(z_source.shape)
-    z = z_source[behind]
-    if z.size > _NODES:
-        # evenly spaced in 1 / (1 + z), in which the efficiency is nearly straight
-        nodes = 1 / np.linspace(1 / (1 + z.max()), 1 / (1 + z_lens), _NODES) - 1
-        nodes = nodes[::-1]
-        efficiency[behind] = np.interp(z, nodes, lensing_efficiency(z_lens, nodes, cosmology))
-    elif z.size:
-        # in units of the Hubble distance (Hogg 1999), also where space is curved
-        near, far = (
-            (cosmology.comoving_transverse_distance(at) / cosmology.hubble_distance).to_value(u.one)
-            for at in (z_lens, z)
-        )
-        curved = [np.sqrt(1 + cosmology.Ok0 * m**2) for m in (near, far)]
-        efficiency[behind] = curved[0] - near / far * curved[1]
-    return efficiency
-
-
-def _redshift(z):
-    z = floats(z, "z_lens")
-    if z.ndim or not (z > 0 and np.isfinite(z)):
-        raise ValueError(f"z_lens: needs one positive redshift, got {z}")
-    return float(z)
-
-
-def projected_mass(mean, samples, wcs, mask, regions, z_lens, z_source, *, cosmology=None, background=None, level=0.68):
+def inverse_critical_surface_density(z_lens, z_source, cosmology=None):
     """
-    Mass projected onto regions, were all of the matter at one redshift.
+    What multiplies a surface density to give the convergence: ``1 / Sigma_crit``, source by source.
+
+    Beyond 256 sources it is interpolated between as many redshifts, to 1e-6 of its largest value.
 
     Parameters
     ----------
-    mean, samples, wcs, mask, regions, background, level
-        As for `~astro_massmap.detection.region_statistics`.
-    z_lens, z_source, cosmology
-        As for `critical_surface_density`.
+    z_lens : float
+        Redshift of the matter.
+    z_source : float or array-like
+        Redshifts of the sources.
+    cosmology : `~astropy.cosmology.FLRW`, optional
+        By default the one that astropy is set to.
 
     Returns
     -------
-    `~astropy.table.QTable`
-        Columns ``region``, ``center``, ``mass`` (in Msun), ``std``, ``lower``, ``upper`` and ``data_fraction``. A
-        region that the edge of the field cuts is taken to hold outside what it holds inside, on the mean.
+    `~astropy.units.Quantity`
+        In kpc2 / Msun, of the shape of ``z_source``; zero for sources that are not behind the matter.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described.
+        If a redshift is not positive, or the cosmology knows no distances.
     """
+    z_lens, cosmology = redshift(z_lens, "z_lens"), checked_cosmology(cosmology)
+    z_source = floats(z_source, "z_source")
+    bad = ~((z_source > 0) & np.isfinite(z_source))
+    if bad.any() or z_source.size == 0:
+        raise ValueError(f"z_source: needs positive, finite redshifts; {int(bad.sum())} of {bad.size} are not")
+    behind = z_source > z_lens
+    ratio = np.zeros(z_source.shape)
+    ratio[behind] = _interpolated_ratio(z_lens, z_source[behind], cosmology)
+    at_infinity = 4 * np.pi * G / c**2 * cosmology.angular_diameter_distance(z_lens)
+    return (ratio * at_infinity).to(1 / _SURFACE_DENSITY)
+
+
+def _interpolated_ratio(z_lens, z_source, cosmology):
+    """``D_ls / D_s`` of sources behind the lens."""
+
+    def ratio(z):
+        between = cosmology.angular_diameter_distance_z1z2(z_lens, z)
+        return (between / cosmology.angular_diameter_distance(z)).to_value(u.one)
+
+    if z_source.size <= _NODES:
+        return ratio(z_source)
+    t = np.linspace(np.log1p(z_lens), np.log1p(z_source.max()), _NODES)
+    return CubicSpline(t, ratio(np.expm1(t)))(np.log1p(z_source))
+
+
+def redshift(z, name):
+    """``z`` as one positive number, or an error that names the argument."""
+    z = floats(z, name)
+    if z.ndim or not 0 < z < np.inf:
+        raise ValueError(f"{name}: needs one positive redshift, got {z}")
+    return float(z)
+
+
+def checked_cosmology(cosmology):
+    """``cosmology``, or the one that astropy is set to; an error if it knows no distances."""
     cosmology = default_cosmology.get() if cosmology is None else cosmology
-    critical = critical_surface_density(z_lens, z_source, cosmology)
-    table = region_statistics(mean, samples, wcs, mask, regions, background=background, level=level)
-    side = (proj_plane_pixel_scales(wcs)[0] * u.deg).to_value(u.rad)
-    pixel = (side * cosmology.angular_diameter_distance(z_lens)) ** 2
-    mass = (region_weights(regions, wcs, mask.shape).area * pixel * critical).to(u.Msun)
-    result = table["region", "center"]
-    result["mass"] = table["kappa"] * mass
-    for name in ("std", "lower", "upper"):
-        result[name] = table[name] * mass
-    result["data_fraction"] = table["data_fraction"]
-    result.meta |= {"z_lens": float(z_lens), "critical_surface_density": critical}
-    return result
+    if not hasattr(cosmology, "angular_diameter_distance_z1z2"):
+        raise TypeError(f"cosmology: needs one such as FlatLambdaCDM(70, 0.3), got {cosmology!r}")
+    return cosmology
+
+
+# ---- aperture mass
 
 
 def aperture_filter(theta, radius):
     """
-    The filter ``U = 9 / (pi R^2) (1 - x^2) (1/3 - x^2)``, ``x = theta / R < 1`` (Schneider et al. 1998).
+    The compensated filter of the aperture mass.
 
     Parameters
     ----------
-    theta, radius : `~astropy.units.Quantity` or array-like
-        Distances from the centre, and the radius R, in the same unit.
+    theta : `~astropy.units.Quantity`
+        Distances from the centre.
+    radius : `~astropy.units.Quantity`
+        Of the aperture.
 
     Returns
     -------
-    `~astropy.units.Quantity` or ndarray
-        Per area; zero beyond R.
+    `~astropy.units.Quantity`
+        U, per solid angle, in the unit of ``radius``; zero beyond it.
+
+    Raises
+    ------
+    TypeError, ValueError, `~astropy.units.UnitsError`
+        If an argument is no angle.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astro_massmap.mass import aperture_filter
+    >>> print(aperture_filter([0, 1.5, 3] * u.arcmin, 3 * u.arcmin).round(3))
+    [0.106 0.02  0.   ] 1 / arcmin2
     """
-    x2 = np.minimum((theta / radius) ** 2, 1)
-    return 9 / (np.pi * radius**2) * (1 - x2) * (1 / 3 - x2)
+    radius = to_angle(radius, "radius")
+    x = floats(theta, "theta", unit=radius.unit) / radius.value
+    return _filter(x) / radius**2
+
+
+def _filter(x):
+    """``R^2 U``."""
+    square = np.minimum(x**2, 1.0)
+    return 9 / np.pi * (1 - square) * (1 / 3 - square)
 
 
 def aperture_mass(mean, samples, wcs, mask, centers, radius, *, level=0.68):
     """
-    The aperture mass ``integral of U kappa`` at some places, of the map and of every sample.
+    The compensated aperture mass, which a constant sheet of mass does not change.
+
+    The filter is averaged over each pixel. What is left of its sum, by rounding to pixels or because the edge of the
+    field cuts the aperture, is balanced by the mean of the map over the aperture: it is that of the part in the
+    field which is subtracted, so that a constant map gives zero everywhere. Where the centre of the aperture is
+    near the edge the value has another calibration all the same, for a part of the filter is missing.
 
     Parameters
     ----------
-    mean, samples, wcs, mask, level
-        As for `~astro_massmap.detection.region_statistics`.
+    mean : ndarray
+        Posterior mean ``(ny, nx)``.
+    samples : ndarray
+        ``(n_samples, ny, nx)``; pixels that are not finite in any of them count as outside of the field.
+    wcs : `~astropy.wcs.WCS`
+        Of the maps.
+    mask : ndarray of bool
+        ``(ny, nx)``, True where there is no data. The values there, which are inferred, count.
     centers : `~astropy.coordinates.SkyCoord`
         Of the apertures.
     radius : `~astropy.units.Quantity`
-        Theirs.
+        Theirs, at least two pixels.
+    level : float
+        Of the interval.
 
     Returns
     -------
     `~astropy.table.QTable`
         Columns ``center``, ``aperture_mass``, ``std``, ``lower``, ``upper``, ``signal_to_noise`` and
-        ``data_fraction``. Over the pixels of an aperture, of which an edge may cut some off, the filter is made to
-        have the mean zero.
+        ``data_fraction``: the share of the whole aperture that holds data. NaN for apertures outside of the field.
 
     Raises
     ------
     TypeError, ValueError, `~astropy.units.UnitsError`
-        If an argument is not as described.
+        If an argument is not as described, or there are fewer than two samples.
     """
     if samples is None or len(samples) < 2:
         raise ValueError("samples: an interval needs at least two; reconstruct the map with a larger n_samples")
     if not 0 < level < 1:
         raise ValueError(f"level: needs to be between 0 and 1, got {level!r}")
-    centers = centers.reshape(-1)
-    pixels = (to_angle(radius, "radius") / (proj_plane_pixel_scales(wcs)[0] * u.deg)).to_value(u.one)
-    if pixels < 2:
-        raise ValueError(f"radius: needs at least two pixels for a filter, got {pixels:.2g} of them")
-    field = np.isfinite(samples).all(axis=0)
-    filters, data_fraction = _filters(*wcs.world_to_pixel(centers), pixels, field, mask)
-    known = np.where(field, mean, 0).ravel()
-    values = np.where(field, samples, 0).reshape(len(samples), -1).astype(float) @ filters.T
-    nothing = np.diff(filters.indptr) == 0
-    values[:, nothing] = np.nan
-    aperture = np.where(nothing, np.nan, filters @ known)
-    table = QTable({"center": centers, "aperture_mass": aperture, "std": values.std(axis=0, ddof=1)})
-    table["lower"], table["upper"] = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    if not isinstance(centers, SkyCoord):
+        raise TypeError(f"centers: needs a SkyCoord, got {type(centers).__name__}")
+    centers, radius = centers.reshape(-1), to_angle(radius, "radius")
+    values, data_fraction = _apertures(np.concatenate([mean[None], samples]), wcs, mask, centers, radius)
+    table = QTable({"center": centers, "aperture_mass": values[0]})
+    table["std"] = values[1:].std(axis=0, ddof=1)
+    table["lower"], table["upper"] = np.quantile(values[1:], [(1 - level) / 2, (1 + level) / 2], axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         table["signal_to_noise"] = table["aperture_mass"] / table["std"]
     table["data_fraction"] = data_fraction
@@ -207,30 +257,140 @@ def aperture_mass(mean, samples, wcs, mask, centers, radius, *, level=0.68):
     return table
 
 
-def _filters(x, y, radius, field, mask):
-    """A row of filter values on the pixels for each place, and the share of each aperture that holds data."""
-    columns, values, data_fraction = [], [], []
-    for place in zip(x, y, strict=True):
-        row, column, distance = _disc(*place, radius)
-        inside = (row >= 0) & (row < field.shape[0]) & (column >= 0) & (column < field.shape[1])
-        inside[inside] &= field[row[inside], column[inside]]
-        u_theta = aperture_filter(distance[inside], radius)
-        columns.append(row[inside] * field.shape[1] + column[inside])
-        values.append(u_theta - u_theta.mean() if len(u_theta) else u_theta)
-        data_fraction.append((~mask[row[inside], column[inside]]).sum() / max(len(row), 1))
-    starts = np.cumsum([0, *(len(c) for c in columns)])
-    nothing = np.zeros(0, dtype=int)
-    matrix = np.concatenate([nothing, *values]), np.concatenate([nothing, *columns]), starts
-    return csr_array(matrix, shape=(len(columns), field.size)), np.array(data_fraction)
+def _apertures(maps, wcs, mask, centers, radius):
+    """Values of maps ``(n, ny, nx)``, as ``(n, n_centers)``, and the share of each aperture that holds data."""
+    x, y = (np.asarray(p, dtype=float) for p in wcs.world_to_pixel(centers))
+    r = radius.to_value(u.rad) * _pixels_per_radian(centers, wcs)
+    if (r < 2).any():
+        raise ValueError(f"radius: {radius:g} is less than two pixels, which do not resolve the filter")
+    field = np.isfinite(maps).all(axis=0)
+    values = np.where(field, maps, 0).reshape(len(maps), -1).T.astype(float)
+    reached = np.flatnonzero(np.isfinite(x + y + r))
+    result, measured = np.full((len(maps), len(x)), np.nan), np.zeros(len(x))
+    if len(reached):
+        pixels = (2 * np.ceil(r[reached].max()) + 1) ** 2
+        for part in np.array_split(reached, min(len(reached), int(np.ceil(len(reached) * pixels / _AT_ONCE)))):
+            weights, share = _filters(x[part], y[part], r[part], field)
+            covered = share.sum(axis=1)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                mean = (share @ values).T / covered
+            # the map less its mean: a constant gives zero to the last digit but one
+            result[:, part] = (weights @ values).T - weights.sum(axis=1) * mean
+            measured[part] = (share @ (~mask & field).ravel().astype(float)) / (np.pi * r[part] ** 2)
+    return result, np.minimum(measured, 1.0)
 
 
-def _disc(x, y, radius):
-    """Rows, columns and distances of the pixels around a place; none if it is not finite."""
-    if not (np.isfinite(x) and np.isfinite(y)):
-        return np.zeros(0, dtype=int), np.zeros(0, dtype=int), np.zeros(0)
-    reach = int(np.ceil(radius)) + 1
-    row, column = (c.ravel() for c in np.mgrid[-reach : reach + 1, -reach : reach + 1])
-    row, column = row + round(float(y)), column + round(float(x))
-    distance = np.hypot(row - y, column - x)
-    near = distance < radius
-    return row[near], column[near], distance[near]
+def _filters(x, y, r, field):
+    """U times the area of each pixel, and the share of the pixel in the aperture; both ``(n, ny * nx)``, sparse."""
+    ny, nx = field.shape
+    reach = int(np.ceil(r.max()))
+    step = np.arange(-reach, reach + 1)
+    rows = np.floor(y + 0.5).astype(int)[:, None, None] + step[:, None]
+    columns = np.floor(x + 0.5).astype(int)[:, None, None] + step
+    dy, dx = rows - y[:, None, None], columns - x[:, None, None]
+    u_mean, share = (np.zeros(np.broadcast_shapes(dy.shape, dx.shape)) for _ in range(2))
+    for a, wa in zip(_POINTS, _WEIGHTS, strict=True):
+        for b, wb in zip(_POINTS, _WEIGHTS, strict=True):
+            distance = np.hypot(dy + a, dx + b) / r[:, None, None]
+            u_mean += wa * wb * _filter(distance)
+            share += wa * wb * (distance < 1)
+    inside = (rows >= 0) & (rows < ny) & (columns >= 0) & (columns < nx) & (share > 0)
+    index = np.where(inside, rows * nx + columns, 0)
+    inside &= field.ravel()[index]
+    starts = np.cumsum([0, *inside.sum(axis=(1, 2))])
+    u_mean /= r[:, None, None] ** 2
+    return (csr_array((a[inside], index[inside], starts), shape=(len(x), ny * nx)) for a in (u_mean, share))
+
+
+def _pixels_per_radian(positions, wcs):
+    """Of a grid of square pixels, at some positions; NaN off the projection."""
+    step = 1e-5 * u.rad
+    places = (positions, *(positions.directional_offset_by(angle * u.deg, step) for angle in (0, 90)))
+    here, north, east = (np.array(wcs.world_to_pixel(p), dtype=float) for p in places)
+    a, b = north - here, east - here
+    return np.sqrt(np.abs(a[0] * b[1] - a[1] * b[0])) / step.value
+
+
+# ---- mass
+
+
+def projected_mass(
+    mean,
+    samples,
+    wcs,
+    mask,
+    regions,
+    z_lens,
+    z_source,
+    *,
+    cosmology=None,
+    weight=None,
+    background=None,
+    level=0.68,
+):
+    """
+    Mass projected onto regions, were all of the matter at one redshift.
+
+    It is the mean convergence of the region times its area at the redshift of the matter times the critical surface
+    density. Of a region that the edge of the field cuts, the mean is that of the part in the field and the area
+    that of the whole, so that masses within one radius can be compared; ``data_fraction`` tells.
+
+    Parameters
+    ----------
+    mean : ndarray
+        Posterior mean of the convergence ``(ny, nx)``.
+    samples : ndarray
+        ``(n_samples, ny, nx)``.
+    wcs : `~astropy.wcs.WCS`
+        Of the maps.
+    mask : ndarray of bool
+        ``(ny, nx)``, True where there is no data.
+    regions : regions
+        As for `~astro_massmap.detection.region_weights`.
+    z_lens : float or array-like
+        Redshift of the matter, in all regions or in each.
+    z_source, cosmology, weight
+        As for `critical_surface_density`.
+    background : regions or `~astropy.units.Quantity`, optional
+        Whose mean is subtracted: one region for all, one for each, or the two radii of a ring around each. The
+        mean of a map over the field is not measured by shear.
+    level : float
+        Of the interval.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        Columns ``region``, ``center``, ``mass`` (in Msun), ``std``, ``lower``, ``upper`` and ``data_fraction``: the
+        share of the whole region that holds data. NaN for regions outside of the field.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, there are fewer than two samples, or no source is behind the matter.
+    """
+    regions, cosmology = as_regions(regions), checked_cosmology(cosmology)
+    z_lens = _redshifts(z_lens, len(regions))
+    kappa = region_statistics(mean, samples, wcs, mask, regions, background=background, level=level)
+    critical, distance = np.zeros(len(regions)) * _SURFACE_DENSITY, np.zeros(len(regions)) * u.kpc
+    for z in np.unique(z_lens):
+        critical[z_lens == z] = critical_surface_density(z, z_source, cosmology, weight=weight)
+        distance[z_lens == z] = cosmology.angular_diameter_distance(z)
+    angles = region_weights(regions, wcs, mask.shape).area / _pixels_per_radian(kappa["center"], wcs) ** 2
+    mass = (critical * distance**2 * angles).to(u.Msun)
+    table = kappa["region", "center"]
+    table["mass"] = kappa["kappa"] * mass
+    for name in ("std", "lower", "upper"):
+        table[name] = kappa[name] * mass
+    table["data_fraction"] = kappa["data_fraction"]
+    table.meta |= {"z_lens": z_lens.tolist(), "critical_surface_density": critical, "cosmology": cosmology.name}
+    return table
+
+
+def _redshifts(z, n):
+    """``z`` as ``n`` positive numbers."""
+    z = floats(z, "z_lens")
+    if z.shape not in ((), (n,)):
+        raise ValueError(f"z_lens: needs one redshift, or one for each of {n} regions, got the shape {z.shape}")
+    if not ((z > 0) & np.isfinite(z)).all():
+        raise ValueError(f"z_lens: needs positive redshifts, got {z}")
+    return np.broadcast_to(z, n)
