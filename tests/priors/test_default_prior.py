@@ -65,8 +65,8 @@ def test_without_a_mask_the_mean_of_samples_is_one_call_of_the_denoiser(prior):
 
 def test_samples_are_skewed_as_matter_is(prior):
     catalog = datasets.demo()
-    kappa = catalog.reconstruct(n_samples=2, progress=False)
-    gauss = catalog.reconstruct(AnnealedHMC(GaussianPrior(prior.theory), n_samples=2), progress=False)
+    kappa = catalog.reconstruct(n_samples=4, progress=False)
+    gauss = catalog.reconstruct(AnnealedHMC(GaussianPrior(prior.theory), n_samples=4), progress=False)
 
     def skewness(maps):
         x = maps - maps.mean()
