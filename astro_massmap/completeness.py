@@ -1,71 +1,26 @@
-"""Would a cluster have been seen here? Halos are put in front of the galaxies, and searched for like real ones."""
+"""
+Would a cluster of this mass have been seen here?
 
+Halos are put in front of the galaxies of a survey at places that are far from each other; the survey is mapped as it
+would have been; and in each place the question of a detection is asked. The noise, the holes and all true structure
+of the survey stay as they are, so that the answer is about this survey, at these places.
+"""
+
+import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
+from astropy.stats import binom_conf_interval
 from astropy.table import QTable
 from regions import CircleSkyRegion
-from scipy.ndimage import distance_transform_edt
 
-from ._geometry import pixel_scale as scale_of, to_angle
+from ._geometry import to_angle
+from ._input import bools
 from ._progress import progress_bar
-from .methods import resolve
-from .simulation import NFWHalo, inject_halo
 
 __all__ = ["completeness", "random_centers"]
 
-
-def random_centers(mask, wcs, n, separation, *, seed=0):
-    """
-    Random places in a field, each on a pixel with data, apart from each other and from the edge.
-
-    Parameters
-    ----------
-    mask : ndarray of bool
-        ``(ny, nx)``, True where there is no data.
-    wcs : `~astropy.wcs.WCS`
-        Of the grid.
-    n : int
-        Places.
-    separation : `~astropy.units.Quantity`
-        The least, of two of them; half of it is kept from the edge.
-    seed : int
-        Of the places.
-
-    Returns
-    -------
-    `~astropy.coordinates.SkyCoord`
-
-    Raises
-    ------
-    ValueError
-        If so many do not fit.
-
-    Examples
-    --------
-    >>> import astropy.units as u
-    >>> from astro_massmap import datasets
-    >>> from astro_massmap.completeness import random_centers
-    >>> shear = datasets.demo().to_map()
-    >>> len(random_centers(shear.mask, shear.wcs, 5, 8 * u.arcmin))
-    5
-    """
-    side, _ = scale_of(wcs, mask.shape)
-    pixels = float(to_angle(separation, "separation") / side)
-    free = ~mask
-    inside = np.zeros(mask.shape, dtype=bool)
-    edge = int(np.ceil(pixels / 2))
-    inside[edge : mask.shape[0] - edge, edge : mask.shape[1] - edge] = True
-    free &= inside
-    rng, places = np.random.default_rng(seed), []
-    while free.any() and len(places) < n:
-        y, x = rng.choice(np.argwhere(free))
-        places.append((x, y))
-        taken = np.ones(mask.shape, dtype=bool)
-        taken[y, x] = False
-        free &= distance_transform_edt(taken) >= pixels
-    if len(places) < n:
-        raise ValueError(f"n, separation: only {len(places)} places that far apart were found in the field, not {n}")
-    return wcs.pixel_to_world(*np.transpose(places))
+_APART = 4  # radii between halos, at least
+_ROUNDING = 1e-9
 
 
 def completeness(
@@ -79,86 +34,207 @@ def completeness(
     radius,
     z_source=None,
     probability=0.5,
-    background=None,
-    concentration=None,
-    cosmology=None,
     wcs=None,
     shape=None,
     pixel_scale=None,
+    background=None,
+    concentration=None,
+    cosmology=None,
     progress=False,
 ):
     """
     Share of injected halos that are detected, by mass.
 
-    For each mass, halos are put at all centres of the survey at once, which is then mapped once. A halo is detected
-    if the mean convergence of its aperture exceeds the threshold with at least some probability. The first row, of
-    mass zero, tells how often these apertures are detected without a halo.
+    For each mass there is one reconstruction, with a halo at each centre. A halo is detected if, with the probability
+    of ``probability`` or more, the mean convergence of an aperture around it exceeds the threshold. The method has
+    the same random numbers each time, so that masses differ by their halos alone.
 
     Parameters
     ----------
     catalog : ShearCatalog
         The survey.
     masses : `~astropy.units.Quantity`
-        M200c of the halos.
+        M200c of the halos, ``(n,)`` or one.
     redshift : float
-        Theirs.
+        Of all halos.
     centers : `~astropy.coordinates.SkyCoord`
-        Where they are put, at least four radii apart; see `random_centers`.
+        Where they are put, at least four radii apart; `random_centers` finds some.
     method : str or method object
-        How the survey is mapped; it has to draw samples.
+        As for `~astro_massmap.ShearMap.reconstruct`; it has to draw samples.
     threshold : float
         Of the mean convergence of an aperture.
     radius : `~astropy.units.Quantity`
         Of the apertures.
     z_source : float, optional
-        Redshift of all galaxies; by default each has its own.
+        Redshift of all galaxies; by default they have their own.
     probability : float
-        From which on a halo counts as detected.
-    background : `~astropy.units.Quantity`, optional
-        Radii of a ring whose mean is subtracted, as for `ConvergenceMap.detection_probability`.
-    concentration, cosmology
-        Of `~astro_massmap.simulation.NFWHalo`.
+        From which on a halo is detected, between 0 and 1.
     wcs, shape, pixel_scale
-        The grid, as for `ShearCatalog.to_map`.
+        The grid, as for `~astro_massmap.ShearCatalog.to_map`.
+    background : regions or `~astropy.units.Quantity`, optional
+        Whose mean is subtracted, as for `~astro_massmap.ConvergenceMap.detection_probability`.
+    concentration, cosmology
+        Of the halos, as for `~astro_massmap.simulation.NFWHalo`.
     progress : bool
-        Show a bar.
+        Show a progress bar.
 
     Returns
     -------
     `~astropy.table.QTable`
-        ``mass``, ``completeness``, ``error`` (of a share of so many halos, ``sqrt(c (1 - c) / n)`` with one success
-        and one failure added, which is never zero) and ``mean_probability``.
+        Columns ``mass``, ``completeness``, its Wilson interval of 68.3 % ``lower`` to ``upper`` and half of its width
+        ``error``, and ``mean_probability`` over the centres. The first row, of mass zero, is the survey as it is:
+        how often these apertures are detected without a halo.
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described.
+    TypeError, ValueError, `~astropy.units.UnitsError`
+        If an argument is not as described, centres are too close or outside of the field, or the method draws no
+        samples.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from astro_massmap import Wiener, datasets
+    >>> from astro_massmap.completeness import completeness, random_centers
+    >>> survey, radius = datasets.demo(), 2 * u.arcmin
+    >>> shear = survey.to_map(pixel_scale=1 * u.arcmin)
+    >>> centers = random_centers(shear.mask, shear.wcs, 8, 4 * radius, seed=1)
+    >>> table = completeness(survey, [5e13, 3e15] * u.Msun, 0.3, centers, method=Wiener(n_samples=16),
+    ...                      threshold=0.03, radius=radius, z_source=1.0, wcs=shear.wcs)
+    >>> table["mass"], table["completeness"][-1]
+    (<Quantity [0.e+00, 5.e+13, 3.e+15] solMass>, np.float64(1.0))
     """
-    radius = to_angle(radius, "radius")
-    if not isinstance(centers, SkyCoord) or centers.ndim != 1 or not len(centers):
-        raise TypeError("centers: needs a SkyCoord of one dimension")
-    if len(centers) > 1:
-        nearest = centers.match_to_catalog_sky(centers, nthneighbor=2)[1].min()
-        if nearest < 4 * radius:
-            raise ValueError(
-                f"centers: need to be four radii apart, two are {nearest.to(radius.unit):.3g} from another"
-            )
-    halos = [NFWHalo(m, redshift, concentration, cosmology) for m in np.atleast_1d(masses)]
-    method = resolve(method, {})
+    from .methods import resolve
+    from .simulation import NFWHalo, inject_halo
+
+    method, radius = resolve(method), to_angle(radius, "radius")
+    if not 0 < probability <= 1:
+        raise ValueError(f"probability: needs to be between 0 and 1, got {probability!r}")
+    centers = _far_apart(centers, radius)
+    masses = np.atleast_1d(u.Quantity(masses))
+    halos = [NFWHalo(m, redshift, concentration, cosmology) for m in masses]
     shear = catalog.to_map(wcs=wcs, shape=shape, pixel_scale=pixel_scale)
     apertures = [CircleSkyRegion(c, radius) for c in centers]
+
+    def ask(halo):
+        survey = catalog if halo is None else inject_halo(catalog, halo, centers, z_source=z_source)
+        kappa = survey.reconstruct(method, wcs=shear.wcs, shape=shear.shape, progress=False)
+        return np.asarray(kappa.detection_probability(apertures, threshold, background)["probability"])
+
     found = []
-    with progress_bar(total=len(halos) + 1, desc="masses", disable=not progress) as bar:
-        for halo in (None, *halos):
-            survey = catalog if halo is None else inject_halo(catalog, halo, centers, z_source=z_source)
-            kappa = survey.reconstruct(method, wcs=shear.wcs, shape=shear.shape, progress=False)
-            found.append(kappa.detection_probability(apertures, threshold, background)["probability"])
+    with progress_bar(total=len(halos) + 1, desc="completeness", disable=not progress) as bar:
+        for halo in (*halos, None):  # a mistake in what halos need is told at once
+            found.append(ask(halo))
+            _check_inside(found[-1])
             bar.update()
-    found, n = np.array(found), len(centers)
-    share = (found >= probability).mean(axis=1)
-    smoothed = (share * n + 1) / (n + 2)
-    mass = np.concatenate([[0], [h.mass.to_value(masses.unit) for h in halos]]) * masses.unit
-    table = QTable({"mass": mass, "completeness": share, "error": np.sqrt(smoothed * (1 - smoothed) / (n + 2))})
+    settings = {"redshift": redshift, "threshold": threshold, "radius": radius, "probability": probability}
+    meta = {**settings, "n_centers": len(centers)}
+    return _table(np.concatenate([[0] * masses.unit, masses]), np.array([found[-1], *found[:-1]]), probability, meta)
+
+
+def _check_inside(found):
+    outside = int(np.isnan(found).sum())
+    if outside:
+        raise ValueError(f"centers: {outside} of {len(found)} lie outside of the field")
+
+
+def _table(masses, found, probability, meta):
+    """From the probability of a detection ``(n_masses, n_centers)``."""
+    detected, n = (found >= probability).sum(axis=1), found.shape[1]
+    lower, upper = binom_conf_interval(detected, n, interval="wilson")
+    table = QTable({"mass": masses, "completeness": detected / n, "error": (upper - lower) / 2})
+    table["lower"], table["upper"] = lower, upper
     table["mean_probability"] = found.mean(axis=1)
-    table.meta |= {"redshift": redshift, "threshold": threshold, "radius": radius, "n": n, "probability": probability}
+    table.meta |= meta
     return table
+
+
+def _far_apart(centers, radius):
+    if not isinstance(centers, SkyCoord) or centers.size == 0:
+        raise TypeError(f"centers: needs a SkyCoord of one position or more, got {centers!r}")
+    centers = centers.reshape(-1)
+    if len(centers) > 1:
+        nearest = centers.match_to_catalog_sky(centers, nthneighbor=2)[1].min()
+        if nearest < _APART * radius * (1 - _ROUNDING):
+            raise ValueError(
+                f"centers: need to be {_APART} radii apart, {_APART * radius:.3g}, so that halos do not count for "
+                f"each other; two are {nearest.to(radius.unit):.3g} apart"
+            )
+    return centers
+
+
+def random_centers(mask, wcs, n, separation, seed=0):
+    """
+    Random places in a field that are far from each other.
+
+    Parameters
+    ----------
+    mask : ndarray of bool
+        ``(ny, nx)``, True where there is no data. Places lie on pixels with data.
+    wcs : `~astropy.wcs.WCS`
+        Of the grid.
+    n : int
+        How many.
+    separation : `~astropy.units.Quantity`
+        The least of any two. From the edges of the grid they keep half of it.
+    seed : int
+        Of the random numbers.
+
+    Returns
+    -------
+    `~astropy.coordinates.SkyCoord`
+        ``(n,)``.
+
+    Raises
+    ------
+    TypeError, ValueError, `~astropy.units.UnitsError`
+        If an argument is not as described, or so many places were not found.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astro_massmap import datasets
+    >>> from astro_massmap.completeness import random_centers
+    >>> shear = datasets.demo().to_map()
+    >>> places = random_centers(shear.mask, shear.wcs, 10, 8 * u.arcmin, seed=1)
+    >>> bool(places[1:].separation(places[0]).min() >= 8 * u.arcmin)
+    True
+    """
+    from .methods.base import check_integer
+
+    check_integer(n, "n", 1)
+    check_integer(seed, "seed", 0)
+    separation = to_angle(separation, "separation").to_value(u.rad)
+    if np.ndim(mask) != 2:
+        raise ValueError(f"mask: needs a bool array (ny, nx), got {np.ndim(mask)} dimensions")
+    mask = bools(mask, np.shape(mask))
+    rng = np.random.default_rng(seed)
+    pixels = rng.permutation(np.argwhere(~mask))
+    places = _on_sky((pixels + rng.uniform(-0.5, 0.5, pixels.shape)).T, wcs, mask.shape, separation / 2)
+    picked = _greedy(places.cartesian.xyz.value, n, 2 * np.sin(separation / 2) * (1 + _ROUNDING))
+    if len(picked) < n:
+        raise ValueError(
+            f"n, separation: only {len(picked)} places {separation * u.rad.to(u.arcmin):.3g} arcmin apart were "
+            f"found, not {n}; ask for fewer, or closer ones"
+        )
+    return places[picked]
+
+
+def _on_sky(yx, wcs, shape, margin):
+    """The positions of pixels that are farther than ``margin`` (radians) from the edges of the grid."""
+    y, x = yx
+    middle = wcs.pixel_to_world((shape[1] - 1) / 2, (shape[0] - 1) / 2)
+    beside = wcs.pixel_to_world((shape[1] + 1) / 2, (shape[0] - 1) / 2)
+    border = margin / middle.separation(beside).rad - 0.5
+    inside = (np.minimum(x, shape[1] - 1 - x) > border) & (np.minimum(y, shape[0] - 1 - y) > border)
+    return wcs.pixel_to_world(x[inside], y[inside])
+
+
+def _greedy(xyz, n, chord):
+    """Numbers of the first points ``(3, m)``, up to n of them, that keep a distance from those before."""
+    free, picked = np.arange(xyz.shape[1]), []
+    while len(free) and len(picked) < n:
+        picked.append(free[0])
+        free = free[np.linalg.norm(xyz[:, free] - xyz[:, free[:1]], axis=0) >= chord]
+    return picked

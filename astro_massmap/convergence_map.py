@@ -100,6 +100,54 @@ class ConvergenceMap(Questions, NDIOMixin, NDData):
         self._b_mode = b_mode
 
     @classmethod
+    def from_healpix(cls, values, *, wcs, shape=None, nested=None, frame=None, uncertainty=None, samples=None):
+        """
+        A HEALPix map of the whole sky on the grid of an image, by bilinear interpolation.
+
+        Parameters
+        ----------
+        values : array-like, str or path-like
+            Convergence ``(npix,)``, or a FITS file.
+        wcs : `~astropy.wcs.WCS`
+            The grid.
+        shape : tuple of int, optional
+            Its rows and columns; by default ``wcs.array_shape``.
+        nested : bool, optional
+            Whether the pixels are in nested order; by default as the file says, and rings for an array.
+        frame : str or `~astropy.coordinates.BaseCoordinateFrame`, optional
+            Of the sphere, such as ``"galactic"``; by default as the file says, and ``"icrs"`` if it does not.
+        uncertainty : array-like, optional
+            Standard deviation ``(npix,)``; interpolation averages noise, which this does not know, so that it is an
+            upper limit.
+        samples : array-like, optional
+            ``(n_samples, npix)``, moved one by one.
+
+        Returns
+        -------
+        ConvergenceMap
+            Masked where the map, the uncertainty or a sample has nothing.
+
+        Raises
+        ------
+        TypeError, ValueError, OSError
+            If an argument is not as described, or the file holds no HEALPix map.
+        """
+        from ._healpix import from_healpix
+
+        wcs, shape = _geometry.celestial_wcs(wcs, shape)
+        moved = {"data": values, "uncertainty": uncertainty, "samples": samples}
+        moved = {
+            k: None if v is None else from_healpix(v, wcs, shape, nested=nested, frame=frame) for k, v in moved.items()
+        }
+        mask = np.logical_or.reduce([m for _, m in filter(None, moved.values())])
+        if mask.all():
+            raise ValueError("values: the map has nothing on the grid")
+        maps = {k: None if v is None else v[0] for k, v in moved.items()}
+        if maps["uncertainty"] is not None:
+            maps["uncertainty"] = np.where(mask, np.nan, maps["uncertainty"])
+        return cls(wcs=wcs, mask=mask, **maps)
+
+    @classmethod
     def _from_estimate(cls, estimate, *, wcs, mask, meta):
         """The way back from plain arrays to the sky."""
         b_mode = None

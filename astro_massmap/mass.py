@@ -31,14 +31,13 @@ __all__ = [
     "aperture_filter",
     "aperture_mass",
     "critical_surface_density",
-    "inverse_critical_surface_density",
+    "lensing_efficiency",
     "projected_mass",
 ]
 
 _SURFACE_DENSITY = u.Msun / u.kpc**2
-_NODES = 256  # of the interpolation in the redshift of sources; its error is 1e-8 of the value far behind the lens
-_POINTS = np.array([-0.8611363115940526, -0.33998104358485626, 0.33998104358485626, 0.8611363115940526]) / 2
-_WEIGHTS = np.array([0.34785484513745385, 0.6521451548625461, 0.6521451548625461, 0.34785484513745385]) / 2
+_NODES = 256  # redshifts between which the distances of many sources are interpolated
+_POINTS, _WEIGHTS = (a / 2 for a in np.polynomial.legendre.leggauss(4))  # of a pixel, along an axis
 _AT_ONCE = 2**21  # pixels of apertures
 
 
@@ -74,12 +73,12 @@ def critical_surface_density(z_lens, z_source, cosmology=None, *, weight=None):
     >>> from astro_massmap.mass import critical_surface_density
     >>> cosmology = FlatLambdaCDM(70, 0.3)
     >>> print(f"{critical_surface_density(0.3, 1.0, cosmology):.4g}")
-    2.976e+09 solMass / kpc2
+    2.835e+09 solMass / kpc2
     >>> print(f"{critical_surface_density(0.3, [0.2, 0.8, 1.0, 1.5], cosmology):.4g}")
-    3.802e+09 solMass / kpc2
+    3.739e+09 solMass / kpc2
     """
-    z_source = floats(z_source, "z_source")
-    inverse = inverse_critical_surface_density(z_lens, z_source, cosmology)
+    z_source, cosmology = floats(z_source, "z_source"), checked_cosmology(cosmology)
+    efficiency = lensing_efficiency(z_lens, z_source, cosmology)
     if z_source.ndim == 0 and weight is not None:
         raise ValueError("weight: only where z_source has one redshift for each source")
     weight = np.ones(z_source.shape) if weight is None else floats(weight, "weight")
@@ -87,23 +86,24 @@ def critical_surface_density(z_lens, z_source, cosmology=None, *, weight=None):
         raise ValueError(f"weight: needs the shape {z_source.shape} of z_source, got {weight.shape}")
     if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.sum() > 0):
         raise ValueError("weight: needs finite numbers that are not negative, nor all zero")
-    mean = (weight * inverse).sum() / weight.sum()
+    mean = (weight * efficiency).sum() / weight.sum()
     if not mean > 0:
         farthest = f"the farthest is at {z_source.max():g}" if z_source.ndim else f"got {z_source:g}"
         raise ValueError(f"z_source: needs sources behind z_lens = {z_lens:g}, {farthest}")
-    return 1 / mean
+    distance = cosmology.angular_diameter_distance(z_lens)
+    return (c**2 / (4 * np.pi * G * distance * mean)).to(_SURFACE_DENSITY)
 
 
-def inverse_critical_surface_density(z_lens, z_source, cosmology=None):
+def lensing_efficiency(z_lens, z_source, cosmology=None):
     """
-    What multiplies a surface density to give the convergence: ``1 / Sigma_crit``, source by source.
+    Distance from the lens to the source over that to the source, ``D_ls / D_s``, source by source.
 
-    Beyond 256 sources it is interpolated between as many redshifts, to 1e-6 of its largest value.
+    The distances of more than 256 redshifts are interpolated between as many.
 
     Parameters
     ----------
     z_lens : float
-        Redshift of the matter.
+        Redshift of the lens.
     z_source : float or array-like
         Redshifts of the sources.
     cosmology : `~astropy.cosmology.FLRW`, optional
@@ -111,8 +111,8 @@ def inverse_critical_surface_density(z_lens, z_source, cosmology=None):
 
     Returns
     -------
-    `~astropy.units.Quantity`
-        In kpc2 / Msun, of the shape of ``z_source``; zero for sources that are not behind the matter.
+    ndarray
+        Of the shape of ``z_source``, right to 1e-6; zero for sources that are not behind the lens.
 
     Raises
     ------
@@ -125,23 +125,26 @@ def inverse_critical_surface_density(z_lens, z_source, cosmology=None):
     if bad.any() or z_source.size == 0:
         raise ValueError(f"z_source: needs positive, finite redshifts; {int(bad.sum())} of {bad.size} are not")
     behind = z_source > z_lens
-    ratio = np.zeros(z_source.shape)
-    ratio[behind] = _interpolated_ratio(z_lens, z_source[behind], cosmology)
-    at_infinity = 4 * np.pi * G / c**2 * cosmology.angular_diameter_distance(z_lens)
-    return (ratio * at_infinity).to(1 / _SURFACE_DENSITY)
+    efficiency = np.zeros(z_source.shape)
+    if behind.any():
+        near, far = (_distance(z, cosmology) for z in (np.array([z_lens]), z_source[behind]))
+        # in units of the Hubble distance (Hogg 1999), also where space is curved
+        bent = [np.sqrt(1 + cosmology.Ok0 * m**2) for m in (near, far)]
+        efficiency[behind] = np.maximum(bent[0] - near / far * bent[1], 0)
+    return efficiency
 
 
-def _interpolated_ratio(z_lens, z_source, cosmology):
-    """``D_ls / D_s`` of sources behind the lens."""
+def _distance(z, cosmology):
+    """Comoving transverse distance over the Hubble distance."""
 
-    def ratio(z):
-        between = cosmology.angular_diameter_distance_z1z2(z_lens, z)
-        return (between / cosmology.angular_diameter_distance(z)).to_value(u.one)
+    def exact(z):
+        return (cosmology.comoving_transverse_distance(z) / cosmology.hubble_distance).to_value(u.one)
 
-    if z_source.size <= _NODES:
-        return ratio(z_source)
-    t = np.linspace(np.log1p(z_lens), np.log1p(z_source.max()), _NODES)
-    return CubicSpline(t, ratio(np.expm1(t)))(np.log1p(z_source))
+    values, index = np.unique(z, return_inverse=True)
+    if values.size <= _NODES:
+        return exact(values)[index]
+    t = np.unique(np.linspace(np.log1p(values[0]), np.log1p(values[-1]), _NODES))
+    return CubicSpline(t, exact(np.expm1(t)))(np.log1p(z))
 
 
 def redshift(z, name):
@@ -155,7 +158,7 @@ def redshift(z, name):
 def checked_cosmology(cosmology):
     """``cosmology``, or the one that astropy is set to; an error if it knows no distances."""
     cosmology = default_cosmology.get() if cosmology is None else cosmology
-    if not hasattr(cosmology, "angular_diameter_distance_z1z2"):
+    if not hasattr(cosmology, "comoving_transverse_distance"):
         raise TypeError(f"cosmology: needs one such as FlatLambdaCDM(70, 0.3), got {cosmology!r}")
     return cosmology
 
@@ -188,8 +191,8 @@ def aperture_filter(theta, radius):
     --------
     >>> import astropy.units as u
     >>> from astro_massmap.mass import aperture_filter
-    >>> print(aperture_filter([0, 1.5, 3] * u.arcmin, 3 * u.arcmin).round(3))
-    [0.106 0.02  0.   ] 1 / arcmin2
+    >>> print(aperture_filter([0, 1.5, 2.5] * u.arcmin, 3 * u.arcmin).round(3))
+    [ 0.106  0.02  -0.035] 1 / arcmin2
     """
     radius = to_angle(radius, "radius")
     x = floats(theta, "theta", unit=radius.unit) / radius.value
@@ -206,33 +209,24 @@ def aperture_mass(mean, samples, wcs, mask, centers, radius, *, level=0.68):
     """
     The compensated aperture mass, which a constant sheet of mass does not change.
 
-    The filter is averaged over each pixel. What is left of its sum, by rounding to pixels or because the edge of the
-    field cuts the aperture, is balanced by the mean of the map over the aperture: it is that of the part in the
-    field which is subtracted, so that a constant map gives zero everywhere. Where the centre of the aperture is
-    near the edge the value has another calibration all the same, for a part of the filter is missing.
+    The filter is averaged over each pixel, and applied to the map less its mean over the aperture. Of an aperture
+    that the edge of the field cuts, that is the mean of the part in the field: a constant map gives zero there too.
+    A part of the filter is missing all the same, and with it a part of the mass.
 
     Parameters
     ----------
-    mean : ndarray
-        Posterior mean ``(ny, nx)``.
-    samples : ndarray
-        ``(n_samples, ny, nx)``; pixels that are not finite in any of them count as outside of the field.
-    wcs : `~astropy.wcs.WCS`
-        Of the maps.
-    mask : ndarray of bool
-        ``(ny, nx)``, True where there is no data. The values there, which are inferred, count.
+    mean, samples, wcs, mask, level
+        As for `~astro_massmap.detection.region_statistics`. Pixels without data, whose values are inferred, count.
     centers : `~astropy.coordinates.SkyCoord`
         Of the apertures.
     radius : `~astropy.units.Quantity`
         Theirs, at least two pixels.
-    level : float
-        Of the interval.
 
     Returns
     -------
     `~astropy.table.QTable`
         Columns ``center``, ``aperture_mass``, ``std``, ``lower``, ``upper``, ``signal_to_noise`` and
-        ``data_fraction``: the share of the whole aperture that holds data. NaN for apertures outside of the field.
+        ``data_fraction``, the share of the whole aperture that holds data. NaN for apertures outside of the field.
 
     Raises
     ------
@@ -264,24 +258,27 @@ def _apertures(maps, wcs, mask, centers, radius):
     if (r < 2).any():
         raise ValueError(f"radius: {radius:g} is less than two pixels, which do not resolve the filter")
     field = np.isfinite(maps).all(axis=0)
-    values = np.where(field, maps, 0).reshape(len(maps), -1).T.astype(float)
+    values = maps.reshape(len(maps), -1).T
     reached = np.flatnonzero(np.isfinite(x + y + r))
     result, measured = np.full((len(maps), len(x)), np.nan), np.zeros(len(x))
     if len(reached):
         pixels = (2 * np.ceil(r[reached].max()) + 1) ** 2
         for part in np.array_split(reached, min(len(reached), int(np.ceil(len(reached) * pixels / _AT_ONCE)))):
-            weights, share = _filters(x[part], y[part], r[part], field)
+            weights, share, area = _filters(x[part], y[part], r[part], field)
             covered = share.sum(axis=1)
             with np.errstate(invalid="ignore", divide="ignore"):
                 mean = (share @ values).T / covered
-            # the map less its mean: a constant gives zero to the last digit but one
             result[:, part] = (weights @ values).T - weights.sum(axis=1) * mean
-            measured[part] = (share @ (~mask & field).ravel().astype(float)) / (np.pi * r[part] ** 2)
+            measured[part] = (share @ (~mask & field).ravel().astype(float)) / area
     return result, np.minimum(measured, 1.0)
 
 
 def _filters(x, y, r, field):
-    """U times the area of each pixel, and the share of the pixel in the aperture; both ``(n, ny * nx)``, sparse."""
+    """
+    U times the area of each pixel, the share of each pixel in the aperture, and the pixels of the aperture.
+
+    The first two ``(n, ny * nx)``, sparse, on the field; the last ``(n,)``, with what is outside.
+    """
     ny, nx = field.shape
     reach = int(np.ceil(r.max()))
     step = np.arange(-reach, reach + 1)
@@ -294,12 +291,14 @@ def _filters(x, y, r, field):
             distance = np.hypot(dy + a, dx + b) / r[:, None, None]
             u_mean += wa * wb * _filter(distance)
             share += wa * wb * (distance < 1)
+    area = share.sum(axis=(1, 2))
     inside = (rows >= 0) & (rows < ny) & (columns >= 0) & (columns < nx) & (share > 0)
     index = np.where(inside, rows * nx + columns, 0)
     inside &= field.ravel()[index]
     starts = np.cumsum([0, *inside.sum(axis=(1, 2))])
     u_mean /= r[:, None, None] ** 2
-    return (csr_array((a[inside], index[inside], starts), shape=(len(x), ny * nx)) for a in (u_mean, share))
+    both = (csr_array((a[inside], index[inside], starts), shape=(len(x), ny * nx)) for a in (u_mean, share))
+    return *both, area
 
 
 def _pixels_per_radian(positions, wcs):
@@ -331,36 +330,24 @@ def projected_mass(
     """
     Mass projected onto regions, were all of the matter at one redshift.
 
-    It is the mean convergence of the region times its area at the redshift of the matter times the critical surface
-    density. Of a region that the edge of the field cuts, the mean is that of the part in the field and the area
-    that of the whole, so that masses within one radius can be compared; ``data_fraction`` tells.
+    The mean convergence of a region times its area there times the critical surface density. Of a region that the
+    edge of the field cuts, the mean is that of the part in the field and the area that of the whole, so that masses
+    within one radius can be compared; ``data_fraction`` tells.
 
     Parameters
     ----------
-    mean : ndarray
-        Posterior mean of the convergence ``(ny, nx)``.
-    samples : ndarray
-        ``(n_samples, ny, nx)``.
-    wcs : `~astropy.wcs.WCS`
-        Of the maps.
-    mask : ndarray of bool
-        ``(ny, nx)``, True where there is no data.
-    regions : regions
-        As for `~astro_massmap.detection.region_weights`.
+    mean, samples, wcs, mask, regions, background, level
+        As for `~astro_massmap.detection.region_statistics`. Shear does not tell the mean of a field: subtract a
+        background.
     z_lens : float or array-like
         Redshift of the matter, in all regions or in each.
     z_source, cosmology, weight
         As for `critical_surface_density`.
-    background : regions or `~astropy.units.Quantity`, optional
-        Whose mean is subtracted: one region for all, one for each, or the two radii of a ring around each. The
-        mean of a map over the field is not measured by shear.
-    level : float
-        Of the interval.
 
     Returns
     -------
     `~astropy.table.QTable`
-        Columns ``region``, ``center``, ``mass`` (in Msun), ``std``, ``lower``, ``upper`` and ``data_fraction``: the
+        Columns ``region``, ``center``, ``mass`` (in Msun), ``std``, ``lower``, ``upper`` and ``data_fraction``, the
         share of the whole region that holds data. NaN for regions outside of the field.
 
     Raises

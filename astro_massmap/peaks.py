@@ -1,27 +1,35 @@
 """
 Peaks of a map: where they are, whether the samples hold them too, how many there are, and which are clusters.
 
-A peak is a pixel that is higher than its eight neighbours. Of neighbours that are equally high the first in reading
-order is the peak. All functions take arrays and a WCS.
+A peak is a pixel that is higher than its eight neighbours. A plateau of equal pixels counts once, at the first of
+them in reading order, if nothing beside it is higher. Beyond the edges of a map is nothing: a pixel on the edge is a
+peak if it is higher than the neighbours that it has.
+
+Smoothing by a Gaussian G leaves out what lies outside of the field F (1 inside, 0 outside), as if it were not there:
+
+    kappa_s = G * (F kappa) / (G * F).
+
+All functions take arrays and a WCS.
 """
 
 from dataclasses import dataclass
 
 import astropy.units as u
 import numpy as np
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import SkyCoord, search_around_sky
 from astropy.table import QTable, Table
-from astropy.wcs.utils import proj_plane_pixel_scales
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, label
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
 from ._columns import USUAL_NAMES, positions
-from ._geometry import to_angle
+from ._geometry import pixel_scale, to_angle
+from ._input import bools, floats
+from .detection import checked_maps
 
 __all__ = ["Matches", "find_peaks", "local_maxima", "match_clusters", "peak_counts"]
 
-_BEFORE = [(-1, -1), (-1, 0), (-1, 1), (0, -1)]  # neighbours that come first in reading order
+_AROUND = [(dy, dx) for dy in (0, 1, 2) for dx in (0, 1, 2) if (dy, dx) != (1, 1)]
 
 
 def local_maxima(maps):
@@ -31,30 +39,62 @@ def local_maxima(maps):
     Parameters
     ----------
     maps : ndarray
-        ``(..., ny, nx)``. What lies beyond an edge is lower than anything; pixels that are not finite are no peaks.
+        ``(..., ny, nx)``. Pixels that are not finite are no peaks, and lower than anything.
 
     Returns
     -------
     ndarray of bool
-        Of the same shape.
+        Of the same shape; one True for a plateau, at its first pixel in reading order.
+
+    Raises
+    ------
+    ValueError
+        If ``maps`` has less than two axes.
 
     Examples
     --------
     >>> import numpy as np
     >>> from astro_massmap.peaks import local_maxima
-    >>> local_maxima(np.array([[0, 2, 1], [0, 0, 1], [3, 0, 1]])).astype(int)
+    >>> local_maxima(np.array([[0, 2, 1], [0, 0, 1], [3, 0, 1], [3, 3, 1]])).astype(int)
     array([[0, 1, 0],
            [0, 0, 0],
-           [1, 0, 0]])
+           [1, 0, 0],
+           [0, 0, 0]])
     """
-    maps = np.where(np.isfinite(maps), maps, -np.inf)
-    padded = np.pad(maps, [(0, 0)] * (maps.ndim - 2) + [(1, 1), (1, 1)], constant_values=-np.inf)
-    ny, nx = maps.shape[-2:]
-    peak = np.isfinite(maps)
-    for dy, dx in _BEFORE:
-        peak &= maps > padded[..., 1 + dy : 1 + dy + ny, 1 + dx : 1 + dx + nx]
-        peak &= maps >= padded[..., 1 - dy : 1 - dy + ny, 1 - dx : 1 - dx + nx]
+    maps = np.asarray(maps)
+    if maps.ndim < 2:
+        raise ValueError(f"maps: need the shape (..., ny, nx), got {maps.shape}")
+    finite = np.isfinite(maps)
+    maps = np.where(finite, maps, -np.inf)
+    highest = np.full_like(maps, -np.inf)
+    for neighbour in _neighbours(maps):
+        np.maximum(highest, neighbour, out=highest)
+    peak, level = finite & (maps > highest), finite & (maps == highest)
+    if level.any():
+        peak |= _plateaus(maps, highest, level)
     return peak
+
+
+def _neighbours(maps):
+    """The eight maps of neighbours in turn, -infinity beyond the edges."""
+    ny, nx = maps.shape[-2:]
+    padded = np.pad(maps, [(0, 0)] * (maps.ndim - 2) + [(1, 1), (1, 1)], constant_values=-np.inf)
+    return (padded[..., dy : dy + ny, dx : dx + nx] for dy, dx in _AROUND)
+
+
+def _plateaus(maps, highest, level):
+    """First pixels of plateaus that nothing beside them is higher than; ``level``: as high as the highest neighbour."""
+    structure = np.zeros((3,) * maps.ndim)
+    structure[(1,) * (maps.ndim - 2)] = 1
+    labels, _ = label(level, structure)
+    slope = np.zeros_like(level)  # next to a pixel as high that has a higher neighbour
+    for neighbour in _neighbours(np.where(maps < highest, maps, -np.inf)):
+        slope |= level & (neighbour == maps)
+    pixels = np.flatnonzero(level)
+    numbers, first = np.unique(labels.flat[pixels], return_index=True)
+    plateaus = np.zeros_like(level)
+    plateaus.flat[pixels[first[~np.isin(numbers, labels[slope])]]] = True
+    return plateaus
 
 
 def find_peaks(mean, samples, std, wcs, mask, threshold, *, smoothing=None, radius=1.5 * u.arcmin):
@@ -66,7 +106,7 @@ def find_peaks(mean, samples, std, wcs, mask, threshold, *, smoothing=None, radi
     mean : ndarray
         The map ``(ny, nx)``.
     samples : ndarray or None
-        ``(n_samples, ny, nx)``.
+        ``(n_samples, ny, nx)``; pixels that are not finite in any of them count as outside of the field.
     std : ndarray or None
         Standard deviation ``(ny, nx)``.
     wcs : `~astropy.wcs.WCS`
@@ -74,7 +114,7 @@ def find_peaks(mean, samples, std, wcs, mask, threshold, *, smoothing=None, radi
     mask : ndarray of bool
         ``(ny, nx)``, True where there is no data.
     threshold : float
-        Least height of a peak, in the map and in the samples.
+        That a peak exceeds, in the map and in the samples.
     smoothing : `~astropy.units.Quantity`, optional
         Standard deviation of a Gaussian that map and samples are smoothed with first.
     radius : `~astropy.units.Quantity`
@@ -83,43 +123,48 @@ def find_peaks(mean, samples, std, wcs, mask, threshold, *, smoothing=None, radi
     Returns
     -------
     `~astropy.table.QTable`
-        Highest first: ``center``, ``kappa``, ``signal_to_noise`` (over the standard deviation of the smoothed samples
-        if there is a smoothing; NaN where that is not known), ``probability`` (NaN without samples), and
-        ``measured``, False where there is no data.
+        Highest first: ``center``, ``kappa``, ``signal_to_noise``, ``probability`` (NaN without samples), and
+        ``measured``, False where there is no data. The noise is ``std``; if there is none, or if there is a smoothing,
+        the standard deviation of the (smoothed) samples; NaN with less than two of them.
 
     Raises
     ------
     TypeError, ValueError, `~astropy.units.UnitsError`
         If an argument is not as described.
     """
-    threshold = _finite(threshold, "threshold")
-    scale = proj_plane_pixel_scales(wcs)[0] * u.deg
-    mean, samples = (_smooth(m, smoothing, scale) for m in (mean, samples))
-    if smoothing is not None:
-        std = samples.std(axis=0, ddof=1) if samples is not None and len(samples) > 1 else None
+    threshold, radius = _number(threshold, "threshold"), to_angle(radius, "radius")
+    mean, samples, mask = _maps(mean, samples, mask)
+    if std is not None and np.shape(std) != mean.shape:
+        raise ValueError(f"std: needs the shape {mean.shape} of the mean, got {np.shape(std)}")
+    scale, _ = pixel_scale(wcs, mean.shape)
+    smooth = _smoother(mean, samples, smoothing, scale)
+    mean = smooth(mean)
     y, x = np.nonzero(local_maxima(mean) & (mean > threshold))
     order = np.argsort(-mean[y, x], kind="stable")
     y, x = y[order], x[order]
+    heights, probability = _in_samples(samples, smooth, x, y, threshold, (radius / scale).to_value(u.one))
+    noise = heights.std(axis=0, ddof=1) if len(heights) > 1 else np.full(len(x), np.nan)
+    if smoothing is None and std is not None:
+        noise = np.asarray(std)[y, x]
     table = QTable({"center": wcs.pixel_to_world(x, y), "kappa": mean[y, x]})
     with np.errstate(invalid="ignore", divide="ignore"):
-        table["signal_to_noise"] = np.full(len(x), np.nan) if std is None else mean[y, x] / std[y, x]
-    table["probability"] = _held(samples, x, y, threshold, (to_angle(radius, "radius") / scale).to_value(u.one))
-    table["measured"] = ~mask[y, x]
-    table.meta |= {"threshold": threshold, "smoothing": smoothing, "radius": radius}
-    table.meta["n_samples"] = 0 if samples is None else len(samples)
+        table["signal_to_noise"] = table["kappa"] / noise
+    table["probability"], table["measured"] = probability, ~mask[y, x]
+    table.meta |= {"threshold": threshold, "smoothing": smoothing, "radius": radius, "n_samples": len(samples)}
     return table
 
 
-def _held(samples, x, y, threshold, radius):
-    """Share of the samples with a peak above the threshold within ``radius`` pixels of each place."""
-    if samples is None:
-        return np.full(len(x), np.nan)
-    places, held = np.stack([y, x], axis=1), np.zeros(len(x))
-    for sample in samples:
+def _in_samples(samples, smooth, x, y, threshold, radius):
+    """Heights of the samples at n pixels, and the share that has a peak within ``radius`` pixels of each."""
+    places = np.stack([y, x], axis=1)
+    heights, held = np.zeros((len(samples), len(x))), np.zeros(len(x))
+    for i, sample in enumerate(samples if len(x) else []):
+        sample = smooth(sample)
+        heights[i] = sample[y, x]
         peaks = np.argwhere(local_maxima(sample) & (sample > threshold))
-        if len(peaks) and len(places):
+        if len(peaks):
             held += cKDTree(peaks).query(places)[0] <= radius
-    return held / len(samples)
+    return heights, held / len(samples) if len(samples) else np.full(len(x), np.nan)
 
 
 def peak_counts(mean, samples, wcs, mask, edges, *, smoothing=None, minima=False):
@@ -131,33 +176,32 @@ def peak_counts(mean, samples, wcs, mask, edges, *, smoothing=None, minima=False
     mean, samples, wcs, smoothing
         As for `find_peaks`.
     mask : ndarray of bool
-        ``(ny, nx)``. Peaks where it is True are not counted; with False everywhere all of the field is, which samples
-        fill with what is likely.
+        ``(ny, nx)``. Peaks where it is True are not counted, for the prior alone put them there. With None all of the
+        field is counted.
     edges : array-like
-        Of the bins of height, increasing.
+        Of the bins of height, increasing. The last bin holds both of its edges, others their lower one.
     minima : bool
-        Count minima.
+        Count local minima, by their value.
 
     Returns
     -------
     `~astropy.table.QTable`
         ``low``, ``high``, ``mean_map`` (of the map itself), and over the samples ``count`` (mean), ``std``, ``lower``
-        and ``upper`` (68 %).
+        and ``upper`` (68 %). A single sample has no ``std`` (NaN).
 
     Raises
     ------
-    ValueError
-        If there are no samples, or edges do not increase.
+    TypeError, ValueError, `~astropy.units.UnitsError`
+        If an argument is not as described, or there are no samples.
     """
-    edges = np.asarray(edges, dtype=float)
+    edges = floats(edges, "edges")
     if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
         raise ValueError(f"edges: need to be increasing, at least two, got {edges}")
-    if samples is None:
-        raise ValueError("samples: the map is a point estimate; reconstruct it with n_samples > 0")
-    scale = proj_plane_pixel_scales(wcs)[0] * u.deg
+    mean, samples, mask = checked_maps(mean, samples, mask)
+    smooth = _smoother(mean, samples, smoothing, pixel_scale(wcs, mean.shape)[0])
 
     def counts(image):
-        image = _smooth(image, smoothing, scale)
+        image = smooth(image)
         peak = local_maxima(-image if minima else image) & ~mask
         return np.histogram(image[peak], edges)[0]
 
@@ -165,7 +209,7 @@ def peak_counts(mean, samples, wcs, mask, edges, *, smoothing=None, minima=False
     table = QTable({"low": edges[:-1], "high": edges[1:], "mean_map": counts(mean), "count": of_samples.mean(axis=0)})
     table["std"] = of_samples.std(axis=0, ddof=1) if len(samples) > 1 else np.full(len(table), np.nan)
     table["lower"], table["upper"] = np.quantile(of_samples, [0.16, 0.84], axis=0)
-    table.meta |= {"smoothing": smoothing, "minima": minima, "n_samples": len(samples)}
+    table.meta |= {"smoothing": smoothing, "minima": bool(minima), "level": 0.68, "n_samples": len(samples)}
     return table
 
 
@@ -180,11 +224,15 @@ class Matches:
         A row a pair: ``peak`` and ``cluster``, their numbers, and ``separation``.
     n_peaks, n_clusters : int
         Of all that could be matched.
+    by_chance : float
+        Share of the field that lies within the radius of a peak: the completeness of clusters that have nothing to do
+        with the peaks, or a little more, for two clusters cannot share a peak. NaN where the field is not known.
     """
 
     table: QTable
     n_peaks: int
     n_clusters: int
+    by_chance: float = np.nan
 
     @property
     def completeness(self):
@@ -207,15 +255,16 @@ class Matches:
         return np.setdiff1d(np.arange(self.n_clusters), self.table["cluster"])
 
     def __str__(self):
+        chance = "" if np.isnan(self.by_chance) else f" ({self.by_chance:.2f} by chance)"
         return (
             f"{len(self.table)} pairs of {self.n_peaks} peaks and {self.n_clusters} clusters: "
-            f"completeness {self.completeness:.2f}, purity {self.purity:.2f}"
+            f"completeness {self.completeness:.2f}{chance}, purity {self.purity:.2f}"
         )
 
 
-def match_clusters(peaks, clusters, radius=1.5 * u.arcmin):
+def match_clusters(peaks, clusters, radius=1.5 * u.arcmin, *, wcs=None, mask=None):
     """
-    Match peaks with clusters, one to one: as many pairs as there can be, and of those the closest.
+    Match peaks with clusters, one to one: as many pairs as there can be, and of those the closest in total.
 
     Parameters
     ----------
@@ -226,6 +275,10 @@ def match_clusters(peaks, clusters, radius=1.5 * u.arcmin):
         them out before.
     radius : `~astropy.units.Quantity`
         Largest separation of a pair.
+    wcs : `~astropy.wcs.WCS`, optional
+        Of the map, for ``by_chance``.
+    mask : ndarray of bool, optional
+        ``(ny, nx)``, True where clusters of ``by_chance`` do not lie.
 
     Returns
     -------
@@ -247,46 +300,93 @@ def match_clusters(peaks, clusters, radius=1.5 * u.arcmin):
     """
     radius = to_angle(radius, "radius")
     peaks, clusters = _places(peaks, "peaks"), _places(clusters, "clusters")
-    if not (len(peaks) and len(clusters)):
-        return Matches(QTable({"peak": [], "cluster": [], "separation": [] * u.arcmin}), len(peaks), len(clusters))
-    separation = peaks[:, None].separation(clusters.transform_to(peaks.frame)).to_value(u.arcmin)
-    limit = radius.to_value(u.arcmin)
-    # too far apart costs more than any number of pairs can save
-    cost = np.where(separation <= limit, separation, limit * (len(peaks) + len(clusters) + 1))
-    i, j = linear_sum_assignment(cost)
-    good = separation[i, j] <= limit
-    i, j = i[good], j[good]
-    table = QTable({"peak": i, "cluster": j, "separation": separation[i, j] * u.arcmin})
-    return Matches(table, len(peaks), len(clusters))
+    i, j, separation = _assigned(*_pairs(peaks, clusters, radius), min(len(peaks), len(clusters)))
+    table = QTable({"peak": i, "cluster": j, "separation": separation * u.arcmin})
+    table.meta["radius"] = radius
+    return Matches(table, len(peaks), len(clusters), _by_chance(peaks, radius, wcs, mask))
+
+
+def _pairs(peaks, clusters, radius):
+    """Peak, cluster and separation in arcmin of all pairs within the radius; places that are not finite have none."""
+    i, j = _known(peaks), _known(clusters)
+    if not (len(i) and len(j)):
+        return i[:0], j[:0], np.zeros(0)
+    a, b, separation, _ = search_around_sky(peaks[i], clusters[j], radius)
+    return i[a], j[b], separation.to_value(u.arcmin)
+
+
+def _known(places):
+    """Numbers of the places that are finite."""
+    return np.flatnonzero(np.isfinite(places.spherical.lon) & np.isfinite(places.spherical.lat))
+
+
+def _assigned(i, j, separation, most):
+    """Those of the pairs that are kept, one to one and at most ``most``."""
+    rows, row = np.unique(i, return_inverse=True)
+    columns, column = np.unique(j, return_inverse=True)
+    # what is no pair costs more than any other pairs can save
+    cost = np.full((len(rows), len(columns)), (most + 1) * (1 + separation.max(initial=0)))
+    no_pair = cost.max(initial=0)
+    cost[row, column] = separation
+    row, column = linear_sum_assignment(cost)
+    kept = cost[row, column] < no_pair
+    return rows[row[kept]], columns[column[kept]], cost[row, column][kept]
+
+
+def _by_chance(peaks, radius, wcs, mask):
+    """Share of the pixels that lie within the radius of a peak."""
+    if wcs is None and mask is None:
+        return np.nan
+    if wcs is None or (mask is None and wcs.array_shape is None):
+        raise ValueError("wcs, mask: the field needs both, or a wcs with an array_shape")
+    y, x = np.nonzero(~bools(mask, wcs.array_shape if mask is None else np.shape(mask)))
+    field, peaks = wcs.pixel_to_world(x, y), peaks[_known(peaks)]
+    field = field[_known(field)]
+    if not (len(peaks) and len(field)):
+        return 0.0 if len(field) else np.nan
+    return float((field.match_to_catalog_sky(peaks)[1] <= radius).mean())
 
 
 def _places(where, name):
-    if isinstance(where, Table):
-        if "center" in where.colnames:
-            return where["center"]
+    if isinstance(where, Table) and "center" not in where.colnames:
         by_lower = {c.lower(): c for c in reversed(where.colnames)}
         found = [next((by_lower[n] for n in USUAL_NAMES[key] if n in by_lower), None) for key in ("ra", "dec")]
         if None in found:
             raise ValueError(f"{name}: the table needs a column center, or ra and dec; it has {where.colnames}")
         return positions(*(where[c] for c in found))
+    where = where["center"] if isinstance(where, Table) else where
     if not isinstance(where, SkyCoord):
         raise TypeError(f"{name}: needs a SkyCoord or a table of positions, got {type(where).__name__}")
     return where.reshape(-1)
 
 
-def _smooth(maps, smoothing, scale):
-    """Maps ``(..., ny, nx)`` smoothed by a Gaussian, mirrored at the edges of the field."""
-    if smoothing is None or maps is None:
-        return maps
+def _maps(mean, samples, mask):
+    """As `checked_maps`, where no samples are allowed: then there are none of them."""
+    if samples is not None and len(samples):
+        return checked_maps(mean, samples, mask)
+    mean, _, mask = checked_maps(mean, np.asarray(mean)[None], mask)
+    return mean, np.zeros((0, *mean.shape)), mask
+
+
+def _smoother(mean, samples, smoothing, scale):
+    """A function that smooths a map within the field, and makes it NaN outside."""
+    field = np.isfinite(mean)
+    for sample in samples:
+        field &= np.isfinite(sample)
+    if smoothing is None:
+        return lambda image: np.where(field, image, np.nan)
     sigma = (to_angle(smoothing, "smoothing") / scale).to_value(u.one)
-    return gaussian_filter(maps, (0,) * (maps.ndim - 2) + (sigma, sigma), mode="reflect")
+    share = gaussian_filter(field.astype(float), sigma, mode="constant")
+
+    def smooth(image):
+        total = gaussian_filter(np.where(field, image, 0), sigma, mode="constant", output=float)
+        return np.divide(total, share, out=np.full(field.shape, np.nan), where=field)
+
+    return smooth
 
 
-def _finite(value, name):
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: needs a number, got {value!r}") from None
-    if not np.isfinite(number):
-        raise ValueError(f"{name}: needs to be finite, got {value!r}")
-    return number
+def _number(value, name):
+    value = floats(value, name)
+    if value.ndim or not np.isfinite(value):
+        raise ValueError(f"{name}: needs one finite number, got {value}")
+    return float(value)

@@ -48,8 +48,9 @@ def plot_map(data, wcs, *, ax=None, regions=None, mask=None, colorbar=True, labe
     `~astropy.visualization.wcsaxes.WCSAxes`
     """
     ax = _axes_on(wcs, ax)
-    limit = np.nanquantile(np.abs(data), 0.998)
-    signed = np.nanmin(data) < 0
+    known = data[np.isfinite(data)]
+    limit = np.quantile(np.abs(known), 0.998) if known.size else 1.0
+    signed = known.min(initial=0) < 0
     defaults = {"vmin": -limit if signed else 0, "vmax": limit, "cmap": "RdBu_r" if signed else "viridis"}
     image = ax.imshow(data, origin="lower", **(defaults | kwargs))
     if mask is not None and mask.any():
@@ -148,18 +149,28 @@ def draw_regions(ax, regions, wcs, shape, color="black"):
         ax.add_artist(artist)
         artist.set_clip_path(ax.patch)
         if region.meta.get("text"):
-            box = region.bounding_box
             ax.annotate(
-                region.meta["text"],
-                ((box.ixmin + box.ixmax - 1) / 2, box.iymax - 0.5),
+                str(region.meta["text"]),
+                _top(region, ax.yaxis_inverted()),
                 xytext=(0, 1),
                 textcoords="offset points",
                 ha="center",
                 va="bottom",
-                fontsize=6,
+                fontsize=7,
                 color=own,
                 annotation_clip=True,
+                parse_math=False,
             )
+
+
+def _top(region, inverted):
+    """Where the label of a pixel region stands: above it, also on axes whose rows run downwards."""
+    from regions import CirclePixelRegion
+
+    if isinstance(region, CirclePixelRegion):
+        return region.center.x, region.center.y + (-region.radius if inverted else region.radius)
+    box = region.bounding_box
+    return (box.ixmin + box.ixmax - 1) / 2, (box.iymin if inverted else box.iymax) - 0.5
 
 
 def _axes_on(wcs, ax):

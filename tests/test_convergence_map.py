@@ -6,6 +6,7 @@ from astropy.io import fits
 from astropy.nddata import NoOverlapError, StdDevUncertainty, VarianceUncertainty
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
+from astropy_healpix import HEALPix
 from hypothesis import given, strategies as st
 
 from astro_massmap import AnnealedHMC, ConvergenceMap, GaussianPrior, KaiserSquires, PowerSpectrum, Wiener, datasets
@@ -102,6 +103,22 @@ def test_a_map_without_noise_is_no_data():
         make(uncertainty=np.zeros(SHAPE)).reconstruct("wiener")
     with pytest.raises(ValueError, match="no pixel holds data"):
         make(mask=np.ones(SHAPE, dtype=bool)).reconstruct("wiener")
+
+
+def test_a_healpix_map_is_cut_out_of_the_sky():
+    sphere = HEALPix(128, order="ring")
+    lon, lat = sphere.healpix_to_lonlat(np.arange(sphere.npix))
+    pattern = np.sin(3 * lon.rad) * np.cos(2 * lat.rad)
+    kappa = ConvergenceMap.from_healpix(pattern, wcs=GRID, samples=np.stack([pattern, 2 * pattern]))
+    where = kappa.wcs.pixel_to_world(*np.meshgrid(np.arange(SHAPE[1]), np.arange(SHAPE[0])))
+    expected = np.sin(3 * where.ra.rad) * np.cos(2 * where.dec.rad)
+    assert np.abs(kappa.data - expected).max() < 1e-3
+    assert np.allclose(kappa.samples[1], 2 * kappa.data, atol=1e-6)
+    pattern[np.argmin(np.hypot(lon.deg - 150, lat.deg - 2.2))] = np.nan
+    noisy = ConvergenceMap.from_healpix(pattern, wcs=GRID, uncertainty=np.full(sphere.npix, 0.1))
+    assert noisy.mask.mean() > 0 and np.allclose(noisy.uncertainty.array[~noisy.mask], 0.1)
+    with pytest.raises(ValueError, match="values: the map has nothing"):
+        ConvergenceMap.from_healpix(pattern * np.nan, wcs=GRID)
 
 
 def test_a_point_estimate_has_no_samples():

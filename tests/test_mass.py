@@ -102,6 +102,12 @@ def test_many_sources_are_interpolated_to_1e_6(cosmology, z_lens, monkeypatch):
     assert (interpolated[z <= z_lens] == 0).all() and (interpolated[z > z_lens] > 0).all()
 
 
+def test_many_sources_at_one_redshift():
+    assert np.allclose(
+        lensing_efficiency(0.3, np.full(1000, 1.0), FLAT), lensing_efficiency(0.3, 1.0, FLAT), rtol=1e-12
+    )
+
+
 def test_the_cosmology_is_that_of_astropy():
     with default_cosmology.set(FLAT):
         assert critical_surface_density(0.3, 1.0) == critical_surface_density(0.3, 1.0, FLAT)

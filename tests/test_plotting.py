@@ -61,6 +61,14 @@ def test_files_of_regions_keep_their_colours():
     assert ax.patches[0].get_edgecolor() == (0.0, 128 / 255, 0.0, 1.0)
 
 
+def test_labels_are_text_whatever_they_say():
+    circle = CircleSkyRegion(GRID.pixel_to_world(30, 20), 2 * u.arcmin, meta={"text": r"$\frac{z$"})
+    ax = kappa().plot(regions=circle)
+    assert ax.texts[0].get_text() == r"$\frac{z$"
+    assert np.allclose(ax.texts[0].xy, (30, 25), atol=0.01)  # on top of a circle of five pixels
+    ax.figure.savefig("label.png")
+
+
 def test_regions_of_every_kind_are_drawn_or_left_out():
     here, there = GRID.pixel_to_world(20, 20), GRID.pixel_to_world(30, 24)
     circle, other = (CircleSkyRegion(c, 2 * u.arcmin) for c in (here, there))
@@ -83,6 +91,12 @@ def test_what_is_never_negative_starts_at_zero():
 
     image = plot_map(np.full(SHAPE, 0.3), GRID).images[0]
     assert image.get_clim()[0] == 0
+
+
+def test_a_map_of_which_nothing_is_known():
+    from astro_massmap.plotting import plot_map
+
+    plot_map(np.full(SHAPE, np.nan), GRID).figure.savefig("nothing.png")
 
 
 def test_it_draws_where_it_is_told():

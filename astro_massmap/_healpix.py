@@ -1,0 +1,112 @@
+"""
+HEALPix maps of the whole sky on the grid of an image.
+
+A pixel of the image takes the bilinear interpolation of the four pixels of the sphere around its centre. The image is
+sampled, not averaged: a grid that is coarser than the map skips some of it.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from astropy.coordinates import BaseCoordinateFrame, SkyCoord, frame_transform_graph
+from astropy.io import fits
+
+from . import _geometry
+from ._input import floats
+
+_UNSEEN = -1.6375e30  # what HEALPix writes where there is nothing
+_FRAMES = {"c": "icrs", "q": "icrs", "g": "galactic"}
+
+
+def from_healpix(values, wcs, shape=None, *, nested=None, frame=None):
+    """
+    HEALPix maps on the grid of an image.
+
+    Parameters
+    ----------
+    values : array-like, str or path-like
+        ``(npix,)``, or samples ``(n, npix)``; or a FITS file, of which the first column of values is taken.
+    wcs : `~astropy.wcs.WCS`
+        The grid.
+    shape : tuple of int, optional
+        Its rows and columns; by default ``wcs.array_shape``.
+    nested : bool, optional
+        Whether the pixels are in nested order, not in rings. By default as the file says, and rings for an array.
+    frame : str or `~astropy.coordinates.BaseCoordinateFrame`, optional
+        Of the sphere, such as ``"galactic"``. By default as the file says, and ``"icrs"`` if it does not.
+
+    Returns
+    -------
+    data : ndarray
+        ``(ny, nx)`` or ``(n, ny, nx)``; NaN where the map has nothing.
+    mask : ndarray of bool
+        ``(ny, nx)``, True where the map has nothing: one of the four pixels around is UNSEEN or not finite.
+
+    Raises
+    ------
+    TypeError, ValueError, OSError
+        If an argument is not as described, or the file holds no HEALPix map.
+    """
+    if isinstance(values, str | Path):
+        values, of_file = _read(Path(values))
+    else:
+        of_file = {"nested": False, "frame": "icrs"}
+    nested = of_file["nested"] if nested is None else bool(nested)
+    frame = _frame(of_file["frame"] if frame is None else frame)
+    values = floats(values, "values", dtype=None)
+    if values.ndim not in (1, 2) or not len(values):
+        raise ValueError(f"values: need the shape (npix,) or (n, npix), got {values.shape}")
+    _check_sphere(values.shape[-1], nested)
+    values[np.isclose(values, _UNSEEN, rtol=1e-5, atol=0)] = np.nan
+    wcs, shape = _geometry.celestial_wcs(wcs, shape)
+    maps = np.stack([_move(sphere, frame, nested, wcs, shape) for sphere in np.atleast_2d(values)])
+    maps = maps.astype(values.dtype).reshape(*values.shape[:-1], *shape)
+    return maps, ~np.isfinite(maps.reshape(-1, *shape)).all(axis=0)
+
+
+def _move(sphere, frame, nested, wcs, shape):
+    from reproject import reproject_from_healpix
+
+    data, _ = reproject_from_healpix((sphere, frame), wcs, shape_out=shape, nested=nested)
+    return data
+
+
+def _check_sphere(npix, nested):
+    nside = math.isqrt(npix // 12)
+    if npix < 12 or 12 * nside**2 != npix:
+        raise ValueError(f"values: a HEALPix map has 12 nside^2 pixels, got {npix}")
+    if nested and nside & (nside - 1):
+        raise ValueError(f"nested: needs an nside that is a power of two, got {nside}")
+
+
+def _frame(frame):
+    if isinstance(frame, SkyCoord):
+        frame = frame.frame
+    if isinstance(frame, BaseCoordinateFrame):
+        return frame.replicate_without_data()
+    known = frame_transform_graph.lookup_name(frame.lower()) if isinstance(frame, str) else None
+    if known is None:
+        raise ValueError(f"frame: needs the name of a frame of astropy such as 'icrs' or 'galactic', got {frame!r}")
+    return known()
+
+
+def _read(file):
+    """Values ``(npix,)`` of a file, and what it says of their order and frame."""
+    if not file.is_file():
+        raise OSError(f"values: there is no file {str(file)!r}")
+    try:
+        with fits.open(file) as hdus:
+            table = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)), None)
+            if table is None:
+                raise OSError("it has no table")
+            header, columns = table.header, [np.array(table.data[name]) for name in table.columns.names]
+    except OSError as error:
+        raise OSError(f"values: cannot read {str(file)!r} as a HEALPix map: {error}") from error
+    values = columns[0].ravel()
+    if str(header.get("INDXSCHM", "IMPLICIT")).strip().upper() == "EXPLICIT":
+        pixels, values = columns[0].ravel(), np.full(12 * header["NSIDE"] ** 2, np.nan)
+        values[pixels] = columns[1].ravel()
+    system = str(header.get("COORDSYS", "C")).strip().lower()[:1]
+    nested = str(header.get("ORDERING", "RING")).strip().upper().startswith("NEST")
+    return values, {"nested": nested, "frame": _FRAMES.get(system, header.get("COORDSYS"))}

@@ -1,0 +1,12 @@
+"""
+Figures of a map and of its samples: what is known of the field, of one place, and of the whole in numbers.
+
+Each function draws into a given figure or a new one and returns it. The convergence is blue below and red above zero
+on one scale for all panels of a figure; samples are blue, what exceeds a threshold is red, and the map itself is
+black. North is up and East is left as far as the grid allows. Needs matplotlib: ``pip install "astro_massmap[plot]"``.
+"""
+
+from .curves import plot_detection, plot_peak_counts, plot_spectrum
+from .sky import plot_cutouts, plot_samples, plot_summary
+
+__all__ = ["plot_cutouts", "plot_detection", "plot_peak_counts", "plot_samples", "plot_spectrum", "plot_summary"]
