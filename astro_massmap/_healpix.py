@@ -15,7 +15,7 @@ from astropy.io import fits
 from . import _geometry
 from ._input import floats
 
-_UNSEEN = -1.6375e30  # what HEALPix writes where there is nothing
+_NOTHING = -1e30  # below it: HEALPix writes -1.6375e30 where it has no value
 _FRAMES = {"c": "icrs", "q": "icrs", "g": "galactic"}
 
 
@@ -58,7 +58,7 @@ def from_healpix(values, wcs, shape=None, *, nested=None, frame=None):
     if values.ndim not in (1, 2) or not len(values):
         raise ValueError(f"values: need the shape (npix,) or (n, npix), got {values.shape}")
     _check_sphere(values.shape[-1], nested)
-    values[np.isclose(values, _UNSEEN, rtol=1e-5, atol=0)] = np.nan
+    values[values < _NOTHING] = np.nan
     wcs, shape = _geometry.celestial_wcs(wcs, shape)
     maps = np.stack([_move(sphere, frame, nested, wcs, shape) for sphere in np.atleast_2d(values)])
     maps = maps.astype(values.dtype).reshape(*values.shape[:-1], *shape)
@@ -91,6 +91,16 @@ def _frame(frame):
     return known()
 
 
+def _values(table):
+    """Of all pixels, those left out of the table NaN."""
+    first = np.array(table.data[table.columns.names[0]]).ravel()
+    if str(table.header.get("INDXSCHM", "IMPLICIT")).strip().upper() != "EXPLICIT":
+        return first
+    values = np.full(12 * table.header["NSIDE"] ** 2, np.nan)
+    values[first] = np.array(table.data[table.columns.names[1]]).ravel()
+    return values
+
+
 def _read(file):
     """Values ``(npix,)`` of a file, and what it says of their order and frame."""
     if not file.is_file():
@@ -100,13 +110,9 @@ def _read(file):
             table = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)), None)
             if table is None:
                 raise OSError("it has no table")
-            header, columns = table.header, [np.array(table.data[name]) for name in table.columns.names]
-    except OSError as error:
+            header, values = table.header, _values(table)
+    except (OSError, LookupError) as error:
         raise OSError(f"values: cannot read {str(file)!r} as a HEALPix map: {error}") from error
-    values = columns[0].ravel()
-    if str(header.get("INDXSCHM", "IMPLICIT")).strip().upper() == "EXPLICIT":
-        pixels, values = columns[0].ravel(), np.full(12 * header["NSIDE"] ** 2, np.nan)
-        values[pixels] = columns[1].ravel()
     system = str(header.get("COORDSYS", "C")).strip().lower()[:1]
     nested = str(header.get("ORDERING", "RING")).strip().upper().startswith("NEST")
     return values, {"nested": nested, "frame": _FRAMES.get(system, header.get("COORDSYS"))}

@@ -311,7 +311,7 @@ class Questions:
         self._need_convergence()
         return aperture_mass(self.data, self._need_samples(), self.wcs, self.mask, centers, radius, level=level)
 
-    def projected_mass(self, regions, z_lens, z_source, *, cosmology=None, background=None, level=0.68):
+    def projected_mass(self, regions, z_lens, z_source, *, cosmology=None, weight=None, background=None, level=0.68):
         """
         Mass projected onto regions, were all of the matter at one redshift.
 
@@ -319,7 +319,9 @@ class Questions:
         ----------
         regions, background
             As for `region_statistics`.
-        z_lens, z_source, cosmology
+        z_lens : float or array-like
+            Redshift of the matter, in all regions or in each.
+        z_source, cosmology, weight
             As for `surface_density`.
         level : float
             Of the interval over the samples.
@@ -346,6 +348,7 @@ class Questions:
             z_lens,
             z_source,
             cosmology=cosmology,
+            weight=weight,
             background=background,
             level=level,
         )

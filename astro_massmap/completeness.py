@@ -105,9 +105,12 @@ def completeness(
     >>> table["mass"], table["completeness"][-1]
     (<Quantity [0.e+00, 5.e+13, 3.e+15] solMass>, np.float64(1.0))
     """
+    from .catalog import ShearCatalog
     from .methods import resolve
     from .simulation import NFWHalo, inject_halo
 
+    if not isinstance(catalog, ShearCatalog):
+        raise TypeError(f"catalog: needs a ShearCatalog, got {type(catalog).__name__}")
     method, radius = resolve(method), to_angle(radius, "radius")
     if not 0 < probability <= 1:
         raise ValueError(f"probability: needs to be between 0 and 1, got {probability!r}")

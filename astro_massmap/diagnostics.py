@@ -235,7 +235,7 @@ def plot_calibration(coverage_table, rank_table, tarp_table=None, *, figure=None
     `~matplotlib.figure.Figure`
     """
     if figure is None:
-        figure = require("matplotlib.figure", "plot").Figure(figsize=(9, 4), layout="constrained")
+        figure = require("matplotlib.pyplot", "plot").figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], color="0.6", lw=1)
     curves = {"credible intervals": coverage_table, "random points (TARP)": tarp_table}

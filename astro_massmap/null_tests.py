@@ -204,10 +204,10 @@ def b_mode_test(catalog, n=128, *, edges=None, seed=0, wcs=None, shape=None, pix
     if edges is None:
         edges = np.geomspace(2 * np.pi / (min(whole.shape) * size), np.pi / size, 7)
     maps = np.stack([whole.data, whole.b_mode.data, *(m.b_mode.data for m in turned), *(m.data for m in turned)])
-    edges, _, power = power_spectrum(maps, whole.mask, size, edges)
+    low, high, _, power = power_spectrum(maps, whole.mask, size, edges)
     e, b, noise_b, noise_e = power[0], power[1], power[2 : n + 2], power[n + 2 :]
     noise = np.concatenate([noise_b, noise_e])
-    table = QTable({"low": edges[:-1], "high": edges[1:], "e_power": e, "b_power": b})
+    table = QTable({"low": low, "high": high, "e_power": e, "b_power": b})
     table["noise"], table["noise_std"] = noise.mean(axis=0), noise.std(axis=0, ddof=1)
     table["e_significance"] = (e - table["noise"]) / table["noise_std"]
     table["b_significance"] = (b - table["noise"]) / table["noise_std"]

@@ -148,9 +148,10 @@ def draw_regions(ax, regions, wcs, shape, color="black"):
         artist = region.copy(visual={}).as_artist(color=own, **lines)
         ax.add_artist(artist)
         artist.set_clip_path(ax.patch)
-        if region.meta.get("text"):
+        label = "".join(c for c in str(region.meta.get("text", "")) if c.isprintable())
+        if label:
             ax.annotate(
-                str(region.meta["text"]),
+                label,
                 _top(region, ax.yaxis_inverted()),
                 xytext=(0, 1),
                 textcoords="offset points",

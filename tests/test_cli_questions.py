@@ -129,7 +129,7 @@ def test_halos(folder, capsys):
     before, after = datasets.demo(), ShearCatalog.read("more.fits", axes="west-north")
     near = before.coords.separation(SkyCoord(34.5, -5.0, unit="deg")) < 4 * u.arcmin
     change = np.hypot(after.g1 - before.g1, after.g2 - before.g2)
-    assert change[near].mean() > 10 * change[~near].mean()
+    assert change[near].mean() > 5 * change[~near].mean()
     code = survey(folder, "completeness", "--masses", "1e13,3e15", "--redshift", 0.3, "--z-source", 1, "--radius",
                   "2 arcmin", "--threshold", 0.03, "--places", 4, "--method", "wiener", "--n-samples", 16, "--quiet",
                   "-o", "curve.ecsv")  # fmt: skip

@@ -18,14 +18,14 @@ from skies import tan_wcs
 
 SHAPE = (48, 52)
 RADIUS = 2 * u.arcmin
-METHOD = Wiener(n_samples=16, seed=3)
+METHOD = Wiener(n_samples=8, seed=3)
 
 
 @pytest.fixture(scope="module")
 def survey():
-    """Noise alone: 20 galaxies per arcmin2 on pixels of 1 arcmin, all at redshift 1."""
+    """Noise alone: 6 galaxies per arcmin2 on pixels of 1 arcmin, all at redshift 1."""
     wcs = tan_wcs(SHAPE, scale=1.0)
-    seen = observe(ConvergenceMap(np.zeros(SHAPE), wcs=wcs), density=20 / u.arcmin**2, seed=1)
+    seen = observe(ConvergenceMap(np.zeros(SHAPE), wcs=wcs), density=6 / u.arcmin**2, seed=1)
     catalog = ShearCatalog(seen.coords, seen.g1, seen.g2, axes=seen.axes, redshift=np.ones(len(seen)))
     return catalog, wcs, random_centers(np.zeros(SHAPE, dtype=bool), wcs, 12, 4 * RADIUS, seed=2)
 
@@ -75,7 +75,7 @@ def test_the_interval_of_wilson(survey):
 def test_redshifts_of_the_galaxies_are_used(survey):
     catalog, wcs, centers = survey
     masses = np.array([1e15])
-    assert np.array_equal(list(ask(survey, masses)[1]), list(ask(survey, masses, z_source=None)[1]))
+    assert np.array_equal(list(ask(survey, masses)[1])[1:], list(ask(survey, masses, z_source=None)[1])[1:])
     near = ShearCatalog(catalog.coords, catalog.g1, catalog.g2, axes=catalog.axes, redshift=np.full(len(catalog), 0.2))
     in_front = ask((near, wcs, centers), masses, z_source=None)
     assert np.array_equal(list(in_front[0])[1:], list(in_front[1])[1:])
@@ -140,6 +140,7 @@ def test_one_mass_at_one_place_by_name(survey, capfd):
     [
         ({"centers": SkyCoord([150, 150.1], [2.2, 2.2], unit="deg")}, ValueError, "centers: need to be 4 radii apart"),
         ({"centers": SkyCoord([150, 152], [2.2, 2.2], unit="deg")}, ValueError, "centers: 1 of 2 lie outside"),
+        ({"catalog": np.zeros(3)}, TypeError, "catalog: needs a ShearCatalog"),
         ({"centers": (150, 2.2)}, TypeError, "centers: needs a SkyCoord"),
         ({"method": KaiserSquires()}, ValueError, "samples: the map is a point estimate"),
         ({"method": Wiener(n_samples=0)}, ValueError, "samples: the map is a point estimate"),
@@ -190,10 +191,10 @@ def test_places_are_apart_and_measured(seed, n, rotation, flipped, lat):
 
 def test_places_fill_the_field_evenly():
     wcs, mask = tan_wcs(SHAPE), np.zeros(SHAPE, dtype=bool)
-    one = [wcs.world_to_pixel(random_centers(mask, wcs, 1, 0.1 * u.arcmin, seed=s)) for s in range(400)]
-    # the means of 400 even numbers over 52 and 48 pixels: known to 0.75, which is exceeded by 4 sigma 1 in 16000
-    assert np.allclose(np.mean(one, axis=0), [25.5, 23.5], atol=3)
-    assert np.allclose(np.std(one, axis=0), np.array([52, 48]) / np.sqrt(12), rtol=0.1)
+    one = [wcs.world_to_pixel(random_centers(mask, wcs, 1, 0.1 * u.arcmin, seed=s)) for s in range(200)]
+    # the means of 200 even numbers over 52 pixels are known to 1.06, and exceed 4 sigma in 1 of 16000
+    assert np.allclose(np.mean(one, axis=0), [25.5, 23.5], atol=4.2)
+    assert np.allclose(np.std(one, axis=0), np.array([52, 48]) / np.sqrt(12), rtol=0.15)
 
 
 @pytest.mark.parametrize(

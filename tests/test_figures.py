@@ -201,6 +201,14 @@ def test_cutouts_show_the_place_and_what_lies_beyond_the_edge_is_empty():
     assert np.array_equal(shown[2:, 6:], samples(1)[0, :8, :9]) and np.ma.getmaskarray(shown)[:2].all()
 
 
+def test_regions_of_pixels_lie_in_cutouts_where_they_lie_in_the_map():
+    pixels = CirclePixelRegion(PixCoord(30, 22), 2, meta={"text": "here"})
+    figure = figures.plot_cutouts(samples(), GRID, GRID.pixel_to_world(34.3, 26.3), 4 * u.arcmin, n=2, regions=pixels)
+    first, second = sky_axes(figure)
+    assert np.allclose(first.patches[0].center, (0, 0), atol=1e-6) and len(second.patches) == 1
+    assert pixels.meta["text"] == "here" and labels(first) == ["here"] and not labels(second)
+
+
 @pytest.mark.parametrize("rotation", [-40, 0, 35, 150, 200])
 @pytest.mark.parametrize("flipped", [False, True])
 def test_north_is_up_and_east_is_left(rotation, flipped):

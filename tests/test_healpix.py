@@ -131,7 +131,9 @@ def test_files_without_a_map():
     fits.PrimaryHDU(np.zeros((3, 3))).writeto("image.fits")
     Path("junk.fits").write_text("nothing")
     write("ecliptic.fits", [("KAPPA", "D", np.zeros(12))], COORDSYS="E")
-    for name, error in (("image.fits", OSError), ("junk.fits", OSError), ("ecliptic.fits", ValueError)):
+    write("lost.fits", [("PIXEL", "J", np.arange(4)), ("KAPPA", "D", np.zeros(4))], INDXSCHM="EXPLICIT")
+    files = {"image.fits": OSError, "junk.fits": OSError, "lost.fits": OSError, "ecliptic.fits": ValueError}
+    for name, error in files.items():
         with pytest.raises(error):
             from_healpix(name, GRIDS[0])
 

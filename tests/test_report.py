@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 import astropy.units as u
 import numpy as np
 import pytest
-from astropy.nddata import StdDevUncertainty
 from regions import CircleSkyRegion
 
 from astro_massmap import ConvergenceMap, datasets
@@ -91,8 +90,18 @@ def write(*arguments, **options):
     return Page("report.html")
 
 
-def test_a_report_has_all_parts():
-    page = write(kappa(), regions=circles((30, 20), (15, 30)), threshold=0.05, title="A field")
+REGIONS = circles((30, 20), (15, 30), (500, 500))
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """That of a map with all that there can be."""
+    file = tmp_path_factory.mktemp("report") / "report.html"
+    write_report(file, kappa(), regions=REGIONS, threshold=0.05, title="A field")
+    return Page(file)
+
+
+def test_a_report_has_all_parts(page):
     assert page.declaration == "DOCTYPE html"
     assert page.sections == ["The field", "The map", "Samples", "Clusters", "Power spectrum"]
     assert page.text["head"].count("A field") == 2  # in the head, and as heading
@@ -103,8 +112,7 @@ def test_a_report_has_all_parts():
     assert any(text.startswith("87.5%") for text in field) and "8 of the posterior" in field
 
 
-def test_pictures_are_png_of_the_size_that_is_said_and_are_told_in_words():
-    page = write(kappa(), regions=circles((30, 20)))
+def test_pictures_are_png_of_the_size_that_is_said_and_are_told_in_words(page):
     images = page.all("img")
     assert len(images) == 4
     for attributes, data in zip(images, pictures(page), strict=True):
@@ -112,18 +120,15 @@ def test_pictures_are_png_of_the_size_that_is_said_and_are_told_in_words():
         assert struct.unpack(">II", data[16:24]) == (int(attributes["width"]), int(attributes["height"]))
         pixels = matplotlib.image.imread(io.BytesIO(data), format="png")
         assert pixels[..., :3].std() > 0.01
-    assert not matplotlib.pyplot.get_fignums()
+    assert not matplotlib.pyplot.get_fignums()  # they are closed
 
 
-def test_the_table_of_clusters_is_that_of_the_map():
-    regions = circles((30, 20), (15, 30), (500, 500))
-    image = kappa()
-    page = write(image, regions=regions, threshold=0.05)
+def test_the_table_of_clusters_is_that_of_the_map(page):
     words = page.words("Clusters")
-    found, spread = image.detection_probability(regions, 0.05), image.region_statistics(regions)
+    found, spread = kappa().detection_probability(REGIONS, 0.05), kappa().region_statistics(REGIONS)
     assert "P(κ > 0.05)" in words
     first = words[words.index("A") :][:9]
-    assert first[1:3] == [f"{regions[0].center.ra.deg:.4f}", f"{regions[0].center.dec.deg:.4f}"]
+    assert first[1:3] == [f"{REGIONS[0].center.ra.deg:.4f}", f"{REGIONS[0].center.dec.deg:.4f}"]
     assert first[3:5] == [f"{found['kappa'][0]:.4f}", f"{spread['std'][0]:.4f}"]
     assert first[5] == f"{spread['lower'][0]:.4f} to {spread['upper'][0]:.4f}"
     assert first[6:] == [f"{spread['signal_to_noise'][0]:.1f}", "1.00", "100%"]
@@ -148,9 +153,10 @@ def test_diagnostics_settings_versions_and_notes():
     assert "numpy" in page.words("Versions") and "shape_noise" in page.words("Notes")
 
 
-@pytest.mark.parametrize("n", [0, 1])
-@pytest.mark.parametrize("regions", [None, [], circles((30, 20))])
-@pytest.mark.parametrize("uncertainty", [None, StdDevUncertainty(np.full(SHAPE, 0.02))])
+@pytest.mark.parametrize(
+    ("n", "regions", "uncertainty"),
+    [(0, None, None), (0, REGIONS, np.full(SHAPE, 0.02)), (1, [], None), (1, REGIONS, np.full(SHAPE, 0.02))],
+)
 def test_maps_that_bring_less(n, regions, uncertainty):
     page = write(kappa(n, uncertainty=uncertainty), regions=regions)
     assert ("Samples" in page.sections) == (n == 1)
@@ -161,20 +167,22 @@ def test_maps_that_bring_less(n, regions, uncertainty):
     assert len(pictures(page)) == 2 + n
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (2, 40), (5, 4)])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 40), (5, 4)])
 def test_maps_of_a_few_pixels(shape):
-    samples = np.random.default_rng(0).normal(size=(3, *shape))
+    samples = np.random.default_rng(0).normal(size=(2, *shape))
     image = ConvergenceMap(samples.mean(axis=0), wcs=tan_wcs(shape), samples=samples)
     write(image, regions=CircleSkyRegion(image.wcs.pixel_to_world(0, 0), 1 * u.arcmin))
 
 
 def test_a_map_on_another_grid_with_samples_that_end():
-    moved = kappa().reproject_to(tan_wcs((50, 60), rotation=30, flipped=True))
+    moved = kappa(2).reproject_to(tan_wcs((50, 60), rotation=30, flipped=True))
     assert np.isnan(moved.samples).any()
     page = write(moved, regions=circles((30, 20), (0, 0)))
     assert "Power spectrum" in page.sections
 
 
+ELEMENTS = {"html", "head", "meta", "title", "style", "body", "main", "header", "footer", "section", "h1", "h2", "h3"}
+ELEMENTS |= {"p", "div", "dl", "dt", "dd", "figure", "figcaption", "img", "table", "thead", "tbody", "tr", "th", "td"}
 EVIL = '"><script src="https://evil.example/x.js">alert(1)</script><img src=x onerror=alert(1)>&amp;\x00\ud800'
 
 
@@ -189,9 +197,8 @@ def test_whatever_a_map_brings_along_stays_text():
     }
     regions = circles((30, 20), (15, 30))
     regions[0].meta["text"] = EVIL
-    page = write(kappa(diagnostics=diagnostics, meta={EVIL: EVIL}), regions=regions, title=EVIL)
-    allowed = "html head meta title style body main header h1 h2 h3 section dl dt dd p div figure figcaption img table"
-    assert {tag for tag, _ in page.elements} <= {*allowed.split(), *"thead tbody tr th td footer".split()}
+    page = write(kappa(2, diagnostics=diagnostics, meta={EVIL: EVIL}), regions=regions, title=EVIL)
+    assert {tag for tag, _ in page.elements} <= ELEMENTS
     known = {"lang", "charset", "name", "content", "http-equiv", "class", "src", "alt", "width", "height", "scope"}
     assert {name for _, attributes in page.elements for name in attributes} <= known
     pictures(page)
@@ -199,8 +206,7 @@ def test_whatever_a_map_brings_along_stays_text():
     assert any("evil.example" in text for text in page.words("Notes"))  # to be read
 
 
-def test_nothing_outside_is_referred_to():
-    page = write(kappa(), regions=circles((30, 20)), title="field")
+def test_nothing_outside_is_referred_to(page):
     for _, attributes in page.elements:
         assert not {"href", "srcset", "action", "data", "poster", "background", "style"} & set(attributes)
         assert not any(name.startswith("on") for name in attributes)
@@ -219,15 +225,15 @@ def test_files_are_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(TypeError):
         write_report("report.html", image, regions=circles((30, 20)), overwrite=True)
     assert open_text("report.html") == "before"
-    write_report("report.html", kappa(), overwrite=True)
+    write_report("report.html", kappa(0), overwrite=True)
     assert open_text("report.html").startswith("<!DOCTYPE html>")
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
 def test_a_report_is_the_same_each_time_and_in_any_style():
-    write_report("one.html", kappa())
+    write_report("one.html", kappa(2))
     with matplotlib.style.context("dark_background"):
-        write_report("two.html", kappa())
+        write_report("two.html", kappa(2))
         assert matplotlib.rcParams["axes.facecolor"] == "black"
     assert open_text("one.html") == open_text("two.html")
 

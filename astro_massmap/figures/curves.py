@@ -32,6 +32,15 @@ def plot_detection(values, threshold, *, label="", figure=None):
     ------
     ValueError
         If the values are not finite: the region lies outside of the field.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from astro_massmap import figures
+    >>> figure = figures.plot_detection([0.01, 0.03, 0.04], 0.02, label="cluster A", figure=Figure())
+    >>> print(figure.axes[0].get_title(loc="left"))
+    cluster A
+    above the threshold: 2 of 3 samples, 67%
     """
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():

@@ -7,6 +7,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.nddata import Cutout2D
 from astropy.wcs.utils import proj_plane_pixel_scales
+from regions import PixelRegion
 from scipy.ndimage import gaussian_filter
 
 from .._geometry import to_angle
@@ -44,6 +45,17 @@ def plot_samples(samples, wcs, *, n=8, mean=None, smoothing=None, regions=None, 
     Returns
     -------
     `~matplotlib.figure.Figure`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from astro_massmap import datasets, figures
+    >>> truth = datasets.demo_truth()
+    >>> samples = truth.data + np.random.default_rng(0).normal(scale=0.02, size=(3, *truth.shape))
+    >>> figure = figures.plot_samples(samples, truth.wcs, mean=truth.data, figure=Figure())
+    >>> [ax.get_title() for ax in figure.axes[:4]]
+    ['mean', 'sample 1', 'sample 2', 'sample 3']
     """
     samples = _some(samples, n)
     titles = [f"sample {i}" for i in range(1, len(samples) + 1)]
@@ -96,6 +108,8 @@ def plot_cutouts(samples, wcs, center, size, *, n=12, regions=None, figure=None)
         raise ValueError(f"center: {center.to_string('decimal')} is not in the field, or not near it") from error
     if not cuts[0].data.size:
         raise ValueError(f"size: {size} is less than a pixel")
+    if regions is not None:
+        regions = [r.to_sky(wcs) if isinstance(r, PixelRegion) else r for r in as_regions(regions)]
     titles = [f"sample {i}" for i in range(1, len(samples) + 1)]
     return _panels([cut.data for cut in cuts], cuts[0].wcs, titles, regions, figure, panel=2.1)
 
@@ -134,7 +148,7 @@ def plot_summary(mean, std, wcs, mask=None, *, regions=None, figure=None):
         panels += [(ratio, r"$\kappa$ / standard deviation", "signal to noise", "RdBu_r", -_limit([ratio]),
                     _limit([ratio]), regions)]  # fmt: skip
     if figure is None:
-        width, height = _panel_size(4.2, mean.shape, widest=4.2)
+        width, height = _panel_size(3.7, mean.shape, widest=3.7)
         figure = _new_figure((width + 0.1) * len(panels), height + 1.1)
     for i, (image, label, title, cmap, low, high, drawn) in enumerate(panels):
         ax = figure.add_subplot(1, len(panels), i + 1, projection=wcs)

@@ -67,7 +67,7 @@ class NFWHalo:
     mass: "u.Quantity"
     redshift: float
     concentration: float | None = None
-    cosmology: "FLRW | None" = field(default=None, repr=False)
+    cosmology: "FLRW | None" = field(default=None, repr=False, hash=False)
 
     def __post_init__(self):
         from ..mass import checked_cosmology, redshift

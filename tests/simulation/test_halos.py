@@ -150,6 +150,7 @@ def test_the_cosmology_is_that_of_astropy():
     with default_cosmology.set(COSMOLOGY):
         assert NFWHalo(1e14 * u.Msun, 0.3, 4.0) == cluster(1e14)
     assert NFWHalo(1e47 * u.kg, 0.3).mass.unit == u.Msun
+    assert len({cluster(), cluster(), cluster(1e14)}) == 2
 
 
 @pytest.mark.parametrize(
