@@ -1,5 +1,7 @@
 """Every question that can be put to a map or a survey, from the shell: the same answer as in Python."""
 
+from pathlib import Path
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -36,7 +38,7 @@ def ask(folder, command, *arguments):
 
 
 def is_picture(file):
-    return open(file, "rb").read(4) == b"\x89PNG"
+    return Path(file).read_bytes()[:4] == b"\x89PNG"
 
 
 def test_clusters(folder, kappa, capsys):
@@ -103,13 +105,13 @@ def test_other_grids_and_maps_of_others(folder, kappa):
 
 def test_the_report(folder):
     assert ask(folder, "report", "-o", "r.html", "--regions", folder / "clusters.ecsv") == 0
-    assert open("r.html").read().lower().startswith("<!doctype html>")
+    assert Path("r.html").read_text().lower().startswith("<!doctype html>")
     code = main(
         ["reconstruct", str(folder / "survey.fits"), "--axes", "west-north", "--pixel-scale", "1.6 arcmin", "--quiet",
          "--method", "wiener", "--n-samples", "4", "-o", "k.fits", "--report", "k.html"]
     )  # fmt: skip
     assert code == 0
-    assert "Wiener" in open("k.html").read()
+    assert "Wiener" in Path("k.html").read_text()
 
 
 def survey(folder, command, *arguments):

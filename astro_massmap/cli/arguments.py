@@ -113,9 +113,11 @@ def check_picture(picture, *, overwrite):
 def save_figure(figure, file, *, overwrite):
     """Write a picture, and say so."""
     from .._files import atomic_path
+    from .._optional import require
 
     with atomic_path(file, overwrite=overwrite) as temporary:
         figure.savefig(temporary, dpi=150)
+    require("matplotlib.pyplot", "plot").close(figure)
     print(f"wrote {file}")
 
 
