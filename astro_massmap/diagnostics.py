@@ -2,14 +2,18 @@
 Is a posterior right? Questions to mock surveys whose truths are known.
 
 If a truth and n samples are drawn from the same posterior, the truth is as likely to stand in any place among them:
-its rank r, the number of samples below it, is uniform on 0 ... n. Everything here is built on that, so that it is
-exact for any number of samples. The truth then lies, in probability, in the interval [r / (n + 1), (r + 1) / (n + 1)];
-the share of that interval which overlaps with the central L of [0, 1] has the mean L exactly.
+its rank r, the number of samples below it, is uniform on 0 ... n (Cook, Gelman & Rubin 2006; Talts et al. 2018).
+Everything here is built on that, so that it is exact for any number of samples. A rank stands for the interval
+``[r / (n + 1), (r + 1) / (n + 1)]`` of probability. These n + 1 intervals are equally likely and tile [0, 1], so that
+the share of the interval which lies in a part of [0, 1], such as the central L, has the length of that part for mean:
+
+``<share> = sum_r 1 / (n + 1) * |interval_r and part| / (1 / (n + 1)) = sum_r |interval_r and part| = L``.
 
 Mock surveys are independent of each other, places within one are not: errors come from the scatter over surveys.
 """
 
 from itertools import pairwise
+from numbers import Integral
 
 import numpy as np
 from astropy.table import QTable
@@ -18,6 +22,10 @@ from ._input import floats
 from ._optional import require
 
 __all__ = ["coverage", "plot_calibration", "rank_histogram", "ranks", "reliability", "tarp"]
+
+_MOST_BINS = 20
+_STREAM = 230203026
+_N_EXCHANGES = 999  # a p-value of 0.05 is then known to 0.007
 
 
 def ranks(samples, truth, *, seed=0):
@@ -42,7 +50,7 @@ def ranks(samples, truth, *, seed=0):
     Raises
     ------
     TypeError, ValueError
-        If shapes do not agree.
+        If shapes do not agree, maps have no samples, or no place is left.
 
     Examples
     --------
@@ -51,9 +59,7 @@ def ranks(samples, truth, *, seed=0):
     >>> ranks(np.arange(8.0).reshape(2, 4), np.array([1.5, 9.0])).ravel()
     array([2, 4])
     """
-    samples, truth = _paired(samples, truth)
-    ties = (samples == truth[:, None]).sum(axis=1)
-    return (samples < truth[:, None]).sum(axis=1) + np.random.default_rng(seed).integers(0, ties + 1)
+    return _ranks(*_paired(samples, truth), _generator(seed))
 
 
 def coverage(samples, truth, levels=(0.68, 0.95), *, seed=0):
@@ -73,6 +79,11 @@ def coverage(samples, truth, levels=(0.68, 0.95), *, seed=0):
         ``level``, ``coverage`` and its standard ``error`` over surveys (NaN for one). The coverage of a posterior that
         is right is its level, whatever the number of samples.
 
+    Raises
+    ------
+    TypeError, ValueError
+        As for `ranks`, or if a level is not between 0 and 1.
+
     Examples
     --------
     >>> import numpy as np
@@ -83,7 +94,8 @@ def coverage(samples, truth, levels=(0.68, 0.95), *, seed=0):
     True
     """
     samples, truth = _paired(samples, truth)
-    return _within(ranks(samples, truth, seed=seed), samples.shape[1], _levels(levels), central=True)
+    r = _ranks(samples, truth, _generator(seed))
+    return _within(r, samples.shape[1], _levels(levels), central=True)
 
 
 def rank_histogram(samples, truth, bins=None, *, seed=0):
@@ -92,32 +104,48 @@ def rank_histogram(samples, truth, bins=None, *, seed=0):
 
     Parameters
     ----------
-    samples, truth, seed
+    samples, truth
         As for `ranks`.
     bins : int, optional
         By default as many as samples plus one, 20 at most.
+    seed : int
+        Of ties, and of the exchanges behind the p-value.
 
     Returns
     -------
     `~astropy.table.QTable`
         ``low`` and ``high`` (of the place, from 0 to 1), ``density`` (1 everywhere if the posterior is right) and its
-        standard ``error`` over surveys.
+        standard ``error`` over surveys. In ``meta``, ``chi2`` of the densities and its ``p_value``: the share of 1000
+        histograms with as large a chi2, where a random one of the samples stands in for the truth of each survey, the
+        truth being one of its samples. If the posterior is right these are alike, so that it is exact for any number
+        of surveys and however places depend on each other.
 
     Raises
     ------
-    ValueError
-        If there are no bins.
+    TypeError, ValueError
+        As for `ranks`, or if there are no bins.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_massmap.diagnostics import rank_histogram
+    >>> rng = np.random.default_rng(1)
+    >>> too_narrow = rank_histogram(0.5 * rng.normal(size=(1000, 9)), rng.normal(size=1000), bins=5)
+    >>> too_narrow["density"].round(1).tolist()
+    [1.7, 0.5, 0.5, 0.6, 1.6]
+    >>> too_narrow.meta["p_value"]
+    0.001
     """
     samples, truth = _paired(samples, truth)
     n = samples.shape[1]
-    bins = min(n + 1, 20) if bins is None else bins
-    if bins < 1:
-        raise ValueError(f"bins: need at least one, got {bins!r}")
-    edges, r = np.linspace(0, 1, bins + 1), ranks(samples, truth, seed=seed)
+    bins = min(n + 1, _MOST_BINS) if bins is None else _positive_integer(bins, "bins")
+    rng, edges = _generator(seed), np.linspace(0, 1, bins + 1)
+    r = _ranks(samples, truth, rng)
     shares = [_overlap(r, n, low, high).mean(axis=1) for low, high in pairwise(edges)]
     density, error = _mean_over_surveys(bins * np.array(shares))
     table = QTable({"low": edges[:-1], "high": edges[1:], "density": density, "error": error})
-    table.meta["n_samples"] = n
+    chi2, p_value = _exchange_test(samples, truth, edges, rng)
+    table.meta |= {"n_samples": n, "n_surveys": len(truth), "chi2": chi2, "p_value": p_value}
     return table
 
 
@@ -126,14 +154,15 @@ def tarp(samples, truth, *, n_references=100, seed=0, levels=None):
     Coverage of balls around random points (TARP; Lemos et al. 2023): it sees the correlations of places too.
 
     The rank of the truth's distance from a random point, among those of the samples, is uniform if the posterior is
-    right, as long as the point does not depend on the truth.
+    right, as long as the point depends neither on the truth nor on the samples.
 
     Parameters
     ----------
     samples, truth
         As for `ranks`.
     n_references : int
-        Random points for each survey: truths of the other surveys, with normal numbers of their scatter added.
+        Random points for each survey: truths of other surveys, plus normal numbers of the scatter of these truths,
+        by which distances are measured too.
     seed : int
         Of the points.
     levels : sequence of float, optional
@@ -146,27 +175,43 @@ def tarp(samples, truth, *, n_references=100, seed=0, levels=None):
 
     Raises
     ------
-    ValueError
-        If there is only one survey.
+    TypeError, ValueError
+        As for `coverage`, or if there are fewer than three surveys.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_massmap.diagnostics import tarp
+    >>> draws = np.random.default_rng(1).normal(size=(500, 9, 4))
+    >>> table = tarp(draws[:, 1:], draws[:, 0], n_references=10)
+    >>> bool(np.all(np.abs(table["coverage"] - table["level"]) < 3 * table["error"]))
+    True
     """
     samples, truth = _paired(samples, truth)
-    if len(truth) < 2:
-        raise ValueError("truth: random points are made from those of other surveys; there is only one")
-    rng, scatter = np.random.default_rng(seed), truth.std(axis=0)
-    scale = np.where(scatter > 0, scatter, 1)
+    levels = _levels(np.linspace(0.1, 0.9, 9) if levels is None else levels)
+    _positive_integer(n_references, "n_references")
+    if len(truth) < 3:
+        raise ValueError(f"truth: random points are made from those of two other surveys; there are only {len(truth)}")
+    rng = _generator(seed)
     r = np.empty((len(truth), n_references), dtype=int)
-    for i, (draws, x) in enumerate(zip(samples / scale, truth / scale, strict=True)):
-        others = rng.choice(np.delete(np.arange(len(truth)), i), n_references)
-        points = truth[others] / scale + rng.normal(size=(n_references, len(x)))
-        distance = _distances(points, np.concatenate([x[None], draws]))
-        r[i] = (distance[:, 1:] < distance[:, :1]).sum(axis=1)
-    levels = np.linspace(0.1, 0.9, 9) if levels is None else levels
-    return _within(r, samples.shape[1], _levels(levels), central=False)
+    for i, (draws, x) in enumerate(zip(samples, truth, strict=True)):
+        others = np.delete(truth, i, axis=0)
+        scatter = others.std(axis=0)
+        scale = np.where(scatter > 0, scatter, 1)
+        points = others[rng.integers(len(others), size=n_references)] / scale + rng.normal(size=(n_references, len(x)))
+        distance = _distances(points, np.concatenate([x[None], draws]) / scale)
+        r[i] = _ranks(distance[:, 1:], distance[:, 0], rng)
+    return _within(r, samples.shape[1], levels, central=False)
 
 
-def reliability(probability, truth, bins=10):
+def reliability(probability, truth, bins=10, *, n_samples=None):
     """
     Of the claims made with some probability, the share that is true.
+
+    From n samples, a probability is only known to ``sqrt(p (1 - p) / n)``. That alone makes the claims in the first
+    bin too shy and those in the last too bold, however right the posterior. With ``n_samples`` the comparison is exact:
+    if k of the n samples say yes, and the truth t is 0 or 1, then t is as likely to be any of the K = k + t ones among
+    n + 1, so that among claims of one K the share that is true is ``K / (n + 1)``. That takes the place of k / n.
 
     Parameters
     ----------
@@ -175,19 +220,21 @@ def reliability(probability, truth, bins=10):
     truth : array-like of bool
         Whether it is true, of the same shape.
     bins : int or array-like
-        Number of bins of probability, or their edges.
+        Number of bins of probability, or their edges, beyond which claims are left out.
+    n_samples : int, optional
+        Of which the probabilities are shares; without it they are taken for exact.
 
     Returns
     -------
     `~astropy.table.QTable`
         ``low``, ``high``, ``claimed`` (mean probability of the claims in the bin), ``true`` (share of them), ``error``
-        (jackknife over surveys) and ``n``. Bins without claims are left out. From n samples a probability is only known
-        to ``sqrt(p (1 - p) / n)``, which moves claims between bins; with few samples the extreme bins suffer.
+        (jackknife over surveys) and ``n``. Bins without claims are left out.
 
     Raises
     ------
     TypeError, ValueError
-        If shapes do not agree, or probabilities are not between 0 and 1.
+        If shapes do not agree, probabilities are not between 0 and 1 or no shares of ``n_samples``, or bins do not
+        increase.
 
     Examples
     --------
@@ -207,7 +254,9 @@ def reliability(probability, truth, bins=10):
         )
     if ((probability < 0) | (probability > 1)).any():
         raise ValueError("probability: needs to be between 0 and 1")
-    edges = np.linspace(0, 1, bins + 1) if np.ndim(bins) == 0 else np.asarray(bins, dtype=float)
+    if n_samples is not None:
+        probability = _with_truth(probability, truth, _positive_integer(n_samples, "n_samples"))
+    edges = _edges(bins)
     rows = []
     for low, high in pairwise(edges):
         inside = (probability >= low) & ((probability < high) | ((high == edges[-1]) & (probability == high)))
@@ -216,7 +265,9 @@ def reliability(probability, truth, bins=10):
             claimed = probability[inside].mean()
             rows.append((low, high, claimed, hits.sum() / n.sum(), _jackknife_ratio(hits, n), int(n.sum())))
     columns = ("low", "high", "claimed", "true", "error", "n")
-    return QTable(rows=rows, names=columns) if rows else QTable(names=columns)
+    table = QTable(rows=rows, names=columns) if rows else QTable(names=columns)
+    table.meta |= {"n_samples": n_samples, "n_surveys": len(truth)}
+    return table
 
 
 def plot_calibration(coverage_table, rank_table, tarp_table=None, *, figure=None):
@@ -226,7 +277,7 @@ def plot_calibration(coverage_table, rank_table, tarp_table=None, *, figure=None
     Parameters
     ----------
     coverage_table, rank_table, tarp_table : `~astropy.table.QTable`
-        Of these functions.
+        Of these functions. Error bars and the grey band around the expected density are standard errors.
     figure : `~matplotlib.figure.Figure`, optional
         Where to draw.
 
@@ -248,7 +299,8 @@ def plot_calibration(coverage_table, rank_table, tarp_table=None, *, figure=None
     middle, width = 0.5 * (rank_table["low"] + rank_table["high"]), rank_table["high"] - rank_table["low"]
     right.axhline(1, color="0.6", lw=1)
     right.bar(middle, rank_table["density"], 0.92 * width, color="C0", alpha=0.5)
-    right.errorbar(middle, rank_table["density"], np.nan_to_num(rank_table["error"]), fmt="none", color="C0")
+    error = np.nan_to_num(rank_table["error"])  # that of the density around what is expected
+    right.bar(middle, 2 * error, width, bottom=1 - error, color="0.6", alpha=0.4)
     right.set(xlabel="place of the truth among the samples", ylabel="density", xlim=(0, 1))
     return figure
 
@@ -266,7 +318,7 @@ def _paired(samples, truth):
             raise ValueError("samples: all surveys need the same number of samples and of places")
     if not isinstance(truth, np.ndarray):
         truth = [t.data if hasattr(t, "wcs") else t for t in truth]
-    samples, truth = floats(samples, "samples"), floats(truth, "truth")
+    samples, truth = floats(samples, "samples", dtype=None), floats(truth, "truth")
     if samples.ndim < 2 or truth.shape != samples.shape[:1] + samples.shape[2:] or not samples.size:
         raise ValueError(
             f"samples, truth: need the shapes (n_surveys, n_samples, ...) and (n_surveys, ...), got {samples.shape} "
@@ -277,6 +329,60 @@ def _paired(samples, truth):
     if not finite.any():
         raise ValueError("samples, truth: no place has finite numbers in all surveys")
     return samples[..., finite], truth[:, finite]
+
+
+def _generator(seed):
+    """Not `default_rng(seed)`: that may have made the mock surveys, whose numbers must not be met again here."""
+    return np.random.default_rng([seed, _STREAM])
+
+
+def _ranks(samples, truth, rng):
+    ties = (samples == truth[:, None]).sum(axis=1)
+    return (samples < truth[:, None]).sum(axis=1) + rng.integers(0, ties + 1)
+
+
+def _exchange_test(samples, truth, edges, rng):
+    """chi2 of the rank histogram, and the share of exchanges of the truths for samples whose chi2 is as large."""
+    n, bins = samples.shape[1], len(edges) - 1
+    weights = bins * np.stack([_overlap(np.arange(n + 1), n, low, high) for low, high in pairwise(edges)], axis=1)
+    density = np.stack([_histogram_of_each(d, t, rng) @ weights for d, t in zip(samples, truth, strict=True)])
+    variance = density.var(axis=1).mean(axis=0) / len(truth)  # of the mean over surveys; every draw is as likely
+    picks = rng.integers(0, n + 1, (_N_EXCHANGES, len(truth)))
+    picks = np.concatenate([np.zeros((1, len(truth)), dtype=int), picks])  # the truths themselves
+    square = np.stack([(density[np.arange(len(truth)), pick].mean(axis=0) - 1) ** 2 for pick in picks])
+    chi2 = np.divide(square, variance, out=np.zeros_like(square), where=variance > 1e-20).sum(axis=1)
+    return float(chi2[0]), float((chi2 >= chi2[0] * (1 - 1e-9)).mean())
+
+
+def _histogram_of_each(samples, truth, rng):
+    """How often (of all places) each of the truth and the samples has which rank among them, ``(n + 1, n + 1)``."""
+    order = rng.permutation(len(samples) + 1)  # which breaks ties
+    draws = np.concatenate([truth[None], samples])[order]
+    rank = np.argsort(np.argsort(draws, axis=0, kind="stable"), axis=0)
+    side, counts = len(draws), np.empty((len(draws), len(draws)))
+    counts[order] = [np.bincount(row, minlength=side) for row in rank]
+    return counts / len(truth)
+
+
+def _positive_integer(value, name):
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name}: need a whole number of at least one, got {value!r}")
+    return int(value)
+
+
+def _edges(bins):
+    edges = np.linspace(0, 1, _positive_integer(bins, "bins") + 1) if np.ndim(bins) == 0 else floats(bins, "bins")
+    if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
+        raise ValueError(f"bins: edges need to increase, and to be at least two, got {edges}")
+    return edges
+
+
+def _with_truth(probability, truth, n):
+    """K / (n + 1), the truth counted among the samples."""
+    count = np.rint(n * probability)
+    if (np.abs(count - n * probability) > 1e-3).any():  # NaN passes
+        raise ValueError(f"n_samples: the probabilities are not shares of {n} samples")
+    return (count + truth) / (n + 1)
 
 
 def _levels(levels):
@@ -316,6 +422,6 @@ def _jackknife_ratio(part, whole):
 
 
 def _distances(points, places):
-    """Squared Euclidean distances ``(n_points, n_places)``."""
+    """Squared Euclidean distances of points ``(n, d)`` from places ``(m, d)``, ``(n, m)``."""
     square = (points**2).sum(axis=1)[:, None] + (places**2).sum(axis=1)
     return square - 2 * points @ places.T

@@ -150,28 +150,37 @@ def draw_regions(ax, regions, wcs, shape, color="black"):
         artist.set_clip_path(ax.patch)
         label = "".join(c for c in str(region.meta.get("text", "")) if c.isprintable())
         if label:
+            place, above = _label_place(region, shape, ax.yaxis_inverted())
             ax.annotate(
                 label,
-                _top(region, ax.yaxis_inverted()),
-                xytext=(0, 1),
+                place,
+                xytext=(0, 1 if above else -1),
                 textcoords="offset points",
                 ha="center",
-                va="bottom",
+                va="bottom" if above else "top",
                 fontsize=7,
                 color=own,
                 annotation_clip=True,
+                clip_on=True,
                 parse_math=False,
             )
 
 
-def _top(region, inverted):
-    """Where the label of a pixel region stands: above it, also on axes whose rows run downwards."""
+def _label_place(region, shape, inverted):
+    """Where the label of a pixel region stands, and whether it is above it: not where it would leave the map."""
     from regions import CirclePixelRegion
 
     if isinstance(region, CirclePixelRegion):
-        return region.center.x, region.center.y + (-region.radius if inverted else region.radius)
-    box = region.bounding_box
-    return (box.ixmin + box.ixmax - 1) / 2, (box.iymin if inverted else box.iymax) - 0.5
+        (x, y), r = region.center.xy, region.radius
+        low, high = y - r, y + r
+    else:
+        box = region.bounding_box
+        x, low, high = (box.ixmin + box.ixmax - 1) / 2, box.iymin - 0.5, box.iymax - 0.5
+    if inverted:
+        above = low > 0.06 * shape[0]
+        return (x, low if above else high), above
+    above = high < 0.94 * shape[0]
+    return (x, high if above else low), above
 
 
 def _axes_on(wcs, ax):

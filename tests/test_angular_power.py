@@ -149,6 +149,16 @@ def test_a_wave_is_in_its_band_with_all_its_variance():
     assert np.abs(cl[[0, 2]]).max() < 0.1 * cl[1]
 
 
+def test_the_window_falls_along_holes_and_edges():
+    used = np.ones((9, 20), dtype=bool)
+    used[4, 12] = False
+    assert np.array_equal(_window(used, 0), used)
+    rise = (1 - np.cos(np.pi * np.arange(4) / 3)) / 2
+    window = _window(used, 2)
+    assert np.allclose(window[4, :6], [rise[1], rise[2], 1, 1, 1, 1])
+    assert np.allclose(window[4, 9:16], [1, rise[2], rise[1], 0, rise[1], rise[2], 1])
+
+
 # ---- what must not matter
 
 

@@ -1,9 +1,12 @@
 """Calibration of posteriors that are right, and of posteriors whose faults are known."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from scipy.stats import chisquare, norm, t as student
+from matplotlib.figure import Figure
+from scipy.integrate import trapezoid
+from scipy.stats import binom, chisquare, norm
 
 from astro_massmap import ConvergenceMap, datasets
 from astro_massmap.diagnostics import coverage, plot_calibration, rank_histogram, ranks, reliability, tarp
@@ -34,18 +37,21 @@ def test_the_coverage_of_a_narrow_posterior_is_that_of_normal_quantiles():
     assert np.allclose(table["coverage"], expected, atol=0.012)
 
 
-def test_few_samples_are_corrected_as_students_t_is():
-    # a shift of the mean seen by 8 samples, against the same by brute force over many draws of the rank
-    samples, truth = toy(50000, 8, shift=0.7, seed=1)
-    r = (samples < truth[:, None]).sum(axis=1)
-    place = np.random.default_rng(0).uniform(r / 9, (r + 1) / 9)
-    share = (np.abs(place - 0.5) < 0.34).mean()
-    assert abs(coverage(samples, truth, (0.68,))["coverage"][0] - share) < 0.01
-    # and it is not what one gets by counting intervals of the samples themselves, whose level is that of t
-    width = samples.std(axis=1, ddof=1) * student.ppf(0.84, 7) * np.sqrt(1 + 1 / 8)
-    right, truth = toy(50000, 8, seed=2)
-    width = right.std(axis=1, ddof=1) * student.ppf(0.84, 7) * np.sqrt(1 + 1 / 8)
-    assert abs((np.abs(truth - right.mean(axis=1)) < width).mean() - 0.68) < 0.01
+@pytest.mark.parametrize("n_samples", [8, 16, 64])
+@pytest.mark.parametrize(("width", "shift"), [(0.8, 0.0), (1.0, 0.7)])
+def test_the_coverage_of_a_wrong_posterior_is_that_of_binomial_ranks(n_samples, width, shift):
+    # n samples of N(shift, width^2) lie below a truth x of N(0, 1) with the probability Phi((x - shift) / width) each
+    x = np.linspace(-8, 8, 2001)
+
+    def share(r):
+        chance = trapezoid(norm.pdf(x) * binom.pmf(r, n_samples, norm.cdf((x - shift) / width)), x)
+        low, high = r / (n_samples + 1), (r + 1) / (n_samples + 1)
+        return chance * max(0, min(high, 0.84) - max(low, 0.16)) * (n_samples + 1)
+
+    expected = sum(share(r) for r in range(n_samples + 1))
+    row = coverage(*toy(20000, n_samples, width=width, shift=shift), (0.68,))[0]
+    assert abs(row["coverage"] - expected) < 4 * row["error"] < 0.015  # six of them: a false alarm in 1 of 2600 seeds
+    assert abs(row["coverage"] - 0.68) > 7 * row["error"]
 
 
 def test_ranks_are_uniform_also_with_ties():
@@ -67,6 +73,25 @@ def test_the_histogram_of_ranks():
     assert len(rank_histogram(*toy(30, 7))) == 8
 
 
+def test_the_p_value_of_the_histogram_is_uniform_whatever_depends_on_what():
+    # two surveys of 30 places that move together, with ties; a false alarm in 1 of 1000 seeds
+    def p_value(seed, width=1.0, n_surveys=2):
+        rng = np.random.default_rng(seed)
+        draws = rng.normal(size=(n_surveys, 9, 1)) + 0.5 * rng.normal(size=(n_surveys, 9, 30))
+        draws[:, 1:] *= width
+        draws = np.round(4 * draws)
+        return rank_histogram(draws[:, 1:], draws[:, 0], bins=4, seed=seed).meta["p_value"]
+
+    p = np.array([p_value(seed) for seed in range(200)])
+    for level in (0.05, 0.2, 0.5):
+        assert (p <= level).mean() < level + 3 * np.sqrt(level * (1 - level) / 200)
+        assert (p <= level).mean() > level - 3 * np.sqrt(level * (1 - level) / 200)
+    assert p_value(0, width=0.3, n_surveys=100) == 0.001
+    single = np.array([rank_histogram(*toy(1, 19, seed=seed), bins=4).meta["p_value"] for seed in range(20)])
+    assert ((single > 0) & (single <= 1)).all()
+    assert rank_histogram(*toy(3, 8), bins=1).meta["p_value"] == 1
+
+
 @given(st.integers(1, 12), st.integers(1, 9), st.integers(0, 100))
 def test_shares_add_up(n_samples, bins, seed):
     samples, truth = toy(5, n_samples, shape=(2,), seed=seed)
@@ -81,6 +106,19 @@ def test_balls_around_random_points():
     assert (np.abs(right["coverage"] - right["level"]) < 4 * right["error"]).all()
     narrow = tarp(*toy(2000, 32, shape=(3,), width=0.5), n_references=20)
     assert (np.abs(narrow["coverage"] - narrow["level"]) > 4 * narrow["error"]).any()
+
+
+def test_balls_are_exact_for_three_surveys():
+    # a point must not know the truth that it is a reference for; three levels at 4 standard errors, 1 of 5000 seeds
+    tables = [tarp(*toy(3, 4, shape=(2,), seed=s), n_references=4, seed=s, levels=LEVELS) for s in range(1500)]
+    shares = np.array([table["coverage"] for table in tables])
+    assert (np.abs(shares.mean(axis=0) - LEVELS) < 4 * shares.std(axis=0) / np.sqrt(1500)).all()
+
+
+def test_balls_see_a_shift():
+    samples, truth = toy(1000, 16, shape=(5,), shift=1.0)
+    table = tarp(samples, truth, n_references=20)
+    assert (np.abs(table["coverage"] - table["level"]) > 5 * table["error"]).any()
 
 
 def test_balls_see_correlations_that_intervals_do_not():
@@ -104,6 +142,28 @@ def test_claims_are_as_reliable_as_they_say():
     assert table["n"].sum() == p.size
     bold = reliability(np.clip(2 * p - 0.5, 0, 1), rng.uniform(size=p.shape) < p, bins=5)
     assert bold["true"][0] > bold["claimed"][0] + 0.05 and bold["true"][-1] < bold["claimed"][-1] - 0.05
+
+
+@pytest.mark.parametrize("n_samples", [4, 16])
+def test_claims_from_few_samples_are_compared_exactly(n_samples):
+    # most things are surely there or surely not, as clusters are; four bins at 4 standard errors, 1 of 4000 seeds
+    rng = np.random.default_rng(6)
+    chance = rng.beta(0.3, 0.3, size=(400, 200))
+    count, true = rng.binomial(n_samples, chance), rng.uniform(size=chance.shape) < chance
+    count[0, :5] = 0
+    table = reliability(count / n_samples, true, bins=4, n_samples=n_samples)
+    assert (np.abs(table["true"] - table["claimed"]) < 4 * table["error"]).all()
+    assert table["n"].sum() == chance.size and table.meta["n_samples"] == n_samples
+    naive = reliability(count / n_samples, true, bins=4)
+    assert (np.abs(naive["true"] - naive["claimed"]) > 6 * naive["error"]).any()
+    # claims that are too bold are found out
+    bold = rng.uniform(size=chance.shape) < np.where(chance > 0.5, 0.8 * chance, chance)
+    table = reliability(count / n_samples, bold, bins=4, n_samples=n_samples)
+    assert (table["claimed"] - table["true"] > 6 * table["error"]).any()
+    with pytest.raises(ValueError, match="n_samples: the probabilities are not shares of"):
+        reliability(count / n_samples, true, n_samples=n_samples - 1)
+    missing = np.where(rng.uniform(size=count.shape) < 0.5, np.nan, count / n_samples)
+    assert reliability(missing, true, n_samples=n_samples)["n"].sum() == np.isfinite(missing).sum()
 
 
 def test_the_error_of_a_share_is_its_scatter_over_surveys():
@@ -148,6 +208,11 @@ def test_bad_input():
         coverage(samples, truth, [1.5])
     with pytest.raises(ValueError, match="bins"):
         rank_histogram(samples, truth, bins=0)
+    with pytest.raises(ValueError, match="n_references"):
+        tarp(samples, truth, n_references=0)
+    for bins in (0, [0.5, 0.2], [0.5]):
+        with pytest.raises(ValueError, match="bins"):
+            reliability([[0.5]], [[True]], bins=bins)
     with pytest.raises(ValueError, match="probability"):
         reliability([[1.5]], [[True]])
     with pytest.raises(ValueError, match="truth: needs a bool array"):
@@ -156,7 +221,15 @@ def test_bad_input():
 
 def test_the_figure_shows_all_three():
     posterior = toy(50, 8, shape=(3,))
-    figure = plot_calibration(coverage(*posterior, LEVELS), rank_histogram(*posterior), tarp(*posterior))
+    ranked = rank_histogram(*posterior)
+    figure = plot_calibration(coverage(*posterior, LEVELS), ranked, tarp(*posterior))
     left, right = figure.axes
-    assert len(left.containers) == 2 and len(right.patches) == 9
-    assert plot_calibration(coverage(*posterior), rank_histogram(*posterior)).axes[0].get_legend() is not None
+    assert len(left.containers) == 2
+    bars, band = right.containers
+    assert np.allclose([bar.get_height() for bar in bars], ranked["density"])
+    assert np.allclose(
+        [(b.get_y(), b.get_height()) for b in band], np.transpose([1 - ranked["error"], 2 * ranked["error"]])
+    )
+    other = plot_calibration(coverage(*posterior), ranked, figure=Figure())
+    assert len(other.axes[0].containers) == 1
+    plt.close(figure)

@@ -69,6 +69,12 @@ def test_labels_are_text_whatever_they_say():
     ax.figure.savefig("label.png")
 
 
+def test_labels_stay_on_the_map():
+    top = CircleSkyRegion(GRID.pixel_to_world(30, 45), 1 * u.arcmin, meta={"text": "top"})
+    ax = kappa().plot(regions=top)
+    assert np.allclose(ax.texts[0].xy, (30, 42.5), atol=0.01) and ax.texts[0].get_va() == "top"
+
+
 def test_regions_of_every_kind_are_drawn_or_left_out():
     here, there = GRID.pixel_to_world(20, 20), GRID.pixel_to_world(30, 24)
     circle, other = (CircleSkyRegion(c, 2 * u.arcmin) for c in (here, there))
