@@ -1,21 +1,20 @@
 """The convergence kappa, the projected matter: a map of the sky with its uncertainty and samples."""
 
 import copy
-import numbers
 
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.io import registry
-from astropy.nddata import Cutout2D, NDData, NDIOMixin, NoOverlapError, StdDevUncertainty
+from astropy.nddata import Cutout2D, NDData, NDIOMixin, NoOverlapError
 
 from . import _geometry
 from ._convergence_files import read_map, write_map
 from ._input import bools, floats
+from ._map_arguments import map_slices, map_std, map_unit
 from ._questions import Questions
 
 _ENOUGH_SAMPLES = 16  # to tell a standard deviation to 18 %
-_SURFACE_DENSITY = u.Msun / u.kpc**2
 
 
 class ConvergenceMap(Questions, NDIOMixin, NDData):
@@ -74,7 +73,7 @@ class ConvergenceMap(Questions, NDIOMixin, NDData):
         b_mode=None,
         unit=None,
     ):
-        unit = _unit(getattr(data, "unit", None) if unit is None else unit)
+        unit = map_unit(getattr(data, "unit", None) if unit is None else unit)
         data = floats(data, "data", dtype=None, unit=unit)
         if data.ndim != 2 or data.size == 0:
             raise ValueError(f"data: needs the shape (ny, nx), got {data.shape}")
@@ -84,7 +83,7 @@ class ConvergenceMap(Questions, NDIOMixin, NDData):
             raise ValueError(f"data: {int((bad & ~mask).sum())} pixels are not finite; mark them in mask")
         data[bad] = 0  # the mean of every prior, where nothing else is known
         if uncertainty is not None:
-            uncertainty = _std(uncertainty, data.shape, unit)
+            uncertainty = map_std(uncertainty, data.shape, unit)
         if samples is not None:
             samples = floats(samples, "samples", dtype=None, unit=unit)
             if samples.ndim != 3 or samples.shape[1:] != data.shape or not len(samples):
@@ -247,7 +246,7 @@ class ConvergenceMap(Questions, NDIOMixin, NDData):
 
     def __getitem__(self, item):
         """A part of the map, by slices of rows and columns; its WCS, uncertainty and samples follow."""
-        rows, columns = _slices(item, self.shape)
+        rows, columns = map_slices(item, self.shape)
         part = np.s_[..., rows, columns]
         if 0 in self.data[part].shape:
             raise IndexError(f"the part [{rows.start}:{rows.stop}, {columns.start}:{columns.stop}] is empty")
@@ -367,39 +366,6 @@ class ConvergenceMap(Questions, NDIOMixin, NDData):
         from .plotting import plot_map
 
         return plot_map(self.data, self.wcs, ax=ax, regions=regions, mask=self.mask, **kwargs)
-
-
-def _unit(unit):
-    """The unit of a map: that of a surface density, or none."""
-    unit = u.dimensionless_unscaled if unit is None else u.Unit(unit)
-    return unit if unit.is_equivalent(_SURFACE_DENSITY) else u.dimensionless_unscaled
-
-
-def _std(uncertainty, shape, unit):
-    if isinstance(uncertainty, StdDevUncertainty):
-        uncertainty = uncertainty.array * (unit if uncertainty.unit is None else uncertainty.unit)
-    elif hasattr(uncertainty, "uncertainty_type"):
-        raise TypeError(f"uncertainty: needs a StdDevUncertainty, got {type(uncertainty).__name__}")
-    uncertainty = floats(uncertainty, "uncertainty", dtype=None, unit=unit)
-    if uncertainty.shape != shape:
-        raise ValueError(f"uncertainty: needs the shape {shape} of data, got {uncertainty.shape}")
-    if (uncertainty < 0).any():
-        raise ValueError("uncertainty: a standard deviation is not negative")
-    return StdDevUncertainty(uncertainty, unit=unit)
-
-
-def _slices(item, shape):
-    """Two plain slices of step one from what stands in the brackets."""
-    item = tuple(part for part in (item if isinstance(item, tuple) else (item,)) if part is not Ellipsis)
-    if any(isinstance(part, numbers.Integral) for part in item):
-        raise IndexError("a map keeps both of its axes: write [i:i + 1, j:j + 1] for one pixel, or map.data[i, j]")
-    if len(item) > 2 or not all(isinstance(part, slice) for part in item):
-        raise IndexError("a map is cut by slices of its rows and columns, such as map[10:50, 20:80]")
-    item = (*item, slice(None), slice(None))[:2]
-    bounds = [part.indices(side) for part, side in zip(item, shape, strict=True)]
-    if any(step != 1 for _, _, step in bounds):
-        raise IndexError("a map is cut by slices of step 1; for another resolution use reproject_to")
-    return tuple(slice(start, stop) for start, stop, _ in bounds)
 
 
 # ---- files, in astropy's unified I/O

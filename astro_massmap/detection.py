@@ -33,6 +33,7 @@ __all__ = ["RegionWeights", "detection_probability", "region_means", "region_sta
 
 _SUBPIXELS = 10  # on a side, where the overlap of a region with a pixel is not known exactly
 _FINE = 100  # the same, where those are too few for a small region
+_ROUNDING = 1e-13  # of overlaps, in terms of the area of the region
 _AT_ONCE = 2**22  # numbers that are held at a time
 _NOTHING = np.zeros(0, dtype=int), np.zeros(0, dtype=int), np.zeros(0), 0.0
 
@@ -142,8 +143,9 @@ def _overlap(region, shape):
             return _one_pixel(region, shape) if region.area > 0 else _NOTHING
         if _is_small(y):
             covered = _on_subpixels(region, y, x, _FINE)
-    inside = (covered > 0) & (x >= 0) & (x < shape[1]) & (y >= 0) & (y < shape[0])
-    return y[inside], x[inside], covered[inside], _area(region, box) if large else covered.sum()
+    area = _area(region, box) if large else covered.sum()
+    inside = (covered > (0 if large else _ROUNDING * area)) & (x >= 0) & (x < shape[1]) & (y >= 0) & (y < shape[0])
+    return y[inside], x[inside], covered[inside], area
 
 
 def _box(region):
@@ -181,7 +183,7 @@ def _covered(region, y, x):
         covered, box = _covered(outer, y, x), inner.bounding_box
         hole = np.s_[box.iymin - y[0, 0] : box.iymax - y[0, 0], box.ixmin - x[0, 0] : box.ixmax - x[0, 0]]
         covered[hole] -= _covered(inner, y[hole], x[hole])
-        return np.maximum(covered, 0)
+        return np.where(covered > _ROUNDING * outer.area, covered, 0)
     try:
         covered = region.to_mask(mode="exact").data
     except NotImplementedError:
@@ -412,7 +414,8 @@ def _rings(centers, radii, wcs, shape):
     inner, outer = (
         _weights(all_to_pixel([CircleSkyRegion(c, radius) for c in centers], wcs), shape) for radius in radii
     )
-    overlap = csr_array((outer.overlap - inner.overlap).maximum(0))
+    overlap = csr_array(outer.overlap - inner.overlap)
+    overlap.data[overlap.data < _ROUNDING * np.repeat(outer.area, np.diff(overlap.indptr))] = 0
     overlap.eliminate_zeros()
     return RegionWeights(overlap, outer.area - inner.area)
 

@@ -182,7 +182,7 @@ def tarp(samples, truth, *, n_references=100, seed=0, levels=None):
     --------
     >>> import numpy as np
     >>> from astro_massmap.diagnostics import tarp
-    >>> draws = np.random.default_rng(1).normal(size=(500, 9, 4))
+    >>> draws = np.random.default_rng(2).normal(size=(500, 9, 4))
     >>> table = tarp(draws[:, 1:], draws[:, 0], n_references=10)
     >>> bool(np.all(np.abs(table["coverage"] - table["level"]) < 3 * table["error"]))
     True

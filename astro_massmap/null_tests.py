@@ -5,19 +5,29 @@ Gravity makes E modes and, to first order, no B modes. Galaxies that are turned 
 lose the lensing: what is left is noise, as it is in this survey, with its mask, weights and outliers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import astropy.units as u
 import numpy as np
 from astropy.table import QTable
 
+from ._binning import bin_galaxies
+from ._geometry import pixel_scale as measure_pixel_scale, shear_in_pixels
 from ._progress import progress_bar
 from .angular_power import power_spectrum
 from .catalog import ShearCatalog
 from .convergence_map import ConvergenceMap
-from .methods import KaiserSquires, resolve
+from .inference import GaussianPosterior, Observation, padded_shape
+from .methods import KaiserSquires, resolve, run
+from .methods.base import check_integer
+from .spectrum import PowerSpectrum
 
 __all__ = ["BModeTest", "b_mode_test", "jackknife", "noise_maps", "rotated"]
+
+_LEVEL = 0.01
+_STREAM = 19930404
+_PADDING = 2.0
+_TOLERANCE = 1e-3  # of the Wiener filter, which is the same for all maps
 
 
 def rotated(catalog, seed):
@@ -28,12 +38,18 @@ def rotated(catalog, seed):
     ----------
     catalog : ShearCatalog
         The galaxies.
-    seed : int
+    seed : int or sequence of int
         Of the angles.
 
     Returns
     -------
     ShearCatalog
+        Its additive bias is taken off before.
+
+    Raises
+    ------
+    TypeError
+        If it is no catalogue.
 
     Examples
     --------
@@ -45,8 +61,7 @@ def rotated(catalog, seed):
     True
     """
     _check(catalog)
-    angle = np.random.default_rng(seed).uniform(0, 2 * np.pi, len(catalog))
-    return catalog._with_shear(catalog._west_north * np.exp(1j * angle))
+    return catalog._with_shear(catalog._west_north * _random_phase(len(catalog), seed))
 
 
 def noise_maps(catalog, n=32, *, method=None, seed=0, wcs=None, shape=None, pixel_scale=None, progress=False):
@@ -60,9 +75,9 @@ def noise_maps(catalog, n=32, *, method=None, seed=0, wcs=None, shape=None, pixe
     n : int
         Maps, at least two.
     method : str or method object, optional
-        How they are mapped; by default `~astro_massmap.KaiserSquires`.
+        How they are mapped; by default `~astro_massmap.KaiserSquires`. Of a method with samples only the mean is used.
     seed : int
-        Of the angles; map i has those of ``[seed, i]``.
+        Of the angles; map i is that of ``rotated(catalog, [seed, i])``.
     wcs, shape, pixel_scale
         The grid, as for `ShearCatalog.to_map`.
     progress : bool
@@ -78,11 +93,11 @@ def noise_maps(catalog, n=32, *, method=None, seed=0, wcs=None, shape=None, pixe
     TypeError, ValueError
         If an argument is not as described.
     """
-    method, grid = _prepared(catalog, n, method, wcs, shape, pixel_scale)
+    method, survey = _prepared(catalog, n, seed, method, wcs, shape, pixel_scale)
     with progress_bar(total=n, desc="rotations", disable=not progress) as bar:
-        maps = [_mapped(rotated(catalog, [seed, i]), method, grid, bar) for i in range(n)]
-    samples = np.stack([m.data for m in maps])
-    return _noise(maps[0], samples.mean(axis=0), samples.std(axis=0, ddof=1), samples, "rotated galaxies")
+        maps = [_solved(method, survey.turned(seed, i), bar) for i in range(n)]
+    samples = np.stack([m.mean for m in maps])
+    return survey.noise_map(samples.mean(axis=0), samples, maps[0].diagnostics | {"noise": "rotated galaxies"})
 
 
 def jackknife(catalog, n=32, *, method=None, seed=0, wcs=None, shape=None, pixel_scale=None, progress=False):
@@ -102,22 +117,33 @@ def jackknife(catalog, n=32, *, method=None, seed=0, wcs=None, shape=None, pixel
     Returns
     -------
     ConvergenceMap
-        The map of all galaxies with this standard deviation; its samples are the maps that lack a group.
+        The map of all galaxies with this standard deviation. Its samples are the maps that lack a group, their
+        deviations from the mean made larger by ``(n - 1) / sqrt(n)`` and put around the map of all galaxies: their
+        scatter is that of the jackknife, also that of means over regions.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described.
+        If an argument is not as described, or galaxies are too few for the groups.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astro_massmap import datasets
+    >>> from astro_massmap.null_tests import jackknife
+    >>> kappa = jackknife(datasets.demo(), 16, pixel_scale=1.6 * u.arcmin)
+    >>> bool((kappa.data / kappa.uncertainty.array).max() > 4)
+    True
     """
-    method, grid = _prepared(catalog, n, method, wcs, shape, pixel_scale)
-    if len(catalog) < 2 * n:
-        raise ValueError(f"n: {len(catalog)} galaxies are too few for {n} groups")
-    group = np.random.default_rng(seed).permutation(np.arange(len(catalog)) % n)
+    method, survey = _prepared(catalog, n, seed, method, wcs, shape, pixel_scale)
+    if survey.n_galaxies < 2 * n:
+        raise ValueError(f"n: {survey.n_galaxies} galaxies are too few for {n} groups")
+    group = _generator(seed).permutation(np.arange(len(catalog)) % n)
     with progress_bar(total=n + 1, desc="jackknife", disable=not progress) as bar:
-        whole = _mapped(catalog, method, grid, bar)
-        samples = np.stack([_mapped(catalog[group != i], method, grid, bar).data for i in range(n)])
-    std = np.sqrt((n - 1) / n * ((samples - samples.mean(axis=0)) ** 2).sum(axis=0))
-    return _noise(whole, whole.data, std, samples, "jackknife")
+        whole = _solved(method, survey.observation(), bar)
+        parts = np.stack([_solved(method, survey.observation(kept=group != i), bar).mean for i in range(n)])
+    samples = whole.mean + (parts - parts.mean(axis=0)) * (n - 1) / np.sqrt(n)
+    return survey.noise_map(whole.mean, samples, whole.diagnostics | {"noise": "jackknife"})
 
 
 @dataclass(frozen=True)
@@ -128,30 +154,39 @@ class BModeTest:
     Attributes
     ----------
     table : `~astropy.table.QTable`
-        In bands of ell (``low``, ``high``): ``e_power`` and ``b_power`` of the maps, ``noise`` and ``noise_std``, the
-        mean and scatter of the power of turned galaxies, and ``e_significance`` and ``b_significance``, by how much of
-        that scatter the power exceeds it.
+        In bands of ell (``low``, ``high``): of each mode the power C_ell (``e_power``, ``b_power``), its mean and
+        scatter over maps of turned galaxies (``e_noise``, ``e_noise_std``, ``b_noise``, ``b_noise_std``), and by how
+        much of that scatter the power exceeds the noise (``e_significance``, ``b_significance``). NaN in bands without
+        waves.
     chi2 : float
-        Sum of the squared significances of the B mode.
+        Of the B mode: the sum over bands of the squared deviation from the mean of all other maps, over their variance.
     p_value : float
         Share of maps, this one and those of turned galaxies, whose chi2 is as large.
+    n : int
+        Maps of turned galaxies.
     """
 
     table: QTable
     chi2: float
     p_value: float
+    n: int
 
     @property
     def ok(self):
-        """Whether there is no clear sign of a B mode: p above 0.01."""
-        return self.p_value > 0.01
+        """
+        Whether there is no clear sign of a B mode: p above 0.01, or with fewer than 99 turned maps above its smallest.
+
+        Without a B mode it is False by chance as often as that.
+        """
+        return self.p_value > max(_LEVEL, 1.001 / (self.n + 1))
 
     def __str__(self):
         verdict = "no sign of a B mode" if self.ok else "there is a B mode, which lensing does not make"
-        lines = [f"{verdict}: chi2 = {self.chi2:.1f} in {len(self.table)} bands, p = {self.p_value:.3f}"]
+        bands = int(np.isfinite(self.table["b_significance"]).sum())
+        lines = [f"{verdict}: chi2 = {self.chi2:.1f} in {bands} bands, p = {self.p_value:.3f}"]
         lines += [f"{'ell':>15}  E / noise  B / noise  E sigma  B sigma"]
         for row in self.table:
-            e, b = (row[f"{mode}_power"] / row["noise"] for mode in "eb")
+            e, b = (row[f"{mode}_power"] / row[f"{mode}_noise"] for mode in "eb")
             lines.append(
                 f"{row['low']:6.0f} - {row['high']:6.0f}  {e:9.2f}  {b:9.2f}  {row['e_significance']:7.1f}  "
                 f"{row['b_significance']:7.1f}"
@@ -163,9 +198,15 @@ def b_mode_test(catalog, n=128, *, edges=None, seed=0, wcs=None, shape=None, pix
     """
     Is there a B mode?
 
-    The power of the E and the B mode of the Kaiser-Squires map, in bands of ell, against that of randomly turned
-    galaxies. Every map, this one too, is compared with the mean and the scatter of all others, so that its rank is as
-    fair as that of any of them; the mask mixes E and B modes alike in all.
+    The power of the B mode of the Kaiser-Squires map, in bands of ell, against that of randomly turned galaxies. Every
+    map, this one too, is compared with the mean and the scatter of all others, so that without lensing the rank of its
+    chi2 is as fair as that of any of them, and the p-value exact.
+
+    Holes and edges turn some of the E mode of lensing into B. Therefore the shear that a Wiener filter expects of the
+    E mode, with the default spectrum, is first taken from every map, also of turned galaxies. Over 40 mock skies behind
+    the holes of `~astro_massmap.datasets.demo`, with its galaxies or with 70 per square arcmin, no band then has more
+    than 0.3 standard deviations too much power on average (2.3 otherwise). Reduced shear and the clustering of sources
+    can make a little B mode too.
 
     Parameters
     ----------
@@ -174,7 +215,7 @@ def b_mode_test(catalog, n=128, *, edges=None, seed=0, wcs=None, shape=None, pix
     n : int
         Maps of turned galaxies; the p-value is a multiple of ``1 / (n + 1)``.
     edges : array-like, optional
-        Of the bands of ell; by default six.
+        Of the bands of ell; by default octaves, from the longest wave in the field to the finest on the grid.
     seed, wcs, shape, pixel_scale, progress
         As for `noise_maps`.
 
@@ -185,7 +226,7 @@ def b_mode_test(catalog, n=128, *, edges=None, seed=0, wcs=None, shape=None, pix
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described.
+        If an argument is not as described, or no wave of the grid lies in the bands.
 
     Examples
     --------
@@ -193,46 +234,136 @@ def b_mode_test(catalog, n=128, *, edges=None, seed=0, wcs=None, shape=None, pix
     >>> from astro_massmap import datasets
     >>> from astro_massmap.null_tests import b_mode_test
     >>> report = b_mode_test(datasets.demo(), 40, pixel_scale=1.6 * u.arcmin)
-    >>> report.ok
-    True
+    >>> report.ok, bool(report.table["e_significance"].max() > 5)
+    (True, True)
     """
-    method, grid = _prepared(catalog, n, KaiserSquires(smoothing=0 * u.arcmin), wcs, shape, pixel_scale)
+    _, survey = _prepared(catalog, n, seed, None, wcs, shape, pixel_scale)
+    observed = survey.observation()
+    expected = _WienerShear(observed)
     with progress_bar(total=n + 1, desc="rotations", disable=not progress) as bar:
-        whole = _mapped(catalog, method, grid, bar)
-        turned = [_mapped(rotated(catalog, [seed, i]), method, grid, bar) for i in range(n)]
-    size = whole.pixel_scale.to_value(u.rad)
-    if edges is None:
-        edges = np.geomspace(2 * np.pi / (min(whole.shape) * size), np.pi / size, 7)
-    maps = np.stack([whole.data, whole.b_mode.data, *(m.b_mode.data for m in turned), *(m.data for m in turned)])
-    low, high, _, power = power_spectrum(maps, whole.mask, size, edges)
-    e, b, noise_b, noise_e = power[0], power[1], power[2 : n + 2], power[n + 2 :]
-    noise = np.concatenate([noise_b, noise_e])
-    table = QTable({"low": low, "high": high, "e_power": e, "b_power": b})
-    table["noise"], table["noise_std"] = noise.mean(axis=0), noise.std(axis=0, ddof=1)
-    table["e_significance"] = (e - table["noise"]) / table["noise_std"]
-    table["b_significance"] = (b - table["noise"]) / table["noise_std"]
-    table.meta["n"] = n
-    chi2 = _chi2_of_each(np.concatenate([b[None], noise_b]))
-    return BModeTest(table, float(chi2[0]), float((chi2 >= chi2[0]).mean()))
+        modes = [_e_and_b(observed, expected, bar)]
+        modes += [_e_and_b(survey.turned(seed, i), expected, bar) for i in range(n)]
+    edges = _octaves(observed.shape, observed.pixel_size) if edges is None else edges
+    maps = [image for pair in modes for image in pair]
+    low, high, _, power = power_spectrum(maps, survey.shear.mask, observed.pixel_size, edges)
+    filled = np.isfinite(power).all(axis=0)
+    if not filled.any():
+        raise ValueError(f"edges: no wave of the grid lies in the bands {np.asarray(edges)}")
+    table = QTable({"low": low, "high": high}, meta={"n": n, "seed": seed})
+    for mode, (this, *turned) in {"e": power[::2], "b": power[1::2]}.items():
+        mean, std = np.mean(turned, axis=0), np.std(turned, axis=0, ddof=1)
+        table[f"{mode}_power"], table[f"{mode}_noise"], table[f"{mode}_noise_std"] = this, mean, std
+        table[f"{mode}_significance"] = (this - mean) / std
+    chi2 = _chi2_of_each(power[1::2, filled])
+    return BModeTest(table, float(chi2[0]), float((chi2 >= chi2[0]).mean()), int(n))
+
+
+def _octaves(shape, pixel_size):
+    side = np.sqrt(shape[0] * shape[1])
+    return 2 * np.pi / (side * pixel_size) * np.geomspace(1, side / 2, max(1, round(np.log2(side / 2))) + 1)
 
 
 def _chi2_of_each(power):
-    """Of each row, against the mean and scatter of all others."""
+    """Of each row, against the mean and variance of all others."""
     n = len(power) - 1
+    power = power / power.std(axis=0)
     mean = (power.sum(axis=0) - power) / n
     square = ((power**2).sum(axis=0) - power**2) / n
     variance = (square - mean**2) * n / (n - 1)
     return ((power - mean) ** 2 / variance).sum(axis=1)
 
 
-def _prepared(catalog, n, method, wcs, shape, pixel_scale):
-    """The method, and the grid of all maps: that of the catalogue."""
+class _WienerShear:
+    """The shear ``(2, ny, nx)`` that a Wiener filter expects of the E mode, within the field and beyond."""
+
+    def __init__(self, observation):
+        box = padded_shape(observation.shape, _PADDING)
+        self._posterior = GaussianPosterior(observation, PowerSpectrum.default(), box, tolerance=_TOLERANCE)
+
+    def __call__(self, observation):
+        filtered = self._posterior
+        shear = filtered.weight * filtered.grid.real(observation.shear)
+        modes = filtered.solve(filtered.operator.adjoint(shear)[None])[0]
+        return filtered.operator.forward(modes).to(observation.shear.dtype)
+
+
+def _e_and_b(observation, expected, bar):
+    """The E mode, and the B mode of what the expected E mode leaves of the shear."""
+    method = KaiserSquires(smoothing=0 * u.arcmin, padding=_PADDING)
+    e_mode = method.solve(observation).mean
+    rest = replace(observation, shear=observation.shear - expected(observation))
+    bar.update()
+    return e_mode, method.solve(rest).b_mode
+
+
+class _Survey:
+    """
+    A catalogue on the grid of all its maps: what stays when galaxies are turned or left out is worked out once.
+
+    Attributes
+    ----------
+    shear : ShearMap
+        Of all galaxies.
+    n_galaxies : int
+        On the grid.
+    """
+
+    def __init__(self, catalog, **grid):
+        self.shear = catalog.to_map(**grid)
+        self.n_galaxies = self.shear.meta["n_galaxies"]
+        self._catalog, wcs = catalog, self.shear.wcs
+        _, self._mirrored = measure_pixel_scale(wcs, self.shear.shape)
+        self._x, self._y, self._axes = shear_in_pixels(catalog.coords, np.ones(len(catalog)), wcs, self._mirrored)
+
+    def observation(self, phase=1.0, kept=slice(None)):
+        """What the galaxies show that are kept, turned by a phase."""
+        e = self._catalog._west_north * phase
+        e = (np.conj(e) if self._mirrored else e) * self._axes
+        m_bias = self._catalog.m_bias
+        data, noise_std, _ = bin_galaxies(
+            self._x[kept],
+            self._y[kept],
+            e[kept],
+            weight=self._catalog.weight[kept],
+            response=1.0 if m_bias is None else 1 + (m_bias if np.ndim(m_bias) == 0 else m_bias[kept]),
+            shape_noise=self._catalog.shape_noise,
+            shape=self.shear.shape,
+        )
+        return Observation.from_arrays(data, noise_std, self.shear.pixel_scale.to_value(u.rad))
+
+    def turned(self, seed, i):
+        """What the galaxies of ``rotated(catalog, [seed, i])`` show."""
+        return self.observation(_random_phase(len(self._catalog), [seed, i]))
+
+    def noise_map(self, data, samples, diagnostics):
+        """A map whose uncertainty is the scatter of the samples."""
+        shear = self.shear
+        return ConvergenceMap(
+            data,
+            wcs=shear.wcs,
+            uncertainty=samples.std(axis=0, ddof=1),
+            mask=shear.mask,
+            samples=samples,
+            meta=shear.meta,
+            diagnostics=diagnostics,
+        )
+
+
+def _random_phase(n, seed):
+    return np.exp(2j * np.pi * _generator(seed).random(n))
+
+
+def _generator(seed):
+    """Not `default_rng(seed)`: that may have made the galaxies of a mock survey, and angles would depend on them."""
+    return np.random.default_rng([*np.atleast_1d(seed), _STREAM])
+
+
+def _prepared(catalog, n, seed, method, wcs, shape, pixel_scale):
     _check(catalog)
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 2:
-        raise ValueError(f"n: needs an integer of at least 2, got {n!r}")
-    shear = catalog.to_map(wcs=wcs, shape=shape, pixel_scale=pixel_scale)
-    method = KaiserSquires() if method is None else resolve(method, {})
-    return method, {"wcs": shear.wcs, "shape": shear.shape}
+    check_integer(n, "n", 2)
+    check_integer(seed, "seed", 0)
+    method = KaiserSquires() if method is None else resolve(method)
+    return method, _Survey(catalog, wcs=wcs, shape=shape, pixel_scale=pixel_scale)
 
 
 def _check(catalog):
@@ -240,13 +371,7 @@ def _check(catalog):
         raise TypeError(f"catalog: needs a ShearCatalog, got {type(catalog).__name__}")
 
 
-def _mapped(catalog, method, grid, bar):
-    kappa = catalog.reconstruct(method, **grid, progress=False)
+def _solved(method, observation, bar):
+    estimate = run(method, observation, progress=False)
     bar.update()
-    return kappa
-
-
-def _noise(like, data, std, samples, kind):
-    return ConvergenceMap(
-        data, wcs=like.wcs, uncertainty=std, mask=like.mask, samples=samples, meta={**like.meta, "noise": kind}
-    )
+    return estimate

@@ -212,6 +212,20 @@ def test_regions_larger_than_the_field():
     assert np.isclose(weights.area[2], np.pi * (r**2 + R**2) - lens, rtol=2e-3)
 
 
+@given(st.floats(-5, 21), st.floats(-5, 16), st.floats(-9, -1))
+def test_a_field_in_the_hole_of_a_ring_is_outside(x, y, margin):
+    reach = max(np.hypot(a - x, b - y) for a in (-0.5, 16.5) for b in (-0.5, 11.5))
+    r = reach * (1 + 10**margin)
+    rings = [
+        CircleAnnulusPixelRegion(PixCoord(x, y), r, 1.5 * r),
+        EllipseAnnulusPixelRegion(PixCoord(x, y), 2 * r, 3 * r, 2.4 * r, 3.6 * r, 0.3 * u.rad),
+    ]
+    assert region_weights(rings, GRID, SHAPE).overlap.nnz == 0  # not even by rounding errors
+    radii = np.array([r * (1 + 1e-6), 1.5 * r]) * 0.4 * u.arcmin
+    table = region_statistics(*maps(2), GRID, OPEN, circle(x, y, 3 * r), background=radii)
+    assert np.isnan(table["kappa"]).all() and table["data_fraction"] > 0
+
+
 # ---- the sky
 
 WCSS = [

@@ -13,7 +13,7 @@ from astro_massmap import datasets, figures
 from astro_massmap.peaks import match_clusters
 
 kappa = datasets.demo().reconstruct("wiener", n_samples=64, progress=False)
-peaks = kappa.peaks(0.025, smoothing=1 * u.arcmin)
+peaks = kappa.peaks(0.015, smoothing=1 * u.arcmin)
 peaks
 
 # %%
