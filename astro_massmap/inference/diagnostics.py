@@ -90,7 +90,7 @@ def stationarity_check(make_plan, observation, truths, seed):
     -------
     dict
         ``power_ratio`` after over before, by band of the box; ``std_ratio`` and ``skewness`` (before, after)
-        of the pixels of the box.
+        of the pixels of the box; ``maps``, before and after, ``(2, n, *box_shape)``.
     """
     plan = make_plan(observation)
     if len(plan.targets) != 1:
@@ -115,4 +115,5 @@ def stationarity_check(make_plan, observation, truths, seed):
         "power_ratio": (power[1] / power[0]).tolist(),
         "std_ratio": float(pixels[1].std() / pixels[0].std()),
         "skewness": [float(((p - p.mean()) ** 3).mean() / p.std() ** 3) for p in pixels],
+        "maps": torch.stack(pixels).cpu(),
     }
