@@ -72,7 +72,7 @@ def completeness(
     wcs, shape, pixel_scale
         The grid, as for `~astro_massmap.ShearCatalog.to_map`.
     background : regions or `~astropy.units.Quantity`, optional
-        Whose mean is subtracted, as for `~astro_massmap.ConvergenceMap.detection_probability`.
+        Whose mean is subtracted, as for ``ConvergenceMap.detection_probability``.
     concentration, cosmology
         Of the halos, as for `~astro_massmap.simulation.NFWHalo`.
     progress : bool

@@ -25,7 +25,7 @@ class ConvergenceMap(Questions, NDIOMixin, NDData):
     ----------
     data : array-like
         Convergence ``(ny, nx)``, dimensionless and finite: the posterior mean, or an estimate.
-        With a unit of mass per area it is a surface density (see `surface_density`).
+        With a unit of mass per area it is a surface density (see ``surface_density``).
     wcs : `~astropy.wcs.WCS`
         Where the pixels are on the sky.
     uncertainty : `~astropy.nddata.StdDevUncertainty` or array-like, optional

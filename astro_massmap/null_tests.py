@@ -79,7 +79,7 @@ def noise_maps(catalog, n=32, *, method=None, seed=0, wcs=None, shape=None, pixe
     seed : int
         Of the angles; map i is that of ``rotated(catalog, [seed, i])``.
     wcs, shape, pixel_scale
-        The grid, as for `ShearCatalog.to_map`.
+        The grid, as for `~astro_massmap.ShearCatalog.to_map`.
     progress : bool
         Show a bar.
 

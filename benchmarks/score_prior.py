@@ -253,7 +253,7 @@ class Bench:
             text = "  ".join(f"{r:.3f}" for r in ratios)
             self.say(f"{len(part)} maps of skewness {skewness[part].mean():.2f}: at noise {levels}: {text}")
 
-    def samples(self, side=192, steps=40):
+    def samples(self, side=192, steps=120):
         """Maps drawn without data, by the reverse diffusion from a noise at which all is Gaussian."""
         pixel = self.prior.pixel_size
         grid = FourierGrid((side, side), pixel, (320, 320))

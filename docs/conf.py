@@ -12,12 +12,13 @@ author = "The astro_massmap developers"
 copyright = f"2026, {author}"
 version = release = astro_massmap.__version__
 
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "gallery"]
 extensions = [*extensions, "matplotlib.sphinxext.plot_directive", "sphinx_gallery.gen_gallery"]
 plot_formats = [("png", 110)]
 plot_html_show_formats = plot_html_show_source_link = False
 nitpicky = True
-nitpick_ignore = [("py:class", "astro_massmap.simulation.map_files.Layout")]  # of a private field
+# of a private field, and annotations of names that are imported for type checkers alone
+nitpick_ignore = [("py:class", name) for name in ("astro_massmap.simulation.map_files.Layout", "u.Quantity", "FLRW")]
 # The example of the real field runs where its data are: the folder that MASSMAP_DATA names.
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",

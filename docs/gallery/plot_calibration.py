@@ -3,20 +3,17 @@ Is the posterior right?
 =======================
 
 A posterior is right if, over many mock surveys, truths fall where it says they do. This is asked of mocks whose
-truths are known: here sixteen Gaussian skies, seen with noise and holes, under the Gaussian prior they were drawn
+truths are known: here 48 Gaussian skies, seen with noise and holes, under the Gaussian prior they were drawn
 from, so that the answer has to be yes.
 """
 
-import warnings
-
 import astropy.units as u
 import numpy as np
+import torch
 from astropy.wcs import WCS
 
 from astro_massmap import PowerSpectrum, ShearMap, Wiener, diagnostics
 from astro_massmap.inference import FourierGrid, LensingOperator
-
-import torch
 
 spectrum, side, noise, size = PowerSpectrum.default(), 64, 0.1, (0.8 * u.arcmin).to_value(u.rad)
 wcs = WCS({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.2, "CRPIX1": 32.5, "CRPIX2": 32.5,
@@ -33,7 +30,7 @@ def mock(seed):
     return grid.to_field(modes).numpy(), ShearMap(shear, wcs=wcs, noise_std=noise, mask=hole)
 
 
-truths, surveys = zip(*(mock(seed) for seed in range(16)), strict=True)
+truths, surveys = zip(*(mock(seed) for seed in range(48)), strict=True)
 posteriors = [survey.reconstruct(Wiener(spectrum, n_samples=24), progress=False) for survey in surveys]
 diagnostics.coverage(posteriors, truths, levels=(0.5, 0.68, 0.95))
 

@@ -29,6 +29,6 @@ for ax, (title, image) in zip(
     axes, {"propagated": propagated, "rotated galaxies": turned, "jackknife": partial}.items(), strict=True
 ):
     std = np.where(propagated.mask, np.nan, image.uncertainty.array)
-    shown = ax.imshow(std, origin="lower", vmin=0, vmax=0.03)
+    shown = ax.imshow(std, origin="lower", vmin=0.005, vmax=0.015)
     ax.set(title=title, xlabel="RA", ylabel="Dec" if ax is axes[0] else " ")
 figure.colorbar(shown, ax=axes, label="noise of kappa")

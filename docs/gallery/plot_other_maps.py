@@ -42,8 +42,8 @@ moved.plot(title="in Galactic coordinates", vmin=-0.06, vmax=0.06)
 
 from astropy_healpix import HEALPix
 
-sphere = HEALPix(256, order="ring")
+sphere = HEALPix(512, order="ring")
 lon, lat = sphere.healpix_to_lonlat(np.arange(sphere.npix))
-pattern = 0.02 * np.cos(40 * lon.rad) * np.cos(40 * lat.rad)
+pattern = 0.02 * np.cos(600 * lon.rad) * np.cos(600 * lat.rad)
 cut = ConvergenceMap.from_healpix(pattern, wcs=truth.wcs, shape=truth.shape)
 cut.plot(title="from HEALPix")
