@@ -6,7 +6,6 @@ Published maps are data too: a noisy map of the convergence with its uncertainty
 HEALPix, a map on another grid.
 """
 
-import astropy.units as u
 import matplotlib.pyplot as plt
 import numpy as np
 from astropy.wcs import WCS
