@@ -15,7 +15,9 @@ from .correction import Correction
 from .denoiser import HybridDenoiser
 
 _RANGE = (300.0, 5000.0)  # multipoles at which amplitude and shape of two spectra are compared
-_SHAPE, _AMPLITUDE = 0.25, 1.6  # how far a spectrum may be from the trained one before a warning
+# How far a spectrum may be from the trained one before a warning: measured to be better than theory alone at
+# amplitudes of 0.5 to 1 and up to this shape (sources at redshift 0.5 to 1); above 1 it is a guess.
+_SHAPE, _AMPLITUDE = 0.25, (0.5, 1.25)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,10 +158,10 @@ class ScorePrior:
         prior = replace(self, spectrum=spectrum)
         ell, alpha = np.geomspace(*_RANGE, 50), prior.amplitude
         shape = np.abs(np.log(spectrum(ell) / self.trained_spectrum(ell) / alpha**2)).max()
-        if shape > _SHAPE or not 1 / _AMPLITUDE < alpha < _AMPLITUDE:
+        if shape > _SHAPE or not _AMPLITUDE[0] <= alpha <= _AMPLITUDE[1]:
             warn(
                 f"spectrum: its amplitude is {alpha:.2f} times the one the network was trained with (trusted: "
-                f"{1 / _AMPLITUDE:.2f} to {_AMPLITUDE:.2f}), its shape differs by up to {np.expm1(shape):.0%} "
+                f"{_AMPLITUDE[0]:g} to {_AMPLITUDE[1]:g}), its shape differs by up to {np.expm1(shape):.0%} "
                 f"(trusted: {np.expm1(_SHAPE):.0%}); what the network adds to theory may be wrong. A prior trained for "
                 "these sources would be right"
             )

@@ -47,3 +47,14 @@ figures.plot_detection(region_means(kappa.samples, weights)[:, 0], 0.025, label=
 # What the mean convergence is, with its credible interval, and what of it stands above the surroundings:
 
 kappa.region_statistics(clusters, background=[3, 6] * u.arcmin)
+
+# %%
+# All of it, with the settings and versions that made the map, as one HTML file that needs no other: to keep, or to
+# send around. From the shell it is ``massmap report``, or the option ``--report`` of ``massmap reconstruct``.
+
+import tempfile
+from pathlib import Path
+
+file = Path(tempfile.mkdtemp()) / "report.html"
+kappa.report(file, regions=clusters, threshold=0.025)
+print(f"{file.stat().st_size / 2**20:.1f} MiB")
