@@ -48,12 +48,7 @@ def from_healpix(values, wcs, shape=None, *, nested=None, frame=None):
     TypeError, ValueError, OSError
         If an argument is not as described, or the file holds no HEALPix map.
     """
-    if isinstance(values, str | Path):
-        values, of_file = _read(Path(values))
-    else:
-        of_file = {"nested": False, "frame": "icrs"}
-    nested = of_file["nested"] if nested is None else bool(nested)
-    frame = _frame(of_file["frame"] if frame is None else frame)
+    values, nested, frame = opened(values, nested, frame)
     values = floats(values, "values", dtype=None)
     if values.ndim not in (1, 2) or not len(values):
         raise ValueError(f"values: need the shape (npix,) or (n, npix), got {values.shape}")
@@ -63,6 +58,15 @@ def from_healpix(values, wcs, shape=None, *, nested=None, frame=None):
     maps = np.stack([_move(sphere, frame, nested, wcs, shape) for sphere in np.atleast_2d(values)])
     maps = maps.astype(values.dtype).reshape(*values.shape[:-1], *shape)
     return maps, ~np.isfinite(maps.reshape(-1, *shape)).all(axis=0)
+
+
+def opened(values, nested=None, frame=None):
+    """Values, their order and their frame: as given, else as a file says, else rings in ICRS."""
+    of_file = {"nested": False, "frame": "icrs"}
+    if isinstance(values, str | Path):
+        values, of_file = _read(Path(values))
+    nested = of_file["nested"] if nested is None else bool(nested)
+    return values, nested, _frame(of_file["frame"] if frame is None else frame)
 
 
 def _move(sphere, frame, nested, wcs, shape):

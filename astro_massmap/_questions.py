@@ -76,7 +76,7 @@ class Questions:
         Raises
         ------
         ValueError
-            If the map has no samples.
+            If the map has fewer than two samples.
 
         Examples
         --------
@@ -92,6 +92,30 @@ class Questions:
         return region_statistics(
             self.data, self._need_samples(), self.wcs, self.mask, regions, background=background, level=level
         )
+
+    def region_means(self, regions, *, background=None):
+        """
+        Mean convergence of regions in every sample.
+
+        Parameters
+        ----------
+        regions, background
+            As for `region_statistics`.
+
+        Returns
+        -------
+        ndarray
+            ``(n_samples, n_regions)``, NaN for regions outside of the field.
+
+        Raises
+        ------
+        ValueError
+            If the map has no samples.
+        """
+        from .detection import region_values
+
+        self._need_convergence()
+        return region_values(self.data, self._need_samples(), self.wcs, self.mask, regions, background=background)
 
     def detection_probability(self, regions, threshold, background=None):
         """
@@ -167,7 +191,7 @@ class Questions:
 
     def peak_counts(self, edges, *, smoothing=None, minima=False):
         """
-        Number of peaks (or minima) by height, with its spread over the samples.
+        Number of peaks (or minima) by height, with its spread over the samples; those without data do not count.
 
         Parameters
         ----------

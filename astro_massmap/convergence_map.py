@@ -12,12 +12,13 @@ from . import _geometry
 from ._convergence_files import read_map, write_map
 from ._input import bools, floats
 from ._map_arguments import map_slices, map_std, map_unit
+from ._pictures import Pictures
 from ._questions import Questions
 
 _ENOUGH_SAMPLES = 16  # to tell a standard deviation to 18 %
 
 
-class ConvergenceMap(Questions, NDIOMixin, NDData):
+class ConvergenceMap(Questions, Pictures, NDIOMixin, NDData):
     """
     A map of the convergence with its WCS, uncertainty, mask and posterior samples.
 
@@ -131,8 +132,10 @@ class ConvergenceMap(Questions, NDIOMixin, NDData):
         TypeError, ValueError, OSError
             If an argument is not as described, or the file holds no HEALPix map.
         """
-        from ._healpix import from_healpix
+        from ._healpix import from_healpix, opened
 
+        # uncertainty and samples are on the sphere of the values
+        values, nested, frame = opened(values, nested, frame)
         wcs, shape = _geometry.celestial_wcs(wcs, shape)
         moved = {"data": values, "uncertainty": uncertainty, "samples": samples}
         moved = {
@@ -200,8 +203,8 @@ class ConvergenceMap(Questions, NDIOMixin, NDData):
         Take the map for data, as noisy maps are published, and infer the convergence behind it.
 
         The uncertainty is taken for noise that is independent from pixel to pixel: the map must not have
-        been smoothed. Pixels of the mask hold no data. The mean of the map is not used, for shear does not
-        measure it.
+        been smoothed. Pixels of the mask hold no data. The mean of the map is data too: a constant that was
+        added to it, which shear does not measure, comes out again.
 
         Parameters
         ----------
@@ -345,27 +348,6 @@ class ConvergenceMap(Questions, NDIOMixin, NDData):
             b_mode=None if self.b_mode is None else self.b_mode.reproject_to(wcs, shape),
             unit=self.unit,
         )
-
-    def plot(self, ax=None, *, regions=None, **kwargs):
-        """
-        Draw the map on sky coordinates.
-
-        Parameters
-        ----------
-        ax : `~astropy.visualization.wcsaxes.WCSAxes`, optional
-            Where; by default a new figure.
-        regions : regions, optional
-            Drawn on top: a region, a list of them, a table of positions and radii, or a file.
-        **kwargs
-            Of `astro_massmap.plotting.plot_map`.
-
-        Returns
-        -------
-        `~astropy.visualization.wcsaxes.WCSAxes`
-        """
-        from .plotting import plot_map
-
-        return plot_map(self.data, self.wcs, ax=ax, regions=regions, mask=self.mask, **kwargs)
 
 
 # ---- files, in astropy's unified I/O

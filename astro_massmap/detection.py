@@ -29,7 +29,14 @@ from scipy.sparse import csr_array
 from ._input import bools, floats
 from ._regions import all_to_pixel, as_regions
 
-__all__ = ["RegionWeights", "detection_probability", "region_means", "region_statistics", "region_weights"]
+__all__ = [
+    "RegionWeights",
+    "detection_probability",
+    "region_means",
+    "region_statistics",
+    "region_values",
+    "region_weights",
+]
 
 _SUBPIXELS = 10  # on a side, where the overlap of a region with a pixel is not known exactly
 _FINE = 100  # the same, where those are too few for a small region
@@ -325,6 +332,28 @@ def region_statistics(mean, samples, wcs, mask, regions, *, background=None, lev
         table["signal_to_noise"] = table["kappa"] / table["std"]
     table.meta["level"] = float(level)
     return table["region", "center", "kappa", "std", "lower", "upper", "signal_to_noise", "data_fraction"]
+
+
+def region_values(mean, samples, wcs, mask, regions, *, background=None):
+    """
+    Mean convergence of regions in every sample, less that of a background.
+
+    Parameters
+    ----------
+    mean, samples, wcs, mask, regions, background
+        As for `region_statistics`.
+
+    Returns
+    -------
+    ndarray
+        ``(n_samples, n_regions)``, NaN for regions outside of the field.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+    """
+    return _excess(mean, samples, wcs, mask, regions, background)[1]
 
 
 def detection_probability(mean, samples, wcs, mask, regions, threshold, background=None):

@@ -19,11 +19,10 @@ plot_html_show_formats = plot_html_show_source_link = False
 nitpicky = True
 # of a private field, and annotations of names that are imported for type checkers alone
 nitpick_ignore = [("py:class", name) for name in ("astro_massmap.simulation.map_files.Layout", "u.Quantity", "FLRW")]
-# The example of the real field runs where its data are: the folder that MASSMAP_DATA names.
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "examples",
-    "filename_pattern": r"/plot_" if "MASSMAP_DATA" not in os.environ else r"/(plot|cosmos)",
+    "filename_pattern": r"/plot_",
     "abort_on_example_error": True,
     "download_all_examples": False,
     "min_reported_time": 3600,

@@ -44,13 +44,13 @@ def is_picture(file):
 def test_clusters(folder, kappa, capsys):
     clusters = folder / "clusters.ecsv"
     code = ask(folder, "clusters", clusters, "--threshold", 0.02, "--background", "3,6 arcmin", "-o", "c.ecsv",
-               "--plot", "c.png")  # fmt: skip
+               "--plot", "c.png", "--histogram", "h.png")  # fmt: skip
     assert code == 0
     table, expected = QTable.read("c.ecsv"), kappa.detection_probability(clusters, 0.02, [3, 6] * u.arcmin)
     assert np.allclose(table["probability"], expected["probability"], atol=1e-5)
     assert np.allclose(table["kappa"], expected["kappa"], atol=1e-5)
     assert {"std", "signal_to_noise"} < set(table.colnames)
-    assert "probability" in capsys.readouterr().out and is_picture("c.png")
+    assert "probability" in capsys.readouterr().out and is_picture("c.png") and is_picture("h.png")
 
 
 def test_nothing_is_replaced_unasked(folder, capsys):
@@ -69,11 +69,15 @@ def test_peaks_and_their_clusters(folder, kappa, capsys):
     assert "completeness" in capsys.readouterr().out.lower()
 
 
-def test_counts_and_spectrum(folder, kappa):
+def test_counts_and_spectrum(folder, kappa, capsys):
     assert ask(folder, "counts", "--edges", "0,0.02,0.04", "--minima", "-o", "n.ecsv", "--plot", "n.png") == 0
     expected = kappa.peak_counts([0, 0.02, 0.04], minima=True)
     assert np.allclose(Table.read("n.ecsv")["count"], expected["count"], atol=1e-5)
-    assert ask(folder, "spectrum", "--edges", "500,1000,3000", "--measured-only", "--plot", "s.png") == 0
+    options = ["--edges", "500,1000,3000", "--measured-only", "--plot", "s.png", "-o", "s.ecsv"]
+    assert ask(folder, "spectrum", *options) == 0
+    expected = kappa.power_spectrum([500, 1000, 3000], measured_only=True)
+    assert np.allclose(QTable.read("s.ecsv")["cl"], expected["cl"], rtol=1e-12, atol=0)
+    assert f"{expected['cl'][0]:.5g}" in capsys.readouterr().out  # small numbers are not rounded away
     assert is_picture("n.png") and is_picture("s.png")
 
 
@@ -82,8 +86,13 @@ def test_masses(folder, kappa, capsys):
     assert ask(folder, "mass", clusters, "--z-lens", 0.3, "--z-source", 1, "-o", "m.ecsv") == 0
     expected = kappa.projected_mass(clusters, 0.3, 1.0)
     assert u.allclose(QTable.read("m.ecsv")["mass"], expected["mass"], rtol=1e-4)
-    assert ask(folder, "aperture-mass", clusters, "--radius", "4 arcmin") == 0
-    assert "aperture_mass" in capsys.readouterr().out
+    triangle = "icrs; polygon(34.4, -5.1, 34.6, -5.1, 34.5, -4.9) # text={triangle}\n"
+    Path("triangle.reg").write_text(triangle)
+    assert ask(folder, "aperture-mass", "triangle.reg", "--radius", "4 arcmin", "-o", "a.fits") == 0
+    assert "triangle" in capsys.readouterr().out
+    center = SkyCoord(34.5, -5.0, unit="deg")
+    found = Table.read("a.fits")["aperture_mass"][0]
+    assert np.isclose(found, kappa.aperture_mass(center, 4 * u.arcmin)["aperture_mass"][0], atol=2e-3)
     assert ask(folder, "surface-density", "--z-lens", 0.3, "--z-source", 1, "-o", "sigma.fits") == 0
     sigma = ConvergenceMap.read("sigma.fits")
     assert sigma.unit == u.Msun / u.kpc**2
@@ -103,6 +112,24 @@ def test_other_grids_and_maps_of_others(folder, kappa):
     assert main(["denoise", "noisy.fits", "-o", "noisy.fits", "--method", "wiener", "--overwrite"]) == 1
 
 
+def test_a_map_of_the_whole_sky(folder):
+    sphere = fits.BinTableHDU.from_columns([fits.Column("KAPPA", "D", array=np.full(12 * 32**2, 0.25))])
+    sphere.header["ORDERING"], sphere.header["NSIDE"] = "RING", 32
+    sphere.writeto("sphere.fits")
+    assert main(["healpix", "sphere.fits", "--wcs", str(folder / "image.fits"), "-o", "cut.fits"]) == 0
+    assert np.allclose(ConvergenceMap.read("cut.fits").data, 0.25)
+    assert main(["healpix", "sphere.fits", "--wcs", str(folder / "image.fits"), "-o", "cut.fits"]) == 1
+
+
+@pytest.mark.parametrize("command", ["summary", "gallery"])
+def test_pictures(folder, command, capsys):
+    assert ask(folder, command, "-o", "p.png") == 0
+    assert is_picture("p.png")
+    assert ask(folder, command, "-o", "p.png") == 1
+    assert ask(folder, command) == 1
+    assert "--output" in capsys.readouterr().err
+
+
 def test_the_report(folder):
     assert ask(folder, "report", "-o", "r.html", "--regions", folder / "clusters.ecsv") == 0
     assert Path("r.html").read_text().lower().startswith("<!doctype html>")
@@ -120,7 +147,8 @@ def survey(folder, command, *arguments):
 
 
 def test_the_null_test(folder, capsys):
-    assert survey(folder, "null-test", "--rotations", 20, "--noise", "noise.fits") == 0
+    assert survey(folder, "null-test", "--rotations", 20, "--noise", "noise.fits", "--jackknife", "jack.fits") == 0
+    assert len(ConvergenceMap.read("jack.fits").samples) == 20
     assert "B" in capsys.readouterr().out
     assert len(ConvergenceMap.read("noise.fits").samples) == 20
 
@@ -148,4 +176,6 @@ def test_calibration(folder, kappa, capsys):
     maps, truths = ([f"{kind}{i}.fits" for i in range(3)] for kind in "mt")
     assert main(["calibration", *maps, "--truths", *truths, "--plot", "c.png"]) == 0
     assert "coverage" in capsys.readouterr().out and is_picture("c.png")
+    assert main(["calibration", *maps[:2], "--truths", *truths[:2]]) == 0
+    assert "at least three" in capsys.readouterr().out
     assert main(["calibration", *maps, "--truths", *truths[:2]]) == 1

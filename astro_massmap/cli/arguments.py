@@ -137,3 +137,28 @@ def angle(text):
         return to_angle(u.Quantity(text), "angle")
     except (TypeError, ValueError, u.UnitsError):
         raise argparse.ArgumentTypeError(f"needs an angle such as '0.4 arcmin', got {text!r}") from None
+
+
+def numbers(text):
+    """Numbers with commas between them."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"needs numbers such as 1,2,3, got {text!r}") from None
+
+
+def tell(table, arguments=None):
+    """Print a table, and write it if the arguments ask for it."""
+    from .._files import atomic_path
+
+    shown = table.copy()
+    for name in shown.colnames:
+        if getattr(getattr(shown[name], "dtype", None), "kind", "") == "f":
+            shown[name].info.format = ".5g"
+    print("\n".join(shown.pformat(max_lines=-1, max_width=-1)))
+    if arguments is not None and arguments.output is not None:
+        kept = table.copy()
+        kept.meta = {key: str(value) if isinstance(value, u.Quantity) else value for key, value in table.meta.items()}
+        with atomic_path(arguments.output, overwrite=arguments.overwrite) as temporary:
+            kept.write(temporary)
+        print(f"wrote {arguments.output}")

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from .arguments import angle, check_picture, save_figure, wcs_of
+from .arguments import angle, check_picture, numbers, save_figure, tell, wcs_of
 
 
 def add_commands(commands):
@@ -11,7 +11,8 @@ def add_commands(commands):
     clusters = _command(commands, "clusters", _clusters, "how likely are these clusters to be there?", regions=True)
     clusters.add_argument("--threshold", type=float, required=True, help="mean convergence that makes a structure")
     clusters.add_argument("--background", type=angles, metavar="IN,OUT", help="ring to subtract: '3,6 arcmin'")
-    clusters.add_argument("--plot", type=Path, metavar="FILE", help="picture: the first region in many samples")
+    clusters.add_argument("--plot", type=Path, metavar="FILE", help="picture: the most doubtful in many samples")
+    clusters.add_argument("--histogram", type=Path, metavar="FILE", help="picture: its mean convergence in all samples")
 
     peaks = _command(commands, "peaks", _peaks, "peaks of the map, and the share of samples that hold them")
     peaks.add_argument("--threshold", type=float, required=True, help="least convergence of a peak")
@@ -39,6 +40,8 @@ def add_commands(commands):
     aperture = _command(commands, "aperture-mass", _aperture_mass, "compensated aperture mass", regions=True)
     aperture.add_argument("--radius", type=angle, required=True, metavar="ANGLE", help="of the apertures")
 
+    _command(commands, "summary", _summary, "picture of the map, its error and their ratio")
+    _command(commands, "gallery", _gallery, "picture of some samples")
     report = _command(commands, "report", _report, "a report in one HTML file: figures, clusters, settings")
     report.add_argument("--regions", type=Path, metavar="FILE", help="clusters to ask about")
     report.add_argument("--threshold", type=float, default=0.015, help="of a detection (default: %(default)s)")
@@ -46,13 +49,19 @@ def add_commands(commands):
     move = _command(commands, "reproject", _reproject, "the map, sample by sample, on the grid of an image")
     move.add_argument("--wcs", type=Path, required=True, metavar="IMAGE", help="FITS image with the grid")
 
-    healpix = _command(commands, "healpix", _healpix, "a HEALPix map of the convergence on the grid of an image")
+    healpix = _command(
+        commands,
+        "healpix",
+        _healpix,
+        "a HEALPix map of the convergence on the grid of an image",
+        source="FITS file in HEALPix",
+    )
     healpix.add_argument("--wcs", type=Path, required=True, metavar="IMAGE", help="FITS image with the grid")
 
 
-def _command(commands, name, function, text, *, regions=False):
+def _command(commands, name, function, text, *, regions=False, source="FITS file of massmap reconstruct"):
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:])
-    parser.add_argument("map", type=Path, metavar="MAP", help="FITS file of massmap reconstruct")
+    parser.add_argument("map", type=Path, metavar="MAP", help=source)
     if regions:
         parser.add_argument("regions", type=Path, metavar="REGIONS", help="DS9, FITS, or table of positions and radii")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the answer (ECSV, FITS, ...)")
@@ -72,8 +81,9 @@ def _read(arguments):
 
     if arguments.output is not None:
         check_target(arguments.output, overwrite=arguments.overwrite)
-    if getattr(arguments, "plot", None) is not None:
-        check_picture(arguments.plot, overwrite=arguments.overwrite)
+    for picture in (getattr(arguments, name, None) for name in ("plot", "histogram")):
+        if picture is not None:
+            check_picture(picture, overwrite=arguments.overwrite)
     return ConvergenceMap.read(arguments.map, format="fits")
 
 
@@ -82,34 +92,26 @@ def _needs_output(arguments):
         raise ValueError("--output: needs the name of a file")
 
 
-def _tell(table, arguments):
-    """Print a table, and write it if asked for."""
-    from .._files import atomic_path
-
-    table.round(5)
-    print("\n".join(table.pformat(max_lines=-1, max_width=-1)))
-    if arguments.output is not None:
-        with atomic_path(arguments.output, overwrite=arguments.overwrite) as temporary:
-            table.write(temporary)
-        print(f"wrote {arguments.output}")
-
-
 def _clusters(arguments):
     kappa = _read(arguments)
     found = kappa.detection_probability(arguments.regions, arguments.threshold, arguments.background)
     spread = kappa.region_statistics(arguments.regions, background=arguments.background)
     found["std"], found["signal_to_noise"] = spread["std"], spread["signal_to_noise"]
-    _tell(found, arguments)
+    tell(found, arguments)
+    inside = found[found["data_fraction"] > 0]
+    if not len(inside):
+        return
+    doubtful = inside[abs(inside["probability"] - 0.5).argmin()]
     if arguments.plot is not None:
-        from ..figures import plot_cutouts
-
-        inside = found["data_fraction"] > 0
-        if not inside.any():
-            raise ValueError("--plot: no region lies in the field")
-        figure = plot_cutouts(
-            kappa.samples, kappa.wcs, found["center"][inside][0], _room(kappa), regions=arguments.regions
-        )
+        figure = kappa.plot_cutouts(doubtful["center"], _room(kappa), regions=arguments.regions)
         save_figure(figure, arguments.plot, overwrite=arguments.overwrite)
+    if arguments.histogram is not None:
+        from .._regions import as_regions
+
+        number = list(found["region"]).index(doubtful["region"])
+        region = as_regions(arguments.regions)[number]
+        figure = kappa.plot_detection(region, arguments.threshold, background=arguments.background)
+        save_figure(figure, arguments.histogram, overwrite=arguments.overwrite)
 
 
 def _room(kappa):
@@ -124,7 +126,7 @@ def _peaks(arguments):
 
     kappa = _read(arguments)
     peaks = kappa.peaks(arguments.threshold, smoothing=arguments.smoothing)
-    _tell(peaks, arguments)
+    tell(peaks, arguments)
     if arguments.clusters is not None:
         from .._columns import read_table
 
@@ -134,7 +136,7 @@ def _peaks(arguments):
 def _counts(arguments):
     kappa = _read(arguments)
     table = kappa.peak_counts(arguments.edges, smoothing=arguments.smoothing, minima=arguments.minima)
-    _tell(table, arguments)
+    tell(table, arguments)
     if arguments.plot is not None:
         from ..figures import plot_peak_counts
 
@@ -143,7 +145,7 @@ def _counts(arguments):
 
 def _spectrum(arguments):
     table = _read(arguments).power_spectrum(arguments.edges, measured_only=arguments.measured_only)
-    _tell(table, arguments)
+    tell(table, arguments)
     if arguments.plot is not None:
         from ..figures import plot_spectrum
 
@@ -155,17 +157,15 @@ def _mass(arguments):
     table = kappa.projected_mass(
         arguments.regions, arguments.z_lens, arguments.z_source, background=arguments.background
     )
-    _tell(table, arguments)
+    tell(table, arguments)
 
 
 def _aperture_mass(arguments):
-    from astropy.coordinates import SkyCoord
-
-    from .._regions import as_regions
-
     kappa = _read(arguments)
-    centers = SkyCoord([region.center for region in as_regions(arguments.regions)])
-    _tell(kappa.aperture_mass(centers, arguments.radius), arguments)
+    places = kappa.region_statistics(arguments.regions)
+    table = kappa.aperture_mass(places["center"], arguments.radius)
+    table.add_column(places["region"], index=0)
+    tell(table, arguments)
 
 
 def _surface_density(arguments):
@@ -179,9 +179,11 @@ def _reproject(arguments):
 
 
 def _healpix(arguments):
+    from .._files import check_target
     from ..convergence_map import ConvergenceMap
 
     _needs_output(arguments)
+    check_target(arguments.output, overwrite=arguments.overwrite)
     _write(ConvergenceMap.from_healpix(arguments.map, wcs=wcs_of(arguments.wcs)), arguments)
 
 
@@ -193,17 +195,23 @@ def _report(arguments):
     print(f"wrote {arguments.output}")
 
 
+def _summary(arguments):
+    _draw(arguments, lambda kappa: kappa.plot_summary())
+
+
+def _gallery(arguments):
+    _draw(arguments, lambda kappa: kappa.plot_samples())
+
+
+def _draw(arguments, picture):
+    _needs_output(arguments)
+    check_picture(arguments.output, overwrite=arguments.overwrite)
+    save_figure(picture(_read(arguments)), arguments.output, overwrite=arguments.overwrite)
+
+
 def _write(kappa, arguments):
     kappa.write(arguments.output, format="fits", overwrite=arguments.overwrite)
     print(f"{kappa!r}\nwrote {arguments.output}")
-
-
-def numbers(text):
-    """Numbers with commas between them."""
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"needs numbers such as 1,2,3, got {text!r}") from None
 
 
 def angles(text):

@@ -8,12 +8,13 @@ from .arguments import (
     add_solver_arguments,
     angle,
     check_picture,
+    numbers,
     read_catalog,
     read_method,
     save_figure,
+    tell,
     wcs_of,
 )
-from .questions import numbers
 
 
 def add_commands(commands):
@@ -27,6 +28,7 @@ def add_commands(commands):
     null.add_argument("--rotations", type=int, default=128, metavar="N", help="maps of noise (default: %(default)s)")
     null.add_argument("--seed", type=int, default=0, help="of the rotations (default: %(default)s)")
     null.add_argument("--noise", type=Path, metavar="FILE", help="write the maps of rotated galaxies (FITS)")
+    null.add_argument("--jackknife", type=Path, metavar="FILE", help="write maps that lack some of the galaxies (FITS)")
     null.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     null.set_defaults(command=_null_test)
 
@@ -56,6 +58,7 @@ def add_commands(commands):
     complete.add_argument("--z-source", type=float, help="of all galaxies (default: their own redshifts)")
     complete.add_argument("--threshold", type=float, required=True, help="mean convergence that makes a structure")
     complete.add_argument("--radius", type=angle, required=True, metavar="ANGLE", help="of the apertures")
+    complete.add_argument("--probability", type=float, default=0.5, help="that makes a detection (default: 0.5)")
     complete.add_argument("--places", type=int, default=12, metavar="N", help="of halos in a map (default: 12)")
     add_method_arguments(complete)
     add_solver_arguments(complete)
@@ -83,16 +86,17 @@ def _grid(arguments):
 
 def _null_test(arguments):
     from .._files import check_target
-    from ..null_tests import b_mode_test, noise_maps
+    from ..null_tests import b_mode_test, jackknife, noise_maps
 
-    if arguments.noise is not None:
-        check_target(arguments.noise, overwrite=arguments.overwrite)
-    catalog = read_catalog(arguments)
-    print(b_mode_test(catalog, arguments.rotations, seed=arguments.seed, **_grid(arguments)))
-    if arguments.noise is not None:
-        maps = noise_maps(catalog, arguments.rotations, seed=arguments.seed, **_grid(arguments))
-        maps.write(arguments.noise, format="fits", overwrite=arguments.overwrite)
-        print(f"wrote {arguments.noise}")
+    wanted = {noise_maps: arguments.noise, jackknife: arguments.jackknife}
+    for file in filter(None, wanted.values()):
+        check_target(file, overwrite=arguments.overwrite)
+    catalog, options = read_catalog(arguments), {"seed": arguments.seed, **_grid(arguments)}
+    print(b_mode_test(catalog, arguments.rotations, **options))
+    for make, file in wanted.items():
+        if file is not None:
+            make(catalog, arguments.rotations, **options).write(file, format="fits", overwrite=arguments.overwrite)
+            print(f"wrote {file}")
 
 
 def _inject(arguments):
@@ -117,7 +121,6 @@ def _completeness(arguments):
 
     from .._files import check_target
     from ..completeness import completeness, random_centers
-    from .questions import _tell
 
     if arguments.output is not None:
         check_target(arguments.output, overwrite=arguments.overwrite)
@@ -133,10 +136,11 @@ def _completeness(arguments):
         threshold=arguments.threshold,
         radius=arguments.radius,
         z_source=arguments.z_source,
+        probability=arguments.probability,
         progress=not arguments.quiet,
         **grid,
     )
-    _tell(table, arguments)
+    tell(table, arguments)
 
 
 def _calibration(arguments):
@@ -150,9 +154,17 @@ def _calibration(arguments):
     samples, truths = (
         [ConvergenceMap.read(file, format="fits") for file in files] for files in (arguments.maps, arguments.truths)
     )
-    tables = coverage(samples, truths), rank_histogram(samples, truths), tarp(samples, truths, seed=arguments.seed)
-    for table in tables:
-        table.round(4)
-        print("\n".join(table.pformat(max_lines=-1, max_width=-1)), end="\n\n")
+    shares = coverage(samples, truths, seed=arguments.seed)
+    places = rank_histogram(samples, truths, seed=arguments.seed)
+    tell(shares)
+    print()
+    tell(places)
+    print(f"ranks: chi2 = {places.meta['chi2']:.1f}, p = {places.meta['p_value']:.3f}\n")
+    balls = None
+    if len(truths) < 3:
+        print("TARP needs at least three maps")
+    else:
+        balls = tarp(samples, truths, seed=arguments.seed)
+        tell(balls)
     if arguments.plot is not None:
-        save_figure(plot_calibration(*tables), arguments.plot, overwrite=arguments.overwrite)
+        save_figure(plot_calibration(shares, places, balls), arguments.plot, overwrite=arguments.overwrite)

@@ -70,7 +70,7 @@ class LensingOperator(FourierOperator):
 
 class DirectOperator(FourierOperator):
     """
-    The convergence itself but for its mean, which maps that were made from shear do not know.
+    The convergence itself.
 
     Parameters
     ----------
@@ -80,5 +80,4 @@ class DirectOperator(FourierOperator):
 
     def __init__(self, grid):
         p1 = torch.ones_like(grid.ell)
-        p1[0, 0] = 0
         super().__init__(grid, p1, torch.zeros_like(p1))

@@ -44,3 +44,16 @@ figure = diagnostics.plot_calibration(
     diagnostics.rank_histogram(posteriors, truths, bins=5),
     diagnostics.tarp(posteriors, truths, levels=levels),
 )
+
+# %%
+# What of detections? Of the apertures that are claimed to hold a structure with some probability, that share should.
+# From 24 samples a probability is not exact; given their number, the comparison is.
+
+from regions import CirclePixelRegion, PixCoord
+
+apertures = [CirclePixelRegion(PixCoord(x, y), 2.5) for x in range(4, 62, 6) for y in range(4, 62, 6)]
+claimed = np.array([p.detection_probability(apertures, 0.01)["probability"] for p in posteriors])
+true = np.array([
+    [region.to_mask(mode="exact").multiply(t).sum() / region.area > 0.01 for region in apertures] for t in truths
+])  # fmt: skip
+diagnostics.reliability(claimed, true, bins=5, n_samples=24)

@@ -13,12 +13,13 @@ significance, whatever the shape of the noise and of the mask, and however many 
 # have it.
 
 import astropy.units as u
+from regions import CircleSkyRegion
 
-from astro_massmap import datasets, figures
+from astro_massmap import datasets
 
 kappa = datasets.demo().reconstruct(n_samples=24, progress=False)
 clusters = datasets.demo_clusters()
-figures.plot_summary(kappa.data, kappa.uncertainty.array, kappa.wcs, kappa.mask, regions=clusters)
+kappa.plot_summary(regions=clusters)
 
 # %%
 # In an aperture a structure counts as detected in a sample when the mean convergence of the sample there exceeds a
@@ -33,15 +34,18 @@ table
 # some of them and absent in others.
 
 doubtful = abs(table["probability"] - 0.5).argmin()
-figures.plot_cutouts(kappa.samples, kappa.wcs, table["center"][doubtful], 10 * u.arcmin, regions=clusters)
+kappa.plot_cutouts(table["center"][doubtful], 10 * u.arcmin, regions=clusters)
 
 # %%
 # The same, as a distribution: the mean convergence of the aperture in each of the samples.
 
-from astro_massmap.detection import region_means, region_weights
+aperture = CircleSkyRegion(table["center"][doubtful], clusters["radius"][doubtful])
+kappa.plot_detection(aperture, 0.025, label=f"cluster {table['region'][doubtful]}")
 
-weights = region_weights(clusters[doubtful : doubtful + 1], kappa.wcs, kappa.shape)
-figures.plot_detection(region_means(kappa.samples, weights)[:, 0], 0.025, label=f"{table['region'][doubtful]}")
+# %%
+# All of the samples look like maps of matter, and none like the smooth mean:
+
+kappa.plot_samples(8, regions=clusters)
 
 # %%
 # What the mean convergence is, with its credible interval, and what of it stands above the surroundings:

@@ -46,8 +46,8 @@ for ax, image, title in zip(axes, (kappa, with_halo), ("as it is", "with a halo 
     ax.scatter(place.ra, place.dec, transform=ax.get_transform("world"), s=300, facecolor="none", edgecolor="k")
 
 # %%
-# In ten places at once and for several masses, that makes a curve of completeness. What it says at vanishing mass is
-# the rate of false alarms.
+# In ten places at once and for several masses, that makes a curve of completeness. At mass zero it
+# counts what stands there already, by chance or as real structure.
 
 places = random_centers(kappa.mask, kappa.wcs, 10, 6 * u.arcmin, seed=1)
 curve = completeness(
@@ -60,4 +60,9 @@ curve = completeness(
     radius=1.5 * u.arcmin,
     z_source=1.0,
 )
+figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
+ax.errorbar(curve["mass"] / 1e14, curve["completeness"], curve["error"], fmt="o-")
+ax.set(xlabel="M200c [1e14 Msun]", ylabel="share of halos detected", ylim=(0, 1.05))
+
+# %%
 curve

@@ -2,7 +2,8 @@
 Null tests and noise
 ====================
 
-Gravity makes E modes and no B modes. What a survey shows of them is noise, or a mistake in its shapes.
+Gravity makes E modes and, to first order, no B modes. What a survey shows of them is noise, or a mistake in its
+shapes, unless it is deep enough for the orders beyond the first.
 """
 
 import astropy.units as u

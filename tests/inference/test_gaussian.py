@@ -29,9 +29,9 @@ def problem(request):
     noise_std[3:6, 4:8] = np.inf
     noise_std[0] = np.inf
     prior, shear, noise, in_field, seen = dense_problem(FIELD, BOX, PIXEL, spectrum, noise_std)
-    if request.param is ConvergenceObservation:  # the map less its mean, and nothing
+    if request.param is ConvergenceObservation:  # the map, and nothing
         n = len(prior)
-        shear = np.concatenate([(np.eye(n) - 1 / n)[seen], np.zeros((seen.sum(), n))])
+        shear = np.concatenate([np.eye(n)[seen], np.zeros((seen.sum(), n))])
     kappa = np.linalg.cholesky(prior) @ rng.normal(size=len(prior))
     y = shear @ kappa + np.sqrt(noise) * rng.normal(size=len(noise))
     gain = prior @ shear.T @ np.linalg.inv(shear @ prior @ shear.T + np.diag(noise))

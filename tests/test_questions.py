@@ -1,0 +1,124 @@
+"""The methods of a map ask the functions of the rooms, with its own data."""
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from regions import CircleSkyRegion
+
+from astro_massmap import ConvergenceMap
+from astro_massmap.mass import critical_surface_density
+
+from skies import tan_wcs
+
+SHAPE = (40, 50)
+WCS = tan_wcs(SHAPE, rotation=30)
+CENTER = WCS.pixel_to_world(25, 20)
+
+
+@pytest.fixture(scope="module")
+def kappa():
+    """Samples that scatter by 0.01 about a bump of 0.1 in a constant of 0.02."""
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    mean = 0.02 + 0.1 * np.exp(-0.5 * (np.hypot(x - 25, y - 20) / 4) ** 2)
+    samples = mean + 0.01 * np.random.default_rng(0).normal(size=(24, *SHAPE))
+    mask = x < 5
+    std = samples.std(axis=0, ddof=1)
+    return ConvergenceMap(mean, wcs=WCS, uncertainty=std, mask=mask, samples=samples)
+
+
+def test_regions(kappa):
+    circle = CircleSkyRegion(CENTER, 1 * u.arcmin)
+    row = kappa.region_statistics(circle, background=[5, 7] * u.arcmin)[0]
+    # the mean of the bump within 2.5 pixels: 0.1 (1 - exp(-h)) / h with h = 2.5^2 / 2 / 4^2
+    h = 2.5**2 / 32
+    assert row["kappa"] == pytest.approx(0.1 * (1 - np.exp(-h)) / h, rel=0.02)
+    assert row["data_fraction"] == pytest.approx(1)
+    means = kappa.region_means(circle)
+    assert means.shape == (24, 1)
+    assert means.std(ddof=1) == pytest.approx(kappa.region_statistics(circle)["std"][0])
+    assert kappa.detection_probability(circle, 0.02, [5, 7] * u.arcmin)["probability"][0] == 1
+    assert kappa.detection_probability(circle, 0.2)["probability"][0] == 0
+
+
+def test_peaks(kappa):
+    peaks = kappa.peaks(0.08, smoothing=1 * u.arcmin)
+    assert len(peaks) == 1
+    assert peaks["center"][0].separation(CENTER) < 0.5 * u.arcmin
+    assert peaks["probability"][0] == 1
+    assert kappa.peak_counts([0.08, 0.2], smoothing=1 * u.arcmin)["count"][0] == 1
+
+
+def test_masses(kappa):
+    critical = critical_surface_density(0.3, 1.0)
+    sigma = kappa.surface_density(0.3, 1.0)
+    assert sigma.unit == u.Msun / u.kpc**2
+    assert np.allclose(sigma.data, kappa.data * critical.value)
+    assert np.allclose(sigma.uncertainty.array, kappa.uncertainty.array * critical.value)
+    assert sigma.distribution.unit == sigma.unit and sigma[:10, :10].unit == sigma.unit
+    sigma.write("sigma.fits")
+    back = ConvergenceMap.read("sigma.fits")
+    assert back.unit == sigma.unit and np.array_equal(back.samples, sigma.samples)
+    for ask in (lambda: sigma.region_statistics(CircleSkyRegion(CENTER, 1 * u.arcmin)), lambda: sigma.peaks(1)):
+        with pytest.raises(u.UnitsError, match="needs a map of the convergence"):
+            ask()
+    with pytest.raises(u.UnitsError):
+        sigma.reconstruct("wiener")
+    circle = CircleSkyRegion(CENTER, 1 * u.arcmin)
+    mass = kappa.projected_mass(circle, 0.3, 1.0)["mass"][0]
+    from astropy.cosmology import default_cosmology
+
+    side = (1 * u.arcmin).to_value(u.rad) * default_cosmology.get().angular_diameter_distance(0.3)
+    expected = kappa.region_statistics(circle)["kappa"][0] * critical * np.pi * side**2
+    assert u.isclose(mass, expected, rtol=0.01)
+    # the constant does not count
+    flat = ConvergenceMap(kappa.data + 1, wcs=WCS, samples=kappa.samples + 1)
+    before, after = (m.aperture_mass(CENTER, 4 * u.arcmin)["aperture_mass"][0] for m in (kappa, flat))
+    assert before > 0.01 and after == pytest.approx(before, abs=1e-12)
+
+
+def test_power(kappa):
+    table = kappa.power_spectrum()
+    # white samples of 0.01 about the map: their power exceeds that of the map by the noise
+    excess = (table["cl_samples"] - table["cl"]) / kappa.pixel_scale.to_value(u.rad) ** 2
+    assert np.allclose(excess[-3:], 1e-4, rtol=0.15)
+    assert len(kappa.power_spectrum([2000, 4000, 8000], measured_only=True)) == 2
+
+
+def test_a_point_estimate_answers_what_it_can():
+    flat = ConvergenceMap(np.zeros(SHAPE), wcs=WCS)
+    assert np.isnan(flat.power_spectrum()["cl_samples"]).all()
+    assert len(flat.peaks(0.1)) == 0
+    circle = CircleSkyRegion(CENTER, 1 * u.arcmin)
+    for ask in (
+        lambda: flat.region_statistics(circle),
+        lambda: flat.region_means(circle),
+        lambda: flat.detection_probability(circle, 0.1),
+        lambda: flat.peak_counts([0, 1]),
+        lambda: flat.aperture_mass(SkyCoord([CENTER]), 3 * u.arcmin),
+        lambda: flat.projected_mass(circle, 0.3, 1.0),
+        lambda: flat.plot_samples(),
+        lambda: flat.plot_cutouts(CENTER, 3 * u.arcmin),
+        lambda: flat.plot_detection(circle, 0.1),
+    ):
+        with pytest.raises(ValueError, match="n_samples"):
+            ask()
+    with pytest.raises(ValueError, match="uncertainty: the map has none"):
+        flat.plot_summary()
+
+
+def test_pictures(kappa):
+    import matplotlib.pyplot as plt
+
+    circle = CircleSkyRegion(CENTER, 1 * u.arcmin, meta={"text": "here"})
+    assert len(kappa.plot_summary(regions=circle).axes) >= 3
+    assert len(kappa.plot_samples(4).axes) >= 5
+    assert len(kappa.plot_cutouts(CENTER, 4 * u.arcmin, n=6).axes) >= 6
+    figure = kappa.plot_detection(circle, 0.05)
+    texts = [t.get_text() for t in figure.findobj(plt.Text)]
+    assert any("here" in t for t in texts) and any("24 of 24" in t for t in texts)
+    with pytest.raises(ValueError, match="region: needs one region"):
+        kappa.plot_detection([circle, circle], 0.05)
+    with pytest.raises(ValueError, match="region: needs one region"):
+        kappa.plot_detection(CircleSkyRegion(SkyCoord(10, 10, unit="deg"), 1 * u.arcmin), 0.05)
+    plt.close("all")
