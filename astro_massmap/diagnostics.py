@@ -19,9 +19,8 @@ import numpy as np
 from astropy.table import QTable
 
 from ._input import floats
-from ._optional import require
 
-__all__ = ["coverage", "plot_calibration", "rank_histogram", "ranks", "reliability", "tarp"]
+__all__ = ["coverage", "rank_histogram", "ranks", "reliability", "tarp"]
 
 _MOST_BINS = 20
 _STREAM = 230203026
@@ -268,41 +267,6 @@ def reliability(probability, truth, bins=10, *, n_samples=None):
     table = QTable(rows=rows, names=columns) if rows else QTable(names=columns)
     table.meta |= {"n_samples": n_samples, "n_surveys": len(truth)}
     return table
-
-
-def plot_calibration(coverage_table, rank_table, tarp_table=None, *, figure=None):
-    """
-    One figure of what `coverage`, `rank_histogram` and `tarp` say.
-
-    Parameters
-    ----------
-    coverage_table, rank_table, tarp_table : `~astropy.table.QTable`
-        Of these functions. Error bars and the grey band around the expected density are standard errors.
-    figure : `~matplotlib.figure.Figure`, optional
-        Where to draw.
-
-    Returns
-    -------
-    `~matplotlib.figure.Figure`
-    """
-    if figure is None:
-        figure = require("matplotlib.pyplot", "plot").figure(figsize=(9, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.plot([0, 1], [0, 1], color="0.6", lw=1)
-    curves = {"credible intervals": coverage_table, "random points (TARP)": tarp_table}
-    for (label, table), color in zip(curves.items(), ("C0", "C1"), strict=True):
-        if table is not None:
-            error = np.nan_to_num(table["error"])
-            left.errorbar(table["level"], table["coverage"], error, fmt="o", ms=4, color=color, label=label)
-    left.set(xlabel="level", ylabel="share of truths within", xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    left.legend(loc="upper left", frameon=False)
-    middle, width = 0.5 * (rank_table["low"] + rank_table["high"]), rank_table["high"] - rank_table["low"]
-    right.axhline(1, color="0.6", lw=1)
-    right.bar(middle, rank_table["density"], 0.92 * width, color="C0", alpha=0.5)
-    error = np.nan_to_num(rank_table["error"])  # that of the density around what is expected
-    right.bar(middle, 2 * error, width, bottom=1 - error, color="0.6", alpha=0.4)
-    right.set(xlabel="place of the truth among the samples", ylabel="density", xlim=(0, 1))
-    return figure
 
 
 # ---- what they share

@@ -147,7 +147,23 @@ def survey(folder, command, *arguments):
 
 
 def test_the_null_test(folder, capsys):
-    assert survey(folder, "null-test", "--rotations", 20, "--noise", "noise.fits", "--jackknife", "jack.fits") == 0
+    files = ["--noise", "noise.fits", "--jackknife", "jack.fits", "--plot", "eb.png"]
+    assert (
+        survey(
+            folder,
+            "null-test",
+            "--rotations",
+            20,
+            "--noise",
+            "noise.fits",
+            "--jackknife",
+            "jack.fits",
+            "--plot",
+            "eb.png",
+        )
+        == 0
+    )
+    assert is_picture("eb.png")
     assert len(ConvergenceMap.read("jack.fits").samples) == 20
     assert "B" in capsys.readouterr().out
     assert len(ConvergenceMap.read("noise.fits").samples) == 20
@@ -162,9 +178,10 @@ def test_halos(folder, capsys):
     assert change[near].mean() > 5 * change[~near].mean()
     code = survey(folder, "completeness", "--masses", "1e13,3e15", "--redshift", 0.3, "--z-source", 1, "--radius",
                   "2 arcmin", "--threshold", 0.03, "--places", 4, "--method", "wiener", "--n-samples", 16, "--quiet",
-                  "-o", "curve.ecsv")  # fmt: skip
+                  "-o", "curve.ecsv", "--plot", "curve.png")  # fmt: skip
     assert code == 0
     assert list(QTable.read("curve.ecsv")["completeness"])[-1] == 1
+    assert is_picture("curve.png")
 
 
 def test_calibration(folder, kappa, capsys):

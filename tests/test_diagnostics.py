@@ -9,7 +9,8 @@ from scipy.integrate import trapezoid
 from scipy.stats import binom, chisquare, norm
 
 from astro_massmap import ConvergenceMap, datasets
-from astro_massmap.diagnostics import coverage, plot_calibration, rank_histogram, ranks, reliability, tarp
+from astro_massmap.diagnostics import coverage, rank_histogram, ranks, reliability, tarp
+from astro_massmap.figures import plot_calibration, plot_reliability
 
 LEVELS = (0.3, 0.68, 0.95)
 
@@ -233,3 +234,11 @@ def test_the_figure_shows_all_three():
     other = plot_calibration(coverage(*posterior), ranked, figure=Figure())
     assert len(other.axes[0].containers) == 1
     plt.close(figure)
+
+
+def test_the_figure_of_claims():
+    rng = np.random.default_rng(6)
+    p = rng.uniform(size=(20, 50))
+    table = reliability(p, rng.uniform(size=p.shape) < p, bins=4)
+    (points,) = plot_reliability(table, figure=Figure()).axes[0].containers
+    assert np.allclose(points.lines[0].get_ydata(), table["true"])

@@ -27,6 +27,7 @@ def add_commands(commands):
     add_catalog_arguments(null)
     null.add_argument("--rotations", type=int, default=128, metavar="N", help="maps of noise (default: %(default)s)")
     null.add_argument("--seed", type=int, default=0, help="of the rotations (default: %(default)s)")
+    null.add_argument("--plot", type=Path, metavar="FILE", help="picture of both modes")
     null.add_argument("--noise", type=Path, metavar="FILE", help="write the maps of rotated galaxies (FITS)")
     null.add_argument("--jackknife", type=Path, metavar="FILE", help="write maps that lack some of the galaxies (FITS)")
     null.add_argument("--overwrite", action="store_true", help="replace a file that exists")
@@ -53,6 +54,7 @@ def add_commands(commands):
     )
     add_catalog_arguments(complete)
     complete.add_argument("-o", "--output", type=Path, help="write the table")
+    complete.add_argument("--plot", type=Path, metavar="FILE", help="picture of the curve")
     complete.add_argument("--masses", type=numbers, required=True, metavar="1e14,3e14", help="M200c in Msun")
     complete.add_argument("--redshift", type=float, required=True, help="of the halos")
     complete.add_argument("--z-source", type=float, help="of all galaxies (default: their own redshifts)")
@@ -86,13 +88,19 @@ def _grid(arguments):
 
 def _null_test(arguments):
     from .._files import check_target
+    from ..figures import plot_b_modes
     from ..null_tests import b_mode_test, jackknife, noise_maps
 
     wanted = {noise_maps: arguments.noise, jackknife: arguments.jackknife}
     for file in filter(None, wanted.values()):
         check_target(file, overwrite=arguments.overwrite)
+    if arguments.plot is not None:
+        check_picture(arguments.plot, overwrite=arguments.overwrite)
     catalog, options = read_catalog(arguments), {"seed": arguments.seed, **_grid(arguments)}
-    print(b_mode_test(catalog, arguments.rotations, **options))
+    report = b_mode_test(catalog, arguments.rotations, **options)
+    print(report)
+    if arguments.plot is not None:
+        save_figure(plot_b_modes(report.table), arguments.plot, overwrite=arguments.overwrite)
     for make, file in wanted.items():
         if file is not None:
             make(catalog, arguments.rotations, **options).write(file, format="fits", overwrite=arguments.overwrite)
@@ -121,9 +129,12 @@ def _completeness(arguments):
 
     from .._files import check_target
     from ..completeness import completeness, random_centers
+    from ..figures import plot_completeness
 
     if arguments.output is not None:
         check_target(arguments.output, overwrite=arguments.overwrite)
+    if arguments.plot is not None:
+        check_picture(arguments.plot, overwrite=arguments.overwrite)
     method, catalog, grid = read_method(arguments), read_catalog(arguments), _grid(arguments)
     shear = catalog.to_map(**grid)
     centers = random_centers(shear.mask, shear.wcs, arguments.places, 4 * arguments.radius, seed=arguments.seed or 0)
@@ -141,11 +152,14 @@ def _completeness(arguments):
         **grid,
     )
     tell(table, arguments)
+    if arguments.plot is not None:
+        save_figure(plot_completeness(table), arguments.plot, overwrite=arguments.overwrite)
 
 
 def _calibration(arguments):
     from ..convergence_map import ConvergenceMap
-    from ..diagnostics import coverage, plot_calibration, rank_histogram, tarp
+    from ..diagnostics import coverage, rank_histogram, tarp
+    from ..figures import plot_calibration
 
     if len(arguments.maps) != len(arguments.truths):
         raise ValueError(f"--truths: needs one for each map, got {len(arguments.truths)} for {len(arguments.maps)}")

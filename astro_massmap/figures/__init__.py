@@ -6,7 +6,19 @@ on one scale for all panels of a figure; samples are blue, what exceeds a thresh
 black. North is up and East is left as far as the grid allows. Needs matplotlib: ``pip install "astro_massmap[plot]"``.
 """
 
+from .checks import plot_b_modes, plot_calibration, plot_completeness, plot_reliability
 from .curves import plot_detection, plot_peak_counts, plot_spectrum
 from .sky import plot_cutouts, plot_samples, plot_summary
 
-__all__ = ["plot_cutouts", "plot_detection", "plot_peak_counts", "plot_samples", "plot_spectrum", "plot_summary"]
+__all__ = [
+    "plot_b_modes",
+    "plot_calibration",
+    "plot_completeness",
+    "plot_cutouts",
+    "plot_detection",
+    "plot_peak_counts",
+    "plot_reliability",
+    "plot_samples",
+    "plot_spectrum",
+    "plot_summary",
+]

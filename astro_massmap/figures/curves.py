@@ -48,8 +48,8 @@ def plot_detection(values, threshold, *, label="", figure=None):
             f"values: need finite numbers (n_samples,), got the shape {values.shape}, or none in the field"
         )
     above = int((values > threshold).sum())
-    figure = _new_figure(6, 3.8) if figure is None else figure
-    ax = _plain_axes(figure, r"mean convergence $\kappa$ of the region", "samples")
+    figure = new_figure(6, 3.8) if figure is None else figure
+    ax = plain_axes(figure, r"mean convergence $\kappa$ of the region", "samples")
     edges = _edges_through(threshold, values)
     for part, color in ((values[values <= threshold], _BLUE), (values[values > threshold], _RED)):
         ax.hist(part, edges, color=color, edgecolor="white", linewidth=0.8)
@@ -89,8 +89,8 @@ def plot_spectrum(table, theory=None, *, figure=None):
         np.asarray(table[name], dtype=float) for name in ("low", "high", "ell", "cl", "cl_samples", "lower", "upper")
     )
     low, scale = np.maximum(low, ell / 2), ell * (ell + 1) / (2 * np.pi)
-    figure = _new_figure(6.4, 4.4) if figure is None else figure
-    ax = _plain_axes(figure, r"multipole $\ell$", r"$\ell(\ell+1)\,C_\ell\,/\,2\pi$")
+    figure = new_figure(6.4, 4.4) if figure is None else figure
+    ax = plain_axes(figure, r"multipole $\ell$", r"$\ell(\ell+1)\,C_\ell\,/\,2\pi$")
     floor = _smallest_positive(scale * cl, scale * lower, scale * of_samples) / 3
     _boxes(ax, low, high, scale * of_samples, np.maximum(scale * lower, floor), scale * upper, table)
     good = cl > 0
@@ -122,8 +122,8 @@ def plot_peak_counts(table, *, figure=None):
         np.asarray(table[name], dtype=float) for name in ("low", "high", "mean_map", "count", "lower", "upper")
     )
     what = "minima" if table.meta.get("minima") else "peaks"
-    figure = _new_figure(6.4, 4.4) if figure is None else figure
-    ax = _plain_axes(figure, rf"convergence $\kappa$ of the {what}", f"number of {what}")
+    figure = new_figure(6.4, 4.4) if figure is None else figure
+    ax = plain_axes(figure, rf"convergence $\kappa$ of the {what}", f"number of {what}")
     _boxes(ax, low, high, count, lower, upper, table)
     ax.plot((low + high) / 2, of_map, "o", color=_INK, markersize=5, label="map", clip_on=False, zorder=3)
     ax.set_yscale("symlog", linthresh=1)
@@ -133,11 +133,13 @@ def plot_peak_counts(table, *, figure=None):
     return figure
 
 
-def _new_figure(width, height):
+def new_figure(width, height):
+    """A figure of this size in inches."""
     return require("matplotlib.pyplot", "plot").figure(figsize=(width, height), layout="constrained")
 
 
-def _plain_axes(figure, xlabel, ylabel):
+def plain_axes(figure, xlabel, ylabel):
+    """Axes without a frame above and on the right."""
     ax = figure.add_subplot()
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.spines[["top", "right"]].set_visible(False)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from astropy.wcs import WCS
 
-from astro_massmap import PowerSpectrum, ShearMap, Wiener, diagnostics
+from astro_massmap import PowerSpectrum, ShearMap, Wiener, diagnostics, figures
 from astro_massmap.inference import FourierGrid, LensingOperator
 
 spectrum, side, noise, size = PowerSpectrum.default(), 64, 0.1, (0.8 * u.arcmin).to_value(u.rad)
@@ -39,7 +39,7 @@ diagnostics.coverage(posteriors, truths, levels=(0.5, 0.68, 0.95))
 # of its distance from random points (TARP; Lemos et al. 2023), which sees correlations between pixels too.
 
 levels = np.linspace(0.05, 0.95, 19)
-figure = diagnostics.plot_calibration(
+figure = figures.plot_calibration(
     diagnostics.coverage(posteriors, truths, levels),
     diagnostics.rank_histogram(posteriors, truths, bins=5),
     diagnostics.tarp(posteriors, truths, levels=levels),
@@ -56,4 +56,5 @@ claimed = np.array([p.detection_probability(apertures, 0.01)["probability"] for 
 true = np.array([
     [region.to_mask(mode="exact").multiply(t).sum() / region.area > 0.01 for region in apertures] for t in truths
 ])  # fmt: skip
-diagnostics.reliability(claimed, true, bins=5, n_samples=24)
+table = diagnostics.reliability(claimed, true, bins=5, n_samples=24)
+figures.plot_reliability(table)

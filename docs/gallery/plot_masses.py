@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from astropy.coordinates import SkyCoord
 
-from astro_massmap import datasets
+from astro_massmap import datasets, figures
 from astro_massmap.completeness import completeness, random_centers
 from astro_massmap.simulation import NFWHalo, inject_halo
 
@@ -60,9 +60,7 @@ curve = completeness(
     radius=1.5 * u.arcmin,
     z_source=1.0,
 )
-figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
-ax.errorbar(curve["mass"] / 1e14, curve["completeness"], curve["error"], fmt="o-")
-ax.set(xlabel="M200c [1e14 Msun]", ylabel="share of halos detected", ylim=(0, 1.05))
+figures.plot_completeness(curve)
 
 # %%
 curve

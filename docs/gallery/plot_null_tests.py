@@ -10,11 +10,13 @@ import astropy.units as u
 import matplotlib.pyplot as plt
 import numpy as np
 
-from astro_massmap import KaiserSquires, datasets
+from astro_massmap import KaiserSquires, datasets, figures
 from astro_massmap.null_tests import b_mode_test, jackknife, noise_maps
 
 catalog = datasets.demo()
-print(b_mode_test(catalog, 64))
+report = b_mode_test(catalog, 64)
+print(report)
+figures.plot_b_modes(report.table)
 
 # %%
 # The noise of a map is known in three ways: propagated from the shapes, from maps of galaxies that are turned at
