@@ -148,21 +148,7 @@ def survey(folder, command, *arguments):
 
 def test_the_null_test(folder, capsys):
     files = ["--noise", "noise.fits", "--jackknife", "jack.fits", "--plot", "eb.png"]
-    assert (
-        survey(
-            folder,
-            "null-test",
-            "--rotations",
-            20,
-            "--noise",
-            "noise.fits",
-            "--jackknife",
-            "jack.fits",
-            "--plot",
-            "eb.png",
-        )
-        == 0
-    )
+    assert survey(folder, "null-test", "--rotations", 20, *files) == 0
     assert is_picture("eb.png")
     assert len(ConvergenceMap.read("jack.fits").samples) == 20
     assert "B" in capsys.readouterr().out
