@@ -25,7 +25,7 @@ print(match_clusters(peaks, clusters, wcs=kappa.wcs, mask=kappa.mask))
 # %%
 # Peaks of the mean are too few: the mean of a posterior is smoother than the sky. Its samples are as rough as the prior
 # says the sky is, which here is Gaussian: it has too many low peaks and none of the high ones, which the truth of this
-# mock survey (crosses) has. Under the learned prior there are some.
+# mock survey (crosses) has.
 
 edges = np.arange(0.01, 0.1, 0.01)
 counts = kappa.peak_counts(edges, smoothing=1 * u.arcmin)
