@@ -82,6 +82,15 @@ def find_columns(table, columns=None):
     return {key: table[name] for key, name in columns.items() if name is not None}
 
 
+def table_positions(table, name):
+    """The positions in a table, found under the usual names of their columns; ``name`` is that of the argument."""
+    by_lower = {column.lower(): column for column in reversed(table.colnames)}
+    found = [next((by_lower[n] for n in USUAL_NAMES[key] if n in by_lower), None) for key in ("ra", "dec")]
+    if None in found:
+        raise ValueError(f"{name}: the table needs columns ra and dec, it has {table.colnames}")
+    return positions(*(table[column] for column in found))
+
+
 def positions(ra, dec):
     """A `SkyCoord` in ICRS from two columns; plain numbers are degrees, which a warning states."""
     if ra.unit is None and dec.unit is None:

@@ -1,5 +1,6 @@
 """What a map looks like."""
 
+import astropy.units as u
 import numpy as np
 
 
@@ -80,7 +81,7 @@ class Pictures:
         options = {"n": n, "mean": self.data, "smoothing": smoothing, "regions": regions, "figure": figure}
         return plot_samples(self._need_samples(), self.wcs, **options)
 
-    def plot_cutouts(self, center, size, n=12, *, regions=None, figure=None):
+    def plot_cutouts(self, center, size=None, n=12, *, regions=None, figure=None):
         """
         One place in some of the samples: what is there in some of them may be absent in others.
 
@@ -88,8 +89,8 @@ class Pictures:
         ----------
         center : `~astropy.coordinates.SkyCoord`
             The place.
-        size : `~astropy.units.Quantity`
-            Side of the cut-outs.
+        size : `~astropy.units.Quantity`, optional
+            Side of the cut-outs; by default a third of the field, at least 8 pixels and at most 12 arcmin.
         n : int
             How many samples.
         regions, figure
@@ -106,6 +107,8 @@ class Pictures:
         """
         from .figures import plot_cutouts
 
+        if size is None:
+            size = min(12 * u.arcmin, max(min(self.shape) / 3, 8) * self.pixel_scale)
         return plot_cutouts(self._need_samples(), self.wcs, center, size, n=n, regions=regions, figure=figure)
 
     def plot_detection(self, region, threshold, *, background=None, label=None, figure=None):

@@ -18,7 +18,7 @@ from regions import (
     SkyRegion,
 )
 
-from ._columns import USUAL_NAMES, positions, read_table
+from ._columns import read_table, table_positions
 
 _RADIUS_NAMES = ("radius", "r500", "r200", "r", "rad", "theta")
 _TABLE_SUFFIXES = (".ecsv", ".csv", ".txt", ".dat", ".vot", ".xml")
@@ -121,11 +121,7 @@ def _from_table(table):
     def column(*names):
         return next((table[by_lower[n]] for n in names if n in by_lower), None)
 
-    ra, dec = column(*USUAL_NAMES["ra"]), column(*USUAL_NAMES["dec"])
-    if ra is None or dec is None:
-        raise ValueError(f"regions: the table needs columns ra and dec, it has {table.colnames}")
-    radius = column(*_RADIUS_NAMES)
-    centres = positions(ra, dec)
+    centres, radius = table_positions(table, "regions"), column(*_RADIUS_NAMES)
     if radius is None:
         regions = [PointSkyRegion(c) for c in centres]
     else:

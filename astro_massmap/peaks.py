@@ -18,13 +18,14 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord, search_around_sky
 from astropy.table import QTable, Table
-from scipy.ndimage import gaussian_filter, label
+from scipy.ndimage import label
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
-from ._columns import USUAL_NAMES, positions
+from ._columns import table_positions
 from ._geometry import pixel_scale, to_angle
 from ._input import bools, floats
+from ._smoothing import smoother
 from .detection import checked_maps
 
 __all__ = ["Matches", "find_peaks", "local_maxima", "match_clusters", "peak_counts"]
@@ -137,7 +138,7 @@ def find_peaks(mean, samples, std, wcs, mask, threshold, *, smoothing=None, radi
     if std is not None and np.shape(std) != mean.shape:
         raise ValueError(f"std: needs the shape {mean.shape} of the mean, got {np.shape(std)}")
     scale, _ = pixel_scale(wcs, mean.shape)
-    smooth = _smoother(mean, samples, smoothing, scale)
+    smooth = _smoothing(mean, samples, smoothing, scale)
     mean = smooth(mean)
     y, x = np.nonzero(local_maxima(mean) & (mean > threshold))
     order = np.argsort(-mean[y, x], kind="stable")
@@ -198,7 +199,7 @@ def peak_counts(mean, samples, wcs, mask, edges, *, smoothing=None, minima=False
     if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
         raise ValueError(f"edges: need to be increasing, at least two, got {edges}")
     mean, samples, mask = checked_maps(mean, samples, mask)
-    smooth = _smoother(mean, samples, smoothing, pixel_scale(wcs, mean.shape)[0])
+    smooth = _smoothing(mean, samples, smoothing, pixel_scale(wcs, mean.shape)[0])
 
     def counts(image):
         image = smooth(image)
@@ -349,11 +350,7 @@ def _by_chance(peaks, radius, wcs, mask):
 
 def _places(where, name):
     if isinstance(where, Table) and "center" not in where.colnames:
-        by_lower = {c.lower(): c for c in reversed(where.colnames)}
-        found = [next((by_lower[n] for n in USUAL_NAMES[key] if n in by_lower), None) for key in ("ra", "dec")]
-        if None in found:
-            raise ValueError(f"{name}: the table needs a column center, or ra and dec; it has {where.colnames}")
-        return positions(*(where[c] for c in found))
+        return table_positions(where, name)
     where = where["center"] if isinstance(where, Table) else where
     if not isinstance(where, SkyCoord):
         raise TypeError(f"{name}: needs a SkyCoord or a table of positions, got {type(where).__name__}")
@@ -368,21 +365,14 @@ def _maps(mean, samples, mask):
     return mean, np.zeros((0, *mean.shape)), mask
 
 
-def _smoother(mean, samples, smoothing, scale):
+def _smoothing(mean, samples, smoothing, scale):
     """A function that smooths a map within the field, and makes it NaN outside."""
     field = np.isfinite(mean)
     for sample in samples:
         field &= np.isfinite(sample)
     if smoothing is None:
         return lambda image: np.where(field, image, np.nan)
-    sigma = (to_angle(smoothing, "smoothing") / scale).to_value(u.one)
-    share = gaussian_filter(field.astype(float), sigma, mode="constant")
-
-    def smooth(image):
-        total = gaussian_filter(np.where(field, image, 0), sigma, mode="constant", output=float)
-        return np.divide(total, share, out=np.full(field.shape, np.nan), where=field)
-
-    return smooth
+    return smoother(field, (to_angle(smoothing, "smoothing") / scale).to_value(u.one))
 
 
 def _number(value, name):

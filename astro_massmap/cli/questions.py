@@ -17,6 +17,7 @@ def add_commands(commands):
     peaks = _command(commands, "peaks", _peaks, "peaks of the map, and the share of samples that hold them")
     peaks.add_argument("--threshold", type=float, required=True, help="least convergence of a peak")
     _add_smoothing(peaks)
+    peaks.add_argument("--radius", type=angle, metavar="ANGLE", help="of the same place (default: 1.5 arcmin)")
     peaks.add_argument("--clusters", type=Path, metavar="FILE", help="positions to match: completeness, purity")
 
     counts = _command(commands, "counts", _counts, "number of peaks, or minima, by height")
@@ -103,7 +104,7 @@ def _clusters(arguments):
         return
     doubtful = inside[abs(inside["probability"] - 0.5).argmin()]
     if arguments.plot is not None:
-        figure = kappa.plot_cutouts(doubtful["center"], _room(kappa), regions=arguments.regions)
+        figure = kappa.plot_cutouts(doubtful["center"], regions=arguments.regions)
         save_figure(figure, arguments.plot, overwrite=arguments.overwrite)
     if arguments.histogram is not None:
         from .._regions import as_regions
@@ -114,23 +115,20 @@ def _clusters(arguments):
         save_figure(figure, arguments.histogram, overwrite=arguments.overwrite)
 
 
-def _room(kappa):
-    """Side of a cut-out: a third of the field, and 12 arcmin at most."""
+def _peaks(arguments):
     import astropy.units as u
 
-    return min(12 * u.arcmin, kappa.pixel_scale * min(kappa.shape) / 3)
-
-
-def _peaks(arguments):
     from ..peaks import match_clusters
 
     kappa = _read(arguments)
-    peaks = kappa.peaks(arguments.threshold, smoothing=arguments.smoothing)
+    radius = 1.5 * u.arcmin if arguments.radius is None else arguments.radius
+    peaks = kappa.peaks(arguments.threshold, smoothing=arguments.smoothing, radius=radius)
     tell(peaks, arguments)
     if arguments.clusters is not None:
         from .._columns import read_table
 
-        print(match_clusters(peaks, read_table(arguments.clusters, "--clusters")))
+        clusters = read_table(arguments.clusters, "--clusters")
+        print(match_clusters(peaks, clusters, radius, wcs=kappa.wcs, mask=kappa.mask))
 
 
 def _counts(arguments):

@@ -70,6 +70,7 @@ def add_commands(commands):
 def _add_picture_arguments(parser):
     parser.add_argument("--plot", type=Path, metavar="FILE", help="picture of the map (png, pdf, ...)")
     parser.add_argument("--report", type=Path, metavar="FILE", help="report in one HTML file")
+    parser.add_argument("--threshold", type=float, default=0.015, help="of a detection in the report (default: 0.015)")
     parser.add_argument("--regions", metavar="FILE", help="of picture and report: DS9, FITS, table of positions")
 
 
@@ -145,7 +146,7 @@ def _check_output(arguments, source):
 def _save_all(kappa, arguments, regions):
     save(kappa, arguments.output, arguments.plot, regions, overwrite=arguments.overwrite)
     if arguments.report is not None:
-        kappa.report(arguments.report, regions=regions, overwrite=arguments.overwrite)
+        kappa.report(arguments.report, regions=regions, threshold=arguments.threshold, overwrite=arguments.overwrite)
         print(f"wrote {arguments.report}")
 
 

@@ -8,11 +8,11 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import Cutout2D
 from astropy.wcs.utils import proj_plane_pixel_scales
 from regions import PixelRegion
-from scipy.ndimage import gaussian_filter
 
 from .._geometry import to_angle
 from .._optional import require
 from .._regions import as_regions, overlaps
+from .._smoothing import smoother
 from ..plotting import draw_regions, plot_map
 
 _KAPPA = r"convergence $\kappa$"
@@ -63,7 +63,7 @@ def plot_samples(samples, wcs, *, n=8, mean=None, smoothing=None, regions=None, 
         samples, titles = np.concatenate([np.asarray(mean)[None], samples]), ["mean", *titles]
     if smoothing is not None:
         pixels = to_angle(smoothing, "smoothing").to_value("deg") / proj_plane_pixel_scales(wcs)[0]
-        samples = [_smoothed(image, pixels) for image in samples]
+        samples = [smoother(np.isfinite(image), pixels)(image) for image in samples]
     return _panels(samples, wcs, titles, regions, figure)
 
 
@@ -178,15 +178,6 @@ def _limit(images):
     """Where symmetric colours end: 99.8 % of the pixels are within."""
     values = np.concatenate([np.abs(image[np.isfinite(image)]) for image in images])
     return max(np.quantile(values, 0.998), 1e-12) if len(values) else 1.0
-
-
-def _smoothed(image, pixels):
-    """Smoothed by a Gaussian, as far as the image is known."""
-    known = np.isfinite(image)
-    total, weight = (
-        gaussian_filter(part, pixels, mode="constant") for part in (np.where(known, image, 0), known.astype(float))
-    )
-    return np.where(known, total / np.where(known, weight, 1), np.nan)
 
 
 def _panels(images, wcs, titles, regions, figure, panel=2.6):

@@ -31,7 +31,8 @@ table
 
 # %%
 # Numbers alone convince nobody. Here is the cluster whose case is the least clear, in twelve samples: it is there in
-# some of them and absent in others.
+# some of them and absent in others. Such a posterior has two modes, a sky with the cluster and a sky without, which no
+# mean and no standard deviation describe; the share of samples in the one is the probability of the cluster.
 
 doubtful = abs(table["probability"] - 0.5).argmin()
 kappa.plot_cutouts(table["center"][doubtful], 10 * u.arcmin, regions=clusters)
