@@ -364,6 +364,8 @@ class Bench:
             self.say(f"z_s = {z}: alpha {prior.amplitude:.2f}  at noise {levels}: {text}{'  warned' * bool(caught)}")
 
     def massivenus(self):
+        if "MASSMAP_DATA" not in os.environ:
+            return self.say("MASSMAP_DATA does not name a folder with the field of MassiveNuS: left out")
         folder = Path(os.environ["MASSMAP_DATA"]) / "massivenus"
         kappa, shear = (np.load(folder / f"{name}.npy").astype(float) for name in ("kappa", "shear_bright"))
         seen = np.load(folder / "mask.npy")

@@ -260,7 +260,7 @@ def check_pixel_size(prior, observation):
 
 
 def _chains(plan, seed, indices, on_step):
-    """Maps of some samples and their records. Chains that ran away or are stuck are drawn once more."""
+    """Maps of some samples and their records. Chains that ran away or are stuck are drawn anew, twice at most."""
     maps, records = np.empty((len(indices), *plan.grid.field_shape), np.float32), [None] * len(indices)
     todo = list(range(len(indices)))
     for attempt in range(_ATTEMPTS):
