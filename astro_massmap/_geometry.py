@@ -172,6 +172,15 @@ def fitting_wcs(coords, scale, shape=None):
     return wcs
 
 
+def local_scale(positions, wcs):
+    """Pixel positions (x, y) of ``positions``, and pixels per radian there; NaN off the projection."""
+    step = 1e-5 * u.rad
+    places = (positions, *(positions.directional_offset_by(angle * u.deg, step) for angle in (0, 90)))
+    here, north, east = (np.array(wcs.world_to_pixel(p), dtype=float) for p in places)
+    a, b = north - here, east - here
+    return *here, np.sqrt(np.abs(a[0] * b[1] - a[1] * b[0])) / step.value
+
+
 def north_in_pixels(coords, wcs):
     """Pixel positions (x, y) of ``coords`` and the angle in radians from the x axis to their local north."""
     x, y = wcs.world_to_pixel(coords)

@@ -45,6 +45,14 @@ def floats(values, name, *, dtype=float, unit=u.dimensionless_unscaled):
     return array if scale == 1 else (array * scale).astype(dtype)
 
 
+def checked_level(level):
+    """The level of an interval as a float, or an error."""
+    level = floats(level, "level")
+    if level.ndim or not 0 < level < 1:
+        raise ValueError(f"level: needs to be between 0 and 1, got {level}")
+    return float(level)
+
+
 def bools(mask, shape, name="mask"):
     """A copy of a bool array of the given shape; None is False everywhere."""
     if mask is None:

@@ -1,4 +1,4 @@
-"""What a map looks like."""
+"""What a map looks like, on screen and on paper."""
 
 import astropy.units as u
 import numpy as np
@@ -146,3 +146,24 @@ class Pictures:
         (region,) = as_regions(region)
         label = str(region.meta.get("text", "")) if label is None else label
         return plot_detection(values[:, 0], threshold, label=label, figure=figure)
+
+    def report(self, file, *, regions=None, threshold=0.015, overwrite=False, title=None):
+        """
+        Write a report of the map as one HTML file that needs no other: figures, clusters, diagnostics, settings.
+
+        Parameters
+        ----------
+        file : str or path-like
+            Written whole or not at all.
+        regions : regions, optional
+            Clusters to ask about, as for ``region_statistics``.
+        threshold : float
+            Of ``detection_probability``.
+        overwrite : bool
+            Replace an existing file, which is an OSError otherwise.
+        title : str, optional
+            Of the report.
+        """
+        from .report import write_report
+
+        write_report(file, self, regions=regions, threshold=threshold, overwrite=overwrite, title=title)

@@ -376,26 +376,3 @@ class Questions:
             background=background,
             level=level,
         )
-
-    # ---- on paper
-
-    def report(self, file, *, regions=None, threshold=0.015, overwrite=False, title=None):
-        """
-        Write a report of the map as one HTML file that needs no other: figures, clusters, diagnostics, settings.
-
-        Parameters
-        ----------
-        file : str or path-like
-            Written whole or not at all.
-        regions : regions, optional
-            Clusters to ask about, as for `region_statistics`.
-        threshold : float
-            Of `detection_probability`.
-        overwrite : bool
-            Replace an existing file, which is an OSError otherwise.
-        title : str, optional
-            Of the report.
-        """
-        from .report import write_report
-
-        write_report(file, self, regions=regions, threshold=threshold, overwrite=overwrite, title=title)

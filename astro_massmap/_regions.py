@@ -19,6 +19,7 @@ from regions import (
 )
 
 from ._columns import read_table, table_positions
+from ._geometry import local_scale
 
 _RADIUS_NAMES = ("radius", "r500", "r200", "r", "rad", "theta")
 _TABLE_SUFFIXES = (".ecsv", ".csv", ".txt", ".dat", ".vot", ".xml")
@@ -72,13 +73,8 @@ def _circles_to_pixel(circles, wcs):
     """As `to_pixel`, for many circles of one frame at once."""
     frame = circles[0].center.frame.replicate_without_data()
     lon, lat = (u.Quantity([getattr(r.center.spherical, name) for r in circles]) for name in ("lon", "lat"))
-    centers = SkyCoord(lon, lat, frame=frame)
-    step = 1 * u.arcsec
-    places = [centers, *(centers.directional_offset_by(angle * u.deg, step) for angle in (0, 90))]
-    (x, y), north, east = (np.array(wcs.world_to_pixel(p)) for p in places)
-    a, b = north - (x, y), east - (x, y)
-    scale = np.sqrt(np.abs(a[0] * b[1] - a[1] * b[0])) / step
-    radii = (u.Quantity([r.radius for r in circles]) * scale).to_value(u.one)
+    x, y, scale = local_scale(SkyCoord(lon, lat, frame=frame), wcs)
+    radii = u.Quantity([r.radius for r in circles]).to_value(u.rad) * scale
     return [
         CirclePixelRegion(PixCoord(*place), radius, r.meta.copy(), r.visual.copy()) if np.isfinite(radius) else None
         for r, radius, *place in zip(circles, radii, x, y, strict=True)

@@ -26,7 +26,7 @@ from astropy.table import QTable
 from scipy.fft import irfft2, rfft2
 from scipy.ndimage import distance_transform_edt
 
-from ._input import bools
+from ._input import bools, checked_level
 from .inference.grid import FourierGrid, padded_shape
 
 __all__ = ["BandPowers", "default_edges", "power_spectrum", "spectrum_table"]
@@ -180,8 +180,7 @@ def spectrum_table(mean, samples, mask, pixel_size, edges=None, *, level=0.68, a
     ValueError
         As for `power_spectrum`, or if level is out of range.
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level: needs to be between 0 and 1, got {level!r}")
+    level = checked_level(level)
     maps = [mean] if samples is None else [mean, *samples]
     low, high, ell, (cl, *of_samples) = power_spectrum(maps, mask, pixel_size, edges, apodization=apodization)
     table = QTable({"low": low, "high": high, "ell": ell, "cl": cl})

@@ -233,12 +233,10 @@ class ConvergenceMap(Questions, Pictures, NDIOMixin, NDData):
             raise ValueError("uncertainty: the map has none; without its noise it cannot be used as data")
         noise_std = np.where(self.mask, np.inf, self.uncertainty.array)
         bad = ~self.mask & ~((noise_std > 0) & np.isfinite(noise_std))
-        if bad.any() or self.mask.all():
-            raise ValueError(
-                f"uncertainty, mask: {int(bad.sum())} pixels with data have no positive uncertainty"
-                if bad.any()
-                else "mask: no pixel holds data"
-            )
+        if bad.any():
+            raise ValueError(f"uncertainty, mask: {int(bad.sum())} pixels with data have no positive uncertainty")
+        if self.mask.all():
+            raise ValueError("mask: no pixel holds data")
         size = self.pixel_scale.to_value(u.rad)
         estimate = methods.run(
             method, ConvergenceObservation.from_arrays(self.data, noise_std, size), progress=progress

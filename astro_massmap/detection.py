@@ -14,12 +14,10 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable
-from regions import (
-    CircleSkyRegion,
-)
+from regions import CircleSkyRegion
 from scipy.sparse import csr_array
 
-from ._input import bools, floats
+from ._input import bools, checked_level, floats
 from ._overlap import ROUNDING, RegionWeights, pixel_center, weights_of
 from ._regions import all_to_pixel, as_regions
 
@@ -175,18 +173,12 @@ def region_statistics(mean, samples, wcs, mask, regions, *, background=None, lev
     TypeError, ValueError, `~astropy.units.UnitsError`
         If an argument is not as described, or there are fewer than two samples.
     """
-    level = floats(level, "level")
-    if level.ndim or not 0 < level < 1:
-        raise ValueError(f"level: needs one number between 0 and 1, got {level}")
-    mean, samples, mask = checked_maps(mean, samples, mask)
-    if len(samples) < 2:
-        raise ValueError("samples: an interval needs at least two, got one; reconstruct the map with more n_samples")
-    table, values = _excess(mean, samples, wcs, mask, regions, background)
-    table["std"] = values.std(axis=0, ddof=1)
-    table["lower"], table["upper"] = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    level, (mean, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
+    table, values = excess(mean, samples, wcs, mask, regions, background)
+    add_interval(table, values, level)
     with np.errstate(invalid="ignore", divide="ignore"):
         table["signal_to_noise"] = table["kappa"] / table["std"]
-    table.meta["level"] = float(level)
+    table.meta["level"] = level
     return table["region", "center", "kappa", "std", "lower", "upper", "signal_to_noise", "data_fraction"]
 
 
@@ -209,7 +201,8 @@ def region_values(mean, samples, wcs, mask, regions, *, background=None):
     TypeError, ValueError
         If an argument is not as described.
     """
-    return _excess(mean, samples, wcs, mask, regions, background)[1]
+    mean, samples, mask = checked_maps(mean, samples, mask)
+    return excess(mean, samples, wcs, mask, regions, background)[1]
 
 
 def detection_probability(mean, samples, wcs, mask, regions, threshold, background=None):
@@ -237,7 +230,7 @@ def detection_probability(mean, samples, wcs, mask, regions, threshold, backgrou
     """
     threshold = floats(threshold, "threshold")
     mean, samples, mask = checked_maps(mean, samples, mask)
-    table, values = _excess(mean, samples, wcs, mask, regions, background)
+    table, values = excess(mean, samples, wcs, mask, regions, background)
     if threshold.shape not in ((), (len(table),)) or not np.isfinite(threshold).all():
         raise ValueError(f"threshold: needs a finite number, or one for each of {len(table)} regions; got {threshold}")
     table["probability"] = np.where(np.isnan(values).any(axis=0), np.nan, (values > threshold).mean(axis=0))
@@ -245,10 +238,12 @@ def detection_probability(mean, samples, wcs, mask, regions, threshold, backgrou
     return table["region", "center", "kappa", "probability", "data_fraction"]
 
 
-def checked_maps(mean, samples, mask):
+def checked_maps(mean, samples, mask, at_least=1):
     """The three as arrays of one grid, or an error that names the one that is not."""
-    if samples is None or len(samples) == 0:
-        raise ValueError("samples: the map is a point estimate; reconstruct it with n_samples > 0")
+    n = 0 if samples is None else len(samples)
+    if n < at_least:
+        needed = "an interval needs at least two" if at_least > 1 else "the map is a point estimate"
+        raise ValueError(f"samples: {needed}; reconstruct the map with n_samples > {at_least - 1}")
     mean, samples = np.asarray(mean), np.asarray(samples)
     if mean.ndim != 2:
         raise ValueError(f"mean: needs the shape (ny, nx), got {mean.shape}")
@@ -257,8 +252,18 @@ def checked_maps(mean, samples, mask):
     return mean, samples, bools(mask, mean.shape)
 
 
-def _excess(mean, samples, wcs, mask, regions, background):
-    """The columns region, center, kappa and data_fraction, and the means ``(n_samples, n_regions)`` of the samples."""
+def add_interval(table, values, level):
+    """Add the columns std, lower and upper of values ``(n_samples, rows)``."""
+    table["std"] = values.std(axis=0, ddof=1)
+    table["lower"], table["upper"] = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
+
+
+def excess(mean, samples, wcs, mask, regions, background):
+    """
+    What is asked of regions, as a table and the means ``(n_samples, n_regions)`` of the samples.
+
+    The columns are region, center, kappa, data_fraction, and area: that of the whole region, in pixels.
+    """
     regions = _listed(regions)
     pixel_regions = all_to_pixel(regions, wcs)
     centers = _centers(regions, pixel_regions, wcs)
@@ -276,7 +281,7 @@ def _excess(mean, samples, wcs, mask, regions, background):
     table = QTable({"region": np.array([_label(i, r) for i, r in enumerate(regions)], dtype=str), "center": centers})
     table["kappa"] = kappa
     area = np.where(weights.area > 0, weights.area, np.inf)
-    table["data_fraction"] = np.minimum(measured / area, 1)  # rounding
+    table["data_fraction"], table["area"] = np.minimum(measured / area, 1), weights.area  # rounding
     table.meta |= {"background": background, "n_samples": len(samples)}
     return table, values
 

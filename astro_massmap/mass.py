@@ -22,10 +22,10 @@ from astropy.table import QTable
 from scipy.interpolate import CubicSpline
 from scipy.sparse import csr_array
 
-from ._geometry import to_angle
-from ._input import floats
+from ._geometry import local_scale, to_angle
+from ._input import checked_level, floats
 from ._regions import as_regions
-from .detection import region_statistics, region_weights
+from .detection import add_interval, checked_maps, excess
 
 __all__ = [
     "aperture_filter",
@@ -233,17 +233,13 @@ def aperture_mass(mean, samples, wcs, mask, centers, radius, *, level=0.68):
     TypeError, ValueError, `~astropy.units.UnitsError`
         If an argument is not as described, or there are fewer than two samples.
     """
-    if samples is None or len(samples) < 2:
-        raise ValueError("samples: an interval needs at least two; reconstruct the map with a larger n_samples")
-    if not 0 < level < 1:
-        raise ValueError(f"level: needs to be between 0 and 1, got {level!r}")
+    level, (mean, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
     if not isinstance(centers, SkyCoord):
         raise TypeError(f"centers: needs a SkyCoord, got {type(centers).__name__}")
     centers, radius = centers.reshape(-1), to_angle(radius, "radius")
     values, data_fraction = _apertures(np.concatenate([mean[None], samples]), wcs, mask, centers, radius)
     table = QTable({"center": centers, "aperture_mass": values[0]})
-    table["std"] = values[1:].std(axis=0, ddof=1)
-    table["lower"], table["upper"] = np.quantile(values[1:], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    add_interval(table, values[1:], level)
     with np.errstate(invalid="ignore", divide="ignore"):
         table["signal_to_noise"] = table["aperture_mass"] / table["std"]
     table["data_fraction"] = data_fraction
@@ -253,8 +249,8 @@ def aperture_mass(mean, samples, wcs, mask, centers, radius, *, level=0.68):
 
 def _apertures(maps, wcs, mask, centers, radius):
     """Values of maps ``(n, ny, nx)``, as ``(n, n_centers)``, and the share of each aperture that holds data."""
-    x, y = (np.asarray(p, dtype=float) for p in wcs.world_to_pixel(centers))
-    r = radius.to_value(u.rad) * _pixels_per_radian(centers, wcs)
+    x, y, scale = local_scale(centers, wcs)
+    r = radius.to_value(u.rad) * scale
     if (r < 2).any():
         raise ValueError(f"radius: {radius:g} is less than two pixels, which do not resolve the filter")
     field = np.isfinite(maps).all(axis=0)
@@ -299,15 +295,6 @@ def _filters(x, y, r, field):
     u_mean /= r[:, None, None] ** 2
     both = (csr_array((a[inside], index[inside], starts), shape=(len(x), ny * nx)) for a in (u_mean, share))
     return *both, area
-
-
-def _pixels_per_radian(positions, wcs):
-    """Of a grid of square pixels, at some positions; NaN off the projection."""
-    step = 1e-5 * u.rad
-    places = (positions, *(positions.directional_offset_by(angle * u.deg, step) for angle in (0, 90)))
-    here, north, east = (np.array(wcs.world_to_pixel(p), dtype=float) for p in places)
-    a, b = north - here, east - here
-    return np.sqrt(np.abs(a[0] * b[1] - a[1] * b[0])) / step.value
 
 
 # ---- mass
@@ -357,14 +344,17 @@ def projected_mass(
     """
     regions, cosmology = as_regions(regions), checked_cosmology(cosmology)
     z_lens = _redshifts(z_lens, len(regions))
-    kappa = region_statistics(mean, samples, wcs, mask, regions, background=background, level=level)
+    level, (mean, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
+    kappa, values = excess(mean, samples, wcs, mask, regions, background)
+    add_interval(kappa, values, level)
     critical, distance = np.zeros(len(regions)) * _SURFACE_DENSITY, np.zeros(len(regions)) * u.kpc
     for z in np.unique(z_lens):
         critical[z_lens == z] = critical_surface_density(z, z_source, cosmology, weight=weight)
         distance[z_lens == z] = cosmology.angular_diameter_distance(z)
-    angles = region_weights(regions, wcs, mask.shape).area / _pixels_per_radian(kappa["center"], wcs) ** 2
-    mass = (critical * distance**2 * angles).to(u.Msun)
+    *_, scale = local_scale(kappa["center"], wcs)
+    mass = (critical * distance**2 * kappa["area"] / scale**2).to(u.Msun)
     table = kappa["region", "center"]
+    table.meta["level"] = level
     table["mass"] = kappa["kappa"] * mass
     for name in ("std", "lower", "upper"):
         table[name] = kappa[name] * mass

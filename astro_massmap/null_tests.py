@@ -5,7 +5,7 @@ Gravity makes E modes and, to first order, no B modes. Galaxies that are turned 
 lose the lensing: what is left is noise, as it is in this survey, with its mask, weights and outliers.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import astropy.units as u
 import numpy as np
@@ -17,17 +17,16 @@ from ._progress import progress_bar
 from .angular_power import power_spectrum
 from .catalog import ShearCatalog
 from .convergence_map import ConvergenceMap
-from .inference import GaussianPosterior, Observation, padded_shape
+from .inference import Observation
 from .methods import KaiserSquires, resolve, run
 from .methods.base import check_integer
-from .spectrum import PowerSpectrum
+from .methods.wiener import ExpectedShear
 
 __all__ = ["BModeTest", "b_mode_test", "jackknife", "noise_maps", "rotated"]
 
 _LEVEL = 0.01
 _STREAM = 19930404
 _PADDING = 2.0
-_TOLERANCE = 1e-3  # of the Wiener filter, which is the same for all maps
 
 
 def rotated(catalog, seed):
@@ -239,7 +238,7 @@ def b_mode_test(catalog, n=128, *, edges=None, seed=0, wcs=None, shape=None, pix
     """
     _, survey = _prepared(catalog, n, seed, None, wcs, shape, pixel_scale)
     observed = survey.observation()
-    expected = _WienerShear(observed)
+    expected = ExpectedShear(observed, _PADDING)
     with progress_bar(total=n + 1, desc="rotations", disable=not progress) as bar:
         modes = [_e_and_b(observed, expected, bar)]
         modes += [_e_and_b(survey.turned(seed, i), expected, bar) for i in range(n)]
@@ -273,27 +272,12 @@ def _chi2_of_each(power):
     return ((power - mean) ** 2 / variance).sum(axis=1)
 
 
-class _WienerShear:
-    """The shear ``(2, ny, nx)`` that a Wiener filter expects of the E mode, within the field and beyond."""
-
-    def __init__(self, observation):
-        box = padded_shape(observation.shape, _PADDING)
-        self._posterior = GaussianPosterior(observation, PowerSpectrum.default(), box, tolerance=_TOLERANCE)
-
-    def __call__(self, observation):
-        filtered = self._posterior
-        shear = filtered.weight * filtered.grid.real(observation.shear)
-        modes = filtered.solve(filtered.operator.adjoint(shear)[None])[0]
-        return filtered.operator.forward(modes).to(observation.shear.dtype)
-
-
 def _e_and_b(observation, expected, bar):
     """The E mode, and the B mode of what the expected E mode leaves of the shear."""
     method = KaiserSquires(smoothing=0 * u.arcmin, padding=_PADDING)
     e_mode = method.solve(observation).mean
-    rest = replace(observation, shear=observation.shear - expected(observation))
     bar.update()
-    return e_mode, method.solve(rest).b_mode
+    return e_mode, method.solve(expected.taken_from(observation)).b_mode
 
 
 class _Survey:

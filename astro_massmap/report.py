@@ -18,7 +18,6 @@ from . import __version__
 from ._files import atomic_path
 from ._optional import require
 from ._regions import as_regions
-from .angular_power import spectrum_table
 
 __all__ = ["write_report"]
 
@@ -128,7 +127,7 @@ def _field(kappa):
 def _maps(kappa, regions):
     from .figures import plot_summary
 
-    std = _std(kappa)
+    std = None if kappa.uncertainty is None else kappa.uncertainty.array
     figure = plot_summary(kappa.data, std, kappa.wcs, kappa.mask, regions=regions)
     low, high = float(kappa.data.min()), float(kappa.data.max())
     alt = f"Map of the convergence, from {low:.3g} to {high:.3g}"
@@ -141,11 +140,9 @@ def _maps(kappa, regions):
 
 
 def _samples(kappa):
-    from .figures import plot_samples
-
     if kappa.samples is None:
         return None
-    figure = plot_samples(kappa.samples, kappa.wcs, mean=kappa.data)
+    figure = kappa.plot_samples()
     shown = min(8, len(kappa.samples))
     alt = f"The mean of the posterior and {shown} of its samples, on one scale."
     caption = (
@@ -156,8 +153,6 @@ def _samples(kappa):
 
 
 def _clusters(kappa, regions, threshold):
-    from .figures import plot_cutouts
-
     if not regions:
         return None
     if kappa.samples is None or len(kappa.samples) < 2:
@@ -172,8 +167,7 @@ def _clusters(kappa, regions, threshold):
     if np.isfinite(certain).any():
         strongest = int(np.nanargmax(certain))
         name = str(found["region"][strongest])
-        room = min(12 * u.arcmin, max(min(kappa.shape) / 3, 8) * kappa.pixel_scale)
-        figure = plot_cutouts(kappa.samples, kappa.wcs, found["center"][strongest], room, regions=regions)
+        figure = kappa.plot_cutouts(found["center"][strongest], regions=regions)
         alt = f"Region {name} in {min(12, len(kappa.samples))} samples."
         caption = f"The region of the highest signal to noise, {name}, in some of the samples."
         parts.append(_figure(figure, alt, caption, wide=True))
@@ -197,9 +191,8 @@ def _cluster_table(found, spread, threshold):
 def _spectrum(kappa):
     from .figures import plot_spectrum
 
-    everywhere = np.zeros(kappa.shape, dtype=bool)
     try:
-        table = spectrum_table(kappa.data, kappa.samples, everywhere, kappa.pixel_scale.to_value(u.rad))
+        table = kappa.power_spectrum()
     except ValueError:  # a field of a few pixels
         return None
     if not (table["cl"] > 0).any():
@@ -244,10 +237,6 @@ def _center(kappa):
     ny, nx = kappa.shape
     center = kappa.wcs.pixel_to_world((nx - 1) / 2, (ny - 1) / 2)
     return f"{center.to_string('decimal', precision=4)} ({center.frame.name.upper()})"
-
-
-def _std(kappa):
-    return None if kappa.uncertainty is None else kappa.uncertainty.array
 
 
 def _number(value, how):

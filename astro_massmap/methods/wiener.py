@@ -1,6 +1,6 @@
 """The exact Gaussian posterior: the Wiener filter, its error, and constrained realisations."""
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from numbers import Real
 
@@ -150,3 +150,27 @@ class Wiener:
                 "spectrum": getattr(spectrum, "name", repr(spectrum)),
             },
         )
+
+
+class ExpectedShear:
+    """
+    The shear that a Wiener filter with the default spectrum expects of the E mode, also where there are no data.
+
+    Parameters
+    ----------
+    observation : `~astro_massmap.inference.Observation`
+        Its noise is that of all the observations which follow.
+    padding : float
+        Side of the periodic box, in sides of the field.
+    """
+
+    def __init__(self, observation, padding):
+        box = padded_shape(observation.shape, padding)
+        # it is the same for all maps that are compared: it need not be right to the last digit
+        self._posterior = GaussianPosterior(observation, PowerSpectrum.default(), box, tolerance=1e-3)
+
+    def taken_from(self, observation):
+        """What is left of an observation without it."""
+        p = self._posterior
+        modes = p.solve(p.operator.adjoint(p.weight * p.grid.real(observation.shear))[None])[0]
+        return replace(observation, shear=observation.shear - p.operator.forward(modes).to(observation.shear.dtype))
