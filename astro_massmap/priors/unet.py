@@ -60,6 +60,8 @@ class UNet(nn.Module):
         Channels of the input.
     embedding : int
         Length of the vector that tells the noise level.
+    outputs : int
+        Channels of the output.
 
     Examples
     --------
@@ -70,9 +72,15 @@ class UNet(nn.Module):
     torch.Size([2, 1, 33, 50])
     """
 
-    def __init__(self, widths=(16, 32, 64), blocks=2, inputs=2, embedding=64):
+    def __init__(self, widths=(16, 32, 64), blocks=2, inputs=2, embedding=64, outputs=1):
         super().__init__()
-        self.settings = {"widths": list(widths), "blocks": blocks, "inputs": inputs, "embedding": embedding}
+        self.settings = {
+            "widths": list(widths),
+            "blocks": blocks,
+            "inputs": inputs,
+            "embedding": embedding,
+            "outputs": outputs,
+        }
         top, middle, bottom = widths
 
         def stage(width):
@@ -86,7 +94,7 @@ class UNet(nn.Module):
         self.shrink = nn.ModuleList([Convolution(top, middle, stride=2), Convolution(middle, bottom, stride=2)])
         self.grow = nn.ModuleList([Convolution(bottom, middle, 1), Convolution(middle, top, 1)])
         self.up = nn.ModuleList([stage(middle), stage(top)])
-        self.leave = Convolution(top, 1, gain=0.0)
+        self.leave = Convolution(top, outputs, gain=0.0)
         nn.init.zeros_(self.leave.bias)
 
     @staticmethod
@@ -110,7 +118,7 @@ class UNet(nn.Module):
         Returns
         -------
         `torch.Tensor`
-            ``(n, 1, ny, nx)``; zero before any training.
+            ``(n, outputs, ny, nx)``; zero before any training.
         """
         ny, nx = x.shape[-2:]
         x = F.pad(x, (0, -nx % 4, 0, -ny % 4), mode="replicate")

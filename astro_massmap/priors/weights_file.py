@@ -87,7 +87,7 @@ def read_prior(file):
 
 def _build(header, tensors):
     settings = header["network"]
-    sizes = [*settings["widths"], settings["embedding"], settings["inputs"]]
+    sizes = [*settings["widths"], settings["embedding"], settings["inputs"], settings.get("outputs", 1)]
     if not all(0 < s <= _MAX_WIDTH for s in sizes) or not 0 < settings["blocks"] <= _MAX_BLOCKS:
         raise ValueError(f"a network of the sizes {settings} is not credible")
     network = UNet(**settings)
