@@ -7,7 +7,7 @@ import warnings
 import astropy.units as u
 
 from .. import __version__
-from . import prior, questions, reconstruct, survey
+from . import prior, questions, reconstruct, survey, validate
 
 
 def main(argv=None):
@@ -36,7 +36,7 @@ def _parser():
     parser = argparse.ArgumentParser(prog="massmap", description="Maps of dark matter from the shapes of galaxies.")
     parser.add_argument("--version", action="version", version=f"massmap {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for room in (reconstruct, questions, survey, prior):
+    for room in (reconstruct, questions, survey, validate, prior):
         room.add_commands(commands)
     return parser
 

@@ -1,4 +1,4 @@
-"""The commands that make maps: ``massmap demo``, ``reconstruct`` and ``validate``."""
+"""The commands that make maps: ``massmap demo``, ``reconstruct`` and ``denoise``."""
 
 from pathlib import Path
 
@@ -54,18 +54,6 @@ def add_commands(commands):
     add_solver_arguments(denoise)
     denoise.set_defaults(command=_denoise)
 
-    validate = commands.add_parser(
-        "validate",
-        help="check a sampler against exact answers",
-        description="Check samplers on the embedded mock survey.",
-    )
-    validate.add_argument(
-        "--gaussian", action="store_true", required=True, help="noise splitting without a network against exact draws"
-    )
-    validate.add_argument("--n-check", type=int, default=16, metavar="N", help="chains (default: %(default)s)")
-    validate.add_argument("--seed", type=int, default=0, help="of the random numbers (default: %(default)s)")
-    validate.set_defaults(command=_validate)
-
 
 def _add_picture_arguments(parser):
     parser.add_argument("--plot", type=Path, metavar="FILE", help="picture of the map (png, pdf, ...)")
@@ -84,22 +72,6 @@ def _demo(arguments):
     check_targets(arguments.output, picture, overwrite=overwrite)
     kappa = datasets.demo().reconstruct(progress=not arguments.quiet, **({"n_samples": 16} | chosen))
     save(kappa, arguments.output, picture, datasets.demo_clusters(), overwrite=overwrite)
-
-
-def _validate(arguments):
-    from .. import datasets
-    from ..methods import AnnealedHMC
-    from ..priors import GaussianPrior
-
-    method = AnnealedHMC(GaussianPrior(), n_samples=2, seed=arguments.seed, n_check=arguments.n_check)
-    check = datasets.demo().reconstruct(method, progress=False).diagnostics["gaussian_check"]
-    print(f"{'ell':>8}  power over that of exact draws ({check['n']} each)")
-    for ell, ratio, error in zip(check["ell"], check["power_ratio"], check["power_error"], strict=True):
-        print(f"{ell:8.0f}  {ratio:.3f} +- {error:.3f}")
-    print(f"standard deviation: {check['std_data']:.3f} with data, {check['std_holes']:.3f} without")
-    print(f"largest deviation: {check['worst']:.1f} standard errors")
-    if check["worst"] > 4:
-        raise ValueError("the sampler is off by more than 4 standard errors")
 
 
 def _reconstruct(arguments):

@@ -9,6 +9,7 @@ black. North is up and East is left as far as the grid allows. Needs matplotlib:
 from .checks import plot_b_modes, plot_calibration, plot_completeness, plot_reliability
 from .curves import plot_detection, plot_peak_counts, plot_spectrum
 from .sky import plot_cutouts, plot_samples, plot_summary
+from .validation import plot_validation
 
 __all__ = [
     "plot_b_modes",
@@ -21,4 +22,5 @@ __all__ = [
     "plot_samples",
     "plot_spectrum",
     "plot_summary",
+    "plot_validation",
 ]

@@ -1,0 +1,174 @@
+"""The command ``massmap validate``: methods on mock surveys of a catalogue, and a sampler against exact answers."""
+
+import argparse
+from pathlib import Path
+
+from .arguments import add_galaxy_arguments, angle, options, read_catalog, save_figure
+
+METHODS = "kaiser_squires,wiener,posterior_mean,gaussian,annealed_hmc"
+
+
+def add_commands(commands):
+    """Add it to the subparsers of ``massmap``."""
+    validate = commands.add_parser(
+        "validate",
+        help="all methods on mock surveys of a catalogue, or a sampler against exact answers",
+        description="Put simulated maps in front of the galaxies of a catalogue, map them by all methods, and compare "
+        "with the truths: a table and a figure. Maps that are there already are kept: a run that was stopped goes on. "
+        "With --gaussian, check the sampler on the embedded mock survey instead.",
+    )
+    validate.add_argument(
+        "--gaussian", action="store_true", help="noise splitting without a network against exact draws"
+    )
+    validate.add_argument(
+        "--n-check", type=int, default=16, metavar="N", help="chains of --gaussian (default: %(default)s)"
+    )
+    add_galaxy_arguments(validate, required=False)
+    validate.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="for maps, table and figure")
+    validate.add_argument("--maps", type=Path, metavar="FOLDER", help="simulated maps, as for massmap train")
+    validate.add_argument("--kind", help="massivenus, kappatng or folder (default: recognised)")
+    validate.add_argument("--pixel-scale", type=angle, metavar="ANGLE", help="of the maps, where files do not say it")
+    validate.add_argument("--validation", type=float, default=0.2, help="share of the boxes held out (default: 0.2)")
+    validate.add_argument("--mocks", type=int, default=16, help="of different maps (default: %(default)s)")
+    validate.add_argument("--only", type=_part, metavar="FROM:TO", help="map only these of the mocks, and no table")
+    validate.add_argument("--size", type=int, default=192, help="pixels on a side of the field (default: %(default)s)")
+    validate.add_argument("--samples", type=int, default=16, help="of each posterior (default: %(default)s)")
+    validate.add_argument("--methods", type=_names, metavar="A,B", help=f"default: {METHODS}")
+    validate.add_argument("--prior", default="default", metavar="FILE", help="of annealed_hmc, or gaussian")
+    validate.add_argument(
+        "--spectrum", type=Path, metavar="FILE", help="of wiener and gaussian (default: that of the prior)"
+    )
+    validate.add_argument("--network", metavar="FILE", help="of posterior_mean (default: the one shipped, if any)")
+    validate.add_argument("--schedule", help="of annealed_hmc: annealed (default), fast or tempered")
+    validate.add_argument("--seed", type=int, default=0, help="of the split and of the mocks (default: %(default)s)")
+    validate.add_argument("--device", default="auto", help="auto (default), cpu, cuda, ...")
+    validate.add_argument("--quiet", action="store_true", help="no progress bar")
+    validate.set_defaults(command=_validate)
+
+
+def _validate(arguments):
+    if arguments.gaussian:
+        return _check_sampler(arguments)
+    for name in ("catalog", "axes", "maps", "output"):
+        if getattr(arguments, name) is None:
+            option = "CATALOG" if name == "catalog" else f"--{name}"
+            raise ValueError(f"{option}: is needed, unless the sampler is to be checked by --gaussian")
+    return _compare(arguments)
+
+
+def _check_sampler(arguments):
+    from .. import datasets
+    from ..methods import AnnealedHMC
+    from ..priors import GaussianPrior
+
+    method = AnnealedHMC(GaussianPrior(), n_samples=2, seed=arguments.seed, n_check=arguments.n_check)
+    check = datasets.demo().reconstruct(method, progress=False).diagnostics["gaussian_check"]
+    print(f"{'ell':>8}  power over that of exact draws ({check['n']} each)")
+    for ell, ratio, error in zip(check["ell"], check["power_ratio"], check["power_error"], strict=True):
+        print(f"{ell:8.0f}  {ratio:.3f} +- {error:.3f}")
+    print(f"standard deviation: {check['std_data']:.3f} with data, {check['std_holes']:.3f} without")
+    print(f"largest deviation: {check['worst']:.1f} standard errors")
+    if check["worst"] > 4:
+        raise ValueError("the sampler is off by more than 4 standard errors")
+
+
+def _compare(arguments):
+    from ..simulation import MapSet
+    from ..validation import MockSurveys, compare, read_mocks, run_mocks
+
+    if arguments.samples < 2:
+        raise ValueError(f"--samples: needs at least 2, got {arguments.samples}")
+    methods = _methods(arguments)
+    maps = MapSet.open(arguments.maps, **options(arguments, "kind", "pixel_scale"))
+    held_out = maps.split(arguments.validation, seed=arguments.seed, by="box")[1].by_turns()
+    if not 1 <= arguments.mocks <= len(held_out):
+        raise ValueError(f"--mocks: needs 1 to {len(held_out)}, as many as held-out maps, got {arguments.mocks}")
+    mocks = MockSurveys(read_catalog(arguments), held_out, size=arguments.size, seed=arguments.seed)
+    print(f"{mocks!r}\nheld-out boxes: {', '.join(sorted(set(held_out.boxes)))}")
+    numbers = range(arguments.mocks)[slice(*arguments.only) if arguments.only else slice(None)]
+    run_mocks(mocks, methods, arguments.output, numbers=numbers, progress=not arguments.quiet)
+    truths, kappas = read_mocks(mocks, methods, arguments.output, numbers=range(arguments.mocks))
+    if len(truths) < arguments.mocks:
+        print(f"{len(truths)} of {arguments.mocks} mocks are mapped by all methods: no table yet")
+        return
+    _write(compare(truths, _with_wiener(kappas, arguments.methods), seed=arguments.seed), arguments.output)
+
+
+def _with_wiener(kappas, wanted):
+    """The Wiener filter, which is the mean of the Gaussian posterior, in the place of the files that hold both."""
+    wiener = [type(k)(k.data, wcs=k.wcs, mask=k.mask, uncertainty=k.uncertainty) for k in kappas["gaussian"]]
+    kappas = {"wiener": wiener, **kappas}
+    if wanted is not None and "gaussian" not in wanted:
+        del kappas["gaussian"]
+    order = METHODS.split(",")
+    return {name: kappas[name] for name in sorted(kappas, key=order.index)}
+
+
+def _write(comparison, folder):
+    """The table in numbers and as text, and the figure."""
+    from .._files import atomic_path
+    from ..figures import plot_validation
+
+    text = comparison.text()
+    print("\n".join(text.pformat(max_lines=-1, max_width=-1, align="<")))
+    for table, name, form in (
+        (comparison.table, "validation.ecsv", "ascii.ecsv"),
+        (text, "validation.rst", "ascii.rst"),
+    ):
+        with atomic_path(folder / name, overwrite=True) as temporary:
+            table.write(temporary, format=form)
+        print(f"wrote {folder / name}")
+    save_figure(plot_validation(comparison), folder / "validation.png", overwrite=True)
+
+
+def _methods(arguments):
+    """The methods that have files of their own: the Wiener filter is the mean of ``gaussian``."""
+    from ..methods import AnnealedHMC, KaiserSquires, Wiener
+    from ..priors import GaussianPrior, ScorePrior
+    from ..spectrum import PowerSpectrum
+
+    wanted, device = arguments.methods or METHODS.split(","), arguments.device
+    unknown = [name for name in wanted if name not in METHODS.split(",")]
+    if unknown:
+        raise ValueError(f"--methods: {', '.join(unknown)} unknown; known are {METHODS}")
+    spectrum = None if arguments.spectrum is None else PowerSpectrum.read(arguments.spectrum)
+    gaussian = arguments.prior == "gaussian"
+    prior = GaussianPrior(spectrum) if gaussian else ScorePrior.load(arguments.prior, spectrum)
+    theory = spectrum if gaussian else prior.theory
+    methods = {
+        "kaiser_squires": KaiserSquires(device=device) if "kaiser_squires" in wanted else None,
+        "posterior_mean": _posterior_mean(arguments) if "posterior_mean" in wanted else None,
+        "gaussian": Wiener(theory, n_samples=arguments.samples, device=device),
+        "annealed_hmc": None,
+    }
+    if "annealed_hmc" in wanted:
+        schedule = options(arguments, "schedule")
+        methods["annealed_hmc"] = AnnealedHMC(prior, n_samples=arguments.samples, n_check=0, device=device, **schedule)
+    return {name: method for name, method in methods.items() if method is not None}
+
+
+def _posterior_mean(arguments):
+    """The method, or None where it was not asked for and there is no network."""
+    from ..methods import PosteriorMean
+    from ..priors import MeanNetwork
+
+    try:
+        return PosteriorMean(MeanNetwork.load(arguments.network or "default"), device=arguments.device)
+    except OSError:
+        if arguments.methods is not None or arguments.network is not None:
+            raise
+        print("no network for posterior_mean, which is left out")
+        return None
+
+
+def _names(text):
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _part(text):
+    """Numbers from:to, either of which may be left out."""
+    try:
+        first, last = (int(part) if part else None for part in text.split(":"))
+        return first, last
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"needs numbers such as 0:8, got {text!r}") from None
