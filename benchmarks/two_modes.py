@@ -1,0 +1,164 @@
+"""
+Halos at the edge of detection: ``python benchmarks/two_modes.py PRIOR MAPS [--out FOLDER]``.
+
+A halo is there or it is not, and the data cannot tell for sure: the posterior has two modes, and the share of samples
+that hold the halo is the claim that is tested. PRIOR and MAPS are as for ``score_prior.py``; truths are from held-out
+boxes.
+
+Claims can be right only in a world that has as many halos as the prior has learned. So a structure is a mean convergence
+of the aperture above a threshold, and the mocks are of two kinds: in one, the aperture lies anywhere in a simulated
+map, where there is no structure; in the other a halo (the profile of Navarro, Frenk & White) is injected there, with
+the amplitude that brings the aperture to a value drawn from those of the simulated structures. Both are drawn as often
+as they come in the simulations, and of all only those are kept whose Wiener filter at the aperture lies in a window
+at the edge of detection: a choice that depends on the data alone and so leaves right claims right.
+"""
+
+import argparse
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+import torch
+from astropy.wcs import WCS
+from score_prior import mock
+
+from astro_massmap import AnnealedHMC, ConvergenceMap, GaussianPrior, ScorePrior
+from astro_massmap.diagnostics import reliability
+from astro_massmap.inference import GaussianPosterior
+from astro_massmap.simulation import MapSet, NFWHalo, inject_halo
+
+RADIUS, THRESHOLD = 1.5, 0.015  # arcmin, and the mean convergence that counts as a structure
+WINDOW = 0.010, 0.019  # of the Wiener filter in the aperture
+HALO = NFWHalo(1.5e14 * u.Msun, redshift=0.35)
+BINS = np.array([0, 0.25, 0.5, 0.75, 1])
+
+
+class World:
+    """Simulated maps, what apertures in them hold, and the halo to inject."""
+
+    def __init__(self, maps, side, noise, spectrum):
+        self.maps, self.side, self.noise, self.spectrum = maps, side, noise, spectrum
+        n = maps.shape[-1]
+        y, x = np.mgrid[:n, :n] - n // 2
+        self.disc = np.hypot(x, y) < RADIUS / 0.4
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype, wcs.wcs.crval = ("RA---TAN", "DEC--TAN"), (150.0, 2.0)
+        wcs.wcs.crpix, wcs.wcs.cdelt = (n // 2 + 1, n // 2 + 1), (-0.4 / 60, 0.4 / 60)
+        empty = ConvergenceMap(np.zeros((n, n)), wcs=wcs)
+        self.halo = inject_halo(empty, HALO, wcs.pixel_to_world(n // 2, n // 2), z_source=1.0).data
+        kernel = np.fft.rfft2(np.fft.ifftshift(self.disc)).conj() / self.disc.sum()
+        inner = slice(n // 4, -n // 4)
+        means = np.fft.irfft2(np.fft.rfft2(maps) * kernel, s=maps.shape[-2:])[:, inner, inner]
+        self.share = (means > THRESHOLD).mean()
+        self.structures = np.sort(means[means > THRESHOLD])
+
+    def draw(self, seed):
+        """
+        A field with an aperture at its middle.
+
+        Returns
+        -------
+        truth : ndarray or None
+            Convergence of the field; None where the aperture was to be without a structure, and is not.
+        observation : Observation
+            Of it.
+        injected : bool
+            Whether a halo was.
+        """
+        rng = np.random.default_rng([seed, 7])
+        n = self.maps.shape[-1]
+        shift = rng.integers(-n // 4, n // 4, 2)
+        large = np.roll(self.maps[rng.integers(len(self.maps))], shift, axis=(0, 1)).astype(float)
+        injected = rng.random() < self.share
+        if injected:
+            missing = rng.choice(self.structures) - large[self.disc].mean()
+            large += missing / self.halo[self.disc].mean() * self.halo
+        elif large[self.disc].mean() > THRESHOLD:
+            return None
+        truth, observation = mock(large, self.side, self.noise, self.footprint(rng), seed)
+        return truth, observation, injected
+
+    def footprint(self, rng):
+        """Round holes, none of them in the aperture: four fifths of the field has data."""
+        y, x = np.mgrid[: self.side, : self.side]
+        seen = np.ones((self.side, self.side), dtype=bool)
+        while seen.mean() > 0.8:
+            cx, cy = rng.uniform(0, self.side, 2)
+            hole = np.hypot(x - cx, y - cy) < rng.uniform(2, 7)
+            if not (hole & self.aperture).any():
+                seen &= ~hole
+        return seen
+
+    @property
+    def aperture(self):
+        """The aperture, as pixels of the field."""
+        low = self.maps.shape[-1] // 2 - self.side // 2
+        cut = slice(low, low + self.side)
+        return self.disc[cut, cut]
+
+    def at_the_edge(self, observation):
+        """Whether the data make it a close case."""
+        posterior = GaussianPosterior(observation, self.spectrum, (2 * self.side,) * 2, tolerance=1e-3)
+        expected = posterior.grid.to_field(posterior.mean_modes()).numpy()
+        return WINDOW[0] < expected[self.aperture].mean() < WINDOW[1]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("prior")
+    parser.add_argument("maps", type=Path)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--mocks", type=int, default=96)
+    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--side", type=int, default=64)
+    parser.add_argument("--noise", type=float, default=0.15)
+    parser.add_argument("--validation", type=float, default=0.2, help="as in the training")
+    parser.add_argument("--threads", type=int)
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    prior = ScorePrior.load(arguments.prior)
+    held_out = MapSet.open(arguments.maps).split(arguments.validation)[1]
+    world = World(held_out.stack(), arguments.side, arguments.noise, prior.trained_spectrum)
+    lines = [f"{world.share:.3f} of the apertures of the simulations hold a structure"]
+    print(lines[0], flush=True)
+    options = {"n_samples": arguments.samples, "n_check": 0, "seed": 1}
+    methods = {"Gaussian": AnnealedHMC(GaussianPrior(prior.trained_spectrum), **options)}
+    methods["neural"] = AnnealedHMC(prior, **options)
+    claims, there, injected, seed = {name: [] for name in methods}, [], [], 0
+    while len(there) < arguments.mocks:
+        seed += 1
+        drawn = world.draw(seed)
+        if drawn is None or not world.at_the_edge(drawn[1]):
+            continue
+        truth, observation, with_halo = drawn
+        there.append(truth[world.aperture].mean() > THRESHOLD)
+        injected.append(with_halo)
+        for name, method in methods.items():
+            samples = method.solve(observation).samples
+            claims[name].append((samples[:, world.aperture].mean(axis=1) > THRESHOLD).mean())
+        print(f"{len(there):4d} of {seed}: {there[-1]} {[round(c[-1], 3) for c in claims.values()]}", flush=True)
+    there = np.array(there)
+    lines.append(
+        f"{len(there)} mocks of {seed} drawn, noise {arguments.noise}, {arguments.samples} samples; a halo was injected in "
+        f"{np.mean(injected):.2f} of them, {there.mean():.3f} +- {there.std() / np.sqrt(len(there)):.3f} hold a structure"
+    )
+    for name, of_method in claims.items():
+        of_method = np.array(of_method)
+        gap = of_method - there
+        lines.append(
+            f"{name:10} claims {of_method.mean():.3f} on the mean, too much by {gap.mean():.3f} "
+            f"+- {gap.std(ddof=1) / np.sqrt(len(gap)):.3f}; mean square of the claim's error {np.mean(gap**2):.3f}"
+        )
+        table = reliability(of_method[:, None], there[:, None], bins=BINS, n_samples=arguments.samples)
+        for row in table:
+            text = "claimed {claimed:.3f}  true {true:.3f} +- {error:.3f}  of {n}".format(**row)
+            lines.append(f"{'':10} {row['low']:.2f} to {row['high']:.2f}  {text}")
+    print("\n".join(lines))
+    if arguments.out is not None:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        (arguments.out / "prior_two_modes.txt").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""
+Figure 2: the COSMOS field
+==========================
+
+The second figure of Remy et al. (2020), for both samples of galaxies of Schrabback et al. (2010): direct inversion, the
+posterior mean with the X-ray clusters of Finoguenov et al. (2007) and their redshifts over it, one sample, and the
+centre of the field in independent samples. ``python figure_2_cosmos.py FOLDER`` fetches the catalogues, or reads them
+from ``cosmos/`` in the folder that ``MASSMAP_DATA`` names, and takes a quarter of an hour on two cores; the maps are
+kept in FOLDER. It was not run when these pages were built: figures and table are from an earlier run.
+"""
+
+# sphinx_gallery_thumbnail_path = 'figures/figure_2.png'
+
+import os
+import sys
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.table import QTable
+from matplotlib.figure import Figure
+from regions import CircleSkyRegion
+
+from astro_massmap import AnnealedHMC, ConvergenceMap, KaiserSquires, ShearCatalog, Wiener, datasets
+
+folder = Path(sys.argv[1])
+folder.mkdir(parents=True, exist_ok=True)
+
+# %%
+# All 417,117 galaxies, the bright ones of them, which have redshifts of their own, and the clusters in order of
+# mass.
+
+if "MASSMAP_DATA" in os.environ:
+    data = Path(os.environ["MASSMAP_DATA"]) / "cosmos"
+    galaxies = QTable.read(data / "cosmos_shear.fits.gz")
+    columns = {"g1": "e1", "g2": "e2"}
+    catalogs = {
+        name: ShearCatalog.from_table(part, axes="west-north", columns=columns)
+        for name, part in (("bright", galaxies[galaxies["bright"]]), ("all", galaxies))
+    }
+    clusters = QTable.read(data / "xray_clusters.ecsv")
+else:
+    catalogs = {name: datasets.cosmos(name) for name in ("bright", "all")}
+    clusters = datasets.cosmos_clusters()
+clusters.sort("m500", reverse=True)
+centers = SkyCoord(clusters["ra"], clusters["dec"])
+radius, threshold = 1.5 * u.arcmin, 0.015
+
+
+def mapped(name, method):
+    """A map of one sample of galaxies; what is in the folder is read."""
+    file = folder / f"cosmos_{name}.fits"
+    if not file.exists():
+        catalogs[name.split("_")[0]].reconstruct(method).write(file)
+    return ConvergenceMap.read(file)
+
+
+# %%
+# The two samples of galaxies under each method, on the same colours. Each sample of the posterior is
+# written as soon as it is drawn, so that a run that was stopped goes on.
+
+direct, posterior = {}, {}
+figure = Figure(figsize=(16, 10), layout="constrained")
+for row, name in enumerate(catalogs):
+    direct[name] = mapped(f"{name}_direct", KaiserSquires(smoothing=radius))
+    sampled = AnnealedHMC(n_samples=48, seed=1, checkpoint=str(folder / f"{name}_samples.npy"))
+    posterior[name] = kappa = mapped(f"{name}_posterior", sampled)
+    columns = {
+        f"{name}: Kaiser-Squires, 1.5 arcmin": (direct[name], None),
+        f"{name}: posterior mean": (kappa, clusters),
+        f"{name}: a sample": (ConvergenceMap(kappa.samples[0], wcs=kappa.wcs, mask=kappa.mask), None),
+    }
+    for column, (title, (image, regions)) in enumerate(columns.items()):
+        ax = figure.add_subplot(2, 3, 3 * row + column + 1, projection=kappa.wcs)
+        image.plot(ax, regions=regions, vmin=-0.06, vmax=0.06, colorbar=column == 2, title=title)
+        ax.coords[0].set_axislabel("RA" if row else " ")
+        ax.coords[1].set_axislabel(" " if column else "Dec")
+figure.savefig(folder / "figure_2.png", dpi=80)
+
+# %%
+# .. image:: ../figures/figure_2.png
+#     :alt: COSMOS from bright and from all galaxies: Kaiser-Squires, posterior mean with X-ray clusters, a sample
+
+# %%
+# The centre of the field in independent samples, with the clusters over it. What is there in all of them, the data
+# know of; what is there in some, they allow.
+
+kappa = posterior["all"]
+middle = kappa.wcs.pixel_to_world((kappa.shape[1] - 1) / 2, (kappa.shape[0] - 1) / 2)
+figure = kappa.plot_cutouts(middle, 24 * u.arcmin, n=8, regions=clusters)
+figure.savefig(folder / "figure_2_centre.png", dpi=90)
+
+# %%
+# .. image:: ../figures/figure_2_centre.png
+#     :alt: The middle 24 arcmin of the field in eight samples
+
+# %%
+# How often each cluster is there: a structure counts in a sample when the mean convergence within 1.5 arcmin of the
+# X-ray position exceeds 0.015. Beside the two samples of galaxies under the learned prior stand the signal to noise of
+# the Kaiser-Squires map of all galaxies, and the exact Gaussian posterior of the same.
+
+gaussian = mapped("all_gaussian", Wiener(n_samples=64))
+apertures = [CircleSkyRegion(c, radius) for c in centers]
+y, x = (
+    np.rint(p).astype(int).clip(0, side - 1)
+    for p, side in zip(
+        direct["all"].wcs.world_to_pixel(centers)[::-1], direct["all"].shape, strict=True
+    )
+)  # fmt: skip
+table = QTable({"redshift": clusters["redshift"], "m500": clusters["m500"].to(1e13 * u.Msun).value})
+table["S/N KS"] = (direct["all"].data / direct["all"].uncertainty.array)[y, x]
+for name, image in {"Gaussian": gaussian, **posterior}.items():
+    found = image.detection_probability(apertures, threshold)
+    if name != "Gaussian":
+        table[f"kappa {name}"] = found["kappa"]
+    table[f"p {name}"] = found["probability"]
+    data_fraction = found["data_fraction"]
+table = table[data_fraction > 0.5]
+for name in table.colnames:
+    table[name].info.format = ".3f" if name.startswith("kappa") else ".1f" if name in ("m500", "S/N KS") else ".2f"
+table.write(folder / "cosmos_clusters.rst", format="ascii.rst", overwrite=True)
+print("\n".join(table.pformat(max_lines=-1, max_width=-1)))
+
+# %%
+# The clusters that have data in more than half of their aperture; ``m500`` is in 1e13 solar masses.
+#
+# .. include:: ../tables/cosmos_clusters.rst
+
+# %%
+# What such a probability is worth is told by places where nothing is known to be: apertures anywhere in the footprint.
+
+rng = np.random.default_rng(0)
+places = kappa.wcs.pixel_to_world(*(rng.uniform(0, side - 1, 800) for side in kappa.shape[::-1]))
+for name, image in {"Gaussian": gaussian, **posterior}.items():
+    random = image.detection_probability([CircleSkyRegion(c, radius) for c in places], threshold)
+    random = random[random["data_fraction"] > 0.9]
+    print(f"{name}: at {len(random)} random places the probability is {np.mean(random['probability']):.3f}")
+
+# %%
+# Of the five clusters that are most massive in X-rays, the one whose case is the least clear, in twelve samples, and the
+# mean convergence of its aperture in all of them.
+
+doubtful = np.abs(np.array(table["p all"][:5]) - 0.5).argmin()
+inside = np.flatnonzero(data_fraction > 0.5)[doubtful]
+figure = kappa.plot_cutouts(centers[inside], 10 * u.arcmin, regions=clusters)
+figure.savefig(folder / "cosmos_cutouts.png", dpi=80)
+figure = kappa.plot_detection(apertures[inside], threshold, label=f"z = {table['redshift'][doubtful]:.2f}")
+figure.savefig(folder / "cosmos_detection.png", dpi=80)
+
+# %%
+# .. image:: ../figures/cosmos_cutouts.png
+#     :alt: Twelve samples of the place of that cluster, in some of which it is there
+#
+# .. image:: ../figures/cosmos_detection.png
+#     :alt: Histogram of the mean convergence within its aperture
