@@ -109,8 +109,9 @@ class ShearMap:
         Parameters
         ----------
         method : str or method object, optional
-            ``"annealed_hmc"`` (the default), ``"wiener"`` or ``"kaiser_squires"``, or an object:
-            `~astro_massmap.AnnealedHMC`, `~astro_massmap.Wiener`, `~astro_massmap.KaiserSquires`.
+            ``"annealed_hmc"`` (the default), ``"posterior_mean"``, ``"wiener"`` or ``"kaiser_squires"``, or an object:
+            `~astro_massmap.AnnealedHMC`, `~astro_massmap.PosteriorMean`, `~astro_massmap.Wiener`,
+            `~astro_massmap.KaiserSquires`.
         progress : bool
             Show a progress bar.
         **options

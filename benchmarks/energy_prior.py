@@ -88,7 +88,7 @@ class Bench:
         for level in ratios["energy"]:
             self.row(f"denoising error / Wiener at noise {level}", {n: f"{r[level]:.3f}" for n, r in ratios.items()})
 
-    def cost(self, n=4, repeat=5):
+    def cost(self, n=8, repeat=10):
         split = self.split(0.135)
         modes = split.mean + split.fluctuations(Streams(0, range(n)))
         spent = {}
@@ -102,25 +102,26 @@ class Bench:
         unit = spent["direct, equal time"]
         self.row("time of an evaluation in the sampler", {name: f"{s / unit:.1f}" for name, s in spent.items()})
 
-    def loop(self, sigma=0.135, nodes=8):
-        """Work around a triangle of draws from the Gaussian posterior, over that along its hardest side."""
+    def loop(self, sigma=0.135, nodes=8, n=8):
+        """Work around triangles of draws from the Gaussian posterior, and along their sides: log densities."""
         split = self.split(sigma)
-        corners = split.mean + split.fluctuations(Streams(3, range(3)))
         places, weights = (torch.from_numpy(t) for t in np.polynomial.legendre.leggauss(nodes))
+        draws = split.mean + split.fluctuations(Streams(3, range(3 * n)))
         found = {}
         for name, prior in self.priors.items():
-            on_grid, parts = prior.on(split.grid), []
-            for a, b in ((0, 1), (1, 2), (2, 0)):
-                step = corners[b] - corners[a]
-                path = torch.stack([corners[a] + step * float(1 + p) / 2 for p in places])
-                parts.append(float((split.grid.inner(on_grid.residual(path, sigma), step) * weights).sum() / 2))
-            found[name] = f"{abs(sum(parts)) / max(map(abs, parts)):.4f}"
-        self.row("work around a loop / along a side", found)
+            on_grid, work = prior.on(split.grid), np.zeros((n, 3))
+            for i, side in np.ndindex(n, 3):
+                begin, step = draws[3 * i + side], draws[3 * i + (side + 1) % 3] - draws[3 * i + side]
+                path = torch.stack([begin + step * float(1 + p) / 2 for p in places])
+                work[i, side] = (split.grid.inner(on_grid.residual(path, sigma), step) * weights).sum() / 2
+            around, along = (np.sqrt(np.mean(w**2)) for w in (work.sum(axis=1), work))
+            found[name] = f"{around:.3f} of {along:.2f}"
+        self.row("work around a loop, of that along a side (rms)", found)
 
-    def metropolis(self, sigma=0.135, n=8, steps=3):
+    def metropolis(self, sigma=0.135, n=16, steps=4):
         """Energy errors of the same trajectories, by the density and by the integral along the path."""
         split = self.split(sigma)
-        for angle in (0.3, 0.55):
+        for angle in (0.3, 0.55, 1.1):
             rows = {"density": {}, "path": {}}
             for name, prior in self.priors.items():
                 on_grid = prior.on(split.grid)
@@ -141,9 +142,9 @@ class Bench:
             accepted.append(state.accepted.double().mean())
         return f"{float(torch.stack(accepted).mean()):.2f}, {float(torch.cat(errors).square().mean().sqrt()):.2f}"
 
-    def deep(self, n=4, steps=8):
+    def deep(self, n=4, steps=16):
         """Hamiltonian Monte Carlo where learned scores run away: at noise levels far below that of the data."""
-        for sigma in (0.06, 0.03):
+        for sigma in (0.06, 0.03, 0.015):
             observation, found = self.posterior()[1], {}
             for name, prior in self.priors.items():
                 plan = SplitPlan(observation, prior, Schedule(share=sigma / NOISE, trajectories=steps), BOX)

@@ -1,11 +1,11 @@
 """
-What the network and a sample cost: ``python benchmarks/speed.py [--out FOLDER] [--sides 128 200 320] [--chains 1 8 64]``.
+What the network and a sample cost: ``python benchmarks/speed.py [--sides 128 200 320] [--chains 1 8] [--out FOLDER]``.
 
-The first table is of the network alone at the size of the largest field and its margin, in single and in mixed precision,
-for batches of maps, on the device that is found; each is compared with double precision on the CPU. The second one is
-of whole samples, a chain for each, of a field with a noise of 0.15 of which 60 % has data. It needs torch, numpy, scipy
-and safetensors only. ``--widths 32,64,128`` takes an untrained network of those widths instead of the shipped prior:
-what a network costs does not depend on what it has learned.
+The first table is of the network alone at the size of the largest field and its margin, in single and in mixed
+precision, for batches of maps, on the device that is found; each is compared with double precision on the CPU. The
+second one is of whole samples, a chain for each, of a field with a noise of 0.15 of which 60 % has data. It needs torch,
+numpy, scipy and safetensors only. ``--widths 32,64,128`` takes an untrained network of those widths instead of the
+shipped prior: what a network costs does not depend on what it has learned.
 """
 
 import argparse
@@ -72,7 +72,8 @@ def network_table(prior, side, batches, device, say):
                 seconds = (waited(device) - start) / repeats
             error = (result[0].cpu().double() - truth) / truth.std()
             name = "bfloat16" if half else "float32"
-            say(f"{batch:6d} {name:>10} {batch / seconds:10.1f} {error.square().mean().sqrt():11.1e} {error.abs().max():9.1e}")
+            rms, largest = error.square().mean().sqrt(), error.abs().max()
+            say(f"{batch:6d} {name:>10} {batch / seconds:10.1f} {rms:11.1e} {largest:9.1e}")
 
 
 def observed(spectrum, side, noise=0.15):
@@ -115,7 +116,7 @@ def main():
     parser.add_argument("--out", type=Path)
     parser.add_argument("--sides", type=int, nargs="+", default=[128, 200, 320])
     parser.add_argument("--chains", type=int, nargs="+", help="at once (default: 1 on a CPU, 64 elsewhere)")
-    parser.add_argument("--batches", type=int, nargs="+", help="of the network (default: 1 to 8 on a CPU, to 256 elsewhere)")
+    parser.add_argument("--batches", type=int, nargs="+", help="of maps (default: 1 to 8 on a CPU, to 256 elsewhere)")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
     if arguments.threads:

@@ -5,12 +5,12 @@ A halo is there or it is not, and the data cannot tell for sure: the posterior h
 that hold the halo is the claim that is tested. PRIOR and MAPS are as for ``score_prior.py``; truths are from held-out
 boxes.
 
-Claims can be right only in a world that has as many halos as the prior has learned. So a structure is a mean convergence
-of the aperture above a threshold, and the mocks are of two kinds: in one, the aperture lies anywhere in a simulated
-map, where there is no structure; in the other a halo (the profile of Navarro, Frenk & White) is injected there, with
-the amplitude that brings the aperture to a value drawn from those of the simulated structures. Both are drawn as often
-as they come in the simulations, and of all only those are kept whose Wiener filter at the aperture lies in a window
-at the edge of detection: a choice that depends on the data alone and so leaves right claims right.
+Claims can be right only in a world that has as many halos as the prior has learned. So a structure is a mean
+convergence of the aperture above a threshold, and the mocks are of two kinds: in one, the aperture lies anywhere in a
+simulated map, where there is no structure; in the other a halo (the profile of Navarro, Frenk & White) is injected
+there, with the amplitude that brings the aperture to a value drawn from those of the simulated structures. Both are
+drawn as often as they come in the simulations, and of all only those are kept whose Wiener filter at the aperture lies
+in a window at the edge of detection: a choice that depends on the data alone and so leaves right claims right.
 """
 
 import argparse
@@ -140,8 +140,9 @@ def main():
         print(f"{len(there):4d} of {seed}: {there[-1]} {[round(c[-1], 3) for c in claims.values()]}", flush=True)
     there = np.array(there)
     lines.append(
-        f"{len(there)} mocks of {seed} drawn, noise {arguments.noise}, {arguments.samples} samples; a halo was injected in "
-        f"{np.mean(injected):.2f} of them, {there.mean():.3f} +- {there.std() / np.sqrt(len(there)):.3f} hold a structure"
+        f"{len(there)} mocks of {seed} drawn, noise {arguments.noise}, {arguments.samples} samples; a halo was injected "
+        f"in {np.mean(injected):.2f} of them, {there.mean():.3f} +- {there.std() / np.sqrt(len(there)):.3f} hold a "
+        "structure"
     )
     for name, of_method in claims.items():
         of_method = np.array(of_method)

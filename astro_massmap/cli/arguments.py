@@ -8,21 +8,30 @@ import astropy.units as u
 from .._axes import AXES
 
 
-def add_catalog_arguments(parser):
-    """The catalogue, how to read it, and its grid."""
-    parser.add_argument("catalog", type=Path, metavar="CATALOG", help="table of galaxies: FITS, ECSV, CSV, ...")
-    parser.add_argument("--axes", required=True, choices=list(AXES), help="axes along which shear is measured")
+def add_galaxy_arguments(parser, *, required=True):
+    """The catalogue, and how to read it."""
+    many = {} if required else {"nargs": "?"}
+    parser.add_argument("catalog", type=Path, metavar="CATALOG", help="table of galaxies: FITS, ECSV, CSV, ...", **many)
+    parser.add_argument("--axes", required=required, choices=list(AXES), help="axes along which shear is measured")
     parser.add_argument("--columns", type=columns, default={}, metavar="g1=e1,g2=e2", help="which column holds what")
     parser.add_argument("--select", metavar="COLUMN", help="use only galaxies for which this column is true")
+
+
+def add_catalog_arguments(parser):
+    """The catalogue, how to read it, and its grid."""
+    add_galaxy_arguments(parser)
     parser.add_argument("--pixel-scale", type=angle, metavar="ANGLE", help="such as '0.4 arcmin' (default)")
     parser.add_argument("--wcs", type=Path, metavar="IMAGE", help="map on the grid of this FITS image")
 
 
 def add_method_arguments(parser):
     """The method and its options."""
-    parser.add_argument("--method", help="annealed_hmc (default), wiener or kaiser_squires")
+    parser.add_argument("--method", help="annealed_hmc (default), posterior_mean, wiener or kaiser_squires")
     parser.add_argument(
-        "--prior", default="default", metavar="FILE", help="of annealed_hmc: a trained prior, default, or gaussian"
+        "--prior",
+        default="default",
+        metavar="FILE",
+        help="of annealed_hmc: a trained prior, default, or gaussian; of posterior_mean: a trained network",
     )
     parser.add_argument("--spectrum", type=Path, metavar="FILE", help="prior spectrum: table of ell and cl")
     parser.add_argument("--smoothing", type=angle, metavar="ANGLE", help="of kaiser_squires, such as '1 arcmin'")
@@ -56,7 +65,7 @@ def read_catalog(arguments):
 def read_method(arguments):
     """The method that the arguments ask for; ValueError for options that do not belong to it."""
     from ..methods import resolve
-    from ..priors import GaussianPrior, ScorePrior
+    from ..priors import GaussianPrior, MeanNetwork, ScorePrior
     from ..spectrum import PowerSpectrum
 
     chosen = options(arguments, "n_samples", "seed", "device", "smoothing", "schedule", "checkpoint")
@@ -64,6 +73,8 @@ def read_method(arguments):
     if arguments.method in (None, "annealed_hmc"):
         gaussian = arguments.prior == "gaussian"
         chosen["prior"] = GaussianPrior(spectrum) if gaussian else ScorePrior.load(arguments.prior, spectrum)
+    elif arguments.method == "posterior_mean":
+        chosen |= {"network": MeanNetwork.load(arguments.prior)} | ({} if spectrum is None else {"spectrum": spectrum})
     elif arguments.prior != "default":
         raise ValueError(f"--prior: has no meaning for the method {arguments.method!r}")
     elif spectrum is not None:

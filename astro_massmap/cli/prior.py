@@ -6,6 +6,8 @@ import numpy as np
 
 from .arguments import angle
 
+_SHEAR_NOISE = (0.05, 0.3)  # per pixel and component, for the posterior mean
+
 
 def add_commands(commands):
     """Add the two to the subparsers of ``massmap``."""
@@ -51,6 +53,7 @@ def add_commands(commands):
     train.add_argument("--maps-per-step", type=int, default=4, help="two pieces of each (default: %(default)s)")
     train.add_argument("--validate-every", type=int, default=500, help="steps (default: %(default)s)")
     train.add_argument("--corrections", type=int, default=200, help="maps that put the power right (default: 200)")
+    train.add_argument("--posterior-mean", action="store_true", help="train a network for the posterior mean instead")
     train.add_argument("--without-theory", action="store_true", help="equation 3 alone, for comparison")
     train.add_argument("--checkpoint", type=Path, metavar="FILE", help="keep the state, and go on from it")
     train.add_argument("--seed", type=int, default=0, help="of the random numbers (default: %(default)s)")
@@ -140,8 +143,10 @@ def _train(arguments):
     from ..inference import pick_device
     from ..simulation import MapSet
     from ..spectrum import PowerSpectrum
-    from ..training import MapBank, TrainingPlan, start_workers, train_prior, write_curves
+    from ..training import MapBank, TrainingPlan, start_workers, train_posterior_mean, train_prior, write_curves
 
+    if arguments.posterior_mean and arguments.without_theory:
+        raise ValueError("--without-theory: has no meaning with --posterior-mean")
     if arguments.output.suffix != ".safetensors":
         raise ValueError(f"--output: needs a name that ends in .safetensors, got {str(arguments.output)!r}")
     stem = arguments.output.with_suffix("")
@@ -149,12 +154,7 @@ def _train(arguments):
         check_target(target, overwrite=arguments.overwrite)
     if arguments.corrections < 0:
         raise ValueError(f"--corrections: needs a number of maps, not negative, got {arguments.corrections}")
-    try:
-        widths = tuple(int(w) for w in arguments.widths.split(","))
-        if len(widths) != 3 or min(widths) < 1:
-            raise ValueError
-    except ValueError:
-        raise ValueError(f"--widths: needs three positive numbers such as 16,32,64, got {arguments.widths!r}") from None
+    widths = _widths(arguments.widths)
     spectrum = PowerSpectrum.read(arguments.spectrum)
     several_planes = {"redshift": arguments.z_source} if arguments.kind in ("massivenus", "kappatng") else {}
     maps = MapSet.open(arguments.maps, kind=arguments.kind, pixel_scale=arguments.pixel_scale, **several_planes)
@@ -168,26 +168,38 @@ def _train(arguments):
         margin=arguments.margin,
         validate_every=arguments.validate_every,
         seed=arguments.seed,
+        **({"sigma": _SHEAR_NOISE} if arguments.posterior_mean else {}),
     )
-    prior, history = train_prior(
+    score_options = {"theory": not arguments.without_theory, "n_correction": arguments.corrections}
+    train, more = (train_posterior_mean, {}) if arguments.posterior_mean else (train_prior, score_options)
+    trained, history = train(
         training,
         validation,
         spectrum,
         plan,
         widths=widths,
         card=_card(arguments, maps, spectrum),
-        theory=not arguments.without_theory,
-        n_correction=arguments.corrections,
         checkpoint=arguments.checkpoint,
         device=str(start_workers(pick_device(arguments.device))),
         progress=not arguments.quiet,
+        **more,
     )
     if history:  # the first of several workers
-        prior.save(arguments.output, overwrite=arguments.overwrite)
+        trained.save(arguments.output, overwrite=arguments.overwrite)
         write_curves(history, stem)
-        for level, ratio in prior.card["denoising_ratio"].items():
+        for level, ratio in trained.card["error_ratio" if arguments.posterior_mean else "denoising_ratio"].items():
             print(f"noise {level}: mean squared error {ratio:.3f} of that of theory alone")
         print(f"wrote {arguments.output}")
+
+
+def _widths(text):
+    try:
+        widths = tuple(int(w) for w in text.split(","))
+        if len(widths) != 3 or min(widths) < 1:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"--widths: needs three positive numbers such as 16,32,64, got {text!r}") from None
+    return widths
 
 
 def _card(arguments, maps, spectrum):

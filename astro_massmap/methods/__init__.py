@@ -10,11 +10,17 @@ import dataclasses
 from .annealed_hmc import AnnealedHMC
 from .base import Estimate, run
 from .kaiser_squires import KaiserSquires
+from .posterior_mean import PosteriorMean
 from .wiener import Wiener
 
-__all__ = ["METHODS", "AnnealedHMC", "Estimate", "KaiserSquires", "Wiener", "resolve", "run"]
+__all__ = ["METHODS", "AnnealedHMC", "Estimate", "KaiserSquires", "PosteriorMean", "Wiener", "resolve", "run"]
 
-METHODS = {"annealed_hmc": AnnealedHMC, "kaiser_squires": KaiserSquires, "wiener": Wiener}
+METHODS = {
+    "annealed_hmc": AnnealedHMC,
+    "kaiser_squires": KaiserSquires,
+    "posterior_mean": PosteriorMean,
+    "wiener": Wiener,
+}
 DEFAULT = "annealed_hmc"
 
 

@@ -248,14 +248,14 @@ class AnnealedHMC:
         return diagnostics
 
 
-def check_pixel_size(prior, observation):
-    """ValueError if the prior knows another pixel size than that of the map."""
+def check_pixel_size(prior, observation, name="prior", instead="another prior, such as GaussianPrior()"):
+    """ValueError if the prior, the argument ``name``, knows another pixel size than that of the map."""
     known = getattr(prior, "pixel_size", None)
     if known is not None and abs(observation.pixel_size / known - 1) > 0.01:
         arcmin = [np.rad2deg(x) * 60 for x in (known, observation.pixel_size)]
         raise ValueError(
-            f"prior: it was made for pixels of {arcmin[0]:.4g} arcmin, the map has {arcmin[1]:.4g}; bin the galaxies "
-            f"with pixel_scale={arcmin[0]:.4g} * u.arcmin, or take another prior, such as GaussianPrior()"
+            f"{name}: it was made for pixels of {arcmin[0]:.4g} arcmin, the map has {arcmin[1]:.4g}; bin the galaxies "
+            f"with pixel_scale={arcmin[0]:.4g} * u.arcmin, or take {instead}"
         )
 
 

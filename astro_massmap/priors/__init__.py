@@ -9,16 +9,21 @@ from .analytic import LognormalPrior, MixturePrior
 from .base import Prior, PriorOnGrid
 from .correction import Correction
 from .denoiser import HybridDenoiser
+from .energy import EnergyDenoiser
 from .gaussian import GaussianPrior
+from .mean_network import MeanNetwork, MomentDenoiser
 from .score import ScorePrior
 from .unet import UNet
 
 __all__ = [
     "Correction",
+    "EnergyDenoiser",
     "GaussianPrior",
     "HybridDenoiser",
     "LognormalPrior",
+    "MeanNetwork",
     "MixturePrior",
+    "MomentDenoiser",
     "Prior",
     "PriorOnGrid",
     "ScorePrior",

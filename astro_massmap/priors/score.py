@@ -1,6 +1,8 @@
 """The score prior: a Gaussian half from theory, and a network that learned from simulations what that misses."""
 
 import math
+import weakref
+from collections import deque
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
@@ -13,6 +15,7 @@ from ..spectrum import PowerSpectrum
 from .base import PriorOnGrid
 from .correction import Correction
 from .denoiser import HybridDenoiser
+from .energy import EnergyDenoiser
 
 _RANGE = (300.0, 5000.0)  # multipoles at which amplitude and shape of two spectra are compared
 # How far a spectrum may be from the trained one before a warning: measured to be better than theory alone at
@@ -27,7 +30,7 @@ class ScorePrior:
 
     Parameters
     ----------
-    denoiser : `~astro_massmap.priors.HybridDenoiser`
+    denoiser : `~astro_massmap.priors.HybridDenoiser` or `~astro_massmap.priors.EnergyDenoiser`
         The trained network, with the spectrum and pixel size that it was trained with.
     trained_spectrum : `~astro_massmap.PowerSpectrum`
         Of the maps that it was trained with.
@@ -41,6 +44,9 @@ class ScorePrior:
         Pixels around the field within which the network is evaluated; beyond the prior is Gaussian.
     card : dict
         How it was made: pixel scale, redshift, cosmology, resolution, training set, version.
+    bfloat16 : bool
+        Evaluate the network in mixed precision, as ``dataclasses.replace(prior, bfloat16=True)`` does. It is not kept
+        in a file.
 
     Examples
     --------
@@ -57,6 +63,7 @@ class ScorePrior:
     correction: Correction = field(default_factory=Correction.none)
     margin: int = 32
     card: dict = field(default_factory=dict)
+    bfloat16: bool = False
 
     def __post_init__(self):
         if self.spectrum is not None and not callable(self.spectrum):
@@ -169,7 +176,7 @@ class ScorePrior:
 
     def on(self, grid):
         """This prior on the modes of a `~astro_massmap.inference.FourierGrid`."""
-        return _ScoreOnGrid(grid, self)
+        return (_EnergyOnGrid if isinstance(self.denoiser, EnergyDenoiser) else _ScoreOnGrid)(grid, self)
 
 
 @lru_cache(maxsize=1)
@@ -215,22 +222,77 @@ class _ScoreOnGrid(PriorOnGrid):
 
     @torch.no_grad()
     def residual(self, modes, sigma):
+        network, theory, _ = self._factors(sigma)
+        filtered, *told = self._told(modes, sigma)
+        with self._precision():
+            added = self.amplitude * self.denoiser(*told) * self._window
+        return (network * self._modes(added) + theory * filtered) / sigma**2
+
+    def _told(self, modes, sigma):
+        """The modes of D_G, and what the denoiser is told: z and D_G in the region, and the noise level."""
         if sigma > self.max_sigma * (1 + 1e-6):
             raise ValueError(f"sigma: the prior was trained up to a noise of {self.max_sigma:.3g}, got {sigma:.3g}")
-        grid, alpha = self.grid, self.amplitude
-        network, theory, _ = self._factors(sigma)
-        filtered = modes * (self.variance / (self.variance + sigma**2))
-        z, wiener = (self._region(m) / alpha for m in (modes, filtered))
-        level = torch.full((len(z),), sigma / alpha, device=grid.device)
-        added = alpha * self.denoiser(z, wiener, level) * self._window
-        box = torch.zeros((len(z), *grid.box_shape), dtype=grid.dtype, device=grid.device)
-        box[:, self._rows[:, None], self._columns] = added.to(grid.dtype)
-        return (network * torch.fft.rfft2(box, norm="ortho") + theory * filtered) / sigma**2
+        filtered = self._gain(sigma) * modes
+        z, wiener = (self._region(m) / self.amplitude for m in (modes, filtered))
+        return filtered, z, wiener, torch.full((len(z),), sigma / self.amplitude, device=self.grid.device)
+
+    def _gain(self, sigma):
+        return self.variance / (self.variance + sigma**2)
+
+    def _precision(self):
+        return torch.autocast(self.grid.device.type, torch.bfloat16, enabled=self.prior.bfloat16)
 
     def _region(self, modes):
         """The maps of some modes in the field and its margin."""
         maps = torch.fft.irfft2(modes, s=self.grid.box_shape, norm="ortho")
         return maps[:, self._rows[:, None], self._columns].float()
+
+    def _modes(self, region):
+        """The modes of a map that is zero outside of the region; the adjoint of `_region`."""
+        box = torch.zeros((len(region), *self.grid.box_shape), dtype=self.grid.dtype, device=self.grid.device)
+        box[:, self._rows[:, None], self._columns] = region.to(self.grid.dtype)
+        return torch.fft.rfft2(box, norm="ortho")
+
+
+class _EnergyOnGrid(_ScoreOnGrid):
+    """
+    The same with a density: the window weighs the energy, and the residual is the gradient of the sum.
+
+    A factor a for each mode of the gradient would leave no density. Both the map that the network is told and its
+    answer get the square root instead, which makes it the gradient of ``phi(a^(1/2) z)``.
+    """
+
+    def __init__(self, grid, prior):
+        super().__init__(grid, prior)
+        self._known = deque(maxlen=16)  # densities of the last maps: samplers ask for the residual first
+
+    @torch.no_grad()
+    def residual(self, modes, sigma):
+        network, theory, _ = self._factors(sigma)
+        _, *told = self._told(network.sqrt() * modes, sigma)
+        with self._precision():
+            energy, *slopes = self.denoiser.slopes(*told, self._window)
+        by_z, by_wiener = (self._modes(self.amplitude * slope) for slope in slopes)
+        self._remember(modes, sigma, energy)
+        gain = self._gain(sigma)
+        return (network.sqrt() * (by_z + gain * by_wiener) + theory * gain * modes) / sigma**2
+
+    @torch.no_grad()
+    def log_ratio(self, modes, sigma):
+        for known, level, value in self._known:
+            if known() is modes and level == sigma:
+                return value
+        _, *told = self._told(self._factors(sigma)[0].sqrt() * modes, sigma)
+        with self._precision():
+            energy = self.denoiser.energy(*told, self._window)
+        return self._remember(modes, sigma, energy)
+
+    def _remember(self, modes, sigma, energy):
+        """The log density, which an energy of the network gives with that of the factor of theory."""
+        quadratic = 0.5 * self.grid.inner(modes, self._factors(sigma)[1] * self._gain(sigma) * modes)
+        value = (self.amplitude**2 * energy + quadratic) / sigma**2
+        self._known.append((weakref.ref(modes), sigma, value))
+        return value
 
 
 def _around(field, box, margin, device):

@@ -72,18 +72,22 @@ class LightConeMaps:
         return self.transfer.draw(self.light_cone, n, self.shape, self.pixel_size, generator)
 
 
+class Tensors:
+    """A dataclass of tensors."""
+
+    def to(self, device):
+        """The same on a device."""
+        return type(self)(*(t.to(device, non_blocking=True) for t in vars(self).values()))
+
+
 @dataclass
-class Batch:
+class Batch(Tensors):
     """Pieces of maps: the truth x, z with noise, the Wiener filter of z, all ``(n, size, size)``, and noise levels."""
 
     x: torch.Tensor
     z: torch.Tensor
     wiener: torch.Tensor
     sigma: torch.Tensor
-
-    def to(self, device):
-        """The same on a device."""
-        return Batch(*(t.to(device, non_blocking=True) for t in (self.x, self.z, self.wiener, self.sigma)))
 
 
 class Noiser:
@@ -106,11 +110,7 @@ class Noiser:
     """
 
     def __init__(self, source, spectrum, *, size=96, margin=48, pieces=2, device="cpu"):
-        if min(source.shape) < size + 2 * margin:
-            raise ValueError(
-                f"size, margin: pieces of {size} pixels, {margin} from the edge, do not fit into maps of "
-                f"{source.shape[0]} x {source.shape[1]}"
-            )
+        check_pieces(source, size, margin)
         self.source, self.size, self.margin, self.pieces = source, size, margin, pieces
         self.device = torch.device(device)
         grid = FourierGrid(source.shape, source.pixel_size, dtype=torch.float32, device=device)
@@ -137,21 +137,31 @@ class Noiser:
         generator : `torch.Generator`
             Of the noise.
         """
-        maps = _symmetry(self.source.draw(n, choices).to(self.device), choices)
+        maps = symmetry(self.source.draw(n, choices).to(self.device), choices)
         sigma = log_levels(low, high, n, torch.Generator().manual_seed(int(choices.integers(2**62))), self.device)
         z, wiener = self.noisy(maps, sigma, generator)
-        cut = []
-        for field in range(n):
-            for _ in range(self.pieces):
-                row, column = (
-                    choices.integers(self.margin, side - self.margin - self.size + 1) for side in self.source.shape
-                )
-                cut.append((field, slice(row, row + self.size), slice(column, column + self.size)))
+        places = [piece(self.source.shape, self.size, self.margin, choices) for _ in range(n * self.pieces)]
+        cut = [(i // self.pieces, *place) for i, place in enumerate(places)]
         pieces = (torch.stack([image[place] for place in cut]) for image in (maps, z, wiener))
         return Batch(*pieces, sigma.repeat_interleave(self.pieces))
 
 
-def _symmetry(maps, choices):
+def check_pieces(source, size, margin):
+    """ValueError if pieces of ``size`` pixels do not fit into its maps, ``margin`` from the edge."""
+    if min(source.shape) < size + 2 * margin:
+        raise ValueError(
+            f"size, margin: pieces of {size} pixels, {margin} from the edge, do not fit into maps of "
+            f"{source.shape[0]} x {source.shape[1]}"
+        )
+
+
+def piece(shape, size, margin, choices):
+    """Rows and columns of a random piece of a map, two slices."""
+    corner = (choices.integers(margin, side - margin - size + 1) for side in shape)
+    return tuple(slice(start, start + size) for start in corner)
+
+
+def symmetry(maps, choices):
     """One of the eight symmetries of the square for all maps (of four, if they are oblong)."""
     if choices.integers(2):
         maps = maps.flip(-1)

@@ -137,6 +137,20 @@ class Trainer:
                     bar.set_postfix(loss=f"{float(loss):.3f}")
         return self.mean
 
+    def loss(self, batch):
+        """The loss of some pieces of maps."""
+        with self._precision():
+            added = self.module(batch.z, batch.wiener, batch.sigma)
+        *_, spread = self.denoiser.spreads(batch.sigma)
+        return ((batch.x - batch.wiener - added) / spread).square().mean()
+
+    def judge(self):
+        """Errors of the running mean on the validation maps, over those of theory."""
+        return denoising_ratios(self.mean, self.validation, self.plan.validation_maps)
+
+    def _precision(self):
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.bfloat16)
+
     def _advance(self):
         """One step of the optimiser. Its random numbers depend on the seed, the step and the worker."""
         plan, key = self.plan, [self.plan.seed, self.step, self.rank]
@@ -146,10 +160,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = plan.learning_rate * plan.rate(self.step)
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=plan.bfloat16):
-            added = self.module(batch.z, batch.wiener, batch.sigma)
-        *_, spread = self.denoiser.spreads(batch.sigma)
-        loss = ((batch.x - batch.wiener - added) / spread).square().mean()
+        loss = self.loss(batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), plan.clip)
         self.optimizer.step()
@@ -167,7 +178,7 @@ class Trainer:
             return
         row = {"step": self.step, "loss": float(loss)}
         if self.validation is not None:
-            row["ratio"] = denoising_ratios(self.mean, self.validation, self.plan.validation_maps)
+            row["ratio"] = self.judge()
         self.history.append(row)
         if self.checkpoint is not None:
             self._save()

@@ -138,8 +138,8 @@ for name, image in {"Gaussian": gaussian, **posterior}.items():
     print(f"{name}: at {len(random)} random places the probability is {np.mean(random['probability']):.3f}")
 
 # %%
-# Of the five clusters that are most massive in X-rays, the one whose case is the least clear, in twelve samples, and the
-# mean convergence of its aperture in all of them.
+# Of the five clusters that are most massive in X-rays, the one whose case is the least clear, in twelve samples, and
+# the mean convergence of its aperture in all of them.
 
 doubtful = np.abs(np.array(table["p all"][:5]) - 0.5).argmin()
 inside = np.flatnonzero(data_fraction > 0.5)[doubtful]

@@ -356,3 +356,15 @@ def test_repr_is_a_short_line():
 def test_its_pixel_scale():
     assert small_priors.prior().pixel_scale.to_string(precision=4) == "0.4000 arcmin"
     assert small_priors.prior().pixel_size == PIXEL
+
+
+def test_mixed_precision_says_nearly_the_same():
+    # rounding to eight bits, which averages out over the many terms of a convolution
+    prior = small_priors.prior()
+    grid = FourierGrid((32, 32), PIXEL, (48, 48))
+    modes = Streams(3, [0, 1]).normal(*grid.box_shape)
+    modes = prior.on(grid).variance.sqrt() * grid.to_modes(modes)
+    single, mixed = (p.on(grid).residual(modes, 0.1) for p in (prior, dataclasses.replace(prior, bfloat16=True)))
+    error = (mixed - single).abs().square().mean().sqrt() / single.abs().square().mean().sqrt()
+    assert 1e-5 < error < 0.02
+    assert mixed.dtype == single.dtype

@@ -1,0 +1,119 @@
+"""The posterior mean in one step: the Wiener filter, and a network that adds what it misses."""
+
+from dataclasses import KW_ONLY, dataclass
+from numbers import Real
+
+import torch
+from torch.nn import functional as F
+
+from ..inference import GaussianPosterior, padded_shape, pick_device
+from ..priors import MeanNetwork
+from .annealed_hmc import check_pixel_size
+from .base import Estimate, check_dtype, check_integer, check_padding
+
+
+@dataclass(frozen=True)
+class PosteriorMean:
+    """
+    Mean and standard deviation of the posterior by a trained network, without samples.
+
+    The exact Wiener filter of the data is corrected by a network that has learned from mock surveys the mean of
+    the convergence given shear, noise and mask (DeepMass, Jeffrey et al. 2020), and the variance about it (moment
+    networks, Jeffrey & Wandelt 2020). It takes about as long as the Wiener filter. It knows single pixels only:
+    for the probability of anything larger, take the samples of `~astro_massmap.AnnealedHMC`.
+
+    Parameters
+    ----------
+    network : `~astro_massmap.priors.MeanNetwork`, optional
+        By default the one shipped with the package, ``MeanNetwork.load("default")``.
+    padding, tolerance, max_iterations, dtype, device
+        As for `~astro_massmap.Wiener`.
+
+    Notes
+    -----
+    The network was trained on shear. Given a noisy map of the convergence itself it is better than the Wiener filter
+    where there are data too, but not in the gaps (by 1 % worse on the field that this was tried on).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is out of range, the network is of another pixel scale, or it was trained for other noise.
+
+    Examples
+    --------
+    >>> from astro_massmap import PosteriorMean, datasets
+    >>> kappa = datasets.demo().reconstruct(PosteriorMean(), progress=False)
+    >>> kappa.samples is None, bool((kappa.uncertainty.array > 0).all())
+    (True, True)
+    """
+
+    network: MeanNetwork | None = None
+    _: KW_ONLY
+    padding: float = 2.0
+    tolerance: float = 1e-5
+    max_iterations: int = 500
+    dtype: str = "float32"
+    device: str = "auto"
+
+    def __post_init__(self):
+        if self.network is not None and not callable(getattr(self.network, "moments", None)):
+            raise TypeError(f"network: needs a MeanNetwork, such as MeanNetwork.load('default'), got {self.network!r}")
+        check_integer(self.max_iterations, "max_iterations", 1)
+        if not (isinstance(self.tolerance, Real) and 0 < self.tolerance < 1):
+            raise ValueError(f"tolerance: needs to be between 0 and 1, got {self.tolerance!r}")
+        check_padding(self.padding)
+        check_dtype(self.dtype)
+        pick_device(self.device)
+
+    def solve(self, observation, *, progress=False):
+        """
+        Map one observation.
+
+        Parameters
+        ----------
+        observation : `~astro_massmap.inference.Observation`
+            Shear and noise.
+        progress : bool
+            Without effect: there is nothing to wait for.
+
+        Returns
+        -------
+        Estimate
+        """
+        network = MeanNetwork.load("default") if self.network is None else self.network
+        check_pixel_size(network, observation, "network", "another method, such as Wiener()")
+        posterior = GaussianPosterior(
+            observation,
+            network.spectrum,
+            padded_shape(observation.shape, self.padding),
+            tolerance=self.tolerance,
+            max_iterations=self.max_iterations,
+            dtype=check_dtype(self.dtype),
+            device=pick_device(self.device),
+        )
+        grid = posterior.grid
+        margins = [
+            min(network.margin, (box - field) // 2) for box, field in zip(grid.box_shape, grid.field_shape, strict=True)
+        ]
+        wiener = _with_margins(torch.fft.irfft2(posterior.mean_modes(), s=grid.box_shape, norm="ortho"), grid, margins)
+        (y, x), (ny, nx) = margins, grid.field_shape
+        noise_std = F.pad(grid.real(observation.noise_std), (x, x, y, y), value=torch.inf)
+        mean, std = (image[y : y + ny, x : x + nx].cpu().numpy() for image in network.moments(wiener, noise_std))
+        return Estimate(
+            mean,
+            std,
+            diagnostics={
+                "device": str(grid.device),
+                "box": list(grid.box_shape),
+                "iterations": posterior.iterations,
+                "residual": posterior.residual,
+                "network": repr(network),
+                "spectrum": network.spectrum.name,
+            },
+        )
+
+
+def _with_margins(box, grid, margins):
+    """The field, which lies in the first corner of the periodic box, and some pixels around it."""
+    ends = (field + 2 * margin for field, margin in zip(grid.field_shape, margins, strict=True))
+    return torch.roll(box, margins, (0, 1))[tuple(slice(end) for end in ends)]

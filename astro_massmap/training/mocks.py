@@ -1,0 +1,179 @@
+"""
+Mock surveys that are drawn on the fly: shear with noise and holes, and its Wiener filter.
+
+Fixed mocks would be learned by heart. The shear of whole maps is cut in pieces; every piece has a noise level s of
+its own and, half the time, galaxies that are scattered at random, so that the noise of a pixel with k of them is
+``s sqrt(k_mean / k)`` and one without any holds no data. Stars, edges and corners are cut out of most pieces. The map
+is known there too: a network learns what to say where nothing was measured.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..inference import FourierGrid, GaussianPosterior, LensingOperator, Observation, padded_shape
+from ..priors.denoiser import log_levels
+from ..priors.mean_network import noise_level, noise_share
+from .maps import Tensors, check_pieces, piece, symmetry
+
+_PADDING = 1.5  # of the box of the Wiener filter, in sides of a piece
+_TOLERANCE = 1e-3  # of the Wiener filter: a network cannot tell
+_LEAST = 0.4  # share of a piece that must have data
+
+
+@dataclass
+class MockBatch(Tensors):
+    """Truth, Wiener filter, q and data (1 or 0), all ``(n, size, size)``, and noise levels ``(n,)``."""
+
+    x: torch.Tensor
+    wiener: torch.Tensor
+    share: torch.Tensor
+    observed: torch.Tensor
+    sigma: torch.Tensor
+
+
+class MockPieces:
+    """
+    Makes mock surveys of pieces of maps.
+
+    Parameters
+    ----------
+    source : MapBank or LightConeMaps
+        Of the maps.
+    spectrum : callable
+        C_ell of the Wiener filter.
+    size, margin, pieces : int
+        As for `Noiser`. The shear is that of the whole map, taken for periodic.
+    device : str
+        Of torch.
+    """
+
+    def __init__(self, source, spectrum, *, size=128, margin=48, pieces=2, device="cpu"):
+        check_pieces(source, size, margin)
+        self.source, self.size, self.margin, self.pieces = source, size, margin, pieces
+        self.device = torch.device(device)
+        self.operator = LensingOperator(FourierGrid(source.shape, source.pixel_size, device=device))
+        self.box = padded_shape((size, size), _PADDING)
+        self.variance = FourierGrid(self.box, source.pixel_size, device=device).mode_variance(spectrum)
+
+    def shear(self, maps):
+        """Shear ``(n, 2, ny, nx)`` of whole maps."""
+        return self.operator.forward(self.operator.grid.to_modes(maps))
+
+    def batch(self, n, low, high, choices, generator):
+        """
+        Pieces of ``n`` maps; see `Noiser`.
+
+        Parameters
+        ----------
+        n : int
+            Maps; each gives ``pieces`` pieces.
+        low, high : float
+            Range of the noise levels, log-uniform.
+        choices : `numpy.random.Generator`
+            Of maps, symmetries, places, holes and numbers of galaxies.
+        generator : `torch.Generator`
+            Of the noise.
+        """
+        maps = symmetry(self.source.draw(n, choices).to(self.device), choices)
+        shear = self.shear(maps)
+        order = torch.Generator().manual_seed(int(choices.integers(2**62)))
+        levels = log_levels(low, high, n * self.pieces, order).tolist()
+        mocks = []
+        for i, level in enumerate(levels):
+            place = (i // self.pieces, ..., *piece(self.source.shape, self.size, self.margin, choices))
+            noise_std = random_noise(random_holes((self.size, self.size), choices), level, choices)
+            mocks.append(self.mock(maps[place], shear[place], noise_std, generator))
+        return MockBatch(*(torch.stack(parts) for parts in zip(*mocks, strict=True)))
+
+    def mock(self, truth, shear, noise_std, generator):
+        """What a `MockBatch` holds of one piece, with new noise."""
+        noise_std = torch.as_tensor(noise_std, dtype=torch.float32, device=self.device)
+        white = torch.randn(shear.shape, generator=generator, device=generator.device).to(self.device)
+        observed = torch.isfinite(noise_std)
+        data = torch.where(observed, shear + noise_std.where(observed, 0.0) * white, 0.0)
+        posterior = GaussianPosterior(
+            Observation(data, noise_std, self.source.pixel_size),
+            self.variance,
+            self.box,
+            tolerance=_TOLERANCE,
+            device=self.device,
+        )
+        wiener = posterior.grid.to_field(posterior.mean_modes())
+        sigma = noise_level(noise_std)
+        return truth, wiener, noise_share(noise_std, sigma), observed.float(), torch.tensor(sigma, device=self.device)
+
+
+def random_noise(holes, level, choices):
+    """
+    Noise of the pixels of a survey, infinite in its holes.
+
+    Parameters
+    ----------
+    holes : ndarray
+        Bool ``(ny, nx)``.
+    level : float
+        Noise of a pixel with as many galaxies as usual.
+    choices : `numpy.random.Generator`
+        Half the time all pixels have the same noise, else galaxies are scattered, 1 to 30 a pixel in the mean.
+    """
+    noise_std = np.full(holes.shape, float(level))
+    if choices.integers(2):
+        mean = math.exp(choices.uniform(0, math.log(30)))
+        with np.errstate(divide="ignore"):
+            noise_std *= np.sqrt(mean / choices.poisson(mean, holes.shape))
+    noise_std[holes] = np.inf
+    return noise_std
+
+
+def random_holes(shape, choices):
+    """
+    Holes of a survey, True where there are no data: none in a fifth of the surveys.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns.
+    choices : `numpy.random.Generator`
+        Of all that is random.
+    """
+    while choices.integers(5):
+        holes = _stars(shape, choices)
+        if choices.integers(2):
+            holes |= _edges(shape, choices)
+        if choices.integers(3) == 0:
+            holes |= _corner(shape, choices)
+        if holes.mean() <= 1 - _LEAST:
+            return holes
+    return np.zeros(shape, dtype=bool)
+
+
+def _stars(shape, choices):
+    """Discs of 1 to 10 pixels that cover 0 to 40 % of the sky."""
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    holes, aim = np.zeros(shape, dtype=bool), choices.uniform(0, 0.4)
+    typical = math.exp(choices.uniform(0, math.log(6)))
+    while holes.mean() < aim:
+        radius = min(typical * math.exp(0.5 * choices.normal()), 10.0)
+        row, column = choices.uniform(-radius, np.array(shape) + radius)
+        holes |= (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
+    return holes
+
+
+def _edges(shape, choices):
+    """Strips along some of the four edges, as the sky around a field."""
+    holes = np.zeros(shape, dtype=bool)
+    for view in (holes, holes[::-1], holes.T, holes.T[::-1]):
+        if choices.integers(2):
+            view[: choices.integers(1, len(view) // 4 + 1)] = True
+    return holes
+
+
+def _corner(shape, choices):
+    """What lies beyond a line across the field."""
+    angle, (ny, nx) = choices.uniform(0, 2 * math.pi), shape
+    y, x = np.mgrid[:ny, :nx]
+    distance = (x - nx / 2) * math.cos(angle) + (y - ny / 2) * math.sin(angle)
+    return distance > choices.uniform(0.15, 0.6) * min(shape)
