@@ -1,13 +1,15 @@
 """
-The large prior in one go, on a machine that has a GPU, torch and safetensors, and perhaps nothing else.
+The large networks in one go, on a machine that has a GPU, torch and safetensors, and perhaps nothing else.
 
 ``python benchmarks/gpu_prior.py OUT --boxes 8 --particles 512 --box-size 256 --widths 32,64,128``
-simulates the boxes, calibrates their maps, and trains on maps that are drawn on the fly. All
-of it goes on where it was when it is started again. The rehearsal on a processor:
-``python benchmarks/gpu_prior.py OUT --boxes 4 --particles 32 --box-size 64 --steps 20 --maps 4 --size 192``.
+simulates the boxes, calibrates their maps, and trains the prior and the network of the posterior mean on maps that are
+drawn on the fly. All of it goes on where it was when it is started again. The rehearsal on a processor:
+``python benchmarks/gpu_prior.py OUT --boxes 4 --particles 32 --box-size 64 --steps 20 --mean-steps 10 --maps 4 --size
+192 --widths 8,8,8``. What a sample costs with such networks says ``benchmarks/speed.py --prior OUT/prior.safetensors``.
 """
 
 import argparse
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -26,7 +28,14 @@ from astro_massmap.simulation import (
     light_cone,
     simulate_boxes,
 )
-from astro_massmap.training import LightConeMaps, MapBank, TrainingPlan, train_prior, write_curves
+from astro_massmap.training import (
+    LightConeMaps,
+    MapBank,
+    TrainingPlan,
+    train_posterior_mean,
+    train_prior,
+    write_curves,
+)
 
 PIXEL = np.radians(0.4 / 60)
 
@@ -41,9 +50,11 @@ def main():
     parser.add_argument("--size", type=int, default=384)
     parser.add_argument("--widths", default="32,64,128")
     parser.add_argument("--steps", type=int, default=20000)
+    parser.add_argument("--mean-steps", type=int, default=8000, help="of the network of the posterior mean")
     parser.add_argument("--maps-per-step", type=int, default=16)
     arguments = parser.parse_args()
     device, cosmology, theory = str(pick_device("auto")), Cosmology.default(), PowerSpectrum.default()
+    widths = tuple(int(w) for w in arguments.widths.split(","))
     start = time.perf_counter()
 
     def clock(text):
@@ -78,7 +89,7 @@ def main():
         validation,
         declared_spectrum(theory),
         plan,
-        widths=tuple(int(w) for w in arguments.widths.split(",")),
+        widths=widths,
         card=card,
         n_correction=4 * arguments.maps,
         checkpoint=arguments.out / "state.safetensors",
@@ -90,6 +101,24 @@ def main():
     (arguments.out / "card.json").write_text(json.dumps(prior.card, indent=1))
     clock("prior")
     print(json.dumps(prior.card["denoising_ratio"], indent=1))
+    plan = dataclasses.replace(
+        plan, steps=arguments.mean_steps, sigma=(0.05, 0.3), validate_every=max(1, arguments.mean_steps // 10), size=128
+    )
+    network, history = train_posterior_mean(
+        training,
+        validation,
+        declared_spectrum(theory),
+        plan,
+        widths=widths,
+        card=card,
+        checkpoint=arguments.out / "mean_state.safetensors",
+        device=device,
+        progress=False,
+    )
+    network.save(arguments.out / "posterior_mean.safetensors", overwrite=True)
+    write_curves(history, arguments.out / "posterior_mean")
+    clock("posterior mean")
+    print(json.dumps(network.card["error_ratio"], indent=1))
 
 
 if __name__ == "__main__":

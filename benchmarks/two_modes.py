@@ -139,10 +139,10 @@ def main():
             claims[name].append((samples[:, world.aperture].mean(axis=1) > THRESHOLD).mean())
         print(f"{len(there):4d} of {seed}: {there[-1]} {[round(c[-1], 3) for c in claims.values()]}", flush=True)
     there = np.array(there)
+    error = there.std() / np.sqrt(len(there))
     lines.append(
         f"{len(there)} mocks of {seed} drawn, noise {arguments.noise}, {arguments.samples} samples; a halo was injected "
-        f"in {np.mean(injected):.2f} of them, {there.mean():.3f} +- {there.std() / np.sqrt(len(there)):.3f} hold a "
-        "structure"
+        f"in {np.mean(injected):.2f} of them, {there.mean():.3f} +- {error:.3f} hold a structure"
     )
     for name, of_method in claims.items():
         of_method = np.array(of_method)
