@@ -108,7 +108,7 @@ def main():
     parser.add_argument("prior")
     parser.add_argument("maps", type=Path)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--mocks", type=int, default=96)
+    parser.add_argument("--mocks", type=int, default=64)
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--noise", type=float, default=0.15)
@@ -141,8 +141,8 @@ def main():
     there = np.array(there)
     error = there.std() / np.sqrt(len(there))
     lines.append(
-        f"{len(there)} mocks of {seed} drawn, noise {arguments.noise}, {arguments.samples} samples; a halo was injected "
-        f"in {np.mean(injected):.2f} of them, {there.mean():.3f} +- {error:.3f} hold a structure"
+        f"{len(there)} mocks of {seed} drawn, noise {arguments.noise}, {arguments.samples} samples; a halo was "
+        f"injected in {np.mean(injected):.2f} of them, {there.mean():.3f} +- {error:.3f} hold a structure"
     )
     for name, of_method in claims.items():
         of_method = np.array(of_method)
