@@ -41,8 +41,8 @@ LABELS = {
     "ranks": ["p-value of ranks"],
     "tarp": ["largest deviation of TARP", "p-value of TARP"],
     "seconds": ["seconds a sample, or a map"],
-    "evaluations": ["score evaluations a sample"],
-    "worst evaluations": ["score evaluations, largest"],
+    "evaluations": ["score evaluations, worst chain of a mock"],
+    "worst evaluations": ["score evaluations, worst chain of all"],
     "restarts": ["restarts"],
 }
 _BINS = 480  # of cumulative distributions

@@ -82,7 +82,7 @@ class Bench:
         minutes = {n: f"{c['cpu'] / 60:.1f}" for n, c in cards.items() if "cpu" in c}
         self.row("minutes of one processor for them", minutes)
 
-    def denoising(self, n=16):
+    def denoising(self, n=8):
         noiser = Noiser(self.bank, self.priors["energy"].theory)
         ratios = {name: denoising_ratios(p.denoiser, noiser, n, seed=10**7) for name, p in self.priors.items()}
         for level in ratios["energy"]:
