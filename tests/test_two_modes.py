@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
+import two_modes
 from scipy.stats import ks_2samp
 
 from astro_massmap import PowerSpectrum
 from astro_massmap.simulation import lognormal_maps
-
-import two_modes
 
 PIXEL = np.radians(0.4 / 60)
 
