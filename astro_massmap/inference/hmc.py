@@ -9,8 +9,9 @@ kick, rotation by e, kick. Rotations conserve the energy of the reference and a 
     (e / 2) <r, v> + (e^2 / 8) <r, C r>,
 
 so that C need not be inverted. The change of the log factor along the path is either known, or is the
-integral of r along it, by Simpson's rule over the steps with <r, v> as integrand: fourth order, and no
-evaluation more.
+integral of r along it, by Simpson's rule over the steps with <r, v> as integrand, which takes no evaluation
+more. As v differs from the slope of the path by e^2, the integral does too: it is right to the order of the
+steps themselves, and steps need to be short where the factor is far from linear.
 """
 
 import math
