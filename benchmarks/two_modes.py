@@ -3,7 +3,7 @@ Halos at the edge of detection: ``python benchmarks/two_modes.py PRIOR MAPS [--o
 
 A halo is there or it is not, and the data cannot tell for sure: the posterior has two modes, and the share of samples
 that hold the halo is the claim that is tested. PRIOR and MAPS are as for ``score_prior.py``; truths are from held-out
-boxes.
+boxes. Fields that are done are kept in FOLDER, from which a run that was stopped goes on.
 
 Claims can be right only in a world that has as many halos as the prior has learned. So a structure is a mean
 convergence of the aperture above a threshold, and the mocks are of two kinds: in one, the aperture lies anywhere in a
@@ -14,6 +14,7 @@ in a window at the edge of detection: a choice that depends on the data alone an
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import astropy.units as u
@@ -58,25 +59,28 @@ class World:
 
         Returns
         -------
-        truth : ndarray or None
-            Convergence of the field; None where the aperture was to be without a structure, and is not.
+        truth : ndarray
+            Convergence of the field.
         observation : Observation
             Of it.
         injected : bool
             Whether a halo was.
         """
         rng = np.random.default_rng([seed, 7])
-        n = self.maps.shape[-1]
-        shift = rng.integers(-n // 4, n // 4, 2)
-        large = np.roll(self.maps[rng.integers(len(self.maps))], shift, axis=(0, 1)).astype(float)
-        injected = rng.random() < self.share
+        large, injected = self.sky(rng), rng.random() < self.share
         if injected:
             missing = rng.choice(self.structures) - large[self.disc].mean()
             large += missing / self.halo[self.disc].mean() * self.halo
-        elif large[self.disc].mean() > THRESHOLD:
-            return None
+        while not injected and large[self.disc].mean() > THRESHOLD:
+            large = self.sky(rng)
         truth, observation = mock(large, self.side, self.noise, self.footprint(rng), seed)
         return truth, observation, injected
+
+    def sky(self, rng):
+        """A simulated map, the aperture anywhere in its inner part."""
+        n = self.maps.shape[-1]
+        shift = rng.integers(-n // 4, n // 4, 2)
+        return np.roll(self.maps[rng.integers(len(self.maps))], shift, axis=(0, 1)).astype(float)
 
     def footprint(self, rng):
         """Round holes, none of them in the aperture: four fifths of the field has data."""
@@ -108,7 +112,7 @@ def main():
     parser.add_argument("prior")
     parser.add_argument("maps", type=Path)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--mocks", type=int, default=64)
+    parser.add_argument("--mocks", type=int, default=128)
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--noise", type=float, default=0.15)
@@ -125,19 +129,27 @@ def main():
     options = {"n_samples": arguments.samples, "n_check": 0, "seed": 1}
     methods = {"Gaussian": AnnealedHMC(GaussianPrior(prior.trained_spectrum), **options)}
     methods["neural"] = AnnealedHMC(prior, **options)
-    claims, there, injected, seed = {name: [] for name in methods}, [], [], 0
-    while len(there) < arguments.mocks:
-        seed += 1
-        drawn = world.draw(seed)
-        if drawn is None or not world.at_the_edge(drawn[1]):
-            continue
-        truth, observation, with_halo = drawn
-        there.append(truth[world.aperture].mean() > THRESHOLD)
-        injected.append(with_halo)
+    if arguments.out is not None:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+    file = None if arguments.out is None else arguments.out / "two_modes.json"
+    fields = json.loads(file.read_text()) if file is not None and file.exists() else []
+    while len(fields) < arguments.mocks:
+        seed = fields[-1]["seed"] + 1 if fields else 1
+        while not world.at_the_edge((drawn := world.draw(seed))[1]):
+            seed += 1
+        truth, observation, injected = drawn
+        fields.append(
+            {"seed": seed, "injected": bool(injected), "there": bool(truth[world.aperture].mean() > THRESHOLD)}
+        )
         for name, method in methods.items():
             samples = method.solve(observation).samples
-            claims[name].append((samples[:, world.aperture].mean(axis=1) > THRESHOLD).mean())
-        print(f"{len(there):4d} of {seed}: {there[-1]} {[round(c[-1], 3) for c in claims.values()]}", flush=True)
+            fields[-1][name] = float((samples[:, world.aperture].mean(axis=1) > THRESHOLD).mean())
+        print(len(fields), fields[-1], flush=True)
+        if file is not None:
+            file.write_text(json.dumps(fields, indent=1))
+    claims = {name: [field[name] for field in fields] for name in methods}
+    there, injected = ([field[key] for field in fields] for key in ("there", "injected"))
+    seed = fields[-1]["seed"]
     there = np.array(there)
     error = there.std() / np.sqrt(len(there))
     lines.append(
@@ -157,7 +169,6 @@ def main():
             lines.append(f"{'':10} {row['low']:.2f} to {row['high']:.2f}  {text}")
     print("\n".join(lines))
     if arguments.out is not None:
-        arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "prior_two_modes.txt").write_text("\n".join(lines) + "\n")
 
 

@@ -16,8 +16,7 @@ def drawn():
     maps = lognormal_maps(PowerSpectrum.default(), 6, (192, 192), PIXEL, seed=3).numpy()
     world = two_modes.World(maps, 48, 0.15, PowerSpectrum.default())
     world.share = 0.5  # both kinds often enough
-    fields = [field for field in map(world.draw, range(120)) if field is not None]
-    return world, fields
+    return world, [world.draw(seed) for seed in range(120)]
 
 
 def test_a_halo_makes_a_structure_and_without_one_there_is_none(drawn):
