@@ -27,7 +27,7 @@ from ._checkpoint import Checkpoint, fingerprint
 from ._convergence import rank_diagnostics
 from .base import Estimate, check_dtype, check_integer, check_padding, in_batches
 
-_ATTEMPTS = 3
+_ATTEMPTS = 6  # on a field of 320 x 320 one attempt of five is stuck: three would lose one run of thirty chains in four
 _STUCK = 0.1  # share of accepted steps at the last level below which a chain is stuck
 _ALARM = 5.0  # standard errors of the Gaussian check
 
@@ -260,7 +260,7 @@ def check_pixel_size(prior, observation, name="prior", instead="another prior, s
 
 
 def _chains(plan, seed, indices, on_step):
-    """Maps of some samples and their records. Chains that ran away or are stuck are drawn anew, twice at most."""
+    """Maps of some samples and their records. Chains that ran away or are stuck are drawn anew, up to five times."""
     maps, records = np.empty((len(indices), *plan.grid.field_shape), np.float32), [None] * len(indices)
     todo = list(range(len(indices)))
     for attempt in range(_ATTEMPTS):
