@@ -5,7 +5,7 @@ The large networks in one go, on a machine that has a GPU, torch and safetensors
 simulates the boxes, calibrates their maps, and trains the prior and the network of the posterior mean on maps that are
 drawn on the fly. All of it goes on where it was when it is started again. The rehearsal on a processor:
 ``python benchmarks/gpu_prior.py OUT --boxes 4 --particles 32 --box-size 64 --steps 20 --mean-steps 10 --maps 4 --size
-192 --widths 8,8,8``. What a sample costs with such networks says ``benchmarks/speed.py --prior OUT/prior.safetensors``.
+224 --widths 8,8,8``. What a sample costs with such networks says ``benchmarks/speed.py --prior OUT/prior.safetensors``.
 """
 
 import argparse

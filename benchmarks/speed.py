@@ -3,7 +3,7 @@ What the network and a sample cost: ``python benchmarks/speed.py [--sides 128 20
 
 The first table is of the network alone at the size of the largest field and its margin, in single and in mixed
 precision, for batches of maps, on the device that is found; each is compared with double precision on the CPU. The
-second one is of whole samples, a chain for each, of a field with a noise of 0.15 of which 60 % has data. Nothing is
+second one is of whole samples, a chain for each and none drawn again, of a field with a noise of 0.15 of which 60 % has data. Nothing is
 needed but torch, numpy, scipy and safetensors. ``--widths 32,64,128`` takes an untrained network of those widths
 instead of the shipped prior: what a network costs does not depend on what it has learned.
 """
@@ -64,7 +64,7 @@ def network_table(prior, side, batches, device, say):
         inputs, levels = images[:batch].to(device), level.expand(batch).to(device)
         for half in (False, True):
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                result = network(inputs, levels)
+                result = network(inputs, levels)  # which also warms up
                 repeats = 1 if device.type == "cpu" else max(3, 512 // batch)
                 start = waited(device)
                 for _ in range(repeats):
@@ -98,6 +98,8 @@ def sample_table(prior, sides, chains, device, say):
         for half in (False, True):
             used = dataclasses.replace(prior, bfloat16=half)
             plan = SplitPlan(observation, used, Schedule.annealed(), padded_shape((side, side), 2.0), device=device)
+            if device.type == "cuda":
+                run_chains(plan, Streams(0, list(range(max(chains))), device=device))
             for n in chains:
                 if device.type == "cuda":
                     torch.cuda.reset_peak_memory_stats()

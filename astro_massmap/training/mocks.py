@@ -130,7 +130,7 @@ def random_noise(holes, level, choices):
 
 def random_holes(shape, choices):
     """
-    Holes of a survey, True where there are no data: none in a fifth of the surveys.
+    Holes of a survey, True where there are no data: none in a fifth of the surveys and some more.
 
     Parameters
     ----------

@@ -123,12 +123,12 @@ table.write(folder / "cosmos_clusters.rst", format="ascii.rst", overwrite=True)
 print("\n".join(table.pformat(max_lines=-1, max_width=-1)))
 
 # %%
-# The clusters that have data in more than half of their aperture; ``m500`` is in 1e13 solar masses.
+# The clusters that have data (of all galaxies) in more than half of their aperture; ``m500`` is in 1e13 solar masses.
 #
 # .. include:: ../tables/cosmos_clusters.rst
 
 # %%
-# What such a probability is worth is told by places where nothing is known to be: apertures anywhere in the footprint.
+# What such a probability is worth is told by apertures anywhere in the footprint, clusters or not.
 
 rng = np.random.default_rng(0)
 places = kappa.wcs.pixel_to_world(*(rng.uniform(0, side - 1, 800) for side in kappa.shape[::-1]))
@@ -138,7 +138,7 @@ for name, image in {"Gaussian": gaussian, **posterior}.items():
     print(f"{name}: at {len(random)} random places the probability is {np.mean(random['probability']):.3f}")
 
 # %%
-# At some 600 such places it was 0.136 under the Gaussian posterior, 0.117 and 0.119 under the learned prior with the
+# At some 600 such places it was on the mean 0.136 under the Gaussian posterior, 0.117 and 0.119 under the learned prior with the
 # bright and with all galaxies, so that a probability of some tenths says little by itself.
 #
 # Of the five clusters that are most massive in X-rays, the one whose case is the least clear, in twelve samples, and
