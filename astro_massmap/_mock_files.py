@@ -3,6 +3,10 @@
 import dataclasses
 import hashlib
 
+import numpy as np
+
+from ._version import __version__
+
 
 def path_of(folder, number, name):
     """Of the estimate ``name`` of a mock."""
@@ -18,6 +22,8 @@ def read(file):
 
 def seeded(method, mocks, number):
     """The method with the random numbers of a mock."""
+    if not dataclasses.is_dataclass(method):
+        raise TypeError(f"methods: need frozen objects of options such as Wiener(), got {method!r}")
     if any(field.name == "seed" for field in dataclasses.fields(method)):
         return dataclasses.replace(method, seed=mocks.seed_of(number))
     return method
@@ -27,21 +33,29 @@ def settings_of(mocks, number, method):
     """What decides an estimate, or a truth where the method is None, in plain numbers and strings."""
     if method is None:
         return mocks.settings(number)
-    return mocks.settings(number) | {"method": repr(seeded(method, mocks, number)), "network": _weights(method)}
+    digest = hashlib.sha256()
+    _add_numbers(digest, method)
+    made = {"method": repr(seeded(method, mocks, number)), "numbers": digest.hexdigest()[:16], "version": __version__}
+    return mocks.settings(number) | made
 
 
-def _weights(method):
-    """A checksum of the networks of a method: two of the same size are not told apart by their names."""
+def _add_numbers(digest, part):
+    """Add all arrays within a method: two networks, or spectra, of the same size are not told apart by their names."""
     import torch
 
-    digest, found = hashlib.sha256(), False
-    for part in (method, *(getattr(method, field.name) for field in dataclasses.fields(method))):
-        for network in vars(part).values() if hasattr(part, "__dict__") else ():
-            if isinstance(network, torch.nn.Module):
-                found = True
-                for name, tensor in network.state_dict().items():
-                    digest.update(name.encode() + tensor.detach().cpu().float().numpy().tobytes())
-    return digest.hexdigest()[:16] if found else ""
+    if isinstance(part, torch.nn.Module):
+        for name, tensor in part.state_dict().items():
+            digest.update(name.encode() + tensor.detach().cpu().float().numpy().tobytes())
+    elif isinstance(part, np.ndarray):
+        digest.update(np.asarray(part).tobytes())  # the unit of a quantity is in the text
+    elif dataclasses.is_dataclass(part):
+        for field in dataclasses.fields(part):
+            digest.update(field.name.encode())
+            _add_numbers(digest, getattr(part, field.name))
+    elif callable(part) and hasattr(part, "cl"):  # a spectrum
+        _add_numbers(digest, np.array([part.ell, part.cl]))
+    elif isinstance(part, bool | float | tuple):
+        digest.update(repr(part).encode())
 
 
 def is_there(folder, mocks, number, name, method):

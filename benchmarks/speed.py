@@ -3,9 +3,9 @@ What the network and a sample cost: ``python benchmarks/speed.py [--sides 128 20
 
 The first table is of the network alone at the size of the largest field and its margin, in single and in mixed
 precision, for batches of maps, on the device that is found; each is compared with double precision on the CPU. The
-second one is of whole samples, a chain for each and none drawn again, of a field with a noise of 0.15 of which 60 % has data. Nothing is
-needed but torch, numpy, scipy and safetensors. ``--widths 32,64,128`` takes an untrained network of those widths
-instead of the shipped prior: what a network costs does not depend on what it has learned.
+second one is of whole samples, a chain for each and none drawn again, of a field with a noise of 0.15 of which 60 % has
+data. Nothing is needed but torch, numpy, scipy and safetensors. ``--widths 32,64,128`` takes an untrained network of
+those widths instead of the shipped prior: what a network costs does not depend on what it has learned.
 """
 
 import argparse

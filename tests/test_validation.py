@@ -335,7 +335,16 @@ def test_files_of_another_run_are_refused(maps, catalog, tmp_path, what, changed
 def test_networks_of_the_same_size_are_told_apart(maps, catalog):
     mocks = MockSurveys(catalog, maps, size=SIDE)
     first, same, other = (settings_of(mocks, 0, AnnealedHMC(small_priors.prior(seed))) for seed in (0, 0, 1))
-    assert first == same and first["method"] == other["method"] and first["network"] != other["network"]
+    assert first == same and first["method"] == other["method"] and first["numbers"] != other["numbers"]
+
+
+def test_spectra_of_the_same_name_are_told_apart(maps, catalog):
+    mocks, theory = MockSurveys(catalog, maps, size=SIDE), PowerSpectrum.default()
+    other = PowerSpectrum(theory.ell, 1.01 * theory.cl, name=theory.name)
+    first, second = (settings_of(mocks, 0, Wiener(spectrum)) for spectrum in (theory, other))
+    assert first["method"] == second["method"] and first["numbers"] != second["numbers"]
+    with pytest.raises(TypeError, match="methods: need frozen objects"):
+        settings_of(mocks, 0, object())
 
 
 def test_wrong_mocks(maps, catalog, tmp_path):
@@ -395,7 +404,8 @@ def test_the_command_and_a_method_that_is_added_later(folder, capsys):
         (["--mocks", "0"], "--mocks: needs 1 to 4"),
         (["--methods", "wiener,magic"], "--methods: magic unknown"),
         (["--size", "64"], "size: needs to be at most 48"),
-        (["--only", "7:"], "numbers"),
+        (["--only", "7:"], "--only: there are mocks 0 to"),
+        (["--methods", "wiener", "--schedule", "fast"], "--schedule: is of annealed_hmc"),
         (["--network", "none.safetensors"], "none.safetensors"),
         (["--methods", "posterior_mean", "--network", "none.safetensors"], "none.safetensors"),
     ],

@@ -74,7 +74,11 @@ def read_method(arguments):
         gaussian = arguments.prior == "gaussian"
         chosen["prior"] = GaussianPrior(spectrum) if gaussian else ScorePrior.load(arguments.prior, spectrum)
     elif arguments.method == "posterior_mean":
-        chosen |= {"network": MeanNetwork.load(arguments.prior)} | ({} if spectrum is None else {"spectrum": spectrum})
+        if spectrum is not None:
+            raise ValueError("--spectrum: has no meaning for posterior_mean, whose network knows one spectrum")
+        if arguments.prior == "gaussian":
+            raise ValueError("--prior: gaussian has no meaning for posterior_mean, which needs a trained network")
+        chosen["network"] = MeanNetwork.load(arguments.prior)
     elif arguments.prior != "default":
         raise ValueError(f"--prior: has no meaning for the method {arguments.method!r}")
     elif spectrum is not None:

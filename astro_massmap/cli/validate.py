@@ -28,9 +28,11 @@ def add_commands(commands):
     validate.add_argument("--maps", type=Path, metavar="FOLDER", help="simulated maps, as for massmap train")
     validate.add_argument("--kind", help="massivenus, kappatng or folder (default: recognised)")
     validate.add_argument("--pixel-scale", type=angle, metavar="ANGLE", help="of the maps, where files do not say it")
+    validate.add_argument("--z-source", type=float, default=1.0, help="of the maps (default: %(default)s)")
+    validate.add_argument("--split", default="box", choices=("box", "realisation"), help="by what maps were held out")
     validate.add_argument("--validation", type=float, default=0.2, help="share of the boxes held out (default: 0.2)")
     validate.add_argument("--mocks", type=int, default=16, help="of different maps (default: %(default)s)")
-    validate.add_argument("--only", type=_part, metavar="FROM:TO", help="map only these of the mocks, and no table")
+    validate.add_argument("--only", type=_part, metavar="FROM:TO", help="of the mocks; the table comes with the last")
     validate.add_argument("--size", type=int, default=192, help="pixels on a side of the field (default: %(default)s)")
     validate.add_argument("--samples", type=int, default=16, help="of each posterior (default: %(default)s)")
     validate.add_argument("--methods", type=_names, metavar="A,B", help=f"default: {METHODS}")
@@ -38,7 +40,7 @@ def add_commands(commands):
     validate.add_argument(
         "--spectrum", type=Path, metavar="FILE", help="of wiener and gaussian (default: that of the prior)"
     )
-    validate.add_argument("--network", metavar="FILE", help="of posterior_mean (default: the one shipped, if any)")
+    validate.add_argument("--network", metavar="FILE", help="of posterior_mean (default: the one shipped)")
     validate.add_argument("--schedule", help="of annealed_hmc: annealed (default), fast or tempered")
     validate.add_argument("--seed", type=int, default=0, help="of the split and of the mocks (default: %(default)s)")
     validate.add_argument("--device", default="auto", help="auto (default), cpu, cuda, ...")
@@ -79,13 +81,16 @@ def _compare(arguments):
     if arguments.samples < 2:
         raise ValueError(f"--samples: needs at least 2, got {arguments.samples}")
     methods = _methods(arguments)
-    maps = MapSet.open(arguments.maps, **options(arguments, "kind", "pixel_scale"))
-    held_out = maps.split(arguments.validation, seed=arguments.seed, by="box")[1].by_turns()
+    several_planes = {"redshift": arguments.z_source} if arguments.kind in ("massivenus", "kappatng") else {}
+    maps = MapSet.open(arguments.maps, **options(arguments, "kind", "pixel_scale"), **several_planes)
+    held_out = maps.split(arguments.validation, seed=arguments.seed, by=arguments.split)[1].by_turns()
     if not 1 <= arguments.mocks <= len(held_out):
         raise ValueError(f"--mocks: needs 1 to {len(held_out)}, as many as held-out maps, got {arguments.mocks}")
     mocks = MockSurveys(read_catalog(arguments), held_out, size=arguments.size, seed=arguments.seed)
     print(f"{mocks!r}\nheld-out boxes: {', '.join(sorted(set(held_out.boxes)))}")
     numbers = range(arguments.mocks)[slice(*arguments.only) if arguments.only else slice(None)]
+    if not numbers:
+        raise ValueError(f"--only: there are mocks 0 to {arguments.mocks - 1}, none of them is in this part")
     run_mocks(mocks, methods, arguments.output, numbers=numbers, progress=not arguments.quiet)
     truths, kappas = read_mocks(mocks, methods, arguments.output, numbers=range(arguments.mocks))
     if len(truths) < arguments.mocks:
@@ -123,42 +128,31 @@ def _write(comparison, folder):
 
 def _methods(arguments):
     """The methods that have files of their own: the Wiener filter is the mean of ``gaussian``."""
-    from ..methods import AnnealedHMC, KaiserSquires, Wiener
-    from ..priors import GaussianPrior, ScorePrior
+    from ..methods import AnnealedHMC, KaiserSquires, PosteriorMean, Wiener
+    from ..priors import GaussianPrior, MeanNetwork, ScorePrior
     from ..spectrum import PowerSpectrum
 
     wanted, device = arguments.methods or METHODS.split(","), arguments.device
     unknown = [name for name in wanted if name not in METHODS.split(",")]
     if unknown:
         raise ValueError(f"--methods: {', '.join(unknown)} unknown; known are {METHODS}")
+    for option, name in (("network", "posterior_mean"), ("schedule", "annealed_hmc")):
+        if getattr(arguments, option) is not None and name not in wanted:
+            raise ValueError(f"--{option}: is of {name}, which is not among the --methods")
     spectrum = None if arguments.spectrum is None else PowerSpectrum.read(arguments.spectrum)
     gaussian = arguments.prior == "gaussian"
     prior = GaussianPrior(spectrum) if gaussian else ScorePrior.load(arguments.prior, spectrum)
     theory = spectrum if gaussian else prior.theory
-    methods = {
-        "kaiser_squires": KaiserSquires(device=device) if "kaiser_squires" in wanted else None,
-        "posterior_mean": _posterior_mean(arguments) if "posterior_mean" in wanted else None,
-        "gaussian": Wiener(theory, n_samples=arguments.samples, device=device),
-        "annealed_hmc": None,
-    }
+    sampled = {"n_samples": arguments.samples, "device": device}
+    methods = {}
+    if "kaiser_squires" in wanted:
+        methods["kaiser_squires"] = KaiserSquires(device=device)
+    if "posterior_mean" in wanted:
+        methods["posterior_mean"] = PosteriorMean(MeanNetwork.load(arguments.network or "default"), device=device)
+    methods["gaussian"] = Wiener(theory, **sampled)
     if "annealed_hmc" in wanted:
-        schedule = options(arguments, "schedule")
-        methods["annealed_hmc"] = AnnealedHMC(prior, n_samples=arguments.samples, n_check=0, device=device, **schedule)
-    return {name: method for name, method in methods.items() if method is not None}
-
-
-def _posterior_mean(arguments):
-    """The method, or None where it was not asked for and there is no network."""
-    from ..methods import PosteriorMean
-    from ..priors import MeanNetwork
-
-    try:
-        return PosteriorMean(MeanNetwork.load(arguments.network or "default"), device=arguments.device)
-    except OSError:
-        if arguments.methods is not None or arguments.network is not None:
-            raise
-        print("no network for posterior_mean, which is left out")
-        return None
+        methods["annealed_hmc"] = AnnealedHMC(prior, n_check=0, **sampled, **options(arguments, "schedule"))
+    return methods
 
 
 def _names(text):

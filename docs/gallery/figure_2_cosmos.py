@@ -138,8 +138,8 @@ for name, image in {"Gaussian": gaussian, **posterior}.items():
     print(f"{name}: at {len(random)} random places the probability is {np.mean(random['probability']):.3f}")
 
 # %%
-# At some 600 such places it was on the mean 0.136 under the Gaussian posterior, 0.117 and 0.119 under the learned prior with the
-# bright and with all galaxies, so that a probability of some tenths says little by itself.
+# At some 600 such places it was on the mean 0.136 under the Gaussian posterior, 0.117 and 0.119 under the learned prior
+# with the bright and with all galaxies, so that a probability of some tenths says little by itself.
 #
 # Of the five clusters that are most massive in X-rays, the one whose case is the least clear, in twelve samples, and
 # the mean convergence of its aperture in all of them.
