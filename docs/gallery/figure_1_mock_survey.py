@@ -4,8 +4,8 @@ Figure 1: a mock survey
 
 The first figure of Remy et al. (2020): a simulated sky, the footprint of the COSMOS survey, what direct inversion
 makes of its galaxies, and what the posterior knows. ``python figure_1_mock_survey.py FOLDER`` needs
-``MASSMAP_DATA``, the folder that holds ``massivenus/``, and takes some minutes; the maps are kept in FOLDER. It was not
-run when these pages were built: the figure is from an earlier run.
+``MASSMAP_DATA``, the folder that holds ``massivenus/``, and takes a quarter of an hour of a core; the maps are kept in
+FOLDER. It was not run when these pages were built: the figure is from an earlier run.
 """
 
 # sphinx_gallery_thumbnail_path = 'figures/figure_1.png'
