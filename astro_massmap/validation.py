@@ -223,7 +223,7 @@ class Comparison:
         A row for each ``quantity``, a column of values for each method and one of their standard errors,
         ``"NAME error"``; NaN where a method does not have it.
     scores : dict
-        By the name of a method, its `~astro_massmap._scores.Score`, for figures.
+        By the name of a method, its ``Score`` (``values``, ``density``, ``ranks``, ``balls``), for figures.
     edges, density : ndarray
         Bins of the one-point distributions, and the density of the truths.
     """

@@ -89,7 +89,7 @@ class MockPieces:
         return MockBatch(*(torch.stack(parts) for parts in zip(*mocks, strict=True)))
 
     def mock(self, truth, shear, noise_std, generator):
-        """What a `MockBatch` holds of one piece, with new noise."""
+        """What a ``MockBatch`` holds of one piece, with new noise."""
         noise_std = torch.as_tensor(noise_std, dtype=torch.float32, device=self.device)
         white = torch.randn(shear.shape, generator=generator, device=generator.device).to(self.device)
         observed = torch.isfinite(noise_std)
