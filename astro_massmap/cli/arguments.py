@@ -62,6 +62,14 @@ def read_catalog(arguments):
     return ShearCatalog.from_table(table[table[arguments.select].astype(bool)], **catalog_options)
 
 
+def open_maps(arguments):
+    """The simulated maps of --maps, --kind, --pixel-scale and --z-source."""
+    from ..simulation import MapSet
+
+    several_planes = {"redshift": arguments.z_source} if arguments.kind in ("massivenus", "kappatng") else {}
+    return MapSet.open(arguments.maps, **options(arguments, "kind", "pixel_scale"), **several_planes)
+
+
 def read_method(arguments):
     """The method that the arguments ask for; ValueError for options that do not belong to it."""
     from ..methods import resolve

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .arguments import angle
+from .arguments import angle, open_maps
 
 _SHEAR_NOISE = (0.05, 0.3)  # per pixel and component, for the posterior mean
 
@@ -141,7 +141,6 @@ def _simulate_lognormal(arguments, spectrum, shape, pixel_size):
 def _train(arguments):
     from .._files import check_target
     from ..inference import pick_device
-    from ..simulation import MapSet
     from ..spectrum import PowerSpectrum
     from ..training import MapBank, TrainingPlan, start_workers, train_posterior_mean, train_prior, write_curves
 
@@ -156,8 +155,7 @@ def _train(arguments):
         raise ValueError(f"--corrections: needs a number of maps, not negative, got {arguments.corrections}")
     widths = _widths(arguments.widths)
     spectrum = PowerSpectrum.read(arguments.spectrum)
-    several_planes = {"redshift": arguments.z_source} if arguments.kind in ("massivenus", "kappatng") else {}
-    maps = MapSet.open(arguments.maps, kind=arguments.kind, pixel_scale=arguments.pixel_scale, **several_planes)
+    maps = open_maps(arguments)
     parts = maps.split(arguments.validation, seed=arguments.seed, by=arguments.split)
     print(f"{len(parts[0])} maps to train with, {len(parts[1])} of {len(set(parts[1].boxes))} other boxes to judge")
     training, validation = (MapBank(part.stack(), part.pixel_size) for part in (part.by_turns() for part in parts))

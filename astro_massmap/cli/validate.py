@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from .arguments import add_galaxy_arguments, angle, options, read_catalog, save_figure
+from .arguments import add_galaxy_arguments, angle, open_maps, options, read_catalog, save_figure
 
 METHODS = "kaiser_squires,wiener,posterior_mean,gaussian,annealed_hmc"
 
@@ -75,15 +75,12 @@ def _check_sampler(arguments):
 
 
 def _compare(arguments):
-    from ..simulation import MapSet
     from ..validation import MockSurveys, compare, read_mocks, run_mocks
 
     if arguments.samples < 2:
         raise ValueError(f"--samples: needs at least 2, got {arguments.samples}")
     methods = _methods(arguments)
-    several_planes = {"redshift": arguments.z_source} if arguments.kind in ("massivenus", "kappatng") else {}
-    maps = MapSet.open(arguments.maps, **options(arguments, "kind", "pixel_scale"), **several_planes)
-    held_out = maps.split(arguments.validation, seed=arguments.seed, by=arguments.split)[1].by_turns()
+    held_out = open_maps(arguments).split(arguments.validation, seed=arguments.seed, by=arguments.split)[1].by_turns()
     if not 1 <= arguments.mocks <= len(held_out):
         raise ValueError(f"--mocks: needs 1 to {len(held_out)}, as many as held-out maps, got {arguments.mocks}")
     mocks = MockSurveys(read_catalog(arguments), held_out, size=arguments.size, seed=arguments.seed)

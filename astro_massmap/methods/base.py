@@ -62,6 +62,12 @@ def check_integer(value, name, minimum):
         raise ValueError(f"{name}: needs to be at least {minimum}, got {value}")
 
 
+def check_tolerance(tolerance):
+    """ValueError unless ``tolerance`` is a relative residual."""
+    if not (isinstance(tolerance, Real) and 0 < tolerance < 1):
+        raise ValueError(f"tolerance: needs to be between 0 and 1, got {tolerance!r}")
+
+
 def check_padding(padding):
     """ValueError below 1; a warning below 1.5, where the errors of large scales come out too small."""
     if not (isinstance(padding, Real) and 1 <= padding <= 16):

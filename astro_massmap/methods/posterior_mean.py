@@ -1,7 +1,6 @@
 """The posterior mean in one step: the Wiener filter, and a network that adds what it misses."""
 
 from dataclasses import KW_ONLY, dataclass
-from numbers import Real
 
 import torch
 from torch.nn import functional as F
@@ -9,7 +8,7 @@ from torch.nn import functional as F
 from ..inference import GaussianPosterior, padded_shape, pick_device
 from ..priors import MeanNetwork
 from .annealed_hmc import check_pixel_size
-from .base import Estimate, check_dtype, check_integer, check_padding
+from .base import Estimate, check_dtype, check_integer, check_padding, check_tolerance
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,7 @@ class PosteriorMean:
         if self.network is not None and not callable(getattr(self.network, "moments", None)):
             raise TypeError(f"network: needs a MeanNetwork, such as MeanNetwork.load('default'), got {self.network!r}")
         check_integer(self.max_iterations, "max_iterations", 1)
-        if not (isinstance(self.tolerance, Real) and 0 < self.tolerance < 1):
-            raise ValueError(f"tolerance: needs to be between 0 and 1, got {self.tolerance!r}")
+        check_tolerance(self.tolerance)
         check_padding(self.padding)
         check_dtype(self.dtype)
         pick_device(self.device)

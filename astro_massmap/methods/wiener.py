@@ -2,14 +2,13 @@
 
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
-from numbers import Real
 
 import torch
 from tqdm.auto import tqdm
 
 from ..inference import GaussianPosterior, Streams, padded_shape, pick_device
 from ..spectrum import PowerSpectrum
-from .base import Estimate, check_dtype, check_integer, check_padding, in_batches
+from .base import Estimate, check_dtype, check_integer, check_padding, check_tolerance, in_batches
 
 # At least so many draws tell the standard deviation, to about 4 %; for nothing else they may be coarse.
 _MIN_DRAWS = 16
@@ -86,8 +85,7 @@ class Wiener:
         check_integer(self.n_samples, "n_samples", 0)
         check_integer(self.seed, "seed", 0)
         check_integer(self.max_iterations, "max_iterations", 1)
-        if not (isinstance(self.tolerance, Real) and 0 < self.tolerance < 1):
-            raise ValueError(f"tolerance: needs to be between 0 and 1, got {self.tolerance!r}")
+        check_tolerance(self.tolerance)
         check_padding(self.padding)
         check_dtype(self.dtype)
         pick_device(self.device)
