@@ -6,7 +6,8 @@ The second figure of Remy et al. (2020), for both samples of galaxies of Schrabb
 posterior mean with the X-ray clusters of Finoguenov et al. (2007) and their redshifts over it, one sample, and the
 centre of the field in independent samples. ``python figure_2_cosmos.py FOLDER`` fetches the catalogues, or reads them
 from ``cosmos/`` in the folder that ``MASSMAP_DATA`` names, and takes a quarter of an hour on two cores; the maps are
-kept in FOLDER. It was not run when these pages were built: figures and table are from an earlier run.
+kept in FOLDER. It was not run when these pages were built: figures and table are from an earlier run, when the work of
+the network along a path was that of a rougher rule (:doc:`../validation` tells what that changes).
 """
 
 # sphinx_gallery_thumbnail_path = 'figures/figure_2.png'
