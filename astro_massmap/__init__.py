@@ -7,6 +7,17 @@ equally likely maps.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .catalog import ShearCatalog
+    from .convergence_map import ConvergenceMap
+    from .fields import reconstruct_fields
+    from .inference import Schedule
+    from .methods import AnnealedHMC, KaiserSquires, PosteriorMean, Wiener
+    from .priors import GaussianPrior, ScorePrior
+    from .shear_map import ShearMap
+    from .spectrum import PowerSpectrum
 
 try:
     from ._version import version as __version__
@@ -27,6 +38,7 @@ _HOMES = {
     "ShearCatalog": "catalog",
     "ShearMap": "shear_map",
     "Wiener": "methods",
+    "reconstruct_fields": "fields",
 }
 
 __all__ = [
@@ -42,14 +54,17 @@ __all__ = [
     "ShearMap",
     "Wiener",
     "__version__",
+    "reconstruct_fields",
 ]
 
 
-def __getattr__(name):
-    if name in _HOMES:
-        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # with it, a type checker would let any name pass
+
+    def __getattr__(name):
+        if name in _HOMES:
+            return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted([*globals(), *_HOMES])

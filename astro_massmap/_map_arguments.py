@@ -1,22 +1,31 @@
 """What users give to make a map, or to cut one, as the map keeps it."""
 
+from __future__ import annotations
+
 import numbers
+from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
+import numpy as np
 from astropy.nddata import StdDevUncertainty
 
 from ._input import floats
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from ._typing import Floats, Shape
+
 _SURFACE_DENSITY = u.Msun / u.kpc**2
 
 
-def map_unit(unit):
+def map_unit(unit: u.UnitBase | str | None) -> u.UnitBase:
     """The unit of a map: that of a surface density, or none."""
     unit = u.dimensionless_unscaled if unit is None else u.Unit(unit)
     return unit if unit.is_equivalent(_SURFACE_DENSITY) else u.dimensionless_unscaled
 
 
-def map_std(uncertainty, shape, unit):
+def map_std(uncertainty: StdDevUncertainty | ArrayLike, shape: Shape, unit: u.UnitBase) -> StdDevUncertainty:
     if isinstance(uncertainty, StdDevUncertainty):
         uncertainty = uncertainty.array * (unit if uncertainty.unit is None else uncertainty.unit)
     elif hasattr(uncertainty, "uncertainty_type"):
@@ -29,7 +38,16 @@ def map_std(uncertainty, shape, unit):
     return StdDevUncertainty(uncertainty, unit=unit)
 
 
-def map_slices(item, shape):
+def map_samples(samples: ArrayLike, shape: Shape, unit: u.UnitBase) -> Floats:
+    """Samples as numbers in memory; those of a file stay there."""
+    if not (isinstance(samples, np.memmap) and samples.dtype.kind == "f" and samples.dtype.itemsize == 4):
+        samples = floats(samples, "samples", dtype=None, unit=unit)
+    if samples.ndim != 3 or samples.shape[1:] != shape or not len(samples):
+        raise ValueError(f"samples: need the shape (n_samples, {shape}), got {samples.shape}")
+    return samples
+
+
+def map_slices(item: Any, shape: Shape) -> tuple[slice, ...]:
     """Two plain slices of step one from what stands in the brackets."""
     item = tuple(part for part in (item if isinstance(item, tuple) else (item,)) if part is not Ellipsis)
     if any(isinstance(part, numbers.Integral) for part in item):

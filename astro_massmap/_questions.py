@@ -1,14 +1,32 @@
 """What one asks of a map and of its samples."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
 import astropy.units as u
 import numpy as np
 from astropy.uncertainty import Distribution
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
-class Questions:
+    from astropy.coordinates import SkyCoord
+    from astropy.cosmology import FLRW
+    from astropy.table import QTable
+    from numpy.typing import ArrayLike
+
+    from ._typing import Background, Floats, MapParts, RegionsLike
+else:
+    MapParts = object
+
+_STRIP = 2**28  # bytes of samples at once
+
+
+class Questions(MapParts):
     """Methods of `~astro_massmap.ConvergenceMap` that ask, and change nothing."""
 
-    def quantile(self, q):
+    def quantile(self, q: float | Sequence[float] | Floats) -> Floats:
         """
         Quantiles of the samples, pixel by pixel.
 
@@ -27,34 +45,36 @@ class Questions:
         ValueError
             If the map has no samples, or q is out of range.
         """
-        return np.quantile(self._need_samples(), q, axis=0)
+        return _over_samples(lambda samples: np.quantile(samples, q, axis=0), self._need_samples())
 
     @property
-    def median(self):
+    def median(self) -> Floats:
         """Median of the samples ``(ny, nx)``; ValueError without samples."""
-        return np.median(self._need_samples(), axis=0)
+        return _over_samples(lambda samples: np.median(samples, axis=0), self._need_samples())
 
     @property
-    def distribution(self):
+    def distribution(self) -> Distribution:
         """The samples as an `astropy.uncertainty.Distribution`; ValueError without samples."""
         return Distribution(np.moveaxis(self._need_samples(), 0, -1) * self.unit)
 
-    def _need_samples(self):
+    def _need_samples(self) -> Floats:
         if self.samples is None:
             raise ValueError("samples: the map is a point estimate; reconstruct it with n_samples > 0")
         return self.samples
 
-    def _need_convergence(self):
+    def _need_convergence(self) -> None:
         if self.unit != u.dimensionless_unscaled:
             raise u.UnitsError(f"needs a map of the convergence, this one is in {self.unit}")
 
     @property
-    def _std(self):
+    def _std(self) -> Floats | None:
         return None if self.uncertainty is None else self.uncertainty.array
 
     # ---- places
 
-    def region_statistics(self, regions, *, background=None, level=0.68):
+    def region_statistics(
+        self, regions: RegionsLike, *, background: Background | None = None, level: float = 0.68
+    ) -> QTable:
         """
         Mean convergence in regions, with its credible interval over the samples.
 
@@ -93,7 +113,7 @@ class Questions:
             self.data, self._need_samples(), self.wcs, self.mask, regions, background=background, level=level
         )
 
-    def region_means(self, regions, *, background=None):
+    def region_means(self, regions: RegionsLike, *, background: Background | None = None) -> Floats:
         """
         Mean convergence of regions in every sample.
 
@@ -117,7 +137,9 @@ class Questions:
         self._need_convergence()
         return region_values(self.data, self._need_samples(), self.wcs, self.mask, regions, background=background)
 
-    def detection_probability(self, regions, threshold, background=None):
+    def detection_probability(
+        self, regions: RegionsLike, threshold: ArrayLike, background: Background | None = None
+    ) -> QTable:
         """
         Probability that there is a structure: the share of samples whose mean over a region exceeds a threshold.
 
@@ -154,7 +176,9 @@ class Questions:
         samples = self._need_samples()
         return detection_probability(self.data, samples, self.wcs, self.mask, regions, threshold, background)
 
-    def peaks(self, threshold, *, smoothing=None, radius=1.5 * u.arcmin):
+    def peaks(
+        self, threshold: float, *, smoothing: u.Quantity | None = None, radius: u.Quantity = 1.5 * u.arcmin
+    ) -> QTable:
         """
         Peaks of the map, and the share of samples that hold them too.
 
@@ -189,7 +213,7 @@ class Questions:
             self.data, self.samples, self._std, self.wcs, self.mask, threshold, smoothing=smoothing, radius=radius
         )
 
-    def peak_counts(self, edges, *, smoothing=None, minima=False):
+    def peak_counts(self, edges: ArrayLike, *, smoothing: u.Quantity | None = None, minima: bool = False) -> QTable:
         """
         Number of peaks (or minima) by height, with its spread over the samples; those without data do not count.
 
@@ -221,7 +245,9 @@ class Questions:
 
     # ---- the whole field
 
-    def power_spectrum(self, edges=None, *, measured_only=False, level=0.68):
+    def power_spectrum(
+        self, edges: ArrayLike | None = None, *, measured_only: bool = False, level: float = 0.68
+    ) -> QTable:
         """
         Angular power spectrum of the map and of its samples, in bands of ell.
 
@@ -259,7 +285,9 @@ class Questions:
 
     # ---- mass
 
-    def surface_density(self, z_lens, z_source, cosmology=None, *, weight=None):
+    def surface_density(
+        self, z_lens: float, z_source: ArrayLike, cosmology: FLRW | None = None, *, weight: ArrayLike | None = None
+    ) -> Self:
         """
         The map in units of mass per area, were all of the matter at one redshift.
 
@@ -306,7 +334,7 @@ class Questions:
             diagnostics=self.diagnostics,
         )
 
-    def aperture_mass(self, centers, radius, *, level=0.68):
+    def aperture_mass(self, centers: SkyCoord, radius: u.Quantity, *, level: float = 0.68) -> QTable:
         """
         The compensated aperture mass (Schneider et al. 1998), which a constant sheet of mass does not change.
 
@@ -335,7 +363,17 @@ class Questions:
         self._need_convergence()
         return aperture_mass(self.data, self._need_samples(), self.wcs, self.mask, centers, radius, level=level)
 
-    def projected_mass(self, regions, z_lens, z_source, *, cosmology=None, weight=None, background=None, level=0.68):
+    def projected_mass(
+        self,
+        regions: RegionsLike,
+        z_lens: ArrayLike,
+        z_source: ArrayLike,
+        *,
+        cosmology: FLRW | None = None,
+        weight: ArrayLike | None = None,
+        background: Background | None = None,
+        level: float = 0.68,
+    ) -> QTable:
         """
         Mass projected onto regions, were all of the matter at one redshift.
 
@@ -376,3 +414,10 @@ class Questions:
             background=background,
             level=level,
         )
+
+
+def _over_samples(statistic: Callable[[Floats], Floats], samples: Floats) -> Floats:
+    """A statistic of every pixel, in strips of rows: the samples may be a file that is larger than the memory."""
+    rows = max(1, _STRIP // samples[:, 0].nbytes)
+    strips = [statistic(np.asarray(samples[:, i : i + rows])) for i in range(0, samples.shape[1], rows)]
+    return np.concatenate(strips, axis=-2)

@@ -1,18 +1,16 @@
 """Galaxies on the sky and their shapes."""
 
-import warnings
-from numbers import Real
+from __future__ import annotations
 
-import astropy.units as u
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.table import QTable, Table
-from astropy.utils.exceptions import AstropyUserWarning
 
 from . import _axes
 from ._binning import bin_galaxies
-from ._columns import CREATOR, find_columns, positions, read_table
-from ._files import atomic_path
+from ._catalog_tables import CatalogTables
 from ._geometry import (
     DEFAULT_PIXEL_SCALE,
     celestial_wcs,
@@ -20,15 +18,25 @@ from ._geometry import (
     fitting_wcs,
     pixel_scale as measure_pixel_scale,
     shear_in_pixels,
-    shear_to_icrs,
     to_angle,
 )
 from ._input import bools, column, credible, pair
 
-_SHAPE_NOISE = "sigma_e"  # its keyword in the header of a table, which FITS limits to eight letters
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from concurrent.futures import Executor
+
+    import astropy.units as u
+    from astropy.wcs import WCS
+    from numpy.typing import ArrayLike, NDArray
+
+    from ._typing import Axes, Mask, Pair, RegionsLike, Shape
+    from .convergence_map import ConvergenceMap
+    from .methods import Method
+    from .shear_map import ShearMap
 
 
-class ShearCatalog:
+class ShearCatalog(CatalogTables):
     """
     Positions and ellipticities of background galaxies.
 
@@ -85,19 +93,19 @@ class ShearCatalog:
 
     def __init__(
         self,
-        coords,
-        g1,
-        g2,
+        coords: SkyCoord,
+        g1: ArrayLike,
+        g2: ArrayLike,
         *,
-        axes,
-        weight=None,
-        redshift=None,
-        m_bias=None,
-        c_bias=(0, 0),
-        shape_noise=None,
-        meta=None,
-        max_shear=2.0,
-    ):
+        axes: Axes,
+        weight: ArrayLike | None = None,
+        redshift: ArrayLike | None = None,
+        m_bias: ArrayLike | None = None,
+        c_bias: Pair = (0, 0),
+        shape_noise: float | None = None,
+        meta: Mapping[str, Any] | None = None,
+        max_shear: float = 2.0,
+    ) -> None:
         self.axes = _axes.check_axes_name(axes)
         if not isinstance(coords, SkyCoord) or coords.ndim != 1:
             raise TypeError(
@@ -125,16 +133,27 @@ class ShearCatalog:
         if not keep.all():
             self.__dict__.update(self[keep].__dict__)
 
-    def _assign(self, coords, g1, g2, weight, redshift, m_bias, c_bias, shape_noise, meta):
+    def _assign(
+        self,
+        coords: SkyCoord,
+        g1: NDArray[np.float64],
+        g2: NDArray[np.float64],
+        weight: NDArray[np.float64],
+        redshift: NDArray[np.float64] | None,
+        m_bias: float | NDArray[np.float64] | None,
+        c_bias: tuple[float | NDArray[np.float64], ...],
+        shape_noise: float | None,
+        meta: Mapping[str, Any] | None,
+    ) -> None:
         self.coords, self.g1, self.g2, self.weight = coords, g1, g2, weight
         self.redshift, self.m_bias, self.c_bias = redshift, m_bias, c_bias
         self._given_shape_noise = None if shape_noise is None else float(shape_noise)
         self.meta = dict(meta or {})
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.g1)
 
-    def __getitem__(self, item):
+    def __getitem__(self, item: slice | ArrayLike) -> Self:
         """The galaxies picked by a slice, a bool mask or an array of indices."""
         item = item if isinstance(item, slice) else np.asarray(item)
         if getattr(item, "size", 1) == 0:
@@ -145,22 +164,28 @@ class ShearCatalog:
             raise ValueError("the selection holds no galaxy")
         new = object.__new__(type(self))
         new.axes = self.axes
-        columns = (x if x is None or np.ndim(x) == 0 else x[item] for x in (self.redshift, self.m_bias))
-        c_bias = tuple(c if np.ndim(c) == 0 else c[item] for c in self.c_bias)
+
+        def part(x: Any) -> Any:
+            return x if x is None or np.ndim(x) == 0 else x[item]
+
         new._assign(
-            *(x[item] for x in (self.coords, self.g1, self.g2, self.weight)),
-            *columns,
-            c_bias,
+            self.coords[item],
+            self.g1[item],
+            self.g2[item],
+            self.weight[item],
+            part(self.redshift),
+            part(self.m_bias),
+            tuple(part(c) for c in self.c_bias),
             self._given_shape_noise,
             self.meta,
         )
         return new
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<ShearCatalog: {len(self)} galaxies, axes {self.axes!r}, shape noise {self.shape_noise:.3f}>"
 
     @property
-    def shape_noise(self):
+    def shape_noise(self) -> float:
         """Standard deviation of a component of the ellipticities, as given or measured."""
         if self._given_shape_noise is not None:
             return self._given_shape_noise
@@ -169,19 +194,19 @@ class ShearCatalog:
         return float(np.sqrt((square * (e1**2 + e2**2)).sum() / (2 * square.sum())))
 
     @property
-    def _west_north(self):
+    def _west_north(self) -> NDArray[np.complex128]:
         """Complex shear without its additive bias, x to the West and y to the North."""
         e = (self.g1 - self.c_bias[0]) + 1j * (self.g2 - self.c_bias[1])
         return _axes.to_west_north(e, self.axes)
 
-    def _with_shear(self, west_north):
+    def _with_shear(self, west_north: NDArray[np.complex128]) -> Self:
         """This catalogue with another (complex, unbiased) shear."""
         new = self[:]
         e = _axes.to_west_north(west_north, self.axes)
         new.g1, new.g2, new.c_bias = e.real.copy(), e.imag.copy(), (0.0, 0.0)
         return new
 
-    def check_axes(self):
+    def check_axes(self) -> _axes.AxesReport:
         """
         Ask the data whether the axes are right.
 
@@ -200,140 +225,16 @@ class ShearCatalog:
         """
         return _axes.check_axes(self)
 
-    # ---- tables and files
-
-    @classmethod
-    def from_table(cls, table, *, axes, columns=None, **kwargs):
-        """
-        A catalogue from the columns of a table.
-
-        Parameters
-        ----------
-        table : `~astropy.table.Table`
-            Positions in degrees where a column has no unit, of which a warning tells.
-        axes : str
-            See `ShearCatalog`.
-        columns : dict, optional
-            Which column of the table holds what, for instance ``{"g1": "e1", "g2": "e2"}``; keys are
-            ``ra``, ``dec``, ``g1``, ``g2``, ``weight``, ``redshift``, ``m_bias``, ``c1``, ``c2``. Those
-            not named are looked for under their usual names. Value None: do not use one.
-        **kwargs
-            Further arguments of `ShearCatalog`.
-
-        Returns
-        -------
-        ShearCatalog
-
-        Raises
-        ------
-        ValueError
-            If a column is not there.
-        """
-        _axes.check_axes_name(axes)
-        if not isinstance(table, Table):
-            raise TypeError(
-                f"table: needs an astropy table, got {type(table).__name__}; files are for ShearCatalog.read"
-            )
-        if len(table) == 0:
-            raise ValueError("table: the catalogue is empty")
-        found = find_columns(table, columns)
-        ours = str(table.meta.get("CREATOR", "")).startswith(CREATOR)
-        notes = {k.lower(): v for k, v in table.meta.items()} if ours else {}
-        written, shape_noise = notes.get("axes"), notes.get(_SHAPE_NOISE)
-        if written in _axes.AXES and written != axes:
-            warnings.warn(
-                f"axes: the table says {written!r}, the argument {axes!r}; the argument is used",
-                AstropyUserWarning,
-                stacklevel=2,
-            )
-        if "c1" in found or "c2" in found:
-            found["c_bias"] = (found.pop("c1", 0), found.pop("c2", 0))
-        if isinstance(shape_noise, float):
-            found["shape_noise"] = shape_noise
-        own = ("axes", "creator", _SHAPE_NOISE) if ours else ()
-        found["meta"] = {k: v for k, v in table.meta.items() if k.lower() not in own}
-        coords = positions(found.pop("ra"), found.pop("dec"))
-        return cls(coords, found.pop("g1"), found.pop("g2"), axes=axes, **(found | kwargs))
-
-    @classmethod
-    def read(cls, file, *, axes, columns=None, **kwargs):
-        """
-        Read a catalogue from a file of a table: FITS, ECSV, CSV, or any format that astropy reads.
-
-        Parameters
-        ----------
-        file : str or path-like
-            The file.
-        axes, columns
-            See `from_table`.
-        **kwargs
-            Passed to `astropy.table.Table.read`, for instance ``format="ascii"`` or ``hdu=1``.
-
-        Returns
-        -------
-        ShearCatalog
-
-        Raises
-        ------
-        OSError
-            If the file is not there, or is damaged.
-        ValueError
-            If a column is not there.
-        """
-        _axes.check_axes_name(axes)
-        table = read_table(file, "file", **kwargs)
-        return cls.from_table(table, axes=axes, columns=columns)
-
-    def to_table(self):
-        """
-        The catalogue as a `~astropy.table.QTable` that `from_table` takes back.
-
-        Positions are those of ICRS, into whose axes the shear is turned if the catalogue has another
-        frame. ``meta`` says the axes, and the shape noise if it was given.
-        """
-        table = QTable(meta={**self.meta, "CREATOR": CREATOR, "axes": self.axes})
-        icrs, shear = self.coords.icrs, self.g1 + 1j * self.g2
-        bias = self.c_bias[0] + 1j * self.c_bias[1]
-        if self.coords.frame.name != "icrs":
-            shear, bias = (
-                _axes.to_west_north(shear_to_icrs(self.coords, _axes.to_west_north(e, self.axes)), self.axes)
-                for e in (shear, bias)
-            )
-        table["ra"], table["dec"] = icrs.ra.to(u.deg), icrs.dec.to(u.deg)
-        table["g1"], table["g2"], table["weight"] = shear.real, shear.imag, self.weight
-        if self.redshift is not None:
-            table["redshift"] = self.redshift
-        if self.m_bias is not None:
-            table["m_bias"] = np.broadcast_to(self.m_bias, len(self))
-        if np.any(bias):
-            table["c1"], table["c2"] = np.broadcast_to(bias.real, len(self)), np.broadcast_to(bias.imag, len(self))
-        if self._given_shape_noise is not None:
-            table.meta[_SHAPE_NOISE] = self._given_shape_noise
-        return table
-
-    def write(self, file, *, overwrite=False, **kwargs):
-        """
-        Write the table of `to_table`, in the format that the name of the file tells.
-
-        The file is written whole or not at all. Further arguments go to `astropy.table.Table.write`.
-
-        Raises
-        ------
-        OSError
-            If the file exists and ``overwrite`` is False, or cannot be written.
-        """
-        if str(file).lower().endswith(".csv"):
-            warnings.warn(
-                "a CSV file keeps neither units nor meta, nor the axes and a given shape noise; ECSV does",
-                AstropyUserWarning,
-                stacklevel=2,
-            )
-        with atomic_path(file, overwrite=overwrite) as temporary:
-            self.to_table().write(temporary, **kwargs)
-
     # ---- maps
 
-    def to_map(self, *, wcs=None, shape=None, pixel_scale=None, mask=None):
+    def to_map(
+        self,
+        *,
+        wcs: WCS | None = None,
+        shape: Shape | None = None,
+        pixel_scale: u.Quantity | None = None,
+        mask: Mask | None = None,
+    ) -> ShearMap:
         """
         Bin the galaxies on a grid.
 
@@ -392,7 +293,18 @@ class ShearCatalog:
         meta = {**self.meta, "axes": self.axes, "n_galaxies": n_galaxies, "shape_noise": self.shape_noise}
         return ShearMap(data, wcs=wcs, noise_std=noise_std, meta=meta)
 
-    def reconstruct(self, method=None, *, wcs=None, shape=None, pixel_scale=None, mask=None, progress=True, **options):
+    def reconstruct(
+        self,
+        method: str | Method | None = None,
+        *,
+        wcs: WCS | None = None,
+        shape: Shape | None = None,
+        pixel_scale: u.Quantity | None = None,
+        mask: Mask | None = None,
+        progress: bool = True,
+        executor: Executor | None = None,
+        **options: Any,
+    ) -> ConvergenceMap:
         """
         Map the matter: bin the galaxies with `to_map`, then `ShearMap.reconstruct`.
 
@@ -404,6 +316,8 @@ class ShearCatalog:
             The grid, and what to leave out; see `to_map`.
         progress : bool
             Show a progress bar.
+        executor : `concurrent.futures.Executor`, optional
+            Whose workers draw the chains; see `ShearMap.reconstruct`.
         **options
             Options of a method that is given by name.
 
@@ -415,20 +329,20 @@ class ShearCatalog:
 
         method = resolve(method, options)  # a mistake here is told before the work begins
         shear = self.to_map(wcs=wcs, shape=shape, pixel_scale=pixel_scale, mask=mask)
-        return shear.reconstruct(method, progress=progress)
+        return shear.reconstruct(method, progress=progress, executor=executor)
 
-    def _outside(self, regions, wcs):
+    def _outside(self, regions: RegionsLike, wcs: WCS) -> Self:
         """The galaxies outside of all regions."""
         from regions import PixCoord, PointPixelRegion
 
         from ._regions import as_regions
 
-        regions = as_regions(regions, wcs)
-        if any(isinstance(region, PointPixelRegion) for region in regions):
+        on_grid = as_regions(regions, wcs)
+        if any(isinstance(region, PointPixelRegion) for region in on_grid):
             raise ValueError("mask: points exclude nothing; give circles, or a table with a column radius")
         x, y = wcs.world_to_pixel(self.coords)
         inside = np.zeros(len(self), dtype=bool)
-        for region in regions:
+        for region in on_grid:
             inside |= region.contains(PixCoord(x, y))
         if inside.all():
             raise ValueError("mask: the regions exclude every galaxy")

@@ -1,6 +1,9 @@
 """The convergence kappa, the projected matter: a map of the sky with its uncertainty and samples."""
 
+from __future__ import annotations
+
 import copy
+from typing import TYPE_CHECKING, Any, Self
 
 import astropy.units as u
 import numpy as np
@@ -8,12 +11,25 @@ from astropy.coordinates import SkyCoord
 from astropy.io import registry
 from astropy.nddata import Cutout2D, NDData, NDIOMixin, NoOverlapError
 
-from . import _geometry
+from . import _geometry, _provenance
 from ._convergence_files import read_map, write_map
+from ._fits import wcs_cards
 from ._input import bools, floats
-from ._map_arguments import map_slices, map_std, map_unit
+from ._map_arguments import map_samples, map_slices, map_std, map_unit
 from ._pictures import Pictures
 from ._questions import Questions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from concurrent.futures import Executor
+
+    from astropy.coordinates import BaseCoordinateFrame
+    from astropy.nddata import StdDevUncertainty
+    from astropy.wcs import WCS
+    from numpy.typing import ArrayLike
+
+    from ._typing import Bools, File, Floats, Shape
+    from .methods import Estimate, Method
 
 _ENOUGH_SAMPLES = 16  # to tell a standard deviation to 18 %
 
@@ -34,7 +50,7 @@ class ConvergenceMap(Questions, Pictures, NDIOMixin, NDData):
     mask : array-like of bool, optional
         ``(ny, nx)``, True where nothing was measured: the value there is inferred.
     samples : array-like, optional
-        Equally likely maps, ``(n_samples, ny, nx)``.
+        Equally likely maps, ``(n_samples, ny, nx)``. A `numpy.memmap` in single precision stays in its file.
     meta : dict, optional
         Anything worth keeping.
     diagnostics : dict, optional
@@ -61,19 +77,28 @@ class ConvergenceMap(Questions, Pictures, NDIOMixin, NDData):
     (128, 128)
     """
 
+    if TYPE_CHECKING:  # of astropy's unified I/O, with the options of the functions at the end of this module
+
+        @classmethod
+        def read(cls, file: File, *, format: str | None = None, memmap: bool = False) -> Self: ...
+
+        def write(
+            self, file: File, *, format: str | None = None, overwrite: bool = False, samples: bool = True
+        ) -> None: ...
+
     def __init__(
         self,
-        data,
+        data: ArrayLike,
         *,
-        wcs,
-        uncertainty=None,
-        mask=None,
-        samples=None,
-        meta=None,
-        diagnostics=None,
-        b_mode=None,
-        unit=None,
-    ):
+        wcs: WCS,
+        uncertainty: StdDevUncertainty | ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        samples: ArrayLike | None = None,
+        meta: Mapping[str, Any] | None = None,
+        diagnostics: Mapping[str, Any] | None = None,
+        b_mode: ConvergenceMap | None = None,
+        unit: u.UnitBase | str | None = None,
+    ) -> None:
         unit = map_unit(getattr(data, "unit", None) if unit is None else unit)
         data = floats(data, "data", dtype=None, unit=unit)
         if data.ndim != 2 or data.size == 0:
@@ -86,9 +111,7 @@ class ConvergenceMap(Questions, Pictures, NDIOMixin, NDData):
         if uncertainty is not None:
             uncertainty = map_std(uncertainty, data.shape, unit)
         if samples is not None:
-            samples = floats(samples, "samples", dtype=None, unit=unit)
-            if samples.ndim != 3 or samples.shape[1:] != data.shape or not len(samples):
-                raise ValueError(f"samples: need the shape (n_samples, {data.shape}), got {samples.shape}")
+            samples = map_samples(samples, data.shape, unit)
         wcs, _ = _geometry.celestial_wcs(wcs, data.shape)
         self._pixel_scale, _ = _geometry.pixel_scale(wcs, data.shape)
         meta = copy.deepcopy(dict(meta or {}))
@@ -100,7 +123,17 @@ class ConvergenceMap(Questions, Pictures, NDIOMixin, NDData):
         self._b_mode = b_mode
 
     @classmethod
-    def from_healpix(cls, values, *, wcs, shape=None, nested=None, frame=None, uncertainty=None, samples=None):
+    def from_healpix(
+        cls,
+        values: ArrayLike | File,
+        *,
+        wcs: WCS,
+        shape: Shape | None = None,
+        nested: bool | None = None,
+        frame: str | BaseCoordinateFrame | None = None,
+        uncertainty: ArrayLike | None = None,
+        samples: ArrayLike | None = None,
+    ) -> Self:
         """
         A HEALPix map of the whole sky on the grid of an image, by bilinear interpolation.
 
@@ -137,22 +170,23 @@ class ConvergenceMap(Questions, Pictures, NDIOMixin, NDData):
         # uncertainty and samples are on the sphere of the values
         values, nested, frame = opened(values, nested, frame)
         wcs, shape = _geometry.celestial_wcs(wcs, shape)
-        moved = {"data": values, "uncertainty": uncertainty, "samples": samples}
+        moved: dict[str, Any] = {"data": values, "uncertainty": uncertainty, "samples": samples}
         moved = {
             k: None if v is None else from_healpix(v, wcs, shape, nested=nested, frame=frame) for k, v in moved.items()
         }
         mask = np.logical_or.reduce([m for _, m in filter(None, moved.values())])
         if mask.all():
             raise ValueError("values: the map has nothing on the grid")
-        maps = {k: None if v is None else v[0] for k, v in moved.items()}
+        maps: dict[str, Any] = {k: None if v is None else v[0] for k, v in moved.items()}
         if maps["uncertainty"] is not None:
             maps["uncertainty"] = np.where(mask, np.nan, maps["uncertainty"])
         return cls(wcs=wcs, mask=mask, **maps)
 
     @classmethod
-    def _from_estimate(cls, estimate, *, wcs, mask, meta):
+    def _from_estimate(cls, estimate: Estimate, *, wcs: WCS, mask: Bools, meta: Mapping[str, Any]) -> Self:
         """The way back from plain arrays to the sky."""
-        b_mode = None
+        diagnostics, b_mode = dict(estimate.diagnostics), None
+        meta = _provenance.into_meta(meta, diagnostics.pop("provenance", None))
         if estimate.b_mode is not None:
             b_mode = cls(estimate.b_mode, wcs=wcs, uncertainty=estimate.b_std, mask=mask)
         return cls(
@@ -162,31 +196,31 @@ class ConvergenceMap(Questions, Pictures, NDIOMixin, NDData):
             mask=mask,
             samples=estimate.samples,
             meta=meta,
-            diagnostics=estimate.diagnostics,
+            diagnostics=diagnostics,
             b_mode=b_mode,
         )
 
     @property
-    def shape(self):
+    def shape(self) -> Shape:
         """Rows and columns of the grid."""
         return self.data.shape
 
     @property
-    def pixel_scale(self):
+    def pixel_scale(self) -> u.Quantity:
         """Side of a pixel, a `~astropy.units.Quantity`."""
         return self._pixel_scale
 
     @property
-    def samples(self):
+    def samples(self) -> Floats | None:
         """Equally likely maps ``(n_samples, ny, nx)``, or None for a point estimate."""
         return self._samples
 
     @property
-    def b_mode(self):
+    def b_mode(self) -> ConvergenceMap | None:
         """The B mode as a ConvergenceMap, or None where the method has none."""
         return self._b_mode
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         ny, nx = self.shape
         samples = "no samples" if self.samples is None else f"{len(self.samples)} samples"
         return (
@@ -198,7 +232,14 @@ class ConvergenceMap(Questions, Pictures, NDIOMixin, NDData):
 
     # ---- a map as data
 
-    def reconstruct(self, method=None, *, progress=True, **options):
+    def reconstruct(
+        self,
+        method: str | Method | None = None,
+        *,
+        progress: bool = True,
+        executor: Executor | None = None,
+        **options: Any,
+    ) -> Self:
         """
         Take the map for data, as noisy maps are published, and infer the convergence behind it.
 
@@ -212,6 +253,8 @@ class ConvergenceMap(Questions, Pictures, NDIOMixin, NDData):
             As for `ShearMap.reconstruct`.
         progress : bool
             Show a progress bar.
+        executor : `concurrent.futures.Executor`, optional
+            As for `ShearMap.reconstruct`.
         **options
             Options of a method that is given by name.
 
@@ -237,15 +280,14 @@ class ConvergenceMap(Questions, Pictures, NDIOMixin, NDData):
             raise ValueError(f"uncertainty, mask: {int(bad.sum())} pixels with data have no positive uncertainty")
         if self.mask.all():
             raise ValueError("mask: no pixel holds data")
-        size = self.pixel_scale.to_value(u.rad)
-        estimate = methods.run(
-            method, ConvergenceObservation.from_arrays(self.data, noise_std, size), progress=progress
-        )
+        size, cards = self.pixel_scale.to_value(u.rad), wcs_cards(self.wcs)
+        observation = ConvergenceObservation.from_arrays(self.data, noise_std, size, cards)
+        estimate = methods.run(method, observation, progress=progress, executor=executor)
         return type(self)._from_estimate(estimate, wcs=self.wcs, mask=self.mask, meta=self.meta)
 
     # ---- parts and other grids
 
-    def __getitem__(self, item):
+    def __getitem__(self, item: slice | tuple[slice, ...]) -> Self:
         """A part of the map, by slices of rows and columns; its WCS, uncertainty and samples follow."""
         rows, columns = map_slices(item, self.shape)
         part = np.s_[..., rows, columns]
@@ -263,7 +305,7 @@ class ConvergenceMap(Questions, Pictures, NDIOMixin, NDData):
             unit=self.unit,
         )
 
-    def cutout(self, center, size):
+    def cutout(self, center: SkyCoord, size: u.Quantity | int | tuple[int, int]) -> Self:
         """
         The part of the map around a position, as far as the map reaches.
 
@@ -290,7 +332,7 @@ class ConvergenceMap(Questions, Pictures, NDIOMixin, NDData):
             raise NoOverlapError("center: lies on the other side of the sky")
         return self[Cutout2D(self.data, center, size, wcs=self.wcs, mode="trim").slices_original]
 
-    def reproject_to(self, wcs, shape=None):
+    def reproject_to(self, wcs: WCS, shape: Shape | None = None) -> Self:
         """
         The map on another grid, by bilinear interpolation.
 
@@ -321,7 +363,7 @@ class ConvergenceMap(Questions, Pictures, NDIOMixin, NDData):
 
         wcs, shape = _geometry.celestial_wcs(wcs, shape)
 
-        def move(arrays, order="bilinear"):
+        def move(arrays: Floats, order: str = "bilinear") -> Floats:
             return reproject_interp((arrays, self.wcs), wcs, shape_out=shape, order=order, return_footprint=False)
 
         data = move(self.data)
@@ -351,7 +393,7 @@ class ConvergenceMap(Questions, Pictures, NDIOMixin, NDData):
 # ---- files, in astropy's unified I/O
 
 
-def _write_fits(kappa, file, *, overwrite=False, samples=True):
+def _write_fits(kappa: ConvergenceMap, file: File, *, overwrite: bool = False, samples: bool = True) -> None:
     """
     Write a FITS file in which every image has the WCS: KAPPA, STD, MASK, SAMPLES, B_MODE and B_STD.
 
@@ -367,14 +409,23 @@ def _write_fits(kappa, file, *, overwrite=False, samples=True):
     write_map(kappa, file, overwrite=overwrite, samples=samples)
 
 
-def _read_fits(file):
-    """Read what `write` wrote; OSError if the file is not there or not whole."""
-    parts = read_map(file)
+def _read_fits(file: File, *, memmap: bool = False) -> ConvergenceMap:
+    """
+    Read what `write` wrote; OSError if the file is not there or not whole.
+
+    Parameters
+    ----------
+    file : str or path-like
+        The file.
+    memmap : bool
+        Leave the samples in the file, from where they are read when they are needed.
+    """
+    parts = read_map(file, memmap=memmap)
     b_mode = parts.pop("b_mode")
     return ConvergenceMap(b_mode=None if b_mode is None else ConvergenceMap(**b_mode), **parts)
 
 
-def _is_fits(origin, path, fileobj, *args, **kwargs):
+def _is_fits(origin: str, path: File | None, fileobj: Any, *args: Any, **kwargs: Any) -> bool:
     return path is not None and str(path).lower().endswith((".fits", ".fits.gz", ".fit", ".fits.fz"))
 
 

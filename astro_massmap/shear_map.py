@@ -1,13 +1,28 @@
 """Shear and its noise on a grid of the sky."""
 
+from __future__ import annotations
+
 import copy
+from typing import TYPE_CHECKING, Any, Self
 
 import astropy.units as u
 import numpy as np
 
 from . import _geometry
-from ._fits import read_images, write_images
+from ._fits import read_images, wcs_cards, write_images
 from ._input import bools, floats
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from concurrent.futures import Executor
+
+    from astropy.visualization.wcsaxes import WCSAxes
+    from astropy.wcs import WCS
+    from numpy.typing import ArrayLike, NDArray
+
+    from ._typing import Bools, File, Shape
+    from .convergence_map import ConvergenceMap
+    from .methods import Method
 
 
 class ShearMap:
@@ -53,7 +68,23 @@ class ShearMap:
     <ShearMap: 32 x 32 pixels of 0.4 arcmin, 100% with data>
     """
 
-    def __init__(self, data, *, wcs, noise_std, mask=None, meta=None):
+    if TYPE_CHECKING:
+        data: NDArray[np.float64]
+        noise_std: NDArray[np.float64]
+        mask: Bools
+        wcs: WCS
+        pixel_scale: u.Quantity
+        meta: dict[str, Any]
+
+    def __init__(
+        self,
+        data: ArrayLike,
+        *,
+        wcs: WCS,
+        noise_std: ArrayLike,
+        mask: ArrayLike | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> None:
         data = floats(data, "data")
         if data.ndim != 3 or len(data) != 2 or data.size == 0:
             raise ValueError(f"data: needs the shape (2, ny, nx), got {data.shape}")
@@ -84,12 +115,12 @@ class ShearMap:
         self.meta = copy.deepcopy(dict(meta or {}))
 
     @property
-    def shape(self):
+    def shape(self) -> Shape:
         """Rows and columns of the grid."""
         return self.mask.shape
 
     @property
-    def n_eff(self):
+    def n_eff(self) -> NDArray[np.float64] | None:
         """
         Effective number of galaxies in each pixel, ``(sum w)^2 / sum(w^2)``, over the square of the mean response.
 
@@ -98,11 +129,18 @@ class ShearMap:
         shape_noise = self.meta.get("shape_noise")
         return None if shape_noise is None else (shape_noise / self.noise_std) ** 2
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         ny, nx = self.shape
         return f"<ShearMap: {ny} x {nx} pixels of {self.pixel_scale:.3g}, {(~self.mask).mean():.0%} with data>"
 
-    def reconstruct(self, method=None, *, progress=True, **options):
+    def reconstruct(
+        self,
+        method: str | Method | None = None,
+        *,
+        progress: bool = True,
+        executor: Executor | None = None,
+        **options: Any,
+    ) -> ConvergenceMap:
         """
         Map the matter that causes the shear.
 
@@ -114,6 +152,9 @@ class ShearMap:
             `~astro_massmap.KaiserSquires`.
         progress : bool
             Show a progress bar.
+        executor : `concurrent.futures.Executor`, optional
+            Whose workers draw the chains of `~astro_massmap.AnnealedHMC`: a pool of processes, or what
+            ``get_executor`` of a client of dask returns. The samples are the same as without.
         **options
             Options of a method that is given by name.
 
@@ -124,7 +165,7 @@ class ShearMap:
         Raises
         ------
         TypeError, ValueError
-            If there is no such method or option.
+            If there is no such method or option, or the method has no chains to share out.
 
         Examples
         --------
@@ -140,11 +181,12 @@ class ShearMap:
         from .inference import Observation
 
         method = methods.resolve(method, options)
-        observation = Observation.from_arrays(self.data, self.noise_std, self.pixel_scale.to_value(u.rad))
-        estimate = methods.run(method, observation, progress=progress)
+        size, cards = self.pixel_scale.to_value(u.rad), wcs_cards(self.wcs)
+        observation = Observation.from_arrays(self.data, self.noise_std, size, cards)
+        estimate = methods.run(method, observation, progress=progress, executor=executor)
         return ConvergenceMap._from_estimate(estimate, wcs=self.wcs, mask=self.mask, meta=self.meta)
 
-    def write(self, file, *, overwrite=False):
+    def write(self, file: File, *, overwrite: bool = False) -> None:
         """
         Write a FITS file with the images G1, G2, NOISE_STD and MASK, each with the WCS.
 
@@ -160,7 +202,7 @@ class ShearMap:
         write_images(file, images, self.wcs, {"meta": self.meta}, overwrite=overwrite)
 
     @classmethod
-    def read(cls, file):
+    def read(cls, file: File) -> Self:
         """Read what `write` wrote; OSError if the file is not there or not whole."""
         images, wcs, notes, _ = read_images(file, required=("G1", "G2", "NOISE_STD", "MASK"))
         return cls(
@@ -171,7 +213,7 @@ class ShearMap:
             meta=notes.get("meta"),
         )
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax: WCSAxes | None = None, **kwargs: Any) -> WCSAxes:
         """
         Draw the shear as sticks on sky coordinates.
 

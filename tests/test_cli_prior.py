@@ -144,9 +144,9 @@ def test_a_training_that_was_interrupted_goes_on(lognormal, monkeypatch, capsys)
             raise KeyboardInterrupt
         return advance(self)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_advance", interrupted)
-        train(lognormal, *options)
+        assert train(lognormal, *options) == 130
     assert not Path("p.safetensors").exists()
     with safe_open("c.safetensors", framework="pt") as opened:
         assert json.loads(opened.metadata()["training"])["step"] == 2

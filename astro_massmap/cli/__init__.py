@@ -1,13 +1,16 @@
 """The command ``massmap``: from a catalogue to a map, and from a map to answers, without leaving the shell."""
 
 import argparse
+import signal
 import sys
+import threading
 import warnings
+from contextlib import contextmanager
 
 import astropy.units as u
 
 from .. import __version__
-from . import prior, questions, reconstruct, survey, validate
+from . import prior, questions, reconstruct, repeat, survey, validate
 
 
 def main(argv=None):
@@ -17,10 +20,10 @@ def main(argv=None):
     Returns
     -------
     int
-        0, or 1 after an error that was told in a line.
+        0, or 1 after an error that was told in a line, or 130 after an interruption.
     """
     arguments = _parser().parse_args(argv)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _termination_interrupts():
         warnings.simplefilter("default", UserWarning)  # of which AstropyUserWarning is one
         warnings.showwarning = _show_warning
         try:
@@ -29,14 +32,30 @@ def main(argv=None):
             message = str(error).replace("give overwrite=True", "give --overwrite")
             print(f"massmap: error: {message}", file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            print("massmap: interrupted; with a checkpoint the same command goes on from here", file=sys.stderr)
+            return 130
     return 0
+
+
+@contextmanager
+def _termination_interrupts():
+    """A request to terminate is taken for an interruption, so that temporary files vanish."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser():
     parser = argparse.ArgumentParser(prog="massmap", description="Maps of dark matter from the shapes of galaxies.")
     parser.add_argument("--version", action="version", version=f"massmap {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for room in (reconstruct, questions, survey, validate, prior):
+    for room in (reconstruct, repeat, questions, survey, validate, prior):
         room.add_commands(commands)
     return parser
 

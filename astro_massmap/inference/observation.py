@@ -26,6 +26,8 @@ class Observation:
         Standard deviation ``(ny, nx)`` of the noise of a component; infinite without data.
     pixel_size : float
         Side of a pixel in radians.
+    cards : tuple of (str, value)
+        What files of samples get in their header, such as where the pixels are on the sky; nothing here reads it.
     """
 
     operator: ClassVar = LensingOperator  # from the convergence to what is measured
@@ -33,13 +35,14 @@ class Observation:
     shear: torch.Tensor
     noise_std: torch.Tensor
     pixel_size: float
+    cards: tuple = ()
 
     @classmethod
-    def from_arrays(cls, shear, noise_std, pixel_size):
+    def from_arrays(cls, shear, noise_std, pixel_size, cards=()):
         """Copy from numpy arrays, whatever their byte order, in double precision."""
         shear, noise_std = (torch.from_numpy(np.array(x, dtype=np.float64)) for x in (shear, noise_std))
         shear = torch.where(torch.isinf(noise_std), torch.zeros((), dtype=shear.dtype), shear)
-        return cls(shear, noise_std, float(pixel_size))
+        return cls(shear, noise_std, float(pixel_size), tuple(cards))
 
     @property
     def shape(self):
@@ -101,9 +104,9 @@ class ConvergenceObservation(Observation):
     The noise has to be white: independent from pixel to pixel, as it is before any smoothing.
     """
 
-    operator: ClassVar = DirectOperator
+    operator: ClassVar = DirectOperator  # type: ignore[assignment]
 
     @classmethod
-    def from_arrays(cls, kappa, noise_std, pixel_size):
+    def from_arrays(cls, kappa, noise_std, pixel_size, cards=()):  # type: ignore[override]
         """Copy from numpy arrays ``(ny, nx)``, in double precision."""
-        return super().from_arrays(np.stack([kappa, np.zeros_like(kappa)]), noise_std, pixel_size)
+        return super().from_arrays(np.stack([kappa, np.zeros_like(kappa)]), noise_std, pixel_size, cards)

@@ -5,17 +5,33 @@ A method is a frozen object of options with one call, ``solve(observation) -> Es
 names one with its default options.
 """
 
-import dataclasses
+from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ._workers import shared_out
 from .annealed_hmc import AnnealedHMC
-from .base import Estimate, run
+from .base import Estimate, Method, run
 from .kaiser_squires import KaiserSquires
 from .posterior_mean import PosteriorMean
 from .wiener import Wiener
 
-__all__ = ["METHODS", "AnnealedHMC", "Estimate", "KaiserSquires", "PosteriorMean", "Wiener", "resolve", "run"]
+__all__ = [
+    "METHODS",
+    "AnnealedHMC",
+    "Estimate",
+    "KaiserSquires",
+    "Method",
+    "PosteriorMean",
+    "Wiener",
+    "resolve",
+    "run",
+    "shared_out",
+]
 
-METHODS = {
+METHODS: dict[str, type[Any]] = {
     "annealed_hmc": AnnealedHMC,
     "kaiser_squires": KaiserSquires,
     "posterior_mean": PosteriorMean,
@@ -24,7 +40,7 @@ METHODS = {
 DEFAULT = "annealed_hmc"
 
 
-def resolve(method=None, options=None):
+def resolve(method: str | Method | None = None, options: Mapping[str, Any] | None = None) -> Method:
     """
     The method object that a user means.
 

@@ -1,10 +1,14 @@
 """Posterior samples from the score of a prior."""
 
 import dataclasses
+import os
 import warnings
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -12,6 +16,8 @@ from astropy.utils.exceptions import AstropyUserWarning
 from tqdm.auto import tqdm
 
 from ..inference import (
+    Observation,
+    Plan,
     Schedule,
     SplitPlan,
     Streams,
@@ -19,16 +25,15 @@ from ..inference import (
     gaussian_check,
     padded_shape,
     pick_device,
-    run_chains,
-    runaways,
 )
-from ..priors import ScorePrior
+from ..priors import Prior, ScorePrior
+from ._chains import Kept, draw_chains, task
 from ._checkpoint import Checkpoint, fingerprint
 from ._convergence import rank_diagnostics
-from .base import Estimate, check_dtype, check_integer, check_padding, in_batches
+from ._sample_files import check_name
+from ._workers import Job, shared_out
+from .base import Estimate, check_dtype, check_integer, check_padding, in_batches, moments
 
-_ATTEMPTS = 6  # on a field of 320 x 320 one attempt of five is stuck: three would lose one run of thirty chains in four
-_STUCK = 0.1  # share of accepted steps at the last level below which a chain is stuck
 _ALARM = 5.0  # standard errors of the Gaussian check
 
 
@@ -57,11 +62,12 @@ class AnnealedHMC:
     padding, tolerance, max_iterations, dtype, device
         As for `~astro_massmap.Wiener`.
     batch_size : int, optional
-        Chains at once; by default 1 on a CPU, where that is fastest, and 32 elsewhere. It is halved when
-        the memory does not suffice.
+        Chains at once, and in a task of an executor; by default 1 on a CPU, where that is fastest, and 32
+        elsewhere. It is halved when the memory does not suffice.
     checkpoint : str or path-like, optional
-        A file (``.npy``) where finished samples are kept, from which a run that was killed goes on. It may
-        be removed when the run is over.
+        A file, ``.fits``, ``.h5`` or ``.npy``, to which samples are written as they are finished, so that they may be
+        larger than the memory, and from which a run that was interrupted goes on. The samples of the result are a
+        memory map of it. Beside it, with ``.ledger`` added to the name, lies a list of those that are finished.
     n_check : int
         Chains of the Gaussian self-check: the same run without the residual of the prior, against exact
         draws. 0 for none.
@@ -91,23 +97,23 @@ class AnnealedHMC:
 
     SCHEDULES: ClassVar = {"annealed": Schedule.annealed, "fast": Schedule.fast, "tempered": Schedule.tempered}
 
-    prior: object = None
+    prior: Prior | None = None
     _: KW_ONLY
     n_samples: int = 64
-    schedule: Schedule | str = "annealed"
+    schedule: Schedule | Literal["annealed", "fast", "tempered"] = "annealed"
     seed: int = 0
     information: float = 0.985
     padding: float = 2.0
     tolerance: float = 1e-5
     max_iterations: int = 500
-    dtype: str = "float32"
+    dtype: Literal["float32", "float64"] = "float32"
     device: str = "auto"
     batch_size: int | None = None
-    checkpoint: str | None = None
+    checkpoint: str | os.PathLike[str] | None = None
     n_check: int = 4
-    start: str = "gaussian"
+    start: Literal["gaussian", "kaiser_squires"] = "gaussian"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.prior is not None and not callable(getattr(self.prior, "on", None)):
             raise TypeError(f"prior: needs an object such as GaussianPrior(), got {self.prior!r}")
         if not isinstance(self.schedule, Schedule) and self.schedule not in self.SCHEDULES:
@@ -120,17 +126,45 @@ class AnnealedHMC:
         check_integer(self.n_check, "n_check", 0)
         if self.batch_size is not None:
             check_integer(self.batch_size, "batch_size", 1)
+        if self.checkpoint is not None:
+            check_name(self.checkpoint)
         if self.start not in ("gaussian", "kaiser_squires"):
             raise ValueError(f"start: needs to be 'gaussian' or 'kaiser_squires', got {self.start!r}")
         for name, low in (("tolerance", 0), ("information", 0.1)):
-            value = getattr(self, name)
+            value: float = getattr(self, name)
             if not (isinstance(value, Real) and low < value <= 1):
                 raise ValueError(f"{name}: needs to be between {low} and 1, got {value!r}")
         check_padding(self.padding)
         check_dtype(self.dtype)
         pick_device(self.device)
 
-    def solve(self, observation, *, progress=False):
+    @property
+    def _prior(self) -> Prior:
+        return ScorePrior.load("default") if self.prior is None else self.prior
+
+    def prepare(self, observation: Observation) -> Plan:
+        """The plan of the chains, an `~astro_massmap.inference.Plan`: what is the same for all of them."""
+        check_pixel_size(self._prior, observation)
+        schedule = self.schedule if isinstance(self.schedule, Schedule) else self.SCHEDULES[self.schedule]()
+        data = observation.levelled(self.information, self.seed) if schedule.splitting else observation
+        plan = (SplitPlan if schedule.splitting else TemperedPlan)(
+            data,
+            self._prior,
+            schedule,
+            padded_shape(observation.shape, self.padding),
+            dtype=check_dtype(self.dtype),
+            device=pick_device(self.device),
+            tolerance=self.tolerance,
+            max_iterations=self.max_iterations,
+        )
+        plan.start_from = self.start
+        if schedule.splitting and plan.prior.gaussian and self.start == "gaussian":
+            # an exact draw at the last level: there is nowhere to go
+            plan.targets = plan.targets[-1:]
+            plan.schedule = dataclasses.replace(schedule, levels=(1.0,), trajectories=(0,))
+        return plan
+
+    def solve(self, observation: Observation, *, progress: bool = False, executor: Executor | None = None) -> Estimate:
         """
         Map one observation.
 
@@ -140,45 +174,29 @@ class AnnealedHMC:
             Shear and noise.
         progress : bool
             Show a progress bar with the level and the acceptance.
+        executor : `concurrent.futures.Executor`, optional
+            Whose workers draw the chains; by default they are drawn here, one batch after the other.
 
         Returns
         -------
         Estimate
         """
-        device = pick_device(self.device)
-        prior = ScorePrior.load("default") if self.prior is None else self.prior
-        check_pixel_size(prior, observation)
-        schedule = self.schedule if isinstance(self.schedule, Schedule) else self.SCHEDULES[self.schedule]()
-        data = observation.levelled(self.information, self.seed) if schedule.splitting else observation
-        plan = (SplitPlan if schedule.splitting else TemperedPlan)(
-            data,
-            prior,
-            schedule,
-            padded_shape(observation.shape, self.padding),
-            dtype=check_dtype(self.dtype),
-            device=device,
-            tolerance=self.tolerance,
-            max_iterations=self.max_iterations,
-        )
-        plan.start_from = self.start
-        if schedule.splitting and plan.prior.gaussian and self.start == "gaussian":
-            # an exact draw at the last level: there is nowhere to go
-            plan.targets = plan.targets[-1:]
-            plan.schedule = dataclasses.replace(schedule, levels=(1.0,), trajectories=(0,))
+        plan = self.prepare(observation)
         checkpoint = None
         if self.checkpoint is not None:
-            checkpoint = Checkpoint(
-                self.checkpoint, (self.n_samples, *data.shape), fingerprint(data, self._decisive(plan))
-            )
-        samples, records = self._draw(plan, checkpoint, progress)
+            shape, mark = (self.n_samples, *observation.shape), fingerprint(plan.observation, self._decisive(plan))
+            checkpoint = Checkpoint(self.checkpoint, shape, mark, observation.cards)
+        workers = None if executor is None else (executor, Job(self, observation))
+        samples, records = self._draw(plan, checkpoint, progress, workers)
+        mean, std = moments(samples)
         return Estimate(
-            samples.mean(axis=0),
-            samples.std(axis=0, ddof=1) if self.n_samples > 1 else _spread(plan, self.seed),
+            mean,
+            std if self.n_samples > 1 else _spread(plan, self.seed),
             samples=samples,
-            diagnostics={"prior": repr(prior)} | self._diagnostics(plan, schedule, observation, records),
+            diagnostics={"prior": repr(self._prior)} | self._diagnostics(plan, observation, records),
         )
 
-    def _decisive(self, plan):
+    def _decisive(self, plan: Plan) -> dict[str, Any]:
         """
         The settings that decide the samples, as text.
 
@@ -196,33 +214,35 @@ class AnnealedHMC:
         power = torch.cat([m.abs().square().mean(dim=(-2, -1)) for m in said])
         return settings | {"prior": [f"{p:.3e}" for p in power.tolist()]}
 
-    def _draw(self, plan, checkpoint, progress):
+    def _draw(
+        self, plan: Plan, checkpoint: Checkpoint | None, progress: bool, workers: tuple[Executor, Job] | None
+    ) -> tuple[np.ndarray, list[dict[str, Any]]]:
         """All samples ``(n_samples, ny, nx)`` and a record of each."""
-        samples = np.empty((self.n_samples, *plan.grid.field_shape), np.float32)
-        records = {}
-        if checkpoint is not None:
-            samples, records = checkpoint.samples, checkpoint.records
-        todo = [i for i in range(self.n_samples) if i not in records]
+        kept = Kept(self.n_samples, plan.grid.field_shape) if checkpoint is None else checkpoint
+        todo = [i for i in range(self.n_samples) if i not in kept.records]
         batch = self.batch_size or (1 if plan.grid.device.type == "cpu" else 32)
-        with tqdm(total=self.n_samples, initial=len(records), desc="chains", disable=not progress) as bar:
+        options = {"total": self.n_samples, "initial": self.n_samples - len(todo), "desc": "chains"}
+        with tqdm(**options, disable=not progress) as bar:
 
-            def on_step(level, state):
+            def on_step(level: int, state: Any) -> None:
                 bar.set_postfix(
                     level=f"{plan.targets[level].sigma:.3g}", acceptance=f"{state.accepted.float().mean():.2f}"
                 )
 
-            def draw(indices):
-                maps, made = _chains(plan, self.seed, list(indices), on_step)
-                if checkpoint is not None:
-                    checkpoint.add(indices, maps, made)
-                else:
-                    samples[indices] = maps
-                    records.update(zip(indices, made, strict=True))
+            def draw(indices: Sequence[int]) -> None:
+                kept.add(indices, *draw_chains(plan, self.seed, indices, on_step))
 
-            in_batches(draw, todo, batch, on_done=bar.update)
-        return np.array(samples), [records[i] for i in range(self.n_samples)]
+            if workers is None:
+                in_batches(draw, todo, batch, on_done=bar.update)
+            else:
+                executor, job = workers
+                pieces = [todo[i : i + batch] for i in range(0, len(todo), batch)]
+                for drawn in shared_out(partial(task, job), pieces, executor):
+                    kept.add(*drawn)
+                    bar.update(len(drawn[0]))
+        return kept.samples, [kept.records[i] for i in range(self.n_samples)]
 
-    def _diagnostics(self, plan, schedule, observation, records):
+    def _diagnostics(self, plan: Plan, observation: Observation, records: list[dict[str, Any]]) -> dict[str, Any]:
         diagnostics = {
             "device": str(plan.grid.device),
             "box": list(plan.grid.box_shape),
@@ -235,7 +255,7 @@ class AnnealedHMC:
             "gaussian_check": None,
             **rank_diagnostics([record["trace"] for record in records]),
         }
-        if schedule.splitting and self.n_check:
+        if plan.schedule.splitting and self.n_check:
             check = gaussian_check(plan, self.seed, self.n_check)
             diagnostics["gaussian_check"] = check
             if check["worst"] > _ALARM:
@@ -248,7 +268,12 @@ class AnnealedHMC:
         return diagnostics
 
 
-def check_pixel_size(prior, observation, name="prior", instead="another prior, such as GaussianPrior()"):
+def check_pixel_size(
+    prior: object,
+    observation: Observation,
+    name: str = "prior",
+    instead: str = "another prior, such as GaussianPrior()",
+) -> None:
     """ValueError if the prior, the argument ``name``, knows another pixel size than that of the map."""
     known = getattr(prior, "pixel_size", None)
     if known is not None and abs(observation.pixel_size / known - 1) > 0.01:
@@ -259,42 +284,13 @@ def check_pixel_size(prior, observation, name="prior", instead="another prior, s
         )
 
 
-def _chains(plan, seed, indices, on_step):
-    """Maps of some samples and their records. Chains that ran away or are stuck are drawn anew, up to five times."""
-    maps, records = np.empty((len(indices), *plan.grid.field_shape), np.float32), [None] * len(indices)
-    todo = list(range(len(indices)))
-    for attempt in range(_ATTEMPTS):
-        streams = Streams(seed, [indices[k] for k in todo], attempt=attempt, device=plan.grid.device)
-        run = run_chains(plan, streams, on_step=on_step)
-        bad = runaways(plan, run.modes).cpu() | (run.acceptance[:, -1] < _STUCK)
-        fields = plan.grid.to_field(run.modes).cpu().numpy()
-        for row, k in enumerate(todo):
-            maps[k] = fields[row]
-            records[k] = {
-                "evaluations": run.evaluations * (attempt + 1),
-                "restarts": attempt,
-                "acceptance": run.acceptance[row].tolist(),
-                "energy_error": run.energy_error[row].tolist(),
-                "trace": run.trace[row].tolist(),
-            }
-        todo = [k for row, k in enumerate(todo) if bad[row]]
-        if not todo:
-            return maps, records
-    first = todo[0]
-    raise ValueError(
-        f"prior: chain {indices[first]} ran away or was stuck {_ATTEMPTS} times (acceptance "
-        f"{records[first]['acceptance'][-1]:.2f} at the noise level {plan.targets[-1].sigma:.3g}); its score "
-        "does not hold the data, or the schedule is too coarse"
-    )
-
-
-def _over_chains(records, key):
+def _over_chains(records: list[dict[str, Any]], key: str) -> list[float | None]:
     """Mean over the chains, level by level; None at levels without steps."""
     values = np.array([record[key] for record in records])
     return [None if np.isnan(v).all() else float(np.nanmean(v)) for v in values.T]
 
 
-def _spread(plan, seed):
+def _spread(plan: Plan, seed: int) -> np.ndarray:
     """The Gaussian standard deviation, for a single sample that has none."""
     posterior = plan.posterior()
     shifts = [posterior.draw(Streams(seed, [i], device=plan.grid.device))[1].square() for i in range(16)]

@@ -1,15 +1,27 @@
 """What methods share: their result, how they are run, and checks of their options."""
 
-import dataclasses
+from __future__ import annotations
+
 import time
 import warnings
 from dataclasses import dataclass, field
-from importlib import metadata
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from astropy.utils.exceptions import AstropyUserWarning
+
+from .. import _provenance
+from ._checkpoint import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor
+
+    from numpy.typing import NDArray
+
+    from ..inference import Observation
 
 
 @dataclass
@@ -34,27 +46,56 @@ class Estimate:
     samples: np.ndarray | None = None
     b_mode: np.ndarray | None = None
     b_std: np.ndarray | None = None
-    diagnostics: dict = field(default_factory=dict)
+    diagnostics: dict[str, Any] = field(default_factory=dict)
 
 
-def run(method, observation, *, progress=True):
-    """Solve, and add to the diagnostics what every method has: its name and settings, versions, wall time."""
+class Method(Protocol):
+    """What a method is asked for: a map, and how it went."""
+
+    def solve(self, observation: Observation, *, progress: bool = False) -> Estimate:
+        """Map one `~astro_massmap.inference.Observation`."""
+
+
+def run(
+    method: Method, observation: Observation, *, progress: bool = True, executor: Executor | None = None
+) -> Estimate:
+    """
+    Solve, and add to the diagnostics what every method has: its name and settings, versions, wall time, provenance.
+
+    The provenance is for the meta of a map, see `astro_massmap._provenance`.
+    """
     start = time.perf_counter()
-    estimate = method.solve(observation, progress=progress)
+    if executor is not None and not hasattr(method, "prepare"):
+        raise TypeError(
+            f"executor: {type(method).__name__} has no chains to share out; AnnealedHMC has, and with GaussianPrior() "
+            "it draws from the posterior of Wiener()"
+        )
+    shared = {} if executor is None else {"executor": executor}
+    sha256 = fingerprint(observation, {"kind": type(observation).__name__, "shape": list(observation.shape)})
+    estimate = method.solve(observation, progress=progress, **shared)
     estimate.diagnostics |= {
         "method": type(method).__name__,
-        "settings": {f.name: _plain(getattr(method, f.name)) for f in dataclasses.fields(method)},
-        "versions": {name: metadata.version(name) for name in ("astro_massmap", "astropy", "numpy", "torch")},
+        "settings": _provenance.settings_of(method),
+        "versions": dict(_provenance.versions()),
         "wall_time": time.perf_counter() - start,
     }
+    estimate.diagnostics["provenance"] = _provenance.record(method, observation, sha256, estimate.diagnostics)
     return estimate
 
 
-def _plain(value):
-    return value if value is None or isinstance(value, str | bool | Real) else str(value)
+def moments(samples: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation ``(ny, nx)`` of samples, one after the other: they may be a file."""
+    mean = np.zeros(samples.shape[1:])
+    square = np.zeros_like(mean)
+    for n, sample in enumerate(samples, start=1):
+        step = sample - mean
+        mean += step / n
+        square += step * (sample - mean)
+    std = np.sqrt(square / max(len(samples) - 1, 1))
+    return mean.astype(np.float32), std.astype(np.float32)
 
 
-def check_integer(value, name, minimum):
+def check_integer(value: Any, name: str, minimum: int) -> None:
     """ValueError or TypeError unless ``value`` is an integer of at least ``minimum``."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{name}: needs an integer, got {value!r}")
@@ -62,13 +103,13 @@ def check_integer(value, name, minimum):
         raise ValueError(f"{name}: needs to be at least {minimum}, got {value}")
 
 
-def check_tolerance(tolerance):
+def check_tolerance(tolerance: float) -> None:
     """ValueError unless ``tolerance`` is a relative residual."""
     if not (isinstance(tolerance, Real) and 0 < tolerance < 1):
         raise ValueError(f"tolerance: needs to be between 0 and 1, got {tolerance!r}")
 
 
-def check_padding(padding):
+def check_padding(padding: float) -> None:
     """ValueError below 1; a warning below 1.5, where the errors of large scales come out too small."""
     if not (isinstance(padding, Real) and 1 <= padding <= 16):
         raise ValueError(f"padding: needs to be between 1 and 16 times the side of the field, got {padding!r}")
@@ -81,14 +122,20 @@ def check_padding(padding):
         )
 
 
-def check_dtype(dtype):
+def check_dtype(dtype: str) -> torch.dtype:
     """The torch type of a name, ValueError if it is not one of the two."""
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype: needs to be 'float32' or 'float64', got {dtype!r}")
     return getattr(torch, dtype)
 
 
-def in_batches(function, indices, batch, *, on_done=lambda count: None):
+def in_batches(
+    function: Callable[[Any], object],
+    indices: Sequence[int],
+    batch: int,
+    *,
+    on_done: Callable[[int], object] = lambda count: None,
+) -> None:
     """
     Call ``function`` on consecutive pieces of ``indices``, ``batch`` of them at a time.
 

@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 import astropy.units as u
 import torch
 
-from ..inference import FourierGrid, LensingOperator, padded_shape, pick_device
+from ..inference import FourierGrid, FourierOperator, LensingOperator, Observation, padded_shape, pick_device
 from .base import Estimate, check_padding
 
 
@@ -49,7 +49,7 @@ class KaiserSquires:
     padding: float = 2.0
     device: str = "auto"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         smoothing = u.Quantity(self.smoothing)
         if not smoothing.unit.is_equivalent(u.rad):
             raise u.UnitsError(f"smoothing: needs an angle such as 1 * u.arcmin, got {self.smoothing!r}")
@@ -58,7 +58,7 @@ class KaiserSquires:
         check_padding(self.padding)
         pick_device(self.device)
 
-    def solve(self, observation, *, progress=False):
+    def solve(self, observation: Observation, *, progress: bool = False) -> Estimate:
         """
         Map one observation.
 
@@ -92,7 +92,7 @@ class KaiserSquires:
         return Estimate(e_mode, std, b_mode=b_mode, b_std=std, diagnostics=diagnostics)
 
 
-def _relative_weight(grid, window, weight):
+def _relative_weight(grid: FourierGrid, window: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """
     Inverse noise variance of the pixels, over its smoothed map: about 1 on the mean, and 0 without data.
 
@@ -102,7 +102,7 @@ def _relative_weight(grid, window, weight):
     return torch.where(weight > 0, weight / torch.maximum(around, 1e-3 * weight), 0.0)
 
 
-def _propagated_noise(operator, window, noise_std):
+def _propagated_noise(operator: FourierOperator, window: torch.Tensor, noise_std: torch.Tensor) -> torch.Tensor:
     """
     Standard deviation of the map: the noise variance convolved with the squared kernels of both components.
 

@@ -1,11 +1,12 @@
 """The posterior mean in one step: the Wiener filter, and a network that adds what it misses."""
 
 from dataclasses import KW_ONLY, dataclass
+from typing import Literal
 
 import torch
 from torch.nn import functional as F
 
-from ..inference import GaussianPosterior, padded_shape, pick_device
+from ..inference import FourierGrid, GaussianPosterior, Observation, padded_shape, pick_device
 from ..priors import MeanNetwork
 from .annealed_hmc import check_pixel_size
 from .base import Estimate, check_dtype, check_integer, check_padding, check_tolerance
@@ -51,10 +52,10 @@ class PosteriorMean:
     padding: float = 2.0
     tolerance: float = 1e-5
     max_iterations: int = 500
-    dtype: str = "float32"
+    dtype: Literal["float32", "float64"] = "float32"
     device: str = "auto"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.network is not None and not callable(getattr(self.network, "moments", None)):
             raise TypeError(f"network: needs a MeanNetwork, such as MeanNetwork.load('default'), got {self.network!r}")
         check_integer(self.max_iterations, "max_iterations", 1)
@@ -63,7 +64,7 @@ class PosteriorMean:
         check_dtype(self.dtype)
         pick_device(self.device)
 
-    def solve(self, observation, *, progress=False):
+    def solve(self, observation: Observation, *, progress: bool = False) -> Estimate:
         """
         Map one observation.
 
@@ -111,7 +112,7 @@ class PosteriorMean:
         )
 
 
-def _with_margins(box, grid, margins):
+def _with_margins(box: torch.Tensor, grid: FourierGrid, margins: list[int]) -> torch.Tensor:
     """The field, which lies in the first corner of the periodic box, and some pixels around it."""
     ends = (field + 2 * margin for field, margin in zip(grid.field_shape, margins, strict=True))
     return torch.roll(box, margins, (0, 1))[tuple(slice(end) for end in ends)]

@@ -1,12 +1,14 @@
 """The exact Gaussian posterior: the Wiener filter, its error, and constrained realisations."""
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
+from typing import Literal
 
 import torch
 from tqdm.auto import tqdm
 
-from ..inference import GaussianPosterior, Streams, padded_shape, pick_device
+from ..inference import GaussianPosterior, Observation, Streams, padded_shape, pick_device
 from ..spectrum import PowerSpectrum
 from .base import Estimate, check_dtype, check_integer, check_padding, check_tolerance, in_batches
 
@@ -76,10 +78,10 @@ class Wiener:
     padding: float = 2.0
     tolerance: float = 1e-5
     max_iterations: int = 500
-    dtype: str = "float32"
+    dtype: Literal["float32", "float64"] = "float32"
     device: str = "auto"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.spectrum is not None and not callable(self.spectrum):
             raise TypeError(f"spectrum: needs a PowerSpectrum, got {type(self.spectrum).__name__}")
         check_integer(self.n_samples, "n_samples", 0)
@@ -90,7 +92,7 @@ class Wiener:
         check_dtype(self.dtype)
         pick_device(self.device)
 
-    def solve(self, observation, *, progress=False):
+    def solve(self, observation: Observation, *, progress: bool = False) -> Estimate:
         """
         Map one observation.
 
@@ -123,7 +125,7 @@ class Wiener:
         batch = 1 if device.type == "cpu" else _BATCH_ON_GPU
         n_draws = max(self.n_samples, _MIN_DRAWS)
 
-        def draw(indices, tolerance=None):
+        def draw(indices: Sequence[int], tolerance: float | None = None) -> None:
             modes, shifts = posterior.draw(Streams(self.seed, indices, device=device), tolerance)
             maps = (mean + posterior.grid.to_field(modes)).cpu()
             square_shift.add_(shifts.square().sum(dim=0))
@@ -162,12 +164,12 @@ class ExpectedShear:
         Side of the periodic box, in sides of the field.
     """
 
-    def __init__(self, observation, padding):
+    def __init__(self, observation: Observation, padding: float) -> None:
         box = padded_shape(observation.shape, padding)
         # it is the same for all maps that are compared: it need not be right to the last digit
         self._posterior = GaussianPosterior(observation, PowerSpectrum.default(), box, tolerance=1e-3)
 
-    def taken_from(self, observation):
+    def taken_from(self, observation: Observation) -> Observation:
         """What is left of an observation without it."""
         p = self._posterior
         modes = p.solve(p.operator.adjoint(p.weight * p.grid.real(observation.shear))[None])[0]

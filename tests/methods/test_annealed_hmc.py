@@ -1,54 +1,18 @@
-"""The method: what it returns, what it refuses, and that nothing is lost when it is interrupted."""
+"""The method: what it returns, and what it refuses."""
 
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from astropy.utils.exceptions import AstropyUserWarning
 
-from astro_massmap import AnnealedHMC, GaussianPrior, PowerSpectrum, Schedule, Wiener
-from astro_massmap.inference import Observation
-from astro_massmap.methods import annealed_hmc, resolve, run
-from astro_massmap.priors import PriorOnGrid
+from astro_massmap import AnnealedHMC, GaussianPrior, Schedule, Wiener
+from astro_massmap.methods import _chains, resolve, run
 
 import problems
-
-FAST = {"schedule": Schedule((1.0,), (2,), reverse_steps=2), "n_check": 0}
-
-
-def observation(side=24, seed=0, *, counts=False):
-    rng = np.random.default_rng(seed)
-    noise_std = np.full((side, side), 0.12)
-    if counts:
-        noise_std = 0.27 / np.sqrt(np.maximum(rng.poisson(5, (side, side)), 1))
-    noise_std[5:9, 3:12] = np.inf
-    shear = rng.normal(size=(2, side, side)) * np.where(np.isinf(noise_std), 0, noise_std)
-    return Observation.from_arrays(shear, noise_std, problems.PIXEL)
-
-
-class Prior:
-    """A prior whose residual is a function of the modes and the noise level."""
-
-    pixel_size = None
-
-    def __init__(self, residual):
-        self.residual = residual
-
-    def on(self, grid):
-        on_grid = PriorOnGrid(grid, PowerSpectrum.default())
-        on_grid.gaussian, on_grid.residual, on_grid.log_ratio = False, self.residual, lambda modes, sigma: None
-        return on_grid
-
-
-GENTLE = Prior(lambda modes, sigma: 0.1 * modes)
-
+from chains import FAST, GENTLE, Prior, observation
 
 # ---- what it returns
 
@@ -193,7 +157,7 @@ def test_a_chain_that_ran_away_once_is_drawn_again_and_counted(monkeypatch):
         calls.append(len(modes))
         return torch.tensor([len(calls) == 1] * len(modes))
 
-    monkeypatch.setattr(annealed_hmc, "runaways", first_of_all)
+    monkeypatch.setattr(_chains, "runaways", first_of_all)
     estimate = AnnealedHMC(GENTLE, n_samples=2, **FAST).solve(observation())
     assert estimate.diagnostics["restarts"] == 1
     assert estimate.diagnostics["score_evaluations"] == 2 * (9 + 2)
@@ -206,94 +170,3 @@ def test_a_sampler_that_fails_its_check_says_so(monkeypatch):
     monkeypatch.setattr(annealing, "reverse_diffusion", lambda *arguments: 1.1 * right(*arguments))
     with pytest.warns(AstropyUserWarning, match="self-check is off"):
         AnnealedHMC(GaussianPrior(), n_samples=2).solve(observation(48))
-
-
-# ---- checkpoints
-
-
-def test_a_run_that_was_interrupted_goes_on(monkeypatch, tmp_path):
-    data, options = observation(), {"n_samples": 5, "seed": 2, **FAST}
-    whole = AnnealedHMC(GENTLE, **options).solve(data)
-    add = annealed_hmc.Checkpoint.add
-
-    def interrupted(self, indices, samples, records):
-        if 3 in indices:
-            raise KeyboardInterrupt
-        add(self, indices, samples, records)
-
-    monkeypatch.setattr(annealed_hmc.Checkpoint, "add", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        AnnealedHMC(GENTLE, checkpoint="c.npy", **options).solve(data)
-    monkeypatch.setattr(annealed_hmc.Checkpoint, "add", add)
-    assert sorted(json.loads((tmp_path / "c.npy.json").read_text())["records"]) == ["0", "1", "2"]
-    resumed = AnnealedHMC(GENTLE, checkpoint="c.npy", **options).solve(data)
-    assert np.array_equal(resumed.samples, whole.samples)
-    assert resumed.diagnostics["acceptance"] == whole.diagnostics["acceptance"]
-
-
-SCRIPT = """
-import sys
-sys.path[:0] = {path!r}
-import torch
-from test_annealed_hmc import FAST, observation
-from astro_massmap import AnnealedHMC, GaussianPrior
-torch.set_num_threads(1)
-options = dict(FAST, n_samples=400, checkpoint="c.npy", start="kaiser_squires")
-estimate = AnnealedHMC(GaussianPrior(), **options).solve(observation())
-print(float(estimate.samples.sum(dtype="f8")))
-"""
-
-
-def test_a_run_that_was_killed_goes_on(tmp_path):
-    path = [str(Path(__file__).parent), *(p for p in sys.path if p.endswith(("tests", "benchmarks")))]
-    command = [sys.executable, "-c", SCRIPT.format(path=path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    ledger = tmp_path / "c.npy.json"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if ledger.exists() and len(json.loads(ledger.read_text())["records"]) > 5:
-            break
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    done = len(json.loads(ledger.read_text())["records"])
-    assert 5 < done < 400
-    resumed = subprocess.run(command, capture_output=True, text=True, check=True)
-    for file in ("c.npy", "c.npy.json"):
-        (tmp_path / file).unlink()
-    whole = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert resumed.stdout == whole.stdout
-
-
-def test_a_checkpoint_of_something_else_is_refused_and_kept(tmp_path):
-    options = {"n_samples": 2, "checkpoint": "c.npy", **FAST}
-    AnnealedHMC(GENTLE, **options).solve(observation())
-    before = [(tmp_path / file).read_bytes() for file in ("c.npy", "c.npy.json")]
-    for method, data in [
-        (AnnealedHMC(GENTLE, **options), observation(seed=1)),
-        (AnnealedHMC(GENTLE, seed=9, **options), observation()),
-        (AnnealedHMC(Prior(lambda modes, sigma: 0.11 * modes), **options), observation()),
-        (AnnealedHMC(GaussianPrior(), **options), observation()),
-        (AnnealedHMC(GENTLE, **options | {"n_samples": 3}), observation()),
-    ]:
-        with pytest.raises(ValueError, match="other data or other settings"):
-            method.solve(data)
-    assert [(tmp_path / file).read_bytes() for file in ("c.npy", "c.npy.json")] == before
-
-
-def test_the_same_prior_made_anew_is_the_same():
-    options = {"n_samples": 2, "checkpoint": "c.npy", **FAST}
-    first = AnnealedHMC(Prior(lambda modes, sigma: 0.1 * modes), **options).solve(observation())
-    again = AnnealedHMC(Prior(lambda modes, sigma: 0.1 * modes), **options).solve(observation())
-    assert np.array_equal(first.samples, again.samples)
-
-
-def test_checkpoints_that_are_none(tmp_path):
-    options = {"n_samples": 2, "checkpoint": "c.npy", **FAST}
-    (tmp_path / "c.npy").write_bytes(b"precious")
-    with pytest.raises(OSError, match="no checkpoint"):
-        AnnealedHMC(GENTLE, **options).solve(observation())
-    assert (tmp_path / "c.npy").read_bytes() == b"precious"
-    (tmp_path / "c.npy.json").write_text("{")
-    with pytest.raises(OSError, match="damaged"):
-        AnnealedHMC(GENTLE, **options).solve(observation())

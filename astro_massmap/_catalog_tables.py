@@ -1,0 +1,178 @@
+"""A catalogue of galaxies as a table, and in files of tables."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Self
+
+import astropy.units as u
+import numpy as np
+from astropy.table import QTable, Table
+from astropy.utils.exceptions import AstropyUserWarning
+
+from . import _axes
+from ._columns import CREATOR, find_columns, positions, read_table
+from ._files import atomic_path
+from ._geometry import shear_to_icrs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from astropy.coordinates import SkyCoord
+    from numpy.typing import NDArray
+
+    from ._typing import Axes, File
+
+_SHAPE_NOISE = "sigma_e"  # its keyword in the header of a table, which FITS limits to eight letters
+
+
+class CatalogTables:
+    """Methods of `~astro_massmap.ShearCatalog` that read and write tables."""
+
+    if TYPE_CHECKING:  # what a catalogue has
+
+        def __init__(self, *columns: Any, **more: Any) -> None: ...
+
+        def __len__(self) -> int: ...
+
+        axes: Axes
+        coords: SkyCoord
+        g1: NDArray[np.float64]
+        g2: NDArray[np.float64]
+        weight: NDArray[np.float64]
+        redshift: NDArray[np.float64] | None
+        m_bias: float | NDArray[np.float64] | None
+        c_bias: tuple[float | NDArray[np.float64], ...]
+        meta: dict[str, Any]
+        _given_shape_noise: float | None
+
+    @classmethod
+    def from_table(
+        cls, table: Table, *, axes: Axes, columns: Mapping[str, str | None] | None = None, **kwargs: Any
+    ) -> Self:
+        """
+        A catalogue from the columns of a table.
+
+        Parameters
+        ----------
+        table : `~astropy.table.Table`
+            Positions in degrees where a column has no unit, of which a warning tells.
+        axes : str
+            See `ShearCatalog`.
+        columns : dict, optional
+            Which column of the table holds what, for instance ``{"g1": "e1", "g2": "e2"}``; keys are
+            ``ra``, ``dec``, ``g1``, ``g2``, ``weight``, ``redshift``, ``m_bias``, ``c1``, ``c2``. Those
+            not named are looked for under their usual names. Value None: do not use one.
+        **kwargs
+            Further arguments of `ShearCatalog`.
+
+        Returns
+        -------
+        ShearCatalog
+
+        Raises
+        ------
+        ValueError
+            If a column is not there.
+        """
+        _axes.check_axes_name(axes)
+        if not isinstance(table, Table):
+            raise TypeError(
+                f"table: needs an astropy table, got {type(table).__name__}; files are for ShearCatalog.read"
+            )
+        if len(table) == 0:
+            raise ValueError("table: the catalogue is empty")
+        found = find_columns(table, columns)
+        ours = str(table.meta.get("CREATOR", "")).startswith(CREATOR)
+        notes = {k.lower(): v for k, v in table.meta.items()} if ours else {}
+        written, shape_noise = notes.get("axes"), notes.get(_SHAPE_NOISE)
+        if isinstance(written, str) and written in _axes.AXES and written != axes:
+            warnings.warn(
+                f"axes: the table says {written!r}, the argument {axes!r}; the argument is used",
+                AstropyUserWarning,
+                stacklevel=2,
+            )
+        if "c1" in found or "c2" in found:
+            found["c_bias"] = (found.pop("c1", 0), found.pop("c2", 0))
+        if isinstance(shape_noise, float):
+            found["shape_noise"] = shape_noise
+        own = ("axes", "creator", _SHAPE_NOISE) if ours else ()
+        found["meta"] = {k: v for k, v in table.meta.items() if k.lower() not in own}
+        coords = positions(found.pop("ra"), found.pop("dec"))
+        return cls(coords, found.pop("g1"), found.pop("g2"), axes=axes, **(found | kwargs))
+
+    @classmethod
+    def read(cls, file: File, *, axes: Axes, columns: Mapping[str, str | None] | None = None, **kwargs: Any) -> Self:
+        """
+        Read a catalogue from a file of a table: FITS, ECSV, CSV, or any format that astropy reads.
+
+        Parameters
+        ----------
+        file : str or path-like
+            The file.
+        axes, columns
+            See `from_table`.
+        **kwargs
+            Passed to `astropy.table.Table.read`, for instance ``format="ascii"`` or ``hdu=1``.
+
+        Returns
+        -------
+        ShearCatalog
+
+        Raises
+        ------
+        OSError
+            If the file is not there, or is damaged.
+        ValueError
+            If a column is not there.
+        """
+        _axes.check_axes_name(axes)
+        table = read_table(file, "file", **kwargs)
+        return cls.from_table(table, axes=axes, columns=columns)
+
+    def to_table(self) -> QTable:
+        """
+        The catalogue as a `~astropy.table.QTable` that `from_table` takes back.
+
+        Positions are those of ICRS, into whose axes the shear is turned if the catalogue has another
+        frame. ``meta`` says the axes, and the shape noise if it was given.
+        """
+        table = QTable(meta={**self.meta, "CREATOR": CREATOR, "axes": self.axes})
+        icrs, shear = self.coords.icrs, self.g1 + 1j * self.g2
+        bias = self.c_bias[0] + 1j * self.c_bias[1]
+        if self.coords.frame.name != "icrs":
+            shear, bias = (
+                _axes.to_west_north(shear_to_icrs(self.coords, _axes.to_west_north(e, self.axes)), self.axes)
+                for e in (shear, bias)
+            )
+        table["ra"], table["dec"] = icrs.ra.to(u.deg), icrs.dec.to(u.deg)
+        table["g1"], table["g2"], table["weight"] = shear.real, shear.imag, self.weight
+        if self.redshift is not None:
+            table["redshift"] = self.redshift
+        if self.m_bias is not None:
+            table["m_bias"] = np.broadcast_to(self.m_bias, len(self))
+        if np.any(bias):
+            table["c1"], table["c2"] = np.broadcast_to(bias.real, len(self)), np.broadcast_to(bias.imag, len(self))
+        if self._given_shape_noise is not None:
+            table.meta[_SHAPE_NOISE] = self._given_shape_noise
+        return table
+
+    def write(self, file: File, *, overwrite: bool = False, **kwargs: Any) -> None:
+        """
+        Write the table of `to_table`, in the format that the name of the file tells.
+
+        The file is written whole or not at all. Further arguments go to `astropy.table.Table.write`.
+
+        Raises
+        ------
+        OSError
+            If the file exists and ``overwrite`` is False, or cannot be written.
+        """
+        if str(file).lower().endswith(".csv"):
+            warnings.warn(
+                "a CSV file keeps neither units nor meta, nor the axes and a given shape noise; ECSV does",
+                AstropyUserWarning,
+                stacklevel=2,
+            )
+        with atomic_path(file, overwrite=overwrite) as temporary:
+            self.to_table().write(temporary, **kwargs)

@@ -1,0 +1,83 @@
+"""Work that is shared out to the workers of an executor, and what one of them does with its part."""
+
+import threading
+import uuid
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
+from dataclasses import dataclass, field
+
+from .._progress import warn
+
+_WAITING = 256  # tasks that wait or run at a time: their arguments are kept until they are done
+_here = threading.local()
+
+
+def shared_out(function, pieces, executor):
+    """
+    Call ``function`` on every piece, by the workers of an executor.
+
+    When all its workers are lost, as a process pool is when one of its processes is killed, the pieces that are left
+    are done in this process, with a warning. An executor that gives the task of a lost worker to another one, as that
+    of dask does, is left to it.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a piece; it and its results must be known to `pickle` where workers are other processes.
+    pieces : iterable
+        All of them.
+    executor : `concurrent.futures.Executor`
+        The workers.
+
+    Yields
+    ------
+    result
+        As they come.
+    """
+    left, waiting = deque(pieces), {}
+    try:
+        while left or waiting:
+            while left and len(waiting) < _WAITING:
+                future = executor.submit(function, left[0])
+                waiting[future] = left.popleft()
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                result = future.result()
+                del waiting[future]
+                yield result
+    except BrokenExecutor as error:
+        done = [future for future in waiting if future.done() and future.exception() is None]
+        yield from (future.result() for future in done)
+        left.extend(piece for future, piece in waiting.items() if future not in done)
+        waiting = {}
+        warn(f"executor: its workers are gone ({error}); {len(left)} tasks are done in this process")
+        for piece in left:
+            yield function(piece)
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+@dataclass(frozen=True)
+class Job:
+    """
+    What every task of a run has in common; a worker prepares it once.
+
+    Parameters
+    ----------
+    method : method object
+        Has ``prepare(observation)``, whatever takes long and is the same for all tasks.
+    observation : `~astro_massmap.inference.Observation`
+        The data.
+    """
+
+    method: object
+    observation: object
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def prepared(self):
+        """What the method has prepared, made at the first call in each thread, and kept until there is another job."""
+        if getattr(_here, "key", None) != self.key:
+            _here.key, _here.prepared = None, self.method.prepare(self.observation)
+            _here.key = self.key
+        return _here.prepared

@@ -1,0 +1,312 @@
+"""Nothing is lost when a run is interrupted, and what is on the disk is whole."""
+
+import errno
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+
+import astropy.units as u
+import h5py
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
+from astropy.wcs import WCS
+
+from astro_massmap import AnnealedHMC, ConvergenceMap, GaussianPrior, datasets
+from astro_massmap.methods import _checkpoint, _sample_files
+from astro_massmap.methods._checkpoint import Checkpoint
+from astro_massmap.methods.base import moments
+
+import skies
+from chains import FAST, GENTLE, Prior, observation
+
+OPTIONS = {"n_samples": 5, "seed": 2, **FAST}
+FILES = ["c.fits", "c.h5", "c.npy"]
+
+
+def finished(ledger):
+    return [json.loads(line)["sample"] for line in Path(ledger).read_text().splitlines()[1:]]
+
+
+def stop_before(monkeypatch, sample, error=KeyboardInterrupt):
+    add = Checkpoint.add
+
+    def interrupted(self, indices, *drawn):
+        if sample in indices:
+            raise error
+        add(self, indices, *drawn)
+
+    monkeypatch.setattr(Checkpoint, "add", interrupted)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_run_that_was_interrupted_goes_on(monkeypatch, file):
+    data = observation()
+    whole = AnnealedHMC(GENTLE, **OPTIONS).solve(data)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_before(patch, 3)
+        AnnealedHMC(GENTLE, checkpoint=file, **OPTIONS).solve(data)
+    assert finished(f"{file}.ledger") == [0, 1, 2]
+    resumed = AnnealedHMC(GENTLE, checkpoint=file, **OPTIONS).solve(data)
+    assert np.array_equal(resumed.samples, whole.samples)
+    assert np.array_equal(resumed.mean, whole.mean) and np.array_equal(resumed.std, whole.std)
+    assert resumed.diagnostics["acceptance"] == whole.diagnostics["acceptance"]
+    assert isinstance(resumed.samples, np.memmap) and not resumed.samples.flags.writeable
+
+
+SCRIPT = """
+import sys
+sys.path[:0] = {path!r}
+import torch
+from astro_massmap import AnnealedHMC, GaussianPrior
+from chains import FAST, observation
+torch.set_num_threads(1)
+options = dict(FAST, n_samples=300, checkpoint="c.fits", start="kaiser_squires")
+AnnealedHMC(GaussianPrior(), **options).solve(observation())
+"""
+
+
+def run_script(**options):
+    path = [p for p in sys.path if p.endswith(("tests", "benchmarks"))]
+    return subprocess.Popen([sys.executable, "-c", SCRIPT.format(path=path)], **options)
+
+
+def test_runs_that_are_killed_go_on():
+    rng = np.random.default_rng(5)
+    for kill in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+        before = len(finished("c.fits.ledger")) if Path("c.fits.ledger").exists() else 0
+        process = run_script()
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and (
+            not Path("c.fits.ledger").exists() or Path("c.fits.ledger").read_bytes().count(b"\n") < before + 3
+        ):
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.2))
+        process.send_signal(kill)
+        assert process.wait() == -kill
+        assert before < Path("c.fits.ledger").read_bytes().count(b"\n") < 301
+        with fits.open("c.fits") as hdus:
+            hdus.verify("exception")
+            assert hdus[0].data.shape == (300, 24, 24)
+    assert run_script().wait() == 0
+    resumed = Path("c.fits").read_bytes()
+    for file in ("c.fits", "c.fits.ledger"):
+        Path(file).unlink()
+    assert run_script().wait() == 0
+    assert Path("c.fits").read_bytes() == resumed
+
+
+def test_a_run_that_is_killed_before_its_file_is_there_goes_on(monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(_checkpoint, "create_samples", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
+    assert Path("c.npy.ledger").exists() and not Path("c.npy").exists()
+    assert np.isfinite(AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation()).samples).all()
+
+
+def test_a_line_that_was_torn_is_none():
+    whole = AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
+    lines = Path("c.npy.ledger").read_bytes()
+    mark = json.loads(lines.splitlines()[0])["mark"]
+    for cut in range(1, len(lines.splitlines(keepends=True)[-1])):
+        Path("c.npy.ledger").write_bytes(lines[:-cut])
+        assert sorted(Checkpoint("c.npy", (5, 24, 24), mark).records) == [0, 1, 2, 3]
+    resumed = AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
+    assert np.array_equal(resumed.samples, whole.samples)
+    assert sorted(finished("c.npy.ledger")) == [0, 1, 2, 3, 4]
+
+
+def test_a_sample_that_was_damaged_is_drawn_again():
+    whole = np.array(AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation()).samples)
+    with open("c.npy", "r+b") as file:
+        file.seek(128 + 4 * 24 * 24 * 2 + 7)
+        file.write(b"\xff")
+    with pytest.warns(AstropyUserWarning, match="1 samples of 'c.npy' are damaged"):
+        resumed = AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
+    assert np.array_equal(resumed.samples, whole)
+
+
+# ---- disks that are full
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_work(monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**3))
+    with pytest.raises(OSError, match=r"the samples need .* GiB, the disk of 'c.fits' has"):
+        AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation())
+    assert not Path("c.fits").exists()
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_disk_that_runs_full_keeps_what_is_finished(monkeypatch, file):
+    # a limit on the size of files stands for the disk; the array is made first, as if others had filled the disk since
+    whole = AnnealedHMC(GENTLE, **OPTIONS).solve(observation())
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_before(patch, 1)
+        AnnealedHMC(GENTLE, checkpoint=file, **OPTIONS).solve(observation())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    limit = _sample_files.open_samples(file).offset + 3 * 4 * 24 * 24 - 100
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        with pytest.raises(OSError, match="2 finished samples are kept"):
+            AnnealedHMC(GENTLE, checkpoint=file, **OPTIONS).solve(observation())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert finished(f"{file}.ledger") == [0, 1]
+    resumed = AnnealedHMC(GENTLE, checkpoint=file, **OPTIONS).solve(observation())
+    assert np.array_equal(resumed.samples, whole.samples)
+
+
+def test_a_ledger_that_cannot_be_written_has_no_half_line(monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_before(patch, 2)
+        AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
+    there, fsync, calls = Path("c.npy.ledger").read_bytes(), os.fsync, []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 2:  # the sample, then its line
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left on device; 2 finished"):
+        patch.setattr(os, "fsync", full)
+        AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
+    assert Path("c.npy.ledger").read_bytes() == there
+
+
+# ---- files of samples
+
+
+@pytest.mark.parametrize("file", ["c.fits", "c.h5"])
+def test_others_read_the_samples_with_their_coordinates(file):
+    shear = datasets.demo().to_map(pixel_scale=1.6 * u.arcmin)
+    kappa = shear.reconstruct(AnnealedHMC(GaussianPrior(), n_samples=3, checkpoint=file), progress=False)
+    if file == "c.fits":
+        with fits.open(file) as hdus:
+            samples, header = hdus[0].data.copy(), hdus[0].header
+    else:
+        with h5py.File(file) as opened:
+            samples, header = opened["samples"][:], fits.Header(dict(opened["samples"].attrs))
+    assert np.array_equal(samples, kappa.samples)
+    wcs = WCS(header, naxis=2)
+    assert wcs.wcs.compare(kappa.wcs.wcs, tolerance=1e-9)
+    assert isinstance(kappa.samples, np.memmap)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_samples_of_a_file_stay_there(file):
+    # 160 MiB of samples; moments hold a map of them, files of maps are written map by map
+    shape = (640, 256, 256)
+    samples = _sample_files.create_samples(file, shape)
+    small = np.random.default_rng(0).normal(size=(4, 256, 256)).astype(np.float32)
+    for i in range(shape[0]):
+        _sample_files.put_sample(file, samples, i, small[i % 4])
+    tracemalloc.start()
+    mean, std = moments(samples)
+    kappa = ConvergenceMap(mean, wcs=skies.tan_wcs(shape[1:]), samples=samples)
+    kappa.write("kappa.fits")
+    again = ConvergenceMap.read("kappa.fits", memmap=True)
+    part = again[:10, 20:50]
+    assert tracemalloc.get_traced_memory()[1] < 2e7
+    tracemalloc.stop()
+    assert np.allclose(mean, small.mean(axis=0), atol=1e-6)
+    assert np.allclose(std, small.std(axis=0) * np.sqrt(640 / 639), atol=1e-6)
+    assert isinstance(again.samples, np.memmap) and np.array_equal(again.samples[600], small[0])
+    assert part.samples.shape == (640, 10, 30) and np.array_equal(part.samples[5], small[1, :10, 20:50])
+    with fits.open("kappa.fits") as hdus:
+        hdus.verify("exception")
+        assert [hdu.name for hdu in hdus] == ["KAPPA", "MASK", "SAMPLES", "NOTES"]
+
+
+def test_a_map_is_the_same_from_memory_and_from_its_file():
+    kappa = datasets.demo().reconstruct("wiener", n_samples=3, pixel_scale=1.6 * u.arcmin, progress=False)
+    kappa.write("one.fits")
+    mapped = ConvergenceMap.read("one.fits", memmap=True)
+    mapped.write("two.fits")
+    for map_ in (mapped, ConvergenceMap.read("two.fits")):
+        assert np.array_equal(map_.samples, kappa.samples) and map_.meta == kappa.meta
+    assert ConvergenceMap.read("two.fits").samples.dtype == kappa.samples.dtype
+    kappa.write("one.fits.gz")
+    with pytest.raises(OSError, match="it is packed"):
+        ConvergenceMap.read("one.fits.gz", memmap=True)
+
+
+def test_quantiles_in_strips_are_those_of_the_whole(monkeypatch):
+    from astro_massmap import _questions
+
+    kappa = datasets.demo().reconstruct("wiener", n_samples=6, pixel_scale=1.6 * u.arcmin, progress=False)
+    monkeypatch.setattr(_questions, "_STRIP", 5 * kappa.samples[:, 0].nbytes)
+    assert np.array_equal(kappa.median, np.median(kappa.samples, axis=0))
+    assert np.array_equal(kappa.quantile([0.1, 0.9]), np.quantile(kappa.samples, [0.1, 0.9], axis=0))
+    assert np.array_equal(kappa.quantile(0.3), np.quantile(kappa.samples, 0.3, axis=0))
+
+
+# ---- files of something else
+
+
+def test_a_checkpoint_of_something_else_is_refused_and_kept(tmp_path):
+    options = {"n_samples": 2, "checkpoint": "c.npy", **FAST}
+    AnnealedHMC(GENTLE, **options).solve(observation())
+    before = [(tmp_path / file).read_bytes() for file in ("c.npy", "c.npy.ledger")]
+    for method, data in [
+        (AnnealedHMC(GENTLE, **options), observation(seed=1)),
+        (AnnealedHMC(GENTLE, seed=9, **options), observation()),
+        (AnnealedHMC(Prior(lambda modes, sigma: 0.11 * modes), **options), observation()),
+        (AnnealedHMC(GaussianPrior(), **options), observation()),
+        (AnnealedHMC(GENTLE, **options | {"n_samples": 3}), observation()),
+    ]:
+        with pytest.raises(ValueError, match="other data or other settings"):
+            method.solve(data)
+    assert [(tmp_path / file).read_bytes() for file in ("c.npy", "c.npy.ledger")] == before
+
+
+def test_the_same_prior_made_anew_is_the_same():
+    options = {"n_samples": 2, "checkpoint": "c.npy", **FAST}
+    first = AnnealedHMC(Prior(lambda modes, sigma: 0.1 * modes), **options).solve(observation())
+    again = AnnealedHMC(Prior(lambda modes, sigma: 0.1 * modes), **options).solve(observation())
+    assert np.array_equal(first.samples, again.samples)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_checkpoints_that_are_none(tmp_path, file):
+    options = {"n_samples": 2, "checkpoint": file, **FAST}
+    (tmp_path / file).write_bytes(b"precious")
+    with pytest.raises(OSError, match="no checkpoint"):
+        AnnealedHMC(GENTLE, **options).solve(observation())
+    for ledger in (
+        "{",
+        "",
+        "[]\n",
+        "\n",
+        '{"mark": "x"}\n3\n',
+        '{"mark": "x"}\n{"sample": 0}\n',
+        '{"mark": "x"}\n{"sample": -9, "crc32": 1}\n',
+        "[" * 100_000 + "\n",
+    ):
+        (tmp_path / f"{file}.ledger").write_text(ledger)
+        with pytest.raises((OSError, ValueError), match=r"damaged|other data"):
+            AnnealedHMC(GENTLE, **options).solve(observation())
+    assert (tmp_path / file).read_bytes() == b"precious"
+
+
+def test_a_file_that_was_cut_off_or_lost_is_told():
+    AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
+    os.truncate("c.npy", 9000)
+    with pytest.raises(OSError, match="damaged"):
+        AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
+    Path("c.npy").unlink()
+    with pytest.raises(OSError, match="damaged"):
+        AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
+
+
+def test_a_name_of_no_known_ending_is_refused():
+    with pytest.raises(ValueError, match=r"ends in \.npy, \.fits, \.h5, \.hdf5"):
+        AnnealedHMC(checkpoint="c.dat")
