@@ -1,6 +1,7 @@
 """How a map of the convergence lies in a FITS file."""
 
 from ._fits import read_images, write_images
+from ._provenance import cards
 
 
 def write_map(kappa, file, *, overwrite, samples):
@@ -16,12 +17,13 @@ def write_map(kappa, file, *, overwrite, samples):
             images["B_STD"] = kappa.b_mode.uncertainty.array
     images = {name: image for name, image in images.items() if image is not None}
     notes = {"meta": dict(kappa.meta), "diagnostics": kappa.diagnostics}
-    write_images(file, images, kappa.wcs, notes, unit=kappa.unit, overwrite=overwrite)
+    made = cards(kappa.meta.get("provenance"), None if kappa.samples is None else len(kappa.samples))
+    write_images(file, images, kappa.wcs, notes, unit=kappa.unit, cards=made, overwrite=overwrite)
 
 
-def read_map(file):
+def read_map(file, *, memmap=False):
     """The arguments of the map, and under ``b_mode`` those of its B mode, or None; OSError if it is not whole."""
-    images, wcs, notes, unit = read_images(file, required=("KAPPA", "MASK"))
+    images, wcs, notes, unit = read_images(file, required=("KAPPA", "MASK"), memmap=memmap)
     grid = {"wcs": wcs, "mask": images["MASK"].astype(bool), "unit": unit}
     b_mode = None
     if "B_MODE" in images:

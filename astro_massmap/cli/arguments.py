@@ -1,11 +1,18 @@
 """What the commands share: arguments, and the reading of what they name."""
 
 import argparse
+import hashlib
+import shlex
+from contextlib import contextmanager
 from pathlib import Path
 
 import astropy.units as u
 
 from .._axes import AXES
+
+PLACES = "catalog", "map"  # what is told by its place, not by an option
+FILES = (*PLACES, "exclude", "wcs", "spectrum", "prior")  # what commands that make maps read
+PRIORS = "default", "gaussian"  # that are no files
 
 
 def add_galaxy_arguments(parser, *, required=True):
@@ -46,6 +53,30 @@ def add_solver_arguments(parser, n_samples=64):
     parser.add_argument("--device", help="auto (default), cpu, cuda, ...")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def add_workers_argument(parser):
+    """Who draws the chains."""
+    parser.add_argument("--workers", type=int, metavar="N", help="of annealed_hmc: processes of one thread each")
+
+
+@contextmanager
+def workers(arguments):
+    """The executor of ``--workers``, or None."""
+    from ..methods.base import check_integer
+
+    if arguments.workers is None:
+        yield None
+        return
+    check_integer(arguments.workers, "--workers", 1)
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    import torch
+
+    context = get_context("spawn")
+    with ProcessPoolExecutor(arguments.workers, context, torch.set_num_threads, (1,)) as executor:
+        yield executor
 
 
 def read_catalog(arguments):
@@ -96,19 +127,85 @@ def read_method(arguments):
 
 def wcs_of(file):
     """The WCS of the first image of a FITS file."""
-    from astropy.io import fits
     from astropy.wcs import WCS
 
-    with fits.open(file) as hdus:
+    from .._fits_headers import open_fits
+    from .._untrusted import parsing
+
+    with parsing(f"--wcs: cannot read {str(file)!r}"), open_fits(file, whole=False) as hdus:
         image = next((h for h in hdus if h.is_image and h.header["NAXIS"] >= 2), None)
-        if image is None:
-            raise ValueError(f"--wcs: {str(file)!r} holds no image")
-        return WCS(image.header)
+        if image is not None:
+            return WCS(image.header)
+    raise ValueError(f"--wcs: {str(file)!r} holds no image")
 
 
 def options(arguments, *names):
     """Those of the arguments that were given."""
     return {name: getattr(arguments, name) for name in names if getattr(arguments, name, None) is not None}
+
+
+def record(name, arguments, method, **effective):
+    """
+    What a command was asked for, such that it can be asked again.
+
+    Parameters
+    ----------
+    name : str
+        Of the command.
+    arguments : `argparse.Namespace`
+        As they were given.
+    method : method object
+        Whose options stand in for those that were not given.
+    **effective
+        What stands in for others.
+
+    Returns
+    -------
+    dict
+        ``name``; ``options``, all of them, in the form that the shell takes; ``line``, the same as one command; and
+        ``inputs``, by option the files that were read, with their SHA-256.
+    """
+    from ..methods import METHODS
+
+    chosen = vars(arguments).copy()
+    del chosen["command"]
+    effective |= {key: getattr(method, key, None) for key in ("n_samples", "seed", "device", "smoothing", "schedule")}
+    if "method" in chosen:
+        effective["method"] = next(key for key, kind in METHODS.items() if type(method) is kind)
+    chosen = {key: effective.get(key) if value is None else value for key, value in chosen.items()}
+    files = [key for key in FILES if chosen.get(key) is not None and (key != "prior" or chosen[key] not in PRIORS)]
+    inputs = {
+        key: {"given": str(chosen[key]), "path": str(Path(chosen[key]).absolute()), "sha256": file_sha256(chosen[key])}
+        for key in files
+    }
+    shown = {key: as_text(value) for key, value in chosen.items()}
+    line = shlex.join(["massmap", *shell_arguments(name, shown)])
+    return {"name": name, "line": line, "options": shown, "inputs": inputs}
+
+
+def shell_arguments(name, chosen):
+    """The name of a command and its options, from their texts by name, as the shell gives them."""
+    places = [chosen[key] for key in PLACES if chosen.get(key) is not None]
+    named = {f"--{key.replace('_', '-')}": value for key, value in chosen.items() if key not in PLACES}
+    given = {option: value for option, value in named.items() if value is not None and value is not False}
+    return [name, *places, *(option if value is True else f"{option}={value}" for option, value in given.items())]
+
+
+def as_text(value):
+    """An option that was read, as the shell gives it; flags, None and numbers stay what they are."""
+    if isinstance(value, u.Quantity):
+        return f"{float(value.value)!r} {value.unit}"
+    if isinstance(value, dict):
+        return ",".join(f"{key}={column}" for key, column in value.items()) or None
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def file_sha256(file):
+    """SHA-256 of a regular file; None for anything else, which cannot be read twice."""
+    if not Path(file).is_file():
+        return None
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def check_targets(output, picture, *, overwrite):

@@ -11,6 +11,11 @@ _SHEAR_NOISE = (0.05, 0.3)  # per pixel and component, for the posterior mean
 
 def add_commands(commands):
     """Add the two to the subparsers of ``massmap``."""
+    _add_simulate(commands)
+    _add_train(commands)
+
+
+def _add_simulate(commands):
     simulate = commands.add_parser(
         "simulate",
         help="make maps to train a prior with",
@@ -32,6 +37,8 @@ def add_commands(commands):
     simulate.add_argument("--quiet", action="store_true", help="no progress bar")
     simulate.set_defaults(command=_simulate)
 
+
+def _add_train(commands):
     train = commands.add_parser(
         "train",
         help="train a prior on maps",

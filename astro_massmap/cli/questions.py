@@ -8,6 +8,13 @@ from .arguments import angle, check_picture, numbers, save_figure, tell, wcs_of
 
 def add_commands(commands):
     """Add them to the subparsers of ``massmap``."""
+    _add_statistics(commands)
+    _add_masses(commands)
+    _add_pictures(commands)
+    _add_grids(commands)
+
+
+def _add_statistics(commands):
     clusters = _command(commands, "clusters", _clusters, "how likely are these clusters to be there?", regions=True)
     clusters.add_argument("--threshold", type=float, required=True, help="mean convergence that makes a structure")
     clusters.add_argument("--background", type=angles, metavar="IN,OUT", help="ring to subtract: '3,6 arcmin'")
@@ -31,6 +38,8 @@ def add_commands(commands):
     spectrum.add_argument("--measured-only", action="store_true", help="leave out pixels without data")
     spectrum.add_argument("--plot", type=Path, metavar="FILE", help="picture of the spectrum")
 
+
+def _add_masses(commands):
     mass = _command(commands, "mass", _mass, "projected masses in regions", regions=True)
     mass.add_argument("--background", type=angles, metavar="IN,OUT", help="ring to subtract: '3,6 arcmin'")
     density = _command(commands, "surface-density", _surface_density, "the map in Msun / kpc2, as a FITS file")
@@ -41,12 +50,16 @@ def add_commands(commands):
     aperture = _command(commands, "aperture-mass", _aperture_mass, "compensated aperture mass", regions=True)
     aperture.add_argument("--radius", type=angle, required=True, metavar="ANGLE", help="of the apertures")
 
+
+def _add_pictures(commands):
     _command(commands, "summary", _summary, "picture of the map, its error and their ratio")
     _command(commands, "gallery", _gallery, "picture of some samples")
     report = _command(commands, "report", _report, "a report in one HTML file: figures, clusters, settings")
     report.add_argument("--regions", type=Path, metavar="FILE", help="clusters to ask about")
     report.add_argument("--threshold", type=float, default=0.015, help="of a detection (default: %(default)s)")
 
+
+def _add_grids(commands):
     move = _command(commands, "reproject", _reproject, "the map, sample by sample, on the grid of an image")
     move.add_argument("--wcs", type=Path, required=True, metavar="IMAGE", help="FITS image with the grid")
 

@@ -7,12 +7,15 @@ from .arguments import (
     add_catalog_arguments,
     add_method_arguments,
     add_solver_arguments,
+    add_workers_argument,
     check_targets,
     options,
     read_catalog,
     read_method,
+    record,
     save_figure,
     wcs_of,
+    workers,
 )
 
 
@@ -25,6 +28,7 @@ def add_commands(commands):
     )
     demo.add_argument("-o", "--output", type=Path, default=Path("massmap_demo.fits"), help="map (default: %(default)s)")
     add_solver_arguments(demo, n_samples=16)
+    add_workers_argument(demo)
     demo.set_defaults(command=_demo)
 
     reconstruct = commands.add_parser(
@@ -39,6 +43,7 @@ def add_commands(commands):
     add_method_arguments(reconstruct)
     _add_picture_arguments(reconstruct)
     add_solver_arguments(reconstruct)
+    add_workers_argument(reconstruct)
     reconstruct.set_defaults(command=_reconstruct)
 
     denoise = commands.add_parser(
@@ -52,6 +57,7 @@ def add_commands(commands):
     add_method_arguments(denoise)
     _add_picture_arguments(denoise)
     add_solver_arguments(denoise)
+    add_workers_argument(denoise)
     denoise.set_defaults(command=_denoise)
 
 
@@ -66,40 +72,71 @@ def _demo(arguments):
     from .. import datasets
 
     picture = arguments.output.with_suffix(".png")
-    chosen = options(arguments, "n_samples", "seed", "device")
     # Made to be run again and again: the demonstration replaces its own files.
     overwrite = arguments.overwrite or arguments.output == Path("massmap_demo.fits")
     check_targets(arguments.output, picture, overwrite=overwrite)
-    kappa = datasets.demo().reconstruct(progress=not arguments.quiet, **({"n_samples": 16} | chosen))
-    save(kappa, arguments.output, picture, datasets.demo_clusters(), overwrite=overwrite)
+    save(make_demo(arguments), arguments.output, picture, datasets.demo_clusters(), overwrite=overwrite)
 
 
 def _reconstruct(arguments):
-    from .._regions import as_regions
-
     # Whatever can be wrong is found before the work begins.
     regions = _check_output(arguments, arguments.catalog)
+    _save_all(make_reconstruct(arguments), arguments, regions)
+
+
+def _denoise(arguments):
+    regions = _check_output(arguments, arguments.map)
+    _save_all(make_denoise(arguments), arguments, regions)
+
+
+def make_demo(arguments):
+    """The map of ``massmap demo``."""
+    from .. import datasets
+    from ..methods import resolve
+
+    method = resolve(None, {"n_samples": 16} | options(arguments, "n_samples", "seed", "device"))
+    with workers(arguments) as executor:
+        kappa = datasets.demo().reconstruct(method, progress=not arguments.quiet, executor=executor)
+    return _recorded(kappa, record("demo", arguments, method))
+
+
+def make_reconstruct(arguments):
+    """The map of ``massmap reconstruct``; it writes nothing."""
+    from .._geometry import DEFAULT_PIXEL_SCALE
+    from .._regions import as_regions
+
     exclude = None if arguments.exclude is None else as_regions(arguments.exclude)
     method = read_method(arguments)
     catalog = read_catalog(arguments)
+    wcs = None if arguments.wcs is None else wcs_of(arguments.wcs)
+    scale = {"pixel_scale": DEFAULT_PIXEL_SCALE} if wcs is None else {}
+    command = record("reconstruct", arguments, method, **scale)
     if arguments.check_axes:
         catalog.meta["axes_check"] = str(catalog.check_axes())
         print(catalog.meta["axes_check"])
     catalog.meta["catalog"] = arguments.catalog.name
-    wcs = None if arguments.wcs is None else wcs_of(arguments.wcs)
     shear = catalog.to_map(wcs=wcs, pixel_scale=arguments.pixel_scale, mask=exclude)
     print(f"{shear!r} from {shear.meta['n_galaxies']} of {len(catalog)} galaxies")
-    kappa = shear.reconstruct(method, progress=not arguments.quiet)
-    _save_all(kappa, arguments, regions)
+    with workers(arguments) as executor:
+        kappa = shear.reconstruct(method, progress=not arguments.quiet, executor=executor)
+    return _recorded(kappa, command)
 
 
-def _denoise(arguments):
+def make_denoise(arguments):
+    """The map of ``massmap denoise``; it writes nothing."""
     from ..convergence_map import ConvergenceMap
 
-    regions = _check_output(arguments, arguments.map)
     method = read_method(arguments)
     noisy = ConvergenceMap.read(arguments.map, format="fits")
-    _save_all(noisy.reconstruct(method, progress=not arguments.quiet), arguments, regions)
+    command = record("denoise", arguments, method)
+    with workers(arguments) as executor:
+        kappa = noisy.reconstruct(method, progress=not arguments.quiet, executor=executor)
+    return _recorded(kappa, command)
+
+
+def _recorded(kappa, command):
+    kappa.meta["provenance"]["command"] = command
+    return kappa
 
 
 def _check_output(arguments, source):

@@ -19,6 +19,13 @@ from .arguments import (
 
 def add_commands(commands):
     """Add them to the subparsers of ``massmap``."""
+    _add_null_test(commands)
+    _add_inject(commands)
+    _add_completeness(commands)
+    _add_calibration(commands)
+
+
+def _add_null_test(commands):
     null = commands.add_parser(
         "null-test",
         help="is there a B mode, which lensing does not make?",
@@ -33,6 +40,8 @@ def add_commands(commands):
     null.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     null.set_defaults(command=_null_test)
 
+
+def _add_inject(commands):
     inject = commands.add_parser(
         "inject",
         help="put a halo in front of the galaxies",
@@ -47,6 +56,8 @@ def add_commands(commands):
     inject.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     inject.set_defaults(command=_inject)
 
+
+def _add_completeness(commands):
     complete = commands.add_parser(
         "completeness",
         help="would a cluster of this mass have been seen?",
@@ -66,6 +77,8 @@ def add_commands(commands):
     add_solver_arguments(complete)
     complete.set_defaults(command=_completeness)
 
+
+def _add_calibration(commands):
     calibration = commands.add_parser(
         "calibration",
         help="are posteriors of mock surveys right about their truths?",

@@ -1,0 +1,289 @@
+"""
+The commands that go back to how a map was made: ``massmap repeat`` and ``massmap info``.
+
+What a map records is text from a file, which may be anybody's. It is taken apart here: only the commands and options
+listed below are taken, their values go through the parser of the shell, files are only read, and only those whose
+checksum is the recorded one. Recorded outputs are left out, so that nothing is written but ``-o``.
+"""
+
+import argparse
+import shlex
+from pathlib import Path
+
+import numpy as np
+
+from .._progress import warn
+from . import reconstruct
+from .arguments import FILES, PRIORS, check_targets, file_sha256, shell_arguments
+
+MAKERS = {
+    "demo": reconstruct.make_demo,
+    "reconstruct": reconstruct.make_reconstruct,
+    "denoise": reconstruct.make_denoise,
+}
+TAKEN: tuple[str, ...] = (*FILES, "axes", "columns", "select", "pixel_scale", "check_axes", "method", "smoothing")
+TAKEN += ("schedule", "n_samples", "seed", "device")
+LEFT = ("output", "overwrite", "quiet", "plot", "report", "threshold", "regions", "checkpoint", "workers")
+_LONGEST = 400  # characters of a reason
+
+
+def add_commands(commands):
+    """Add them to the subparsers of ``massmap``."""
+    repeat = commands.add_parser(
+        "repeat",
+        help="make a map again, from what its file records",
+        description="Make a map of massmap reconstruct, denoise or demo again, from the record in its file alone, and "
+        "compare. Files that it was made from must be what they were.",
+    )
+    repeat.add_argument("map", type=Path, metavar="MAP", help="FITS file of massmap reconstruct, denoise or demo")
+    repeat.add_argument("-o", "--output", type=Path, required=True, metavar="NEW", help="FITS file for the new map")
+    repeat.add_argument(
+        "--input", type=Path, action="append", default=[], metavar="FILE",
+        help="where the catalogue, or another file that was read, is now; told by its checksum; may be repeated",
+    )  # fmt: skip
+    repeat.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    repeat.add_argument("--quiet", action="store_true", help="no progress bar")
+    repeat.set_defaults(command=_repeat)
+
+    info = commands.add_parser("info", help="how a map was made", description="Print how a map was made.")
+    info.add_argument("map", type=Path, metavar="MAP", help="FITS file of a map")
+    info.set_defaults(command=_info)
+
+
+def _repeat(arguments):
+    old, made = _read(arguments.map)
+    command = _command(made, arguments.map)
+    check_targets(arguments.output, None, overwrite=arguments.overwrite)
+    files = _find_inputs(command["inputs"], arguments.input)
+    for file in (arguments.map, *files.values()):
+        if arguments.output.exists() and arguments.output.samefile(file):
+            raise ValueError(f"--output: is {file.name!r} itself, which is read")
+    again = _parsed(command, files, arguments)
+    _warn_of_versions(made)
+    kappa = _make(command["name"], again)
+    reconstruct.save(kappa, arguments.output, None, None, overwrite=arguments.overwrite)
+    print(_shown(f"{arguments.map}: {difference(old, kappa)}"))
+    for line in _changes(made, kappa.meta["provenance"]):
+        print(_shown(line))
+
+
+def _read(file):
+    """A map, and its record."""
+    from ..convergence_map import ConvergenceMap
+
+    kappa = ConvergenceMap.read(file, format="fits")
+    made = kappa.meta.get("provenance")
+    if not isinstance(made, dict) or "method" not in made:
+        raise ValueError(f"MAP: {file.name!r} holds no record of how it was made")
+    return kappa, made
+
+
+# ---- what was recorded
+
+
+def _command(made, file):
+    """The command of a record, with options and inputs that are what they should be."""
+    command = made.get("command")
+    if command is None:
+        there = ", ".join(f"{key} {made[key]!r}" for key in ("method", "seed", "date") if made.get(key) is not None)
+        raise ValueError(
+            f"MAP: {file.name!r} was made in Python: no command is recorded, but {there}, settings, versions and "
+            "checksums of input and prior, which massmap info prints and with which it can be made again in Python"
+        )
+    parts = [command.get(key) if isinstance(command, dict) else None for key in ("options", "inputs")]
+    if not all(isinstance(part, dict) for part in parts):
+        raise ValueError(f"MAP: the command that {file.name!r} records is damaged")
+    if command.get("name") not in list(MAKERS):
+        raise ValueError(f"MAP: the command {command.get('name')!r} cannot be repeated, only {', '.join(MAKERS)}")
+    for key, value in command["options"].items():
+        if key not in TAKEN and key not in LEFT:
+            raise ValueError(f"MAP: it records an option {key!r}, which this version does not know")
+        if not (value is None or isinstance(value, str | bool | int | float)):
+            raise ValueError(f"MAP: it records {value!r} for the option {key!r}, which is no text or number")
+    return command
+
+
+def _find_inputs(inputs, given):
+    """The files of a record by option; errors for those that are not there or not what they were."""
+    for option, file in inputs.items():
+        if option not in FILES or not (isinstance(file, dict) and all(isinstance(v, str) for v in file.values())):
+            raise ValueError(f"MAP: its record of the input {option!r} is damaged, or of no file that could be kept")
+    moved = {}
+    for file in given:
+        if not file.is_file():
+            raise OSError(f"--input: there is no file {str(file)!r}")
+        moved[file_sha256(file)] = file.absolute()
+    wanted = {file.get("sha256"): option for option, file in inputs.items()}
+    for found, file in moved.items():
+        if found not in wanted:
+            known = ", ".join(f"{o} {f.get('given')!r} ({_short(f.get('sha256'))})" for o, f in inputs.items())
+            raise ValueError(f"--input: {file.name!r} ({_short(found)}) is not what was read: {known or 'no file'}")
+    return {o: moved[f["sha256"]] if f.get("sha256") in moved else _checked(o, f) for o, f in inputs.items()}
+
+
+def _checked(option, file):
+    """Where a file of the record is, if it is what it was."""
+    places = [Path(file[key]).absolute() for key in ("path", "given") if file.get(key)]
+    found = {place: file_sha256(place) for place in places if _is_file(place)}
+    for place, found_sha256 in found.items():
+        if found_sha256 == file.get("sha256"):
+            return place
+    if not found:
+        raise OSError(f"{option}: {file.get('path')!r} is not there; say where it is now with --input")
+    place, found_sha256 = next(iter(found.items()))
+    raise ValueError(
+        f"{option}: {str(place)!r} has changed: its SHA-256 was {_short(file.get('sha256'))}, now it is "
+        f"{_short(found_sha256)}; say where the old one is with --input"
+    )
+
+
+def _is_file(place):
+    try:
+        return place.is_file()
+    except (OSError, ValueError):  # no name of a file
+        return False
+
+
+class _Parser(argparse.ArgumentParser):
+    """The parser of the shell, for a text that nobody has typed."""
+
+    def error(self, message):
+        raise ValueError(_shown(f"MAP: its record cannot be repeated: {message}"))
+
+
+def _parsed(command, files, arguments):
+    """The arguments of a recorded command, read as those of the shell are."""
+    chosen = {key: value for key, value in command["options"].items() if key in TAKEN}
+    for key in FILES:
+        value = chosen.get(key)
+        if key in files:
+            chosen[key] = str(files[key])
+        elif value is not None and not (key == "prior" and value in PRIORS):
+            raise ValueError(f"MAP: it records the file {value!r} for {key!r}, but not its checksum")
+    parser = _Parser(prog="massmap", allow_abbrev=False)
+    reconstruct.add_commands(parser.add_subparsers(required=True))
+    words = shell_arguments(command["name"], chosen)
+    print(_shown(shlex.join(["massmap", *words])))
+    again = parser.parse_args([*words, f"--output={arguments.output}"])
+    again.quiet = arguments.quiet
+    return again
+
+
+def _make(name, again):
+    """The map. What a record asks for may be more than this computer has, or nothing that makes sense."""
+    try:
+        return MAKERS[name](again)
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError, ArithmeticError) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ValueError(_shown(f"MAP: it cannot be made again here: {reason[:_LONGEST]}")) from error
+
+
+# ---- old and new
+
+
+def _warn_of_versions(made):
+    """Warn of what may change the last digits."""
+    import torch
+
+    from .._provenance import versions
+
+    recorded = made["versions"] if isinstance(made.get("versions"), dict) else {}
+    was, now = {**recorded, "threads": made.get("threads")}, {**versions(), "threads": torch.get_num_threads()}
+    other = [f"{name} {was.get(name)}, here {now[name]}" for name in now if was.get(name) != now[name]]
+    if other:
+        warn(_shown(f"MAP: it was made with {'; '.join(other)}: numbers may differ"))
+
+
+def difference(old, new):
+    """
+    How a map differs from an older one, in words.
+
+    Parameters
+    ----------
+    old, new : ConvergenceMap
+        Of the same data.
+
+    Returns
+    -------
+    str
+        Of the older one.
+    """
+    if old.shape != new.shape or old.unit != new.unit or not _same_grid(old, new):
+        return "not compared, it is on another grid or in another unit"
+    pairs = {"map": (old.data, new.data)}
+    pairs["standard deviation"] = tuple(None if k.uncertainty is None else k.uncertainty.array for k in (old, new))
+    pairs["B mode"] = tuple(None if k.b_mode is None else k.b_mode.data for k in (old, new))
+    pairs |= _sample_pairs(old.samples, new.samples)
+    pairs = {name: pair for name, pair in pairs.items() if pair[0] is not None}
+    same = {name: b is not None and np.array_equal(a, b, equal_nan=True) for name, (a, b) in pairs.items()}
+    if all(same.values()) and np.array_equal(old.mask, new.mask):
+        return f"identical, bit by bit{'' if old.samples is None else f', with {len(old.samples)} samples'}"
+    scale = np.where(old.uncertainty.array > 0, old.uncertainty.array, np.nan) if old.uncertainty is not None else 1.0
+    far = max((_farthest(*pairs[name], scale) for name, is_same in same.items() if not is_same), default=0.0)
+    unit = "" if old.uncertainty is None else " standard deviations"
+    lost = [name for name, (_, b) in pairs.items() if b is None]
+    missing = f"; without {', '.join(lost)}" if lost else ""
+    return f"not identical, the largest difference is {far:.3g}{unit}{missing}"
+
+
+def _sample_pairs(old, new):
+    if old is None:
+        return {}
+    if new is None or len(new) != len(old):
+        return {"samples": (old, None)}
+    return {f"sample {i}": pair for i, pair in enumerate(zip(old, new, strict=True))}
+
+
+def _farthest(a, b, scale):
+    if b is None:
+        return 0.0
+    far = np.abs(np.asarray(a, float) - np.asarray(b, float)) / scale
+    return float(np.nanmax(far)) if np.isfinite(far).any() else np.inf
+
+
+def _same_grid(old, new):
+    """Whether three corners are at the same place, to a thousandth of a pixel."""
+    ny, nx = old.shape
+    places = [k.wcs.pixel_to_world([0, nx - 1, 0], [0, 0, ny - 1]) for k in (old, new)]
+    return bool((places[0].separation(places[1]) < 1e-3 * old.pixel_scale).all())
+
+
+def _changes(was, now):
+    """What is not as it was: data, prior, computer."""
+    for name in ("input", "prior"):
+        before, after = ((r.get(name) or {}).get("sha256") for r in (was, now))
+        if before != after:
+            yield f"the {name} is another one: its SHA-256 was {_short(before)}, now it is {_short(after)}"
+    for name in ("device", "platform"):
+        if was.get(name) != now.get(name):
+            yield f"the {name} was {was.get(name)}, now it is {now.get(name)}"
+
+
+# ---- in words
+
+
+def _info(arguments):
+    from .._provenance import story
+
+    kappa, made = _read(arguments.map)
+    print(kappa)
+    print(_shown(f"made by {made['method']} on {made.get('date')}, with the seed {made.get('seed')}"))
+    print(_shown(f"on {made.get('device')}, {made.get('platform')}, threads: {made.get('threads')}"))
+    recorded = made["versions"] if isinstance(made.get("versions"), dict) else {}
+    print(_shown("with " + ", ".join(f"{name} {version}" for name, version in recorded.items())))
+    for name in ("input", "prior"):
+        part = made[name] if isinstance(made.get(name), dict) else {}
+        if part:
+            print(_shown(f"{name}: {part.get('name', part.get('kind'))}"))
+            print(_shown(f"sha256 {part.get('sha256')}"))
+    for line in story(made):
+        print(_shown(line))
+
+
+def _short(sha256):
+    return _shown(str(sha256)[:12])
+
+
+def _shown(text):
+    """Text of a file on a terminal: nothing in it is a command to it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
