@@ -6,29 +6,38 @@ Inside the package shear is complex, ``g1 + i g2`` with x to the West and y to t
 angles from North) change its sign, which turns clusters into voids.
 """
 
+from __future__ import annotations
+
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ._typing import Axes
+    from .catalog import ShearCatalog
+
 # name: (whether to conjugate, sign) that lead from these axes to west-north, and back
-AXES = {"west-north": (False, 1), "east-north": (True, 1), "north-east": (False, -1)}
+AXES: dict[Axes, tuple[bool, int]] = {"west-north": (False, 1), "east-north": (True, 1), "north-east": (False, -1)}
 _SIGNIFICANT = 4  # standard deviations
 _N_NOISE = 64
 _GALAXIES_PER_PIXEL = 40
 _SMOOTHING = 1.5  # pixels
 
 
-def check_axes_name(axes):
+def check_axes_name(axes: Axes) -> Axes:
     """``axes`` if it is one of the known names."""
     if not isinstance(axes, str) or axes not in AXES:
         raise ValueError(f"axes: got {axes!r}; known are {', '.join(map(repr, AXES))}")
     return axes
 
 
-def to_west_north(shear, axes):
+def to_west_north(shear: Any, axes: Axes) -> Any:
     """Complex shear measured along ``axes``, as seen along west-north; the same call leads back."""
     mirror, sign = AXES[axes]
     return sign * (np.conj(shear) if mirror else shear)
@@ -54,18 +63,18 @@ class AxesReport:
         known axes does.
     """
 
-    axes: str
+    axes: Axes
     e_minus_b: float
     e_minus_b_mirrored: float
     skewness: float
-    suggested: str | None
+    suggested: Axes | None
 
     @property
-    def ok(self):
+    def ok(self) -> bool:
         """Whether there is no clear sign that the axes are wrong."""
         return self.suggested == self.axes
 
-    def __str__(self):
+    def __str__(self) -> str:
         verdict = "no sign that they are wrong" if self.ok else f"{self.suggested or 'others'!r} fit clearly better"
         return (
             f"axes {self.axes!r}: {verdict}. E - B power {self.e_minus_b:.1f} sigma "
@@ -73,7 +82,7 @@ class AxesReport:
         )
 
 
-def check_axes(catalog):
+def check_axes(catalog: ShearCatalog) -> AxesReport:
     """The `AxesReport` of a `ShearCatalog`; warns when other axes than those it claims fit clearly better."""
     right, mirrored = (_powers(catalog, mirror) for mirror in (False, True))
     swap = mirrored.contrast - right.contrast > _SIGNIFICANT and mirrored.contrast > _SIGNIFICANT
@@ -93,7 +102,7 @@ class _Powers:
     skewness: float
 
 
-def _powers(catalog, mirror):
+def _powers(catalog: ShearCatalog, mirror: bool) -> _Powers:
     """E - B power and third moment of the smoothed map, over the noise of randomly turned pixels."""
     gamma = _coarse_shear(catalog, mirror)
     statistics = np.array([_contrast_and_third_moment(gamma)])
@@ -104,24 +113,24 @@ def _powers(catalog, mirror):
     return _Powers(float(contrast), float(skewness))
 
 
-def _coarse_shear(catalog, mirror):
+def _coarse_shear(catalog: ShearCatalog, mirror: bool) -> NDArray[np.complex128]:
     """Weighted sum of the shear (complex, pixel axes) on a grid with some tens of galaxies a pixel."""
     spread = catalog.to_map(pixel_scale=_extent(catalog) / 64)
     n_pixels = np.clip(len(catalog) / _GALAXIES_PER_PIXEL, 16**2, 512**2)
     scale = spread.pixel_scale * np.sqrt((~spread.mask).sum() / n_pixels)
-    shear = catalog._with_shear(np.conj(catalog._west_north)) if mirror else catalog
-    shear = shear.to_map(pixel_scale=scale)
+    galaxies = catalog._with_shear(np.conj(catalog._west_north)) if mirror else catalog
+    shear = galaxies.to_map(pixel_scale=scale)
     weight = shear.noise_std**-2.0  # zero without data
     return (shear.data[0] + 1j * shear.data[1]) * weight / weight.max()
 
 
-def _extent(catalog):
+def _extent(catalog: ShearCatalog) -> u.Quantity:
     """Rough diameter of the survey."""
     separation = catalog.coords.separation(catalog.coords[0])
     return max(2 * separation.max(), 1 * u.arcsec)
 
 
-def _contrast_and_third_moment(gamma):
+def _contrast_and_third_moment(gamma: NDArray[np.complex128]) -> tuple[np.floating, np.floating]:
     ny, nx = gamma.shape
     ly, lx = np.fft.fftfreq(2 * ny)[:, None], np.fft.fftfreq(2 * nx)[None, :]
     square = lx**2 + ly**2

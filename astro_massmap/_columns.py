@@ -1,13 +1,18 @@
 """Finding the columns of a table of galaxies, or of clusters, under the names that surveys give them."""
 
 import warnings
+from pathlib import Path
 
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.io.registry import IORegistryError
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
+
+from ._fits_headers import open_fits
+from ._hdf5_files import check_tables
+from ._text_files import check_table
+from ._untrusted import begins, parsing
 
 USUAL_NAMES = {
     "ra": ("ra", "raj2000", "ra_icrs", "alpha_j2000", "alpha", "right_ascension"),
@@ -33,11 +38,24 @@ def read_table(file, name, **kwargs):
     """
     if str(file).lower().endswith((".txt", ".dat")):
         kwargs.setdefault("format", "ascii")
-    try:
+    with parsing(f"{name}: cannot read a table from {str(file)!r}"):
+        table = _read(file, **kwargs)
+        if not all(isinstance(key, str) for key in table.meta):
+            raise ValueError("its notes have names that are no texts")
+    return table
+
+
+def _read(file, **kwargs):
+    if not Path(file).is_file():
         return Table.read(file, **kwargs)
-    except (IORegistryError, ValueError, EOFError, IndexError, KeyError, UnboundLocalError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise OSError(f"{name}: cannot read a table from {str(file)!r}: {reason}") from error
+    if kwargs.get("format") in (None, "fits") and begins(file, b"SIMPLE"):
+        with open_fits(file) as hdus:
+            return Table.read(hdus, **kwargs | {"format": "fits"})
+    if begins(file, b"\x89HDF"):
+        check_tables(file)
+    else:
+        check_table(file)
+    return Table.read(file, **kwargs)
 
 
 def find_columns(table, columns=None):
@@ -93,6 +111,9 @@ def table_positions(table, name):
 
 def positions(ra, dec):
     """A `SkyCoord` in ICRS from two columns; plain numbers are degrees, which a warning states."""
+    for column, name in ((ra, "ra"), (dec, "dec")):
+        if not hasattr(column, "unit") or np.ndim(column) != 1:
+            raise ValueError(f"{name}: needs a column of angles, got a {type(column).__name__} of shape {column.shape}")
     if ra.unit is None and dec.unit is None:
         warnings.warn("ra and dec have no unit; degrees are assumed", AstropyUserWarning, stacklevel=3)
     elif ra.unit is None or dec.unit is None:

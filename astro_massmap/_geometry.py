@@ -6,7 +6,6 @@ it, it is multiplied by exp(2 i phi); a mirror image conjugates it. Both are fou
 from where the WCS puts a point a little way along the meridian, so that any projection will do.
 """
 
-import os
 import warnings
 
 import astropy.units as u
@@ -14,6 +13,9 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
+from astropy.wcs.utils import wcs_to_celestial_frame
+
+from ._untrusted import physical_memory
 
 DEFAULT_PIXEL_SCALE = 0.4 * u.arcmin
 _STEP = 1e-6  # radians; along the meridian
@@ -48,6 +50,8 @@ def celestial_wcs(wcs, shape=None):
     if shape is None:
         shape = wcs.array_shape and tuple(wcs.array_shape)[-2:]
     celestial = wcs.deepcopy() if wcs.naxis == 2 else wcs.celestial
+    if "celestial" not in celestial.world_axis_object_classes:
+        raise ValueError(f"wcs: needs a known celestial frame, got RADESYS {wcs.wcs.radesys!r}")
     if shape is None:
         raise ValueError("shape: needed, for wcs does not say how large its array is (wcs.array_shape)")
     shape = check_shape(shape)
@@ -70,13 +74,6 @@ def check_shape(shape):
             f"{memory / 2**30:.3g} GiB; use larger pixels or a smaller field"
         )
     return ny, nx
-
-
-def physical_memory():
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 2**36
 
 
 def pixel_scale(wcs, shape):
@@ -116,14 +113,17 @@ def pixel_scale(wcs, shape):
 def _pixel_vectors(wcs, x, y):
     """East and north components (rows: x, y) in radians of one step along each pixel axis at (x, y)."""
     step = 0.5
-    ends = wcs.pixel_to_world([x - step, x + step, x, x], [y, y, y - step, y + step])
-    xyz = ends.cartesian.xyz.value
-    here = wcs.pixel_to_world(x, y)
-    lon, lat = here.spherical.lon.rad, here.spherical.lat.rad
-    east = np.array([-np.sin(lon), np.cos(lon), 0])
-    north = np.array([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)])
+    world = wcs.pixel_to_world_values([x - step, x + step, x, x, x], [y, y, y - step, y + step, y])
+    lon, lat = np.radians(world[wcs.wcs.lng]), np.radians(world[wcs.wcs.lat])
+    xyz = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
     steps = np.stack([xyz[:, 1] - xyz[:, 0], xyz[:, 3] - xyz[:, 2]])
-    return steps @ np.stack([east, north], axis=1)
+    return steps @ _east_and_north(lon[4], lat[4]).T
+
+
+def _east_and_north(lon, lat):
+    """Unit vectors to the East and to the North at a place, ``(2, 3)``."""
+    east = [-np.sin(lon), np.cos(lon), 0]
+    return np.array([east, [-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)]])
 
 
 def _side_and_oblongness(vectors):
@@ -158,7 +158,7 @@ def fitting_wcs(coords, scale, shape=None):
     if not galactic:
         wcs.wcs.radesys = "ICRS"
     wcs.wcs.set()
-    x, y = wcs.world_to_pixel(coords)
+    x, y = wcs.world_to_pixel(coords[_outermost(coords, centre)])
     if not np.all(np.isfinite(x)):
         raise ValueError("coords: the galaxies spread too wide for one tangential grid; give a wcs and shape")
     low, high = np.array([x.min(), y.min()]), np.array([x.max(), y.max()])
@@ -172,6 +172,15 @@ def fitting_wcs(coords, scale, shape=None):
     return wcs
 
 
+def _outermost(coords, centre):
+    """Indices of the outermost positions on the plane that touches the sky at ``centre``, and of the farthest."""
+    xyz = coords.cartesian.xyz.value
+    depth = centre.to_cartesian().xyz.value @ xyz
+    with np.errstate(divide="ignore", invalid="ignore"):
+        x, y = _east_and_north(centre.lon.rad, centre.lat.rad) @ xyz / depth
+    return [x.argmin(), x.argmax(), y.argmin(), y.argmax(), depth.argmin()]
+
+
 def local_scale(positions, wcs):
     """Pixel positions (x, y) of ``positions``, and pixels per radian there; NaN off the projection."""
     step = 1e-5 * u.rad
@@ -183,13 +192,36 @@ def local_scale(positions, wcs):
 
 def north_in_pixels(coords, wcs):
     """Pixel positions (x, y) of ``coords`` and the angle in radians from the x axis to their local north."""
+    x, y, (right, up) = _north_vectors(coords, wcs)
+    return x, y, np.arctan2(up, right)
+
+
+def _north_vectors(coords, wcs):
+    """Pixel positions (x, y) of ``coords`` and vectors to their local north along the pixel axes, of any length."""
     x, y = wcs.world_to_pixel(coords)
+    if _plain_tangential(wcs) and wcs_to_celestial_frame(wcs).is_equivalent_frame(coords.frame):
+        return x, y, _north_on_tangent_plane(x, y, wcs)
     # The step leads away from the nearer pole, so that it never crosses it.
     lon, lat = coords.spherical.lon, coords.spherical.lat
     sign = np.where(lat.rad > 0, -1, 1)
     stepped = SkyCoord(lon, lat + sign * _STEP * u.rad, frame=coords.frame.replicate_without_data())
     x1, y1 = wcs.world_to_pixel(stepped)
-    return x, y, np.arctan2(sign * (y1 - y), sign * (x1 - x))
+    return x, y, (sign * (x1 - x), sign * (y1 - y))
+
+
+def _plain_tangential(wcs):
+    """Whether the grid is a tangent plane and nothing else: longitude first, no distortion, the usual poles."""
+    header = wcs.wcs
+    distorted = wcs.sip or wcs.cpdis1 or wcs.cpdis2 or wcs.det2im1 or wcs.det2im2 or header.get_pv()
+    usual = (header.lng, header.lat, header.lonpole) == (0, 1, 180) and header.theta0 == 90
+    return wcs.naxis == 2 and usual and not distorted and all(c.endswith("-TAN") for c in header.ctype)
+
+
+def _north_on_tangent_plane(x, y, wcs):
+    """Vectors to the North in pixels: meridians are straight lines to that of the pole, (0, cot dec) in radians."""
+    matrix, dec = wcs.pixel_scale_matrix, np.radians(wcs.wcs.crval[1])
+    xi, eta = np.radians(matrix) @ np.stack([x + 1 - wcs.wcs.crpix[0], y + 1 - wcs.wcs.crpix[1]])
+    return np.linalg.inv(matrix) @ np.stack([-xi * np.sin(dec), np.cos(dec) - eta * np.sin(dec)])
 
 
 def shear_in_pixels(coords, shear, wcs, mirrored):
@@ -212,10 +244,13 @@ def shear_in_pixels(coords, shear, wcs, mirrored):
     x, y, shear : ndarray
         Positions may be NaN off the projection.
     """
-    x, y, north = north_in_pixels(coords, wcs)
+    x, y, (right, up) = _north_vectors(coords, wcs)
+    north = right + 1j * up
+    north[north == 0] = 1j  # at a pole every direction is one
     # On a mirrored grid the image of the shear turns the other way round before it is rotated.
     turned = np.conj(shear) if mirrored else shear
-    return x, y, turned * np.exp(2j * (north - np.pi / 2))
+    with np.errstate(invalid="ignore"):  # off the projection
+        return x, y, turned * (-(north**2) / np.abs(north) ** 2)
 
 
 def shear_to_icrs(coords, shear):

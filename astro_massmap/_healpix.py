@@ -13,9 +13,12 @@ from astropy.coordinates import BaseCoordinateFrame, SkyCoord, frame_transform_g
 from astropy.io import fits
 
 from . import _geometry
+from ._fits_headers import open_fits
 from ._input import floats
+from ._untrusted import check_allowance, parsing
 
 _NOTHING = -1e30  # below it: HEALPix writes -1.6375e30 where it has no value
+_LARGEST_NSIDE = 2**29
 _FRAMES = {"c": "icrs", "q": "icrs", "g": "galactic"}
 
 
@@ -80,8 +83,9 @@ def _check_sphere(npix, nested):
     nside = math.isqrt(npix // 12)
     if npix < 12 or 12 * nside**2 != npix:
         raise ValueError(f"values: a HEALPix map has 12 nside^2 pixels, got {npix}")
-    if nested and nside & (nside - 1):
-        raise ValueError(f"nested: needs an nside that is a power of two, got {nside}")
+    if nside & (nside - 1):
+        name = "nested" if nested else "values"
+        raise ValueError(f"{name}: needs an nside that is a power of two, got {nside}")
 
 
 def _frame(frame):
@@ -95,12 +99,19 @@ def _frame(frame):
     return known()
 
 
-def _values(table):
-    """Of all pixels, those left out of the table NaN."""
+def _values(table, size):
+    """Of all pixels, those left out of the table NaN; ``size`` is that of the file."""
     first = np.array(table.data[table.columns.names[0]]).ravel()
     if str(table.header.get("INDXSCHM", "IMPLICIT")).strip().upper() != "EXPLICIT":
         return first
-    values = np.full(12 * table.header["NSIDE"] ** 2, np.nan)
+    nside = table.header.get("NSIDE")
+    if isinstance(nside, bool) or not isinstance(nside, int) or not 1 <= nside <= _LARGEST_NSIDE:
+        raise OSError(f"its header says NSIDE = {nside!r}")
+    npix = 12 * nside**2
+    check_allowance(8 * npix, size, f"a sphere of NSIDE = {nside}")
+    if first.dtype.kind not in "iu" or (len(first) and not 0 <= first.min() <= first.max() < npix):
+        raise OSError(f"its first column holds no numbers of pixels of NSIDE = {nside}")
+    values = np.full(npix, np.nan)
     values[first] = np.array(table.data[table.columns.names[1]]).ravel()
     return values
 
@@ -109,14 +120,11 @@ def _read(file):
     """Values ``(npix,)`` of a file, and what it says of their order and frame."""
     if not file.is_file():
         raise OSError(f"values: there is no file {str(file)!r}")
-    try:
-        with fits.open(file) as hdus:
-            table = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)), None)
-            if table is None:
-                raise OSError("it has no table")
-            header, values = table.header, _values(table)
-    except (OSError, LookupError) as error:
-        raise OSError(f"values: cannot read {str(file)!r} as a HEALPix map: {error}") from error
-    system = str(header.get("COORDSYS", "C")).strip().lower()[:1]
-    nested = str(header.get("ORDERING", "RING")).strip().upper().startswith("NEST")
-    return values, {"nested": nested, "frame": _FRAMES.get(system, header.get("COORDSYS"))}
+    with parsing(f"values: cannot read {str(file)!r} as a HEALPix map"), open_fits(file) as hdus:
+        table = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)), None)
+        if table is None:
+            raise OSError("it has no table")
+        values = _values(table, file.stat().st_size)
+        system, order = table.header.get("COORDSYS", "C"), table.header.get("ORDERING", "RING")
+    frame = _FRAMES.get(str(system).strip().lower()[:1], system)
+    return values, {"nested": str(order).strip().upper().startswith("NEST"), "frame": frame}

@@ -1,13 +1,22 @@
 """The door where units come off: numbers that users give, as plain arrays."""
 
+from __future__ import annotations
+
 import warnings
+from typing import TYPE_CHECKING, Any, overload
 
 import astropy.units as u
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
+if TYPE_CHECKING:
+    from astropy.coordinates import SkyCoord
+    from numpy.typing import ArrayLike, NDArray
 
-def floats(values, name, *, dtype=float, unit=u.dimensionless_unscaled):
+    from ._typing import Bools, Shape
+
+
+def floats(values: Any, name: str, *, dtype: Any = float, unit: Any = u.dimensionless_unscaled) -> NDArray[Any]:
     """
     A copy of numbers as a plain array of native floats; masked values become NaN.
 
@@ -36,7 +45,7 @@ def floats(values, name, *, dtype=float, unit=u.dimensionless_unscaled):
             needed = f"the unit {unit}" if unit.to_string() else "to be dimensionless"
             raise u.UnitsError(f"{name}: needs {needed}, got the unit {own}") from error
     try:
-        array = np.ma.asarray(getattr(values, "value", values))
+        array: NDArray[Any] = np.ma.asarray(getattr(values, "value", values))
         if dtype is None:
             dtype = np.float32 if array.dtype.kind == "f" and array.dtype.itemsize <= 4 else np.float64
         array = np.array(np.ma.filled(array.astype(dtype), np.nan))
@@ -45,7 +54,7 @@ def floats(values, name, *, dtype=float, unit=u.dimensionless_unscaled):
     return array if scale == 1 else (array * scale).astype(dtype)
 
 
-def checked_level(level):
+def checked_level(level: ArrayLike) -> float:
     """The level of an interval as a float, or an error."""
     level = floats(level, "level")
     if level.ndim or not 0 < level < 1:
@@ -53,7 +62,7 @@ def checked_level(level):
     return float(level)
 
 
-def bools(mask, shape, name="mask"):
+def bools(mask: ArrayLike | None, shape: Shape, name: str = "mask") -> Bools:
     """A copy of a bool array of the given shape; None is False everywhere."""
     if mask is None:
         return np.zeros(shape, dtype=bool)
@@ -63,7 +72,11 @@ def bools(mask, shape, name="mask"):
     return mask
 
 
-def column(values, name, n, *, scalar=False):
+@overload
+def column(values: ArrayLike, name: str, n: int) -> NDArray[np.float64]: ...
+@overload
+def column(values: ArrayLike, name: str, n: int, *, scalar: bool) -> float | NDArray[np.float64]: ...
+def column(values: ArrayLike, name: str, n: int, *, scalar: bool = False) -> float | NDArray[np.float64]:
     """``values`` as ``n`` doubles, or as one number where that is allowed."""
     values = floats(values, name)
     if scalar and values.ndim == 0:
@@ -73,7 +86,7 @@ def column(values, name, n, *, scalar=False):
     return values
 
 
-def pair(values, name, n):
+def pair(values: Any, name: str, n: int) -> tuple[float | NDArray[np.float64], ...]:
     """Two finite numbers, or columns of ``n`` of them."""
     try:
         first, second = values
@@ -85,7 +98,13 @@ def pair(values, name, n):
     return columns
 
 
-def credible(coords, g1, g2, weight, max_shear):
+def credible(
+    coords: SkyCoord,
+    g1: NDArray[np.float64],
+    g2: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    max_shear: float,
+) -> Bools:
     """Which galaxies can be used, a bool array; a warning counts the others by their fault."""
     good = np.ones(len(g1), dtype=bool)
     where = coords.spherical

@@ -63,7 +63,8 @@ def is_there(folder, mocks, number, name, method):
     file = path_of(folder, number, name)
     if not file.exists():
         return False
-    found, wanted = read(file).meta.get("validation", {}), settings_of(mocks, number, method)
+    found, wanted = read(file).meta.get("validation"), settings_of(mocks, number, method)
+    found = found if isinstance(found, dict) else {}
     wrong = [key for key in wanted if found.get(key) != wanted[key]]
     if wrong:
         told = "; ".join(f"{key} {found.get(key)} there, {wanted[key]} now" for key in wrong)

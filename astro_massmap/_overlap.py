@@ -5,11 +5,17 @@ Exact where the package ``regions`` knows it, else from points within the pixels
 holds it. Where a region is much larger than the field, only the pixels of the field are looked at.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from regions import AnnulusPixelRegion, CompoundPixelRegion, PixCoord, PointPixelRegion, RegionBoundingBox
 from scipy.sparse import csr_array
+
+if TYPE_CHECKING:
+    from ._typing import Bools
 
 _SUBPIXELS = 10  # on a side, where the overlap of a region with a pixel is not known exactly
 _FINE = 100  # the same, where those are too few for a small region
@@ -34,10 +40,10 @@ class RegionWeights:
     overlap: csr_array
     area: np.ndarray
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.area)
 
-    def inside(self, field):
+    def inside(self, field: Bools) -> RegionWeights:
         """The same with pixels only where ``field``, a bool array ``(ny * nx,)``, is True."""
         overlap = self.overlap.copy()
         overlap.data = overlap.data * field[overlap.indices]

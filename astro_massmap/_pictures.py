@@ -1,13 +1,27 @@
 """What a map looks like, on screen and on paper."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import astropy.units as u
 import numpy as np
 
+if TYPE_CHECKING:
+    from astropy.coordinates import SkyCoord
+    from astropy.visualization.wcsaxes import WCSAxes
+    from matplotlib.figure import Figure
+    from regions import PixelRegion, SkyRegion
 
-class Pictures:
+    from ._typing import Background, File, MapParts, RegionsLike
+else:
+    MapParts = object
+
+
+class Pictures(MapParts):
     """Methods of `~astro_massmap.ConvergenceMap` that draw. They need matplotlib."""
 
-    def plot(self, ax=None, *, regions=None, **kwargs):
+    def plot(self, ax: WCSAxes | None = None, *, regions: RegionsLike | None = None, **kwargs: Any) -> WCSAxes:
         """
         Draw the map on sky coordinates.
 
@@ -28,7 +42,7 @@ class Pictures:
 
         return plot_map(self.data, self.wcs, ax=ax, regions=regions, mask=self.mask, **kwargs)
 
-    def plot_summary(self, *, regions=None, figure=None):
+    def plot_summary(self, *, regions: RegionsLike | None = None, figure: Figure | None = None) -> Figure:
         """
         The map, its standard deviation, and their ratio, side by side.
 
@@ -54,7 +68,14 @@ class Pictures:
             raise ValueError("uncertainty: the map has none")
         return plot_summary(self.data, self.uncertainty.array, self.wcs, self.mask, regions=regions, figure=figure)
 
-    def plot_samples(self, n=8, *, smoothing=None, regions=None, figure=None):
+    def plot_samples(
+        self,
+        n: int = 8,
+        *,
+        smoothing: u.Quantity | None = None,
+        regions: RegionsLike | None = None,
+        figure: Figure | None = None,
+    ) -> Figure:
         """
         Some of the samples, and their mean, on one scale.
 
@@ -81,7 +102,15 @@ class Pictures:
         options = {"n": n, "mean": self.data, "smoothing": smoothing, "regions": regions, "figure": figure}
         return plot_samples(self._need_samples(), self.wcs, **options)
 
-    def plot_cutouts(self, center, size=None, n=12, *, regions=None, figure=None):
+    def plot_cutouts(
+        self,
+        center: SkyCoord,
+        size: u.Quantity | None = None,
+        n: int = 12,
+        *,
+        regions: RegionsLike | None = None,
+        figure: Figure | None = None,
+    ) -> Figure:
         """
         One place in some of the samples: what is there in some of them may be absent in others.
 
@@ -111,7 +140,15 @@ class Pictures:
             size = min(12 * u.arcmin, max(min(self.shape) / 3, 8) * self.pixel_scale)
         return plot_cutouts(self._need_samples(), self.wcs, center, size, n=n, regions=regions, figure=figure)
 
-    def plot_detection(self, region, threshold, *, background=None, label=None, figure=None):
+    def plot_detection(
+        self,
+        region: SkyRegion | PixelRegion,
+        threshold: float,
+        *,
+        background: Background | None = None,
+        label: str | None = None,
+        figure: Figure | None = None,
+    ) -> Figure:
         """
         The mean convergence of a region in all samples, as a histogram, and the share above a threshold.
 
@@ -143,11 +180,19 @@ class Pictures:
         values = self.region_means(region, background=background)
         if values.shape[1] != 1 or not np.isfinite(values).all():
             raise ValueError("region: needs one region that lies in the field")
-        (region,) = as_regions(region)
-        label = str(region.meta.get("text", "")) if label is None else label
+        (found,) = as_regions(region)
+        label = str(found.meta.get("text", "")) if label is None else label
         return plot_detection(values[:, 0], threshold, label=label, figure=figure)
 
-    def report(self, file, *, regions=None, threshold=0.015, overwrite=False, title=None):
+    def report(
+        self,
+        file: File,
+        *,
+        regions: RegionsLike | None = None,
+        threshold: float = 0.015,
+        overwrite: bool = False,
+        title: str | None = None,
+    ) -> None:
         """
         Write a report of the map as one HTML file that needs no other: figures, clusters, diagnostics, settings.
 

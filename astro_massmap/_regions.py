@@ -5,8 +5,7 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.io import fits
-from astropy.table import Table
+from astropy.table import QTable, Table
 from regions import (
     CirclePixelRegion,
     CircleSkyRegion,
@@ -19,7 +18,10 @@ from regions import (
 )
 
 from ._columns import read_table, table_positions
+from ._fits_headers import open_fits
 from ._geometry import local_scale
+from ._text_files import region_text
+from ._untrusted import parsing
 
 _RADIUS_NAMES = ("radius", "r500", "r200", "r", "rad", "theta")
 _TABLE_SUFFIXES = (".ecsv", ".csv", ".txt", ".dat", ".vot", ".xml")
@@ -96,17 +98,20 @@ def _read(file):
     kind = _FORMATS.get(file.suffix.lower(), "ds9")
     if file.suffix.lower() in _TABLE_SUFFIXES or (kind == "fits" and not _holds_fits_regions(file)):
         return read_table(file, "regions")
-    try:
-        regions = Regions.read(file, format=kind)
-    except (TypeError, ValueError, KeyError, IndexError) as error:
-        raise OSError(f"regions: cannot read {str(file)!r} as regions: {error}") from error
+    fault = f"regions: cannot read {str(file)!r}"
+    with parsing(f"{fault} as regions"):
+        if kind == "fits":
+            with open_fits(file) as hdus:
+                regions = Regions.parse(QTable.read(hdus["REGION"]), format=kind)
+        else:
+            regions = Regions.parse(region_text(file, kind), format=kind)
     if not len(regions):
-        raise OSError(f"regions: cannot read {str(file)!r}: it holds no region")
+        raise OSError(f"{fault}: it holds no region")
     return regions
 
 
 def _holds_fits_regions(file):
-    with fits.open(file) as hdus:
+    with parsing(f"regions: cannot read {str(file)!r}"), open_fits(file) as hdus:
         return "REGION" in [hdu.name for hdu in hdus]
 
 
@@ -123,6 +128,8 @@ def _from_table(table):
     else:
         if radius.unit is None or not radius.unit.is_equivalent(u.deg):
             raise u.UnitsError(f"regions: the radius needs an angular unit such as arcmin, got {radius.unit}")
+        if not np.all(np.asarray(u.Quantity(radius)) > 0):
+            raise ValueError("regions: the radius needs to be positive everywhere")
         regions = [CircleSkyRegion(c, r) for c, r in zip(centres, u.Quantity(radius), strict=True)]
     labels = column("name", "label", "redshift", "z")
     if labels is not None:

@@ -1,8 +1,18 @@
 """The angular power spectrum of the convergence."""
 
+from __future__ import annotations
+
 from importlib import resources
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import os
+
+    from astropy.cosmology import FLRW
+    from astropy.table import Table
+    from numpy.typing import ArrayLike, NDArray
 
 
 class PowerSpectrum:
@@ -36,8 +46,8 @@ class PowerSpectrum:
     4.201e-10
     """
 
-    def __init__(self, ell, cl, *, name="table"):
-        ell, cl = (np.array(_values(x, label), dtype=float) for x, label in ((ell, "ell"), (cl, "cl")))
+    def __init__(self, ell: ArrayLike, cl: ArrayLike, *, name: str = "table") -> None:
+        ell, cl = _values(ell, "ell"), _values(cl, "cl")
         if ell.ndim != 1 or ell.size < 2 or ell.shape != cl.shape:
             raise ValueError(
                 f"ell and cl: got shapes {ell.shape} and {cl.shape}; need one dimension, equal lengths of 2 or more"
@@ -52,7 +62,7 @@ class PowerSpectrum:
         slopes = np.diff(self._log_cl) / np.diff(self._log_ell)
         self._end_slopes = slopes[0], slopes[-1]
 
-    def __call__(self, ell):
+    def __call__(self, ell: ArrayLike) -> np.float64 | NDArray[np.float64]:
         """C_ell at any positive ``ell``, a number or an array, which gives its shape."""
         ell = np.asarray(ell, dtype=float)
         if not np.all(ell > 0):
@@ -62,10 +72,10 @@ class PowerSpectrum:
         above = np.maximum(x - self._log_ell[-1], 0) * self._end_slopes[1]
         return np.exp(np.interp(x, self._log_ell, self._log_cl) + below + above)[()]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<PowerSpectrum {self.name!r}: {self.ell.size} points, ell {self.ell[0]:g} to {self.ell[-1]:g}>"
 
-    def resolved(self, ell, slope=2.0):
+    def resolved(self, ell: float, slope: float = 2.0) -> Self:
         """
         The spectrum as a simulation of finite resolution has it: divided by ``1 + (l / ell)**slope``.
 
@@ -85,14 +95,14 @@ class PowerSpectrum:
         fall = 1 + (self.ell / ell) ** slope
         return type(self)(self.ell, self.cl / fall, name=f"{self.name}, resolved to ell {ell:g}")
 
-    def to_table(self):
+    def to_table(self) -> Table:
         """The spectrum as a `~astropy.table.Table` with the columns ``ell`` and ``cl``, as `read` takes it."""
         from astropy.table import Table
 
         return Table({"ell": self.ell, "cl": self.cl}, meta={"name": self.name})
 
     @classmethod
-    def read(cls, table, **kwargs):
+    def read(cls, table: Table | str | os.PathLike[str], **kwargs: Any) -> Self:
         """
         Read a table with the columns ``ell`` and ``cl``.
 
@@ -116,17 +126,16 @@ class PowerSpectrum:
 
         from ._columns import read_table
 
-        name = "table"
-        if not isinstance(table, Table):
-            name, table = str(table), read_table(table, "table", **kwargs)
-        name = table.meta.get("name", name)
+        given = isinstance(table, Table)
+        found = table if isinstance(table, Table) else read_table(table, "table", **kwargs)
+        name = found.meta.get("name", "table" if given else str(table))
         for column in ("ell", "cl"):
-            if column not in table.colnames:
-                raise ValueError(f"table: no column {column!r} among {table.colnames}")
-        return cls(table["ell"], table["cl"], name=name)
+            if column not in found.colnames:
+                raise ValueError(f"table: no column {column!r} among {found.colnames}")
+        return cls(found["ell"], found["cl"], name=name)
 
     @classmethod
-    def default(cls):
+    def default(cls) -> Self:
         """
         The spectrum that maps are made with unless another is given.
 
@@ -139,7 +148,17 @@ class PowerSpectrum:
         return cls(ell, cl, name="default: z_s = 1")
 
     @classmethod
-    def from_cosmology(cls, cosmology, *, redshift=None, n_z=None, sigma8=None, As=None, n_s, ell=None):
+    def from_cosmology(
+        cls,
+        cosmology: FLRW,
+        *,
+        redshift: float | None = None,
+        n_z: Table | tuple[ArrayLike, ArrayLike] | None = None,
+        sigma8: float | None = None,
+        As: float | None = None,
+        n_s: float,
+        ell: ArrayLike | None = None,
+    ) -> Self:
         """
         The convergence spectrum of a cosmology and a source distribution, by the Limber approximation.
 
@@ -181,14 +200,17 @@ class PowerSpectrum:
         return cls(ell, cl, name=f"{cosmology.name or type(cosmology).__name__}, {sources}")
 
 
-def _values(x, label):
-    """Plain numbers of ``x``, which must not carry a unit other than a dimensionless one."""
+def _values(x: Any, label: str) -> NDArray[np.float64]:
+    """``x`` as an array of plain numbers; it must not carry a unit other than a dimensionless one."""
     unit = getattr(x, "unit", None)
-    if unit is None:
-        return x
-    from astropy import units as u
+    if unit is not None:
+        from astropy import units as u
 
+        try:
+            x = u.Quantity(x).to_value(u.dimensionless_unscaled)
+        except u.UnitConversionError as error:
+            raise u.UnitsError(f"{label}: needs to be dimensionless, got the unit {unit}") from error
     try:
-        return u.Quantity(x).to_value(u.dimensionless_unscaled)
-    except u.UnitConversionError as error:
-        raise u.UnitsError(f"{label}: needs to be dimensionless, got the unit {unit}") from error
+        return np.array(x, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{label}: needs numbers ({error})") from error

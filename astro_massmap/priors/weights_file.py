@@ -9,10 +9,10 @@ import json
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .._files import atomic_path
+from .._untrusted import parsing, read_tensors
 from ..spectrum import PowerSpectrum
 from .correction import Correction
 from .denoiser import HybridDenoiser
@@ -21,7 +21,7 @@ from .score import ScorePrior
 from .unet import UNet
 
 _FORMAT = "astro_massmap score prior 1"
-_MAX_WIDTH, _MAX_BLOCKS = 1024, 32  # what a header may make this package allocate
+_MAX_WIDTH, _MAX_BLOCKS, _MAX_MARGIN = 1024, 32, 2**14  # what a header may make this package allocate
 
 
 def checksum(tensors):
@@ -78,19 +78,23 @@ def read_weights(file, kind, build):
         If the file is not there, is damaged, or holds something else.
     """
     name = str(file)
+    fault = f"file: {name!r} is damaged, or holds no prior of this package"
     try:
-        with safe_open(name, framework="pt") as opened:
-            header = json.loads((opened.metadata() or {})["prior"])
-            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+        with parsing(fault):
+            header, tensors = read_tensors(file, "prior")
+            tensors = {key: tensor.clone() for key, tensor in tensors.items()}  # the file may change from here on
+    except FileNotFoundError as error:
+        raise OSError(f"file: {name!r} does not exist") from error
+    try:
         if header["format"] != kind:
             raise ValueError(f"its format is {header['format']!r}, needed is {kind!r}")
         if checksum(tensors) != header["sha256"]:
             raise ValueError("its checksum is wrong")
         return build(header, tensors)
-    except FileNotFoundError as error:
-        raise OSError(f"file: {name!r} does not exist") from error
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise OSError(f"file: {name!r} is damaged, or holds no prior of this package: {error}") from error
+    except KeyError as error:
+        raise OSError(f"{fault}: it has no {error}") from error
+    except (TypeError, ValueError) as error:
+        raise OSError(f"{fault}: {error}") from error
 
 
 def spectrum_tables(name, spectrum):
@@ -104,14 +108,61 @@ def read_spectrum(name, header, tensors):
 
 
 def read_network(header, tensors):
-    """The `UNet`; ValueError if its sizes are not credible."""
+    """The `UNet`; ValueError if its sizes are not credible, or not those of the tensors."""
     settings = header["network"]
-    sizes = [*settings["widths"], settings["embedding"], settings["inputs"], settings.get("outputs", 1)]
-    if not all(0 < s <= _MAX_WIDTH for s in sizes) or not 0 < settings["blocks"] <= _MAX_BLOCKS:
+    if not isinstance(settings, dict) or not isinstance(settings.get("widths"), list) or len(settings["widths"]) != 3:
         raise ValueError(f"a network of the sizes {settings} is not credible")
-    network = UNet(**settings)
-    network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
+    sizes = [*settings["widths"], *(settings[name] for name in ("embedding", "inputs", "blocks"))]
+    sizes.append(settings.get("outputs", 1))
+    if not all(type(size) is int and 0 < size <= _MAX_WIDTH for size in sizes) or settings["blocks"] > _MAX_BLOCKS:
+        raise ValueError(f"a network of the sizes {settings} is not credible")
+    with torch.device("meta"):  # no memory is spent before the tensors are known to fit
+        network = UNet(**settings)
+    weights = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
+    if {k: (v.shape, v.dtype) for k, v in weights.items()} != {
+        k: (v.shape, torch.float32) for k, v in network.state_dict().items()
+    }:
+        raise ValueError(f"its tensors are not those of a network of the sizes {settings}")
+    network.load_state_dict(weights, assign=True)
     return network
+
+
+def read_settings(header):
+    """
+    What a header says beside the network, by the names of `ScorePrior`: pixel_size, sigma_range, margin and card.
+
+    Raises
+    ------
+    ValueError
+        If it is not credible.
+    """
+    low, high = header["sigma_range"]
+    for name, value, limit in (("pixel_size", header["pixel_size"], 0.1), ("low", low, 1e3), ("high", high, 1e3)):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= limit:
+            raise ValueError(f"{name}: needs a number in (0, {limit:g}], got {str(value)[:40]}")
+    margin, card = header["margin"], header["card"]
+    if low > high or type(margin) is not int or not 0 <= margin <= _MAX_MARGIN or not isinstance(card, dict):
+        raise ValueError(f"sigma_range, margin, card: got {low:g} to {high:g}, {margin!r} and a {type(card).__name__}")
+    resolution = card.get("resolution") or [1, 1]
+    if len(resolution) != 2 or not all(isinstance(p, int | float) and 0 < p < 1e9 for p in resolution):
+        raise ValueError(f"card: its resolution needs two positive numbers, got {resolution!r}")
+    settings = {"pixel_size": float(header["pixel_size"]), "sigma_range": (float(low), float(high))}
+    return settings | {"margin": margin, "card": card}
+
+
+def _read_correction(tensors):
+    names = Correction.__dataclass_fields__
+    correction = Correction(**{name: tensors[f"correction.{name}"].numpy() for name in names})
+    shape = (*correction.sigma.shape, *correction.ell.shape)
+    for name in names:
+        table = getattr(correction, name)
+        if table.dtype != np.float64 or not np.isfinite(table).all():
+            raise ValueError(f"correction: its {name} is not of finite numbers")
+        if name in ("sigma", "ell") and (table.ndim != 1 or not (table > 0).all() or not (np.diff(table) > 0).all()):
+            raise ValueError(f"correction: its {name} is not positive and increasing")
+        if not table.size or (name not in ("sigma", "ell") and table.shape != shape):
+            raise ValueError(f"correction: its {name} has the shape {table.shape}")
+    return correction
 
 
 def write_prior(file, prior, *, overwrite=False):
@@ -141,15 +192,12 @@ def read_prior(file):
 
 
 def _build(header, tensors):
-    spectrum = read_spectrum("spectrum", header, tensors)
-    correction = Correction(**{k: tensors[f"correction.{k}"].numpy() for k in Correction.__dataclass_fields__})
+    spectrum, settings = read_spectrum("spectrum", header, tensors), read_settings(header)
     denoiser = EnergyDenoiser if header.get("energy", False) else HybridDenoiser
     return ScorePrior(
-        denoiser(read_network(header, tensors), spectrum, header["pixel_size"]).requires_grad_(False),
+        denoiser(read_network(header, tensors), spectrum, settings.pop("pixel_size")).requires_grad_(False),
         spectrum,
-        tuple(header["sigma_range"]),
-        read_spectrum("theory", header, tensors) if "theory.ell" in tensors else None,
-        correction=correction,
-        margin=header["margin"],
-        card=header["card"],
+        spectrum=read_spectrum("theory", header, tensors) if "theory.ell" in tensors else None,
+        correction=_read_correction(tensors),
+        **settings,
     )

@@ -11,17 +11,27 @@ and the tangential shear is ``gamma_t = kbar - kappa``. The halo does not end at
 they would lose digits: around x = 1 and at small x.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from .mock_survey import lensed
 
 if TYPE_CHECKING:
-    import astropy.units as u
-    from astropy.cosmology import FLRW
+    from collections.abc import Sequence
 
+    import astropy.units as u
+    from astropy.coordinates import SkyCoord
+    from astropy.cosmology import FLRW
+    from numpy.typing import ArrayLike, NDArray
+
+    from ..catalog import ShearCatalog
+    from ..convergence_map import ConvergenceMap
+
+_Target = TypeVar("_Target", "ShearCatalog", "ConvergenceMap")
 _SMALLEST = 1e-6  # scale radii
 _NEAR = 8  # pixels around a centre within which the convergence is averaged over
 _SUBPIXELS = 16  # on a side
@@ -64,12 +74,12 @@ class NFWHalo:
     [0.119 0.031]
     """
 
-    mass: "u.Quantity"
+    mass: u.Quantity
     redshift: float
-    concentration: float | None = None
-    cosmology: "FLRW | None" = field(default=None, repr=False, hash=False)
+    concentration: float | Any = None  # which becomes that of Duffy et al.
+    cosmology: FLRW | Any = field(default=None, repr=False, hash=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         from ..mass import checked_cosmology, redshift
 
         mass, cosmology = _mass(self.mass), checked_cosmology(self.cosmology)
@@ -82,25 +92,25 @@ class NFWHalo:
             object.__setattr__(self, name, value)
 
     @property
-    def r200(self):
+    def r200(self) -> u.Quantity:
         """Radius in which the mean density is 200 times the critical one, in kpc."""
         density = 200 * self.cosmology.critical_density(self.redshift)
         return ((3 * self.mass / (4 * np.pi * density)) ** (1 / 3)).to("kpc")
 
     @property
-    def scale_radius(self):
+    def scale_radius(self) -> u.Quantity:
         """The radius ``r_s``, in kpc."""
         return self.r200 / self.concentration
 
     @property
-    def angular_scale_radius(self):
+    def angular_scale_radius(self) -> u.Quantity:
         """The scale radius on the sky, in arcmin."""
         import astropy.units as u
 
-        distance = self.cosmology.angular_diameter_distance(self.redshift)
+        distance = self.cosmology.angular_diameter_distance(self.redshift)  # type: ignore[type-var]
         return ((self.scale_radius / distance).to_value(u.one) * u.rad).to(u.arcmin)
 
-    def surface_density(self, theta):
+    def surface_density(self, theta: u.Quantity) -> u.Quantity:
         """
         Projected density.
 
@@ -117,12 +127,12 @@ class NFWHalo:
         """
         return 2 * self._scale_density * _profile(self._x(theta))
 
-    def projected_mass(self, theta):
+    def projected_mass(self, theta: u.Quantity) -> u.Quantity:
         """Mass within circles of the angular radii ``theta`` on the sky, all along the line of sight, in Msun."""
         x = self._x(theta)
         return (4 * np.pi * self._scale_density * self.scale_radius**2 * x**2 * _mean_profile(x)).to("Msun")
 
-    def convergence(self, theta, z_source):
+    def convergence(self, theta: u.Quantity, z_source: ArrayLike) -> NDArray[np.float64]:
         """
         Convergence.
 
@@ -139,7 +149,7 @@ class NFWHalo:
         """
         return 2 * self._scale_convergence(z_source) * _profile(self._x(theta))
 
-    def shear(self, theta, z_source):
+    def shear(self, theta: u.Quantity, z_source: ArrayLike) -> NDArray[np.float64]:
         """Tangential shear, with the arguments of `convergence`."""
         x = self._x(theta)
         return self._scale_convergence(z_source) * (4 * _mean_profile(x) - 2 * _profile(x))
@@ -217,7 +227,9 @@ def _arc(x):
 # ---- halos where there are none
 
 
-def inject_halo(target, halo, center, *, z_source=None):
+def inject_halo(
+    target: _Target, halo: NFWHalo | Sequence[NFWHalo], center: SkyCoord, *, z_source: float | None = None
+) -> _Target:
     """
     Put halos into a survey, or into a map.
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from .._files import atomic_path
+from .._untrusted import parsing, read_tensors
 from .cosmology import HUBBLE_LENGTH
 from .mesh import Mesh
 
@@ -116,22 +116,35 @@ class LensPlanes:
         OSError
             If the file is not there, is damaged, or holds something else.
         """
+        fault = f"file: {str(file)!r} is damaged, or holds no lens planes"
         try:
-            with safe_open(file, framework="pt") as opened:
-                notes = json.loads((opened.metadata() or {})["planes"])
-                overdensity = opened.get_tensor("overdensity")
-            if notes["format"] != _FORMAT:
-                raise ValueError(f"its format is {notes['format']!r}")
-            distance, scale_factor = np.array(notes["distance"]), np.array(notes["scale_factor"])
-            if overdensity.ndim != 4 or not len(distance) == len(scale_factor) == len(overdensity):
-                raise ValueError(f"{len(distance)} distances belong to planes of shape {tuple(overdensity.shape)}")
-            return cls(
-                overdensity, float(notes["box_size"]), float(notes["omega_m"]), distance, scale_factor, notes["meta"]
-            )
+            with parsing(fault):
+                notes, tensors = read_tensors(file, "planes")
         except FileNotFoundError as error:
             raise OSError(f"file: {str(file)!r} does not exist") from error
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise OSError(f"file: {str(file)!r} is damaged, or holds no lens planes: {error}") from error
+        try:
+            return cls(**_planes(notes, tensors))
+        except KeyError as error:
+            raise OSError(f"{fault}: it has no {error}") from error
+        except (OverflowError, TypeError, ValueError) as error:
+            raise OSError(f"{fault}: {error}") from error
+
+
+def _planes(notes, tensors):
+    """The arguments of `LensPlanes`; ValueError if they are not credible."""
+    if notes["format"] != _FORMAT:
+        raise ValueError(f"its format is {notes['format']!r}")
+    overdensity = tensors["overdensity"]
+    sizes = {key: np.array(notes[key], dtype=float) for key in ("distance", "scale_factor", "box_size", "omega_m")}
+    if overdensity.ndim != 4 or not len(sizes["distance"]) == len(sizes["scale_factor"]) == len(overdensity):
+        raise ValueError(f"{sizes['distance'].size} distances belong to planes of shape {tuple(overdensity.shape)}")
+    for key, value in sizes.items():
+        if value.ndim != (key in ("distance", "scale_factor")) or not np.all((value > 0) & np.isfinite(value)):
+            raise ValueError(f"{key}: needs positive numbers, got {str(notes[key])[:40]}")
+    if not overdensity.is_floating_point() or not isinstance(notes["meta"], dict):
+        raise ValueError(f"overdensity, meta: got {overdensity.dtype} and a {type(notes['meta']).__name__}")
+    sizes |= {key: float(sizes[key]) for key in ("box_size", "omega_m")}
+    return sizes | {"overdensity": overdensity, "meta": notes["meta"]}
 
 
 def lensing_weights(cosmology, distance, thickness, *, redshift=None, n_z=None):

@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._hdf5_files import check_maps, check_place
 from .._optional import require
+from .._untrusted import parsing
 from .resampling import LARGEST_MAP, in_arcmin
 
 _MOST_MAPS = 2**20  # in a file
@@ -24,7 +26,7 @@ _SAME_SCALE = 0.01
 class Layout(NamedTuple):
     """What a file says of its maps: how many, their shape, and the side of a pixel in radians, or None."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # of tuples, a method
     shape: tuple
     pixel_size: float | None
 
@@ -115,20 +117,20 @@ class MapFile:
 
     @contextmanager
     def _open(self):
+        opening = _FORMATS[ending(self.path)](self.path, self.dataset)
         with ExitStack() as stack:
             with self._naming():
-                opened = stack.enter_context(_FORMATS[ending(self.path)](self.path, self.dataset))
+                opened = stack.enter_context(opening)
             yield opened
 
     @contextmanager
     def _naming(self):
         """What readers complain of, as an OSError that names the file."""
         try:
-            yield
+            with parsing(f"file: {self.path!r} is damaged, not whole, or not what it seems"):
+                yield
         except FileNotFoundError as error:
             raise OSError(f"file: {self.path!r} does not exist") from error
-        except (OSError, EOFError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            raise OSError(f"file: {self.path!r} is damaged, not whole, or not what it seems: {error}") from error
 
     def _checked(self, opened):
         shape = tuple(opened.shape)
@@ -149,13 +151,12 @@ class MapFile:
 
 @contextmanager
 def _open_fits(path, dataset):
-    from astropy.io import fits
+    from .._fits_headers import open_fits
 
     with ExitStack() as stack:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            # opened here, so that it is closed even where astropy fails
-            hdus = stack.enter_context(fits.open(stack.enter_context(open(path, "rb")), memmap=False))
+            hdus = stack.enter_context(open_fits(path, whole=False))
             hdu = next((hdu for hdu in hdus if hdu.is_image and hdu.shape), None)
             if hdu is None:
                 raise OSError("it holds no image")
@@ -200,14 +201,23 @@ def _open_npy(path, dataset):
     yield _Opened(shape, dtype, None, lambda index: np.load(path, mmap_mode="r", allow_pickle=False)[index])
 
 
-@contextmanager
 def _open_hdf5(path, dataset):
-    h5py = require("h5py", "hdf5")
+    return _hdf5(require("h5py", "hdf5"), path, dataset)
+
+
+@contextmanager
+def _hdf5(h5py, path, dataset):
     with h5py.File(path, "r") as file:
         maps = file.get(dataset)
         if not isinstance(maps, h5py.Dataset):
             raise LookupError(f"it has no dataset {dataset!r}; it holds {', '.join(list(file)[:8]) or 'nothing'}")
-        yield _Opened(maps.shape or (), maps.dtype, None, lambda index: maps[index])
+        check_place(maps, file)
+
+        def get(index):
+            check_maps(maps, path)
+            return maps[index]
+
+        yield _Opened(maps.shape or (), maps.dtype, None, get)
 
 
 @contextmanager

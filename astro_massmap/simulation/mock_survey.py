@@ -11,8 +11,11 @@ to the north of that galaxy. An intrinsic ellipticity e_s becomes (Seitz & Schne
 whose mean over all orientations is g and ``1 / g*``; where shear is weak, ``e = e_s + gamma``.
 """
 
+from __future__ import annotations
+
 import warnings
 from numbers import Real
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,23 +23,32 @@ from scipy.ndimage import map_coordinates
 
 from ..inference import FourierGrid, LensingOperator, padded_shape
 
+if TYPE_CHECKING:
+    import astropy.units as u
+    from astropy.coordinates import SkyCoord
+    from numpy.typing import ArrayLike, NDArray
+
+    from .._typing import Axes, Mask, Pair
+    from ..catalog import ShearCatalog
+    from ..convergence_map import ConvergenceMap
+
 DEFAULT_SHAPE_NOISE = 0.27  # a component of the ellipticities of galaxies seen from the ground or from space
 
 
 def observe(
-    kappa,
+    kappa: ConvergenceMap,
     *,
-    positions=None,
-    density=None,
-    mask=None,
-    shape_noise=None,
-    ellipticities=None,
-    weight=None,
-    axes="west-north",
-    reduced_shear=False,
-    padding=2.0,
-    seed=0,
-):
+    positions: SkyCoord | ShearCatalog | None = None,
+    density: u.Quantity | None = None,
+    mask: Mask | None = None,
+    shape_noise: float | None = None,
+    ellipticities: Pair | None = None,
+    weight: ArrayLike | None = None,
+    axes: Axes = "west-north",
+    reduced_shear: bool = False,
+    padding: float = 2.0,
+    seed: int = 0,
+) -> ShearCatalog:
     """
     Observe a map of the convergence: a catalogue of galaxies that it has sheared.
 
@@ -120,7 +132,7 @@ def observe(
     return galaxies._with_shear(lensed(galaxies._west_north, gamma, convergence if reduced_shear else None, bias))
 
 
-def shear_field(kappa, padding=2.0):
+def shear_field(kappa: NDArray[np.floating], padding: float = 2.0) -> NDArray[np.complex128]:
     """
     The shear of a convergence map.
 
@@ -144,7 +156,12 @@ def shear_field(kappa, padding=2.0):
     return g1 + 1j * g2
 
 
-def lensed(intrinsic, gamma, kappa=None, m_bias=0.0):
+def lensed(
+    intrinsic: NDArray[np.complex128],
+    gamma: NDArray[np.complex128],
+    kappa: NDArray[np.floating] | None = None,
+    m_bias: float | NDArray[np.floating] = 0.0,
+) -> NDArray[np.complex128]:
     """
     Ellipticities of galaxies behind a lens.
 
@@ -172,7 +189,7 @@ def lensed(intrinsic, gamma, kappa=None, m_bias=0.0):
     mean = np.where(weak, gamma, a) / np.where(weak, a, gamma.conj())
     shape = np.abs(intrinsic) < 1
     e = np.divide(numerator, denominator, out=intrinsic + mean, where=shape)
-    return e + m_bias * mean
+    return e + m_bias * mean  # type: ignore[return-value]  # the types of numpy take it for real
 
 
 def _check(kappa, positions, density, shape_noise, ellipticities, padding, seed):

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import distributed
 
 from .._files import atomic_path
 from .._progress import progress_bar
+from .._untrusted import parsing, read_tensors
 
 LEVELS = (0.003, 0.01, 0.02, 0.03, 0.05, 0.08, 0.15, 0.3)
 
@@ -202,18 +202,22 @@ class Trainer:
     def _resume(self):
         """Take up the state of the checkpoint; OSError if it is damaged, ValueError if it is of another run."""
         name = str(self.checkpoint)
-        try:
-            with safe_open(name, framework="pt", device=str(self.device)) as opened:
-                notes = json.loads((opened.metadata() or {})["training"])
-                state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+        fault = f"checkpoint: {name!r} is damaged, or of something else"
+        with parsing(fault):
+            notes, state = read_tensors(self.checkpoint, "training", device=self.device)
             there, step, history = notes["run"], notes["step"], notes["history"]
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise OSError(f"checkpoint: {name!r} is damaged, or of something else: {error}") from error
+        if not isinstance(there, dict):
+            raise OSError(f"{fault}: it has no settings")
         changed = [key for key, value in self._settings().items() if there.get(key) != value]
         if changed:
             raise ValueError(
                 f"checkpoint: {name!r} is of another run ({', '.join(changed)} differ); it was left as it is"
             )
+        rows = isinstance(history, list) and all(isinstance(row, dict) for row in history)
+        if not rows or type(step) is not int or not 0 <= step <= self.plan.steps:
+            raise OSError(f"{fault}: it says that {str(step)[:40]} steps of {self.plan.steps} were made")
+        if not self._fits(state):
+            raise OSError(f"{fault}: its tensors are not those of the network")
         self.step, self.history = step, [] if self.rank else history
         for module, prefix in ((self.denoiser, "now."), (self.mean, "mean.")):
             module.load_state_dict({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
@@ -221,8 +225,20 @@ class Trainer:
         for key, value in state.items():
             if key.startswith("adam."):
                 _, index, kind = key.split(".")
-                moments.setdefault(int(index), {})[kind] = value
+                moments.setdefault(int(index), {})[kind] = value.clone()
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
+
+    def _fits(self, state):
+        """Whether tensors are those that `_save` writes for this network."""
+        needed, moments = {}, {}
+        for module, prefix in ((self.denoiser, "now."), (self.mean, "mean.")):
+            needed |= {prefix + k: (v.shape, v.dtype) for k, v in module.state_dict().items()}
+        for i, parameter in enumerate(self.denoiser.parameters()):
+            kind = {"exp_avg": parameter, "exp_avg_sq": parameter, "step": torch.zeros(())}
+            kind = {f"adam.{i}.{name}": (like.shape, like.dtype) for name, like in kind.items()}
+            if kind.keys() & state.keys():  # a parameter that has no part in the loss has no moments
+                moments |= kind
+        return {k: (v.shape, v.dtype) for k, v in state.items()} == needed | moments
 
 
 @torch.no_grad()

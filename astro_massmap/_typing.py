@@ -1,0 +1,51 @@
+"""Types that annotations share. Type checkers alone read this: no other module imports it as it runs."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import astropy.units as u
+import numpy as np
+from astropy.table import Table
+from numpy.typing import ArrayLike, NDArray
+from regions import PixelRegion, Regions, SkyRegion
+
+Axes: TypeAlias = Literal["west-north", "east-north", "north-east"]
+Bools: TypeAlias = NDArray[np.bool_]
+File: TypeAlias = str | os.PathLike[str]
+Floats: TypeAlias = NDArray[np.floating]
+Pair: TypeAlias = ArrayLike | Sequence[ArrayLike]  # of numbers or columns
+RegionsLike: TypeAlias = SkyRegion | PixelRegion | Iterable[SkyRegion | PixelRegion] | Regions | Table | str | Path
+Shape: TypeAlias = tuple[int, int]  # (ny, nx)
+
+Background: TypeAlias = RegionsLike | u.Quantity
+Mask: TypeAlias = Bools | RegionsLike
+
+if TYPE_CHECKING:
+    from astropy.nddata import StdDevUncertainty
+    from astropy.wcs import WCS
+
+    class MapParts:
+        """What a map holds, for the classes whose methods it has."""
+
+        def __init__(self, data: ArrayLike, **parts: Any) -> None: ...
+
+        mask: Bools
+        meta: dict[str, Any]
+        diagnostics: dict[str, Any]
+        wcs: WCS
+        uncertainty: StdDevUncertainty | None
+
+        @property
+        def data(self) -> Floats: ...
+        @property
+        def unit(self) -> u.UnitBase: ...
+        @property
+        def samples(self) -> Floats | None: ...
+        @property
+        def shape(self) -> Shape: ...
+        @property
+        def pixel_scale(self) -> u.Quantity: ...
+        def region_means(self, regions: RegionsLike, *, background: Background | None = None) -> Floats: ...
+        def _need_samples(self) -> Floats: ...

@@ -1,0 +1,124 @@
+"""
+Files are not believed: what they say is checked before memory is spent on it.
+
+What lies in a file as it is cannot need more room than the file has. What is packed, by gzip or bzip2, in tiles, or by
+leaving out the pixels of a sphere that hold nothing, may unpack to 1100 times the size of the file (what gzip can do at
+best) and 128 MiB, but not to more than an eighth of the memory of the computer: see `allowance`.
+"""
+
+import bz2
+import gzip
+import io
+import os
+from contextlib import contextmanager
+
+_BEST_PACKING, _SPARE, _SHARE = 1100, 2**27, 8
+_PACKINGS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
+_LONGEST = 300  # letters of a reason
+
+
+def physical_memory():
+    """Bytes of the computer's memory."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 2**36
+
+
+def allowance(size):
+    """How many bytes a packed file of ``size`` bytes may unpack to."""
+    return min(physical_memory() // _SHARE, _SPARE + _BEST_PACKING * size)
+
+
+def check_allowance(needed, size, what):
+    """OSError if a file of ``size`` bytes may not unpack to ``needed`` bytes; ``what`` it says that it holds."""
+    if needed > allowance(size):
+        raise OSError(
+            f"it says that it holds {what}, {needed / 2**20:.3g} MiB, which is not believed of a file of {size} bytes: "
+            f"at most {allowance(size) / 2**20:.3g} MiB are unpacked from it on this computer"
+        )
+
+
+@contextmanager
+def parsing(fault):
+    """
+    Whatever a reader of another library raises within, as an OSError that begins with ``fault``.
+
+    A file that is not there, or that may not be read, is left as the error that it is.
+    """
+    try:
+        yield
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
+        raise
+    except Exception as error:  # readers of other libraries raise anything at all for a damaged file
+        raise OSError(f"{fault}: {_reason(error)}") from error
+
+
+def _reason(error):
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, KeyError) or not lines:  # a lone word says nothing
+        lines = [f"{type(error).__name__} {' '.join(lines)}".strip()]
+    return lines[0] if len(lines[0]) <= _LONGEST else f"{lines[0][:_LONGEST]} ..."
+
+
+def file_size(stream):
+    """Bytes of the file behind a stream, or of a stream in memory."""
+    try:
+        return os.fstat(stream.fileno()).st_size
+    except (AttributeError, OSError):
+        return stream.seek(0, os.SEEK_END)
+
+
+def begins(file, start):
+    """Whether a file, packed or not, begins with some bytes; OSError and others if its packing is damaged."""
+    with open(file, "rb") as stream:
+        packing = _packing(stream)
+        return (stream if packing is None else packing(stream)).read(len(start)) == start
+
+
+def _packing(stream):
+    """What opens a packed stream, or None for a plain one."""
+    start = stream.read(3)
+    stream.seek(0)
+    return next((packing for magic, packing in _PACKINGS.items() if start.startswith(magic)), None)
+
+
+def unpacked(stream):
+    """
+    A binary stream without its packing, if it has one: then in memory, and OSError if it is more than its `allowance`.
+
+    Streams that unpack as they are read are read to their end, for the same reason.
+    """
+    packing = _packing(stream)
+    if packing is None and isinstance(getattr(stream, "raw", stream), io.FileIO | io.BytesIO):
+        return stream
+    size = file_size(stream)
+    stream.seek(0)
+    limit, source, plain = allowance(size), stream if packing is None else packing(stream), io.BytesIO()
+    while piece := source.read(2**20):
+        if plain.tell() + len(piece) > limit:
+            raise OSError(
+                f"it unpacks to more than {limit / 2**20:.3g} MiB, the most that is unpacked from its {size} bytes on "
+                "this computer; unpack it first"
+            )
+        plain.write(piece)
+    plain.seek(0)
+    return plain
+
+
+def read_tensors(file, section, *, device="cpu"):
+    """
+    What a safetensors file holds: the JSON of a section of its header, and its tensors.
+
+    What is raised does not name the file, and is of any kind: to be called within `parsing`.
+    """
+    import json
+
+    from safetensors import safe_open
+
+    with safe_open(str(file), framework="pt", device=str(device)) as opened:
+        notes = json.loads((opened.metadata() or {})[section])
+        tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+    if not isinstance(notes, dict):
+        raise OSError(f"its header holds a {type(notes).__name__} where there should be a dictionary")
+    return notes, tensors
