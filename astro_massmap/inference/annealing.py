@@ -66,22 +66,26 @@ class Plan:
     start_from : {'gaussian', 'kaiser_squires'}
         Where chains start: at exact draws of the Gaussian half, or at the inverted shear plus white noise
         of the first level.
+    settles : bool
+        Whether chains always take the first step at a new level.
     """
 
     final_evaluations = 0
     start_from = "gaussian"
+    settles = True
 
     def __init__(self, observation, prior, schedule, box_shape, *, dtype=torch.float32, device="cpu", **options):
         self.observation, self.schedule = observation, schedule
         self.grid = FourierGrid(observation.shape, observation.pixel_size, box_shape, dtype=dtype, device=device)
         self.prior = prior.on(self.grid)
-        self.options = {"box_shape": box_shape, "dtype": dtype, "device": device} | options
+        options = {"box_shape": box_shape, "dtype": dtype, "device": device} | options
+        self._posterior = GaussianPosterior(observation, self.prior.variance, **options)
+        self._bands, self._modes_in_bands = {}, {}
         self.targets = self._targets()
 
     def posterior(self, extra_variance=0.0, prior_variance=None):
         """The Gaussian posterior with more noise in the data, and perhaps another prior."""
-        prior_variance = self.prior.variance if prior_variance is None else prior_variance
-        return GaussianPosterior(noisier(self.observation, extra_variance), prior_variance, **self.options)
+        return self._posterior.given(noisier(self.observation, extra_variance).weight, prior_variance)
 
     def _inverted(self, posterior, sigma, streams):
         """The shear inverted, zero where there is none, plus white noise."""
@@ -91,23 +95,38 @@ class Plan:
     def band_power(self, modes, sigma, n_bands):
         """Mean square of the modes over the prior variance with noise ``sigma``, in bands of ell: ``(n, n_bands)``."""
         bands = self.bands(n_bands)
-        ratio = (modes.real.square() + modes.imag.square()) / (self.prior.variance + sigma**2) * self.grid.multiplicity
         sums = torch.zeros((len(modes), n_bands), dtype=torch.float64, device=modes.device)
-        sums.index_add_(1, bands.flatten(), ratio.flatten(1).double())
+        for rows in self.grid.pieces():
+            power = modes[:, rows].real.square() + modes[:, rows].imag.square()
+            ratio = power / (self.prior.variance[rows] + sigma**2) * self.grid.multiplicity
+            sums.index_add_(1, bands[rows].flatten().int(), ratio.flatten(1).double())
         return sums / self.modes_in_bands(n_bands)
 
     def bands(self, n_bands):
-        """Number of the band of each mode; bands have equal width in log(ell)."""
-        ell = self.grid.ell.to(self.grid.device)
-        low, high = ell.flatten()[1:].min(), ell.max() * (1 + 1e-9)
-        position = torch.log(ell.clamp(min=low) / low) / torch.log(high / low) * n_bands
-        return position.long().clamp(0, n_bands - 1)
+        """Number of the band of each mode, in eight bits; bands have equal width in log(ell)."""
+        if n_bands not in self._bands:
+            low = self.grid.longest
+            high = torch.hypot(self.grid.lx.abs().max(), self.grid.ly.abs().max()) * (1 + 1e-9)
+
+            def number(ly):
+                ell = torch.hypot(self.grid.lx, ly).clamp(min=low)
+                position = torch.log(ell / low) / torch.log(high / low) * n_bands
+                return position.long().clamp(0, n_bands - 1).to(torch.uint8)
+
+            self._bands[n_bands] = self.grid.pointwise(number, self.grid.ly).to(self.grid.device)
+        return self._bands[n_bands]
 
     def modes_in_bands(self, n_bands):
         """How many modes there are in each band."""
-        counts = torch.zeros(n_bands, dtype=torch.float64, device=self.grid.device)
-        multiplicity = self.grid.multiplicity.double().expand(self.grid.ell.shape)
-        return counts.index_add_(0, self.bands(n_bands).flatten(), multiplicity.flatten())
+        if n_bands not in self._modes_in_bands:
+            counts = torch.zeros(n_bands, dtype=torch.float64, device=self.grid.device)
+            for rows in self.grid.pieces():
+                bands = self.bands(n_bands)[rows]
+                counts.index_add_(
+                    0, bands.flatten().int(), self.grid.multiplicity.double().expand(bands.shape).flatten()
+                )
+            self._modes_in_bands[n_bands] = counts
+        return self._modes_in_bands[n_bands]
 
 
 class SplitPlan(Plan):
@@ -152,6 +171,7 @@ class TemperedPlan(Plan):
     """The scheme of Remy et al. (2020): at a level, its noise is added to the data and to the prior."""
 
     target = TemperedTarget
+    settles = False  # at small noise a trained score may lead anywhere
 
     def _targets(self):
         return [
@@ -197,10 +217,13 @@ def run_chains(plan, streams, *, modes=None, on_step=lambda level, state: None):
     for level, (target, steps) in enumerate(zip(plan.targets, plan.schedule.trajectories, strict=True)):
         if not steps:
             continue
-        state = start(target, modes, streams)
+        state, modes = start(target, modes, streams), None
         accepted, errors, trace = [], [], []
-        for _ in range(steps):
-            state = split_step(target, state, plan.schedule.trajectory, streams, plan.grid.inner)
+        for step in range(steps):
+            # a chain that comes from another level is far from all that this one allows, the farther the larger the
+            # field: what Metropolis' rule says of its first step would keep it there
+            arrives = plan.settles and level > 0 and step == 0
+            state = split_step(target, state, plan.schedule.trajectory, streams, plan.grid.inner, always=arrives)
             accepted.append(state.accepted.double())
             errors.append(state.energy_error.square())
             trace.append(plan.band_power(state.modes, target.sigma, 3))

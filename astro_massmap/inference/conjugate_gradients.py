@@ -55,7 +55,7 @@ def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterati
     norm = torch.where(norm > 0, norm, torch.ones_like(norm))
     x, iterations = torch.zeros_like(b), 0
     while True:
-        r = b - apply(x) if iterations else b
+        r = b - apply(x) if iterations else b.clone()
         z = precondition(r)
         residual = float((measure(r, z) / norm).max().clamp(min=0).sqrt())
         if residual <= tolerance:
@@ -66,18 +66,23 @@ def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterati
                 f"iterations, tolerance asks for {tolerance:.2g}: raise max_iterations or the tolerance, "
                 "or use dtype='float64'"
             )
-        p, rz = z, inner(r, z)
+        p, rz = z.clone(), inner(r, z)
         while iterations < max_iterations:
             iterations += 1
             q = apply(p)
             alpha = _per_system(rz / inner(p, q).clamp(min=torch.finfo(torch.float64).tiny), b)
-            x = x + alpha * p
-            r = r - alpha * q
+            # in place, and freed early: on large boxes each vector is a good part of the memory
+            x += alpha * p
+            r -= alpha * q
+            q = z = None
             z = precondition(r)
             rz, previous = inner(r, z), rz
             if not bool((measure(r, z) > norm * tolerance**2).any()):
                 break
-            p = z + _per_system(rz / previous.clamp(min=torch.finfo(torch.float64).tiny), b) * p
+            p *= _per_system(rz / previous.clamp(min=torch.finfo(torch.float64).tiny), b)
+            p += z
+            z = None
+        r = z = p = None
 
 
 def _per_system(values, like):

@@ -41,9 +41,10 @@ def gaussian_check(plan, seed, n):
     half = plan.gaussian_half()
     exact = plan.posterior()
     mean = exact.mean_modes()
-    chains = torch.cat([run_chains(half, Streams(seed, [i], device=plan.grid.device)).modes for i in range(n)]) - mean
-    draws = torch.cat([exact.fluctuations(Streams(seed, [n + i], device=plan.grid.device)) for i in range(n)])
-    power, reference = (plan.band_power(m, 0.0, N_BANDS) for m in (chains, draws))
+    streams = [Streams(seed, [i], device=plan.grid.device) for i in range(2 * n)]
+    chains = _told(plan, (run_chains(half, s).modes - mean for s in streams[:n]))
+    draws = _told(plan, (exact.fluctuations(s) for s in streams[n:]))
+    power, reference = chains[0], draws[0]
     ratio = power.mean(dim=0) / reference.mean(dim=0)
     # Counting modes tells the least scatter. In the lowest bands there is more from draw to draw: there the
     # posterior leaves few directions free.
@@ -51,12 +52,13 @@ def gaussian_check(plan, seed, n):
     scatter = torch.cat([power / power.mean(dim=0), reference / reference.mean(dim=0)]).std(dim=0)
     error = torch.maximum(counted, scatter) * (2 / n) ** 0.5
     observed = plan.observation.observed.to(plan.grid.device)
-    fields = [plan.grid.to_field(m).square().mean(dim=0) for m in (chains, draws)]
+    fields = [square for _, square in (chains, draws)]
     std = [
         float((fields[0][where].mean() / fields[1][where].mean()).sqrt()) if where.any() else None
         for where in (observed, ~observed)
     ]
-    edges = torch.stack([plan.grid.ell[plan.bands(N_BANDS).cpu() == b].mean() for b in range(N_BANDS)])
+    ell, bands = plan.grid.ell, plan.bands(N_BANDS).cpu()
+    edges = torch.stack([ell[bands == b].mean() for b in range(N_BANDS)])
     return {
         "ell": edges.tolist(),
         "power_ratio": ratio.tolist(),
@@ -66,6 +68,16 @@ def gaussian_check(plan, seed, n):
         "worst": float(((ratio - 1).abs() / error).max()),
         "n": n,
     }
+
+
+def _told(plan, deviations):
+    """Power in bands of each deviation, and the mean of their squares in the field; one of them in memory at a time."""
+    powers, squares = [], []
+    for modes in deviations:
+        powers.append(plan.band_power(modes, 0.0, N_BANDS))
+        squares.append(plan.grid.to_field(modes).square())
+        del modes
+    return torch.cat(powers), torch.cat(squares).mean(dim=0)
 
 
 def stationarity_check(make_plan, observation, truths, seed):

@@ -11,6 +11,9 @@ Both are solved on the Fourier modes of the padded box by conjugate gradients; w
 fraction of the box, ``1 / (1/S + f P'P / <N>)`` is a good preconditioner (Wandelt et al. 2004).
 """
 
+import copy
+from operator import mul
+
 import torch
 
 from .conjugate_gradients import conjugate_gradients
@@ -60,19 +63,52 @@ class GaussianPosterior:
         self.prior_variance = spectrum if given else self.grid.mode_variance(spectrum)
         self.weight = self.grid.real(observation.weight)
         self.shear = self.grid.real(observation.shear)
-        self._root_weight = self.weight.sqrt()
-        mean_weight = self.weight.sum(dtype=self.grid.sum_dtype) / (self.grid.box_shape[0] * self.grid.box_shape[1])
         self._inverse_prior = 1 / self.prior_variance
-        self.reference = 1 / (self._inverse_prior + self.operator.power * float(mean_weight))
-        self.on_box = observation.operator(
+        self.on_box = self.operator.on(
             FourierGrid(self.grid.box_shape, self.grid.pixel_size, dtype=dtype, device=device)
         )
         self.tolerance, self.max_iterations = tolerance, max_iterations
         self.iterations, self.residual = 0, 0.0
 
+    def given(self, weight, prior_variance=None):
+        """
+        The same data with other noise, and perhaps another prior; what is the same is shared.
+
+        Parameters
+        ----------
+        weight : `torch.Tensor`
+            Inverse noise variance ``(ny, nx)``.
+        prior_variance : `torch.Tensor`, optional
+            Variance of the modes.
+        """
+        other = copy.copy(self)
+        other.weight = self.grid.real(weight)
+        if prior_variance is not None:
+            other.prior_variance, other._inverse_prior = prior_variance, 1 / prior_variance
+        other.iterations, other.residual = 0, 0.0
+        return other
+
+    @property
+    def reference(self):
+        """Variance of the modes if the noise were the same everywhere; computed when asked for."""
+        ny, nx = self.grid.box_shape
+        mean_weight = float(self.weight.sum(dtype=self.grid.sum_dtype) / (ny * nx))
+        return self._stationary(lambda inverse, power: 1 / (inverse + power * mean_weight))
+
+    def _stationary(self, function):
+        """A function of the inverse prior variance and of ``P1^2 + P2^2``, on the modes."""
+        return self.grid.pointwise(
+            lambda inverse, p1, p2: function(inverse, p1**2 + p2**2),
+            self._inverse_prior,
+            self.operator.p1,
+            self.operator.p2,
+        )
+
     def precision(self, modes):
         """``Lambda`` applied to modes ``(n, ny, nx // 2 + 1)``."""
-        return self._inverse_prior * modes + self.data_precision(modes)
+        return self.grid.pointwise(
+            lambda inverse, x, data: inverse * x + data, self._inverse_prior, modes, self.data_precision(modes)
+        )
 
     def data_precision(self, modes):
         """``P' N^-1 P`` applied to modes."""
@@ -80,10 +116,11 @@ class GaussianPosterior:
 
     def solve(self, right_hand_side, tolerance=None):
         """``Lambda^-1`` applied to modes ``(n, ny, nx // 2 + 1)``."""
+        reference = self.reference
         x, iterations, residual = conjugate_gradients(
             self.precision,
             right_hand_side,
-            precondition=lambda modes: self.reference * modes,
+            precondition=lambda modes: self.grid.pointwise(mul, reference, modes),
             inner=self.grid.inner,
             measure=self.grid.balanced,
             tolerance=self.tolerance if tolerance is None else tolerance,
@@ -99,13 +136,13 @@ class GaussianPosterior:
     def fluctuations(self, streams, tolerance=None):
         """Modes ``(n, ny, nx // 2 + 1)`` of fluctuations of the posterior about its mean, as in `draw`."""
         grid = self.grid
-        prior_noise = streams.normal(*grid.box_shape, dtype=grid.dtype)
-        data_noise = streams.normal(2, *grid.field_shape, dtype=grid.dtype)
-        return self.solve(
-            self._inverse_prior.sqrt() * grid.to_modes(prior_noise)
-            + self.operator.adjoint(self._root_weight * data_noise),
-            tolerance,
+        prior_noise = grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
+        data_noise = self.operator.adjoint(self.weight.sqrt() * streams.normal(2, *grid.field_shape, dtype=grid.dtype))
+        right_hand_side = grid.pointwise(
+            lambda inverse, white, data: inverse.sqrt() * white + data, self._inverse_prior, prior_noise, data_noise
         )
+        del prior_noise, data_noise
+        return self.solve(right_hand_side, tolerance)
 
     def draw(self, streams, tolerance=None):
         """
@@ -137,7 +174,8 @@ class GaussianPosterior:
         of the best one, the posterior would be stationary and its variance is known exactly. What is left
         to estimate from the draws is the variance of the *mean* of that easier problem, a small part.
         """
-        conditional = 1 / (self._inverse_prior + self.operator.power / self.best_noise)
+        tau = self.best_noise
+        conditional = self._stationary(lambda inverse, power: 1 / (inverse + power / tau))
         return self.grid.pixel_variance(conditional) + mean_square_shift
 
     @property
@@ -156,6 +194,7 @@ class GaussianPosterior:
         unshared = torch.ones(self.grid.box_shape, dtype=self.grid.dtype, device=self.grid.device)
         unshared[:rows, :columns] -= tau * self.weight
         unshared.clamp_(min=0)
-        completed = unshared * self.on_box.forward(modes) + (tau * unshared).sqrt() * white
-        gain = 1 / (tau * self._inverse_prior + self.operator.power)
-        return self.grid.to_field(gain * self.on_box.adjoint(completed))
+        completed = unshared * self.on_box.forward(modes)
+        completed += (tau * unshared).sqrt() * white
+        gain = self._stationary(lambda inverse, power: 1 / (tau * inverse + power))
+        return self.grid.to_field(self.on_box.adjoint(completed), times=gain)

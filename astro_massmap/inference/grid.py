@@ -7,12 +7,21 @@ of variance ``S(ell) = C_ell / pixel_size**2``.
 
 The field sits in the first rows and columns of the box. What lies outside it is unobserved, so that
 structure cannot reach across the period of the box from one edge of the field to the other.
+
+On large boxes all is done in pieces, rows of modes or columns, that fit into the cache of a processor:
+no more than the result is then in memory, and transforms take half as long. What is computed does not
+depend on the pieces.
 """
 
 import math
+from functools import cached_property, reduce
+from operator import add
 
 import torch
 from scipy.fft import next_fast_len
+
+# modes at once. On a CPU a mebibyte of them, of the cache of a core; elsewhere what keeps a GPU busy
+_PIECE_ON_CPU, _PIECE = 2**17, 2**22
 
 
 def padded_shape(shape, padding):
@@ -39,8 +48,8 @@ class FourierGrid:
 
     Attributes
     ----------
-    lx, ly, ell : `torch.Tensor`
-        Wave numbers along x (the last axis) and y, and their length, in radian\\ :sup:`-1`.
+    lx, ly : `torch.Tensor`
+        Wave numbers along x (the last axis) and y, in radian\\ :sup:`-1`: a row and a column.
     """
 
     def __init__(self, field_shape, pixel_size, box_shape=None, *, dtype=torch.float32, device="cpu"):
@@ -52,38 +61,145 @@ class FourierGrid:
         self.dtype, self.device = dtype, torch.device(device)
         self.sum_dtype = torch.float32 if self.device.type == "mps" else torch.float64  # which has no doubles
         ny, nx = self.box_shape
-        ly = 2 * math.pi * torch.fft.fftfreq(ny, self.pixel_size, dtype=torch.float64)
-        lx = 2 * math.pi * torch.fft.rfftfreq(nx, self.pixel_size, dtype=torch.float64)
-        self.ly, self.lx = (x.contiguous() for x in torch.meshgrid(ly, lx, indexing="ij"))
-        self.ell = torch.hypot(self.lx, self.ly)
+        self.ly = 2 * math.pi * torch.fft.fftfreq(ny, self.pixel_size, dtype=torch.float64)[:, None]
+        self.lx = 2 * math.pi * torch.fft.rfftfreq(nx, self.pixel_size, dtype=torch.float64)[None]
         # A real field is told by half its modes: an inner column stands for itself and its mirror.
-        multiplicity = torch.full((nx // 2 + 1,), 2.0, dtype=torch.float64)
-        multiplicity[0] = 1
+        self._multiplicity = torch.full((nx // 2 + 1,), 2.0, dtype=torch.float64)
+        self._multiplicity[0] = 1
         if nx % 2 == 0:
-            multiplicity[-1] = 1
-        self.multiplicity = self.real(multiplicity)
-        longest = self.ell.flatten()[1:].min() if self.ell.numel() > 1 else torch.tensor(1.0)
-        self._balance = self.real(multiplicity * (longest / self.ell.clamp(min=longest)) ** 2)
+            self._multiplicity[-1] = 1
+        self.multiplicity = self.real(self._multiplicity)
 
     def real(self, tensor):
         """``tensor`` in the real type and on the device of this grid."""
         return tensor.to(self.dtype).to(self.device)
 
-    def to_modes(self, field):
-        """Modes of a field (or of anything smaller than the box), zero outside: ``(..., ny, nx // 2 + 1)``."""
-        ny, nx = self.box_shape
-        rows = torch.fft.rfft(field, n=nx, dim=-1, norm="ortho")
-        return torch.fft.fft(rows, n=ny, dim=-2, norm="ortho")
+    @property
+    def ell(self):
+        """Length of the wave numbers ``(ny, nx // 2 + 1)``, in double precision; computed when asked for."""
+        return torch.hypot(self.lx, self.ly)
 
-    def to_field(self, modes):
-        """The field ``(..., *field_shape)`` of the modes of the box; the adjoint of `to_modes`."""
-        (ny, nx), rows = self.field_shape, torch.fft.ifft(modes, dim=-2, norm="ortho")
-        return torch.fft.irfft(rows[..., :ny, :], n=self.box_shape[1], dim=-1, norm="ortho")[..., :nx]
+    @cached_property
+    def longest(self):
+        """The least ell of a wave in the box; of a box of one pixel, that of the pixel."""
+        ell = torch.cat(
+            [torch.hypot(self.lx[:, 1:], self.ly[:1]).flatten(), torch.hypot(self.lx[:, 0], self.ly[1:, 0])]
+        )
+        return ell.min() if len(ell) else torch.tensor(1 / self.pixel_size, dtype=torch.float64)
+
+    def of_ell(self, function):
+        """
+        A function of ell on the modes, in the type and on the device of this grid.
+
+        Parameters
+        ----------
+        function : callable
+            Of ell, in double precision and on the CPU; asked for some rows of the modes at a time.
+        """
+        return self.pointwise(lambda ly: self.real(function(torch.hypot(self.lx, ly))), self.ly)
+
+    def pointwise(self, function, *tensors):
+        """
+        ``function(*tensors)``, some rows at a time, so that what is computed on the way takes no memory.
+
+        Parameters
+        ----------
+        function : callable
+            A formula for single modes.
+        *tensors : `torch.Tensor`
+            ``(..., ny, nx // 2 + 1)`` or ``(..., ny, 1)``.
+        """
+        if len(self.pieces()) == 1:
+            return function(*tensors)
+        return self._in_pieces(lambda rows: function(*(t[..., rows, :] for t in tensors)), -2)
+
+    def pieces(self, axis=-2, length=None):
+        """Slices of an axis of modes, the rows (-2) or the columns (-1), or of one of another length."""
+        ny, columns = self.box_shape[0], self.box_shape[1] // 2 + 1
+        step = max((_PIECE_ON_CPU if self.device.type == "cpu" else _PIECE) // (columns if axis == -2 else ny), 1)
+        length = (ny if axis == -2 else columns) if length is None else length
+        if step >= length:
+            return [slice(None)]
+        return [slice(start, min(start + step, length)) for start in range(0, length, step)]
+
+    def _in_pieces(self, function, axis, length=None):
+        """``function`` of the pieces of an axis, joined."""
+        pieces, whole = self.pieces(axis, length), None
+        for piece in pieces:
+            part = function(piece)
+            if len(pieces) == 1:
+                return part
+            if whole is None:
+                shape = list(part.shape)
+                shape[axis] = pieces[-1].stop
+                whole = part.new_empty(shape)
+            whole.narrow(axis, piece.start, part.shape[axis]).copy_(part)
+        return whole
+
+    def to_modes(self, field, times=None, where=None):
+        """
+        Modes of a field, or of anything smaller than the box, zero outside.
+
+        Parameters
+        ----------
+        field : `torch.Tensor`
+            ``(..., rows, columns)``.
+        times : `torch.Tensor`, optional
+            Factors ``(k, ny, nx // 2 + 1)`` for the modes of k components of the field ``(..., k, rows, columns)``,
+            which are added up.
+        where : tuple of two `torch.Tensor`, optional
+            Rows and columns of the box where the field lies; by default the first ones.
+
+        Returns
+        -------
+        `torch.Tensor`
+            ``(..., ny, nx // 2 + 1)``.
+        """
+        (ny, nx), (rows, columns) = self.box_shape, where or (None, None)
+
+        def along_x(part):
+            return torch.fft.rfft(_spread(field[..., part, :], columns, nx, -1), n=nx, dim=-1, norm="ortho")
+
+        def along_y(part):
+            modes = torch.fft.fft(_spread(half[..., part], rows, ny, -2), n=ny, dim=-2, norm="ortho")
+            return modes if times is None else (times[..., part] * modes).sum(dim=-3)
+
+        half = self._in_pieces(along_x, -2, field.shape[-2])
+        return self._in_pieces(along_y, -1)
+
+    def to_field(self, modes, times=None, where=None):
+        """
+        The field of the modes of the box; the adjoint of `to_modes`.
+
+        Parameters
+        ----------
+        modes : `torch.Tensor`
+            ``(..., ny, nx // 2 + 1)``.
+        times : `torch.Tensor`, optional
+            Factors that the modes are multiplied by before.
+        where : tuple of two `torch.Tensor`, optional
+            Rows and columns of the box to return, if not the field.
+
+        Returns
+        -------
+        `torch.Tensor`
+            ``(..., *field_shape)``.
+        """
+        rows, columns = where or (slice(self.field_shape[0]), slice(self.field_shape[1]))
+
+        def along_y(part):
+            factors = modes[..., part] if times is None else times[..., part] * modes[..., part]
+            return torch.fft.ifft(factors, dim=-2, norm="ortho")[..., rows, :]
+
+        def along_x(part):
+            return torch.fft.irfft(half[..., part, :], n=self.box_shape[1], dim=-1, norm="ortho")[..., columns]
+
+        half = self._in_pieces(along_y, -1)
+        return self._in_pieces(along_x, -2, half.shape[-2])
 
     def inner(self, a, b):
         """Inner product ``(...)`` of two real fields told by their modes, summed in double precision."""
-        product = (a.real * b.real + a.imag * b.imag) * self.multiplicity
-        return product.sum(dim=(-2, -1), dtype=self.sum_dtype)
+        return self._sum(lambda a, b: (a.real * b.real + a.imag * b.imag) * self.multiplicity, a, b)
 
     def balanced(self, a, b):
         """
@@ -92,12 +208,25 @@ class FourierGrid:
         There are ten thousand times more short waves than long ones; in the plain norm of a residual the
         long ones, which are the last to be solved, would drown.
         """
-        return ((a.real * b.real + a.imag * b.imag) * self._balance).sum(dim=(-2, -1), dtype=self.sum_dtype)
+        return self._sum(lambda a, b, w: (a.real * b.real + a.imag * b.imag) * w, a, b, self._balance)
+
+    @cached_property
+    def _balance(self):
+        longest = self.longest
+        return self.of_ell(lambda ell: self._multiplicity * (longest / ell.clamp(min=longest)) ** 2)
+
+    def _sum(self, function, *tensors):
+        """Sum over the modes of ``function`` of them, in double precision."""
+        sums = (
+            function(*(t[..., rows, :] for t in tensors)).sum(dim=(-2, -1), dtype=self.sum_dtype)
+            for rows in self.pieces()
+        )
+        return reduce(add, sums)
 
     def pixel_variance(self, mode_variance):
         """Variance of a pixel of a stationary field with the given variance of its modes."""
         ny, nx = self.box_shape
-        return float((mode_variance * self.multiplicity).sum(dtype=self.sum_dtype)) / (ny * nx)
+        return float(self._sum(lambda variance: variance * self.multiplicity, mode_variance)) / (ny * nx)
 
     def mode_variance(self, spectrum):
         """
@@ -106,7 +235,18 @@ class FourierGrid:
         Shear does not measure the mean of the convergence; its variance S(0) is that of the longest
         wave in the box, so that the prior keeps it finite.
         """
-        ell = self.ell.clone()
-        ell[0, 0] = ell.flatten()[1:].min() if ell.numel() > 1 else 1 / self.pixel_size
-        c_ell = torch.as_tensor(spectrum(ell.numpy()), dtype=torch.float64)
-        return self.real(c_ell / self.pixel_size**2)
+
+        def variance(ell):
+            c_ell = spectrum(torch.where(ell > 0, ell, self.longest).numpy())
+            return torch.as_tensor(c_ell, dtype=torch.float64) / self.pixel_size**2
+
+        return self.of_ell(variance)
+
+
+def _spread(tensor, where, length, axis):
+    """A tensor at some places of a longer axis, zero elsewhere; by default at its beginning, where the FFT puts it."""
+    if where is None:
+        return tensor
+    shape = list(tensor.shape)
+    shape[axis] = length
+    return tensor.new_zeros(shape).index_copy_(axis, where, tensor)

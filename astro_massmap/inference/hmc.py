@@ -115,7 +115,7 @@ def _finite(modes):
     return torch.isfinite(torch.view_as_real(modes)).flatten(1).all(dim=1)
 
 
-def split_step(target, state, trajectory, streams, inner):
+def split_step(target, state, trajectory, streams, inner, *, always=False):
     """
     One step of split Hamiltonian Monte Carlo.
 
@@ -131,6 +131,8 @@ def split_step(target, state, trajectory, streams, inner):
         Random numbers.
     inner : callable
         Inner product ``(n,)`` of modes, in double precision.
+    always : bool
+        Move chains that would be rejected too, while ``accepted`` tells that they would be.
 
     Returns
     -------
@@ -140,50 +142,63 @@ def split_step(target, state, trajectory, streams, inner):
     u, v, r, c_r = state.modes - target.mean, target.draw_velocity(streams), state.force, state.kick
     angle = trajectory.length * (1 + trajectory.jitter * (2 * streams.uniform() - 1)) / trajectory.leapfrogs
     e = angle.to(u.real.dtype)[:, None, None]
-    energy = torch.zeros_like(angle)
-    path = [(state.modes, target.unknown_force(r, state.modes))]
+    energy, path = torch.zeros_like(angle), _Path(inner)
+    path.add(state.modes, target.unknown_force(r, state.modes))
     for _ in range(trajectory.leapfrogs):
         energy = energy + angle / 2 * inner(r, v) + angle**2 / 8 * inner(r, c_r)
         v = v + e / 2 * c_r
+        c_r = None  # on large boxes whatever is not needed while the target is asked is worth its memory
         u, v = target.flow(u, v, e)
         modes = target.mean + u
         r = _force(target, modes, streams)
+        path.add(modes, target.unknown_force(r, modes))
         c_r = target.covariance(r)
         energy = energy + angle / 2 * inner(r, v) + angle**2 / 8 * inner(r, c_r)
         v = v + e / 2 * c_r
-        path.append((modes, target.unknown_force(r, modes)))
-    gain = _gain(target, path, inner)
     new = State(modes, r, c_r, state.evaluations + trajectory.leapfrogs)
-    return _accept(state, new, energy - gain, trajectory, streams)
+    return _accept(state, new, energy - _gain(target, state.modes, modes, path), trajectory, streams, always)
 
 
-def _gain(target, path, inner):
-    """Change of the log factor over positions and unknown forces: what is known of it, and the work of the rest."""
-    (before, unknown), (after, _) = path[0], path[-1]
+def _gain(target, before, after, path):
+    """Change of the log factor along a path: what is known of it, and the work of the force that is not."""
     known = target.log_factor(after)
     gain = 0.0 if known is None else known - target.log_factor(before)
-    if unknown is not None:
-        gain = gain + sum(_work(path[i : i + 3], inner) for i in range(0, len(path) - 1, 2))
-    return gain
+    return gain + path.work
+
+
+class _Path:
+    """The work of a force along a path. Of the path no more is kept than Simpson's rule needs."""
+
+    def __init__(self, inner):
+        self.inner, self.points, self.work = inner, [], 0.0
+
+    def add(self, modes, force):
+        """The next position, and the force there; none where there is no work to tell."""
+        if force is None:
+            return
+        self.points.append((modes, force))
+        if len(self.points) == 3:
+            self.work = self.work + _work(self.points, self.inner)
+            del self.points[:2]
 
 
 def _work(path, inner):
     """Simpson's rule for the integral of r along the parabola through three positions."""
     (x_0, r_0), (x_1, r_1), (x_2, r_2) = path
-    slopes = (4 * x_1 - 3 * x_0 - x_2) / 2, (x_2 - x_0) / 2, (x_0 - 4 * x_1 + 3 * x_2) / 2
-    return (inner(r_0, slopes[0]) + 4 * inner(r_1, slopes[1]) + inner(r_2, slopes[2])) / 3
+    ends = inner(r_0, (4 * x_1 - 3 * x_0 - x_2) / 2), inner(r_2, (x_0 - 4 * x_1 + 3 * x_2) / 2)
+    return (ends[0] + 4 * inner(r_1, (x_2 - x_0) / 2) + ends[1]) / 3
 
 
-def _accept(old, new, energy_error, trajectory, streams):
+def _accept(old, new, energy_error, trajectory, streams, always):
     """The new state where the chain accepts it. Without Metropolis only what is not finite is rejected."""
     uniform = streams.uniform()
     finite = torch.isfinite(energy_error) & _finite(new.modes)
     accepted = finite & (torch.log(uniform) < -energy_error) if trajectory.metropolis else finite
-    choose = accepted[:, None, None]
+    moves = (finite if always else accepted)[:, None, None]
     return State(
-        torch.where(choose, new.modes, old.modes),
-        torch.where(choose, new.force, old.force),
-        torch.where(choose, new.kick, old.kick),
+        torch.where(moves, new.modes, old.modes),
+        torch.where(moves, new.force, old.force),
+        torch.where(moves, new.kick, old.kick),
         new.evaluations,
         accepted,
         energy_error,

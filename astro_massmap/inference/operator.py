@@ -10,6 +10,8 @@ A noisy map of the convergence itself is the same with ``P1 = 1`` and ``P2 = 0``
 holds nothing but noise.
 """
 
+import copy
+
 import torch
 
 
@@ -26,18 +28,27 @@ class FourierOperator:
     """
 
     def __init__(self, grid, p1, p2):
-        self.grid = grid
-        self.p1, self.p2 = grid.real(p1), grid.real(p2)
-        self.power = self.p1**2 + self.p2**2
-        self._p = torch.stack([self.p1, self.p2])
+        self.grid, self._p = grid, torch.stack([grid.real(p1), grid.real(p2)])
+        self.p1, self.p2 = self._p
+
+    @property
+    def power(self):
+        """``P1^2 + P2^2``, one value a mode; computed when asked for."""
+        return self.p1**2 + self.p2**2
+
+    def on(self, grid):
+        """The same for another field within the same box."""
+        other = copy.copy(self)
+        other.grid = grid
+        return other
 
     def forward(self, modes):
         """The components ``(..., 2, *field_shape)`` in the field from the modes of the convergence in the box."""
-        return self.grid.to_field(self._p * modes.unsqueeze(-3))
+        return self.grid.to_field(modes.unsqueeze(-3), times=self._p)
 
     def adjoint(self, shear):
         """Modes of ``P' shear``: the E-mode convergence wherever ``P1^2 + P2^2 = 1``."""
-        return (self._p * self.grid.to_modes(shear)).sum(dim=-3)
+        return self.grid.to_modes(shear, times=self._p)
 
     def e_and_b_modes(self, shear):
         """Modes of the E-mode convergence (as `adjoint`) and of the B mode, that of the shear turned by 45 deg."""
@@ -56,11 +67,14 @@ class LensingOperator(FourierOperator):
     """
 
     def __init__(self, grid):
-        square = grid.ell**2
-        square[0, 0] = 1
-        p1 = (grid.lx**2 - grid.ly**2) / square
-        p2 = 2 * grid.lx * grid.ly / square
-        ny, nx = grid.box_shape
+        lx, (ny, nx) = grid.lx, grid.box_shape
+
+        def square(ly):
+            ell = torch.hypot(lx, ly)
+            return torch.where(ell > 0, ell, 1) ** 2
+
+        p1 = grid.pointwise(lambda ly: grid.real((lx**2 - ly**2) / square(ly)), grid.ly)
+        p2 = grid.pointwise(lambda ly: grid.real(2 * lx * ly / square(ly)), grid.ly)
         if ny % 2 == 0:
             p2[ny // 2] = 0
         if nx % 2 == 0:
@@ -79,5 +93,5 @@ class DirectOperator(FourierOperator):
     """
 
     def __init__(self, grid):
-        p1 = torch.ones_like(grid.ell)
+        p1 = grid.of_ell(torch.ones_like)
         super().__init__(grid, p1, torch.zeros_like(p1))

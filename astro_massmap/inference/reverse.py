@@ -41,12 +41,28 @@ def reverse_diffusion(prior, modes, sigmas, streams):
         return grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
 
     for a, b in zip(sigmas, [*sigmas[1:], 0.0], strict=True):
-        gaussian = prior.variance / (prior.variance + a**2)
-        guess = gaussian * modes + prior.conditional_variance(a).sqrt() * white()
-        if not prior.gaussian:
-            guess = guess + a**2 * prior.residual(modes, a)
+        guess = _guess(prior, modes, a, white())
         if b == 0:
             return guess
-        share = (b / a) ** 2
-        modes = guess + share * (modes - guess) + b * (1 - share) ** 0.5 * white()
+        modes = _between(grid, guess, modes, a, b, white())
     return modes
+
+
+def _guess(prior, modes, sigma, white):
+    """x given z: the mean that the score tells, and the mean covariance."""
+    guess = prior.grid.pointwise(
+        lambda s, c, z, w: s / (s + sigma**2) * z + c.sqrt() * w,
+        prior.variance,
+        prior.conditional_variance(sigma),
+        modes,
+        white,
+    )
+    if prior.gaussian:
+        return guess
+    return prior.grid.pointwise(lambda x, r: x + sigma**2 * r, guess, prior.residual(modes, sigma))
+
+
+def _between(grid, guess, modes, a, b, white):
+    """The map with the noise b, given that with the noise a and the one without."""
+    share = (b / a) ** 2
+    return grid.pointwise(lambda x, z, w: x + share * (z - x) + b * (1 - share) ** 0.5 * w, guess, modes, white)

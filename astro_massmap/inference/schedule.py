@@ -1,11 +1,17 @@
 """The plan of a run: noise levels, steps at each, and the way back to zero."""
 
+from __future__ import annotations
+
 import itertools
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from .hmc import Trajectory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -52,15 +58,15 @@ class Schedule:
     ValueError: levels: need to decrease, got (1.0, 2.0)
     """
 
-    levels: tuple = (1.0,)
-    trajectories: tuple = (6,)
+    levels: Sequence[float] = (1.0,)
+    trajectories: Sequence[int] | Any = (6,)  # one number becomes a sequence
     trajectory: Trajectory = field(default_factory=lambda: Trajectory(length=2.2, leapfrogs=4))
     reverse_steps: int = 10
     sigma_end: float = 0.005
     splitting: bool = True
     share: float = 0.9
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         levels = tuple(float(level) for level in np.atleast_1d(self.levels))
         trajectories = tuple(int(n) for n in np.atleast_1d(self.trajectories))
         if len(trajectories) == 1:
@@ -82,7 +88,7 @@ class Schedule:
         if not self.sigma_end > 0:
             raise ValueError(f"sigma_end: needs to be positive, got {self.sigma_end}")
 
-    def within(self, highest, step):
+    def within(self, highest: float, step: float) -> Self:
         """
         The same without levels above ``highest``, and with trajectories no longer than kicks of ``step`` allow.
 
@@ -102,24 +108,24 @@ class Schedule:
             trajectory=replace(self.trajectory, length=min(self.trajectory.length, longest)),
         )
 
-    def reverse_levels(self, sigma):
+    def reverse_levels(self, sigma: float) -> list[float]:
         """Noise levels of the reverse diffusion from ``sigma``, in equal ratios."""
         if self.reverse_steps == 1:
             return [sigma]
         return list(np.geomspace(sigma, min(self.sigma_end, sigma / 2), self.reverse_steps))
 
     @classmethod
-    def fast(cls):
+    def fast(cls) -> Self:
         """One level: right where modes of the posterior are less than some 6 standard deviations apart."""
         return cls()
 
     @classmethod
-    def annealed(cls):
+    def annealed(cls) -> Self:
         """The default: from a higher level, where distant modes have merged, down to the share of the noise."""
         return cls(levels=(2.5, 2.0, 1.6, 1.3, 1.0), trajectories=(2, 1, 1, 1, 5))
 
     @classmethod
-    def tempered(cls):
+    def tempered(cls) -> Self:
         """The scheme of Remy et al. (2020): noise added to the data, slowly withdrawn. For comparison."""
         levels = (*np.geomspace(0.15, 0.03, 40), 0.015, 0.007, 0.003, 0.0)
         trajectory = Trajectory(leapfrogs=4)

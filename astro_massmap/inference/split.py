@@ -51,16 +51,23 @@ class SplitPosterior:
         self.posterior, self.sigma, self.grid = posterior, float(sigma), posterior.grid
         kappa = posterior.mean_modes()
         residual = posterior.shear - posterior.operator.forward(kappa)
-        self.mean = kappa + self.sigma**2 * posterior.operator.adjoint(posterior.weight * residual)
+        residual *= posterior.weight
+        self.mean = self._added(kappa, posterior.operator.adjoint(residual))
+
+    def _added(self, a, b):
+        """``a + s^2 b``"""
+        return self.grid.pointwise(lambda a, b: a + self.sigma**2 * b, a, b)
 
     def shrink(self, modes):
         """``G`` applied to modes."""
-        return modes - self.sigma**2 * self.posterior.data_precision(modes)
+        return self.grid.pointwise(
+            lambda x, data: x - self.sigma**2 * data, modes, self.posterior.data_precision(modes)
+        )
 
     def covariance(self, modes, tolerance=None):
         """The covariance of z applied to modes ``(n, ny, nx // 2 + 1)``; costs a linear solve."""
         shrunk = self.shrink(modes)
-        return self.shrink(self.posterior.solve(shrunk, tolerance)) + self.sigma**2 * shrunk
+        return self._added(self.shrink(self.posterior.solve(shrunk, tolerance)), shrunk)
 
     def fluctuations(self, streams, tolerance=None):
         """Modes ``(n, ny, nx // 2 + 1)`` drawn from the covariance of z."""
@@ -83,11 +90,19 @@ class SplitPosterior:
             Random numbers.
         """
         s, grid, p = self.sigma, self.grid, self.posterior
-        noise = shear - p.operator.forward(kappa)
         white = streams.normal(2, *grid.box_shape, dtype=grid.dtype)
         rows, columns = grid.field_shape
         inside = white[..., :rows, :columns]
         inside *= (1 - s**2 * p.weight).clamp(min=0).sqrt()
-        inside += s * p.weight * noise
+        inside += s * p.weight * (shear - p.operator.forward(kappa))
+        seen = p.on_box.adjoint(white)
+        del white, inside
         unseen = grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
-        return kappa + s * p.on_box.adjoint(white) + s * (1 - p.on_box.power).clamp(min=0).sqrt() * unseen
+        return grid.pointwise(
+            lambda x, p1, p2, seen, unseen: x + s * seen + s * (1 - (p1**2 + p2**2)).clamp(min=0).sqrt() * unseen,
+            kappa,
+            p.operator.p1,
+            p.operator.p2,
+            seen,
+            unseen,
+        )

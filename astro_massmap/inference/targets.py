@@ -74,7 +74,7 @@ class TemperedTarget:
     def __init__(self, posterior: GaussianPosterior, prior, sigma):
         self.posterior, self.prior, self.sigma = posterior, prior, float(sigma)
         self.mean = self.centre = posterior.mean_modes()
-        self.inverse_mass = posterior.reference
+        self.inverse_mass = self._reference = posterior.reference
 
     def draw_velocity(self, streams):
         grid = self.posterior.grid
@@ -86,7 +86,7 @@ class TemperedTarget:
     def _masked(self, modes):
         """What the reference gets wrong: ``(Lambda - reference^-1) (x - m)``."""
         u = modes - self.mean
-        return self.posterior.precision(u) - u / self.posterior.reference
+        return self.posterior.precision(u) - u / self._reference
 
     def force(self, modes):
         masked = self._masked(modes)

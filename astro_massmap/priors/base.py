@@ -1,8 +1,13 @@
 """The interface between priors and samplers."""
 
-from typing import Protocol
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
 
 import torch
+
+if TYPE_CHECKING:
+    from ..inference import FourierGrid
 
 
 class Prior(Protocol):
@@ -15,9 +20,11 @@ class Prior(Protocol):
         Side of a pixel in radians, for a prior that knows one resolution only.
     """
 
-    pixel_size: float | None = None
+    @property
+    def pixel_size(self) -> float | None:
+        """Side of a pixel in radians, or None."""
 
-    def on(self, grid) -> "PriorOnGrid":
+    def on(self, grid: FourierGrid) -> PriorOnGrid:
         """This prior on the modes of a `~astro_massmap.inference.FourierGrid`."""
 
 

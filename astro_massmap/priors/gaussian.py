@@ -1,9 +1,15 @@
 """The Gaussian prior: all that two-point statistics know."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..spectrum import PowerSpectrum
 from .base import PriorOnGrid
+
+if TYPE_CHECKING:
+    from ..inference import FourierGrid
 
 
 @dataclass(frozen=True)
@@ -29,10 +35,10 @@ class GaussianPrior:
     spectrum: PowerSpectrum | None = None
     pixel_size = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.spectrum is not None and not callable(self.spectrum):
             raise TypeError(f"spectrum: needs a PowerSpectrum, got {type(self.spectrum).__name__}")
 
-    def on(self, grid):
+    def on(self, grid: FourierGrid) -> PriorOnGrid:
         """This prior on the modes of a `~astro_massmap.inference.FourierGrid`."""
         return PriorOnGrid(grid, PowerSpectrum.default() if self.spectrum is None else self.spectrum)

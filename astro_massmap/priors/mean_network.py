@@ -24,8 +24,9 @@ import torch
 
 from ..spectrum import PowerSpectrum
 from .denoiser import HybridDenoiser
+from .tiles import check_tile, in_tiles, tiles
 from .unet import UNet
-from .weights_file import read_network, read_spectrum, read_weights, spectrum_tables, write_weights
+from .weights_file import read_network, read_settings, read_spectrum, read_weights, spectrum_tables, write_weights
 
 _FORMAT = "astro_massmap posterior mean 1"
 _LARGEST = 8.0  # f_2 beyond which it is no logarithm of a variance that anything has taught
@@ -107,6 +108,9 @@ class MeanNetwork:
         Pixels around the field within which it is evaluated too: the field has no edge then.
     card : dict
         How it was made: redshift, resolution, training set, version.
+    tile : int
+        Side in pixels of the largest piece that the network is evaluated on at once, as of
+        `~astro_massmap.ScorePrior`; not kept in a file.
 
     Examples
     --------
@@ -121,10 +125,12 @@ class MeanNetwork:
     sigma_range: tuple
     margin: int = 32
     card: dict = field(default_factory=dict)
+    tile: int = 512
 
     def __post_init__(self):
         if not (isinstance(self.margin, int) and self.margin >= 0):
             raise ValueError(f"margin: needs a number of pixels, not negative, got {self.margin!r}")
+        check_tile(self.tile)
 
     def __repr__(self):
         parameters = sum(p.numel() for p in self.denoiser.parameters())
@@ -174,8 +180,12 @@ class MeanNetwork:
         denoiser = self.denoiser.to(wiener.device).eval()
         share = noise_share(noise_std, sigma)
         level = torch.full((1,), sigma, device=wiener.device)
-        added, std = denoiser(wiener[None].float(), share[None].float(), level)
-        return wiener + added[0].to(wiener.dtype), std[0].to(wiener.dtype)
+        added, std = in_tiles(
+            lambda tile, parts: torch.cat(denoiser(*parts, level)),
+            (wiener[None].float(), share[None].float()),
+            tiles(wiener.shape, self.tile, denoiser),
+        )
+        return wiener + added.to(wiener.dtype), std.to(wiener.dtype)
 
     @classmethod
     def load(cls, file="default"):
@@ -226,10 +236,9 @@ def _build(header, tensors):
     network = read_network(header, tensors)
     if network.settings["inputs"] != 2 or network.settings["outputs"] != 2:
         raise ValueError("a network for mean and variance has two channels at either end")
-    low, high = (float(s) for s in header["sigma_range"])
-    spectrum = read_spectrum("spectrum", header, tensors)
-    denoiser = MomentDenoiser(network, spectrum, header["pixel_size"]).requires_grad_(False)
-    return MeanNetwork(denoiser, spectrum, (low, high), header["margin"], header["card"])
+    spectrum, settings = read_spectrum("spectrum", header, tensors), read_settings(header)
+    denoiser = MomentDenoiser(network, spectrum, settings.pop("pixel_size")).requires_grad_(False)
+    return MeanNetwork(denoiser, spectrum, **settings)
 
 
 def untrained(widths, spectrum, pixel_size):

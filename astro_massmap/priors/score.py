@@ -16,11 +16,13 @@ from .base import PriorOnGrid
 from .correction import Correction
 from .denoiser import HybridDenoiser
 from .energy import EnergyDenoiser
+from .tiles import check_tile, in_tiles, tiles
 
 _RANGE = (300.0, 5000.0)  # multipoles at which amplitude and shape of two spectra are compared
 # How far a spectrum may be from the trained one before a warning: measured to be better than theory alone at
 # amplitudes of 0.5 to 1 and up to this shape (sources at redshift 0.5 to 1); above 1 it is a guess.
 _SHAPE, _AMPLITUDE = 0.25, (0.5, 1.25)
+_KEPT = 2**27  # numbers of corrections that are kept, but always those of the last noise level
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,10 @@ class ScorePrior:
     bfloat16 : bool
         Evaluate the network in mixed precision, as ``dataclasses.replace(prior, bfloat16=True)`` does. It is not kept
         in a file.
+    tile : int
+        Side in pixels of the largest piece that the network is evaluated on at once, all chains of a batch together.
+        Larger fields are evaluated in tiles that overlap by as much as the network looks around: what comes out is
+        the same, only memory is less. It is not kept in a file.
 
     Examples
     --------
@@ -64,12 +70,14 @@ class ScorePrior:
     margin: int = 32
     card: dict = field(default_factory=dict)
     bfloat16: bool = False
+    tile: int = 512
 
     def __post_init__(self):
         if self.spectrum is not None and not callable(self.spectrum):
             raise TypeError(f"spectrum: needs a PowerSpectrum, got {type(self.spectrum).__name__}")
         if not (isinstance(self.margin, int) and self.margin >= 0):
             raise ValueError(f"margin: needs a number of pixels, not negative, got {self.margin!r}")
+        check_tile(self.tile)
 
     def __repr__(self):
         theory = "" if self.spectrum is None else f", theory {self.spectrum.name!r}"
@@ -195,23 +203,22 @@ class _ScoreOnGrid(PriorOnGrid):
         super().__init__(grid, prior.theory)
         self.prior, self.amplitude, self.max_sigma = prior, prior.amplitude, prior.max_sigma
         self.denoiser = prior.denoiser.to(grid.device).eval()
-        self._rows, self._columns = (
-            _around(field, box, prior.margin, grid.device)
-            for field, box in zip(grid.field_shape, grid.box_shape, strict=True)
-        )
-        self._window = torch.outer(
-            *(
-                _apodised(len(cells), field, box, grid)
-                for cells, field, box in zip((self._rows, self._columns), grid.field_shape, grid.box_shape, strict=True)
-            )
-        )
+        sides = list(zip(grid.field_shape, grid.box_shape, strict=True))
+        self._where = tuple(_around(field, box, prior.margin, grid.device) for field, box in sides)
+        self._window = [
+            _apodised(len(cells), field, box, grid) for cells, (field, box) in zip(self._where, sides, strict=True)
+        ]
+        self._tiles = tiles([len(cells) for cells in self._where], prior.tile, prior.denoiser)
         self._corrections = {}
 
     def _factors(self, sigma):
         """The correction at a noise level, kept: an annealing comes to the same few levels again and again."""
         if sigma not in self._corrections:
-            factors = self.prior.correction.at(sigma / self.amplitude, self.grid.ell)
-            self._corrections[sigma] = tuple(self.grid.real(f) for f in factors)
+            while self._corrections and (len(self._corrections) + 1) * 3 * self.variance.numel() > _KEPT:
+                self._corrections.pop(next(iter(self._corrections)))
+            level = sigma / self.amplitude
+            factors = self.grid.of_ell(lambda ell: torch.stack(self.prior.correction.at(level, ell)))
+            self._corrections[sigma] = factors.unbind()
         return self._corrections[sigma]
 
     def conditional_variance(self, sigma):
@@ -223,18 +230,29 @@ class _ScoreOnGrid(PriorOnGrid):
     @torch.no_grad()
     def residual(self, modes, sigma):
         network, theory, _ = self._factors(sigma)
-        filtered, *told = self._told(modes, sigma)
-        with self._precision():
-            added = self.amplitude * self.denoiser(*told) * self._window
-        return (network * self._modes(added) + theory * filtered) / sigma**2
+        gain = self._gain(sigma)
+        *maps, level = self._told(modes, sigma, gain)
 
-    def _told(self, modes, sigma):
-        """The modes of D_G, and what the denoiser is told: z and D_G in the region, and the noise level."""
+        def says(tile, parts):
+            return self.amplitude * self.denoiser(*parts, level) * self._windowed(tile.outer)
+
+        with self._precision():
+            added = in_tiles(says, maps, self._tiles)
+        return self.grid.pointwise(
+            lambda network, added, theory, gain, z: (network * added + theory * (gain * z)) / sigma**2,
+            network,
+            self._modes(added),
+            theory,
+            gain,
+            modes,
+        )
+
+    def _told(self, modes, sigma, gain):
+        """What the denoiser is told: z and D_G in the region, and the noise level."""
         if sigma > self.max_sigma * (1 + 1e-6):
             raise ValueError(f"sigma: the prior was trained up to a noise of {self.max_sigma:.3g}, got {sigma:.3g}")
-        filtered = self._gain(sigma) * modes
-        z, wiener = (self._region(m) / self.amplitude for m in (modes, filtered))
-        return filtered, z, wiener, torch.full((len(z),), sigma / self.amplitude, device=self.grid.device)
+        z, wiener = (self._region(modes, times) / self.amplitude for times in (None, gain))
+        return z, wiener, torch.full((len(z),), sigma / self.amplitude, device=self.grid.device)
 
     def _gain(self, sigma):
         return self.variance / (self.variance + sigma**2)
@@ -242,16 +260,17 @@ class _ScoreOnGrid(PriorOnGrid):
     def _precision(self):
         return torch.autocast(self.grid.device.type, torch.bfloat16, enabled=self.prior.bfloat16)
 
-    def _region(self, modes):
+    def _windowed(self, part):
+        """The window in a part of the region."""
+        return torch.outer(*(window[cells] for window, cells in zip(self._window, part, strict=True)))
+
+    def _region(self, modes, times=None):
         """The maps of some modes in the field and its margin."""
-        maps = torch.fft.irfft2(modes, s=self.grid.box_shape, norm="ortho")
-        return maps[:, self._rows[:, None], self._columns].float()
+        return self.grid.to_field(modes, times, self._where).float()
 
     def _modes(self, region):
         """The modes of a map that is zero outside of the region; the adjoint of `_region`."""
-        box = torch.zeros((len(region), *self.grid.box_shape), dtype=self.grid.dtype, device=self.grid.device)
-        box[:, self._rows[:, None], self._columns] = region.to(self.grid.dtype)
-        return torch.fft.rfft2(box, norm="ortho")
+        return self.grid.to_modes(region.to(self.grid.dtype), where=self._where)
 
 
 class _EnergyOnGrid(_ScoreOnGrid):
@@ -269,28 +288,63 @@ class _EnergyOnGrid(_ScoreOnGrid):
     @torch.no_grad()
     def residual(self, modes, sigma):
         network, theory, _ = self._factors(sigma)
-        _, *told = self._told(network.sqrt() * modes, sigma)
-        with self._precision():
-            energy, *slopes = self.denoiser.slopes(*told, self._window)
+        gain = self._gain(sigma)
+        energy, slopes = self._slopes(*self._told(self._damped(modes, network), sigma, gain))
         by_z, by_wiener = (self._modes(self.amplitude * slope) for slope in slopes)
         self._remember(modes, sigma, energy)
-        gain = self._gain(sigma)
-        return (network.sqrt() * (by_z + gain * by_wiener) + theory * gain * modes) / sigma**2
+        return self.grid.pointwise(
+            lambda a, gain, theory, by_z, by_wiener, z: (
+                (a.sqrt() * (by_z + gain * by_wiener) + theory * gain * z) / sigma**2
+            ),
+            network,
+            gain,
+            theory,
+            by_z,
+            by_wiener,
+            modes,
+        )
 
     @torch.no_grad()
     def log_ratio(self, modes, sigma):
         for known, level, value in self._known:
             if known() is modes and level == sigma:
                 return value
-        _, *told = self._told(self._factors(sigma)[0].sqrt() * modes, sigma)
-        with self._precision():
-            energy = self.denoiser.energy(*told, self._window)
+        damped = self._damped(modes, self._factors(sigma)[0])
+        *maps, noise = self._told(damped, sigma, self._gain(sigma))
+        energy = 0.0
+        for tile in self._tiles:
+            with self._precision():
+                parts = (m[:, *tile.outer] for m in maps)
+                energy = energy + self.denoiser.energy(*parts, noise, self._of_core(tile))
         return self._remember(modes, sigma, energy)
+
+    def _damped(self, modes, network):
+        return self.grid.pointwise(lambda a, z: a.sqrt() * z, network, modes)
+
+    def _of_core(self, tile):
+        """The window in a tile, zero outside of its core: each pixel counts in one tile."""
+        window = torch.zeros_like(self._windowed(tile.outer))
+        window[tile.inner] = self._windowed(tile.core)
+        return window
+
+    def _slopes(self, *told):
+        """The energy and its slopes in the region: those of a tile reach beyond its core, and add up."""
+        *maps, level = told
+        energy, slopes = 0.0, [torch.zeros_like(m) for m in maps]
+        for tile in self._tiles:
+            with self._precision():
+                part, *steep = self.denoiser.slopes(*(m[:, *tile.outer] for m in maps), level, self._of_core(tile))
+            energy = energy + part
+            for slope, added in zip(slopes, steep, strict=True):
+                slope[:, *tile.outer] += added
+        return energy, slopes
 
     def _remember(self, modes, sigma, energy):
         """The log density, which an energy of the network gives with that of the factor of theory."""
-        quadratic = 0.5 * self.grid.inner(modes, self._factors(sigma)[1] * self._gain(sigma) * modes)
-        value = (self.amplitude**2 * energy + quadratic) / sigma**2
+        filtered = self.grid.pointwise(
+            lambda theory, gain, z: theory * gain * z, self._factors(sigma)[1], self._gain(sigma), modes
+        )
+        value = (self.amplitude**2 * energy + 0.5 * self.grid.inner(modes, filtered)) / sigma**2
         self._known.append((weakref.ref(modes), sigma, value))
         return value
 

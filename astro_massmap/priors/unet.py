@@ -97,6 +97,19 @@ class UNet(nn.Module):
         self.leave = Convolution(top, outputs, gain=0.0)
         nn.init.zeros_(self.leave.bias)
 
+    @property
+    def reach(self):
+        """Pixels that an output looks at lie no farther from it, along either axis, than this."""
+        n, reach = 2 * self.settings["blocks"], 0  # convolutions of a stage
+        for pixel in range(4):
+            low, high = pixel - 1 - n, pixel + 1 + n
+            for _ in self.up:  # from a scale to the coarser one that it was grown from, and the stage there
+                low, high = low // 2 - n, high // 2 + n
+            for _ in self.shrink:
+                low, high = 2 * low - 1 - n, 2 * high + 1 + n
+            reach = max(reach, pixel - low + 1, high + 1 - pixel)
+        return reach
+
     @staticmethod
     def features(sigma):
         """Smooth functions of the logarithm of the noise level, ``(n, features)``."""

@@ -10,7 +10,7 @@ from astro_massmap.priors.unet import Convolution
 
 import small_priors
 
-REACH = 52  # pixels; counted: 1 + 4 + 1 at full size, 8 + 2 at half, 16 at a quarter, back up 8 + 4 + 1, 4 of blocks
+REACH = 48  # pixels; counted: 1 + 4 + 1 at full size, 8 + 2 at half, 16 at a quarter, up again 8 + 4 + 1, and 3
 
 
 def maps(n, *shape, seed=0, dtype=torch.float32):
@@ -54,13 +54,19 @@ def test_a_map_does_not_know_of_the_others_in_the_batch():
         assert torch.allclose(network(x[i : i + 1], sigma[i : i + 1])[0], together[i], atol=1e-6)
 
 
-def test_a_pixel_sees_its_receptive_field():
-    network, side = small_priors.network().double(), 2 * REACH + 20
-    x = maps(1, side, side, dtype=torch.float64).requires_grad_()
-    network(x, torch.tensor([0.1], dtype=torch.float64))[0, 0, side // 2, side // 2].backward()
-    rows, columns = torch.nonzero(x.grad[0].abs().sum(dim=0), as_tuple=True)
-    reach = int(torch.maximum((rows - side // 2).abs(), (columns - side // 2).abs()).max())
-    assert 20 < reach <= REACH
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+def test_a_pixel_sees_its_receptive_field_and_no_farther(blocks):
+    torch.manual_seed(0)
+    network = UNet((4, 8, 8), blocks=blocks).double()
+    torch.nn.init.ones_(network.leave.gain)
+    reach, seen = network.reach, 0
+    for pixel in range(reach + 4, reach + 8):  # wherever it lies in the pitch of the coarsest scale
+        x = maps(1, 2 * reach + 16, 2 * reach + 16, dtype=torch.float64).requires_grad_()
+        network(x, torch.tensor([0.1], dtype=torch.float64))[0, 0, pixel, pixel].backward()
+        rows, columns = torch.nonzero(x.grad[0].abs().sum(dim=0), as_tuple=True)
+        seen = max(seen, int(torch.maximum((rows - pixel).abs(), (columns - pixel).abs()).max()))
+    assert seen == reach
+    assert blocks != 2 or reach == REACH
 
 
 def test_the_inside_of_a_map_does_not_depend_on_its_size():

@@ -1,0 +1,162 @@
+"""Tiles: their geometry, and that what a network says in tiles is what it says of the whole map."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+
+from astro_massmap.inference import FourierGrid, Schedule, SplitPlan, Streams, run_chains
+from astro_massmap.priors import EnergyDenoiser, HybridDenoiser, MeanNetwork, ScorePrior, UNet
+from astro_massmap.priors.mean_network import MomentDenoiser
+from astro_massmap.priors.tiles import in_tiles, tiles
+
+import problems
+import small_priors
+from small_priors import PIXEL, THEORY
+
+TILE = 96  # 28 pixels of halo on both sides of a network of single blocks, 40 of core
+
+
+class Looks:
+    """A denoiser whose network looks so many pixels far."""
+
+    def __init__(self, reach):
+        self.network, self.reach = self, reach
+
+
+# ---- geometry
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 30), st.integers(0, 60))
+def test_cores_cover_a_map_once_and_lie_deep_in_their_tiles(ny, nx, reach, more):
+    largest = 2 * (-(-reach // 4) * 4) + 4 + more
+    counts = torch.zeros(ny, nx)
+    for outer, core, inner in tiles((ny, nx), largest, Looks(reach)):
+        counts[core] += 1
+        for whole, piece, kept, side in zip(outer, core, inner, (ny, nx), strict=True):
+            assert whole.start + kept.start == piece.start and whole.start + kept.stop == piece.stop
+            assert whole.start % 4 == 0 and (whole.stop % 4 == 0 or whole.stop == side)
+            assert whole.stop - whole.start <= largest
+            assert piece.start - whole.start >= reach or whole.start == 0
+            assert whole.stop - piece.stop >= reach or whole.stop == side
+    assert (counts == 1).all()
+
+
+def test_a_map_that_is_small_enough_is_not_cut():
+    ((outer, core, inner),) = tiles((512, 500), 512, None)
+    assert outer == core == inner == (slice(0, 512), slice(0, 500))
+
+
+def test_tiles_without_a_core_are_refused():
+    with pytest.raises(ValueError, match=r"tile: the network looks 48 pixels far.* at least 100, got 96"):
+        tiles((200, 200), 96, Looks(48))
+    assert len(tiles((200, 96), 100, Looks(48))) == 26
+
+
+@pytest.mark.parametrize("tile", [0, -4, 12.0, True, "all"])
+def test_a_side_that_is_none_is_refused(tile):
+    with pytest.raises(ValueError, match="tile: needs a side in pixels"):
+        small_priors.prior(tile=tile)
+    with pytest.raises(ValueError, match="tile: needs a side in pixels"):
+        MeanNetwork(None, THEORY, (0.1, 0.2), tile=tile)
+
+
+def test_the_pieces_of_a_sum_over_neighbours_make_the_whole():
+    # a network that adds up 5 pixels on either side
+    maps = torch.randint(0, 9, (2, 70, 90), generator=torch.Generator().manual_seed(0)).double()
+    kernel = torch.ones(1, 1, 11, 11, dtype=torch.float64)
+
+    def blurred(tile, parts):
+        return torch.nn.functional.conv2d(parts[0][:, None], kernel, padding=5)[:, 0]
+
+    whole = blurred(None, [maps])
+    assert torch.equal(in_tiles(blurred, [maps], tiles((70, 90), 24, Looks(5))), whole)
+    assert not torch.equal(in_tiles(blurred, [maps], tiles((70, 90), 24, Looks(4))), whole)
+
+
+# ---- networks
+
+
+def network(outputs=1):
+    """A small network that has learned nothing, but has much to say."""
+    generator = torch.Generator().manual_seed(0)
+    unet = UNet((4, 8, 8), blocks=1, outputs=outputs).requires_grad_(False)
+    for name, parameter in unet.named_parameters():
+        if name.endswith("weight"):
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / math.sqrt(parameter[0].numel()))
+        elif name.endswith("bias"):
+            parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+    unet.leave.gain.fill_(0.3)
+    return unet
+
+
+def prior(**options):
+    denoiser = HybridDenoiser(network(), THEORY, PIXEL)
+    return ScorePrior(denoiser, THEORY, (0.003, 0.5), correction=small_priors.table(), margin=8, **options)
+
+
+def energy_prior(**options):
+    denoiser = EnergyDenoiser(network(outputs=2), THEORY, PIXEL)
+    return ScorePrior(denoiser, THEORY, (0.003, 0.5), correction=small_priors.table(), margin=8, **options)
+
+
+def grid():
+    # sides that are no multiples of 4, and a margin that reaches around the corner of the box
+    return FourierGrid((101, 133), PIXEL, (160, 180))
+
+
+def noisy(on, n=1, sigma=0.1):
+    white = on.to_modes(Streams(0, range(n)).normal(*on.box_shape))
+    return (on.mode_variance(THEORY) + sigma**2).sqrt() * white
+
+
+@pytest.mark.parametrize("make", [prior, energy_prior])
+@pytest.mark.parametrize(("bfloat16", "tolerance"), [(False, 3e-6), (True, 2e-2)])
+def test_in_tiles_a_prior_says_what_it_says_of_the_whole_field(make, bfloat16, tolerance):
+    # in mixed precision the rounding depends on the size of a piece
+    on, calls, whole = grid(), [], make(bfloat16=bfloat16)
+    modes = noisy(on, n=2)
+    residual, density = (f(modes, 0.1) for f in (whole.on(on).residual, whole.on(on).log_ratio))
+    whole.denoiser.network.register_forward_hook(lambda *_: calls.append(1))
+    tiled = dataclasses.replace(whole, tile=TILE).on(on)
+    assert (tiled.residual(modes, 0.1) - residual).abs().max() < tolerance * residual.abs().max()
+    assert len(calls) == 6
+    if density is not None:
+        for again in (modes, modes.clone()):  # one is remembered, one is computed
+            assert torch.allclose(tiled.log_ratio(again, 0.1), density, rtol=tolerance)
+
+
+def test_with_less_of_a_halo_seams_show(monkeypatch):
+    on, whole = grid(), prior()
+    modes = noisy(on)
+    residual = whole.on(on).residual(modes, 0.1)
+    monkeypatch.setattr(UNet, "reach", 4)
+    seams = dataclasses.replace(whole, tile=TILE).on(on).residual(modes, 0.1)
+    assert (seams - residual).abs().max() > 1e-4 * residual.abs().max()
+
+
+def test_in_tiles_the_moments_are_those_of_the_whole_field():
+    moments = MeanNetwork(MomentDenoiser(network(outputs=2), THEORY, PIXEL), THEORY, (0.05, 0.3))
+    generator = torch.Generator().manual_seed(1)
+    wiener = 0.05 * torch.randn(150, 131, generator=generator)
+    noise_std = torch.where(torch.rand(150, 131, generator=generator) < 0.6, 0.15, torch.inf)
+    whole = moments.moments(wiener, noise_std)
+    tiled = dataclasses.replace(moments, tile=TILE).moments(wiener, noise_std)
+    for a, b in zip(whole, tiled, strict=True):
+        assert torch.allclose(a, b, atol=1e-6) and a.std() > 1e-3
+
+
+def test_a_chain_in_tiles_is_the_chain_without():
+    # the network decides whether a step is accepted, and where it leads
+    generator = torch.Generator().manual_seed(2)
+    observation = problems.observe(problems.gaussian_sky(128, generator), np.full((128, 128), 0.15), generator)
+    schedule = Schedule(trajectories=(2,), reverse_steps=3)
+    plans = [SplitPlan(observation, prior(tile=tile), schedule, (192, 192)) for tile in (512, TILE)]
+    runs = [run_chains(plan, Streams(3, [0])) for plan in plans]
+    maps = [torch.fft.irfft2(run.modes, norm="ortho") for run in runs]
+    assert torch.equal(runs[0].acceptance, runs[1].acceptance)
+    assert (maps[0] - maps[1]).abs().max() < 1e-4 * maps[0].std()
