@@ -34,7 +34,8 @@ dl { display: grid; grid-template-columns: fit-content(14rem) 1fr; gap: 0.15rem 
 dt { color: #666; } dd { margin: 0; } dt, dd { overflow-wrap: anywhere; }
 figure { margin: 0.8rem 0; } figcaption, .note { color: #555; font-size: 0.9rem; }
 .scroll { overflow-x: auto; }
-img { display: block; max-width: 100%; height: auto; } .wide img { max-width: none; width: 100%; min-width: 44rem; }
+img { display: block; max-width: 100%; height: auto; }
+@media screen and (max-width: 45rem) { img { max-width: none; zoom: 0.75; } }
 table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.25rem 0.7rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
 th:first-child { text-align: left; } tbody th { font-weight: 600; } thead th { border-bottom: 2px solid #999; }
@@ -136,7 +137,7 @@ def _maps(kappa, regions):
         alt += f"; its standard deviation, {np.nanmedian(std):.3g} in the median; and their ratio"
         caption += ", its standard deviation, and their ratio"
     caption += ". Under the grey veil nothing was measured."
-    return _section("The map", _figure(figure, alt + ".", caption, wide=std is not None))
+    return _section("The map", _figure(figure, alt + ".", caption))
 
 
 def _samples(kappa):
@@ -149,7 +150,7 @@ def _samples(kappa):
         f"{shown} of {len(kappa.samples)} equally likely maps, and their mean. What all of them share is known; what "
         "differs from one to the next is not."
     )
-    return _section("Samples", _figure(figure, alt, caption, wide=True))
+    return _section("Samples", _figure(figure, alt, caption))
 
 
 def _clusters(kappa, regions, threshold):
@@ -170,7 +171,7 @@ def _clusters(kappa, regions, threshold):
         figure = kappa.plot_cutouts(found["center"][strongest], regions=regions)
         alt = f"Region {name} in {min(12, len(kappa.samples))} samples."
         caption = f"The region of the highest signal to noise, {name}, in some of the samples."
-        parts.append(_figure(figure, alt, caption, wide=True))
+        parts.append(_figure(figure, alt, caption))
     return _section("Clusters", *parts)
 
 
@@ -299,7 +300,7 @@ def _table(head, rows):
     return _element("div", _element("table", head, _element("tbody", *body)), class_="scroll")
 
 
-def _figure(figure, alt, caption, wide=False):
+def _figure(figure, alt, caption):
     """A figure of matplotlib, which is closed, as an element with the picture in it."""
     buffer = io.BytesIO()
     try:
@@ -309,5 +310,4 @@ def _figure(figure, alt, caption, wide=False):
         require("matplotlib.pyplot", "plot").close(figure)
     source = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
     picture = _Markup(f'<img src="{source}" alt="{_escape(alt)}" width="{width}" height="{height}">')
-    frame = _element("div", picture, class_="scroll wide" if wide else "scroll")
-    return _element("figure", frame, _element("figcaption", caption))
+    return _element("figure", _element("div", picture, class_="scroll"), _element("figcaption", caption))

@@ -2,6 +2,7 @@
 
 import os
 
+from docutils import nodes
 from sphinx_astropy.conf.v3 import *  # noqa: F403
 from sphinx_astropy.conf.v3 import extensions, intersphinx_mapping
 
@@ -17,8 +18,7 @@ extensions = [*extensions, "matplotlib.sphinxext.plot_directive", "sphinx_galler
 plot_formats = [("png", 110)]
 plot_html_show_formats = plot_html_show_source_link = False
 nitpicky = True
-# of a private field, and annotations of names that are imported for type checkers alone
-nitpick_ignore = [("py:class", name) for name in ("astro_massmap.simulation.map_files.Layout", "u.Quantity", "FLRW")]
+autodoc_typehints = "none"  # the docstrings say it in words
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "examples",
@@ -33,6 +33,9 @@ automodsumm_inherited_members = False
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 html_title = project
+html_static_path = ["_static"]
+html_css_files = ["narrow.css"]
+html_context = {"default_mode": "auto"}  # of the colours: without, the theme complains in the browser's console
 
 for unused in ("pythonloc", "astropy.org", "h5py"):
     intersphinx_mapping.pop(unused, None)
@@ -45,3 +48,17 @@ if os.environ.get("DOCS_OFFLINE"):
     nitpick_ignore_regex += [("py:.*", r"(None|bool|dict|float|int|list|object|str|tuple)")]
     nitpick_ignore_regex += [("py:.*", r"(ValueError|TypeError|OSError|ImportError)")]
     intersphinx_mapping = {}
+
+
+def box_images(app, doctree, docname):
+    """Put pictures that stand in no figure in a box that narrow.css lets scroll; thumbnails are without words."""
+    if app.builder.format != "html":
+        return
+    images = [n for n in doctree.findall() if n.tagname in ("image", "imgsgnode") and n.get("alt")]
+    for image in [n for n in images if not isinstance(n.parent, nodes.figure | nodes.TextElement)]:
+        start, end = (nodes.raw("", tag, format="html") for tag in ('<div class="scroll">', "</div>"))
+        image.replace_self([start, image, end])
+
+
+def setup(app):
+    app.connect("doctree-resolved", box_images)
