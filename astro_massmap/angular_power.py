@@ -18,8 +18,10 @@ modes only nearly: that of the convergence to 1 %, and to 3 % where the waves ar
 of the pixels is not divided out. All functions take arrays.
 """
 
+from __future__ import annotations
+
 from functools import reduce
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from astropy.table import QTable
@@ -28,6 +30,13 @@ from scipy.ndimage import distance_transform_edt
 
 from ._input import bools, checked_level
 from .inference.grid import FourierGrid, padded_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from ._typing import Bools, Floats, Shape
 
 __all__ = ["BandPowers", "default_edges", "power_spectrum", "spectrum_table"]
 
@@ -57,7 +66,7 @@ class BandPowers(NamedTuple):
     cl: np.ndarray
 
 
-def default_edges(shape, pixel_size):
+def default_edges(shape: Shape, pixel_size: float) -> NDArray[np.float64]:
     """
     Edges of bands from the longest wave in a field to the Nyquist frequency.
 
@@ -97,7 +106,14 @@ def default_edges(shape, pixel_size):
     return edges
 
 
-def power_spectrum(maps, mask, pixel_size, edges=None, *, apodization=None):
+def power_spectrum(
+    maps: Floats | Sequence[Floats],
+    mask: Bools,
+    pixel_size: float,
+    edges: ArrayLike | None = None,
+    *,
+    apodization: float | None = None,
+) -> BandPowers:
     """
     Angular power spectra of maps in bands, freed from what the mask and the edges of the field do to them.
 
@@ -154,7 +170,16 @@ def power_spectrum(maps, mask, pixel_size, edges=None, *, apodization=None):
     return BandPowers(edges[:-1], edges[1:], bands.asked(bands.ell), bands.asked(cl))
 
 
-def spectrum_table(mean, samples, mask, pixel_size, edges=None, *, level=0.68, apodization=None):
+def spectrum_table(
+    mean: Floats,
+    samples: Floats | None,
+    mask: Bools,
+    pixel_size: float,
+    edges: ArrayLike | None = None,
+    *,
+    level: float = 0.68,
+    apodization: float | None = None,
+) -> QTable:
     """
     Power spectrum of a map and of its samples, as a table.
 
@@ -193,7 +218,7 @@ def spectrum_table(mean, samples, mask, pixel_size, edges=None, *, level=0.68, a
     return table
 
 
-def _check_edges(edges):
+def _check_edges(edges: ArrayLike) -> NDArray[np.float64]:
     edges = np.array(edges, dtype=float)
     if edges.ndim != 1 or len(edges) < 2 or not (edges[0] >= 0 and (np.diff(edges) > 0).all()):
         raise ValueError(f"edges: need to be increasing, not negative and at least two, got {edges}")

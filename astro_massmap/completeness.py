@@ -6,6 +6,10 @@ would have been; and in each place the question of a detection is asked. The noi
 of the survey stay as they are, so that the answer is about this survey, at these places.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
@@ -17,6 +21,14 @@ from ._geometry import to_angle
 from ._input import bools
 from ._progress import progress_bar
 
+if TYPE_CHECKING:
+    from astropy.cosmology import FLRW
+    from astropy.wcs import WCS
+
+    from ._typing import Background, Bools, Shape
+    from .catalog import ShearCatalog
+    from .methods import Method
+
 __all__ = ["completeness", "random_centers"]
 
 _APART = 4  # radii between halos, at least
@@ -24,24 +36,24 @@ _ROUNDING = 1e-9
 
 
 def completeness(
-    catalog,
-    masses,
-    redshift,
-    centers,
+    catalog: ShearCatalog,
+    masses: u.Quantity,
+    redshift: float,
+    centers: SkyCoord,
     *,
-    method,
-    threshold,
-    radius,
-    z_source=None,
-    probability=0.5,
-    wcs=None,
-    shape=None,
-    pixel_scale=None,
-    background=None,
-    concentration=None,
-    cosmology=None,
-    progress=False,
-):
+    method: str | Method,
+    threshold: float,
+    radius: u.Quantity,
+    z_source: float | None = None,
+    probability: float = 0.5,
+    wcs: WCS | None = None,
+    shape: Shape | None = None,
+    pixel_scale: u.Quantity | None = None,
+    background: Background | None = None,
+    concentration: float | None = None,
+    cosmology: FLRW | None = None,
+    progress: bool = False,
+) -> QTable:
     """
     Share of injected halos that are detected, by mass.
 
@@ -115,7 +127,7 @@ def completeness(
     if not 0 < probability <= 1:
         raise ValueError(f"probability: needs to be between 0 and 1, got {probability!r}")
     centers = _far_apart(centers, radius)
-    masses = np.atleast_1d(u.Quantity(masses))
+    masses = np.atleast_1d(u.Quantity(masses))  # type: ignore[assignment]  # it is a Quantity
     halos = [NFWHalo(m, redshift, concentration, cosmology) for m in masses]
     shear = catalog.to_map(wcs=wcs, shape=shape, pixel_scale=pixel_scale)
     apertures = [CircleSkyRegion(c, radius) for c in centers]
@@ -167,7 +179,7 @@ def _far_apart(centers, radius):
     return centers
 
 
-def random_centers(mask, wcs, n, separation, seed=0):
+def random_centers(mask: Bools, wcs: WCS, n: int, separation: u.Quantity, seed: int = 0) -> SkyCoord:
     """
     Random places in a field that are far from each other.
 

@@ -6,8 +6,11 @@ catalogue of Schrabback et al. (2010, A&A 516, A63), which is fetched on first u
 cache of astropy; please cite its authors.
 """
 
+from __future__ import annotations
+
 import hashlib
 from importlib import resources
+from typing import TYPE_CHECKING, Literal
 
 import astropy.units as u
 import numpy as np
@@ -18,6 +21,9 @@ from astropy.utils.data import clear_download_cache, download_file
 
 from .catalog import ShearCatalog
 from .convergence_map import ConvergenceMap
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 __all__ = ["cosmos", "cosmos_clusters", "demo", "demo_clusters", "demo_truth"]
 
@@ -33,11 +39,11 @@ COSMOS_SHA256 = {
 _N_BRIGHT = 165159
 
 
-def _embedded(name):
+def _embedded(name: str) -> Traversable:
     return resources.files(__package__) / "data" / name
 
 
-def demo():
+def demo() -> ShearCatalog:
     """
     A mock survey of 51 x 51 arcmin with holes around stars and an irregular edge.
 
@@ -56,7 +62,7 @@ def demo():
         return ShearCatalog.read(path, axes="west-north", format="fits")
 
 
-def demo_truth():
+def demo_truth() -> ConvergenceMap:
     """
     The convergence behind `demo`.
 
@@ -69,7 +75,7 @@ def demo_truth():
         return ConvergenceMap.read(path, format="fits")
 
 
-def demo_clusters():
+def demo_clusters() -> QTable:
     """
     The clusters in `demo`, as an X-ray survey would list them.
 
@@ -81,7 +87,7 @@ def demo_clusters():
     return QTable.read(_embedded("demo_clusters.ecsv"), format="ascii.ecsv")
 
 
-def cosmos(sample="all"):
+def cosmos(sample: Literal["all", "bright", "faint"] = "all") -> ShearCatalog:
     """
     The COSMOS shear catalogue of Schrabback et al. (2010), fetched by checksum and cached.
 
@@ -113,7 +119,7 @@ def cosmos(sample="all"):
     return ShearCatalog(SkyCoord(ra * u.deg, dec * u.deg), e1, e2, axes="west-north", weight=weight, meta=meta)
 
 
-def cosmos_clusters():
+def cosmos_clusters() -> QTable:
     """
     The X-ray clusters of the COSMOS field (Finoguenov et al. 2007, ApJS 172, 182), fetched and cached.
 
@@ -137,7 +143,7 @@ def cosmos_clusters():
     return table
 
 
-def _fetch(name):
+def _fetch(name: str) -> str:
     """Path of a cached file, fetched if need be, whose checksum is right."""
     path = download_file(COSMOS_URL + name, cache=True, pkgname="astro_massmap", show_progress=False)
     with open(path, "rb") as file:

@@ -10,6 +10,10 @@ threshold; the share of samples in which it is there is its probability (Remy et
 and a WCS.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
@@ -20,6 +24,12 @@ from scipy.sparse import csr_array
 from ._input import bools, checked_level, floats
 from ._overlap import ROUNDING, RegionWeights, pixel_center, weights_of
 from ._regions import all_to_pixel, as_regions
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+    from numpy.typing import ArrayLike
+
+    from ._typing import Background, Bools, Floats, RegionsLike, Shape
 
 __all__ = [
     "RegionWeights",
@@ -33,7 +43,7 @@ __all__ = [
 _AT_ONCE = 2**22  # numbers that are held at a time
 
 
-def region_weights(regions, wcs, shape):
+def region_weights(regions: RegionsLike, wcs: WCS, shape: Shape) -> RegionWeights:
     """
     The overlap of regions with the pixels of a grid.
 
@@ -82,7 +92,7 @@ def _listed(regions, name="regions"):
         raise type(error)(f"{name}: {str(error).removeprefix('regions: ')}") from error
 
 
-def region_means(maps, weights):
+def region_means(maps: Floats, weights: RegionWeights) -> Floats:
     """
     Mean of maps over regions.
 
@@ -139,7 +149,16 @@ def _finite(maps, weights):
     return finite
 
 
-def region_statistics(mean, samples, wcs, mask, regions, *, background=None, level=0.68):
+def region_statistics(
+    mean: Floats,
+    samples: Floats,
+    wcs: WCS,
+    mask: Bools,
+    regions: RegionsLike,
+    *,
+    background: Background | None = None,
+    level: float = 0.68,
+) -> QTable:
     """
     Mean convergence in regions, with its credible interval over the samples.
 
@@ -182,7 +201,15 @@ def region_statistics(mean, samples, wcs, mask, regions, *, background=None, lev
     return table["region", "center", "kappa", "std", "lower", "upper", "signal_to_noise", "data_fraction"]
 
 
-def region_values(mean, samples, wcs, mask, regions, *, background=None):
+def region_values(
+    mean: Floats,
+    samples: Floats,
+    wcs: WCS,
+    mask: Bools,
+    regions: RegionsLike,
+    *,
+    background: Background | None = None,
+) -> Floats:
     """
     Mean convergence of regions in every sample, less that of a background.
 
@@ -205,7 +232,15 @@ def region_values(mean, samples, wcs, mask, regions, *, background=None):
     return excess(mean, samples, wcs, mask, regions, background)[1]
 
 
-def detection_probability(mean, samples, wcs, mask, regions, threshold, background=None):
+def detection_probability(
+    mean: Floats,
+    samples: Floats,
+    wcs: WCS,
+    mask: Bools,
+    regions: RegionsLike,
+    threshold: ArrayLike,
+    background: Background | None = None,
+) -> QTable:
     """
     Share of the samples in which the mean convergence of a region exceeds a threshold.
 
@@ -238,7 +273,9 @@ def detection_probability(mean, samples, wcs, mask, regions, threshold, backgrou
     return table["region", "center", "kappa", "probability", "data_fraction"]
 
 
-def checked_maps(mean, samples, mask, at_least=1):
+def checked_maps(
+    mean: Floats, samples: Floats | None, mask: Bools | None, at_least: int = 1
+) -> tuple[Floats, Floats, Bools]:
     """The three as arrays of one grid, or an error that names the one that is not."""
     n = 0 if samples is None else len(samples)
     if n < at_least:

@@ -12,13 +12,24 @@ the share of the interval which lies in a part of [0, 1], such as the central L,
 Mock surveys are independent of each other, places within one are not: errors come from the scatter over surveys.
 """
 
+from __future__ import annotations
+
 from itertools import pairwise
 from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.table import QTable
 
 from ._input import floats
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from ._typing import Floats
+    from .convergence_map import ConvergenceMap
 
 __all__ = ["coverage", "rank_histogram", "ranks", "reliability", "tarp"]
 
@@ -27,7 +38,9 @@ _STREAM = 230203026
 _N_EXCHANGES = 999  # a p-value of 0.05 is then known to 0.007
 
 
-def ranks(samples, truth, *, seed=0):
+def ranks(
+    samples: ArrayLike | Sequence[ConvergenceMap], truth: ArrayLike | Sequence[ConvergenceMap], *, seed: int = 0
+) -> NDArray[np.int64]:
     """
     How many samples lie below the truth.
 
@@ -61,7 +74,13 @@ def ranks(samples, truth, *, seed=0):
     return _ranks(*_paired(samples, truth), _generator(seed))
 
 
-def coverage(samples, truth, levels=(0.68, 0.95), *, seed=0):
+def coverage(
+    samples: ArrayLike | Sequence[ConvergenceMap],
+    truth: ArrayLike | Sequence[ConvergenceMap],
+    levels: Sequence[float] = (0.68, 0.95),
+    *,
+    seed: int = 0,
+) -> QTable:
     """
     Share of truths within central credible intervals.
 
@@ -97,7 +116,13 @@ def coverage(samples, truth, levels=(0.68, 0.95), *, seed=0):
     return _within(r, samples.shape[1], _levels(levels), central=True)
 
 
-def rank_histogram(samples, truth, bins=None, *, seed=0):
+def rank_histogram(
+    samples: ArrayLike | Sequence[ConvergenceMap],
+    truth: ArrayLike | Sequence[ConvergenceMap],
+    bins: int | None = None,
+    *,
+    seed: int = 0,
+) -> QTable:
     """
     How often the truth stands where among the samples.
 
@@ -148,7 +173,14 @@ def rank_histogram(samples, truth, bins=None, *, seed=0):
     return table
 
 
-def tarp(samples, truth, *, n_references=100, seed=0, levels=None):
+def tarp(
+    samples: ArrayLike | Sequence[ConvergenceMap],
+    truth: ArrayLike | Sequence[ConvergenceMap],
+    *,
+    n_references: int = 100,
+    seed: int = 0,
+    levels: Sequence[float] | None = None,
+) -> QTable:
     """
     Coverage of balls around random points (TARP; Lemos et al. 2023): it sees the correlations of places too.
 
@@ -203,7 +235,9 @@ def tarp(samples, truth, *, n_references=100, seed=0, levels=None):
     return _within(r, samples.shape[1], levels, central=False)
 
 
-def reliability(probability, truth, bins=10, *, n_samples=None):
+def reliability(
+    probability: ArrayLike, truth: ArrayLike, bins: ArrayLike = 10, *, n_samples: int | None = None
+) -> QTable:
     """
     Of the claims made with some probability, the share that is true.
 
@@ -272,7 +306,7 @@ def reliability(probability, truth, bins=10, *, n_samples=None):
 # ---- what they share
 
 
-def _paired(samples, truth):
+def _paired(samples: Any, truth: Any) -> tuple[Floats, Floats]:
     """Samples ``(n_surveys, n_samples, n_places)`` and truths ``(n_surveys, n_places)``, finite."""
     if not isinstance(samples, np.ndarray):
         samples = [getattr(s, "samples", s) for s in samples]
@@ -341,7 +375,7 @@ def _edges(bins):
     return edges
 
 
-def _with_truth(probability, truth, n):
+def _with_truth(probability: Floats, truth: NDArray[np.bool_], n: int) -> NDArray[np.float64]:
     """K / (n + 1), the truth counted among the samples."""
     count = np.rint(n * probability)
     if (np.abs(count - n * probability) > 1e-3).any():  # NaN passes

@@ -13,6 +13,10 @@ aperture mass (Schneider, van Waerbeke, Jain & Kruse 1998)
 does without: the integral of U vanishes. All functions take arrays and a WCS.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import astropy.units as u
 import numpy as np
 from astropy.constants import G, c
@@ -26,6 +30,13 @@ from ._geometry import local_scale, to_angle
 from ._input import checked_level, floats
 from ._regions import as_regions
 from .detection import add_interval, checked_maps, excess
+
+if TYPE_CHECKING:
+    from astropy.cosmology import FLRW
+    from astropy.wcs import WCS
+    from numpy.typing import ArrayLike, NDArray
+
+    from ._typing import Background, Bools, Floats, RegionsLike
 
 __all__ = [
     "aperture_filter",
@@ -41,7 +52,9 @@ _POINTS, _WEIGHTS = (a / 2 for a in np.polynomial.legendre.leggauss(4))  # of a 
 _AT_ONCE = 2**21  # pixels of apertures
 
 
-def critical_surface_density(z_lens, z_source, cosmology=None, *, weight=None):
+def critical_surface_density(
+    z_lens: float, z_source: ArrayLike, cosmology: FLRW | None = None, *, weight: ArrayLike | None = None
+) -> u.Quantity:
     """
     Surface density of matter whose convergence is one.
 
@@ -90,11 +103,11 @@ def critical_surface_density(z_lens, z_source, cosmology=None, *, weight=None):
     if not mean > 0:
         farthest = f"the farthest is at {z_source.max():g}" if z_source.ndim else f"got {z_source:g}"
         raise ValueError(f"z_source: needs sources behind z_lens = {z_lens:g}, {farthest}")
-    distance = cosmology.angular_diameter_distance(z_lens)
+    distance = cosmology.angular_diameter_distance(z_lens)  # type: ignore[type-var]
     return (c**2 / (4 * np.pi * G * distance * mean)).to(_SURFACE_DENSITY)
 
 
-def lensing_efficiency(z_lens, z_source, cosmology=None):
+def lensing_efficiency(z_lens: float, z_source: ArrayLike, cosmology: FLRW | None = None) -> NDArray[np.float64]:
     """
     Distance from the lens to the source over that to the source, ``D_ls / D_s``, source by source.
 
@@ -147,7 +160,7 @@ def _distance(z, cosmology):
     return CubicSpline(t, exact(np.expm1(t)))(np.log1p(z))
 
 
-def redshift(z, name):
+def redshift(z: ArrayLike, name: str) -> float:
     """``z`` as one positive number, or an error that names the argument."""
     z = floats(z, name)
     if z.ndim or not 0 < z < np.inf:
@@ -155,7 +168,7 @@ def redshift(z, name):
     return float(z)
 
 
-def checked_cosmology(cosmology):
+def checked_cosmology(cosmology: FLRW | None) -> FLRW:
     """``cosmology``, or the one that astropy is set to; an error if it knows no distances."""
     cosmology = default_cosmology.get() if cosmology is None else cosmology
     if not hasattr(cosmology, "comoving_transverse_distance"):
@@ -166,7 +179,7 @@ def checked_cosmology(cosmology):
 # ---- aperture mass
 
 
-def aperture_filter(theta, radius):
+def aperture_filter(theta: u.Quantity, radius: u.Quantity) -> u.Quantity:
     """
     The compensated filter of the aperture mass.
 
@@ -205,7 +218,16 @@ def _filter(x):
     return 9 / np.pi * (1 - square) * (1 / 3 - square)
 
 
-def aperture_mass(mean, samples, wcs, mask, centers, radius, *, level=0.68):
+def aperture_mass(
+    mean: Floats,
+    samples: Floats,
+    wcs: WCS,
+    mask: Bools,
+    centers: SkyCoord,
+    radius: u.Quantity,
+    *,
+    level: float = 0.68,
+) -> QTable:
     """
     The compensated aperture mass, which a constant sheet of mass does not change.
 
@@ -301,19 +323,19 @@ def _filters(x, y, r, field):
 
 
 def projected_mass(
-    mean,
-    samples,
-    wcs,
-    mask,
-    regions,
-    z_lens,
-    z_source,
+    mean: Floats,
+    samples: Floats,
+    wcs: WCS,
+    mask: Bools,
+    regions: RegionsLike,
+    z_lens: ArrayLike,
+    z_source: ArrayLike,
     *,
-    cosmology=None,
-    weight=None,
-    background=None,
-    level=0.68,
-):
+    cosmology: FLRW | None = None,
+    weight: ArrayLike | None = None,
+    background: Background | None = None,
+    level: float = 0.68,
+) -> QTable:
     """
     Mass projected onto regions, were all of the matter at one redshift.
 
@@ -342,12 +364,12 @@ def projected_mass(
     TypeError, ValueError
         If an argument is not as described, there are fewer than two samples, or no source is behind the matter.
     """
-    regions, cosmology = as_regions(regions), checked_cosmology(cosmology)
-    z_lens = _redshifts(z_lens, len(regions))
+    listed, cosmology = as_regions(regions), checked_cosmology(cosmology)
+    z_lens = _redshifts(z_lens, len(listed))
     level, (mean, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
-    kappa, values = excess(mean, samples, wcs, mask, regions, background)
+    kappa, values = excess(mean, samples, wcs, mask, listed, background)
     add_interval(kappa, values, level)
-    critical, distance = np.zeros(len(regions)) * _SURFACE_DENSITY, np.zeros(len(regions)) * u.kpc
+    critical, distance = np.zeros(len(listed)) * _SURFACE_DENSITY, np.zeros(len(listed)) * u.kpc
     for z in np.unique(z_lens):
         critical[z_lens == z] = critical_surface_density(z, z_source, cosmology, weight=weight)
         distance[z_lens == z] = cosmology.angular_diameter_distance(z)
@@ -363,7 +385,7 @@ def projected_mass(
     return table
 
 
-def _redshifts(z, n):
+def _redshifts(z: ArrayLike, n: int) -> NDArray[np.float64]:
     """``z`` as ``n`` positive numbers."""
     z = floats(z, "z_lens")
     if z.shape not in ((), (n,)):

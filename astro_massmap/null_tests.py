@@ -5,7 +5,10 @@ Gravity makes E modes and, to first order, no B modes. Galaxies that are turned 
 lose the lensing: what is left is noise, as it is in this survey, with its mask, weights and outliers.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import astropy.units as u
 import numpy as np
@@ -22,6 +25,15 @@ from .methods import KaiserSquires, resolve, run
 from .methods.base import check_integer
 from .methods.wiener import ExpectedShear
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from astropy.wcs import WCS
+    from numpy.typing import ArrayLike
+
+    from ._typing import Shape
+    from .methods import Method
+
 __all__ = ["BModeTest", "b_mode_test", "jackknife", "noise_maps", "rotated"]
 
 _LEVEL = 0.01
@@ -29,7 +41,7 @@ _STREAM = 19930404
 _PADDING = 2.0
 
 
-def rotated(catalog, seed):
+def rotated(catalog: ShearCatalog, seed: int | Sequence[int]) -> ShearCatalog:
     """
     The catalogue with every galaxy turned by a random angle: its noise, without lensing.
 
@@ -63,7 +75,17 @@ def rotated(catalog, seed):
     return catalog._with_shear(catalog._west_north * _random_phase(len(catalog), seed))
 
 
-def noise_maps(catalog, n=32, *, method=None, seed=0, wcs=None, shape=None, pixel_scale=None, progress=False):
+def noise_maps(
+    catalog: ShearCatalog,
+    n: int = 32,
+    *,
+    method: str | Method | None = None,
+    seed: int = 0,
+    wcs: WCS | None = None,
+    shape: Shape | None = None,
+    pixel_scale: u.Quantity | None = None,
+    progress: bool = False,
+) -> ConvergenceMap:
     """
     Maps of randomly turned galaxies.
 
@@ -99,7 +121,17 @@ def noise_maps(catalog, n=32, *, method=None, seed=0, wcs=None, shape=None, pixe
     return survey.noise_map(samples.mean(axis=0), samples, maps[0].diagnostics | {"noise": "rotated galaxies"})
 
 
-def jackknife(catalog, n=32, *, method=None, seed=0, wcs=None, shape=None, pixel_scale=None, progress=False):
+def jackknife(
+    catalog: ShearCatalog,
+    n: int = 32,
+    *,
+    method: str | Method | None = None,
+    seed: int = 0,
+    wcs: WCS | None = None,
+    shape: Shape | None = None,
+    pixel_scale: u.Quantity | None = None,
+    progress: bool = False,
+) -> ConvergenceMap:
     """
     The noise of a map from maps that lack some of the galaxies.
 
@@ -171,7 +203,7 @@ class BModeTest:
     n: int
 
     @property
-    def ok(self):
+    def ok(self) -> bool:
         """
         Whether there is no clear sign of a B mode: p above 0.01, or with fewer than 99 turned maps above its smallest.
 
@@ -179,12 +211,12 @@ class BModeTest:
         """
         return self.p_value > max(_LEVEL, 1.001 / (self.n + 1))
 
-    def __str__(self):
+    def __str__(self) -> str:
         verdict = "no sign of a B mode" if self.ok else "there is a B mode, which lensing does not make"
         bands = int(np.isfinite(self.table["b_significance"]).sum())
         lines = [f"{verdict}: chi2 = {self.chi2:.1f} in {bands} bands, p = {self.p_value:.3f}"]
         lines += [f"{'ell':>15}  E / noise  B / noise  E sigma  B sigma"]
-        for row in self.table:
+        for row in self.table:  # type: ignore[attr-defined]
             e, b = (row[f"{mode}_power"] / row[f"{mode}_noise"] for mode in "eb")
             lines.append(
                 f"{row['low']:6.0f} - {row['high']:6.0f}  {e:9.2f}  {b:9.2f}  {row['e_significance']:7.1f}  "
@@ -193,7 +225,17 @@ class BModeTest:
         return "\n".join(lines)
 
 
-def b_mode_test(catalog, n=128, *, edges=None, seed=0, wcs=None, shape=None, pixel_scale=None, progress=False):
+def b_mode_test(
+    catalog: ShearCatalog,
+    n: int = 128,
+    *,
+    edges: ArrayLike | None = None,
+    seed: int = 0,
+    wcs: WCS | None = None,
+    shape: Shape | None = None,
+    pixel_scale: u.Quantity | None = None,
+    progress: bool = False,
+) -> BModeTest:
     """
     Is there a B mode?
 

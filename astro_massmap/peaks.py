@@ -12,7 +12,10 @@ Smoothing by a Gaussian G leaves out what lies outside of the field F (1 inside,
 All functions take arrays and a WCS.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
 import numpy as np
@@ -28,12 +31,18 @@ from ._input import bools, floats
 from ._smoothing import smoother
 from .detection import checked_maps
 
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+    from numpy.typing import ArrayLike, NDArray
+
+    from ._typing import Bools, Floats
+
 __all__ = ["Matches", "find_peaks", "local_maxima", "match_clusters", "peak_counts"]
 
 _AROUND = [(dy, dx) for dy in (0, 1, 2) for dx in (0, 1, 2) if (dy, dx) != (1, 1)]
 
 
-def local_maxima(maps):
+def local_maxima(maps: NDArray[Any]) -> Bools:
     """
     Where maps are higher than around.
 
@@ -98,7 +107,17 @@ def _plateaus(maps, highest, level):
     return plateaus
 
 
-def find_peaks(mean, samples, std, wcs, mask, threshold, *, smoothing=None, radius=1.5 * u.arcmin):
+def find_peaks(
+    mean: Floats,
+    samples: Floats | None,
+    std: Floats | None,
+    wcs: WCS,
+    mask: Bools,
+    threshold: float,
+    *,
+    smoothing: u.Quantity | None = None,
+    radius: u.Quantity = 1.5 * u.arcmin,
+) -> QTable:
     """
     Peaks of a map, and the share of samples that hold a peak at the same place.
 
@@ -168,7 +187,16 @@ def _in_samples(samples, smooth, x, y, threshold, radius):
     return heights, held / len(samples) if len(samples) else np.full(len(x), np.nan)
 
 
-def peak_counts(mean, samples, wcs, mask, edges, *, smoothing=None, minima=False):
+def peak_counts(
+    mean: Floats,
+    samples: Floats,
+    wcs: WCS,
+    mask: Bools | None,
+    edges: ArrayLike,
+    *,
+    smoothing: u.Quantity | None = None,
+    minima: bool = False,
+) -> QTable:
     """
     Number of peaks, or of minima, by height, with its spread over the samples.
 
@@ -236,26 +264,26 @@ class Matches:
     by_chance: float = np.nan
 
     @property
-    def completeness(self):
+    def completeness(self) -> float:
         """Share of the clusters that have a peak; NaN without clusters."""
         return len(self.table) / self.n_clusters if self.n_clusters else np.nan
 
     @property
-    def purity(self):
+    def purity(self) -> float:
         """Share of the peaks that have a cluster; NaN without peaks."""
         return len(self.table) / self.n_peaks if self.n_peaks else np.nan
 
     @property
-    def unmatched_peaks(self):
+    def unmatched_peaks(self) -> NDArray[np.intp]:
         """Numbers of the peaks without a cluster."""
         return np.setdiff1d(np.arange(self.n_peaks), self.table["peak"])
 
     @property
-    def unmatched_clusters(self):
+    def unmatched_clusters(self) -> NDArray[np.intp]:
         """Numbers of the clusters without a peak."""
         return np.setdiff1d(np.arange(self.n_clusters), self.table["cluster"])
 
-    def __str__(self):
+    def __str__(self) -> str:
         chance = "" if np.isnan(self.by_chance) else f" ({self.by_chance:.2f} by chance)"
         return (
             f"{len(self.table)} pairs of {self.n_peaks} peaks and {self.n_clusters} clusters: "
@@ -263,7 +291,14 @@ class Matches:
         )
 
 
-def match_clusters(peaks, clusters, radius=1.5 * u.arcmin, *, wcs=None, mask=None):
+def match_clusters(
+    peaks: Table | SkyCoord,
+    clusters: Table | SkyCoord,
+    radius: u.Quantity = 1.5 * u.arcmin,
+    *,
+    wcs: WCS | None = None,
+    mask: Bools | None = None,
+) -> Matches:
     """
     Match peaks with clusters, one to one: as many pairs as there can be, and of those the closest in total.
 
@@ -307,7 +342,9 @@ def match_clusters(peaks, clusters, radius=1.5 * u.arcmin, *, wcs=None, mask=Non
     return Matches(table, len(peaks), len(clusters), _by_chance(peaks, radius, wcs, mask))
 
 
-def _pairs(peaks, clusters, radius):
+def _pairs(
+    peaks: SkyCoord, clusters: SkyCoord, radius: u.Quantity
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
     """Peak, cluster and separation in arcmin of all pairs within the radius; places that are not finite have none."""
     i, j = _known(peaks), _known(clusters)
     if not (len(i) and len(j)):
@@ -348,7 +385,7 @@ def _by_chance(peaks, radius, wcs, mask):
     return float((field.match_to_catalog_sky(peaks)[1] <= radius).mean())
 
 
-def _places(where, name):
+def _places(where: Table | SkyCoord, name: str) -> SkyCoord:
     if isinstance(where, Table) and "center" not in where.colnames:
         return table_positions(where, name)
     where = where["center"] if isinstance(where, Table) else where
@@ -357,7 +394,7 @@ def _places(where, name):
     return where.reshape(-1)
 
 
-def _maps(mean, samples, mask):
+def _maps(mean: Floats, samples: Floats | None, mask: Bools) -> tuple[Floats, Floats, Bools]:
     """As `checked_maps`, where no samples are allowed: then there are none of them."""
     if samples is not None and len(samples):
         return checked_maps(mean, samples, mask)

@@ -11,15 +11,30 @@ Every estimate is a file, written as soon as it is made, with the settings it wa
 goes on, several can share the work, and methods can be added later.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._mock_files import is_there, path_of, read, seeded, settings_of
 from ._progress import progress_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from astropy.table import QTable, Table
+
+    from ._typing import File
+    from .catalog import ShearCatalog
+    from .convergence_map import ConvergenceMap
+    from .methods import Method
+    from .shear_map import ShearMap
+    from .simulation import MapSet
 
 __all__ = ["Comparison", "MockSurveys", "compare", "read_mocks", "run_mocks"]
 
@@ -47,7 +62,7 @@ class MockSurveys:
         If an argument is not as described, or no galaxy lies on the maps.
     """
 
-    def __init__(self, catalog, maps, *, size=192, seed=0):
+    def __init__(self, catalog: ShearCatalog, maps: MapSet, *, size: int = 192, seed: int = 0) -> None:
         import astropy.units as u
 
         from ._geometry import fitting_wcs
@@ -70,13 +85,13 @@ class MockSurveys:
             raise ValueError("catalog: none of its galaxies lies on a map that is put around its centre")
         self.catalog = catalog[on_map]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.maps)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<MockSurveys: {len(self)} maps, {self.size} x {self.size} pixels, of {self.catalog!r}>"
 
-    def __getitem__(self, number):
+    def __getitem__(self, number: int) -> tuple[ConvergenceMap, ShearMap]:
         """The truth, a ConvergenceMap, and what is seen of it, a ShearMap: both of the middle of the map."""
         from .convergence_map import ConvergenceMap
         from .simulation import observe
@@ -87,11 +102,11 @@ class MockSurveys:
         shear = galaxies.to_map(wcs=truth.wcs, shape=truth.shape)
         return ConvergenceMap(truth.data, wcs=truth.wcs, mask=shear.mask), shear
 
-    def seed_of(self, number):
+    def seed_of(self, number: int) -> int:
         """Of the mock, and of what methods make of it."""
         return 10**6 * self.seed + number
 
-    def settings(self, number):
+    def settings(self, number: int) -> dict[str, Any]:
         """What decides a mock, in plain numbers and strings."""
         entry = self.maps.entries[number]
         return {
@@ -112,7 +127,14 @@ class MockSurveys:
         return digest.hexdigest()[:16]
 
 
-def run_mocks(mocks, methods, folder, *, numbers=None, progress=True):
+def run_mocks(
+    mocks: MockSurveys,
+    methods: Mapping[str, Method],
+    folder: File,
+    *,
+    numbers: Iterable[int] | None = None,
+    progress: bool = True,
+) -> None:
     """
     Map the mocks by every method, and write each map as soon as it is made.
 
@@ -160,8 +182,8 @@ def run_mocks(mocks, methods, folder, *, numbers=None, progress=True):
     numbers = _checked_numbers(mocks, numbers)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    methods = {TRUTH: None, **methods}
-    todo = {i: [name for name, method in methods.items() if not is_there(folder, mocks, i, name, method)]
+    asked = {TRUTH: None, **methods}
+    todo = {i: [name for name, method in asked.items() if not is_there(folder, mocks, i, name, method)]
             for i in numbers}  # fmt: skip
     with progress_bar(total=sum(map(len, todo.values())), desc="maps", disable=not progress) as bar:
         for i, names in todo.items():
@@ -170,16 +192,18 @@ def run_mocks(mocks, methods, folder, *, numbers=None, progress=True):
             truth, shear = mocks[i]
             for name in names:
                 bar.set_postfix(mock=i, method=name)
-                if is_there(folder, mocks, i, name, methods[name]):  # by now, thanks to another run
+                if is_there(folder, mocks, i, name, asked[name]):  # by now, thanks to another run
                     bar.update()
                     continue
-                kappa = truth if name == TRUTH else shear.reconstruct(seeded(methods[name], mocks, i), progress=False)
-                kappa.meta["validation"] = settings_of(mocks, i, methods[name])
+                kappa = truth if name == TRUTH else shear.reconstruct(seeded(asked[name], mocks, i), progress=False)
+                kappa.meta["validation"] = settings_of(mocks, i, asked[name])
                 kappa.write(path_of(folder, i, name), format="fits", overwrite=True)
                 bar.update()
 
 
-def read_mocks(mocks, methods, folder, *, numbers=None):
+def read_mocks(
+    mocks: MockSurveys, methods: Mapping[str, Method], folder: File, *, numbers: Iterable[int] | None = None
+) -> tuple[list[ConvergenceMap], dict[str, list[ConvergenceMap]]]:
     """
     What `run_mocks` wrote.
 
@@ -202,13 +226,13 @@ def read_mocks(mocks, methods, folder, *, numbers=None):
     OSError
         If a file is damaged.
     """
-    folder, methods = Path(folder), {TRUTH: None, **methods}
+    folder, asked = Path(folder), {TRUTH: None, **methods}
     complete = [
         i
         for i in _checked_numbers(mocks, numbers)
-        if all(is_there(folder, mocks, i, name, method) for name, method in methods.items())
+        if all(is_there(folder, mocks, i, name, method) for name, method in asked.items())
     ]
-    maps = {name: [read(path_of(folder, i, name)) for i in complete] for name in methods}
+    maps = {name: [read(path_of(folder, i, name)) for i in complete] for name in asked}
     return maps.pop(TRUTH), maps
 
 
@@ -228,12 +252,12 @@ class Comparison:
         Bins of the one-point distributions, and the density of the truths.
     """
 
-    table: object
-    scores: dict
+    table: QTable
+    scores: dict[str, Any]
     edges: np.ndarray
     density: np.ndarray
 
-    def text(self):
+    def text(self) -> Table:
         """The table as it is printed: ``value +- error`` to two digits of the error."""
         from astropy.table import Table
 
@@ -242,7 +266,13 @@ class Comparison:
         return Table({"quantity": list(self.table["quantity"]), **cells})
 
 
-def compare(truths, maps, wiener="wiener", *, seed=0):
+def compare(
+    truths: Sequence[ConvergenceMap],
+    maps: Mapping[str, Sequence[ConvergenceMap]],
+    wiener: str = "wiener",
+    *,
+    seed: int = 0,
+) -> Comparison:
     """
     Compare maps of mocks with their truths.
 
@@ -288,7 +318,7 @@ def compare(truths, maps, wiener="wiener", *, seed=0):
                       np.stack([t.mask for t in truths]), pixel_size)  # fmt: skip
     scores = {}
     for name, kappas in maps.items():
-        samples = None if kappas[0].samples is None else [k.samples.astype(float) for k in kappas]
+        samples = None if kappas[0].samples is None else [k.samples.astype(float) for k in kappas]  # type: ignore[union-attr]
         of_map = data[name] if samples is None else np.stack([s.mean(axis=0) for s in samples])
         scores[name] = score(prepared, of_map, samples, [k.diagnostics for k in kappas], seed=seed)
     return Comparison(_table(scores, len(truths)), scores, prepared.edges, prepared.density)
