@@ -58,13 +58,13 @@ class CatalogTables:
         table : `~astropy.table.Table`
             Positions in degrees where a column has no unit, of which a warning tells.
         axes : str
-            See `ShearCatalog`.
+            See `~astro_massmap.ShearCatalog`.
         columns : dict, optional
             Which column of the table holds what, for instance ``{"g1": "e1", "g2": "e2"}``; keys are
             ``ra``, ``dec``, ``g1``, ``g2``, ``weight``, ``redshift``, ``m_bias``, ``c1``, ``c2``. Those
             not named are looked for under their usual names. Value None: do not use one.
         **kwargs
-            Further arguments of `ShearCatalog`.
+            Further arguments of `~astro_massmap.ShearCatalog`.
 
         Returns
         -------

@@ -65,7 +65,7 @@ def _write(hdus, path):
     hdus[0].writeto(path)
     for hdu in hdus[1:]:
         if isinstance(hdu.data, np.memmap):
-            stream = fits.StreamingHDU(path, hdu.header)
+            stream = fits.StreamingHDU(str(path), hdu.header)  # of a Path it would take the last part
             for image in hdu.data:
                 stream.write(image.astype(image.dtype.newbyteorder(">")))
             stream.close()

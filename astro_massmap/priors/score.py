@@ -1,11 +1,14 @@
 """The score prior: a Gaussian half from theory, and a network that learned from simulations what that misses."""
 
+from __future__ import annotations
+
 import math
 import weakref
 from collections import deque
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -17,6 +20,13 @@ from .correction import Correction
 from .denoiser import HybridDenoiser
 from .energy import EnergyDenoiser
 from .tiles import check_tile, in_tiles, tiles
+
+if TYPE_CHECKING:
+    import os
+
+    import astropy.units as u
+
+    from ..inference import FourierGrid
 
 _RANGE = (300.0, 5000.0)  # multipoles at which amplitude and shape of two spectra are compared
 # How far a spectrum may be from the trained one before a warning: measured to be better than theory alone at
@@ -62,31 +72,31 @@ class ScorePrior:
     0.40 arcmin, sources at z = 1.0
     """
 
-    denoiser: HybridDenoiser
+    denoiser: HybridDenoiser | EnergyDenoiser
     trained_spectrum: PowerSpectrum
-    sigma_range: tuple
+    sigma_range: tuple[float, float]
     spectrum: PowerSpectrum | None = None
     correction: Correction = field(default_factory=Correction.none)
     margin: int = 32
-    card: dict = field(default_factory=dict)
+    card: dict[str, Any] = field(default_factory=dict)
     bfloat16: bool = False
     tile: int = 512
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.spectrum is not None and not callable(self.spectrum):
             raise TypeError(f"spectrum: needs a PowerSpectrum, got {type(self.spectrum).__name__}")
         if not (isinstance(self.margin, int) and self.margin >= 0):
             raise ValueError(f"margin: needs a number of pixels, not negative, got {self.margin!r}")
         check_tile(self.tile)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         theory = "" if self.spectrum is None else f", theory {self.spectrum.name!r}"
         parameters = sum(p.numel() for p in self.denoiser.parameters())
         maps, version = self.card.get("maps", "maps"), self.card.get("version", "unknown")
         return f"<ScorePrior: {parameters} parameters, trained on {maps}, version {version}{theory}>"
 
     @classmethod
-    def load(cls, file="default", spectrum=None):
+    def load(cls, file: str | os.PathLike[str] = "default", spectrum: PowerSpectrum | None = None) -> Self:
         """
         Read a prior.
 
@@ -122,36 +132,36 @@ class ScorePrior:
             prior = read_prior(file)
         return prior if spectrum is None else prior.scaled(spectrum)
 
-    def save(self, file, *, overwrite=False):
+    def save(self, file: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the prior to a safetensors file; OSError if it exists and ``overwrite`` is False."""
         from .weights_file import write_prior
 
         write_prior(file, self, overwrite=overwrite)
 
     @property
-    def pixel_size(self):
+    def pixel_size(self) -> float:
         """Side of a pixel in radians."""
         return self.denoiser.pixel_size
 
     @property
-    def pixel_scale(self):
+    def pixel_scale(self) -> u.Quantity:
         """Side of a pixel, a `~astropy.units.Quantity` in arcmin."""
         import astropy.units as u
 
         return (self.pixel_size * u.rad).to(u.arcmin)
 
     @property
-    def theory(self):
+    def theory(self) -> PowerSpectrum:
         """The `~astro_massmap.PowerSpectrum` of the Gaussian half."""
         return self.trained_spectrum if self.spectrum is None else self.spectrum
 
     @property
-    def max_sigma(self):
+    def max_sigma(self) -> float:
         """The largest noise level at which the network may be asked."""
         return self.sigma_range[1] * self.amplitude
 
     @property
-    def amplitude(self):
+    def amplitude(self) -> float:
         """
         By how much maps are higher than those that the network has seen, alpha.
 
@@ -164,7 +174,7 @@ class ScorePrior:
         new, old = (np.trapezoid(s(ell) * ell, ell) for s in (self.spectrum, self.trained_spectrum))
         return math.sqrt(new / old)
 
-    def scaled(self, spectrum):
+    def scaled(self, spectrum: PowerSpectrum) -> Self:
         """This prior with the theory of other sources: see ``spectrum`` of `load`, and `amplitude`."""
         if not isinstance(spectrum, PowerSpectrum):
             raise TypeError(f"spectrum: needs a PowerSpectrum, got {type(spectrum).__name__}")
@@ -182,7 +192,7 @@ class ScorePrior:
             )
         return prior
 
-    def on(self, grid):
+    def on(self, grid: FourierGrid) -> PriorOnGrid:
         """This prior on the modes of a `~astro_massmap.inference.FourierGrid`."""
         return (_EnergyOnGrid if isinstance(self.denoiser, EnergyDenoiser) else _ScoreOnGrid)(grid, self)
 
