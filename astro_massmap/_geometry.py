@@ -67,7 +67,7 @@ def check_shape(shape):
             raise ValueError
     except (TypeError, ValueError):
         raise ValueError(f"shape: needs two positive integers (ny, nx), got {shape!r}") from None
-    needed, memory = 800 * ny * nx, physical_memory()  # measured: one draw of the Wiener posterior
+    needed, memory = 300 * ny * nx, physical_memory()  # measured: one draw of the Wiener posterior
     if needed > memory:
         raise ValueError(
             f"shape: a grid of {ny} x {nx} pixels needs some {needed / 2**30:.3g} GiB, this computer has "

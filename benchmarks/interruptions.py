@@ -90,6 +90,8 @@ def interrupted_run(folder, catalog, suffix, n_samples, rng, kills_left):
             break
         kills += 1
         files += readable(checkpoint)
+        if output.exists():  # it was killed once all was done
+            break
     else:
         run(words)
     return {"format": suffix, "kills": kills, "files_read": files}, ConvergenceMap.read(output)

@@ -1,15 +1,14 @@
 """
-Large fields: ``python benchmarks/large_fields.py [CASE ...] [--threads 2] [--out docs/tables/large_fields.ecsv]``.
+Large fields: ``python benchmarks/large_fields.py [CASE ...] [--threads 2] [--padding 1.5]``.
 
 A case is ``SIDE:PRIOR`` or ``SIDE:PRIOR:EVALUATIONS``: the side of the field in pixels, ``gaussian`` or ``network``
-(the default prior), and how often a chain asks the network: 32 is one level of five steps and eleven steps back, and
-without a number the schedule is the default one. Each runs once, in a process of its own, so that the largest memory
-that the process ever had is that of the case. A Gaussian case is `~astro_massmap.Wiener` with one sample: the mean, one
-constrained realisation, and the sixteen coarse ones that tell the standard deviation. A case of the network is one
-chain of `~astro_massmap.AnnealedHMC`, with all that it prepares, but without the standard deviation.
+(the default prior), and how often the chain asks the network: with a number the schedule has one level, one step of
+four kicks there, and the rest of the evaluations on the way back to zero; without, it is the default one. A case is one
+chain of `~astro_massmap.AnnealedHMC`, with all that it prepares, but without the standard deviation and the self-check.
+It runs once, in a process of its own, whose largest memory is written beside that which was told before.
 
 The sky is lognormal and periodic, with the power of the default prior before its exponential; 60 % of it has data, with
-a noise of 0.15 in a pixel of 0.4 arcmin.
+a noise of 0.15 in a pixel of 0.4 arcmin. A case replaces the row of the table that tells of the same.
 """
 
 import argparse
@@ -24,86 +23,122 @@ import numpy as np
 import torch
 from astropy.table import QTable
 
-from astro_massmap import Schedule, ScorePrior, Wiener
-from astro_massmap.inference import FourierGrid, LensingOperator, Observation, SplitPlan, Streams, padded_shape
-from astro_massmap.inference import run_chains
+from astro_massmap import GaussianPrior, Schedule, ScorePrior
+from astro_massmap.inference import (
+    FourierGrid,
+    LensingOperator,
+    Observation,
+    SplitPlan,
+    Streams,
+    padded_shape,
+    run_chains,
+)
 from astro_massmap.methods._memory import check_memory, needed_memory
 
 PIXEL = np.radians(0.4 / 60)
-PADDING, NOISE, OBSERVED, SHIFT = 2.0, 0.15, 0.6, 0.05
+NOISE, OBSERVED, SHIFT = 0.15, 0.6, 0.05
 CASES = ("1024:network", "4096:gaussian", "4096:network:32")
+TABLE = Path(__file__).resolve().parents[1] / "docs" / "tables" / "large_fields.ecsv"
+UNITS = {"seconds": "s", "per_evaluation": "s", "peak": "GiB", "foretold": "GiB"}
 
 
 def observed(spectrum, side):
     """Shear of a lognormal sky, and noise, where the longer waves of a white map are high enough."""
     grid, generator = FourierGrid((side, side), PIXEL), torch.Generator().manual_seed(side)
 
-    def white(*shape):
-        return torch.randn(shape, generator=generator)
+    def smooth(factors):
+        return grid.to_field(grid.to_modes(torch.randn((side, side), generator=generator)), times=factors)
 
-    gaussian = grid.to_field(grid.to_modes(white(side, side)), times=grid.mode_variance(spectrum).sqrt())
+    gaussian = smooth(grid.mode_variance(spectrum).sqrt())
     kappa = SHIFT * torch.expm1(gaussian / SHIFT - 0.5 * (gaussian.std() / SHIFT) ** 2)
-    shear = LensingOperator(grid).forward(grid.to_modes(kappa)) + NOISE * white(2, side, side)
-    blobs = grid.to_field(
-        grid.to_modes(white(side, side)), times=grid.of_ell(lambda ell: torch.exp(-((3 * PIXEL * ell) ** 2)))
-    )
+    shear = LensingOperator(grid).forward(grid.to_modes(kappa))
+    shear += NOISE * torch.randn(shear.shape, generator=generator)
+    blobs = smooth(grid.of_ell(lambda ell: torch.exp(-((3 * PIXEL * ell) ** 2))))
     seen = blobs > float(np.quantile(blobs.numpy(), 1 - OBSERVED))
     return Observation.from_arrays(torch.where(seen, shear, 0), torch.where(seen, NOISE, torch.inf), PIXEL)
 
 
-def schedule_of(evaluations):
-    """The default schedule, or that of one level with a number of evaluations."""
+def schedule_of(prior, evaluations=None):
+    """The default schedule, or that of one level with so many evaluations; for an exact draw, no steps at all."""
+    if prior == "gaussian":
+        return Schedule(trajectories=(0,))
     if evaluations is None:
         return Schedule.annealed()
-    steps = (evaluations - 2) // 6
-    return Schedule(trajectories=(steps,), reverse_steps=evaluations - 1 - 4 * steps)
+    return Schedule(trajectories=(1,), reverse_steps=evaluations - 5)
 
 
-def wiener(observation):
-    """One sample, with mean and standard deviation."""
-    estimate = Wiener(n_samples=1, padding=PADDING).solve(observation)
-    assert all(np.isfinite(m).all() for m in (estimate.mean, estimate.std, estimate.samples))
-    return {"evaluations": 0, "iterations": estimate.diagnostics["iterations"]}
-
-
-def chain(observation, schedule):
-    """One chain of the default prior."""
-    box = padded_shape(observation.shape, PADDING)
-    plan = SplitPlan(observation, ScorePrior.load("default"), schedule, box)
-    started = time.perf_counter()
+def measured(case, threads, padding):
+    """A row of the table: what a case cost, in this process."""
+    torch.set_num_threads(threads)
+    side, name, *evaluations = case.split(":")
+    shape, network = (int(side),) * 2, ScorePrior.load("default")
+    prior = network if name == "network" else GaussianPrior(network.trained_spectrum)
+    schedule = schedule_of(name, *map(int, evaluations))
+    needs = needed_memory(shape, padding, prior=prior, levels=len(schedule.levels))
+    say(check_memory(needs))
+    observation, start = observed(network.trained_spectrum, shape[0]), time.perf_counter()
 
     def on_step(level, state):
-        seconds = time.perf_counter() - started
-        print(
-            f"  {seconds:7.0f} s, level {level}: energy error {float(state.energy_error):.3g}",
-            file=sys.stderr,
-            flush=True,
-        )
+        say(f"{time.perf_counter() - start:6.0f} s, level {level}, energy error {float(state.energy_error):.2f}")
 
+    plan = SplitPlan(observation, prior, schedule, padded_shape(shape, padding))
     run = run_chains(plan, Streams(0, [0]), on_step=on_step)
-    assert torch.isfinite(plan.grid.to_field(run.modes)).all()
+    sample = plan.grid.to_field(run.modes)
+    seconds = time.perf_counter() - start
+    if not torch.isfinite(sample).all():
+        raise ValueError(f"the sample of {case} is not finite")
     return {
+        "side": shape[0],
+        "box": plan.grid.box_shape[0],
+        "prior": name,
+        "samples": 1,
         "evaluations": run.evaluations,
         "acceptance": float(run.acceptance[0, -1]),
-        "chain": time.perf_counter() - started,
+        "seconds": round(seconds, 1),
+        "per_evaluation": round(seconds / run.evaluations, 2) if run.evaluations else float("nan"),
+        "peak": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        "foretold": round(needs.bytes / 2**30, 2),
+        "threads": threads,
     }
 
 
-def measured(case, threads):
-    """What a case cost, in this process."""
-    torch.set_num_threads(threads)
-    side, prior, *evaluations = case.split(":")
-    shape, network = (int(side),) * 2, prior == "network"
-    schedule = schedule_of(int(evaluations[0]) if evaluations else None)
-    spectrum = ScorePrior.load("default").trained_spectrum
-    observation = observed(spectrum, shape[0])
-    foretold = 0.0
-    start = time.perf_counter()
-    told = chain(observation, schedule) if network else wiener(observation)
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"side": shape[0], "prior": prior, "seconds": seconds, "peak": peak / 2**30} | told
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def write(row, file):
+    """Put a row into the table, in the place of one of the same side, prior and evaluations."""
+    rows = [row]
+    if file.exists():
+        table = QTable.read(file)
+        others = [{name: getattr(old[name], "value", old[name]) for name in table.colnames} for old in table]
+        key = ("side", "prior", "evaluations")
+        rows += [old for old in others if any(old[name] != row[name] for name in key)]
+    rows.sort(key=lambda row: (row["side"], row["prior"], row["evaluations"]))
+    table = QTable(rows=rows, units=UNITS)
+    table.meta["about"] = "one chain by benchmarks/large_fields.py; peak: largest resident memory of the process"
+    table.write(file, format="ascii.ecsv", overwrite=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", default=CASES, metavar="CASE")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--padding", type=float, default=1.5, help="side of the box over that of the field")
+    parser.add_argument("--out", type=Path, default=TABLE)
+    parser.add_argument("--here", action="store_true", help="run one case in this process and print its row")
+    arguments = parser.parse_args()
+    if arguments.here:
+        print(json.dumps(measured(arguments.cases[0], arguments.threads, arguments.padding)))
+        return
+    for case in arguments.cases:
+        say(case)
+        command = [sys.executable, __file__, case, "--here", "--threads", str(arguments.threads)]
+        command += ["--padding", str(arguments.padding)]
+        row = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+        print(row, flush=True)
+        write(row, arguments.out)
 
 
 if __name__ == "__main__":
-    print(json.dumps(measured(sys.argv[1], int(sys.argv[2]))))
+    main()

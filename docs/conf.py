@@ -4,7 +4,7 @@ import os
 
 from docutils import nodes
 from sphinx_astropy.conf.v3 import *  # noqa: F403
-from sphinx_astropy.conf.v3 import extensions, intersphinx_mapping
+from sphinx_astropy.conf.v3 import extensions, html_theme_options, intersphinx_mapping
 
 import astro_massmap
 
@@ -22,7 +22,7 @@ autodoc_typehints = "none"  # the docstrings say it in words
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "examples",
-    "filename_pattern": r"/plot_",
+    "filename_pattern": r"/plot_" if "MASSMAP_DATA" in os.environ else r"/plot_(?!cosmos)",
     "abort_on_example_error": True,
     "download_all_examples": False,
     "min_reported_time": 3600,
@@ -33,6 +33,7 @@ automodsumm_inherited_members = False
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 html_title = project
+html_theme_options["goatcounter_analytics_url"] = ""  # whoever reads these pages is not counted
 html_static_path = ["_static"]
 html_css_files = ["narrow.css"]
 html_context = {"default_mode": "auto"}  # of the colours: without, the theme complains in the browser's console

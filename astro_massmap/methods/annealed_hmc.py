@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import sys
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -30,6 +31,7 @@ from ..priors import Prior, ScorePrior
 from ._chains import Kept, draw_chains, task
 from ._checkpoint import Checkpoint, fingerprint
 from ._convergence import rank_diagnostics
+from ._memory import Needs, check_memory, needed_memory
 from ._sample_files import check_name
 from ._workers import Job, shared_out
 from .base import Estimate, check_dtype, check_integer, check_padding, in_batches, moments
@@ -143,10 +145,46 @@ class AnnealedHMC:
     def _prior(self) -> Prior:
         return ScorePrior.load("default") if self.prior is None else self.prior
 
+    @property
+    def _schedule(self) -> Schedule:
+        return self.schedule if isinstance(self.schedule, Schedule) else self.SCHEDULES[self.schedule]()
+
+    def memory(self, shape: tuple[int, int]) -> Needs:
+        """
+        The memory that a run needs, told before it begins.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Rows and columns of the field.
+
+        Returns
+        -------
+        `~astro_massmap.methods._memory.Needs`
+            ``bytes``, for each worker, ``box`` and ``tiles``; as text a line that says it. On a GPU it is that of a
+            single chain, and batches are as large as its memory allows.
+
+        Examples
+        --------
+        >>> from astro_massmap import AnnealedHMC
+        >>> print(AnnealedHMC().memory((1024, 1024)))
+        1024 x 1024 pixels in a box of 2048 x 2048, the network in 9 tiles of 428 x 428: some 1.2 GiB
+        """
+        on_cpu = pick_device(self.device).type == "cpu"
+        return needed_memory(
+            shape,
+            self.padding,
+            prior=self._prior,
+            dtype=self.dtype,
+            batch=self.batch_size or 1 if on_cpu else 1,
+            levels=len(self._schedule.levels),
+            samples=self.n_samples if self.checkpoint is None else 0,
+        )
+
     def prepare(self, observation: Observation) -> Plan:
         """The plan of the chains, an `~astro_massmap.inference.Plan`: what is the same for all of them."""
         check_pixel_size(self._prior, observation)
-        schedule = self.schedule if isinstance(self.schedule, Schedule) else self.SCHEDULES[self.schedule]()
+        schedule = self._schedule
         data = observation.levelled(self.information, self.seed) if schedule.splitting else observation
         plan = (SplitPlan if schedule.splitting else TemperedPlan)(
             data,
@@ -182,6 +220,10 @@ class AnnealedHMC:
         -------
         Estimate
         """
+        needs = self.memory(observation.shape)
+        told = check_memory(needs, pick_device(self.device))
+        if progress:
+            tqdm.write(told, file=sys.stderr)
         plan = self.prepare(observation)
         checkpoint = None
         if self.checkpoint is not None:
@@ -194,7 +236,8 @@ class AnnealedHMC:
             mean,
             std if self.n_samples > 1 else _spread(plan, self.seed),
             samples=samples,
-            diagnostics={"prior": repr(self._prior)} | self._diagnostics(plan, observation, records),
+            diagnostics={"prior": repr(self._prior), "memory": needs.bytes}
+            | self._diagnostics(plan, observation, records),
         )
 
     def _decisive(self, plan: Plan) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from ..inference import GaussianPosterior, Observation, Streams, padded_shape, pick_device
 from ..spectrum import PowerSpectrum
+from ._memory import check_memory, needed_memory
 from .base import Estimate, check_dtype, check_integer, check_padding, check_tolerance, in_batches
 
 # At least so many draws tell the standard deviation, to about 4 %; for nothing else they may be coarse.
@@ -108,6 +109,8 @@ class Wiener:
         Estimate
         """
         device = pick_device(self.device)
+        needs = needed_memory(observation.shape, self.padding, dtype=self.dtype, samples=self.n_samples)
+        check_memory(needs, device)
         spectrum = PowerSpectrum.default() if self.spectrum is None else self.spectrum
         posterior = GaussianPosterior(
             observation,

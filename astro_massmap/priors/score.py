@@ -32,7 +32,7 @@ _RANGE = (300.0, 5000.0)  # multipoles at which amplitude and shape of two spect
 # How far a spectrum may be from the trained one before a warning: measured to be better than theory alone at
 # amplitudes of 0.5 to 1 and up to this shape (sources at redshift 0.5 to 1); above 1 it is a guess.
 _SHAPE, _AMPLITUDE = 0.25, (0.5, 1.25)
-_KEPT = 2**27  # numbers of corrections that are kept, but always those of the last noise level
+KEPT = 2**25  # numbers of corrections that are kept, but always those of the last noise level
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +224,7 @@ class _ScoreOnGrid(PriorOnGrid):
     def _factors(self, sigma):
         """The correction at a noise level, kept: an annealing comes to the same few levels again and again."""
         if sigma not in self._corrections:
-            while self._corrections and (len(self._corrections) + 1) * 3 * self.variance.numel() > _KEPT:
+            while self._corrections and (len(self._corrections) + 1) * 3 * self.variance.numel() > KEPT:
                 self._corrections.pop(next(iter(self._corrections)))
             level = sigma / self.amplitude
             factors = self.grid.of_ell(lambda ell: torch.stack(self.prior.correction.at(level, ell)))

@@ -14,9 +14,11 @@ from astro_massmap.inference import (
     Streams,
     TemperedPlan,
     Trajectory,
+    annealing,
     gaussian_check,
     run_chains,
     runaways,
+    split_step,
     stationarity_check,
 )
 
@@ -131,6 +133,20 @@ def test_a_chain_is_the_same_in_any_company(gaussian):
     assert torch.allclose(together.modes[1], alone.modes[0], atol=1e-3)
     assert together.evaluations == alone.evaluations == 9 + 9 + plan.final_evaluations
     assert together.trace.shape == (3, 2, 3)
+
+
+@pytest.mark.parametrize(("kind", "settles"), [(SplitPlan, True), (TemperedPlan, False)])
+def test_the_first_step_at_a_lower_level_is_always_taken(gaussian, monkeypatch, kind, settles):
+    asked = []
+
+    def step(*arguments, always):
+        asked.append(always)
+        return split_step(*arguments, always=always)
+
+    monkeypatch.setattr(annealing, "split_step", step)
+    schedule = Schedule((1.4, 1.2, 1.0), (2, 0, 3)) if settles else Schedule((0.2, 0.1), (2, 3), splitting=False)
+    run_chains(kind(gaussian[0], problems.WrongScore(0.01), schedule, (64, 64)), Streams(0, [0]))
+    assert asked == [False, False, settles, False, False]
 
 
 # ---- checks without a reference

@@ -100,6 +100,21 @@ def test_the_stationary_distribution_is_the_target(leapfrogs):
     assert abs(measured - 0.35) < 4.5 * 0.0024  # false alarm 1e-5
 
 
+def test_a_chain_that_always_moves_is_told_that_it_would_have_stayed():
+    # with an inner product a thousand times too large every change of energy is: half of the steps must be rejected
+    def step(always):
+        streams = OneGenerator(1, 200)
+        state = start(Line(2.0, 0.5), streams.normal(1, 1, dtype=torch.float64).to(torch.complex128), streams)
+        target, inner = Line(2.0, 0.5), lambda a, b: 1000 * (a * b).real.sum((1, 2))
+        return state, split_step(target, state, Trajectory(), streams, inner, always=always)
+
+    (before, usual), (_, moved) = step(False), step(True)
+    assert torch.equal(usual.accepted, moved.accepted) and 20 < int(usual.accepted.sum()) < 180
+    assert torch.equal(usual.modes[usual.accepted], moved.modes[usual.accepted])
+    assert torch.equal(usual.modes[~usual.accepted], before.modes[~usual.accepted])
+    assert (moved.modes != before.modes).all() and (moved.force != before.force).all()
+
+
 # ---- on maps
 
 

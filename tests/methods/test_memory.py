@@ -1,0 +1,108 @@
+"""What a run is told to need, against what a process was seen to use, and how it is refused."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+
+import pytest
+
+from astro_massmap import GaussianPrior, ScorePrior
+from astro_massmap.inference import FourierGrid
+from astro_massmap.methods import _memory
+from astro_massmap.methods._memory import check_memory, needed_memory
+from astro_massmap.priors import EnergyDenoiser, MeanNetwork
+
+import small_priors
+from small_priors import PIXEL, THEORY
+
+GIB = 2**30
+
+# a chain of the shipped prior, or an exact draw, in a process of its own: the largest memory before and after, in KiB
+RUN = """
+import resource
+import torch
+from astro_massmap import GaussianPrior, Schedule, ScorePrior
+from astro_massmap.inference import Observation, SplitPlan, Streams, padded_shape, run_chains
+import astro_massmap.methods
+torch.set_num_threads(1)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+prior = ScorePrior.load("default") if {network} else GaussianPrior()
+print(peak())
+shape, generator = (448, 448), torch.Generator().manual_seed(0)
+shear = 0.15 * torch.randn(2, *shape, dtype=torch.float64, generator=generator)
+observation = Observation(shear, torch.full(shape, 0.15, dtype=torch.float64), {pixel})
+schedule = Schedule(trajectories=(int({network}),), reverse_steps=2)
+plan = SplitPlan(observation, prior, schedule, padded_shape(shape, 2.0), tolerance=0.1)
+run_chains(plan, Streams(0, [0]))
+print(peak())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the unit of ru_maxrss")
+@pytest.mark.parametrize("network", [False, True])
+def test_a_run_uses_what_was_told(network):
+    prior = ScorePrior.load("default")
+    code = RUN.format(network=network, pixel=prior.pixel_size)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
+    before, after = (1024 * int(line) for line in said.stdout.split())
+    told = needed_memory((448, 448), prior=prior if network else GaussianPrior()).bytes
+    assert 0.15 * GIB < before < 0.6 * GIB  # where libraries are others than those that it was measured with
+    assert 0.7 < (told - _memory._PROGRAM) / (after - before) < 1.5
+
+
+def test_the_line_says_field_box_tiles_and_memory():
+    prior = ScorePrior.load("default")
+    needs = needed_memory((1024, 1024), prior=prior, levels=5)
+    where = "1024 x 1024 pixels in a box of 2048 x 2048, the network in 9 tiles of 428 x 428"
+    assert str(needs).startswith(f"{where}: some ")
+    assert check_memory(dataclasses.replace(needs, bytes=int(1.234 * GIB))).endswith(": some 1.2 GiB")
+    assert check_memory(dataclasses.replace(needs, bytes=int(4.97 * GIB))).endswith(": some 5 GiB")
+    assert ", the network in one piece: some " in str(needed_memory((300, 100), prior=prior))
+    assert "network" not in str(needed_memory((1024, 1024)))
+
+
+@pytest.mark.parametrize("shape", [(1024, 1024), (448, 449), (30, 700)])
+def test_the_tiles_that_are_counted_are_those_of_the_prior(shape):
+    prior = ScorePrior.load("default")
+    needs = needed_memory(shape, 1.25, prior=prior)
+    on_grid = prior.on(FourierGrid(shape, prior.pixel_size, needs.box))
+    assert needs.tiles == on_grid._tiles
+
+
+def test_a_run_that_is_too_large_is_refused(monkeypatch):
+    monkeypatch.setattr(_memory, "physical_memory", lambda: 8 * GIB)
+    assert check_memory(needed_memory((2048, 2048)))
+    with pytest.raises(ValueError, match=r"shape: 8192 x 8192 pixels .*: some \d+ GiB, this computer has 8 GiB; u"):
+        check_memory(needed_memory((8192, 8192)))
+
+
+def test_more_of_everything_needs_more():
+    prior = ScorePrior.load("default")
+    shape = (1024, 1024)
+    usual = needed_memory(shape, prior=prior).bytes
+    for more in ({"padding": 3.0}, {"batch": 2}, {"levels": 5}, {"samples": 64}, {"dtype": "float64"}):
+        assert needed_memory(shape, **({"prior": prior} | more)).bytes > usual
+    assert needed_memory(shape, prior=dataclasses.replace(prior, tile=1088)).bytes > usual
+    assert needed_memory(shape).bytes < usual
+    assert needed_memory(shape, prior=GaussianPrior()).bytes == needed_memory(shape).bytes
+    samples = [needed_memory(shape, samples=n).bytes for n in (10, 20)]
+    assert samples[1] - samples[0] == 10 * 4 * 1024 * 1024
+
+
+def test_the_gradient_of_a_network_needs_more_than_the_network():
+    denoiser = EnergyDenoiser(small_priors.network(outputs=2), THEORY, PIXEL)
+    energy = ScorePrior(denoiser, THEORY, (0.003, 0.5))
+    assert needed_memory((512, 512), prior=energy).bytes > needed_memory((512, 512), prior=small_priors.prior()).bytes
+
+
+def test_a_network_for_the_mean_is_counted_too():
+    network = MeanNetwork.load("default")
+    assert len(needed_memory((1024, 1024), prior=network).tiles) == 9
+
+
+def test_a_box_of_double_precision_is_twice_as_large():
+    needed = (needed_memory((2048, 2048), dtype=dtype).bytes for dtype in ("float32", "float64"))
+    single, double = (count - _memory._PROGRAM for count in needed)
+    assert 1.7 < double / single < 2
