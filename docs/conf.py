@@ -4,7 +4,7 @@ import os
 
 from docutils import nodes
 from sphinx_astropy.conf.v3 import *  # noqa: F403
-from sphinx_astropy.conf.v3 import extensions, html_theme_options, intersphinx_mapping
+from sphinx_astropy.conf.v3 import extensions, intersphinx_mapping
 
 import astro_massmap
 
@@ -33,7 +33,7 @@ automodsumm_inherited_members = False
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 html_title = project
-html_theme_options["goatcounter_analytics_url"] = ""  # whoever reads these pages is not counted
+html_theme_options = {"goatcounter_analytics_url": ""}  # whoever reads these pages is not counted
 html_static_path = ["_static"]
 html_css_files = ["narrow.css"]
 html_context = {"default_mode": "auto"}  # of the colours: without, the theme complains in the browser's console
