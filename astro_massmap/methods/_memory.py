@@ -89,8 +89,7 @@ def needed_memory(shape, padding=2.0, *, prior=None, dtype="float32", batch=1, l
     pieces = _pieces(shape, box, prior)
     if pieces:
         rows, columns = _largest(pieces)
-        layers = 4 * prior.denoiser.network.settings["widths"][0]
-        layers *= _SLOPES if isinstance(prior.denoiser, EnergyDenoiser) else _LAYERS
+        layers = 4 * _channels(prior.denoiser) * (_SLOPES if isinstance(prior.denoiser, EnergyDenoiser) else _LAYERS)
         corrections = 3 * vector // 2
         needed += corrections * min(max(real * KEPT // corrections, 1), levels + _REVERSE)
         told = pieces[-1].core[0].stop * pieces[-1].core[1].stop
@@ -105,6 +104,11 @@ def _pieces(shape, box, prior):
     margins = (min(prior.margin, (around - side) // 2) for side, around in zip(shape, box, strict=True))
     region = [min(side + 2 * margin, around) for side, margin, around in zip(shape, margins, box, strict=True)]
     return tiles(region, prior.tile, prior.denoiser)
+
+
+def _channels(denoiser):
+    """Of the network at its finest scale; none of a denoiser that has no network of ours."""
+    return getattr(getattr(denoiser, "network", None), "settings", {}).get("widths", [0])[0]
 
 
 def _largest(pieces):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from astro_massmap import GaussianPrior, ScorePrior
 from astro_massmap.inference import FourierGrid
@@ -95,6 +96,11 @@ def test_the_gradient_of_a_network_needs_more_than_the_network():
     denoiser = EnergyDenoiser(small_priors.network(outputs=2), THEORY, PIXEL)
     energy = ScorePrior(denoiser, THEORY, (0.003, 0.5))
     assert needed_memory((512, 512), prior=energy).bytes > needed_memory((512, 512), prior=small_priors.prior()).bytes
+
+
+def test_a_denoiser_of_another_kind_has_no_layers_to_count():
+    other = dataclasses.replace(small_priors.prior(), denoiser=torch.nn.Identity())
+    assert needed_memory((256, 256)).bytes < needed_memory((256, 256), prior=other).bytes
 
 
 def test_a_network_for_the_mean_is_counted_too():
