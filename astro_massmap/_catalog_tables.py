@@ -106,6 +106,8 @@ class CatalogTables:
         """
         Read a catalogue from a file of a table: FITS, ECSV, CSV, or any format that astropy reads.
 
+        HDF5 is left out: damaged files break its library, and with it the program.
+
         Parameters
         ----------
         file : str or path-like

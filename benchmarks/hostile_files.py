@@ -129,7 +129,6 @@ def catalog_files():
     full = ShearCatalog(place, *shapes, axes="west-north", m_bias=0.01, shape_noise=0.2, meta={"a": [1, 2]}, **options)
     plain = ShearCatalog(place, *shapes, axes="west-north")
     found = {end: [_bytes(c.write, f"c{end}") for c in (full, plain)] for end in (".ecsv", ".csv")}
-    found[".h5"] = [_bytes(partial(full.write, format="hdf5", path="table", serialize_meta=True), "c.h5")]
     found[".vot"] = [_bytes(partial(full.write, format="votable"), "c.vot")]
     plain.meta = {"name": "a"}
     table = plain.to_table()

@@ -489,26 +489,13 @@ def test_hdf5_that_says_much_or_lies_elsewhere():
             MapSet.open("maps", pixel_scale=1e-4)
 
 
-def test_tables_in_hdf5(tmp_path):
+def test_tables_in_hdf5_are_not_read():
+    # HDF5 2.0 with h5py 3.16 writes beyond its memory when it reads some damaged tables of several columns
     h5py = pytest.importorskip("h5py")
-    Path("h.ecsv").write_bytes(first("ShearCatalog.read", ".ecsv"))
-    table = Table.read("h.ecsv")
-    table.write("h.h5", path="table", serialize_meta=True)
-    assert len(ShearCatalog.read("h.h5", axes="west-north")) == 12
-    content = Path("h.h5").read_bytes()
-    with h5py.File("h.h5", "a") as file:
-        file.create_dataset("more", (2**40,), "f8", chunks=(64,))
-    refused("ShearCatalog.read", Path("h.h5").read_bytes(), "tables, .* not believed", ".h5")
-    Path("h.h5").write_bytes(content)
-    with h5py.File("h.h5", "a") as file:
-        file["more"] = h5py.ExternalLink("elsewhere", "table")
-    refused("ShearCatalog.read", Path("h.h5").read_bytes(), "'more' lies elsewhere", ".h5")
-    Path("h.h5").write_bytes(content)
-    with h5py.File("h.h5", "a") as file:
-        file["table.__table_column_meta__"][...] = b"{a: &a [*a]}"
-        file["again"] = file["/"]
-    refused("ShearCatalog.read", Path("h.h5").read_bytes(), "contains itself", ".h5")
-    assert {path.name for path in tmp_path.iterdir()} == {"h.h5", "h.ecsv"}
+    with h5py.File("h.h5", "w") as file:
+        file["table"] = np.zeros(3, dtype=[("ra", "f8"), ("dec", "f8")])
+    for end in (".h5", ".hdf5", ".fits", ".csv"):
+        refused("ShearCatalog.read", Path("h.h5").read_bytes(), "convert it to FITS or ECSV", end)
 
 
 def test_votables_in_another_alphabet_and_links_in_html():

@@ -5,6 +5,7 @@ A format is a context manager that opens a file and yields what it says of its m
 of them. No more than that map is read, and no file stays open: a set of maps can be handed to other processes.
 """
 
+import math
 import os
 import warnings
 from collections.abc import Callable
@@ -14,9 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._hdf5_files import check_maps, check_place
 from .._optional import require
-from .._untrusted import parsing
+from .._untrusted import check_allowance, parsing
 from .resampling import LARGEST_MAP, in_arcmin
 
 _MOST_MAPS = 2**20  # in a file
@@ -211,10 +211,12 @@ def _hdf5(h5py, path, dataset):
         maps = file.get(dataset)
         if not isinstance(maps, h5py.Dataset):
             raise LookupError(f"it has no dataset {dataset!r}; it holds {', '.join(list(file)[:8]) or 'nothing'}")
-        check_place(maps, file)
+        if maps.file != file or maps.external or maps.is_virtual:
+            raise ValueError(f"its dataset {dataset!r} lies in another file")
 
         def get(index):
-            check_maps(maps, path)
+            numbers = max(math.prod(maps.shape[-2:]), math.prod(maps.chunks or (1,)))
+            check_allowance(numbers * maps.dtype.itemsize, os.path.getsize(path), f"{numbers} pixels in a piece")
             return maps[index]
 
         yield _Opened(maps.shape or (), maps.dtype, None, get)
