@@ -104,7 +104,7 @@ class CatalogTables:
     @classmethod
     def read(cls, file: File, *, axes: Axes, columns: Mapping[str, str | None] | None = None, **kwargs: Any) -> Self:
         """
-        Read a catalogue from a file of a table: FITS, ECSV, CSV, or any format that astropy reads.
+        Read a catalogue from a file of a table: FITS, ECSV, CSV, or any other that astropy reads, but HDF5.
 
         HDF5 is left out: damaged files break its library, and with it the program.
 

@@ -7,11 +7,13 @@ For each reader some valid files are written, and mutated (see `mutations`). A r
 raise an OSError, ValueError or TypeError that says something; nothing else. Input number i of a reader depends on the
 seed and on i alone. Inputs are read in blocks by a forked process, which has 1 GiB of memory more than it begins with,
 and 10 seconds for each: a crash, a hang or greed ends the block, is counted and kept in the folder of faults, and the
-next block goes on behind it. The state is kept too: a run that was stopped goes on.
+next block goes on behind it. The state is kept too: a run that was stopped goes on. With ``MALLOC_CHECK_=3`` and
+``LD_PRELOAD=libc_malloc_debug.so.0`` (glibc) a library that writes beyond its memory ends a block too.
 """
 
 import argparse
 import copy
+import gc
 import json
 import os
 import re
@@ -346,6 +348,7 @@ def _block(name, seed, first, last, folder, report):
             outcome = f"!wrote {others}"
         line = json.dumps([number, end, seconds, outcome[:300]], ensure_ascii=True)
         os.write(report, f"{line}\n".encode())
+    gc.collect()  # what was written beyond some memory shows when it is freed
 
 
 def run_block(name, seed, first, last):

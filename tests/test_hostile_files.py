@@ -56,7 +56,7 @@ def read(name, content, end=".fits"):
 
 def refused(name, content, reason, end=".fits"):
     """That a reader refuses a file, for the reason, soon, and without much memory."""
-    begin = time.perf_counter()
+    begin = time.process_time()
     tracemalloc.start()
     try:
         with pytest.raises(OSError, match=rf"(?s)h{end}'.*{reason}"):
@@ -64,7 +64,7 @@ def refused(name, content, reason, end=".fits"):
         assert tracemalloc.get_traced_memory()[1] < LITTLE
     finally:
         tracemalloc.stop()
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def first(name, end=".fits", number=0):
@@ -148,12 +148,12 @@ def test_yaml_from_elsewhere_runs_nothing(payload, tmp_path):
     files = {"ConvergenceMap.read": "made.fits", "ShearCatalog.read": "comments.fits"}
     contents = [(name, Path(file).read_bytes(), ".fits") for name, file in files.items()]
     for name, content, end in [*contents, ("ShearCatalog.read", ecsv.encode(), ".ecsv")]:
-        begin = time.perf_counter()
+        begin = time.process_time()
         path = Path(f"h{end}").absolute()
         path.write_bytes(content)
         outcome = judged(READERS[name][1], path)
         assert not outcome.startswith("!"), (name, outcome)
-        assert time.perf_counter() - begin < 5
+        assert time.process_time() - begin < 5
     assert {path.name for path in tmp_path.iterdir()} == {"made.fits", "comments.fits", "h.fits", "h.ecsv"}
 
 
