@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 _BEST_PACKING, _SPARE, _SHARE = 1100, 2**27, 8
 _PACKINGS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
+_OTHER_PACKINGS = b"\xfd7z", b"PK\x03\x04", b"\x1f\x9d"  # xz, zip and compress, which astropy would open
 _LONGEST = 300  # letters of a reason
 
 
@@ -77,9 +78,11 @@ def begins(file, start):
 
 
 def _packing(stream):
-    """What opens a packed stream, or None for a plain one."""
-    start = stream.read(3)
+    """What opens a packed stream, or None for a plain one; OSError for packings that are not looked into."""
+    start = stream.read(4)
     stream.seek(0)
+    if start.startswith(_OTHER_PACKINGS):
+        raise OSError("it is packed, but not by gzip or bzip2; unpack it first")
     return next((packing for magic, packing in _PACKINGS.items() if start.startswith(magic)), None)
 
 

@@ -9,11 +9,13 @@ import bz2
 import gzip
 import io
 import json
+import lzma
 import resource
 import struct
 import time
 import tracemalloc
 import warnings
+import zipfile
 from pathlib import Path
 
 import astropy.units as u
@@ -378,6 +380,21 @@ def test_what_unpacks_to_more_than_its_allowance(monkeypatch):
     for name, end in (("ShearCatalog.read", ".csv"), ("as_regions", ".reg"), ("from_healpix", ".fits")):
         refused(name, bz2.compress(beginning + bytes(2**25)), "unpacks to more than", end)
     assert len(read("ShearCatalog.read", bz2.compress(beginning), ".fits.bz2")) == 12
+
+
+def test_packings_that_are_not_looked_into():
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("c.fits", first("ShearCatalog.read"))
+    for end in (".fits", ".ecsv"):
+        for content in (
+            lzma.compress(first("ShearCatalog.read", end)),
+            archive.getvalue(),
+            b"\x1f\x9d\x90" + bytes(99),
+        ):
+            refused("ShearCatalog.read", content, "unpack it first", end)
+    refused("as_regions", lzma.compress(first("as_regions", ".reg")), "unpack it first", ".reg")
+    refused("--wcs", archive.getvalue(), "unpack it first")
 
 
 def test_the_allowance_is_a_share_of_the_memory(monkeypatch):
