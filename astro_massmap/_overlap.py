@@ -35,6 +35,20 @@ class RegionWeights:
         ``(n_regions, ny * nx)``, in pixels.
     area : ndarray
         Of each region, ``(n_regions,)``, in pixels, with what lies outside of the field.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from regions import CirclePixelRegion, PixCoord
+    >>> from astro_massmap import datasets
+    >>> from astro_massmap.detection import region_weights
+    >>> truth = datasets.demo_truth()
+    >>> weights = region_weights(CirclePixelRegion(PixCoord(0, 60), 5), truth.wcs, truth.shape)
+    >>> print(f"{weights.area[0]:.1f} pixels, {weights.overlap.sum():.1f} of them in the field")
+    78.5 pixels, 44.3 of them in the field
+    >>> left_half = np.arange(128) < 2
+    >>> len(weights), round(float(weights.inside(np.tile(left_half, 128)).overlap.sum()), 1)
+    (1, 19.8)
     """
 
     overlap: csr_array

@@ -70,6 +70,12 @@ def demo_truth() -> ConvergenceMap:
     -------
     ConvergenceMap
         128 x 128 pixels of 0.4 arcmin.
+
+    Examples
+    --------
+    >>> from astro_massmap import datasets
+    >>> datasets.demo_truth()
+    <ConvergenceMap: 128 x 128 pixels of 0.4 arcmin, 100% measured, no samples>
     """
     with resources.as_file(_embedded("demo_truth.fits")) as path:
         return ConvergenceMap.read(path, format="fits")
@@ -83,6 +89,13 @@ def demo_clusters() -> QTable:
     -------
     `~astropy.table.QTable`
         Columns ``name``, ``ra``, ``dec`` and ``radius``.
+
+    Examples
+    --------
+    >>> from astro_massmap import datasets
+    >>> clusters = datasets.demo_clusters()
+    >>> len(clusters), clusters.colnames
+    (5, ['name', 'ra', 'dec', 'radius'])
     """
     return QTable.read(_embedded("demo_clusters.ecsv"), format="ascii.ecsv")
 
@@ -106,6 +119,12 @@ def cosmos(sample: Literal["all", "bright", "faint"] = "all") -> ShearCatalog:
         If a file cannot be fetched, or is not the one that it should be.
     ValueError
         If there is no such sample.
+
+    Examples
+    --------
+    >>> from astro_massmap import datasets
+    >>> datasets.cosmos("bright")  # doctest: +REMOTE_DATA
+    <ShearCatalog: 165159 galaxies, axes 'west-north', shape noise 0.277>
     """
     samples = {"all": slice(None), "bright": slice(_N_BRIGHT), "faint": slice(_N_BRIGHT, None)}
     if sample not in samples:
@@ -132,6 +151,13 @@ def cosmos_clusters() -> QTable:
     ------
     OSError
         If the file cannot be fetched, or is not the one that it should be.
+
+    Examples
+    --------
+    >>> from astro_massmap import datasets
+    >>> clusters = datasets.cosmos_clusters()  # doctest: +REMOTE_DATA
+    >>> clusters.colnames  # doctest: +REMOTE_DATA
+    ['id', 'ra', 'dec', 'r500', 'redshift', 'm500', 'm500_err']
     """
     raw = Table.read(_fetch("xray.txt"), format="ascii.no_header")
     units = {"id": None, "ra": u.deg, "dec": u.deg, "r500": u.arcmin, "redshift": None}

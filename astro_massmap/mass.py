@@ -131,6 +131,13 @@ def lensing_efficiency(z_lens: float, z_source: ArrayLike, cosmology: FLRW | Non
     ------
     TypeError, ValueError
         If a redshift is not positive, or the cosmology knows no distances.
+
+    Examples
+    --------
+    >>> from astropy.cosmology import FlatLambdaCDM
+    >>> from astro_massmap.mass import lensing_efficiency
+    >>> print(lensing_efficiency(0.3, [0.2, 0.6, 1.0, 3.0], FlatLambdaCDM(70, 0.3)).round(3))
+    [0.    0.459 0.638 0.812]
     """
     z_lens, cosmology = redshift(z_lens, "z_lens"), checked_cosmology(cosmology)
     z_source = floats(z_source, "z_source")
@@ -254,6 +261,23 @@ def aperture_mass(
     ------
     TypeError, ValueError, `~astropy.units.UnitsError`
         If an argument is not as described, or there are fewer than two samples.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from astro_massmap import datasets
+    >>> from astro_massmap.mass import aperture_mass
+    >>> from astro_massmap.peaks import find_peaks
+    >>> truth = datasets.demo_truth()
+    >>> highest = find_peaks(truth.data, None, None, truth.wcs, truth.mask, 0.1)["center"][:1]
+    >>> samples = truth.data + np.array([-0.01, 0, 0.01])[:, None, None]
+    >>> table = aperture_mass(truth.data, samples, truth.wcs, truth.mask, highest, 4 * u.arcmin)
+
+    A sheet of mass does not change it, so that all three samples have the same:
+
+    >>> print(f"{table['aperture_mass'][0]:.4f} +- {table['std'][0]:.4f}")
+    0.0257 +- 0.0000
     """
     level, (mean, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
     if not isinstance(centers, SkyCoord):
@@ -363,6 +387,19 @@ def projected_mass(
     ------
     TypeError, ValueError
         If an argument is not as described, there are fewer than two samples, or no source is behind the matter.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.cosmology import FlatLambdaCDM
+    >>> from astro_massmap import datasets
+    >>> from astro_massmap.mass import projected_mass
+    >>> truth = datasets.demo_truth()
+    >>> samples = truth.data * np.array([0.9, 1.0, 1.1])[:, None, None]
+    >>> table = projected_mass(truth.data, samples, truth.wcs, truth.mask, datasets.demo_clusters(), 0.3, 1.0,
+    ...                        cosmology=FlatLambdaCDM(70, 0.3))
+    >>> print(f"{table['mass'][0]:.3g}, of which 10 % are {table['std'][0]:.3g}")
+    1.17e+14 solMass, of which 10 % are 1.17e+13 solMass
     """
     listed, cosmology = as_regions(regions), checked_cosmology(cosmology)
     z_lens = _redshifts(z_lens, len(listed))

@@ -113,6 +113,17 @@ def noise_maps(
     ------
     TypeError, ValueError
         If an argument is not as described.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astro_massmap import datasets
+    >>> from astro_massmap.null_tests import noise_maps
+    >>> catalog = datasets.demo()
+    >>> noise = noise_maps(catalog, 8, pixel_scale=1.6 * u.arcmin)
+    >>> kappa = catalog.reconstruct("kaiser_squires", pixel_scale=1.6 * u.arcmin)
+    >>> noise.samples.shape, bool((kappa.data / noise.uncertainty.array).max() > 4)
+    ((8, 32, 32), True)
     """
     method, survey = _prepared(catalog, n, seed, method, wcs, shape, pixel_scale)
     with progress_bar(total=n, desc="rotations", disable=not progress) as bar:
@@ -195,6 +206,15 @@ class BModeTest:
         Share of maps, this one and those of turned galaxies, whose chi2 is as large.
     n : int
         Maps of turned galaxies.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astro_massmap import datasets
+    >>> from astro_massmap.null_tests import b_mode_test
+    >>> report = b_mode_test(datasets.demo(), 40, pixel_scale=3.2 * u.arcmin)
+    >>> print(str(report).splitlines()[0])
+    no sign of a B mode: chi2 = 2.9 in 3 bands, p = 0.415
     """
 
     table: QTable

@@ -151,6 +151,16 @@ def find_peaks(
     ------
     TypeError, ValueError, `~astropy.units.UnitsError`
         If an argument is not as described.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astro_massmap import datasets
+    >>> from astro_massmap.peaks import find_peaks
+    >>> truth = datasets.demo_truth()
+    >>> table = find_peaks(truth.data, None, None, truth.wcs, truth.mask, 0.05, smoothing=1 * u.arcmin)
+    >>> len(table), table.colnames
+    (2, ['center', 'kappa', 'signal_to_noise', 'probability', 'measured'])
     """
     threshold, radius = _number(threshold, "threshold"), to_angle(radius, "radius")
     mean, samples, mask = _maps(mean, samples, mask)
@@ -222,6 +232,21 @@ def peak_counts(
     ------
     TypeError, ValueError, `~astropy.units.UnitsError`
         If an argument is not as described, or there are no samples.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from astro_massmap import datasets
+    >>> from astro_massmap.peaks import peak_counts
+    >>> truth = datasets.demo_truth()
+    >>> samples = truth.data + np.random.default_rng(0).normal(scale=0.02, size=(8, *truth.shape))
+    >>> table = peak_counts(truth.data, samples, truth.wcs, None, [0.02, 0.04, 0.08], smoothing=1 * u.arcmin)
+    >>> table["low", "high", "mean_map", "count"].pprint()
+    low  high mean_map count
+    ---- ---- -------- ------
+    0.02 0.04       18 17.625
+    0.04 0.08        3  3.625
     """
     edges = floats(edges, "edges")
     if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
@@ -256,6 +281,16 @@ class Matches:
     by_chance : float
         Share of the field that lies within the radius of a peak: the completeness of clusters that have nothing to do
         with the peaks, or a little more, for two clusters cannot share a peak. NaN where the field is not known.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astropy.coordinates import SkyCoord
+    >>> from astro_massmap.peaks import match_clusters
+    >>> peaks = SkyCoord([10.0, 10.1, 10.2], [0, 0, 0], unit="deg")
+    >>> matches = match_clusters(peaks, SkyCoord([10.01, 10.5], [0, 0], unit="deg"), 1 * u.arcmin)
+    >>> matches.unmatched_peaks, matches.unmatched_clusters
+    (array([1, 2]), array([1]))
     """
 
     table: QTable

@@ -10,7 +10,16 @@ _LABELS = {"RA": "RA", "DEC": "Dec", "GLON": "l", "GLAT": "b"}
 
 
 def new_axes(wcs, figsize=(7, 6)):
-    """A WCSAxes of this WCS in a new figure."""
+    """
+    A WCSAxes of this WCS in a new figure.
+
+    Examples
+    --------
+    >>> from astro_massmap import datasets, plotting
+    >>> ax = plotting.new_axes(datasets.demo_truth().wcs, figsize=(4, 4))
+    >>> print(type(ax).__name__, ax.figure.get_size_inches())
+    WCSAxes [4. 4.]
+    """
     return (
         require("matplotlib.pyplot", "plot").figure(figsize=figsize, layout="constrained").add_subplot(projection=wcs)
     )
@@ -46,6 +55,14 @@ def plot_map(data, wcs, *, ax=None, regions=None, mask=None, colorbar=True, labe
     Returns
     -------
     `~astropy.visualization.wcsaxes.WCSAxes`
+
+    Examples
+    --------
+    >>> from astro_massmap import datasets, plotting
+    >>> truth = datasets.demo_truth()
+    >>> ax = plotting.plot_map(truth.data, truth.wcs, regions=datasets.demo_clusters(), title="the truth")
+    >>> ax.get_title(), len(ax.texts)
+    ('the truth', 5)
     """
     ax = _axes_on(wcs, ax)
     known = data[np.isfinite(data)]
@@ -89,6 +106,15 @@ def plot_shear(shear, noise_std, wcs, *, ax=None, pixels_per_stick=None, title=N
     Returns
     -------
     `~astropy.visualization.wcsaxes.WCSAxes`
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astro_massmap import datasets, plotting
+    >>> shear = datasets.demo().to_map(pixel_scale=1.6 * u.arcmin)
+    >>> ax = plotting.plot_shear(shear.data, shear.noise_std, shear.wcs, pixels_per_stick=4)
+    >>> float(ax.get_xlim()[1])
+    31.5
     """
     ax = _axes_on(wcs, ax)
     ny, nx = noise_std.shape
@@ -130,6 +156,15 @@ def draw_regions(ax, regions, wcs, shape, color="black"):
         Its rows and columns; regions outside are left out.
     color : str
         Of those that have none of their own.
+
+    Examples
+    --------
+    >>> from astro_massmap import datasets, plotting
+    >>> truth = datasets.demo_truth()
+    >>> ax = plotting.plot_map(truth.data, truth.wcs, colorbar=False)
+    >>> plotting.draw_regions(ax, datasets.demo_clusters(), truth.wcs, truth.shape, color="tab:green")
+    >>> len(ax.patches)
+    5
     """
     from regions import CompoundPixelRegion, TextPixelRegion
 

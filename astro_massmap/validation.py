@@ -60,6 +60,21 @@ class MockSurveys:
     ------
     TypeError, ValueError
         If an argument is not as described, or no galaxy lies on the maps.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from astro_massmap import datasets
+    >>> from astro_massmap.simulation import MapSet
+    >>> from astro_massmap.validation import MockSurveys
+    >>> np.save("maps.npy", np.random.default_rng(1).normal(scale=0.03, size=(2, 48, 48)))
+    >>> mocks = MockSurveys(datasets.demo()[::8], MapSet.open(".", pixel_scale=1 * u.arcmin), size=32)
+    >>> truth, shear = mocks[0]
+    >>> truth
+    <ConvergenceMap: 32 x 32 pixels of 1 arcmin, 96% measured, no samples>
+    >>> shear
+    <ShearMap: 32 x 32 pixels of 1 arcmin, 96% with data>
     """
 
     def __init__(self, catalog: ShearCatalog, maps: MapSet, *, size: int = 192, seed: int = 0) -> None:
@@ -225,6 +240,20 @@ def read_mocks(
         If a file is of another run.
     OSError
         If a file is damaged.
+
+    Examples
+    --------
+    Nothing is there before `run_mocks`, whose example goes on from here:
+
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from astro_massmap import KaiserSquires, datasets
+    >>> from astro_massmap.simulation import MapSet
+    >>> from astro_massmap.validation import MockSurveys, read_mocks
+    >>> np.save("maps.npy", np.random.default_rng(1).normal(scale=0.03, size=(2, 48, 48)))
+    >>> mocks = MockSurveys(datasets.demo()[::8], MapSet.open(".", pixel_scale=1 * u.arcmin), size=32)
+    >>> read_mocks(mocks, {"kaiser_squires": KaiserSquires()}, "nothing")
+    ([], {'kaiser_squires': []})
     """
     folder, asked = Path(folder), {TRUTH: None, **methods}
     complete = [
@@ -250,6 +279,20 @@ class Comparison:
         By the name of a method, its ``Score`` (``values``, ``density``, ``ranks``, ``balls``), for figures.
     edges, density : ndarray
         Bins of the one-point distributions, and the density of the truths.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_massmap import ConvergenceMap, datasets
+    >>> from astro_massmap.validation import compare
+    >>> wcs, rng = datasets.demo_truth().wcs, np.random.default_rng(0)
+    >>> skies = rng.normal(scale=0.03, size=(4, 2, 48, 48))
+    >>> truths, maps = ([ConvergenceMap(sky, wcs=wcs) for sky in half] for half in skies.swapaxes(0, 1))
+    >>> comparison = compare(truths, {"wiener": maps})
+    >>> comparison.text()["quantity", "wiener"][:1].pprint()
+            quantity         wiener
+    ------------------------ ------
+    RMSE / Wiener, with data      1
     """
 
     table: QTable
@@ -298,6 +341,21 @@ def compare(
     ------
     ValueError
         If there are no mocks or no Wiener filter, or fields are too small to be smoothed.
+
+    Examples
+    --------
+    Truth and samples are drawn from one distribution, as if there were no data:
+
+    >>> import numpy as np
+    >>> from astro_massmap import ConvergenceMap, datasets
+    >>> from astro_massmap.validation import compare
+    >>> wcs, rng = datasets.demo_truth().wcs, np.random.default_rng(0)
+    >>> skies = rng.normal(scale=0.03, size=(4, 9, 48, 48))
+    >>> truths = [ConvergenceMap(sky[0], wcs=wcs) for sky in skies]
+    >>> maps = [ConvergenceMap(sky[1:].mean(axis=0), wcs=wcs, samples=sky[1:]) for sky in skies]
+    >>> comparison = compare(truths, {"wiener": maps})
+    >>> len(comparison.table), comparison.table.colnames
+    (41, ['quantity', 'wiener', 'wiener error'])
     """
     from ._scores import Truths, least_side, score
 

@@ -20,6 +20,18 @@ def plot_calibration(coverage_table, rank_table, tarp_table=None, *, figure=None
     Returns
     -------
     `~matplotlib.figure.Figure`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from astro_massmap import figures
+    >>> from astro_massmap.diagnostics import coverage, rank_histogram
+    >>> rng = np.random.default_rng(0)
+    >>> truth, samples = rng.normal(size=(40, 9)), rng.normal(size=(40, 20, 9))
+    >>> figure = figures.plot_calibration(coverage(samples, truth), rank_histogram(samples, truth), figure=Figure())
+    >>> [ax.get_ylabel() for ax in figure.axes]
+    ['share of truths within', 'density']
     """
     figure = new_figure(9, 4) if figure is None else figure
     left, right = figure.subplots(1, 2)
@@ -54,6 +66,18 @@ def plot_reliability(table, *, figure=None):
     Returns
     -------
     `~matplotlib.figure.Figure`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from astro_massmap import figures
+    >>> from astro_massmap.diagnostics import reliability
+    >>> rng = np.random.default_rng(0)
+    >>> claimed = rng.random((40, 50))
+    >>> table = reliability(claimed, rng.random(claimed.shape) < claimed)
+    >>> figures.plot_reliability(table, figure=Figure()).axes[0].get_xlabel()
+    'probability claimed'
     """
     figure = new_figure(4.6, 4.4) if figure is None else figure
     ax = plain_axes(figure, "probability claimed", "share that is true")
@@ -77,6 +101,17 @@ def plot_completeness(table, *, figure=None):
     Returns
     -------
     `~matplotlib.figure.Figure`
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astropy.table import QTable
+    >>> from matplotlib.figure import Figure
+    >>> from astro_massmap import figures
+    >>> table = QTable({"mass": [0, 1e14, 5e14] * u.Msun, "completeness": [0.02, 0.2, 0.9]})
+    >>> table["lower"], table["upper"] = table["completeness"] - 0.02, table["completeness"] + 0.05
+    >>> figures.plot_completeness(table, figure=Figure()).axes[0].get_ylabel()
+    'share of halos detected'
     """
     figure = new_figure(5.6, 4) if figure is None else figure
     ax = plain_axes(figure, rf"mass $M_{{200c}}$ [{table['mass'].unit:latex_inline}]", "share of halos detected")
@@ -104,6 +139,17 @@ def plot_b_modes(table, *, figure=None):
     Returns
     -------
     `~matplotlib.figure.Figure`
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from matplotlib.figure import Figure
+    >>> from astro_massmap import datasets, figures
+    >>> from astro_massmap.null_tests import b_mode_test
+    >>> report = b_mode_test(datasets.demo(), 8, pixel_scale=3.2 * u.arcmin)
+    >>> figure = figures.plot_b_modes(report.table, figure=Figure())
+    >>> [text.get_text() for text in figure.axes[0].get_legend().texts]
+    ['E mode', 'B mode']
     """
     figure = new_figure(5.6, 4) if figure is None else figure
     ax = plain_axes(figure, r"multipole $\ell$", "power over that of noise")

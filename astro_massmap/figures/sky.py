@@ -96,6 +96,19 @@ def plot_cutouts(samples, wcs, center, size, *, n=12, regions=None, figure=None)
     ------
     TypeError, ValueError
         If an argument is not as described, or the place is not in the field.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from astro_massmap import datasets, figures
+    >>> truth = datasets.demo_truth()
+    >>> samples = truth.data + np.random.default_rng(0).normal(scale=0.02, size=(3, *truth.shape))
+    >>> center = truth.wcs.pixel_to_world(40, 60)
+    >>> figure = figures.plot_cutouts(samples, truth.wcs, center, 8 * u.arcmin, figure=Figure())
+    >>> [ax.get_title() for ax in figure.axes[:3]], figure.axes[0].images[0].get_array().shape
+    (['sample 1', 'sample 2', 'sample 3'], (20, 20))
     """
     samples = _some(samples, n)
     if not isinstance(center, SkyCoord) or not center.isscalar:
@@ -136,6 +149,16 @@ def plot_summary(mean, std, wcs, mask=None, *, regions=None, figure=None):
     Returns
     -------
     `~matplotlib.figure.Figure`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from astro_massmap import datasets, figures
+    >>> truth = datasets.demo_truth()
+    >>> figure = figures.plot_summary(truth.data, np.full(truth.shape, 0.02), truth.wcs, figure=Figure())
+    >>> [ax.get_title() for ax in figure.axes[::2]]
+    ['map', 'uncertainty', 'signal to noise']
     """
     regions = _in_field(regions, wcs, mean.shape)
     panels = [(mean, _KAPPA, "map", "RdBu_r", -_limit([mean]), _limit([mean]), regions)]
