@@ -21,7 +21,7 @@ class Run:
     Attributes
     ----------
     modes : `torch.Tensor`
-        The samples.
+        The samples, modes ``(n, ny, nx // 2 + 1)`` of the box.
     evaluations : int
         Evaluations of the residual of the score by each chain.
     acceptance : `torch.Tensor`
@@ -31,6 +31,19 @@ class Run:
     trace : `torch.Tensor`
         Three summaries of the map after each step of the last level, ``(n, steps, 3)``: its squared norm
         in units of the prior on the longest, the middle and the shortest third of (log) scales.
+
+    Examples
+    --------
+    With a Gaussian prior every step is accepted, and the score costs nothing:
+
+    >>> import numpy as np
+    >>> from astro_massmap import GaussianPrior, Schedule
+    >>> from astro_massmap.inference import Observation, SplitPlan, Streams, run_chains
+    >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+    >>> plan = SplitPlan(observation, GaussianPrior(), Schedule(trajectories=3), (16, 16))
+    >>> run = run_chains(plan, Streams(0, range(2)))
+    >>> run.acceptance.tolist(), run.evaluations, tuple(run.trace.shape)
+    ([[1.0], [1.0]], 0, (2, 3, 3))
     """
 
     modes: torch.Tensor
@@ -44,6 +57,8 @@ class Plan:
     """
     What to sample at each level, where to begin, how to end.
 
+    A subclass tells its targets in ``_targets``, and has the methods ``start`` and ``finish``.
+
     Parameters
     ----------
     observation : `~astro_massmap.inference.Observation`
@@ -53,7 +68,7 @@ class Plan:
     schedule : `~astro_massmap.Schedule`
         The levels.
     box_shape : tuple of int
-        Sides of the periodic box.
+        Sides of the periodic box in pixels.
     dtype, device, **options
         Of `~astro_massmap.inference.GaussianPosterior`.
 
@@ -68,6 +83,31 @@ class Plan:
         of the first level.
     settles : bool
         Whether chains always take the first step at a new level.
+
+    Raises
+    ------
+    ValueError
+        If the box is smaller than the field.
+
+    Examples
+    --------
+    A plan of a single level, at a noise of 0.05, from which one step leads back:
+
+    >>> import numpy as np
+    >>> from astro_massmap import GaussianPrior, Schedule
+    >>> from astro_massmap.inference import Observation, Plan, SplitPosterior, SplitTarget, Streams
+    >>> from astro_massmap.inference import reverse_diffusion, run_chains
+    >>> class OneLevel(Plan):
+    ...     def _targets(self):
+    ...         return [SplitTarget(SplitPosterior(self.posterior(), 0.05), self.prior)]
+    ...     def start(self, streams):
+    ...         return self.targets[0].mean + self.targets[0].split.fluctuations(streams)
+    ...     def finish(self, modes, streams):
+    ...         return reverse_diffusion(self.prior, modes, [0.05], streams)
+    >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+    >>> plan = OneLevel(observation, GaussianPrior(), Schedule.fast(), (32, 32))
+    >>> plan.grid.to_field(run_chains(plan, Streams(0, range(2))).modes).shape
+    torch.Size([2, 16, 16])
     """
 
     final_evaluations = 0
@@ -136,6 +176,25 @@ class SplitPlan(Plan):
     At a level the map z holds noise of deviation sigma, and the data have the noise ``N + sigma^2 - s^2``
     with s that of the last level: what is *not* in the map is the same at all levels, and at the last one
     the data are as they are.
+
+    Parameters
+    ----------
+    observation, prior, schedule, box_shape, dtype, device, **options
+        As for `Plan`.
+
+    Examples
+    --------
+    The levels are those of the schedule times 0.9 of the noise of the best pixel:
+
+    >>> import numpy as np
+    >>> from astro_massmap import GaussianPrior, Schedule
+    >>> from astro_massmap.inference import Observation, SplitPlan
+    >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+    >>> plan = SplitPlan(observation, GaussianPrior(), Schedule.annealed(), (16, 16))
+    >>> [round(target.sigma, 3) for target in plan.targets]
+    [0.225, 0.18, 0.144, 0.117, 0.09]
+    >>> print(f"{plan.reverse_levels[0]:.3f} to {plan.reverse_levels[-1]:.3f}")
+    0.090 to 0.005
     """
 
     def _targets(self):
@@ -168,7 +227,27 @@ class SplitPlan(Plan):
 
 
 class TemperedPlan(Plan):
-    """The scheme of Remy et al. (2020): at a level, its noise is added to the data and to the prior."""
+    """
+    The scheme of Remy et al. (2020): at a level, its noise is added to the data and to the prior.
+
+    Parameters
+    ----------
+    observation, prior, schedule, box_shape, dtype, device, **options
+        As for `Plan`.
+
+    Examples
+    --------
+    The variance of the noise is 0.1^2 and what the level adds, which is nothing at the last one:
+
+    >>> import numpy as np
+    >>> from astro_massmap import GaussianPrior, Schedule
+    >>> from astro_massmap.inference import Observation, TemperedPlan
+    >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+    >>> schedule = Schedule((0.2, 0.1, 0.0), splitting=False)
+    >>> plan = TemperedPlan(observation, GaussianPrior(), schedule, (16, 16))
+    >>> [round(target.posterior.best_noise, 4) for target in plan.targets]
+    [0.05, 0.02, 0.01]
+    """
 
     target = TemperedTarget
     settles = False  # at small noise a trained score may lead anywhere
@@ -209,6 +288,27 @@ def run_chains(plan, streams, *, modes=None, on_step=lambda level, state: None):
     Returns
     -------
     Run
+
+    Raises
+    ------
+    ScoreError
+        If the score of the prior is not finite where a map is.
+    ConvergenceError
+        If a linear system cannot be solved to the tolerance.
+
+    Examples
+    --------
+    Two chains, and the levels of their steps:
+
+    >>> import numpy as np
+    >>> from astro_massmap import GaussianPrior, Schedule
+    >>> from astro_massmap.inference import Observation, SplitPlan, Streams, run_chains
+    >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+    >>> plan = SplitPlan(observation, GaussianPrior(), Schedule((2, 1), (1, 3)), (32, 32))
+    >>> levels = []
+    >>> run = run_chains(plan, Streams(0, range(2)), on_step=lambda level, state: levels.append(level))
+    >>> levels, tuple(plan.grid.to_field(run.modes).shape)
+    ([0, 1, 1, 1], (2, 16, 16))
     """
     modes = plan.start(streams) if modes is None else modes
     n, evaluations = len(modes), 0

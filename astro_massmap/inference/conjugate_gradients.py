@@ -6,7 +6,22 @@ import torch
 
 
 class ConvergenceError(ValueError):
-    """The linear solver did not reach the tolerance that was asked for."""
+    """
+    The linear solver did not reach the tolerance that was asked for.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.inference import ConvergenceError, GaussianPosterior, Observation
+    >>> observation = Observation.from_arrays(np.ones((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+    >>> posterior = GaussianPosterior(observation, PowerSpectrum.default(), (32, 32), max_iterations=2)
+    >>> try:
+    ...     posterior.mean_modes()
+    ... except ConvergenceError as error:
+    ...     print(str(error).split(": ")[1])
+    raise max_iterations or the tolerance, or use dtype='float64'
+    """
 
 
 class Solution(NamedTuple):
@@ -49,6 +64,21 @@ def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterati
     ------
     ConvergenceError
         If ``max_iterations`` do not suffice, or a number is not finite.
+
+    Examples
+    --------
+    Two systems of three equations, with the diagonal as preconditioner:
+
+    >>> import torch
+    >>> from astro_massmap.inference import conjugate_gradients
+    >>> matrix = torch.tensor([[4.0, 1, 0], [1, 3, 1], [0, 1, 2]], dtype=torch.float64)
+    >>> b = torch.tensor([[1.0, 2, 3], [0, 1, 0]], dtype=torch.float64)
+    >>> options = {"precondition": lambda r: r / matrix.diag(), "inner": lambda a, b: (a * b).sum(dim=1)}
+    >>> x, iterations, residual = conjugate_gradients(
+    ...     lambda x: x @ matrix, b, tolerance=1e-10, max_iterations=20, **options
+    ... )
+    >>> torch.allclose(x, torch.linalg.solve(matrix, b.T).T), residual < 1e-10
+    (True, True)
     """
     measure = inner if measure is None else measure
     norm = measure(b, precondition(b))

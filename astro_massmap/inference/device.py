@@ -12,10 +12,25 @@ def pick_device(name="auto"):
     name : str or `torch.device`
         ``"auto"`` is CUDA where there is one, then the CPU; anything else is what torch calls it.
 
+    Returns
+    -------
+    `torch.device`
+
     Raises
     ------
     ValueError
         If torch does not know such a device, or this computer does not have it.
+
+    Examples
+    --------
+    >>> from astro_massmap.inference import pick_device
+    >>> pick_device("cpu")
+    device(type='cpu')
+    >>> try:
+    ...     pick_device("abacus")
+    ... except ValueError as error:
+    ...     print(str(error).split(";")[0])
+    device 'abacus' is not there
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

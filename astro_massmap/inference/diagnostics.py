@@ -11,7 +11,36 @@ _RUNAWAY = 2.0
 
 
 def runaways(plan, modes):
-    """Which chains are not finite, or have more than twice the power of the prior in a band: bool ``(n,)``."""
+    """
+    Which chains are not finite, or have more than twice the power of the prior in a band.
+
+    Parameters
+    ----------
+    plan : `~astro_massmap.inference.Plan`
+        Of the run.
+    modes : `torch.Tensor`
+        Where its chains are, ``(n, ny, nx // 2 + 1)``.
+
+    Returns
+    -------
+    `torch.Tensor`
+        Bool ``(n,)``.
+
+    Examples
+    --------
+    A draw from the prior, one that is ten times as high, and one that is not a number:
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from astro_massmap import GaussianPrior, Schedule
+    >>> from astro_massmap.inference import Observation, SplitPlan, Streams, runaways
+    >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+    >>> plan = SplitPlan(observation, GaussianPrior(), Schedule.fast(), (32, 32))
+    >>> white = plan.grid.to_modes(Streams(0, [0]).normal(32, 32))
+    >>> draw = plan.prior.variance.sqrt() * white
+    >>> runaways(plan, torch.cat([draw, 10 * draw, float("nan") * draw])).tolist()
+    [False, True, True]
+    """
     power = plan.band_power(modes, 0.0, N_BANDS)
     chance = 6 * (2 / plan.modes_in_bands(N_BANDS)).sqrt()
     return ~torch.isfinite(power).all(dim=1) | (power > _RUNAWAY + chance).any(dim=1)
@@ -23,7 +52,7 @@ def gaussian_check(plan, seed, n):
 
     Parameters
     ----------
-    plan : `~astro_massmap.inference.Plan`
+    plan : `~astro_massmap.inference.SplitPlan`
         The run.
     seed : int
         Of the chains and of the exact draws they are compared with.
@@ -35,8 +64,19 @@ def gaussian_check(plan, seed, n):
     dict
         ``ell``, ``power_ratio`` and ``power_error`` by band: power of the deviations from the exact mean,
         over that of exact draws, with its standard error; ``std_data`` and ``std_holes``: the same for the
-        standard deviation of the pixels with and without data; ``worst``: the largest deviation from 1
-        in standard errors.
+        standard deviation of the pixels with and without data, None where there are no such pixels; ``worst``: the
+        largest deviation from 1 of the power, in standard errors; ``n``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_massmap import GaussianPrior, Schedule
+    >>> from astro_massmap.inference import Observation, SplitPlan, gaussian_check
+    >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+    >>> plan = SplitPlan(observation, GaussianPrior(), Schedule.fast(), (16, 16))
+    >>> check = gaussian_check(plan, seed=0, n=4)
+    >>> check["worst"] < 4, check["std_holes"] is None
+    (True, True)
     """
     half = plan.gaussian_half()
     exact = plan.posterior()
@@ -103,6 +143,28 @@ def stationarity_check(make_plan, observation, truths, seed):
     dict
         ``power_ratio`` after over before, by band of the box; ``std_ratio`` and ``skewness`` (before, after)
         of the pixels of the box; ``maps``, before and after, ``(2, n, *box_shape)``.
+
+    Raises
+    ------
+    ValueError
+        If the schedule has more than one level.
+
+    Examples
+    --------
+    Skies from the prior have its standard deviation before and after:
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from astro_massmap import GaussianPrior, Schedule
+    >>> from astro_massmap.inference import Observation, SplitPlan, Streams, stationarity_check
+    >>> def make_plan(observation):
+    ...     return SplitPlan(observation, GaussianPrior(), Schedule(trajectories=2), (16, 16))
+    >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+    >>> plan = make_plan(observation)
+    >>> modes = plan.prior.variance.sqrt() * plan.grid.to_modes(Streams(0, range(8)).normal(16, 16))
+    >>> check = stationarity_check(make_plan, observation, plan.grid.to_field(modes), seed=1)
+    >>> abs(check["std_ratio"] - 1) < 0.1, tuple(check["maps"].shape)
+    (True, (2, 8, 16, 16))
     """
     plan = make_plan(observation)
     if len(plan.targets) != 1:

@@ -32,7 +32,7 @@ class GaussianPosterior:
         Angular power spectrum of the convergence, ``spectrum(ell) -> C_ell`` on arrays; or the prior
         variance of the modes of the box.
     box_shape : tuple of int, optional
-        Sides of the periodic box that holds the field; by default the field itself.
+        Sides in pixels of the periodic box that holds the field; by default the field itself.
     tolerance : float
         Relative residual of the conjugate gradients.
     max_iterations : int
@@ -44,6 +44,35 @@ class GaussianPosterior:
     ----------
     iterations, residual
         The most iterations and the largest residual of any solve so far.
+
+    Raises
+    ------
+    ValueError
+        If the box is smaller than the field.
+    ConvergenceError
+        By whatever solves a system, if ``max_iterations`` do not suffice.
+
+    Examples
+    --------
+    The mean solves ``Lambda m = P' N^-1 y``, and in a hole there is more to be uncertain about:
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.inference import GaussianPosterior, Observation, Streams
+    >>> noise_std = np.full((16, 16), 0.02)
+    >>> noise_std[4:12, 4:12] = np.inf
+    >>> shear = np.random.default_rng(0).normal(scale=0.02, size=(2, 16, 16))
+    >>> observation = Observation.from_arrays(shear, noise_std, 1.2e-4)
+    >>> options = {"dtype": torch.float64, "tolerance": 1e-10}
+    >>> posterior = GaussianPosterior(observation, PowerSpectrum.default(), (32, 32), **options)
+    >>> data = posterior.operator.adjoint(posterior.weight * posterior.shear)
+    >>> torch.allclose(posterior.precision(posterior.mean_modes()[None])[0], data)
+    True
+    >>> modes, shifts = posterior.draw(Streams(0, range(8)))
+    >>> std = posterior.variance(shifts.square().mean(dim=0)).sqrt()
+    >>> bool(std[7:9, 7:9].mean() > 1.1 * std[:2].mean())
+    True
     """
 
     def __init__(

@@ -25,7 +25,29 @@ _PIECE_ON_CPU, _PIECE = 2**17, 2**22
 
 
 def padded_shape(shape, padding):
-    """Sides of the periodic box for a field of ``shape``: ``padding`` times larger, good for the FFT."""
+    """
+    Sides of the periodic box for a field of ``shape``: ``padding`` times larger, good for the FFT.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the field.
+    padding : float
+        Least sides of the box, in sides of the field.
+
+    Returns
+    -------
+    tuple of int
+        Rows and columns of the box.
+
+    Examples
+    --------
+    The sides have no prime factor above 5:
+
+    >>> from astro_massmap.inference import padded_shape
+    >>> padded_shape((101, 67), 1), padded_shape((101, 67), 2)
+    ((108, 72), (216, 135))
+    """
     return tuple(next_fast_len(math.ceil(side * padding), real=True) for side in shape)
 
 
@@ -50,6 +72,27 @@ class FourierGrid:
     ----------
     lx, ly : `torch.Tensor`
         Wave numbers along x (the last axis) and y, in radian\\ :sup:`-1`: a row and a column.
+
+    Raises
+    ------
+    ValueError
+        If the box is smaller than the field.
+
+    Examples
+    --------
+    Transforms are orthonormal: they go there and back, and keep the sum of the squares.
+
+    >>> import torch
+    >>> from astro_massmap.inference import FourierGrid
+    >>> grid = FourierGrid((16, 16), 1.2e-4, (30, 32), dtype=torch.float64)
+    >>> field = torch.randn(16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    >>> modes = grid.to_modes(field)
+    >>> modes.shape
+    torch.Size([30, 17])
+    >>> torch.allclose(grid.to_field(modes), field)
+    True
+    >>> torch.allclose(grid.inner(modes, modes), field.square().sum())
+    True
     """
 
     def __init__(self, field_shape, pixel_size, box_shape=None, *, dtype=torch.float32, device="cpu"):

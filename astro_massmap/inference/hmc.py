@@ -62,6 +62,22 @@ class Trajectory:
         Kicks and rotations; even, for Simpson's rule.
     metropolis : bool
         Accept or reject by the change of energy.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+
+    Examples
+    --------
+    >>> from astro_massmap import Schedule
+    >>> from astro_massmap.inference import Trajectory
+    >>> Schedule(trajectory=Trajectory(length=1.2)).trajectory.length
+    1.2
+    >>> Trajectory(leapfrogs=3)
+    Traceback (most recent call last):
+    ...
+    ValueError: leapfrogs: needs an even number of at least 2, got 3
     """
 
     length: float = math.pi / 2
@@ -91,7 +107,28 @@ class State:
 
 
 class ScoreError(ValueError):
-    """The score of a prior is not a number where the map is one."""
+    """
+    The score of a prior is not a number where the map is one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_massmap import GaussianPrior, Schedule
+    >>> from astro_massmap.inference import Observation, ScoreError, SplitPlan, Streams, run_chains
+    >>> from astro_massmap.priors import PriorOnGrid
+    >>> class Broken(PriorOnGrid):
+    ...     gaussian = False
+    ...     def residual(self, modes, sigma):
+    ...         return modes / 0
+    >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+    >>> plan = SplitPlan(observation, GaussianPrior(), Schedule.fast(), (16, 16))
+    >>> plan.targets[0].prior = Broken(plan.grid, plan.prior.variance)
+    >>> try:
+    ...     run_chains(plan, Streams(0, [7]))
+    ... except ScoreError as error:
+    ...     print(error)
+    prior: its score is not finite at the noise level 0.09 in chain 7
+    """
 
 
 def start(target, modes, streams):
@@ -138,6 +175,29 @@ def split_step(target, state, trajectory, streams, inner, *, always=False):
     -------
     State
         Chains that were rejected stay. A path that left the numbers is rejected too.
+
+    Raises
+    ------
+    ScoreError
+        If the force is not finite where a map is.
+    ConvergenceError
+        If a linear system of the target cannot be solved to the tolerance.
+
+    Examples
+    --------
+    Without a force the energy does not change, and the step is accepted:
+
+    >>> import numpy as np
+    >>> from astro_massmap import GaussianPrior, Schedule
+    >>> from astro_massmap.inference import Observation, SplitPlan, Streams, Trajectory, split_step
+    >>> from astro_massmap.inference.hmc import start
+    >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+    >>> plan = SplitPlan(observation, GaussianPrior(), Schedule.fast(), (16, 16))
+    >>> target, streams = plan.targets[0], Streams(0, range(3))
+    >>> state = start(target, plan.start(streams), streams)
+    >>> state = split_step(target, state, Trajectory(), streams, plan.grid.inner)
+    >>> state.energy_error.tolist(), state.accepted.tolist()
+    ([0.0, 0.0, 0.0], [True, True, True])
     """
     u, v, r, c_r = state.modes - target.mean, target.draw_velocity(streams), state.force, state.kick
     angle = trajectory.length * (1 + trajectory.jitter * (2 * streams.uniform() - 1)) / trajectory.leapfrogs

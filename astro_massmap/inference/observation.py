@@ -28,6 +28,20 @@ class Observation:
         Side of a pixel in radians.
     cards : tuple of (str, value)
         What files of samples get in their header, such as where the pixels are on the sky; nothing here reads it.
+
+    Examples
+    --------
+    Four rows without galaxies: what stands there is no shear, and weighs nothing.
+
+    >>> import numpy as np
+    >>> from astro_massmap.inference import Observation
+    >>> noise_std = np.full((16, 16), 0.1)
+    >>> noise_std[:4] = np.inf
+    >>> observation = Observation.from_arrays(np.ones((2, 16, 16)), noise_std, pixel_size=1.2e-4)
+    >>> observation.shape, int(observation.observed.sum())
+    ((16, 16), 192)
+    >>> float(observation.shear[:, :4].max()), float(observation.weight[0, 0]), round(float(observation.weight[4, 0]))
+    (0.0, 0.0, 100)
     """
 
     operator: ClassVar = LensingOperator  # from the convergence to what is measured
@@ -102,6 +116,26 @@ class ConvergenceObservation(Observation):
     A noisy map of the convergence itself, in the place of the first component; the second is only noise.
 
     The noise has to be white: independent from pixel to pixel, as it is before any smoothing.
+
+    Attributes
+    ----------
+    shear, noise_std, pixel_size, cards
+        As for `Observation`, with the map in ``shear[0]`` and zero in ``shear[1]``.
+
+    Examples
+    --------
+    With the same noise everywhere in a periodic field, its posterior mean is ``S / (S + N)`` times the map:
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.inference import ConvergenceObservation, GaussianPosterior
+    >>> kappa = np.random.default_rng(0).normal(scale=0.1, size=(16, 16))
+    >>> observation = ConvergenceObservation.from_arrays(kappa, np.full((16, 16), 0.1), 1.2e-4)
+    >>> posterior = GaussianPosterior(observation, PowerSpectrum.default(), dtype=torch.float64)
+    >>> gain = posterior.prior_variance / (posterior.prior_variance + 0.1**2)
+    >>> torch.allclose(posterior.mean_modes(), gain * posterior.grid.to_modes(observation.shear[0]))
+    True
     """
 
     operator: ClassVar = DirectOperator  # type: ignore[assignment]

@@ -24,7 +24,21 @@ class FourierOperator:
     grid : `~astro_massmap.inference.FourierGrid`
         The box and the field within it.
     p1, p2 : `torch.Tensor`
-        The two multipliers, one value a mode.
+        The two multipliers, even functions of l, one value a mode: ``(ny, nx // 2 + 1)``.
+
+    Examples
+    --------
+    Two telescopes see the same sky, each with its own resolution; whatever they are, ``<P x, y> = <x, P' y>``:
+
+    >>> import torch
+    >>> from astro_massmap.inference import FourierGrid, FourierOperator
+    >>> grid = FourierGrid((16, 16), 1.2e-4, (32, 32), dtype=torch.float64)
+    >>> operator = FourierOperator(grid, *(torch.exp(-0.5 * (grid.ell * beam) ** 2) for beam in (1e-4, 3e-4)))
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> x = grid.to_modes(torch.randn(32, 32, dtype=torch.float64, generator=generator))
+    >>> y = torch.randn(2, 16, 16, dtype=torch.float64, generator=generator)
+    >>> torch.allclose((operator.forward(x) * y).sum(), grid.inner(x, operator.adjoint(y)))
+    True
     """
 
     def __init__(self, grid, p1, p2):
@@ -64,6 +78,20 @@ class LensingOperator(FourierOperator):
     ----------
     grid : `~astro_massmap.inference.FourierGrid`
         The box and the field within it.
+
+    Examples
+    --------
+    Of a periodic field with odd sides, the adjoint of the shear is all but the mean of the convergence, and there
+    is no B mode:
+
+    >>> import torch
+    >>> from astro_massmap.inference import FourierGrid, LensingOperator
+    >>> grid = FourierGrid((15, 15), 1.2e-4, dtype=torch.float64)
+    >>> operator = LensingOperator(grid)
+    >>> kappa = torch.randn(15, 15, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    >>> e_mode, b_mode = operator.e_and_b_modes(operator.forward(grid.to_modes(kappa)))
+    >>> torch.allclose(grid.to_field(e_mode), kappa - kappa.mean()), bool(b_mode.abs().max() < 1e-12)
+    (True, True)
     """
 
     def __init__(self, grid):
@@ -90,6 +118,18 @@ class DirectOperator(FourierOperator):
     ----------
     grid : `~astro_massmap.inference.FourierGrid`
         The box and the field within it.
+
+    Examples
+    --------
+    The first component is the convergence, the second is zero:
+
+    >>> import torch
+    >>> from astro_massmap.inference import DirectOperator, FourierGrid
+    >>> grid = FourierGrid((16, 16), 1.2e-4, (32, 32), dtype=torch.float64)
+    >>> kappa = torch.randn(16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    >>> first, second = DirectOperator(grid).forward(grid.to_modes(kappa))
+    >>> torch.allclose(first, kappa), float(second.abs().max())
+    (True, 0.0)
     """
 
     def __init__(self, grid):

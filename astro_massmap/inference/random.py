@@ -23,6 +23,21 @@ class Streams:
         For a sample that is drawn once more, with other numbers.
     device : `torch.device` or str
         Where the numbers are drawn; on another device they are others.
+
+    Raises
+    ------
+    ValueError
+        If the seed or an index is negative.
+
+    Examples
+    --------
+    Sample 7 has the same numbers alone as among others:
+
+    >>> import torch
+    >>> from astro_massmap.inference import Streams
+    >>> together, alone = Streams(0, range(10)).normal(4, 5), Streams(0, [7]).normal(4, 5)
+    >>> together.shape, torch.equal(together[7], alone[0])
+    (torch.Size([10, 4, 5]), True)
     """
 
     def __init__(self, seed, indices, *, attempt=0, device="cpu"):

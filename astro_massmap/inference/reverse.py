@@ -26,14 +26,35 @@ def reverse_diffusion(prior, modes, sigmas, streams):
     modes : `torch.Tensor`
         Modes of z, ``(n, ny, nx // 2 + 1)``.
     sigmas : sequence of float
-        Decreasing noise levels, the first that of z; the last step leads to zero.
+        Decreasing noise levels in units of kappa, the first that of z; the last step leads to zero.
     streams : `~astro_massmap.inference.Streams`
         Random numbers.
 
     Returns
     -------
     `torch.Tensor`
-        Modes of x.
+        Modes of x, ``(n, ny, nx // 2 + 1)``.
+
+    Raises
+    ------
+    ValueError
+        If the prior does not know one of the noise levels.
+
+    Examples
+    --------
+    With a Gaussian prior, draws scatter around the Wiener filter of z with the variance
+    ``S sigma^2 / (S + sigma^2)``; here their mean is right to five standard errors, and their spread to 2 %:
+
+    >>> import torch
+    >>> from astro_massmap import GaussianPrior
+    >>> from astro_massmap.inference import FourierGrid, Streams, reverse_diffusion
+    >>> prior = GaussianPrior().on(FourierGrid((16, 16), 4e-4))
+    >>> z = prior.grid.to_modes(0.1 * Streams(1, [0]).normal(16, 16))
+    >>> x = reverse_diffusion(prior, z.expand(400, -1, -1), [0.1, 0.05], Streams(0, range(400)))
+    >>> gain = prior.variance / (prior.variance + 0.1**2)
+    >>> deviation = (x - gain * z) / (gain.sqrt() * 0.1)
+    >>> bool(deviation.mean(dim=0).abs().max() < 5 / 400**0.5), round(float(deviation.abs().square().mean()), 1)
+    (True, 1.0)
     """
     grid = prior.grid
 

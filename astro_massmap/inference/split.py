@@ -39,7 +39,28 @@ class SplitPosterior:
     Raises
     ------
     ValueError
-        If a pixel has less noise than ``sigma``.
+        If a pixel has less noise than ``sigma``, or this is not positive.
+    ConvergenceError
+        If a system cannot be solved to the tolerance.
+
+    Examples
+    --------
+    Of a map of the convergence with the same noise everywhere, all noise may move into the map: z is then the data.
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.inference import ConvergenceObservation, GaussianPosterior, SplitPosterior
+    >>> kappa = np.random.default_rng(0).normal(scale=0.1, size=(16, 16))
+    >>> observation = ConvergenceObservation.from_arrays(kappa, np.full((16, 16), 0.1), 1.2e-4)
+    >>> posterior = GaussianPosterior(observation, PowerSpectrum.default(), dtype=torch.float64)
+    >>> split = SplitPosterior(posterior, 0.1)
+    >>> np.allclose(split.grid.to_field(split.mean), kappa)
+    True
+    >>> SplitPosterior(posterior, 0.2)
+    Traceback (most recent call last):
+    ...
+    ValueError: sigma: needs to be positive and below the least noise of a pixel 0.1, got 0.2
     """
 
     def __init__(self, posterior: GaussianPosterior, sigma: float):

@@ -28,6 +28,25 @@ class SplitTarget:
         The reference.
     prior : `~astro_massmap.priors.PriorOnGrid`
         The prior.
+
+    Examples
+    --------
+    With a Gaussian prior there is no force, and the flow of the reference is all: a quarter turn makes a position of
+    the velocity.
+
+    >>> import math
+    >>> import numpy as np
+    >>> import torch
+    >>> from astro_massmap import GaussianPrior, PowerSpectrum
+    >>> from astro_massmap.inference import GaussianPosterior, Observation, SplitPosterior, SplitTarget, Streams
+    >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+    >>> posterior = GaussianPosterior(observation, PowerSpectrum.default(), (32, 32))
+    >>> target = SplitTarget(SplitPosterior(posterior, 0.05), GaussianPrior().on(posterior.grid))
+    >>> u, v = target.draw_velocity(Streams(0, [0])), target.draw_velocity(Streams(0, [1]))
+    >>> float(target.force(target.mean + u).abs().max())
+    0.0
+    >>> torch.allclose(target.flow(u, v, torch.tensor(math.pi / 2))[0], v, atol=1e-6)
+    True
     """
 
     flow = staticmethod(rotate)
@@ -36,18 +55,23 @@ class SplitTarget:
         self.split, self.prior, self.mean, self.sigma = split, prior, split.mean, split.sigma
 
     def draw_velocity(self, streams):
+        """Velocities ``(n, ny, nx // 2 + 1)`` from the covariance of z; costs a linear solve."""
         return self.split.fluctuations(streams, _VELOCITY)
 
     def covariance(self, modes):
+        """The covariance of z applied to modes; costs a linear solve. Zero with a Gaussian prior, which needs none."""
         return torch.zeros_like(modes) if self.prior.gaussian else self.split.covariance(modes, _KICK)
 
     def force(self, modes):
+        """The residual of the prior at modes ``(n, ny, nx // 2 + 1)``."""
         return self.prior.residual(modes, self.split.sigma)
 
     def log_factor(self, modes):
+        """Log density of the prior less that of its Gaussian half, ``(n,)``; None where it is unknown."""
         return self.prior.log_ratio(modes, self.split.sigma)
 
     def unknown_force(self, force, modes):
+        """All of the force if the prior has no density, else None."""
         return None if self.log_factor(modes) is not None else force
 
 
@@ -66,7 +90,23 @@ class TemperedTarget:
     prior : `~astro_massmap.priors.PriorOnGrid`
         The prior.
     sigma : float
-        The level.
+        The level, noise in units of kappa.
+
+    Examples
+    --------
+    With the same noise everywhere in a periodic field and a Gaussian prior, the reference is the posterior: no force
+    is left.
+
+    >>> import numpy as np
+    >>> from astro_massmap import GaussianPrior, PowerSpectrum
+    >>> from astro_massmap.inference import GaussianPosterior, Observation, Streams, TemperedTarget
+    >>> shear = np.random.default_rng(0).normal(scale=0.1, size=(2, 16, 16))
+    >>> observation = Observation.from_arrays(shear, np.full((16, 16), 0.1), 1.2e-4)
+    >>> posterior = GaussianPosterior(observation, PowerSpectrum.default())
+    >>> target = TemperedTarget(posterior, GaussianPrior().on(posterior.grid), 0.0)
+    >>> modes = target.mean + target.draw_velocity(Streams(0, [0]))
+    >>> bool(target.force(modes).abs().max() < 1e-3 * posterior.precision(modes).abs().max())
+    True
     """
 
     flow = staticmethod(rotate)
@@ -77,10 +117,12 @@ class TemperedTarget:
         self.inverse_mass = self._reference = posterior.reference
 
     def draw_velocity(self, streams):
+        """Velocities ``(n, ny, nx // 2 + 1)`` from the reference covariance."""
         grid = self.posterior.grid
         return self.inverse_mass.sqrt() * grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
 
     def covariance(self, modes):
+        """The reference covariance applied to modes: one factor a mode."""
         return self.inverse_mass * modes
 
     def _masked(self, modes):
@@ -89,15 +131,18 @@ class TemperedTarget:
         return self.posterior.precision(u) - u / self._reference
 
     def force(self, modes):
+        """The residual of the prior at modes ``(n, ny, nx // 2 + 1)``, and what the mask changes."""
         masked = self._masked(modes)
         return -masked if self.prior.gaussian else self.prior.residual(modes, self.sigma) - masked
 
     def log_factor(self, modes):
+        """Log of what the mask changes, and of the density of the prior where it is known: ``(n,)``."""
         quadratic = -0.5 * self.posterior.grid.inner(modes - self.centre, self._masked(modes))
         ratio = self.prior.log_ratio(modes, self.sigma)
         return quadratic if ratio is None else quadratic + ratio
 
     def unknown_force(self, force, modes):
+        """The residual of the prior if it has no density, else None."""
         if self.prior.log_ratio(modes, self.sigma) is not None:
             return None
         return force + self._masked(modes)
@@ -114,6 +159,26 @@ class LeapfrogTarget(TemperedTarget):
     mass : {'identity', 'fourier'}
         The same for all modes, as in the paper, so that a step of length 1 moves by the width of the
         narrowest; or the precision of the reference, mode by mode.
+
+    Examples
+    --------
+    There is no reference: with a Gaussian prior the force is all of ``P' N^-1 y - Lambda x``, and the flow is a
+    straight line.
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from astro_massmap import GaussianPrior, PowerSpectrum
+    >>> from astro_massmap.inference import GaussianPosterior, LeapfrogTarget, Observation
+    >>> shear = np.random.default_rng(0).normal(scale=0.1, size=(2, 16, 16))
+    >>> observation = Observation.from_arrays(shear, np.full((16, 16), 0.1), 1.2e-4)
+    >>> options = {"dtype": torch.float64, "tolerance": 1e-10}
+    >>> posterior = GaussianPosterior(observation, PowerSpectrum.default(), (32, 32), **options)
+    >>> target = LeapfrogTarget(posterior, GaussianPrior().on(posterior.grid), 0.0)
+    >>> data = posterior.operator.adjoint(posterior.weight * posterior.shear)
+    >>> torch.allclose(target.force(torch.zeros_like(data)[None])[0], data)
+    True
+    >>> target.flow(1.0, 2.0, 0.5)
+    (2.0, 2.0)
     """
 
     def __init__(self, posterior, prior, sigma, mass="identity"):
@@ -124,6 +189,7 @@ class LeapfrogTarget(TemperedTarget):
 
     @staticmethod
     def flow(u, v, angle):
+        """A straight line: the velocity stays what it is."""
         return u + angle * v, v
 
     def _masked(self, modes):

@@ -51,12 +51,27 @@ def resolve(method: str | Method | None = None, options: Mapping[str, Any] | Non
     options : dict, optional
         For a method given by name.
 
+    Returns
+    -------
+    Method
+
     Raises
     ------
     ValueError
         If there is no method of this name, or an option is out of range.
     TypeError
-        If options come with a method object, or the method has no such option.
+        If options come with a method object, the method has no such option, or this is no method.
+
+    Examples
+    --------
+    >>> from astro_massmap import Wiener
+    >>> from astro_massmap.methods import resolve
+    >>> resolve("wiener", {"n_samples": 4}) == Wiener(n_samples=4)
+    True
+    >>> resolve("magic")
+    Traceback (most recent call last):
+    ...
+    ValueError: method: 'magic' is unknown; known are 'annealed_hmc', 'kaiser_squires', 'posterior_mean', 'wiener'
     """
     options = options or {}
     if method is None or isinstance(method, str):

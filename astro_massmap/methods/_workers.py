@@ -33,6 +33,22 @@ def shared_out(function, pieces, executor):
     ------
     result
         As they come.
+
+    Warns
+    -----
+    `~astropy.utils.exceptions.AstropyUserWarning`
+        If all workers are lost.
+
+    Examples
+    --------
+    The order of the results is that in which they are done:
+
+    >>> import math
+    >>> from concurrent.futures import ThreadPoolExecutor
+    >>> from astro_massmap.methods import shared_out
+    >>> with ThreadPoolExecutor(2) as executor:
+    ...     sorted(shared_out(math.factorial, range(6), executor))
+    [1, 1, 2, 6, 24, 120]
     """
     left, waiting = deque(pieces), {}
     try:

@@ -39,6 +39,19 @@ class Estimate:
         The B mode and its standard deviation, ``(ny, nx)``.
     diagnostics : dict
         How it went, in plain numbers and strings.
+
+    Examples
+    --------
+    Kaiser and Squires tell a B mode, and no samples:
+
+    >>> import numpy as np
+    >>> from astro_massmap import KaiserSquires
+    >>> from astro_massmap.inference import Observation
+    >>> shear = np.random.default_rng(0).normal(scale=0.1, size=(2, 16, 16))
+    >>> observation = Observation.from_arrays(shear, np.full((16, 16), 0.1), 1.2e-4)
+    >>> estimate = KaiserSquires().solve(observation)
+    >>> estimate.mean.shape, estimate.b_mode.shape, estimate.samples is None
+    ((16, 16), (16, 16), True)
     """
 
     mean: np.ndarray
@@ -50,10 +63,39 @@ class Estimate:
 
 
 class Method(Protocol):
-    """What a method is asked for: a map, and how it went."""
+    """
+    What a method is asked for: a map, and how it went.
+
+    Examples
+    --------
+    Whoever trusts no data says that the convergence is 0, give or take 0.02:
+
+    >>> import numpy as np
+    >>> from astro_massmap import datasets
+    >>> from astro_massmap.methods import Estimate
+    >>> class Sceptic:
+    ...     def solve(self, observation, *, progress=False):
+    ...         return Estimate(np.zeros(observation.shape), np.full(observation.shape, 0.02))
+    >>> kappa = datasets.demo().reconstruct(Sceptic())
+    >>> kappa.diagnostics["method"], float(np.abs(kappa.data).max()), float(kappa.uncertainty.array.max())
+    ('Sceptic', 0.0, 0.02)
+    """
 
     def solve(self, observation: Observation, *, progress: bool = False) -> Estimate:
-        """Map one `~astro_massmap.inference.Observation`."""
+        """
+        Map one `~astro_massmap.inference.Observation`.
+
+        Parameters
+        ----------
+        observation : `~astro_massmap.inference.Observation`
+            Shear and noise.
+        progress : bool
+            Show a progress bar.
+
+        Returns
+        -------
+        Estimate
+        """
 
 
 def run(
@@ -63,6 +105,37 @@ def run(
     Solve, and add to the diagnostics what every method has: its name and settings, versions, wall time, provenance.
 
     The provenance is for the meta of a map, see `astro_massmap._provenance`.
+
+    Parameters
+    ----------
+    method : method object
+        Such as ``Wiener()``.
+    observation : `~astro_massmap.inference.Observation`
+        Shear and noise.
+    progress : bool
+        Show a progress bar.
+    executor : `concurrent.futures.Executor`, optional
+        Workers to share the chains of the method out to.
+
+    Returns
+    -------
+    Estimate
+
+    Raises
+    ------
+    TypeError
+        If there is an executor and the method has no chains.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_massmap import KaiserSquires
+    >>> from astro_massmap.inference import Observation
+    >>> from astro_massmap.methods import run
+    >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+    >>> estimate = run(KaiserSquires(), observation, progress=False)
+    >>> estimate.diagnostics["method"], estimate.diagnostics["settings"]["smoothing"]
+    ('KaiserSquires', '1.0 arcmin')
     """
     start = time.perf_counter()
     if executor is not None and not hasattr(method, "prepare"):

@@ -26,6 +26,24 @@ class MixturePrior:
         Mean maps ``(k, rows, columns)``, in the first corner of the box.
     weights : sequence of float
         Their probabilities, adding up to 1.
+
+    Examples
+    --------
+    Half way between two equally likely maps their pulls cancel; anywhere else one of them wins.
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.inference import FourierGrid
+    >>> from astro_massmap.priors import MixturePrior
+    >>> cluster = np.zeros((32, 32))
+    >>> cluster[14:18, 14:18] = 0.2
+    >>> mixture = MixturePrior(PowerSpectrum.default(), np.stack([0 * cluster, cluster]), (0.5, 0.5))
+    >>> prior = mixture.on(FourierGrid((32, 32), 1.2e-4, dtype=torch.float64))
+    >>> maps = torch.from_numpy(np.stack([0.5 * cluster, 0.6 * cluster]))
+    >>> score = prior.score(maps, 0.1)
+    >>> bool(score[0].abs().max() < 1e-9), bool(score[1, 14:18, 14:18].min() > 0)
+    (True, True)
     """
 
     spectrum: PowerSpectrum
@@ -74,6 +92,29 @@ class LognormalPrior:
         Of the Gaussian field g.
     shift : float
         The least value of x is ``-shift``.
+
+    Raises
+    ------
+    ValueError
+        By the score and the density, at any other noise level.
+
+    Examples
+    --------
+    The variance of a pixel is ``shift^2 (exp(v) - 1)``, and no pixel lies below ``-shift``:
+
+    >>> import math
+    >>> import torch
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.inference import FourierGrid
+    >>> from astro_massmap.priors import LognormalPrior
+    >>> grid = FourierGrid((32, 32), 1.2e-4, dtype=torch.float64)
+    >>> spectrum = PowerSpectrum([100, 10000], [1e-6, 1e-8])
+    >>> prior = LognormalPrior(spectrum, shift=0.05).on(grid)
+    >>> v = grid.pixel_variance(grid.mode_variance(spectrum))
+    >>> math.isclose(grid.pixel_variance(prior.variance), 0.05**2 * math.expm1(v))
+    True
+    >>> prior.log_ratio(grid.to_modes(torch.full((1, 32, 32), -0.06, dtype=torch.float64)), sigma=0).tolist()
+    [-inf]
     """
 
     spectrum: PowerSpectrum

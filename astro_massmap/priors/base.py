@@ -18,6 +18,21 @@ class Prior(Protocol):
     ----------
     pixel_size : float or None
         Side of a pixel in radians, for a prior that knows one resolution only.
+
+    Examples
+    --------
+    White noise of variance 0.03, and more of it with the noise level 0.1: the score of ``x = 1`` is -1 / 0.04.
+
+    >>> import torch
+    >>> from astro_massmap.inference import FourierGrid
+    >>> from astro_massmap.priors import PriorOnGrid
+    >>> class White:
+    ...     pixel_size = None
+    ...     def on(self, grid):
+    ...         return PriorOnGrid(grid, torch.full((grid.box_shape[0], grid.box_shape[1] // 2 + 1), 0.03))
+    >>> score = White().on(FourierGrid((16, 16), 1.2e-4)).score(torch.ones(1, 16, 16), sigma=0.1)
+    >>> print(f"{score.min():.2f} {score.max():.2f}")
+    -25.00 -25.00
     """
 
     @property
@@ -47,6 +62,30 @@ class PriorOnGrid:
         Variance of the modes, S.
     gaussian : bool
         Whether there is no residual, so that samplers may spare themselves the call.
+    max_sigma : float
+        Noise level above which the prior is not to be asked.
+    max_step : float
+        The longest rotation between two kicks, in radians, for which its residual is smooth enough.
+
+    Examples
+    --------
+    A Gaussian about a map that is not zero. Its residual is what the mean adds to the score, which vanishes there:
+
+    >>> import torch
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.inference import FourierGrid
+    >>> from astro_massmap.priors import PriorOnGrid
+    >>> class Around(PriorOnGrid):
+    ...     gaussian = False
+    ...     def residual(self, modes, sigma):
+    ...         return self.mean / (self.variance + sigma**2) + 0 * modes
+    ...     def log_ratio(self, modes, sigma):
+    ...         return self.grid.inner(modes, self.residual(modes, sigma))
+    >>> prior = Around(FourierGrid((16, 16), 1.2e-4, dtype=torch.float64), PowerSpectrum.default())
+    >>> mean = torch.linspace(-0.1, 0.1, 256, dtype=torch.float64).reshape(1, 16, 16)
+    >>> prior.mean = prior.grid.to_modes(mean)
+    >>> bool(prior.score(mean, sigma=0.1).abs().max() < 1e-9)
+    True
     """
 
     gaussian = True

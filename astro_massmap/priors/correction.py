@@ -34,6 +34,19 @@ class Correction:
         Noise levels and multipoles of the table, increasing.
     network, theory, variance : ndarray
         a, b and c of the module, ``(sigma, ell)``.
+
+    Examples
+    --------
+    Between the nodes it is linear in the logarithms: 0.03 is half way from 0.01 to 0.09.
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from astro_massmap.priors import Correction
+    >>> sigma, ell = np.array([0.01, 0.09]), np.array([100.0, 10000.0])
+    >>> correction = Correction(sigma, ell, np.array([[1.0, 3.0], [2.0, 4.0]]), np.zeros((2, 2)), np.ones((2, 2)))
+    >>> network, theory, variance = correction.at(0.03, torch.tensor([100.0, 1000.0, 10000.0]))
+    >>> [round(a, 6) for a in network.tolist()], theory.tolist(), variance.tolist()
+    ([1.5, 2.5, 3.5], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0])
     """
 
     sigma: np.ndarray

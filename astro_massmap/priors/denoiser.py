@@ -31,8 +31,25 @@ class HybridDenoiser(nn.Module):
 
     Attributes
     ----------
-    variance : `torch.Tensor`
+    variance : float
         Of a pixel under the Gaussian half.
+
+    Examples
+    --------
+    A network that has learned nothing leaves theory as it is. What the Wiener filter tells of a pixel, and what it
+    does not, add up to the variance:
+
+    >>> import torch
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.priors import HybridDenoiser, UNet
+    >>> network = UNet((8, 8, 8)).requires_grad_(False)
+    >>> denoiser = HybridDenoiser(network, PowerSpectrum.default(), pixel_size=1.2e-4)
+    >>> z, sigma = torch.randn(2, 32, 32, generator=torch.Generator().manual_seed(0)), torch.tensor([0.1, 0.2])
+    >>> float(denoiser(z, 0.1 * z, sigma).abs().max())
+    0.0
+    >>> observed, wiener, posterior = denoiser.spreads(sigma)
+    >>> torch.allclose(wiener**2 + posterior**2, torch.tensor(denoiser.variance).float())
+    True
     """
 
     def __init__(self, network, spectrum, pixel_size):

@@ -45,6 +45,21 @@ class MomentDenoiser(HybridDenoiser):
         C_ell of the Wiener filter.
     pixel_size : float
         Side of a pixel in radians.
+
+    Examples
+    --------
+    A network that has learned nothing adds nothing to the mean, and leaves the standard deviation of theory:
+
+    >>> import torch
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.priors import MomentDenoiser, UNet
+    >>> network = UNet((8, 8, 8), outputs=2).requires_grad_(False)
+    >>> denoiser = MomentDenoiser(network, PowerSpectrum.default(), pixel_size=1.2e-4)
+    >>> wiener, share, sigma = torch.zeros(2, 32, 32), torch.ones(2, 32, 32), torch.tensor([0.1, 0.2])
+    >>> added, std = denoiser(wiener, share, sigma)
+    >>> _, _, posterior = denoiser.spreads(sigma)
+    >>> float(added.abs().max()), torch.allclose(std, posterior.expand_as(std))
+    (0.0, True)
     """
 
     def forward(self, wiener, share, sigma):
