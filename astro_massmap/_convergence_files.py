@@ -1,4 +1,6 @@
-"""How a map of the convergence lies in a FITS file."""
+"""How a map of the convergence lies in a FITS file, and its place in astropy's unified I/O."""
+
+from astropy.io import registry
 
 from ._fits import read_images, write_images
 from ._provenance import cards
@@ -36,3 +38,45 @@ def read_map(file, *, memmap=False):
         "diagnostics": notes.get("diagnostics"),
         "b_mode": b_mode,
     }
+
+
+def register_fits(map_class):
+    """Let ``map_class.read`` and ``map_class.write`` know FITS files."""
+
+    def write_fits(kappa, file, *, overwrite=False, samples=True):
+        """
+        Write a FITS file in which every image has the WCS: KAPPA, STD, MASK, SAMPLES, B_MODE and B_STD.
+
+        Parameters
+        ----------
+        file : str or path-like
+            The file, written whole or not at all.
+        overwrite : bool
+            Replace an existing file, which is an OSError otherwise.
+        samples : bool
+            Write the samples too.
+        """
+        write_map(kappa, file, overwrite=overwrite, samples=samples)
+
+    def read_fits(file, *, memmap=False):
+        """
+        Read what `write` wrote; OSError if the file is not there or not whole.
+
+        Parameters
+        ----------
+        file : str or path-like
+            The file.
+        memmap : bool
+            Leave the samples in the file, from where they are read when they are needed.
+        """
+        parts = read_map(file, memmap=memmap)
+        b_mode = parts.pop("b_mode")
+        return map_class(b_mode=None if b_mode is None else map_class(**b_mode), **parts)
+
+    registry.register_writer("fits", map_class, write_fits)
+    registry.register_reader("fits", map_class, read_fits)
+    registry.register_identifier("fits", map_class, _is_fits)
+
+
+def _is_fits(origin, path, fileobj, *args, **kwargs):
+    return path is not None and str(path).lower().endswith((".fits", ".fits.gz", ".fit", ".fits.fz"))

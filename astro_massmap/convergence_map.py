@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Self
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.io import registry
 from astropy.nddata import Cutout2D, NDData, NDIOMixin, NoOverlapError
 
 from . import _geometry, _provenance
-from ._convergence_files import read_map, write_map
+from ._convergence_files import register_fits
 from ._fits import wcs_cards
 from ._input import bools, floats
 from ._map_arguments import map_samples, map_slices, map_std, map_unit
+from ._masses import Masses
 from ._pictures import Pictures
 from ._questions import Questions
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _ENOUGH_SAMPLES = 16  # to tell a standard deviation to 18 %
 
 
-class ConvergenceMap(Questions, Pictures, NDIOMixin, NDData):
+class ConvergenceMap(Questions, Masses, Pictures, NDIOMixin, NDData):
     """
     A map of the convergence with its WCS, uncertainty, mask and posterior samples.
 
@@ -77,7 +77,7 @@ class ConvergenceMap(Questions, Pictures, NDIOMixin, NDData):
     (128, 128)
     """
 
-    if TYPE_CHECKING:  # of astropy's unified I/O, with the options of the functions at the end of this module
+    if TYPE_CHECKING:  # of astropy's unified I/O, with the options of those in _convergence_files
 
         @classmethod
         def read(cls, file: File, *, format: str | None = None, memmap: bool = False) -> Self: ...
@@ -390,45 +390,4 @@ class ConvergenceMap(Questions, Pictures, NDIOMixin, NDData):
         )
 
 
-# ---- files, in astropy's unified I/O
-
-
-def _write_fits(kappa: ConvergenceMap, file: File, *, overwrite: bool = False, samples: bool = True) -> None:
-    """
-    Write a FITS file in which every image has the WCS: KAPPA, STD, MASK, SAMPLES, B_MODE and B_STD.
-
-    Parameters
-    ----------
-    file : str or path-like
-        The file, written whole or not at all.
-    overwrite : bool
-        Replace an existing file, which is an OSError otherwise.
-    samples : bool
-        Write the samples too.
-    """
-    write_map(kappa, file, overwrite=overwrite, samples=samples)
-
-
-def _read_fits(file: File, *, memmap: bool = False) -> ConvergenceMap:
-    """
-    Read what `write` wrote; OSError if the file is not there or not whole.
-
-    Parameters
-    ----------
-    file : str or path-like
-        The file.
-    memmap : bool
-        Leave the samples in the file, from where they are read when they are needed.
-    """
-    parts = read_map(file, memmap=memmap)
-    b_mode = parts.pop("b_mode")
-    return ConvergenceMap(b_mode=None if b_mode is None else ConvergenceMap(**b_mode), **parts)
-
-
-def _is_fits(origin: str, path: File | None, fileobj: Any, *args: Any, **kwargs: Any) -> bool:
-    return path is not None and str(path).lower().endswith((".fits", ".fits.gz", ".fit", ".fits.fz"))
-
-
-registry.register_writer("fits", ConvergenceMap, _write_fits)
-registry.register_reader("fits", ConvergenceMap, _read_fits)
-registry.register_identifier("fits", ConvergenceMap, _is_fits)
+register_fits(ConvergenceMap)

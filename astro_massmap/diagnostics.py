@@ -22,6 +22,15 @@ import numpy as np
 from astropy.table import QTable
 
 from ._input import floats
+from ._rank_statistics import (
+    coverage_table,
+    exchange_test,
+    jackknife_ratio,
+    mean_over_surveys,
+    ranks_of,
+    share_of_ranks,
+    square_distances,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +44,6 @@ __all__ = ["coverage", "rank_histogram", "ranks", "reliability", "tarp"]
 
 _MOST_BINS = 20
 _STREAM = 230203026
-_N_EXCHANGES = 999  # a p-value of 0.05 is then known to 0.007
 
 
 def ranks(
@@ -71,7 +79,7 @@ def ranks(
     >>> ranks(np.arange(8.0).reshape(2, 4), np.array([1.5, 9.0])).ravel()
     array([2, 4])
     """
-    return _ranks(*_paired(samples, truth), _generator(seed))
+    return ranks_of(*_paired(samples, truth), _generator(seed))
 
 
 def coverage(
@@ -112,8 +120,8 @@ def coverage(
     True
     """
     samples, truth = _paired(samples, truth)
-    r = _ranks(samples, truth, _generator(seed))
-    return _within(r, samples.shape[1], _levels(levels), central=True)
+    r = ranks_of(samples, truth, _generator(seed))
+    return coverage_table(r, samples.shape[1], _levels(levels), central=True)
 
 
 def rank_histogram(
@@ -164,11 +172,11 @@ def rank_histogram(
     n = samples.shape[1]
     bins = min(n + 1, _MOST_BINS) if bins is None else _positive_integer(bins, "bins")
     rng, edges = _generator(seed), np.linspace(0, 1, bins + 1)
-    r = _ranks(samples, truth, rng)
-    shares = [_overlap(r, n, low, high).mean(axis=1) for low, high in pairwise(edges)]
-    density, error = _mean_over_surveys(bins * np.array(shares))
+    r = ranks_of(samples, truth, rng)
+    shares = [share_of_ranks(r, n, low, high).mean(axis=1) for low, high in pairwise(edges)]
+    density, error = mean_over_surveys(bins * np.array(shares))
     table = QTable({"low": edges[:-1], "high": edges[1:], "density": density, "error": error})
-    chi2, p_value = _exchange_test(samples, truth, edges, rng)
+    chi2, p_value = exchange_test(samples, truth, edges, rng)
     table.meta |= {"n_samples": n, "n_surveys": len(truth), "chi2": chi2, "p_value": p_value}
     return table
 
@@ -230,9 +238,9 @@ def tarp(
         scatter = others.std(axis=0)
         scale = np.where(scatter > 0, scatter, 1)
         points = others[rng.integers(len(others), size=n_references)] / scale + rng.normal(size=(n_references, len(x)))
-        distance = _distances(points, np.concatenate([x[None], draws]) / scale)
-        r[i] = _ranks(distance[:, 1:], distance[:, 0], rng)
-    return _within(r, samples.shape[1], levels, central=False)
+        distance = square_distances(points, np.concatenate([x[None], draws]) / scale)
+        r[i] = ranks_of(distance[:, 1:], distance[:, 0], rng)
+    return coverage_table(r, samples.shape[1], levels, central=False)
 
 
 def reliability(
@@ -296,7 +304,7 @@ def reliability(
         n, hits = inside.sum(axis=1), (inside & truth).sum(axis=1)
         if n.sum():
             claimed = probability[inside].mean()
-            rows.append((low, high, claimed, hits.sum() / n.sum(), _jackknife_ratio(hits, n), int(n.sum())))
+            rows.append((low, high, claimed, hits.sum() / n.sum(), jackknife_ratio(hits, n), int(n.sum())))
     columns = ("low", "high", "claimed", "true", "error", "n")
     table = QTable(rows=rows, names=columns) if rows else QTable(names=columns)
     table.meta |= {"n_samples": n_samples, "n_surveys": len(truth)}
@@ -334,34 +342,6 @@ def _generator(seed):
     return np.random.default_rng([seed, _STREAM])
 
 
-def _ranks(samples, truth, rng):
-    ties = (samples == truth[:, None]).sum(axis=1)
-    return (samples < truth[:, None]).sum(axis=1) + rng.integers(0, ties + 1)
-
-
-def _exchange_test(samples, truth, edges, rng):
-    """chi2 of the rank histogram, and the share of exchanges of the truths for samples whose chi2 is as large."""
-    n, bins = samples.shape[1], len(edges) - 1
-    weights = bins * np.stack([_overlap(np.arange(n + 1), n, low, high) for low, high in pairwise(edges)], axis=1)
-    density = np.stack([_histogram_of_each(d, t, rng) @ weights for d, t in zip(samples, truth, strict=True)])
-    variance = density.var(axis=1).mean(axis=0) / len(truth)  # of the mean over surveys; every draw is as likely
-    picks = rng.integers(0, n + 1, (_N_EXCHANGES, len(truth)))
-    picks = np.concatenate([np.zeros((1, len(truth)), dtype=int), picks])  # the truths themselves
-    square = np.stack([(density[np.arange(len(truth)), pick].mean(axis=0) - 1) ** 2 for pick in picks])
-    chi2 = np.divide(square, variance, out=np.zeros_like(square), where=variance > 1e-20).sum(axis=1)
-    return float(chi2[0]), float((chi2 >= chi2[0] * (1 - 1e-9)).mean())
-
-
-def _histogram_of_each(samples, truth, rng):
-    """How often (of all places) each of the truth and the samples has which rank among them, ``(n + 1, n + 1)``."""
-    order = rng.permutation(len(samples) + 1)  # which breaks ties
-    draws = np.concatenate([truth[None], samples])[order]
-    rank = np.argsort(np.argsort(draws, axis=0, kind="stable"), axis=0)
-    side, counts = len(draws), np.empty((len(draws), len(draws)))
-    counts[order] = [np.bincount(row, minlength=side) for row in rank]
-    return counts / len(truth)
-
-
 def _positive_integer(value, name):
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name}: need a whole number of at least one, got {value!r}")
@@ -388,38 +368,3 @@ def _levels(levels):
     if not ((levels > 0) & (levels < 1)).all():
         raise ValueError(f"levels: need to be between 0 and 1, got {levels}")
     return levels
-
-
-def _overlap(r, n, low, high):
-    """Share of ``[r, r + 1] / (n + 1)`` that lies in ``[low, high]``."""
-    return np.clip(np.minimum(r + 1, high * (n + 1)) - np.maximum(r, low * (n + 1)), 0, 1)
-
-
-def _within(r, n, levels, *, central):
-    bounds = [((1 - q) / 2, (1 + q) / 2) if central else (0, q) for q in levels]
-    shares = np.array([_overlap(r, n, *pair).mean(axis=1) for pair in bounds])
-    share, error = _mean_over_surveys(shares)
-    table = QTable({"level": levels, "coverage": share, "error": error})
-    table.meta |= {"n_samples": n, "n_surveys": len(r)}
-    return table
-
-
-def _mean_over_surveys(values):
-    n = values.shape[1]
-    error = values.std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else np.full(len(values), np.nan)
-    return values.mean(axis=1), error
-
-
-def _jackknife_ratio(part, whole):
-    n = len(whole)
-    left = whole.sum() - whole
-    if n < 2 or not (left > 0).all():
-        return np.nan
-    ratios = (part.sum() - part) / left
-    return float(np.sqrt((n - 1) * np.mean((ratios - ratios.mean()) ** 2)))
-
-
-def _distances(points, places):
-    """Squared Euclidean distances of points ``(n, d)`` from places ``(m, d)``, ``(n, m)``."""
-    square = (points**2).sum(axis=1)[:, None] + (places**2).sum(axis=1)
-    return square - 2 * points @ places.T

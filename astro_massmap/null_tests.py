@@ -14,13 +14,11 @@ import astropy.units as u
 import numpy as np
 from astropy.table import QTable
 
-from ._binning import bin_galaxies
-from ._geometry import pixel_scale as measure_pixel_scale, shear_in_pixels
+from ._binned_survey import BinnedSurvey, generator_of_angles, random_phase
 from ._progress import progress_bar
 from .angular_power import power_spectrum
 from .catalog import ShearCatalog
 from .convergence_map import ConvergenceMap
-from .inference import Observation
 from .methods import KaiserSquires, resolve, run
 from .methods.base import check_integer
 from .methods.wiener import ExpectedShear
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["BModeTest", "b_mode_test", "jackknife", "noise_maps", "rotated"]
 
 _LEVEL = 0.01
-_STREAM = 19930404
 _PADDING = 2.0
 
 
@@ -72,7 +69,7 @@ def rotated(catalog: ShearCatalog, seed: int | Sequence[int]) -> ShearCatalog:
     True
     """
     _check(catalog)
-    return catalog._with_shear(catalog._west_north * _random_phase(len(catalog), seed))
+    return catalog._with_shear(catalog._west_north * random_phase(len(catalog), seed))
 
 
 def noise_maps(
@@ -180,7 +177,7 @@ def jackknife(
     method, survey = _prepared(catalog, n, seed, method, wcs, shape, pixel_scale)
     if survey.n_galaxies < 2 * n:
         raise ValueError(f"n: {survey.n_galaxies} galaxies are too few for {n} groups")
-    group = _generator(seed).permutation(np.arange(len(catalog)) % n)
+    group = generator_of_angles(seed).permutation(np.arange(len(catalog)) % n)
     with progress_bar(total=n + 1, desc="jackknife", disable=not progress) as bar:
         whole = _solved(method, survey.observation(), bar)
         parts = np.stack([_solved(method, survey.observation(kept=group != i), bar).mean for i in range(n)])
@@ -342,74 +339,12 @@ def _e_and_b(observation, expected, bar):
     return e_mode, method.solve(expected.taken_from(observation)).b_mode
 
 
-class _Survey:
-    """
-    A catalogue on the grid of all its maps: what stays when galaxies are turned or left out is worked out once.
-
-    Attributes
-    ----------
-    shear : ShearMap
-        Of all galaxies.
-    n_galaxies : int
-        On the grid.
-    """
-
-    def __init__(self, catalog, **grid):
-        self.shear = catalog.to_map(**grid)
-        self.n_galaxies = self.shear.meta["n_galaxies"]
-        self._catalog, wcs = catalog, self.shear.wcs
-        _, self._mirrored = measure_pixel_scale(wcs, self.shear.shape)
-        self._x, self._y, self._axes = shear_in_pixels(catalog.coords, np.ones(len(catalog)), wcs, self._mirrored)
-
-    def observation(self, phase=1.0, kept=slice(None)):
-        """What the galaxies show that are kept, turned by a phase."""
-        e = self._catalog._west_north * phase
-        e = (np.conj(e) if self._mirrored else e) * self._axes
-        m_bias = self._catalog.m_bias
-        data, noise_std, _ = bin_galaxies(
-            self._x[kept],
-            self._y[kept],
-            e[kept],
-            weight=self._catalog.weight[kept],
-            response=1.0 if m_bias is None else 1 + (m_bias if np.ndim(m_bias) == 0 else m_bias[kept]),
-            shape_noise=self._catalog.shape_noise,
-            shape=self.shear.shape,
-        )
-        return Observation.from_arrays(data, noise_std, self.shear.pixel_scale.to_value(u.rad))
-
-    def turned(self, seed, i):
-        """What the galaxies of ``rotated(catalog, [seed, i])`` show."""
-        return self.observation(_random_phase(len(self._catalog), [seed, i]))
-
-    def noise_map(self, data, samples, diagnostics):
-        """A map whose uncertainty is the scatter of the samples."""
-        shear = self.shear
-        return ConvergenceMap(
-            data,
-            wcs=shear.wcs,
-            uncertainty=samples.std(axis=0, ddof=1),
-            mask=shear.mask,
-            samples=samples,
-            meta=shear.meta,
-            diagnostics=diagnostics,
-        )
-
-
-def _random_phase(n, seed):
-    return np.exp(2j * np.pi * _generator(seed).random(n))
-
-
-def _generator(seed):
-    """Not `default_rng(seed)`: that may have made the galaxies of a mock survey, and angles would depend on them."""
-    return np.random.default_rng([*np.atleast_1d(seed), _STREAM])
-
-
 def _prepared(catalog, n, seed, method, wcs, shape, pixel_scale):
     _check(catalog)
     check_integer(n, "n", 2)
     check_integer(seed, "seed", 0)
     method = KaiserSquires() if method is None else resolve(method)
-    return method, _Survey(catalog, wcs=wcs, shape=shape, pixel_scale=pixel_scale)
+    return method, BinnedSurvey(catalog, wcs=wcs, shape=shape, pixel_scale=pixel_scale)
 
 
 def _check(catalog):

@@ -28,7 +28,7 @@ from regions import (
 )
 from scipy.special import ndtr
 
-from astro_massmap import detection
+from astro_massmap import _places
 from astro_massmap.detection import detection_probability, region_means, region_statistics, region_weights
 
 from skies import scatter, tan_wcs
@@ -431,7 +431,7 @@ def test_nothing_depends_on_how_much_is_held_at_once(monkeypatch):
     _, samples = maps(7)
     regions = [circle(4, 5, 2), circle(4, 5, 2) | circle(9, 5, 2)]
     before = region_means(samples, region_weights(regions, GRID, SHAPE))
-    monkeypatch.setattr(detection, "_AT_ONCE", 50)
+    monkeypatch.setattr(_places, "_AT_ONCE", 50)
     assert np.allclose(region_means(samples, region_weights(regions, GRID, SHAPE)), before, rtol=1e-12)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from regions import CircleSkyRegion, RectangleSkyRegion
 from scipy.integrate import quad
 
-from astro_massmap import mass
+from astro_massmap import _aperture, mass
 from astro_massmap.mass import (
     aperture_filter,
     aperture_mass,
@@ -252,7 +252,7 @@ def test_many_apertures_are_done_in_parts(monkeypatch):
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     centers = wcs.pixel_to_world(x.ravel(), y.ravel())
     whole = aperture_mass(samples[0], samples, wcs, mask, centers, 2 * u.arcmin)
-    monkeypatch.setattr(mass, "_AT_ONCE", 1000)
+    monkeypatch.setattr(_aperture, "_AT_ONCE", 1000)
     parts = aperture_mass(samples[0], samples, wcs, mask, centers, 2 * u.arcmin)
     assert all(np.allclose(whole[c], parts[c], rtol=1e-9) for c in whole.colnames[1:])
 

@@ -7,7 +7,8 @@ from astropy.coordinates import SkyCoord
 from hypothesis import given, settings, strategies as st
 
 from astro_massmap import ConvergenceMap, KaiserSquires, PowerSpectrum, ShearCatalog, Wiener, datasets
-from astro_massmap.null_tests import BModeTest, _generator, b_mode_test, jackknife, noise_maps, rotated
+from astro_massmap._binned_survey import generator_of_angles
+from astro_massmap.null_tests import BModeTest, b_mode_test, jackknife, noise_maps, rotated
 from astro_massmap.simulation import lognormal_maps, observe
 
 from skies import scatter, tan_wcs
@@ -95,7 +96,7 @@ def test_the_jackknife_is_that_of_maps_without_a_group():
     catalog, n = odd_catalog(), 5
     wcs = tan_wcs((18, 22), scale=1.8, rotation=40, flipped=True)
     kappa = jackknife(catalog, n, method=METHOD, seed=3, wcs=wcs)
-    group = _generator(3).permutation(np.arange(len(catalog)) % n)
+    group = generator_of_angles(3).permutation(np.arange(len(catalog)) % n)
     options = {"wcs": wcs, "progress": False}
     parts = np.array([catalog[group != i].reconstruct(METHOD, **options).data for i in range(n)])
     expected = np.sqrt((n - 1) / n * ((parts - parts.mean(axis=0)) ** 2).sum(axis=0))

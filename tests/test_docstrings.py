@@ -1,0 +1,54 @@
+"""Every public name has a docstring, with an example that the doctests run."""
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import astro_massmap
+
+
+def public_modules():
+    """The package and its public modules and subpackages, those that say what they offer."""
+    names = [m.name for m in pkgutil.iter_modules(astro_massmap.__path__) if not m.name.startswith("_")]
+    modules = [importlib.import_module(f"astro_massmap.{name}") for name in names]
+    return [astro_massmap, *(module for module in modules if hasattr(module, "__all__"))]
+
+
+def public_names():
+    """Classes and functions, each once, by where they are first offered."""
+    offered = {}
+    for module in public_modules():
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if inspect.isclass(thing) or inspect.isfunction(thing):
+                offered.setdefault(id(thing), (f"{module.__name__}.{name}", thing))
+    return dict(offered.values())
+
+
+NAMES = public_names()
+
+
+def test_the_search_finds_the_face_and_the_rooms_behind():
+    assert {"astro_massmap.ShearCatalog", "astro_massmap.inference.run_chains"} <= NAMES.keys()
+    assert len(NAMES) > 150
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_public_name_has_an_example(name):
+    text = inspect.getdoc(NAMES[name]) or ""
+    assert "Examples\n--------" in text
+    assert ">>> " in text.split("Examples\n--------")[1]
+
+
+@pytest.mark.parametrize("name", [name for name, thing in NAMES.items() if inspect.isclass(thing)])
+def test_public_methods_say_what_they_do(name):
+    members = dict(inspect.getmembers(NAMES[name], lambda m: inspect.isroutine(m) or isinstance(m, property)))
+    ours = {
+        key: member
+        for key, member in members.items()
+        if not key.startswith("_")
+        and (getattr(getattr(member, "fget", member), "__module__", None) or "").startswith("astro_massmap")
+    }
+    assert [key for key, member in ours.items() if not inspect.getdoc(member)] == []
