@@ -20,7 +20,30 @@ _MARGIN = 16  # pixels that the filter reaches over the edge of a map
 
 
 def declared_spectrum(spectrum):
-    """The power spectrum that maps are calibrated to: ``spectrum`` at the resolution of MassiveNuS."""
+    """
+    The power spectrum that maps are calibrated to: that of the matter at the resolution of MassiveNuS.
+
+    Parameters
+    ----------
+    spectrum : `~astro_massmap.PowerSpectrum`
+        Of the matter itself.
+
+    Returns
+    -------
+    `~astro_massmap.PowerSpectrum`
+        Divided by ``1 + (ell / 5200)**2.2``.
+
+    Examples
+    --------
+    Half of the power is left at the multipole of the resolution, and nearly all of it far below:
+
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.simulation import RESOLUTION, declared_spectrum
+    >>> spectrum = PowerSpectrum([100, 5200, 50000], [1e-8, 1e-11, 1e-13])
+    >>> declared = declared_spectrum(spectrum)
+    >>> print(f"{declared(RESOLUTION[0]) / spectrum(RESOLUTION[0]):.3f}, {declared(100) / spectrum(100):.3f}")
+    0.500, 1.000
+    """
     return spectrum.resolved(*RESOLUTION)
 
 
@@ -32,7 +55,25 @@ class Transfer:
     Parameters
     ----------
     ell, factor : ndarray
-        Multipoles and T(ell), interpolated in log(ell) and constant beyond the table.
+        Multipoles, increasing, and T(ell), both ``(n,)``; interpolated in log(ell) and constant beyond the table.
+
+    Examples
+    --------
+    What leads from white noise to a spectrum that falls as ell to the power of -2 falls itself as 1 / ell:
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from astro_massmap.simulation import Transfer
+    >>> white, pixel = torch.randn(32, 64, 64, generator=torch.Generator().manual_seed(0)), 1e-4
+    >>> transfer = Transfer.fit(white, pixel, lambda ell: pixel**2 * (1000 / ell) ** 2, degree=1)
+    >>> print(f"{transfer(4000):.2f} {transfer(10000):.2f}")
+    0.25 0.10
+
+    A filter is applied to periodic maps; where it is constant it only scales them:
+
+    >>> half = Transfer(np.array([100.0, 1000.0]), np.array([0.5, 0.5]))
+    >>> torch.allclose(half.apply(white, pixel), white / 2, atol=1e-6)
+    True
     """
 
     ell: np.ndarray
@@ -52,15 +93,16 @@ class Transfer:
         maps : array-like
             ``(n, ny, nx)``.
         pixel_size : float
-            In radians.
+            Side of a pixel in radians.
         spectrum : callable
-            C_ell to reach.
+            C_ell to reach, at an array of ``ell > 0``.
         degree : int
             Of the polynomial.
 
         Returns
         -------
         Transfer
+            With a table of 100 multipoles.
         """
         edges = np.geomspace(200, math.pi / pixel_size, 25)
         shape = np.shape(maps)[-2:]
@@ -77,17 +119,17 @@ class Transfer:
         return cls(table, np.minimum(np.exp(fitted(np.log(table))), _LIMIT))
 
     def __call__(self, ell):
-        """T at some multipoles."""
+        """T at some multipoles, a number or an array, which gives its shape."""
         return np.interp(np.log(np.maximum(ell, 1e-9)), np.log(self.ell), self.factor)
 
     def apply(self, maps, pixel_size):
-        """Filter maps ``(n, ny, nx)``, taken as periodic."""
+        """Filter maps, a `torch.Tensor` ``(n, ny, nx)``, taken as periodic; ``pixel_size`` is in radians."""
         shape = maps.shape[-2:]
         factor = torch.from_numpy(self(FourierGrid(shape, pixel_size).ell.numpy())).to(maps)
         return torch.fft.irfft2(torch.fft.rfft2(maps) * factor, s=shape)
 
     def draw(self, light_cone, n, shape, pixel_size, generator):
-        """``n`` filtered maps of a `LightCone`: drawn with a margin, which is cut off."""
+        """``n`` filtered maps ``(n, *shape)`` of a `LightCone`, as its ``draw``; with a margin, which is cut off."""
         larger = tuple(side + 2 * _MARGIN for side in shape)
         maps = self.apply(light_cone.draw(n, larger, pixel_size, generator), pixel_size)
         return maps[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN].contiguous()

@@ -45,11 +45,36 @@ class LensPlanes:
     box_size : float
         Side of the cube, and thickness of a slab, in Mpc/h.
     omega_m : float
-        Matter density.
+        Matter density today over the critical one.
     distance, scale_factor : ndarray
         Of the middles of the slabs, ``(slabs,)``; distances in Mpc/h.
     meta : dict
         How they were made: plain numbers and strings.
+
+    See Also
+    --------
+    LightCone : Maps from the planes.
+    simulate_boxes : Many of them, in files.
+
+    Examples
+    --------
+    Three planes for each slab of 64 Mpc/h; whatever falls together, the mean of a plane stays as it was:
+
+    >>> from astro_massmap.simulation import LensPlanes, NBody
+    >>> simulation = NBody(particles=16, box_size=64.0, mesh_factor=1, early_steps=4)
+    >>> planes = LensPlanes.simulate(simulation, seed=1, cells=32, z_max=0.1)
+    >>> planes.overdensity.shape
+    torch.Size([5, 3, 32, 32])
+    >>> planes.distance.tolist()
+    [32.0, 96.0, 160.0, 224.0, 288.0]
+    >>> bool(planes.overdensity.double().mean(dim=(2, 3)).abs().max() < 1e-3)
+    True
+
+    They are kept in a file:
+
+    >>> planes.save("box.safetensors")
+    >>> bool((LensPlanes.load("box.safetensors").overdensity == planes.overdensity).all())
+    True
     """
 
     overdensity: torch.Tensor
@@ -111,6 +136,15 @@ class LensPlanes:
         """
         Read what `save` wrote.
 
+        Parameters
+        ----------
+        file : path-like
+            A safetensors file.
+
+        Returns
+        -------
+        LensPlanes
+
         Raises
         ------
         OSError
@@ -156,7 +190,7 @@ def lensing_weights(cosmology, distance, thickness, *, redshift=None, n_z=None):
     cosmology : Cosmology
         Background.
     distance : ndarray
-        Middles of the slabs in Mpc/h.
+        Middles of the slabs in Mpc/h, ``(slabs,)``, increasing.
     thickness : float
         Theirs, in Mpc/h.
     redshift : float
@@ -167,7 +201,26 @@ def lensing_weights(cosmology, distance, thickness, *, redshift=None, n_z=None):
     Returns
     -------
     ndarray
-        ``(slabs,)``.
+        ``(slabs,)``; the convergence is the sum of them times the overdensities of the slabs.
+
+    Raises
+    ------
+    ValueError
+        If not one of ``redshift`` and ``n_z`` is given, it is no source plane or distribution, or there are sources
+        beyond the last slab.
+
+    Examples
+    --------
+    In a flat universe of matter alone the integral of q up to a source at redshift 3 is 18 ln(2) - 12:
+
+    >>> import math
+    >>> import numpy as np
+    >>> from astro_massmap.simulation import Cosmology, lensing_weights
+    >>> cosmology = Cosmology(1.0, k=[0.1, 1.0], power=[1.0, 1.0])
+    >>> thickness = float(cosmology.distance(3.0)) / 20
+    >>> weights = lensing_weights(cosmology, thickness * (np.arange(20) + 0.5), thickness, redshift=3.0)
+    >>> print(f"{weights.sum():.3f} {18 * math.log(2) - 12:.3f}")
+    0.477 0.477
     """
     if (redshift is None) == (n_z is None):
         raise ValueError("redshift, n_z: give one of them, a source plane or a distribution (z, n)")
@@ -197,10 +250,33 @@ class LightCone:
     ----------
     cubes : list of LensPlanes
         All of one kind: the same slabs and cells.
-    weights : ndarray
-        Of the slabs, see `lensing_weights`.
+    weights : array-like
+        Of the slabs, ``(slabs,)``, see `lensing_weights`.
     device : `torch.device` or str
         Where maps are drawn.
+
+    Raises
+    ------
+    ValueError
+        If the cubes are not of one kind, or there is not a weight for each slab.
+
+    See Also
+    --------
+    light_cone : That of files of lens planes.
+
+    Examples
+    --------
+    Two slabs of twice the mean density, with the weights 0.1 and 0.2: the convergence is 0.3 everywhere.
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from astro_massmap.simulation import LensPlanes, LightCone
+    >>> distance, scale_factor = np.array([50.0, 150.0]), np.array([0.98, 0.95])
+    >>> planes = LensPlanes(torch.ones(2, 3, 8, 8), 100.0, 0.3, distance, scale_factor, meta={})
+    >>> cone = LightCone([planes], weights=[0.1, 0.2])
+    >>> maps = cone.draw(4, (24, 32), 1e-3, np.random.default_rng(0))
+    >>> maps.shape, bool(torch.allclose(maps, torch.tensor(0.3)))
+    (torch.Size([4, 24, 32]), True)
     """
 
     def __init__(self, cubes, weights, device="cpu"):
@@ -228,7 +304,7 @@ class LightCone:
         shape : tuple of int
             Rows and columns.
         pixel_size : float
-            In radians.
+            Side of a pixel in radians.
         generator : `numpy.random.Generator`
             Which planes, and how they are shifted, turned and mirrored.
 

@@ -22,14 +22,31 @@ def band_power(maps, pixel_size, edges):
     maps : array-like
         ``(n, ny, nx)``.
     pixel_size : float
-        In radians.
+        Side of a pixel in radians.
     edges : array-like
-        Of the bands, multipoles.
+        Of the bands, multipoles ``(bands + 1,)``, increasing.
 
     Returns
     -------
     power : ndarray
         C_ell ``(n, bands)``, the mean over the modes of a band; NaN where there are none.
+
+    See Also
+    --------
+    band_mean : What it is for a given spectrum.
+
+    Examples
+    --------
+    White noise has the same power at all ell, its variance times the solid angle of a pixel:
+
+    >>> import numpy as np
+    >>> from astro_massmap.simulation import band_power
+    >>> noise, pixel = np.random.default_rng(0).normal(scale=0.03, size=(100, 64, 64)), 1.2e-4
+    >>> power = band_power(noise, pixel, [4000, 8000, 16000])
+    >>> power.shape
+    (100, 2)
+    >>> bool(np.allclose(power.mean(axis=0), (0.03 * pixel) ** 2, rtol=0.05))
+    True
     """
     maps = torch.as_tensor(np.asarray(maps, dtype=np.float64))  # those of FITS files are big-endian
     ny, nx = maps.shape[-2:]
@@ -44,7 +61,36 @@ def band_power(maps, pixel_size, edges):
 
 
 def band_mean(spectrum, shape, pixel_size, edges):
-    """The mean of ``spectrum(ell)`` over the same modes as in `band_power`, ``(bands,)``."""
+    """
+    The mean of a spectrum over the same modes as in `band_power`.
+
+    Parameters
+    ----------
+    spectrum : callable
+        C_ell at an array of ``ell > 0``.
+    shape : tuple of int
+        Rows and columns of a map.
+    pixel_size : float
+        Side of a pixel in radians.
+    edges : array-like
+        Of the bands, multipoles ``(bands + 1,)``, increasing.
+
+    Returns
+    -------
+    ndarray
+        ``(bands,)``; NaN where there are no modes.
+
+    Examples
+    --------
+    The mean of the square of ell over a ring is that of the squares of its edges:
+
+    >>> import numpy as np
+    >>> from astro_massmap.simulation import band_mean
+    >>> edges = np.array([2000.0, 4000.0, 8000.0, 16000.0])
+    >>> mean = band_mean(lambda ell: ell**2, (128, 128), 1.2e-4, edges)
+    >>> bool(np.allclose(mean, (edges[:-1] ** 2 + edges[1:] ** 2) / 2, rtol=0.05))
+    True
+    """
     grid = FourierGrid(shape, pixel_size, dtype=torch.float64)
     numbers, counts = _bands(grid, edges)
     ell = grid.ell.clone()
@@ -63,7 +109,39 @@ def _bands(grid, edges):
 
 
 def smoothed(maps, pixel_size, sigma):
-    """Maps after a Gaussian of standard deviation ``sigma`` (radians), less a border of three of it."""
+    """
+    Maps after a Gaussian, less a border of three standard deviations of it.
+
+    Parameters
+    ----------
+    maps : array-like
+        ``(n, ny, nx)``.
+    pixel_size : float
+        Side of a pixel in radians.
+    sigma : float
+        Standard deviation of the Gaussian in radians.
+
+    Returns
+    -------
+    ndarray
+        ``(n, ny - 2 * edge, nx - 2 * edge)`` in double precision, with ``edge`` the pixels in three of ``sigma``,
+        rounded up.
+
+    Examples
+    --------
+    One bright pixel becomes a Gaussian with the height ``1 / (2 pi sigma^2)``:
+
+    >>> import math
+    >>> import numpy as np
+    >>> from astro_massmap.simulation import smoothed
+    >>> spike = np.zeros((1, 41, 51))
+    >>> spike[0, 20, 25] = 1
+    >>> image = smoothed(spike, 1e-4, 3e-4)
+    >>> image.shape
+    (1, 23, 33)
+    >>> print(f"{image.max() * 2 * math.pi * 3**2:.4f}")
+    1.0000
+    """
     pixels = sigma / pixel_size
     edge = math.ceil(3 * pixels)
     maps = np.stack([gaussian_filter(np.asarray(m, dtype=np.float64), pixels, truncate=5) for m in maps])
@@ -71,7 +149,35 @@ def smoothed(maps, pixel_size, sigma):
 
 
 def moments(maps):
-    """Standard deviation, skewness and excess kurtosis of all pixels of some maps, about their common mean."""
+    """
+    Standard deviation, skewness and excess kurtosis of all pixels of some maps, about their common mean.
+
+    Parameters
+    ----------
+    maps : array-like
+        ``(n, ny, nx)``; or of any other shape.
+
+    Returns
+    -------
+    std, skewness, kurtosis : float
+        The last two are 0 for a Gaussian field.
+
+    Examples
+    --------
+    A coin has no skewness, and the least kurtosis that there is, -2:
+
+    >>> from astro_massmap.simulation import moments
+    >>> print("{:.1f} {:.1f} {:.1f}".format(*moments([[[1.0, -1.0], [-1.0, 1.0]]])))
+    1.0 0.0 -2.0
+
+    The skewness of a lognormal map is positive, as that of the sky:
+
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.simulation import lognormal_maps
+    >>> maps = lognormal_maps(PowerSpectrum.default(), 4, (64, 64), 1.2e-4)
+    >>> bool(moments(maps)[1] > 0.5)
+    True
+    """
     x = np.asarray(maps, dtype=np.float64)
     x = x - x.mean()
     variance = np.mean(x**2)
@@ -87,14 +193,26 @@ def peak_density(maps, pixel_size, thresholds):
     maps : array-like
         ``(n, ny, nx)``, smoothed as wanted.
     pixel_size : float
-        In radians.
+        Side of a pixel in radians.
     thresholds : sequence of float
         Values of kappa.
 
     Returns
     -------
     ndarray
-        ``(n, thresholds)``: pixels higher than their eight neighbours, per square degree.
+        ``(n, thresholds)``: pixels as high as the highest of their eight neighbours or higher, per square degree. The
+        outermost pixels do not count, nor does their area.
+
+    Examples
+    --------
+    Two peaks on a square degree, one of them above 0.05:
+
+    >>> import numpy as np
+    >>> from astro_massmap.simulation import peak_density
+    >>> image = np.zeros((1, 62, 62))
+    >>> image[0, 20, 30], image[0, 40, 10] = 0.04, 0.08
+    >>> peak_density(image, np.radians(1 / 60), [0.03, 0.05, 0.1]).round(6).tolist()
+    [[2.0, 1.0, 0.0]]
     """
     found = []
     for image in np.asarray(maps):

@@ -41,6 +41,7 @@ def simulate_boxes(folder, simulation, n_boxes, *, seed=0, cells=None, z_max=1.0
     Returns
     -------
     list of Path
+        Of the files, ``n_boxes`` of them.
 
     Raises
     ------
@@ -48,6 +49,18 @@ def simulate_boxes(folder, simulation, n_boxes, *, seed=0, cells=None, z_max=1.0
         If a file that is there is damaged.
     ValueError
         If a box that is there was made with other settings.
+
+    Examples
+    --------
+    Each box is a universe of its own, and a file with its lens planes:
+
+    >>> from astro_massmap.simulation import LensPlanes, NBody, simulate_boxes
+    >>> simulation = NBody(particles=16, box_size=64.0, mesh_factor=1, early_steps=4)
+    >>> files = simulate_boxes("boxes", simulation, 2, seed=7, cells=32, z_max=0.1, progress=False)
+    >>> [file.name for file in files]
+    ['box_0000.safetensors', 'box_0001.safetensors']
+    >>> [LensPlanes.load(file).meta["seed"] for file in files]
+    [7, 8]
     """
     folder, files = Path(folder), []
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,14 +105,32 @@ class Report:
     Attributes
     ----------
     ell : ndarray
-        Middles of the bands.
+        Middles of the bands, ``(bands,)``.
     raw : ndarray
-        Power before the filter over the theory, the mean over all boxes.
+        Power before the filter over the theory, the mean over all boxes; NaN in bands without modes.
     calibrated, error : ndarray
         Power after it over the declared spectrum, mean over the judging boxes, and its standard error: from the
-        scatter of all boxes, for those that judge and those that the filter was fitted on.
+        scatter of all boxes, for those that judge and those that the filter was fitted on. With one box there is no
+        scatter, and the error is NaN.
     fitted, judged : list of int
         Numbers of the boxes.
+
+    See Also
+    --------
+    calibrate : Makes one.
+    write_tables : Writes it.
+
+    Examples
+    --------
+    How many standard errors the power of calibrated maps is off, in two bands:
+
+    >>> import numpy as np
+    >>> from astro_massmap.simulation import Report
+    >>> ell, raw = np.array([1000.0, 2000.0]), np.array([0.95, 0.9])
+    >>> calibrated, error = np.array([0.98, 1.03]), np.array([0.02, 0.02])
+    >>> report = Report(ell, raw, calibrated, error, fitted=[0, 2], judged=[1])
+    >>> ((report.calibrated - 1) / report.error).round(3).tolist()
+    [-1.0, 1.5]
     """
 
     ell: np.ndarray
@@ -123,16 +154,42 @@ def calibrate(files, cosmology, spectrum, shape, pixel_size, *, redshift=None, n
     spectrum : `~astro_massmap.PowerSpectrum`
         Of the matter itself; maps are led to `declared_spectrum` of it.
     shape, pixel_size
-        Of maps; pixels in radians.
+        Of maps: rows and columns; side of a pixel in radians.
     redshift, n_z
-        Of the sources, see `lensing_weights`.
+        Of the sources, see `lensing_weights`; one of them.
     seed : int
         Of the maps that are looked at.
 
     Returns
     -------
     transfer : Transfer
+        The filter.
     report : Report
+        What it does to the boxes that it was not fitted on; with one box, to that.
+
+    Raises
+    ------
+    OSError
+        If a file is not there or is damaged.
+    ValueError
+        If the sources are not as described, or lie beyond the lens planes.
+
+    Examples
+    --------
+    The filter of one box brings the power of another one closer to what it shall be:
+
+    >>> import numpy as np
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.simulation import Cosmology, NBody, calibrate, simulate_boxes
+    >>> simulation = NBody(particles=16, box_size=64.0, mesh_factor=1, early_steps=4)
+    >>> files = simulate_boxes("boxes", simulation, 2, cells=32, z_max=0.1, progress=False)
+    >>> spectrum = PowerSpectrum([300, 1000, 5000], [1e-13, 3e-16, 5e-20])
+    >>> transfer, report = calibrate(files, Cosmology.default(), spectrum, (32, 40), 6e-4, redshift=0.1)
+    >>> report.fitted, report.judged
+    ([0], [1])
+    >>> before, after = (np.nanmean(np.abs(np.log(ratio))) for ratio in (report.raw, report.calibrated))
+    >>> bool(after < before)
+    True
     """
     declared, raw, maps = declared_spectrum(spectrum), [], []
     for i, file in enumerate(files):
@@ -153,7 +210,45 @@ def calibrate(files, cosmology, spectrum, shape, pixel_size, *, redshift=None, n
 
 
 def light_cone(files, cosmology, *, redshift=None, n_z=None, device="cpu"):
-    """The `LightCone` of some files of lens planes."""
+    """
+    The `LightCone` of some files of lens planes.
+
+    Parameters
+    ----------
+    files : list of Path
+        Of `simulate_boxes`, at least one.
+    cosmology : Cosmology
+        Theirs.
+    redshift, n_z
+        Of the sources, see `lensing_weights`; one of them.
+    device : `torch.device` or str
+        Where maps are drawn.
+
+    Returns
+    -------
+    LightCone
+
+    Raises
+    ------
+    OSError
+        If a file is not there or is damaged.
+    ValueError
+        If the boxes are not of one kind, or the sources are not as described or lie beyond the lens planes.
+
+    Examples
+    --------
+    Two boxes with three axes each: for every slab there are six planes to choose from.
+
+    >>> import numpy as np
+    >>> from astro_massmap.simulation import Cosmology, NBody, light_cone, simulate_boxes
+    >>> simulation = NBody(particles=16, box_size=64.0, mesh_factor=1, early_steps=4)
+    >>> files = simulate_boxes("boxes", simulation, 2, cells=32, z_max=0.1, progress=False)
+    >>> cone = light_cone(files, Cosmology.default(), redshift=0.1)
+    >>> cone.planes.shape[:2]
+    torch.Size([5, 6])
+    >>> cone.draw(3, (24, 32), 6e-4, np.random.default_rng(0)).shape
+    torch.Size([3, 24, 32])
+    """
     cubes = [LensPlanes.load(file) for file in files]
     weights = lensing_weights(cosmology, cubes[0].distance, cubes[0].box_size, redshift=redshift, n_z=n_z)
     return LightCone(cubes, weights, device)
@@ -174,13 +269,36 @@ def write_maps(folder, files, cosmology, transfer, n, shape, pixel_size, *, reds
     n : int
         Maps of each box.
     shape, pixel_size
-        Of maps; pixels in radians.
+        Of maps: rows and columns; side of a pixel in radians.
     seed : int
         Of the maps.
 
     Returns
     -------
     list of Path
+        Of the cubes ``(n, ny, nx)``, one a box.
+
+    Raises
+    ------
+    OSError
+        If the folder is not there, or a file of lens planes is not there or is damaged.
+    ValueError
+        If the sources are not as described, or lie beyond the lens planes.
+
+    Examples
+    --------
+    The folder is a `MapSet`, which knows what maps are of one box:
+
+    >>> import numpy as np
+    >>> from astro_massmap.simulation import Cosmology, MapSet, NBody, Transfer, simulate_boxes, write_maps
+    >>> simulation = NBody(particles=16, box_size=64.0, mesh_factor=1, early_steps=4)
+    >>> files = simulate_boxes("set", simulation, 2, cells=32, z_max=0.1, progress=False)
+    >>> as_they_are = Transfer(np.array([100.0, 10000.0]), np.ones(2))
+    >>> cubes = write_maps("set", files, Cosmology.default(), as_they_are, 4, (24, 32), 6e-4, redshift=0.1)
+    >>> [file.name for file in cubes]
+    ['maps_0000.fits', 'maps_0001.fits']
+    >>> MapSet.open("set")
+    <MapSet: 8 maps of 24 x 32 pixels of 2.063 arcmin from 2 boxes, folder>
     """
     written = []
     for i, file in enumerate(files):
@@ -228,7 +346,39 @@ def write_cube(file, maps, pixel_size, cards):
 
 
 def write_tables(folder, spectrum, transfer, report):
-    """Write the declared spectrum, the filter and the report as ECSV tables beside the maps."""
+    """
+    Write the declared spectrum, the filter and the report as ECSV tables beside the maps.
+
+    Parameters
+    ----------
+    folder : path-like
+        For ``spectrum.ecsv``, ``transfer.ecsv`` and ``report.ecsv``; those that are there are replaced.
+    spectrum : `~astro_massmap.PowerSpectrum`
+        Of the matter itself, as for `calibrate`; what is written is `declared_spectrum` of it.
+    transfer : Transfer
+        The filter.
+    report : Report
+        How good it is.
+
+    Raises
+    ------
+    OSError
+        If the folder is not there.
+
+    Examples
+    --------
+    The spectrum that comes back is that of the maps, for a prior that learns from them:
+
+    >>> import numpy as np
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.simulation import Report, Transfer, declared_spectrum, write_tables
+    >>> spectrum, ell, one = PowerSpectrum.default(), np.array([1000.0, 2000.0]), np.ones(2)
+    >>> report = Report(ell, raw=0.9 * one, calibrated=one, error=0.01 * one, fitted=[0, 2], judged=[1])
+    >>> write_tables(".", spectrum, Transfer(ell, 1.05 * one), report)
+    >>> back = PowerSpectrum.read("spectrum.ecsv")
+    >>> bool(np.allclose(back(ell), declared_spectrum(spectrum)(ell)))
+    True
+    """
     from astropy.table import Table
 
     save_spectrum(folder, spectrum)

@@ -15,7 +15,22 @@ def write_curves(history, stem):
     history : list of dict
         Of a `Trainer`: ``step``, ``loss`` and perhaps ``ratio`` by noise level.
     stem : path-like
-        Of the files; ``.csv`` and ``.png`` are added.
+        Of the files; ``.csv`` and ``.png`` are added. Those that are there are replaced.
+
+    Raises
+    ------
+    OSError
+        If the folder is not there.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from astro_massmap.training import write_curves
+    >>> history = [{"step": 500, "loss": 0.97, "ratio": {"0.030": 0.95, "0.300": 0.99}}]
+    >>> write_curves(history, "prior")
+    >>> print(Path("prior.csv").read_text().strip())
+    step,loss,0.030,0.300
+    500,0.97,0.95,0.99
     """
     rows = [{"step": h["step"], "loss": h["loss"]} | h.get("ratio", {}) for h in history]
     if not rows:

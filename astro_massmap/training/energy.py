@@ -29,6 +29,36 @@ class EnergyTrainer(Trainer):
         Of the training maps; its pieces are larger than those of the plan, by a border on each side.
     plan, **options
         As for `~astro_massmap.training.Trainer`.
+
+    Raises
+    ------
+    OSError
+        If the checkpoint is damaged, or of something else.
+    ValueError
+        If the checkpoint is of another run; and by ``run``, if the loss is not finite.
+
+    See Also
+    --------
+    train_energy : From maps to a prior in one call.
+
+    Examples
+    --------
+    Pieces of 32 pixels, 4 of which are a border; the loss of theory alone is about 1:
+
+    >>> import torch
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.priors import EnergyDenoiser, UNet
+    >>> from astro_massmap.simulation import lognormal_maps
+    >>> from astro_massmap.training import EnergyTrainer, MapBank, Noiser, TrainingPlan
+    >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
+    >>> bank = MapBank(lognormal_maps(spectrum, 4, (48, 48), pixel), pixel)
+    >>> noiser, plan = Noiser(bank, spectrum, size=32, margin=8), TrainingPlan(steps=2, size=24, margin=12)
+    >>> _ = torch.manual_seed(0)  # of the first weights
+    >>> denoiser = EnergyDenoiser(UNet((4, 4, 4), outputs=2), spectrum, pixel)
+    >>> trainer = EnergyTrainer(denoiser, noiser, plan)
+    >>> trained = trainer.run(progress=False)
+    >>> [(row["step"], 0.3 < row["loss"] < 3) for row in trainer.history]
+    [(2, True)]
     """
 
     def loss(self, batch):
@@ -72,7 +102,7 @@ def train_energy(
     plan : TrainingPlan
         How to train. Its pieces are those of the loss: a direct training with the same plan sees the same of them.
     widths : sequence of int
-        Of the network.
+        Of the network, one for each of its three scales.
     border : int
         Pixels around a piece that only take part in the energy, at most ``plan.margin``.
     card : dict, optional
@@ -90,6 +120,35 @@ def train_energy(
         With a density.
     history : list of dict
         Of the training.
+
+    Raises
+    ------
+    OSError
+        If the checkpoint is damaged, or of something else.
+    ValueError
+        If the border is no number of pixels or larger than the margin, pieces of the plan do not fit into the maps,
+        the checkpoint is of another run, or the loss is not finite.
+
+    See Also
+    --------
+    train_prior : A prior that tells the score only.
+
+    Examples
+    --------
+    Two steps on lognormal maps, for a prior that tells the log density of maps, less that of a Gaussian:
+
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.inference import FourierGrid
+    >>> from astro_massmap.simulation import lognormal_maps
+    >>> from astro_massmap.training import MapBank, TrainingPlan, train_energy
+    >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
+    >>> maps = lognormal_maps(spectrum, 8, (48, 48), pixel)
+    >>> training, validation = MapBank(maps[:4], pixel), MapBank(maps[4:], pixel)
+    >>> plan, options = TrainingPlan(steps=2, size=24, margin=12), {"widths": (4, 4, 4), "border": 4}
+    >>> prior, history = train_energy(training, validation, spectrum, plan, **options, progress=False)
+    >>> grid = FourierGrid((48, 48), pixel)
+    >>> prior.on(grid).log_ratio(grid.to_modes(maps), 0.1).shape
+    torch.Size([8])
     """
     if not (isinstance(border, int) and 0 <= border <= plan.margin):
         raise ValueError(f"border: needs a number of pixels up to the margin of the plan {plan.margin}, got {border!r}")

@@ -16,14 +16,25 @@ class MapBank:
     Parameters
     ----------
     maps : array-like
-        ``(n, ny, nx)``.
+        ``(n, ny, nx)``; kept in single precision.
     pixel_size : float
-        In radians.
+        Side of a pixel in radians.
 
     Raises
     ------
     ValueError
         If a map is not finite or there is none.
+
+    Examples
+    --------
+    As long as there are enough of them, no map is drawn twice at once:
+
+    >>> import numpy as np
+    >>> from astro_massmap.training import MapBank
+    >>> bank = MapBank(np.arange(4.0)[:, None, None] + np.zeros((4, 24, 32)), 1.2e-4)
+    >>> drawn = bank.draw(4, np.random.default_rng(0))
+    >>> drawn.shape, sorted(drawn[:, 0, 0].tolist())
+    (torch.Size([4, 24, 32]), [0.0, 1.0, 2.0, 3.0])
     """
 
     def __init__(self, maps, pixel_size):
@@ -41,7 +52,7 @@ class MapBank:
         return tuple(self.maps.shape[1:])
 
     def draw(self, n, generator):
-        """``n`` maps at random, by a `numpy.random.Generator`."""
+        """``n`` maps at random, by a `numpy.random.Generator`: ``(n, ny, nx)``."""
         return self.maps[generator.choice(len(self.maps), n, replace=n > len(self.maps))]
 
 
@@ -56,9 +67,24 @@ class LightConeMaps:
     shape : tuple of int
         Rows and columns.
     pixel_size : float
-        In radians.
+        Side of a pixel in radians.
     transfer : `~astro_massmap.simulation.Transfer`, optional
         Calibration to apply.
+
+    Examples
+    --------
+    Two drawings are two pieces of the sky, not the same one again:
+
+    >>> import numpy as np
+    >>> from astro_massmap.simulation import LensPlanes, LightCone, NBody, lensing_weights
+    >>> from astro_massmap.training import LightConeMaps
+    >>> simulation = NBody(particles=16, box_size=64.0, mesh_factor=1, early_steps=4)
+    >>> planes = LensPlanes.simulate(simulation, 1, cells=32, z_max=0.1)
+    >>> weights = lensing_weights(simulation.cosmology, planes.distance, planes.box_size, redshift=0.1)
+    >>> maps, choices = LightConeMaps(LightCone([planes], weights), (24, 32), 6e-4), np.random.default_rng(0)
+    >>> first, second = maps.draw(2, choices), maps.draw(2, choices)
+    >>> first.shape, bool((first == second).any())
+    (torch.Size([2, 24, 32]), False)
     """
 
     def __init__(self, light_cone, shape, pixel_size, transfer=None):
@@ -66,7 +92,7 @@ class LightConeMaps:
         self.transfer = transfer
 
     def draw(self, n, generator):
-        """``n`` new maps."""
+        """``n`` new maps by a `numpy.random.Generator`: ``(n, *shape)``."""
         if self.transfer is None:
             return self.light_cone.draw(n, self.shape, self.pixel_size, generator)
         return self.transfer.draw(self.light_cone, n, self.shape, self.pixel_size, generator)
@@ -102,11 +128,36 @@ class Noiser:
     source : MapBank or LightConeMaps
         Of the maps.
     spectrum : callable
-        C_ell of the Gaussian half.
+        C_ell of the Gaussian half, at an array of ``ell > 0``.
     size, margin : int
         Of the pieces, in pixels.
     pieces : int
         From a map.
+    device : `torch.device` or str
+        Where maps are filtered and cut.
+
+    Raises
+    ------
+    ValueError
+        If such pieces do not fit into the maps.
+
+    Examples
+    --------
+    Two pieces of each map; what theory makes of them is closer to the truth than what was seen:
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.simulation import lognormal_maps
+    >>> from astro_massmap.training import MapBank, Noiser
+    >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
+    >>> bank = MapBank(lognormal_maps(spectrum, 8, (48, 48), pixel), pixel)
+    >>> noiser = Noiser(bank, spectrum, size=32, margin=8, pieces=2)
+    >>> batch = noiser.batch(8, 0.05, 0.2, np.random.default_rng(0), torch.Generator().manual_seed(0))
+    >>> batch.z.shape
+    torch.Size([16, 32, 32])
+    >>> bool((batch.wiener - batch.x).square().mean() < 0.2 * (batch.z - batch.x).square().mean())
+    True
     """
 
     def __init__(self, source, spectrum, *, size=96, margin=48, pieces=2, device="cpu"):
@@ -117,7 +168,7 @@ class Noiser:
         self.variance = grid.mode_variance(spectrum)
 
     def noisy(self, maps, sigma, generator):
-        """z and its Wiener filter for whole maps ``(n, ny, nx)``."""
+        """z and its Wiener filter for whole maps ``(n, ny, nx)``, with noise levels ``sigma`` ``(n,)``."""
         white = torch.randn(maps.shape, generator=generator, device=generator.device).to(maps.device)
         z = maps + sigma[:, None, None] * white
         return z, wiener_filter(z, self.variance, sigma)
@@ -136,6 +187,11 @@ class Noiser:
             Of maps, symmetries and places.
         generator : `torch.Generator`
             Of the noise.
+
+        Returns
+        -------
+        Batch
+            With ``x``, ``z`` and ``wiener``, ``(n * pieces, size, size)``, and ``sigma``, ``(n * pieces,)``.
         """
         maps = symmetry(self.source.draw(n, choices).to(self.device), choices)
         sigma = log_levels(low, high, n, torch.Generator().manual_seed(int(choices.integers(2**62))), self.device)

@@ -43,11 +43,38 @@ class MockPieces:
     source : MapBank or LightConeMaps
         Of the maps.
     spectrum : callable
-        C_ell of the Wiener filter.
+        C_ell of the Wiener filter, at an array of ``ell > 0``.
     size, margin, pieces : int
         As for `Noiser`. The shear is that of the whole map, taken for periodic.
     device : str
         Of torch.
+
+    Raises
+    ------
+    ValueError
+        If such pieces do not fit into the maps.
+
+    See Also
+    --------
+    fixed_mocks : Mock surveys to judge by.
+
+    Examples
+    --------
+    The survey is known where it has holes too, which are at most 60 % of a piece; but of no use there:
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.simulation import lognormal_maps
+    >>> from astro_massmap.training import MapBank, MockPieces
+    >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
+    >>> bank = MapBank(lognormal_maps(spectrum, 4, (48, 48), pixel), pixel)
+    >>> surveys = MockPieces(bank, spectrum, size=32, margin=8, pieces=2)
+    >>> batch = surveys.batch(4, 0.1, 0.3, np.random.default_rng(0), torch.Generator().manual_seed(0))
+    >>> batch.wiener.shape
+    torch.Size([8, 32, 32])
+    >>> bool((batch.share[batch.observed == 0] == 0).all()), bool((batch.share[batch.observed == 1] > 0).all())
+    (True, True)
     """
 
     def __init__(self, source, spectrum, *, size=128, margin=48, pieces=2, device="cpu"):
@@ -76,6 +103,11 @@ class MockPieces:
             Of maps, symmetries, places, holes and numbers of galaxies.
         generator : `torch.Generator`
             Of the noise.
+
+        Returns
+        -------
+        MockBatch
+            Of ``n * pieces`` pieces of ``size`` pixels on a side.
         """
         maps = symmetry(self.source.draw(n, choices).to(self.device), choices)
         shear = self.shear(maps)

@@ -40,7 +40,40 @@ class MeanTrainer(Trainer):
     validation : MockPieces, optional
         Of held-out maps, a bank.
     checkpoint : path-like, optional
-        File for the state of the run.
+        File (safetensors) for the state of the run.
+    device : `torch.device` or str
+        Where to train.
+
+    Raises
+    ------
+    OSError
+        If the checkpoint is damaged, or of something else.
+    ValueError
+        If the checkpoint is of another run; and by ``run``, if the loss is not finite.
+
+    See Also
+    --------
+    train_posterior_mean : From maps to a network in one call.
+
+    Examples
+    --------
+    Two steps; the validation compares with the Wiener filter, where there are data and in gaps:
+
+    >>> import torch
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.priors import MomentDenoiser, UNet
+    >>> from astro_massmap.simulation import lognormal_maps
+    >>> from astro_massmap.training import MapBank, MeanTrainer, MockPieces, TrainingPlan
+    >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
+    >>> bank = MapBank(lognormal_maps(spectrum, 4, (48, 48), pixel), pixel)
+    >>> surveys = MockPieces(bank, spectrum, size=32, margin=8)
+    >>> plan = TrainingPlan(steps=2, size=32, margin=8, sigma=(0.05, 0.3), validation_maps=2)
+    >>> _ = torch.manual_seed(0)  # of the first weights
+    >>> denoiser = MomentDenoiser(UNet((4, 4, 4), outputs=2), spectrum, pixel)
+    >>> trainer = MeanTrainer(denoiser, surveys, plan, validation=surveys)
+    >>> trained = trainer.run(progress=False)
+    >>> {name: round(ratio, 1) for name, ratio in trainer.history[-1]["ratio"].items()}
+    {'0.080': 1.0, '0.080 in gaps': 1.0, '0.150': 1.0, '0.150 in gaps': 1.0}
     """
 
     def loss(self, batch):
@@ -82,7 +115,24 @@ def fixed_mocks(surveys, n, levels=NOISE, seed=0):
     Returns
     -------
     dict of MockBatch
-        By noise level.
+        By noise level, each of pieces ``(n, size, size)``.
+
+    Examples
+    --------
+    A map is the same at all noise levels, with the same holes; what can be seen of it is not:
+
+    >>> import torch
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.simulation import lognormal_maps
+    >>> from astro_massmap.training import MapBank, MockPieces, fixed_mocks
+    >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
+    >>> bank = MapBank(lognormal_maps(spectrum, 4, (48, 48), pixel), pixel)
+    >>> surveys = MockPieces(bank, spectrum, size=32, margin=8)
+    >>> low, high = fixed_mocks(surveys, 4, levels=(0.05, 0.3)).values()
+    >>> torch.equal(low.x, high.x), torch.equal(low.observed, high.observed)
+    (True, True)
+    >>> bool((low.wiener - low.x).square().mean() < (high.wiener - high.x).square().mean())
+    True
     """
     middle = tuple(slice((side - surveys.size) // 2, (side + surveys.size) // 2) for side in surveys.source.shape)
     made = {level: [] for level in levels}
@@ -116,6 +166,21 @@ def mean_ratios(denoiser, mocks):
     -------
     dict
         The ratio where there are data and in gaps, by noise level: ``"0.080"``, ``"0.080 in gaps"``, ...
+
+    Examples
+    --------
+    A network that has not been trained says nothing, and leaves the Wiener filter as it is:
+
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.priors import MomentDenoiser, UNet
+    >>> from astro_massmap.simulation import lognormal_maps
+    >>> from astro_massmap.training import MapBank, MockPieces, fixed_mocks, mean_ratios
+    >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
+    >>> bank = MapBank(lognormal_maps(spectrum, 4, (48, 48), pixel), pixel)
+    >>> surveys = MockPieces(bank, spectrum, size=32, margin=8)
+    >>> denoiser = MomentDenoiser(UNet((4, 4, 4), outputs=2), spectrum, pixel)
+    >>> mean_ratios(denoiser, fixed_mocks(surveys, 2, levels=(0.08,)))
+    {'0.080': 1.0, '0.080 in gaps': 1.0}
     """
     ratios = {}
     for level, batch in mocks.items():
@@ -156,7 +221,7 @@ def train_posterior_mean(
     plan : TrainingPlan
         How to train; its ``sigma`` is the noise of a pixel and component of the shear.
     widths : sequence of int
-        Of the network.
+        Of the network, one for each of its three scales.
     card : dict, optional
         What the maps are; goes into the network.
     checkpoint : path-like, optional
@@ -172,6 +237,35 @@ def train_posterior_mean(
         Its card holds the errors on the validation maps.
     history : list of dict
         Of the training.
+
+    Raises
+    ------
+    OSError
+        If the checkpoint is damaged, or of something else.
+    ValueError
+        If pieces of the plan do not fit into the maps, the checkpoint is of another run, or the loss is not finite.
+
+    See Also
+    --------
+    train_prior : A prior to sample with.
+
+    Examples
+    --------
+    Two steps on lognormal maps; a network takes some thousand:
+
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.simulation import lognormal_maps
+    >>> from astro_massmap.training import MapBank, TrainingPlan, train_posterior_mean
+    >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
+    >>> maps = lognormal_maps(spectrum, 8, (48, 48), pixel)
+    >>> training, validation = MapBank(maps[:4], pixel), MapBank(maps[4:], pixel)
+    >>> plan = TrainingPlan(steps=2, size=32, margin=8, sigma=(0.05, 0.3), validation_maps=2)
+    >>> options = {"widths": (4, 4, 4), "card": {"maps": "lognormal maps"}, "progress": False}
+    >>> network, history = train_posterior_mean(training, validation, spectrum, plan, **options)
+    >>> network.sigma_range, network.card["maps"], network.card["steps"]
+    ((0.05, 0.3), 'lognormal maps', 2)
+    >>> {name: round(ratio, 1) for name, ratio in network.card["error_ratio"].items()}
+    {'0.080': 1.0, '0.080 in gaps': 1.0, '0.150': 1.0, '0.150 in gaps': 1.0}
     """
     torch.manual_seed(plan.seed)
     cut = {"size": plan.size, "margin": plan.margin, "pieces": plan.pieces, "device": device}

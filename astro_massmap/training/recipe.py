@@ -40,7 +40,7 @@ def train_prior(
     plan : TrainingPlan
         How to train.
     widths : sequence of int
-        Of the network.
+        Of the network, one for each of its three scales.
     card : dict, optional
         What the maps are; goes into the prior.
     theory : bool
@@ -61,6 +61,37 @@ def train_prior(
         Its card holds the denoising error by noise level on the validation maps.
     history : list of dict
         Of the training.
+
+    Raises
+    ------
+    OSError
+        If the checkpoint is damaged, or of something else.
+    ValueError
+        If pieces of the plan do not fit into the maps, the checkpoint is of another run, or the loss is not finite.
+
+    See Also
+    --------
+    train_energy : A prior with a density.
+    train_posterior_mean : The mean of the posterior in one step.
+
+    Examples
+    --------
+    Two steps on lognormal maps; a prior takes some thousand:
+
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.simulation import lognormal_maps
+    >>> from astro_massmap.training import MapBank, TrainingPlan, train_prior
+    >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
+    >>> maps = lognormal_maps(spectrum, 8, (48, 48), pixel)
+    >>> training, validation = MapBank(maps[:4], pixel), MapBank(maps[4:], pixel)
+    >>> plan = TrainingPlan(steps=2, size=32, margin=8)
+    >>> options = {"widths": (4, 4, 4), "n_correction": 4, "card": {"maps": "lognormal maps"}, "progress": False}
+    >>> prior, history = train_prior(training, validation, spectrum, plan, **options)
+    >>> prior.sigma_range, prior.card["maps"], prior.card["training_maps"]
+    ((0.003, 0.5), 'lognormal maps', 4)
+    >>> ratio = prior.card["denoising_ratio"]  # of the error to that of theory; nothing was learned yet
+    >>> print(f"{ratio['0.030']:.1f} {ratio['0.300']:.1f}")
+    1.0 1.0
     """
     torch.manual_seed(plan.seed)
     pixel_size, gaussian = training.pixel_size, spectrum

@@ -40,6 +40,26 @@ def fit_correction(denoiser, noiser, n, *, corner=500.0, levels=LEVELS, n_bands=
     Returns
     -------
     `~astro_massmap.priors.Correction`
+        For all multipoles, and at the noise levels.
+
+    Examples
+    --------
+    If theory knows two thirds of the power only, and no network helps, then noise that hides the map leaves 3/2 of
+    the variance that theory expects:
+
+    >>> import torch
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.simulation import lognormal_maps
+    >>> from astro_massmap.training import MapBank, Noiser, fit_correction
+    >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
+    >>> theory = PowerSpectrum(spectrum.ell, spectrum.cl * 2 / 3)
+    >>> bank = MapBank(lognormal_maps(spectrum, 64, (64, 64), pixel, shift=1.0), pixel)
+    >>> silent = lambda z, wiener, sigma: torch.zeros_like(z)
+    >>> noiser = Noiser(bank, theory, size=32, margin=8)
+    >>> correction = fit_correction(silent, noiser, 64, levels=(1.0,), n_bands=8)
+    >>> network, theory, variance = correction.at(1.0, torch.tensor([10000.0]))
+    >>> print(f"{float(variance):.1f}")
+    1.5
     """
     device, shape, pixel_size = noiser.device, noiser.source.shape, noiser.source.pixel_size
     edges = np.geomspace(200, math.pi / pixel_size, n_bands + 1)

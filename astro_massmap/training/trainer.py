@@ -56,6 +56,20 @@ class TrainingPlan:
         Maps of a validation.
     seed : int
         Of all that is random.
+
+    Raises
+    ------
+    ValueError
+        If a number of steps, maps or pixels is no integer or too small, or ``sigma`` is no range.
+
+    Examples
+    --------
+    The learning rate rises in the warm-up, and falls to 2 % at the end:
+
+    >>> from astro_massmap.training import TrainingPlan
+    >>> plan = TrainingPlan(steps=1000, warm_up=100)
+    >>> [round(plan.rate(step), 3) for step in (0, 49, 99, 500, 1000)]
+    [0.01, 0.5, 1.0, 0.51, 0.02]
     """
 
     steps: int = 4000
@@ -107,6 +121,44 @@ class Trainer:
         Of held-out maps, a bank.
     checkpoint : path-like, optional
         File (safetensors) for the state of the run.
+    device : `torch.device` or str
+        Where to train.
+
+    Raises
+    ------
+    OSError
+        If the checkpoint is damaged, or of something else.
+    ValueError
+        If the checkpoint is of another run; and by ``run``, if the loss is not finite.
+
+    See Also
+    --------
+    train_prior : From maps to a prior in one call.
+
+    Examples
+    --------
+    Two steps on lognormal maps. The loss of theory alone is about 1, and a network that has hardly learned is near it:
+
+    >>> import torch
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.priors import HybridDenoiser, UNet
+    >>> from astro_massmap.simulation import lognormal_maps
+    >>> from astro_massmap.training import MapBank, Noiser, Trainer, TrainingPlan
+    >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
+    >>> bank = MapBank(lognormal_maps(spectrum, 4, (48, 48), pixel), pixel)
+    >>> noiser = Noiser(bank, spectrum, size=32, margin=8)
+    >>> plan = TrainingPlan(steps=2, size=32, margin=8, validate_every=1)
+    >>> _ = torch.manual_seed(0)  # of the first weights
+    >>> denoiser = HybridDenoiser(UNet((4, 4, 4)), spectrum, pixel)
+    >>> trainer = Trainer(denoiser, noiser, plan, checkpoint="state.safetensors")
+    >>> trained = trainer.run(progress=False)
+    >>> [(row["step"], 0.3 < row["loss"] < 3) for row in trainer.history]
+    [(1, True), (2, True)]
+
+    Another one goes on from the checkpoint:
+
+    >>> Trainer(denoiser, noiser, plan, checkpoint="state.safetensors").step
+    2
     """
 
     def __init__(self, denoiser, noiser, plan, *, validation=None, checkpoint=None, device="cpu"):
@@ -263,6 +315,20 @@ def denoising_ratios(denoiser, noiser, n, levels=LEVELS, seed=0):
     -------
     dict
         The ratio by noise level, as text with three digits after the point.
+
+    Examples
+    --------
+    A network that has not been trained says nothing, and leaves the Wiener filter as it is:
+
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.priors import HybridDenoiser, UNet
+    >>> from astro_massmap.simulation import lognormal_maps
+    >>> from astro_massmap.training import MapBank, Noiser, denoising_ratios
+    >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
+    >>> bank = MapBank(lognormal_maps(spectrum, 4, (48, 48), pixel), pixel)
+    >>> noiser = Noiser(bank, spectrum, size=32, margin=8)
+    >>> denoising_ratios(HybridDenoiser(UNet((4, 4, 4)), spectrum, pixel), noiser, 4, levels=(0.03, 0.3))
+    {'0.030': 1.0, '0.300': 1.0}
     """
     device = noiser.device
     inner = (..., *(slice(noiser.margin, side - noiser.margin) for side in noiser.source.shape))
@@ -279,7 +345,27 @@ def denoising_ratios(denoiser, noiser, n, levels=LEVELS, seed=0):
 
 
 def start_workers(device):
-    """Join the workers that ``torchrun`` has started, if it has; the device of this one."""
+    """
+    Join the workers that ``torchrun`` has started, if it has.
+
+    Parameters
+    ----------
+    device : `torch.device` or str
+        Of torch; with ``"cuda"`` each worker gets a GPU of its own.
+
+    Returns
+    -------
+    `torch.device`
+        That of this worker.
+
+    Examples
+    --------
+    A program that was started as usual is alone, and has the device that it asked for:
+
+    >>> from astro_massmap.training import start_workers
+    >>> print(start_workers("cpu"))
+    cpu
+    """
     if "RANK" not in os.environ:
         return torch.device(device)
     cuda = torch.device(device).type == "cuda"
