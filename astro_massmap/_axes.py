@@ -76,6 +76,8 @@ class AxesReport:
 
     def __str__(self) -> str:
         verdict = "no sign that they are wrong" if self.ok else f"{self.suggested or 'others'!r} fit clearly better"
+        if not self.ok and self.e_minus_b < -_SIGNIFICANT:
+            verdict = "the B mode exceeds the E mode; shapes may be along North of another frame than coords, or turned"
         return (
             f"axes {self.axes!r}: {verdict}. E - B power {self.e_minus_b:.1f} sigma "
             f"({self.e_minus_b_mirrored:.1f} with West and East swapped), E-mode skewness {self.skewness:.1f} sigma"
@@ -90,6 +92,8 @@ def check_axes(catalog: ShearCatalog) -> AxesReport:
     mirror, sign = AXES[catalog.axes]
     wanted = (mirror != swap, -sign if skewness < -_SIGNIFICANT else sign)
     suggested = next((name for name, key in AXES.items() if key == wanted), None)
+    if right.contrast < -_SIGNIFICANT and not swap:  # a B mode that no swap of axes makes
+        suggested = None
     report = AxesReport(catalog.axes, right.contrast, mirrored.contrast, right.skewness, suggested)
     if not report.ok:
         warnings.warn(str(report), AstropyUserWarning, stacklevel=3)

@@ -89,6 +89,8 @@ def find_columns(table, columns=None):
         if key not in columns:
             usual = usual or ((key,) if ours else ())
             columns[key] = next((by_lower[name] for name in usual if name in by_lower), None)
+    if columns["ra"] is None and columns["dec"] is None:
+        columns["ra"] = columns["dec"] = _sky_column(table)
     missing = [key for key in REQUIRED if columns[key] is None]
     if missing:
         raise ValueError(
@@ -102,13 +104,27 @@ def table_positions(table, name):
     """The positions in a table, found under the usual names of their columns; ``name`` is that of the argument."""
     by_lower = {column.lower(): column for column in reversed(table.colnames)}
     found = [next((by_lower[n] for n in USUAL_NAMES[key] if n in by_lower), None) for key in ("ra", "dec")]
+    if found == [None, None]:
+        found = [_sky_column(table)] * 2
     if None in found:
         raise ValueError(f"{name}: the table needs columns ra and dec, it has {table.colnames}")
     return positions(*(table[column] for column in found))
 
 
+def _sky_column(table):
+    """The name of the column of positions, if there is one and no other."""
+    names = [name for name in table.colnames if isinstance(table[name], SkyCoord)]
+    return names[0] if len(names) == 1 else None
+
+
 def positions(ra, dec):
-    """A `SkyCoord` in ICRS from two columns; plain numbers are degrees, which a warning states."""
+    """
+    A `SkyCoord`: of two columns in ICRS, where plain numbers are degrees, which a warning states.
+
+    Both may be one column of positions, which keeps its frame.
+    """
+    if isinstance(ra, SkyCoord):
+        return ra
     for column, name in ((ra, "ra"), (dec, "dec")):
         if not hasattr(column, "unit") or np.ndim(column) != 1:
             raise ValueError(f"{name}: needs a column of angles, got a {type(column).__name__} of shape {column.shape}")

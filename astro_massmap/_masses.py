@@ -44,8 +44,10 @@ class Masses(MapParts):
 
         Raises
         ------
-        ValueError
-            If no source is behind the lens.
+        TypeError, ValueError
+            If an argument is not as described, or no source is behind the lens.
+        `~astropy.units.UnitsError`
+            Of a map that is in units of a surface density already.
 
         Examples
         --------
@@ -58,6 +60,7 @@ class Masses(MapParts):
 
         self._need_convergence()
         critical = critical_surface_density(z_lens, z_source, cosmology, weight=weight).to(u.Msun / u.kpc**2)
+        b_mode = self.b_mode
         notes = {"z_lens": float(z_lens), "critical_surface_density": f"{critical:.6g}"}
         return type(self)(
             self.data * critical,
@@ -67,6 +70,7 @@ class Masses(MapParts):
             samples=None if self.samples is None else self.samples * critical,
             meta={**self.meta, **notes},
             diagnostics=self.diagnostics,
+            b_mode=None if b_mode is None else b_mode.surface_density(z_lens, z_source, cosmology, weight=weight),
         )
 
     def aperture_mass(self, centers: SkyCoord, radius: u.Quantity, *, level: float = 0.68) -> QTable:
@@ -90,8 +94,22 @@ class Masses(MapParts):
 
         Raises
         ------
-        ValueError
-            If the map has no samples.
+        TypeError, ValueError
+            If an argument is not as described, the radius is less than two pixels, or the map has fewer than two
+            samples.
+        `~astropy.units.UnitsError`
+            If the radius is no angle, or of a map in units of a surface density.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astropy.coordinates import SkyCoord
+        >>> from astro_massmap import datasets
+        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=4, progress=False)
+        >>> cluster = SkyCoord(34.4163, -5.17, unit="deg")
+        >>> table = kappa.aperture_mass(cluster, 6 * u.arcmin)
+        >>> print(f"{table['aperture_mass'][0]:.4f}, data in {table['data_fraction'][0]:.0%}")
+        0.0056, data in 100%
         """
         from .mass import aperture_mass
 
@@ -130,8 +148,22 @@ class Masses(MapParts):
 
         Raises
         ------
-        ValueError
-            If the map has no samples, or no source is behind the lens.
+        TypeError, ValueError, OSError
+            If an argument is not as described, a file cannot be read, the map has fewer than two samples, or no
+            source is behind the lens.
+        `~astropy.units.UnitsError`
+            Of a map in units of a surface density.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astropy.cosmology import FlatLambdaCDM
+        >>> from astro_massmap import datasets
+        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=4, progress=False)
+        >>> table = kappa.projected_mass(datasets.demo_clusters(), z_lens=0.3, z_source=1.0,
+        ...                              cosmology=FlatLambdaCDM(70, 0.3), background=[6, 10] * u.arcmin)
+        >>> print(f"{table['region'][0]}: {table['mass'][0]:.1e}")
+        A: 3.9e+13 solMass
         """
         from .mass import projected_mass
 

@@ -176,9 +176,8 @@ def _by_chance(peaks, radius, wcs, mask):
 
 
 def _places(where: Table | SkyCoord, name: str) -> SkyCoord:
-    if isinstance(where, Table) and "center" not in where.colnames:
-        return table_positions(where, name)
-    where = where["center"] if isinstance(where, Table) else where
+    if isinstance(where, Table):
+        where = where["center"] if "center" in where.colnames else table_positions(where, name)
     if not isinstance(where, SkyCoord):
         raise TypeError(f"{name}: needs a SkyCoord or a table of positions, got {type(where).__name__}")
     return where.reshape(-1)

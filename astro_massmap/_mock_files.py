@@ -5,7 +5,7 @@ import hashlib
 
 import numpy as np
 
-from ._version import __version__
+from . import __version__
 
 
 def path_of(folder, number, name):

@@ -37,10 +37,39 @@ class Pictures(MapParts):
         Returns
         -------
         `~astropy.visualization.wcsaxes.WCSAxes`
+
+        Raises
+        ------
+        TypeError, ValueError, OSError
+            If ``ax`` has no sky coordinates, or ``regions`` are none or cannot be read.
+        ImportError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> from matplotlib.figure import Figure
+        >>> from astro_massmap import datasets
+        >>> truth = datasets.demo_truth()
+        >>> figure = Figure(figsize=(7, 6))
+        >>> ax = truth.plot(figure.add_subplot(projection=truth.wcs), regions=datasets.demo_clusters())
+        >>> [text.get_text() for text in ax.texts]
+        ['A', 'B', 'C', 'D', 'E']
+        >>> figure.savefig("truth.png")
         """
         from .plotting import plot_map
 
-        return plot_map(self.data, self.wcs, ax=ax, regions=regions, mask=self.mask, **kwargs)
+        options = {"label": r"$\kappa$" if self._is_convergence else self._what} | kwargs
+        return plot_map(self.data, self.wcs, ax=ax, regions=regions, mask=self.mask, **options)
+
+    @property
+    def _is_convergence(self) -> bool:
+        return self.unit == u.dimensionless_unscaled
+
+    @property
+    def _what(self) -> str:
+        """What the values are, for a colour bar."""
+        unit = self.unit.to_string("latex_inline")
+        return r"convergence $\kappa$" if self._is_convergence else rf"surface density $\Sigma$ [{unit}]"
 
     def plot_summary(self, *, regions: RegionsLike | None = None, figure: Figure | None = None) -> Figure:
         """
@@ -59,14 +88,27 @@ class Pictures(MapParts):
 
         Raises
         ------
-        ValueError
-            If the map has no uncertainty.
+        TypeError, ValueError, OSError
+            If the map has no uncertainty, or ``regions`` are none or cannot be read.
+        ImportError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from matplotlib.figure import Figure
+        >>> from astro_massmap import datasets
+        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=0, progress=False)
+        >>> figure = kappa.plot_summary(regions=datasets.demo_clusters(), figure=Figure())
+        >>> [ax.get_title() for ax in figure.axes if ax.get_title()]
+        ['map', 'uncertainty', 'signal to noise']
         """
         from .figures import plot_summary
 
         if self.uncertainty is None:
             raise ValueError("uncertainty: the map has none")
-        return plot_summary(self.data, self.uncertainty.array, self.wcs, self.mask, regions=regions, figure=figure)
+        options = {"regions": regions, "label": self._what, "figure": figure}
+        return plot_summary(self.data, self.uncertainty.array, self.wcs, self.mask, **options)
 
     def plot_samples(
         self,
@@ -94,12 +136,25 @@ class Pictures(MapParts):
 
         Raises
         ------
-        ValueError
-            If the map has no samples.
+        TypeError, ValueError, OSError
+            If the map has no samples, an argument is not as described, or ``regions`` cannot be read.
+        ImportError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from matplotlib.figure import Figure
+        >>> from astro_massmap import datasets
+        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=4, progress=False)
+        >>> figure = kappa.plot_samples(3, smoothing=2 * u.arcmin, figure=Figure())
+        >>> [ax.get_title() for ax in figure.axes if ax.get_title()]
+        ['mean', 'sample 1', 'sample 2', 'sample 3']
         """
         from .figures import plot_samples
 
-        options = {"n": n, "mean": self.data, "smoothing": smoothing, "regions": regions, "figure": figure}
+        options = {"n": n, "mean": self.data, "smoothing": smoothing, "regions": regions}
+        options |= {"label": self._what, "figure": figure}
         return plot_samples(self._need_samples(), self.wcs, **options)
 
     def plot_cutouts(
@@ -131,14 +186,30 @@ class Pictures(MapParts):
 
         Raises
         ------
-        ValueError
-            If the map has no samples.
+        TypeError, ValueError, OSError
+            If the map has no samples, an argument is not as described, the place is not in the field, or ``regions``
+            cannot be read.
+        ImportError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astropy.coordinates import SkyCoord
+        >>> from matplotlib.figure import Figure
+        >>> from astro_massmap import datasets
+        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=4, progress=False)
+        >>> cluster = SkyCoord(34.4163, -5.17, unit="deg")
+        >>> figure = kappa.plot_cutouts(cluster, 12 * u.arcmin, n=2, figure=Figure())
+        >>> [ax.get_title() for ax in figure.axes if ax.get_title()]
+        ['sample 1', 'sample 2']
         """
         from .figures import plot_cutouts
 
         if size is None:
             size = min(12 * u.arcmin, max(min(self.shape) / 3, 8) * self.pixel_scale)
-        return plot_cutouts(self._need_samples(), self.wcs, center, size, n=n, regions=regions, figure=figure)
+        options = {"n": n, "regions": regions, "label": self._what, "figure": figure}
+        return plot_cutouts(self._need_samples(), self.wcs, center, size, **options)
 
     def plot_detection(
         self,
@@ -171,8 +242,22 @@ class Pictures(MapParts):
 
         Raises
         ------
-        ValueError
-            If the map has no samples, or they do not reach the region.
+        TypeError, ValueError, OSError, `~astropy.units.UnitsError`
+            As for `region_means`; if it is not one region, or lies outside of the field.
+        ImportError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astropy.coordinates import SkyCoord
+        >>> from matplotlib.figure import Figure
+        >>> from regions import CircleSkyRegion
+        >>> from astro_massmap import datasets
+        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=4, progress=False)
+        >>> circle = CircleSkyRegion(SkyCoord(34.4163, -5.17, unit="deg"), 3 * u.arcmin)
+        >>> figure = kappa.plot_detection(circle, 0.015, label="cluster C", figure=Figure())
+        >>> figure.savefig("cluster.png")
         """
         from ._regions import as_regions
         from .figures import plot_detection
@@ -205,9 +290,27 @@ class Pictures(MapParts):
         threshold : float
             Of ``detection_probability``.
         overwrite : bool
-            Replace an existing file, which is an OSError otherwise.
+            Replace an existing file.
         title : str, optional
             Of the report.
+
+        Raises
+        ------
+        OSError
+            If the file exists and ``overwrite`` is False, it cannot be written, or that of the regions cannot be
+            read.
+        TypeError, ValueError, `~astropy.units.UnitsError`
+            If an argument is not as described, or of a map in units of a surface density.
+        ImportError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> from astro_massmap import datasets
+        >>> datasets.demo_truth().report("truth.html", title="The truth behind the demonstration")
+        >>> "<h1>The truth behind the demonstration</h1>" in Path("truth.html").read_text(encoding="utf-8")
+        True
         """
         from .report import write_report
 

@@ -8,6 +8,8 @@ import astropy.units as u
 import numpy as np
 from astropy.uncertainty import Distribution
 
+from ._input import floats
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -40,9 +42,21 @@ class Questions(MapParts):
 
         Raises
         ------
-        ValueError
-            If the map has no samples, or q is out of range.
+        TypeError, ValueError
+            If the map has no samples, or q is no number between 0 and 1.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astro_massmap import datasets
+        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=4, progress=False)
+        >>> low, high = kappa.quantile([0.16, 0.84])
+        >>> low.shape, bool((low <= kappa.median).all() and (kappa.median <= high).all())
+        ((32, 32), True)
         """
+        q = floats(q, "q")
+        if not ((q >= 0) & (q <= 1)).all():
+            raise ValueError(f"q: needs to be between 0 and 1, got {q}")
         return _over_samples(lambda samples: np.quantile(samples, q, axis=0), self._need_samples())
 
     @property
@@ -93,8 +107,10 @@ class Questions(MapParts):
 
         Raises
         ------
-        ValueError
-            If the map has fewer than two samples.
+        TypeError, ValueError, OSError
+            If an argument is not as described, a file cannot be read, or the map has fewer than two samples.
+        `~astropy.units.UnitsError`
+            Of a map in units of a surface density.
 
         Examples
         --------
@@ -127,8 +143,21 @@ class Questions(MapParts):
 
         Raises
         ------
-        ValueError
-            If the map has no samples.
+        TypeError, ValueError, OSError
+            If an argument is not as described, a file cannot be read, or the map has no samples.
+        `~astropy.units.UnitsError`
+            Of a map in units of a surface density.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astro_massmap import datasets
+        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=4, progress=False)
+        >>> clusters = datasets.demo_clusters()
+        >>> means = kappa.region_means(clusters)
+        >>> table = kappa.detection_probability(clusters, threshold=0.015)
+        >>> means.shape, bool(((means > 0.015).mean(axis=0) == table["probability"]).all())
+        ((4, 5), True)
         """
         from .detection import region_values
 
@@ -158,8 +187,10 @@ class Questions(MapParts):
 
         Raises
         ------
-        ValueError
-            If the map has no samples.
+        TypeError, ValueError, OSError
+            As for `region_means`, or if the threshold is not finite.
+        `~astropy.units.UnitsError`
+            Of a map in units of a surface density.
 
         Examples
         --------
@@ -194,6 +225,11 @@ class Questions(MapParts):
         `~astropy.table.QTable`
             Highest first: ``center``, ``kappa``, ``signal_to_noise``, ``probability`` (NaN without samples) and
             ``measured``, False where there is no data.
+
+        Raises
+        ------
+        TypeError, ValueError, `~astropy.units.UnitsError`
+            If an argument is not as described, or the map is in units of a surface density.
 
         Examples
         --------
@@ -232,8 +268,19 @@ class Questions(MapParts):
 
         Raises
         ------
-        ValueError
-            If the map has no samples.
+        TypeError, ValueError, `~astropy.units.UnitsError`
+            As for `peaks`, or if the map has no samples.
+
+        Examples
+        --------
+        The mean of the posterior is smoother than the sky: in its samples more peaks are high.
+
+        >>> import astropy.units as u
+        >>> from astro_massmap import datasets
+        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=4, progress=False)
+        >>> table = kappa.peak_counts([0, 0.02, 0.04, 0.2])
+        >>> bool(table["mean_map"][-1] < table["count"][-1])
+        True
         """
         from .peaks import peak_counts
 
@@ -265,6 +312,12 @@ class Questions(MapParts):
         `~astropy.table.QTable`
             ``low``, ``high``, ``ell``, ``cl`` (of the map; a posterior mean has less power than the sky), and of
             the samples ``cl_samples`` (mean), ``std``, ``lower`` and ``upper``.
+
+        Raises
+        ------
+        TypeError, ValueError, `~astropy.units.UnitsError`
+            If an argument is not as described, the field is too small, what is seen of it does not tell the bands
+            apart, or the map is in units of a surface density.
 
         Examples
         --------

@@ -53,7 +53,14 @@ def as_regions(regions, wcs=None):
         regions = _read(Path(regions))
     if isinstance(regions, Table):
         regions = _from_table(regions)
-    regions = [regions] if isinstance(regions, SkyRegion | PixelRegion) else list(regions)
+    if isinstance(regions, SkyRegion | PixelRegion):
+        regions = [regions]
+    if isinstance(regions, SkyCoord) or not np.iterable(regions):
+        raise TypeError(
+            f"regions: needs a region, a list of them, a table or a file, got {type(regions).__name__}; a circle is "
+            "CircleSkyRegion(center, radius)"
+        )
+    regions = list(regions)
     for region in regions:
         if not isinstance(region, SkyRegion | PixelRegion):
             raise TypeError(f"regions: needs regions of the sky or of pixels, got {type(region).__name__}")

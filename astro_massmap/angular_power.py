@@ -23,12 +23,13 @@ from __future__ import annotations
 from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
+import astropy.units as u
 import numpy as np
 from astropy.table import QTable
 from scipy.fft import irfft2, rfft2
 from scipy.ndimage import distance_transform_edt
 
-from ._input import bools, checked_level
+from ._input import bools, checked_level, floats
 from .inference.grid import FourierGrid, padded_shape
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ __all__ = ["BandPowers", "default_edges", "power_spectrum", "spectrum_table"]
 
 _STEP = 64 ** (1 / 12)  # of the default edges: twelve bands in a field of 128 pixels
 _SMALLEST = 4  # pixels along the side of a field
+_LARGEST_PIXEL = 0.1  # radians: more is an angle in other units
 _WORST_CONDITION = 1e3
 _TAPER = 2  # pixels
 
@@ -104,7 +106,7 @@ def default_edges(shape: Shape, pixel_size: float) -> NDArray[np.float64]:
     array([  422.,   844.,  1266.,  1778.,  2498.,  3510.,  4932.,  6929.,
             9735., 13678., 19217., 27000.])
     """
-    side = np.sqrt(shape[0] * shape[1])
+    side, pixel_size = np.sqrt(shape[0] * shape[1]), _radians(pixel_size)
     if side < _SMALLEST:
         raise ValueError(f"maps: a field of {shape[0]} x {shape[1]} pixels is too small for a power spectrum")
     longest, nyquist = 2 * np.pi / (side * pixel_size), np.pi / pixel_size
@@ -164,8 +166,7 @@ def power_spectrum(
     shapes = {image.shape for image in maps}
     if len(shapes) != 1 or maps[0].ndim != 2:
         raise ValueError(f"maps: need the shape (n, ny, nx), got {len(maps)} of shapes {sorted(shapes)}")
-    if not (np.isfinite(pixel_size) and pixel_size > 0):
-        raise ValueError(f"pixel_size: needs to be positive, got {pixel_size!r}")
+    pixel_size = _radians(pixel_size)
     shape = maps[0].shape
     edges = default_edges(shape, pixel_size) if edges is None else _check_edges(edges)
     used = reduce(np.logical_and, (np.isfinite(image) for image in maps), ~bools(mask, shape))
@@ -243,8 +244,15 @@ def spectrum_table(
     return table
 
 
+def _radians(pixel_size: ArrayLike) -> float:
+    pixel_size = floats(pixel_size, "pixel_size", unit=u.rad)
+    if pixel_size.ndim or not 0 < pixel_size < _LARGEST_PIXEL:
+        raise ValueError(f"pixel_size: needs one angle in radians, positive and that of a pixel, got {pixel_size}")
+    return float(pixel_size)
+
+
 def _check_edges(edges: ArrayLike) -> NDArray[np.float64]:
-    edges = np.array(edges, dtype=float)
+    edges = floats(edges, "edges")
     if edges.ndim != 1 or len(edges) < 2 or not (edges[0] >= 0 and (np.diff(edges) > 0).all()):
         raise ValueError(f"edges: need to be increasing, not negative and at least two, got {edges}")
     return edges

@@ -222,6 +222,13 @@ class ShearCatalog(CatalogTables):
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
             When other axes fit clearly better (by 4 standard deviations of the noise).
+
+        Examples
+        --------
+        >>> from astro_massmap import datasets
+        >>> report = datasets.demo().check_axes()
+        >>> report.ok, report.e_minus_b > report.e_minus_b_mirrored
+        (True, True)
         """
         return _axes.check_axes(self)
 
@@ -259,7 +266,21 @@ class ShearCatalog(CatalogTables):
         ------
         TypeError, ValueError, `~astropy.units.UnitsError`
             If the grid is not celestial, its pixels are oblong, it is too large for the memory, or it
-            holds no galaxy.
+            holds no galaxy; if ``mask`` is no mask, or excludes every galaxy.
+        OSError
+            If ``mask`` is a file that cannot be read.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astro_massmap import datasets
+        >>> datasets.demo().to_map(pixel_scale=1.6 * u.arcmin)
+        <ShearMap: 32 x 32 pixels of 1.6 arcmin, 87% with data>
+
+        Without the galaxies in the clusters:
+
+        >>> datasets.demo().to_map(mask=datasets.demo_clusters()).meta["n_galaxies"]
+        64825
         """
         from .shear_map import ShearMap
 
@@ -272,6 +293,8 @@ class ShearCatalog(CatalogTables):
             wcs = fitting_wcs(self.coords, scale, None if shape is None else check_shape(shape))
         wcs, shape = celestial_wcs(wcs, shape)
         kept, blank = self, None
+        if isinstance(mask, list) and np.ndim(mask) == 2:  # rows of pixels; regions have no length
+            mask = np.array(mask)
         if isinstance(mask, np.ndarray) and mask.dtype != object:
             blank = bools(mask, shape)
         elif mask is not None:
@@ -324,6 +347,18 @@ class ShearCatalog(CatalogTables):
         Returns
         -------
         ConvergenceMap
+
+        Raises
+        ------
+        TypeError, ValueError, OSError, `~astropy.units.UnitsError`
+            As `to_map` and `ShearMap.reconstruct` do; a wrong option is told before the work begins.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astro_massmap import datasets
+        >>> datasets.demo().reconstruct("kaiser_squires", pixel_scale=1.6 * u.arcmin, progress=False)
+        <ConvergenceMap: 32 x 32 pixels of 1.6 arcmin, 87% measured, no samples>
         """
         from .methods import resolve
 
@@ -335,9 +370,10 @@ class ShearCatalog(CatalogTables):
         """The galaxies outside of all regions."""
         from regions import PixCoord, PointPixelRegion
 
+        from ._places import listed
         from ._regions import as_regions
 
-        on_grid = as_regions(regions, wcs)
+        on_grid = as_regions(listed(regions, "mask"), wcs)
         if any(isinstance(region, PointPixelRegion) for region in on_grid):
             raise ValueError("mask: points exclude nothing; give circles, or a table with a column radius")
         x, y = wcs.world_to_pixel(self.coords)

@@ -135,6 +135,8 @@ def completeness(
     def ask(halo):
         survey = catalog if halo is None else inject_halo(catalog, halo, centers, z_source=z_source)
         kappa = survey.reconstruct(method, wcs=shear.wcs, shape=shear.shape, progress=False)
+        if kappa.samples is None:
+            raise ValueError(f"method: needs one that draws samples, such as Wiener(n_samples=16), got {method!r}")
         return np.asarray(kappa.detection_probability(apertures, threshold, background)["probability"])
 
     found = []
@@ -216,7 +218,7 @@ def random_centers(mask: Bools, wcs: WCS, n: int, separation: u.Quantity, seed: 
     >>> bool(places[1:].separation(places[0]).min() >= 8 * u.arcmin)
     True
     """
-    from .methods.base import check_integer
+    from ._checks import check_integer
 
     check_integer(n, "n", 1)
     check_integer(seed, "seed", 0)

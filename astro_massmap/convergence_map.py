@@ -73,8 +73,6 @@ class ConvergenceMap(Questions, Masses, Pictures, NDIOMixin, NDData):
     <ConvergenceMap: 128 x 128 pixels of 0.4 arcmin, 83% measured, 4 samples>
     >>> kappa[40:60, 30:90].samples.shape
     (4, 20, 60)
-    >>> kappa.quantile(0.9).shape
-    (128, 128)
     """
 
     if TYPE_CHECKING:  # of astropy's unified I/O, with the options of those in _convergence_files
@@ -163,7 +161,16 @@ class ConvergenceMap(Questions, Masses, Pictures, NDIOMixin, NDData):
         Raises
         ------
         TypeError, ValueError, OSError
-            If an argument is not as described, or the file holds no HEALPix map.
+            If an argument is not as described, the map has nothing on the grid, or the file holds no HEALPix map.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astro_massmap import ConvergenceMap, datasets
+        >>> sheet, truth = np.full(12 * 16**2, 0.02), datasets.demo_truth()
+        >>> kappa = ConvergenceMap.from_healpix(sheet, wcs=truth.wcs, frame="galactic")
+        >>> kappa.shape, round(float(kappa.data.max()), 6)
+        ((128, 128), 0.02)
         """
         from ._healpix import from_healpix, opened
 
@@ -249,14 +256,8 @@ class ConvergenceMap(Questions, Masses, Pictures, NDIOMixin, NDData):
 
         Parameters
         ----------
-        method : str or method object, optional
+        method, progress, executor, **options
             As for `ShearMap.reconstruct`.
-        progress : bool
-            Show a progress bar.
-        executor : `concurrent.futures.Executor`, optional
-            As for `ShearMap.reconstruct`.
-        **options
-            Options of a method that is given by name.
 
         Returns
         -------
@@ -264,8 +265,19 @@ class ConvergenceMap(Questions, Masses, Pictures, NDIOMixin, NDData):
 
         Raises
         ------
-        TypeError, ValueError
-            If there is no such method or option, or the uncertainty is missing or not positive.
+        TypeError, ValueError, `~astropy.units.UnitsError`
+            As `ShearMap.reconstruct` does; if the uncertainty is missing or not positive, or the map is in units.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astro_massmap import datasets
+        >>> truth = datasets.demo_truth()[32:96, 32:96]
+        >>> noisy = type(truth)(truth.data + np.random.default_rng(1).normal(scale=0.05, size=truth.shape),
+        ...                     wcs=truth.wcs, uncertainty=np.full(truth.shape, 0.05))
+        >>> kappa = noisy.reconstruct("wiener", n_samples=0, progress=False)
+        >>> print(f"{np.std(noisy.data - truth.data):.3f}, {np.std(kappa.data - truth.data):.3f}")
+        0.050, 0.010
         """
         from . import methods
         from .inference import ConvergenceObservation
@@ -322,11 +334,20 @@ class ConvergenceMap(Questions, Masses, Pictures, NDIOMixin, NDData):
 
         Raises
         ------
-        astropy.nddata.NoOverlapError
-            If it lies outside of the map.
+        TypeError, ValueError
+            If ``center`` is no SkyCoord, or ``size`` no angle and no number of pixels; a ValueError of the kind
+            `~astropy.nddata.NoOverlapError` if the part lies outside of the map.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astropy.coordinates import SkyCoord
+        >>> from astro_massmap import datasets
+        >>> datasets.demo_truth().cutout(SkyCoord(34.6572, -4.8366, unit="deg"), 8 * u.arcmin)
+        <ConvergenceMap: 20 x 20 pixels of 0.4 arcmin, 100% measured, no samples>
         """
-        if not isinstance(center, SkyCoord):
-            raise TypeError(f"center: needs a SkyCoord, got {type(center).__name__}")
+        if not isinstance(center, SkyCoord) or not center.isscalar:
+            raise TypeError(f"center: needs a SkyCoord of one position, got {center!r}")
         position = self.wcs.world_to_pixel(center)
         if not np.all(np.isfinite(position)):
             raise NoOverlapError("center: lies on the other side of the sky")
@@ -356,8 +377,16 @@ class ConvergenceMap(Questions, Masses, Pictures, NDIOMixin, NDData):
 
         Raises
         ------
-        ValueError
-            If the grids do not overlap.
+        TypeError, ValueError
+            If ``wcs`` or ``shape`` is no grid, or the grids do not overlap.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astro_massmap import datasets
+        >>> coarse = datasets.demo().to_map(pixel_scale=1.6 * u.arcmin)
+        >>> datasets.demo_truth().reproject_to(coarse.wcs)
+        <ConvergenceMap: 32 x 32 pixels of 1.6 arcmin, 100% measured, no samples>
         """
         from reproject import reproject_interp
 

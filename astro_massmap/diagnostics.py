@@ -15,12 +15,12 @@ Mock surveys are independent of each other, places within one are not: errors co
 from __future__ import annotations
 
 from itertools import pairwise
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.table import QTable
 
+from ._checks import check_integer
 from ._input import floats
 from ._rank_statistics import (
     coverage_table,
@@ -343,8 +343,7 @@ def _generator(seed):
 
 
 def _positive_integer(value, name):
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name}: need a whole number of at least one, got {value!r}")
+    check_integer(value, name, 1)
     return int(value)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from concurrent.futures import Executor
 
     from .catalog import ShearCatalog
@@ -65,6 +66,8 @@ def reconstruct_fields(
     """
     from .methods import resolve
 
+    if not isinstance(fields, Iterable):
+        raise TypeError(f"fields: needs several catalogues or maps, got one {type(fields).__name__}")
     fields, method = list(fields), resolve(method, options)
     for i, field in enumerate(fields):
         if not callable(getattr(field, "reconstruct", None)):

@@ -15,12 +15,12 @@ import numpy as np
 from astropy.table import QTable
 
 from ._binned_survey import BinnedSurvey, generator_of_angles, random_phase
+from ._checks import check_integer
 from ._progress import progress_bar
 from .angular_power import power_spectrum
 from .catalog import ShearCatalog
 from .convergence_map import ConvergenceMap
 from .methods import KaiserSquires, resolve, run
-from .methods.base import check_integer
 from .methods.wiener import ExpectedShear
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ def rotated(catalog: ShearCatalog, seed: int | Sequence[int]) -> ShearCatalog:
     True
     """
     _check(catalog)
+    for part in np.atleast_1d(seed):
+        check_integer(part, "seed", 0)
     return catalog._with_shear(catalog._west_north * random_phase(len(catalog), seed))
 
 

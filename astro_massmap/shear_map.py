@@ -122,7 +122,7 @@ class ShearMap:
     @property
     def n_eff(self) -> NDArray[np.float64] | None:
         """
-        Effective number of galaxies in each pixel, ``(sum w)^2 / sum(w^2)``, over the square of the mean response.
+        Effective number of galaxies in each pixel, ``(sum w)^2 / sum(w^2)``, times the square of the mean response.
 
         Known where ``meta["shape_noise"]`` is, as it is for maps of catalogues; None otherwise.
         """
@@ -165,7 +165,8 @@ class ShearMap:
         Raises
         ------
         TypeError, ValueError
-            If there is no such method or option, or the method has no chains to share out.
+            If there is no such method or option, or the method has no chains to share out; whatever its ``solve``
+            raises, such as `~astro_massmap.inference.ConvergenceError`, a ValueError.
 
         Examples
         --------
@@ -190,8 +191,28 @@ class ShearMap:
         """
         Write a FITS file with the images G1, G2, NOISE_STD and MASK, each with the WCS.
 
-        The file is written whole or not at all; OSError if it exists and ``overwrite`` is False, or
-        cannot be written.
+        Parameters
+        ----------
+        file : str or path-like
+            Written whole or not at all.
+        overwrite : bool
+            Replace an existing file.
+
+        Raises
+        ------
+        OSError
+            If the file exists and ``overwrite`` is False, or it cannot be written.
+        ValueError
+            If something in ``meta`` cannot be written as text.
+
+        Examples
+        --------
+        >>> from astropy.io import fits
+        >>> from astro_massmap import datasets
+        >>> datasets.demo()[::8].to_map().write("shear.fits")
+        >>> with fits.open("shear.fits") as hdus:
+        ...     print([hdu.name for hdu in hdus])
+        ['G1', 'G2', 'NOISE_STD', 'MASK', 'NOTES']
         """
         images = {
             "G1": np.where(self.mask, np.nan, self.data[0]),
@@ -203,7 +224,32 @@ class ShearMap:
 
     @classmethod
     def read(cls, file: File) -> Self:
-        """Read what `write` wrote; OSError if the file is not there or not whole."""
+        """
+        Read what `write` wrote.
+
+        Parameters
+        ----------
+        file : str or path-like
+            The file.
+
+        Returns
+        -------
+        ShearMap
+
+        Raises
+        ------
+        OSError
+            If the file is not there, or not whole.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astro_massmap import ShearMap, datasets
+        >>> shear = datasets.demo()[::8].to_map()
+        >>> shear.write("shear.fits")
+        >>> bool((ShearMap.read("shear.fits").data == shear.data).all())
+        True
+        """
         images, wcs, notes, _ = read_images(file, required=("G1", "G2", "NOISE_STD", "MASK"))
         return cls(
             np.stack([images["G1"], images["G2"]]),
@@ -227,6 +273,22 @@ class ShearMap:
         Returns
         -------
         `~astropy.visualization.wcsaxes.WCSAxes`
+
+        Raises
+        ------
+        TypeError
+            If ``ax`` has no sky coordinates.
+        ImportError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> from matplotlib.figure import Figure
+        >>> from astro_massmap import datasets
+        >>> shear = datasets.demo().to_map()
+        >>> ax = shear.plot(Figure().add_subplot(projection=shear.wcs), title="The shear of the demonstration")
+        >>> ax.get_title()
+        'The shear of the demonstration'
         """
         from .plotting import plot_shear
 

@@ -89,6 +89,18 @@ class PowerSpectrum:
         Returns
         -------
         PowerSpectrum
+
+        Raises
+        ------
+        ValueError
+            If one of them is not positive.
+
+        Examples
+        --------
+        >>> from astro_massmap import PowerSpectrum
+        >>> spectrum = PowerSpectrum([100, 1000, 10000], [1e-8, 1e-10, 1e-12])
+        >>> print(f"{spectrum.resolved(1000)(1000):.1e} of {spectrum(1000):.1e}")
+        5.0e-11 of 1.0e-10
         """
         if not (ell > 0 and slope > 0):
             raise ValueError(f"ell, slope: need to be positive, got {ell!r} and {slope!r}")
@@ -96,7 +108,23 @@ class PowerSpectrum:
         return type(self)(self.ell, self.cl / fall, name=f"{self.name}, resolved to ell {ell:g}")
 
     def to_table(self) -> Table:
-        """The spectrum as a `~astropy.table.Table` with the columns ``ell`` and ``cl``, as `read` takes it."""
+        """
+        The spectrum as a table that `read` takes back.
+
+        Returns
+        -------
+        `~astropy.table.Table`
+            Columns ``ell`` and ``cl``; ``meta`` has the name.
+
+        Examples
+        --------
+        >>> from astro_massmap import PowerSpectrum
+        >>> PowerSpectrum([100, 10000], [1e-8, 1e-12]).to_table().pprint()
+          ell     cl
+        ------- -----
+          100.0 1e-08
+        10000.0 1e-12
+        """
         from astropy.table import Table
 
         return Table({"ell": self.ell, "cl": self.cl}, meta={"name": self.name})
@@ -119,8 +147,17 @@ class PowerSpectrum:
 
         Raises
         ------
-        ValueError
+        OSError
+            If the file is not there, is damaged, or holds no table.
+        ValueError, `~astropy.units.UnitsError`
             If a column is missing or its values are no power spectrum.
+
+        Examples
+        --------
+        >>> from astro_massmap import PowerSpectrum
+        >>> PowerSpectrum([100, 10000], [1e-8, 1e-12], name="mine").to_table().write("spectrum.ecsv")
+        >>> PowerSpectrum.read("spectrum.ecsv")
+        <PowerSpectrum 'mine': 2 points, ell 100 to 10000>
         """
         from astropy.table import Table
 
@@ -141,6 +178,16 @@ class PowerSpectrum:
 
         Sources at redshift 1; Om0 = 0.3, Ob0 = 0.05, h = 0.7, n_s = 0.97, A_s = 2.1e-9, massless
         neutrinos; the Limber integral over the nonlinear spectrum of HMcode 2020 (Mead et al. 2021).
+
+        Returns
+        -------
+        PowerSpectrum
+
+        Examples
+        --------
+        >>> from astro_massmap import PowerSpectrum
+        >>> PowerSpectrum.default()
+        <PowerSpectrum 'default: z_s = 1': 128 points, ell 10 to 100000>
         """
         # read without astropy, which a machine to train on may not have
         lines = (resources.files(__package__) / "data" / "default_spectrum.ecsv").read_text().splitlines()
@@ -191,6 +238,17 @@ class PowerSpectrum:
             If camb is not installed.
         ValueError
             If an argument is missing or out of range.
+
+        Examples
+        --------
+        The cosmology and the sources of the default spectrum:
+
+        >>> from astropy.cosmology import FlatLambdaCDM
+        >>> from astro_massmap import PowerSpectrum
+        >>> cosmology = FlatLambdaCDM(70, 0.3, Ob0=0.05)
+        >>> spectrum = PowerSpectrum.from_cosmology(cosmology, redshift=1, As=2.1e-9, n_s=0.97)
+        >>> print(f"{spectrum(1000) / PowerSpectrum.default()(1000):.2f}")
+        1.00
         """
         from ._limber import limber_spectrum
 

@@ -78,10 +78,10 @@ class MockSurveys:
     def __init__(self, catalog: ShearCatalog, maps: MapSet, *, size: int = 192, seed: int = 0) -> None:
         import astropy.units as u
 
+        from ._checks import check_integer
         from ._geometry import fitting_wcs
         from ._scores import least_side
         from .catalog import ShearCatalog
-        from .methods.base import check_integer
 
         if not isinstance(catalog, ShearCatalog):
             raise TypeError(f"catalog: needs a ShearCatalog, got {type(catalog).__name__}")

@@ -7,6 +7,7 @@ over the columns of L as maps: most of what follows holds to rounding, without a
 
 from itertools import pairwise
 
+import astropy.units as u
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -281,3 +282,16 @@ def test_a_table_of_few_samples_or_none():
     assert np.isnan(one["std"]).all()
     with pytest.raises(ValueError, match="level"):
         spectrum_table(image, None, mask, PIXEL, level=68)
+
+
+def test_units_are_heeded():
+    mask, maps = np.zeros((32, 32), dtype=bool), rng().normal(size=(2, 32, 32))
+    plain = power_spectrum(maps, mask, PIXEL)
+    assert np.allclose(power_spectrum(maps, mask, 0.4 * u.arcmin).cl, plain.cl)
+    assert np.allclose(default_edges((32, 32), 0.4 * u.arcmin), default_edges((32, 32), PIXEL))
+    with pytest.raises(u.UnitsError, match="edges: needs to be dimensionless"):
+        power_spectrum(maps, mask, PIXEL, [500, 1000] * u.deg)
+    with pytest.raises(u.UnitsError, match="pixel_size"):
+        power_spectrum(maps, mask, 0.4 * u.kg)
+    with pytest.raises(ValueError, match="pixel_size: needs one angle in radians"):
+        power_spectrum(maps, mask, 0.4)

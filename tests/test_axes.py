@@ -45,6 +45,17 @@ def test_axes_beyond_the_known_ones_are_said_to_be_others():
         assert turned.check_axes().suggested is None
 
 
+@pytest.mark.parametrize("fault", ["turned by 45 deg", "North of another frame"])
+def test_a_b_mode_that_no_axes_explain_is_found(fault):
+    catalog = survey("west-north")
+    shapes = (catalog.g2, -catalog.g1) if fault.startswith("turned") else (catalog.g1, catalog.g2)
+    coords = catalog.coords if fault.startswith("turned") else catalog.coords.galactic
+    with pytest.warns(AstropyUserWarning, match="the B mode exceeds the E mode"):
+        report = ShearCatalog(coords, *shapes, axes="west-north").check_axes()
+    assert report.suggested is None
+    assert report.e_minus_b < -4
+
+
 @pytest.mark.parametrize("axes", AXES)
 def test_noise_alone_raises_no_alarm(axes):
     # 4 sigma on one statistic or another: a false alarm in some 10,000 catalogues

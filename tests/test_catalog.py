@@ -378,7 +378,7 @@ def test_files_that_are_not_there():
         ({"wcs": GRID, "mask": np.ones(SHAPE, dtype=bool)}, ValueError, "no galaxy"),
         ({"wcs": GRID, "mask": np.ones((3, 3), dtype=bool)}, ValueError, "mask"),
         ({"wcs": GRID, "mask": np.ones(SHAPE)}, ValueError, "mask"),
-        ({"wcs": GRID, "mask": [1, 2]}, TypeError, "regions"),
+        ({"wcs": GRID, "mask": [1, 2]}, TypeError, "mask"),
         ({"shape": (0, 3)}, ValueError, "shape"),
     ],
 )
@@ -408,3 +408,25 @@ def test_regions_that_exclude_everything():
 def test_a_wrong_method_is_told_before_the_work_begins():
     with pytest.raises(ValueError, match="kaiser_squires"):
         make().reconstruct("magic", wcs="never looked at")
+
+
+def test_a_column_of_positions_keeps_its_frame():
+    catalog = make()
+    table = QTable({"where": catalog.coords.galactic, "g1": catalog.g1, "g2": catalog.g2})
+    read = ShearCatalog.from_table(table, axes="west-north")
+    assert read.coords.frame.name == "galactic"
+    assert (read.coords.separation(catalog.coords) < 1e-6 * u.arcsec).all()
+    table["other"] = catalog.coords
+    with pytest.raises(ValueError, match="cannot find ra, dec"):
+        ShearCatalog.from_table(table, axes="west-north")
+
+
+def test_a_mask_may_be_a_list():
+    catalog = make()
+    blank = np.zeros(SHAPE, dtype=bool)
+    blank[:, :4] = True
+    assert np.array_equal(catalog.to_map(wcs=GRID, mask=blank.tolist()).mask, catalog.to_map(wcs=GRID, mask=blank).mask)
+    with pytest.raises(ValueError, match="mask: needs a bool array of shape"):
+        catalog.to_map(wcs=GRID, mask=[[False] * 3] * 2)
+    with pytest.raises(TypeError, match="mask: needs regions"):
+        catalog.to_map(wcs=GRID, mask=[3])

@@ -363,3 +363,8 @@ def test_the_result_of_a_method_goes_through_a_file():
     assert back.diagnostics == kappa.diagnostics
     assert back.meta == kappa.meta
     assert np.array_equal(back.b_mode.data, kappa.b_mode.data)
+
+
+def test_a_cutout_is_of_one_place():
+    with pytest.raises(TypeError, match="center: needs a SkyCoord of one position"):
+        make().cutout(GRID.pixel_to_world([3, 4], [5, 6]), 4 * u.arcmin)

@@ -239,3 +239,10 @@ def test_bad_input(demo):
         noise_maps(demo, method="kaiser")
     with pytest.raises(ValueError, match="n: 40 galaxies are too few for 32 groups"):
         jackknife(noise_catalog(0, n=40))
+
+
+def test_a_seed_is_a_number(demo):
+    with pytest.raises(TypeError, match="seed: needs an integer, got None"):
+        rotated(demo, None)
+    with pytest.raises(ValueError, match="seed: needs to be at least 0"):
+        rotated(demo, [1, -1])

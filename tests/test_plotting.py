@@ -135,3 +135,18 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"astro_massmap\[plot\]"):
         kappa().plot()
+
+
+def test_a_map_of_surface_density_says_so():
+    samples = np.random.default_rng(0).normal(size=(3, *SHAPE))
+    mass = ConvergenceMap(kappa().data, wcs=GRID, uncertainty=np.ones(SHAPE), samples=samples).surface_density(0.3, 1.0)
+    figures = [
+        mass.plot().figure,
+        mass.plot_summary(),
+        mass.plot_samples(2),
+        mass.plot_cutouts(GRID.pixel_to_world(9, 9)),
+    ]
+    for figure in figures:
+        labels = [ax.get_xlabel() + ax.get_ylabel() for ax in figure.axes]
+        assert any("surface density" in label for label in labels)
+        assert not any("convergence" in label or "kappa" in label for label in labels)

@@ -122,3 +122,18 @@ def test_pictures(kappa):
     with pytest.raises(ValueError, match="region: needs one region"):
         kappa.plot_detection(CircleSkyRegion(SkyCoord(10, 10, unit="deg"), 1 * u.arcmin), 0.05)
     plt.close("all")
+
+
+def test_quantiles_are_between_0_and_1(kappa):
+    for wrong in (90, -0.1, np.nan):
+        with pytest.raises(ValueError, match="q: needs to be between 0 and 1"):
+            kappa.quantile(wrong)
+    with pytest.raises(TypeError, match="q: needs numbers"):
+        kappa.quantile("high")
+
+
+def test_a_surface_density_keeps_its_b_mode(kappa):
+    both = ConvergenceMap(kappa.data, wcs=WCS, b_mode=ConvergenceMap(0.1 * kappa.data, wcs=WCS))
+    mass = both.surface_density(0.3, 1.0)
+    assert mass.b_mode.unit == mass.unit
+    assert np.allclose(mass.b_mode.data, 0.1 * mass.data)

@@ -71,3 +71,17 @@ def test_overlap():
     assert overlaps(polygon, (30, 40))
     for x, y, expected in [(20, 10, True), (-2, 10, True), (-9, 10, False), (44, 10, True), (20, 40, False)]:
         assert overlaps(CirclePixelRegion(PixCoord(x, y), 5), (30, 40)) == expected
+
+
+def test_a_table_of_peaks_is_positions():
+    center = GRID.pixel_to_world([20, 5], [10, 4])
+    regions = as_regions(QTable({"center": center, "kappa": [0.1, 0.05], "radius": [1, 2] * u.arcmin}))
+    assert [r.radius for r in regions] == [1 * u.arcmin, 2 * u.arcmin]
+    assert regions[1].center.separation(center[1]) < 1e-6 * u.arcsec
+    assert all(isinstance(r, PointSkyRegion) for r in as_regions(QTable({"center": center})))
+
+
+@pytest.mark.parametrize("wrong", [CIRCLE.center, 3, None])
+def test_what_is_no_region_is_told_what_would_be(wrong):
+    with pytest.raises(TypeError, match=r"regions: needs a region, .*; a circle is CircleSkyRegion"):
+        as_regions(wrong)

@@ -63,7 +63,7 @@ def add_workers_argument(parser):
 @contextmanager
 def workers(arguments):
     """The executor of ``--workers``, or None."""
-    from ..methods.base import check_integer
+    from .._checks import check_integer
 
     if arguments.workers is None:
         yield None

@@ -20,7 +20,7 @@ _WIDE = 1.5  # width over height of a figure of panels
 _MANY = 20  # regions, whose labels would lie upon each other
 
 
-def plot_samples(samples, wcs, *, n=8, mean=None, smoothing=None, regions=None, figure=None):
+def plot_samples(samples, wcs, *, n=8, mean=None, smoothing=None, regions=None, label=_KAPPA, figure=None):
     """
     A gallery of samples on one scale.
 
@@ -39,6 +39,8 @@ def plot_samples(samples, wcs, *, n=8, mean=None, smoothing=None, regions=None, 
     regions : regions, optional
         Drawn on top: a region, a list of them, a table of positions and radii, or a file. The labels are in the first
         panel, if there are 20 or fewer.
+    label : str
+        What the values are.
     figure : `~matplotlib.figure.Figure`, optional
         Where to draw; by default a new one.
 
@@ -64,10 +66,10 @@ def plot_samples(samples, wcs, *, n=8, mean=None, smoothing=None, regions=None, 
     if smoothing is not None:
         pixels = to_angle(smoothing, "smoothing").to_value("deg") / proj_plane_pixel_scales(wcs)[0]
         samples = [smoother(np.isfinite(image), pixels)(image) for image in samples]
-    return _panels(samples, wcs, titles, regions, figure)
+    return _panels(samples, wcs, titles, regions, label, figure)
 
 
-def plot_cutouts(samples, wcs, center, size, *, n=12, regions=None, figure=None):
+def plot_cutouts(samples, wcs, center, size, *, n=12, regions=None, label=_KAPPA, figure=None):
     """
     One place in many samples: a structure that the data tell of is there in all of them.
 
@@ -85,6 +87,8 @@ def plot_cutouts(samples, wcs, center, size, *, n=12, regions=None, figure=None)
         How many, at most.
     regions : regions, optional
         Drawn on top, with labels in the first panel.
+    label : str
+        What the values are.
     figure : `~matplotlib.figure.Figure`, optional
         Where to draw; by default a new one.
 
@@ -124,10 +128,10 @@ def plot_cutouts(samples, wcs, center, size, *, n=12, regions=None, figure=None)
     if regions is not None:
         regions = [r.to_sky(wcs) if isinstance(r, PixelRegion) else r for r in as_regions(regions)]
     titles = [f"sample {i}" for i in range(1, len(samples) + 1)]
-    return _panels([cut.data for cut in cuts], cuts[0].wcs, titles, regions, figure, panel=2.1)
+    return _panels([cut.data for cut in cuts], cuts[0].wcs, titles, regions, label, figure, panel=2.1)
 
 
-def plot_summary(mean, std, wcs, mask=None, *, regions=None, figure=None):
+def plot_summary(mean, std, wcs, mask=None, *, regions=None, label=_KAPPA, figure=None):
     """
     A map, its standard deviation, and the ratio of the two.
 
@@ -143,6 +147,8 @@ def plot_summary(mean, std, wcs, mask=None, *, regions=None, figure=None):
         ``(ny, nx)``, drawn as a grey veil: under it nothing was measured.
     regions : regions, optional
         Drawn on the map and on the ratio, with labels if there are 20 or fewer.
+    label : str
+        What the values are.
     figure : `~matplotlib.figure.Figure`, optional
         Where to draw; by default a new one.
 
@@ -161,25 +167,25 @@ def plot_summary(mean, std, wcs, mask=None, *, regions=None, figure=None):
     ['map', 'uncertainty', 'signal to noise']
     """
     regions = _in_field(regions, wcs, mean.shape)
-    panels = [(mean, _KAPPA, "map", "RdBu_r", -_limit([mean]), _limit([mean]), regions)]
+    panels = [(mean, label, "map", "RdBu_r", -_limit([mean]), _limit([mean]), regions)]
     if std is not None:
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio = np.where(std > 0, mean / std, np.nan)
         shown = std[np.isfinite(std)] if np.isfinite(std).any() else np.array([0, 1])
         low, high = np.quantile(shown, [0.002, 0.998])
         panels += [(std, "standard deviation", "uncertainty", "viridis", low, max(high, low + 1e-12), [])]
-        panels += [(ratio, r"$\kappa$ / standard deviation", "signal to noise", "RdBu_r", -_limit([ratio]),
+        panels += [(ratio, "map / standard deviation", "signal to noise", "RdBu_r", -_limit([ratio]),
                     _limit([ratio]), regions)]  # fmt: skip
     if figure is None:
         width, height = _panel_size(3.7, mean.shape, widest=3.7)
         figure = _new_figure((width + 0.1) * len(panels), height + 1.1)
-    for i, (image, label, title, cmap, low, high, drawn) in enumerate(panels):
+    for i, (image, what, title, cmap, low, high, drawn) in enumerate(panels):
         ax = figure.add_subplot(1, len(panels), i + 1, projection=wcs)
         plot_map(image, wcs, ax=ax, mask=mask, colorbar=False, title=title, cmap=cmap, vmin=low, vmax=high)
         _sky_frame(ax, wcs, mean.shape, labels=i == 0)
         draw_regions(ax, drawn, wcs, mean.shape)
         extend = "both" if cmap == "RdBu_r" or low > 0 else "max"
-        figure.colorbar(ax.images[0], ax=ax, location="bottom", label=label, shrink=0.8, aspect=30, extend=extend)
+        figure.colorbar(ax.images[0], ax=ax, location="bottom", label=what, shrink=0.8, aspect=30, extend=extend)
     return figure
 
 
@@ -203,7 +209,7 @@ def _limit(images):
     return max(np.quantile(values, 0.998), 1e-12) if len(values) else 1.0
 
 
-def _panels(images, wcs, titles, regions, figure, panel=2.6):
+def _panels(images, wcs, titles, regions, label, figure, panel=2.6):
     """Maps of one place side by side, on one scale."""
     shape = images[0].shape
     rows, columns = _rows_and_columns(len(images), shape)
@@ -219,7 +225,7 @@ def _panels(images, wcs, titles, regions, figure, panel=2.6):
         ax.set_facecolor("0.9")
         _sky_frame(ax, wcs, shape, labels=i == columns * (rows - 1))
         draw_regions(ax, regions if i == 0 else [_unlabelled(region) for region in regions], wcs, shape)
-    figure.colorbar(axes[0].images[0], ax=axes, label=_KAPPA, shrink=0.8, aspect=30, extend="both")
+    figure.colorbar(axes[0].images[0], ax=axes, label=label, shrink=0.8, aspect=30, extend="both")
     return figure
 
 

@@ -98,6 +98,22 @@ class Schedule:
             Level.
         step : float
             Angle between two kicks.
+
+        Returns
+        -------
+        Schedule
+
+        Raises
+        ------
+        ValueError
+            If no level is left.
+
+        Examples
+        --------
+        >>> from astro_massmap import Schedule
+        >>> schedule = Schedule.annealed().within(highest=1.7, step=0.3)
+        >>> schedule.levels, round(schedule.trajectory.length, 3)
+        ((1.6, 1.3, 1.0), 1.2)
         """
         kept = [i for i, level in enumerate(self.levels) if level <= highest]
         longest = self.trajectory.leapfrogs * step
@@ -109,24 +125,79 @@ class Schedule:
         )
 
     def reverse_levels(self, sigma: float) -> list[float]:
-        """Noise levels of the reverse diffusion from ``sigma``, in equal ratios."""
+        """
+        Noise levels of the reverse diffusion, in equal ratios.
+
+        Parameters
+        ----------
+        sigma : float
+            Where it begins, in units of kappa.
+
+        Returns
+        -------
+        list of float
+            The last is ``sigma_end``, but at most half of ``sigma``.
+
+        Examples
+        --------
+        >>> from astro_massmap import Schedule
+        >>> [round(float(level), 3) for level in Schedule(reverse_steps=4, sigma_end=0.01).reverse_levels(0.08)]
+        [0.08, 0.04, 0.02, 0.01]
+        """
         if self.reverse_steps == 1:
             return [sigma]
         return list(np.geomspace(sigma, min(self.sigma_end, sigma / 2), self.reverse_steps))
 
     @classmethod
     def fast(cls) -> Self:
-        """One level: right where modes of the posterior are less than some 6 standard deviations apart."""
+        """
+        One level: right where modes of the posterior are less than some 6 standard deviations apart.
+
+        Returns
+        -------
+        Schedule
+
+        Examples
+        --------
+        >>> from astro_massmap import Schedule
+        >>> Schedule.fast().levels, Schedule.fast().trajectories
+        ((1.0,), (6,))
+        """
         return cls()
 
     @classmethod
     def annealed(cls) -> Self:
-        """The default: from a higher level, where distant modes have merged, down to the share of the noise."""
+        """
+        The default: from a higher level, where distant modes have merged, down to the share of the noise.
+
+        Returns
+        -------
+        Schedule
+
+        Examples
+        --------
+        >>> from astro_massmap import Schedule
+        >>> Schedule.annealed().levels, sum(Schedule.annealed().trajectories)
+        ((2.5, 2.0, 1.6, 1.3, 1.0), 10)
+        """
         return cls(levels=(2.5, 2.0, 1.6, 1.3, 1.0), trajectories=(2, 1, 1, 1, 5))
 
     @classmethod
     def tempered(cls) -> Self:
-        """The scheme of Remy et al. (2020): noise added to the data, slowly withdrawn. For comparison."""
+        """
+        The scheme of Remy et al. (2020): noise added to the data, slowly withdrawn. For comparison.
+
+        Returns
+        -------
+        Schedule
+
+        Examples
+        --------
+        >>> from astro_massmap import Schedule
+        >>> schedule = Schedule.tempered()
+        >>> len(schedule.levels), float(schedule.levels[0]), schedule.levels[-1], schedule.splitting
+        (44, 0.15, 0.0, False)
+        """
         levels = (*np.geomspace(0.15, 0.03, 40), 0.015, 0.007, 0.003, 0.0)
         trajectory = Trajectory(leapfrogs=4)
         return cls(levels, (3,) * 40 + (4,) * 4, trajectory, splitting=False)

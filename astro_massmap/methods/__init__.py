@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from .._checks import is_object_with
 from ._workers import shared_out
 from .annealed_hmc import AnnealedHMC
 from .base import Estimate, Method, run
@@ -83,7 +84,7 @@ def resolve(method: str | Method | None = None, options: Mapping[str, Any] | Non
         if unknown:
             raise TypeError(f"method {name!r} has no option {', '.join(unknown)}; it has {', '.join(known)}")
         return METHODS[name](**options)
-    if not callable(getattr(method, "solve", None)) or isinstance(method, type):
+    if not is_object_with(method, "solve"):
         raise TypeError(f"method: needs a name or an object such as Wiener(), got {method!r}")
     if options:
         raise TypeError(

@@ -16,6 +16,7 @@ import torch
 from astropy.utils.exceptions import AstropyUserWarning
 from tqdm.auto import tqdm
 
+from .._checks import check_integer, is_object_with
 from ..inference import (
     Observation,
     Plan,
@@ -34,7 +35,7 @@ from ._convergence import rank_diagnostics
 from ._memory import Needs, check_memory, needed_memory
 from ._sample_files import check_name
 from ._workers import Job, shared_out
-from .base import Estimate, check_dtype, check_integer, check_padding, in_batches, moments
+from .base import Estimate, check_dtype, check_padding, in_batches, moments
 
 _SPREAD_DRAWS, _COARSE = 16, 1e-2  # of the standard deviation of a single sample, and the tolerance of their solves
 _ALARM = 5.0  # standard errors of the Gaussian check
@@ -117,9 +118,9 @@ class AnnealedHMC:
     start: Literal["gaussian", "kaiser_squires"] = "gaussian"
 
     def __post_init__(self) -> None:
-        if self.prior is not None and not callable(getattr(self.prior, "on", None)):
+        if self.prior is not None and not is_object_with(self.prior, "on"):
             raise TypeError(f"prior: needs an object such as GaussianPrior(), got {self.prior!r}")
-        if not isinstance(self.schedule, Schedule) and self.schedule not in self.SCHEDULES:
+        if not isinstance(self.schedule, Schedule) and self.schedule not in list(self.SCHEDULES):
             raise ValueError(
                 f"schedule: needs a Schedule or one of {', '.join(map(repr, self.SCHEDULES))}, got {self.schedule!r}"
             )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass, field
-from numbers import Integral, Real
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from astropy.utils.exceptions import AstropyUserWarning
 
-from .. import _provenance
+from .. import _checks as checks, _provenance
 from ._checkpoint import fingerprint
 
 if TYPE_CHECKING:
@@ -168,14 +168,6 @@ def moments(samples: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray
     return mean.astype(np.float32), std.astype(np.float32)
 
 
-def check_integer(value: Any, name: str, minimum: int) -> None:
-    """ValueError or TypeError unless ``value`` is an integer of at least ``minimum``."""
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        raise TypeError(f"{name}: needs an integer, got {value!r}")
-    if value < minimum:
-        raise ValueError(f"{name}: needs to be at least {minimum}, got {value}")
-
-
 def check_tolerance(tolerance: float) -> None:
     """ValueError unless ``tolerance`` is a relative residual."""
     if not (isinstance(tolerance, Real) and 0 < tolerance < 1):
@@ -184,8 +176,7 @@ def check_tolerance(tolerance: float) -> None:
 
 def check_padding(padding: float) -> None:
     """ValueError below 1; a warning below 1.5, where the errors of large scales come out too small."""
-    if not (isinstance(padding, Real) and 1 <= padding <= 16):
-        raise ValueError(f"padding: needs to be between 1 and 16 times the side of the field, got {padding!r}")
+    checks.check_padding(padding)
     if padding < 1.5:
         warnings.warn(
             f"padding: with a box of {padding:g} times the field, structure wraps around its edges and the "

@@ -6,10 +6,11 @@ from typing import Literal
 import torch
 from torch.nn import functional as F
 
+from .._checks import check_integer, is_object_with
 from ..inference import FourierGrid, GaussianPosterior, Observation, padded_shape, pick_device
 from ..priors import MeanNetwork
 from .annealed_hmc import check_pixel_size
-from .base import Estimate, check_dtype, check_integer, check_padding, check_tolerance
+from .base import Estimate, check_dtype, check_padding, check_tolerance
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class PosteriorMean:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.network is not None and not callable(getattr(self.network, "moments", None)):
+        if self.network is not None and not is_object_with(self.network, "moments"):
             raise TypeError(f"network: needs a MeanNetwork, such as MeanNetwork.load('default'), got {self.network!r}")
         check_integer(self.max_iterations, "max_iterations", 1)
         check_tolerance(self.tolerance)

@@ -8,10 +8,11 @@ from typing import Literal
 import torch
 from tqdm.auto import tqdm
 
+from .._checks import check_integer, check_spectrum
 from ..inference import GaussianPosterior, Observation, Streams, padded_shape, pick_device
 from ..spectrum import PowerSpectrum
 from ._memory import check_memory, needed_memory
-from .base import Estimate, check_dtype, check_integer, check_padding, check_tolerance, in_batches
+from .base import Estimate, check_dtype, check_padding, check_tolerance, in_batches
 
 # At least so many draws tell the standard deviation, to about 4 %; for nothing else they may be coarse.
 _MIN_DRAWS = 16
@@ -83,8 +84,8 @@ class Wiener:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.spectrum is not None and not callable(self.spectrum):
-            raise TypeError(f"spectrum: needs a PowerSpectrum, got {type(self.spectrum).__name__}")
+        if self.spectrum is not None:
+            check_spectrum(self.spectrum)
         check_integer(self.n_samples, "n_samples", 0)
         check_integer(self.seed, "seed", 0)
         check_integer(self.max_iterations, "max_iterations", 1)

@@ -52,7 +52,29 @@ class MixturePrior:
     pixel_size = None
 
     def on(self, grid):
-        """This prior on the modes of a `~astro_massmap.inference.FourierGrid`."""
+        """
+        This prior on the modes of a grid.
+
+        Parameters
+        ----------
+        grid : `~astro_massmap.inference.FourierGrid`
+            The box, and the field in whose place the means lie.
+
+        Returns
+        -------
+        `~astro_massmap.priors.PriorOnGrid`
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astro_massmap import PowerSpectrum
+        >>> from astro_massmap.inference import FourierGrid
+        >>> from astro_massmap.priors import MixturePrior
+        >>> means = np.stack([np.zeros((16, 16)), np.full((16, 16), 0.1)])
+        >>> mixture = MixturePrior(PowerSpectrum.default(), means, (0.5, 0.5))
+        >>> tuple(mixture.on(FourierGrid((16, 16), 1.2e-4, (32, 32))).means.shape)
+        (2, 32, 17)
+        """
         return _MixtureOnGrid(grid, self)
 
 
@@ -122,7 +144,27 @@ class LognormalPrior:
     pixel_size = None
 
     def on(self, grid):
-        """This prior on the modes of a `~astro_massmap.inference.FourierGrid`."""
+        """
+        This prior on the modes of a grid.
+
+        Parameters
+        ----------
+        grid : `~astro_massmap.inference.FourierGrid`
+            The box and the field within it.
+
+        Returns
+        -------
+        `~astro_massmap.priors.PriorOnGrid`
+
+        Examples
+        --------
+        >>> from astro_massmap import PowerSpectrum
+        >>> from astro_massmap.inference import FourierGrid
+        >>> from astro_massmap.priors import LognormalPrior
+        >>> on_grid = LognormalPrior(PowerSpectrum.default(), shift=0.05).on(FourierGrid((16, 16), 1.2e-4))
+        >>> on_grid.gaussian
+        False
+        """
         return _LognormalOnGrid(grid, self)
 
 

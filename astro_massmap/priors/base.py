@@ -40,7 +40,25 @@ class Prior(Protocol):
         """Side of a pixel in radians, or None."""
 
     def on(self, grid: FourierGrid) -> PriorOnGrid:
-        """This prior on the modes of a `~astro_massmap.inference.FourierGrid`."""
+        """
+        This prior on the modes of a grid.
+
+        Parameters
+        ----------
+        grid : `~astro_massmap.inference.FourierGrid`
+            The box and the field within it.
+
+        Returns
+        -------
+        `~astro_massmap.priors.PriorOnGrid`
+
+        Examples
+        --------
+        >>> from astro_massmap import GaussianPrior
+        >>> from astro_massmap.inference import FourierGrid
+        >>> GaussianPrior().on(FourierGrid((16, 16), 1.2e-4)).gaussian
+        True
+        """
 
 
 class PriorOnGrid:

@@ -31,6 +31,11 @@ class EnergyDenoiser(HybridDenoiser):
     pixel_size : float
         Side of a pixel in radians.
 
+    Raises
+    ------
+    ValueError
+        If the network has another number of outputs.
+
     Examples
     --------
     >>> import torch

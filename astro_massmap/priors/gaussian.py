@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .._checks import check_spectrum
 from ..spectrum import PowerSpectrum
 from .base import PriorOnGrid
 
@@ -36,9 +37,28 @@ class GaussianPrior:
     pixel_size = None
 
     def __post_init__(self) -> None:
-        if self.spectrum is not None and not callable(self.spectrum):
-            raise TypeError(f"spectrum: needs a PowerSpectrum, got {type(self.spectrum).__name__}")
+        if self.spectrum is not None:
+            check_spectrum(self.spectrum)
 
     def on(self, grid: FourierGrid) -> PriorOnGrid:
-        """This prior on the modes of a `~astro_massmap.inference.FourierGrid`."""
+        """
+        This prior on the modes of a grid.
+
+        Parameters
+        ----------
+        grid : `~astro_massmap.inference.FourierGrid`
+            The box and the field within it.
+
+        Returns
+        -------
+        `~astro_massmap.priors.PriorOnGrid`
+
+        Examples
+        --------
+        >>> from astro_massmap import GaussianPrior, PowerSpectrum
+        >>> from astro_massmap.inference import FourierGrid
+        >>> on_grid = GaussianPrior(PowerSpectrum([100, 10000], [1e-8, 1e-12])).on(FourierGrid((32, 32), 1e-4))
+        >>> on_grid.gaussian, tuple(on_grid.variance.shape)
+        (True, (32, 17))
+        """
         return PriorOnGrid(grid, PowerSpectrum.default() if self.spectrum is None else self.spectrum)

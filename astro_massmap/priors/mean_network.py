@@ -185,6 +185,18 @@ class MeanNetwork:
         ------
         ValueError
             If there are no data, or the noise is not what the network was trained at.
+
+        Examples
+        --------
+        Where there are no data there is more to be uncertain about:
+
+        >>> import torch
+        >>> from astro_massmap.priors import MeanNetwork
+        >>> noise_std = torch.full((64, 64), 0.1)
+        >>> noise_std[:, 32:] = torch.inf
+        >>> mean, std = MeanNetwork.load().moments(torch.zeros(64, 64), noise_std)
+        >>> bool(std[:, 32:].mean() > 1.2 * std[:, :32].mean())
+        True
         """
         sigma, (low, high) = noise_level(noise_std), self.sigma_range
         if not low * (1 - _SLACK) <= sigma <= high * (1 + _SLACK):
@@ -221,6 +233,12 @@ class MeanNetwork:
         ------
         OSError
             If the file is not there, is damaged, or holds something else.
+
+        Examples
+        --------
+        >>> from astro_massmap.priors import MeanNetwork
+        >>> MeanNetwork.load("default").sigma_range
+        (0.05, 0.3)
         """
         if file != "default":
             return read_weights(file, _FORMAT, _build)
@@ -228,7 +246,29 @@ class MeanNetwork:
             return _default(str(path))
 
     def save(self, file, *, overwrite=False):
-        """Write the network to a safetensors file; OSError if it exists and ``overwrite`` is False."""
+        """
+        Write the network to a safetensors file.
+
+        Parameters
+        ----------
+        file : str or path-like
+            Written whole or not at all.
+        overwrite : bool
+            Replace an existing file.
+
+        Raises
+        ------
+        OSError
+            If the file exists and ``overwrite`` is False, or it cannot be written.
+
+        Examples
+        --------
+        >>> from astro_massmap.priors import MeanNetwork
+        >>> network = MeanNetwork.load("default")
+        >>> network.save("network.safetensors")
+        >>> MeanNetwork.load("network.safetensors").card == network.card
+        True
+        """
         header = {
             "format": _FORMAT,
             "network": self.denoiser.network.settings,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 
+from .._checks import check_spectrum
 from .._progress import warn
 from ..spectrum import PowerSpectrum
 from .base import PriorOnGrid
@@ -83,8 +84,8 @@ class ScorePrior:
     tile: int = 512
 
     def __post_init__(self) -> None:
-        if self.spectrum is not None and not callable(self.spectrum):
-            raise TypeError(f"spectrum: needs a PowerSpectrum, got {type(self.spectrum).__name__}")
+        if self.spectrum is not None:
+            check_spectrum(self.spectrum)
         if not (isinstance(self.margin, int) and self.margin >= 0):
             raise ValueError(f"margin: needs a number of pixels, not negative, got {self.margin!r}")
         check_tile(self.tile)
@@ -117,11 +118,19 @@ class ScorePrior:
         ------
         OSError
             If the file is not there, is damaged, or holds something else.
+        TypeError
+            If ``spectrum`` is none.
 
         Warns
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
             If the spectrum is far from the trained one.
+
+        Examples
+        --------
+        >>> from astro_massmap import ScorePrior
+        >>> ScorePrior.load("default").card["source_redshift"]
+        1.0
         """
         from .weights_file import read_prior
 
@@ -133,7 +142,29 @@ class ScorePrior:
         return prior if spectrum is None else prior.scaled(spectrum)
 
     def save(self, file: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the prior to a safetensors file; OSError if it exists and ``overwrite`` is False."""
+        """
+        Write the prior to a safetensors file.
+
+        Parameters
+        ----------
+        file : str or path-like
+            Written whole or not at all.
+        overwrite : bool
+            Replace an existing file.
+
+        Raises
+        ------
+        OSError
+            If the file exists and ``overwrite`` is False, or it cannot be written.
+
+        Examples
+        --------
+        >>> from astro_massmap import ScorePrior
+        >>> prior = ScorePrior.load("default")
+        >>> prior.save("prior.safetensors")
+        >>> ScorePrior.load("prior.safetensors").sigma_range == prior.sigma_range
+        True
+        """
         from .weights_file import write_prior
 
         write_prior(file, self, overwrite=overwrite)
@@ -175,7 +206,36 @@ class ScorePrior:
         return math.sqrt(new / old)
 
     def scaled(self, spectrum: PowerSpectrum) -> Self:
-        """This prior with the theory of other sources: see ``spectrum`` of `load`, and `amplitude`."""
+        """
+        This prior with the theory of other sources: see `amplitude`.
+
+        Parameters
+        ----------
+        spectrum : `~astro_massmap.PowerSpectrum`
+            As for `load`.
+
+        Returns
+        -------
+        ScorePrior
+
+        Raises
+        ------
+        TypeError
+            If ``spectrum`` is none.
+
+        Warns
+        -----
+        `~astropy.utils.exceptions.AstropyUserWarning`
+            If the spectrum is far from the trained one.
+
+        Examples
+        --------
+        >>> from astro_massmap import PowerSpectrum, ScorePrior
+        >>> default = PowerSpectrum.default()
+        >>> prior = ScorePrior.load().scaled(PowerSpectrum(default.ell, 0.81 * default.cl))
+        >>> round(prior.amplitude, 2)
+        0.9
+        """
         if not isinstance(spectrum, PowerSpectrum):
             raise TypeError(f"spectrum: needs a PowerSpectrum, got {type(spectrum).__name__}")
         resolution = self.card.get("resolution")
@@ -193,7 +253,27 @@ class ScorePrior:
         return prior
 
     def on(self, grid: FourierGrid) -> PriorOnGrid:
-        """This prior on the modes of a `~astro_massmap.inference.FourierGrid`."""
+        """
+        This prior on the modes of a grid.
+
+        Parameters
+        ----------
+        grid : `~astro_massmap.inference.FourierGrid`
+            The box, with the pixels of `pixel_size`, and the field within it.
+
+        Returns
+        -------
+        `~astro_massmap.priors.PriorOnGrid`
+
+        Examples
+        --------
+        >>> from astro_massmap import ScorePrior
+        >>> from astro_massmap.inference import FourierGrid
+        >>> prior = ScorePrior.load()
+        >>> on_grid = prior.on(FourierGrid((32, 32), prior.pixel_size, (64, 64)))
+        >>> on_grid.gaussian, on_grid.max_sigma
+        (False, 0.5)
+        """
         return (_EnergyOnGrid if isinstance(self.denoiser, EnergyDenoiser) else _ScoreOnGrid)(grid, self)
 
 

@@ -19,6 +19,7 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 
+from .._checks import check_integer, check_padding, check_spectrum
 from .._progress import warn
 from ..inference import FourierGrid, Streams, padded_shape
 
@@ -158,21 +159,14 @@ def _compare(box, possible, wanted, shift):
 
 def _check(spectrum, n, shape, pixel_size, shift, padding, seed, start):
     """The shape as two ints, if all arguments are in range."""
-    if not callable(spectrum):
-        raise TypeError(f"spectrum: needs a function of ell, such as a PowerSpectrum; got {type(spectrum).__name__}")
+    check_spectrum(spectrum)
     for value, name, least in ((n, "n", 1), (seed, "seed", 0), (start, "start", 0)):
-        if not (_is_integer(value) and value >= least):
-            raise ValueError(f"{name}: needs an integer of at least {least}, got {value!r}")
-    if not (np.iterable(shape) and len(shape) == 2 and all(_is_integer(side) and side >= 1 for side in shape)):
+        check_integer(value, name, least)
+    if not (np.iterable(shape) and len(shape) == 2 and all(isinstance(n, Integral) and n >= 1 for n in shape)):
         raise ValueError(f"shape: needs two positive integers (ny, nx), got {shape!r}")
     if not (isinstance(pixel_size, Real) and 0 < pixel_size < math.pi):
         raise ValueError(f"pixel_size: needs the side of a pixel in radians, a plain number; got {pixel_size!r}")
     if not (isinstance(shift, Real) and 0 < shift < math.inf):
         raise ValueError(f"shift: needs to be positive, got {shift!r}")
-    if not (isinstance(padding, Real) and 1 <= padding <= 16):
-        raise ValueError(f"padding: needs to be between 1 and 16 times the side of the map, got {padding!r}")
+    check_padding(padding, "map")
     return tuple(int(side) for side in shape)
-
-
-def _is_integer(value):
-    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from scipy.ndimage import map_coordinates
 
+from .._checks import check_integer, check_padding
 from ..inference import FourierGrid, LensingOperator, padded_shape
 
 if TYPE_CHECKING:
@@ -197,7 +198,6 @@ def _check(kappa, positions, density, shape_noise, ellipticities, padding, seed)
 
     from ..catalog import ShearCatalog
     from ..convergence_map import ConvergenceMap
-    from ..methods.base import check_integer
 
     if not isinstance(kappa, ConvergenceMap):
         raise TypeError(f"kappa: needs a ConvergenceMap, got {type(kappa).__name__}")
@@ -211,8 +211,7 @@ def _check(kappa, positions, density, shape_noise, ellipticities, padding, seed)
         raise ValueError("shape_noise, ellipticities: give one of them, how to draw ellipticities or real ones")
     if shape_noise is not None and not (isinstance(shape_noise, Real) and 0 <= shape_noise < np.inf):
         raise ValueError(f"shape_noise: needs a number that is not negative, got {shape_noise!r}")
-    if not (isinstance(padding, Real) and 1 <= padding <= 16):
-        raise ValueError(f"padding: needs to be between 1 and 16 times the side of the map, got {padding!r}")
+    check_padding(padding, "map")
     check_integer(seed, "seed", 0)
 
 

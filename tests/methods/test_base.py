@@ -2,7 +2,9 @@ import pytest
 import torch
 from astropy.utils.exceptions import AstropyUserWarning
 
+from astro_massmap import AnnealedHMC, GaussianPrior, PosteriorMean, PowerSpectrum, ScorePrior, Wiener
 from astro_massmap.methods.base import in_batches
+from astro_massmap.priors import MeanNetwork
 
 
 def test_batches_cover_everything_once():
@@ -31,3 +33,23 @@ def test_one_map_that_does_not_fit_is_an_error():
 
     with pytest.raises(torch.OutOfMemoryError), pytest.warns(AstropyUserWarning):
         in_batches(greedy, range(4), 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Wiener(PowerSpectrum.default), "spectrum: needs a PowerSpectrum, such as"),
+        (lambda: Wiener(PowerSpectrum), "spectrum: needs a PowerSpectrum, such as"),
+        (lambda: GaussianPrior(3), "spectrum: needs a PowerSpectrum, such as"),
+        (lambda: AnnealedHMC(ScorePrior), "prior: needs an object"),
+        (lambda: PosteriorMean(MeanNetwork), "network: needs a MeanNetwork"),
+    ],
+)
+def test_a_class_is_not_taken_for_an_object(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+def test_a_list_is_no_schedule():
+    with pytest.raises(ValueError, match="schedule: needs a Schedule or one of"):
+        AnnealedHMC(schedule=["annealed"])

@@ -151,7 +151,7 @@ def test_a_beam_that_nobody_can_see_the_end_of_is_no_reason_to_warn():
         ({"spectrum": lambda ell: 0 * ell}, ValueError, "spectrum"),
         ({"spectrum": lambda ell: np.nan * ell}, ValueError, "spectrum"),
         ({"n": 0}, ValueError, "n"),
-        ({"n": 2.0}, ValueError, "n"),
+        ({"n": 2.0}, TypeError, "n"),
         ({"shape": (16,)}, ValueError, "shape"),
         ({"shape": 16}, ValueError, "shape"),
         ({"shape": (16, 0)}, ValueError, "shape"),
