@@ -51,7 +51,25 @@ class Comparison:
     density: np.ndarray
 
     def text(self) -> Table:
-        """The table as it is printed: ``value +- error`` to two digits of the error."""
+        """
+        The table as it is printed.
+
+        Returns
+        -------
+        `~astropy.table.Table`
+            ``quantity``, and a column of texts for each method: ``value +- error`` to two digits of the error,
+            three at most after the point.
+
+        Examples
+        --------
+        >>> from astropy.table import QTable
+        >>> from astro_massmap.validation import Comparison
+        >>> table = QTable({"quantity": ["RMSE / Wiener"], "wiener": [0.98765], "wiener error": [0.01234]})
+        >>> Comparison(table, scores={"wiener": None}, edges=None, density=None).text().pprint()
+           quantity        wiener
+        ------------- --------------
+        RMSE / Wiener 0.988 +- 0.012
+        """
         from astropy.table import Table
 
         names = list(self.scores)

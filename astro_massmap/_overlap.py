@@ -58,7 +58,31 @@ class RegionWeights:
         return len(self.area)
 
     def inside(self, field: Bools) -> RegionWeights:
-        """The same with pixels only where ``field``, a bool array ``(ny * nx,)``, is True."""
+        """
+        The same with the pixels of a field only.
+
+        Parameters
+        ----------
+        field : ndarray of bool
+            ``(ny * nx,)``, True where pixels count.
+
+        Returns
+        -------
+        RegionWeights
+            With the areas as they were.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from regions import CirclePixelRegion, PixCoord
+        >>> from astro_massmap import datasets
+        >>> from astro_massmap.detection import region_weights
+        >>> truth = datasets.demo_truth()
+        >>> weights = region_weights(CirclePixelRegion(PixCoord(63.5, 60), 5), truth.wcs, truth.shape)
+        >>> left_half = np.tile(np.arange(128) < 64, 128)
+        >>> print(f"{weights.inside(left_half).overlap.sum() / weights.area[0]:.2f}")
+        0.50
+        """
         overlap = self.overlap.copy()
         overlap.data = overlap.data * field[overlap.indices]
         overlap.eliminate_zeros()

@@ -116,11 +116,65 @@ class MockSurveys:
         return ConvergenceMap(truth.data, wcs=truth.wcs, mask=shear.mask), shear
 
     def seed_of(self, number: int) -> int:
-        """Of the mock, and of what methods make of it."""
+        """
+        The seed of a mock, and of what methods make of it.
+
+        Parameters
+        ----------
+        number : int
+            Which mock.
+
+        Returns
+        -------
+        int
+            Each has its own, which depends on ``seed`` too.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> import numpy as np
+        >>> from astro_massmap import datasets
+        >>> from astro_massmap.simulation import MapSet
+        >>> from astro_massmap.validation import MockSurveys
+        >>> np.save("maps.npy", np.zeros((2, 48, 48)))
+        >>> maps = MapSet.open(".", pixel_scale=1 * u.arcmin)
+        >>> mocks = MockSurveys(datasets.demo()[::8], maps, size=32, seed=3)
+        >>> mocks.seed_of(0), mocks.seed_of(1)
+        (3000000, 3000001)
+        """
         return 10**6 * self.seed + number
 
     def settings(self, number: int) -> dict[str, Any]:
-        """What decides a mock, in plain numbers and strings."""
+        """
+        What decides a mock, in plain numbers and strings.
+
+        Parameters
+        ----------
+        number : int
+            Which mock.
+
+        Returns
+        -------
+        dict
+
+        Raises
+        ------
+        IndexError
+            If there is no such mock.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> import numpy as np
+        >>> from astro_massmap import datasets
+        >>> from astro_massmap.simulation import MapSet
+        >>> from astro_massmap.validation import MockSurveys
+        >>> np.save("maps.npy", np.zeros((2, 48, 48)))
+        >>> maps = MapSet.open(".", pixel_scale=1 * u.arcmin)
+        >>> settings = MockSurveys(datasets.demo()[::8], maps, size=32).settings(1)
+        >>> settings["map"], settings["pixel_arcmin"], settings["seed"]
+        ('maps.npy, 1, 1', 1.0, 1)
+        """
         entry = self.maps.entries[number]
         return {
             "galaxies": len(self.catalog),

@@ -109,6 +109,10 @@ class GaussianPosterior:
             Inverse noise variance ``(ny, nx)``.
         prior_variance : `torch.Tensor`, optional
             Variance of the modes.
+
+        Returns
+        -------
+        GaussianPosterior
         """
         other = copy.copy(self)
         other.weight = self.grid.real(weight)
@@ -144,7 +148,26 @@ class GaussianPosterior:
         return self.operator.adjoint(self.weight * self.operator.forward(modes))
 
     def solve(self, right_hand_side, tolerance=None):
-        """``Lambda^-1`` applied to modes ``(n, ny, nx // 2 + 1)``."""
+        """
+        ``Lambda^-1`` applied to modes.
+
+        Parameters
+        ----------
+        right_hand_side : `torch.Tensor`
+            Modes ``(n, ny, nx // 2 + 1)``.
+        tolerance : float, optional
+            Relative residual, if not that of this object.
+
+        Returns
+        -------
+        `torch.Tensor`
+            Modes ``(n, ny, nx // 2 + 1)``.
+
+        Raises
+        ------
+        ConvergenceError
+            If ``max_iterations`` do not suffice.
+        """
         reference = self.reference
         x, iterations, residual = conjugate_gradients(
             self.precision,
@@ -159,11 +182,40 @@ class GaussianPosterior:
         return x
 
     def mean_modes(self):
-        """Modes of the posterior mean, the Wiener filter of the data: ``(ny, nx // 2 + 1)``."""
+        """
+        Modes of the posterior mean, the Wiener filter of the data.
+
+        Returns
+        -------
+        `torch.Tensor`
+            ``(ny, nx // 2 + 1)``.
+
+        Raises
+        ------
+        ConvergenceError
+            If ``max_iterations`` do not suffice.
+        """
         return self.solve(self.operator.adjoint(self.weight * self.shear)[None])[0]
 
     def fluctuations(self, streams, tolerance=None):
-        """Modes ``(n, ny, nx // 2 + 1)`` of fluctuations of the posterior about its mean, as in `draw`."""
+        """
+        Fluctuations of the posterior about its mean, as in `draw`.
+
+        Parameters
+        ----------
+        streams, tolerance
+            As for `draw`.
+
+        Returns
+        -------
+        `torch.Tensor`
+            Modes ``(n, ny, nx // 2 + 1)``.
+
+        Raises
+        ------
+        ConvergenceError
+            If ``max_iterations`` do not suffice.
+        """
         grid = self.grid
         prior_noise = grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
         data_noise = self.operator.adjoint(self.weight.sqrt() * streams.normal(2, *grid.field_shape, dtype=grid.dtype))
@@ -190,6 +242,11 @@ class GaussianPosterior:
             Modes of the fluctuations ``(n, ny, nx // 2 + 1)``.
         shifts : `torch.Tensor`
             Fields ``(n, *field_shape)`` for `variance`.
+
+        Raises
+        ------
+        ConvergenceError
+            If ``max_iterations`` do not suffice.
         """
         modes = self.fluctuations(streams, tolerance)
         white = streams.normal(2, *self.grid.box_shape, dtype=self.grid.dtype)
@@ -197,11 +254,21 @@ class GaussianPosterior:
 
     def variance(self, mean_square_shift):
         """
-        Posterior variance ``(*field_shape)`` of the pixels, from the mean square of the shifts of some draws.
+        Posterior variance of the pixels, from the mean square of the shifts of some draws.
 
         The law of total variance: if every pixel of the box, also those without data, had the noise tau
         of the best one, the posterior would be stationary and its variance is known exactly. What is left
         to estimate from the draws is the variance of the *mean* of that easier problem, a small part.
+
+        Parameters
+        ----------
+        mean_square_shift : `torch.Tensor`
+            ``(*field_shape)``, of the shifts that `draw` tells.
+
+        Returns
+        -------
+        `torch.Tensor`
+            ``(*field_shape)``.
         """
         tau = self.best_noise
         conditional = self._stationary(lambda inverse, power: 1 / (inverse + power / tau))

@@ -53,7 +53,25 @@ class Observation:
 
     @classmethod
     def from_arrays(cls, shear, noise_std, pixel_size, cards=()):
-        """Copy from numpy arrays, whatever their byte order, in double precision."""
+        """
+        Copy from numpy arrays, whatever their byte order, in double precision.
+
+        Parameters
+        ----------
+        shear : array-like
+            Both components ``(2, ny, nx)`` along the pixel axes (x right, y up), dimensionless; without data it may
+            be anything.
+        noise_std : array-like
+            Standard deviation ``(ny, nx)`` of the noise of a component: positive, infinite without data.
+        pixel_size : float
+            Side of a pixel in radians.
+        cards : sequence of (str, value)
+            For the header of files of samples, such as where the pixels are on the sky.
+
+        Returns
+        -------
+        Observation
+        """
         shear, noise_std = (torch.from_numpy(np.array(x, dtype=np.float64)) for x in (shear, noise_std))
         shear = torch.where(torch.isinf(noise_std), torch.zeros((), dtype=shear.dtype), shear)
         return cls(shear, noise_std, float(pixel_size), tuple(cards))
@@ -142,5 +160,20 @@ class ConvergenceObservation(Observation):
 
     @classmethod
     def from_arrays(cls, kappa, noise_std, pixel_size, cards=()):  # type: ignore[override]
-        """Copy from numpy arrays ``(ny, nx)``, in double precision."""
+        """
+        Copy from numpy arrays, in double precision.
+
+        Parameters
+        ----------
+        kappa : array-like
+            The noisy map ``(ny, nx)``, dimensionless; without data it may be anything.
+        noise_std : array-like
+            Standard deviation ``(ny, nx)`` of its noise: positive, infinite without data.
+        pixel_size, cards
+            As for `Observation.from_arrays`.
+
+        Returns
+        -------
+        ConvergenceObservation
+        """
         return super().from_arrays(np.stack([kappa, np.zeros_like(kappa)]), noise_std, pixel_size, cards)

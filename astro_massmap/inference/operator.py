@@ -51,7 +51,19 @@ class FourierOperator:
         return self.p1**2 + self.p2**2
 
     def on(self, grid):
-        """The same for another field within the same box."""
+        """
+        The same for another field within the same box.
+
+        Parameters
+        ----------
+        grid : `~astro_massmap.inference.FourierGrid`
+            Of the same box and pixels.
+
+        Returns
+        -------
+        FourierOperator
+            Of the same class.
+        """
         other = copy.copy(self)
         other.grid = grid
         return other

@@ -183,7 +183,36 @@ class AnnealedHMC:
         )
 
     def prepare(self, observation: Observation) -> Plan:
-        """The plan of the chains, an `~astro_massmap.inference.Plan`: what is the same for all of them."""
+        """
+        The plan of the chains: what is the same for all of them.
+
+        Parameters
+        ----------
+        observation : `~astro_massmap.inference.Observation`
+            Shear and noise.
+
+        Returns
+        -------
+        `~astro_massmap.inference.Plan`
+
+        Raises
+        ------
+        ValueError
+            If the prior is of another pixel scale; `~astro_massmap.inference.ConvergenceError`, a ValueError, if a
+            system cannot be solved to the tolerance.
+
+        Examples
+        --------
+        With a Gaussian prior a draw at the last level, 0.9 of the noise, is exact, and there are no others:
+
+        >>> import numpy as np
+        >>> from astro_massmap import AnnealedHMC, GaussianPrior
+        >>> from astro_massmap.inference import Observation
+        >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+        >>> plan = AnnealedHMC(GaussianPrior()).prepare(observation)
+        >>> [round(target.sigma, 3) for target in plan.targets]
+        [0.09]
+        """
         check_pixel_size(self._prior, observation)
         schedule = self._schedule
         data = observation.levelled(self.information, self.seed) if schedule.splitting else observation
@@ -220,6 +249,32 @@ class AnnealedHMC:
         Returns
         -------
         Estimate
+
+        Raises
+        ------
+        ValueError
+            If the memory does not suffice, the prior is of another pixel scale, chains run away or are stuck again
+            and again, or the checkpoint is of other data or settings. As
+            `~astro_massmap.inference.ConvergenceError`, if a system cannot be solved to the tolerance; as
+            `~astro_massmap.inference.ScoreError`, if the score of the prior is not finite.
+        OSError
+            If the checkpoint cannot be read or written.
+
+        Warns
+        -----
+        `~astropy.utils.exceptions.AstropyUserWarning`
+            If the Gaussian self-check is off, the memory of a device does not suffice for a batch, samples of the
+            checkpoint are damaged, or all workers are lost.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astro_massmap import AnnealedHMC, GaussianPrior
+        >>> from astro_massmap.inference import Observation
+        >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+        >>> estimate = AnnealedHMC(GaussianPrior(), n_samples=2, n_check=0).solve(observation)
+        >>> estimate.samples.shape, estimate.diagnostics["restarts"]
+        ((2, 16, 16), 0)
         """
         needs = self.memory(observation.shape)
         told = check_memory(needs, pick_device(self.device))

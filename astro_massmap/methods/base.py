@@ -95,6 +95,21 @@ class Method(Protocol):
         Returns
         -------
         Estimate
+
+        Raises
+        ------
+        ValueError
+            If it cannot be done, for instance because the memory does not suffice, the prior is of another pixel
+            scale, or, as `~astro_massmap.inference.ConvergenceError`, a system cannot be solved.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astro_massmap import Wiener
+        >>> from astro_massmap.inference import Observation
+        >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+        >>> Wiener(n_samples=2).solve(observation).samples.shape
+        (2, 16, 16)
         """
 
 
@@ -125,6 +140,8 @@ def run(
     ------
     TypeError
         If there is an executor and the method has no chains.
+    ValueError, OSError
+        As the method's ``solve`` does.
 
     Examples
     --------

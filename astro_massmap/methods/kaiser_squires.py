@@ -34,6 +34,20 @@ class KaiserSquires:
     TypeError, ValueError, `~astropy.units.UnitsError`
         If an option is out of range.
 
+    Notes
+    -----
+    With l along the pixel axes, s the smoothing, and g1 and g2 the modes of the shear times the weights of its
+    pixels, those of both maps are
+
+    ``E(l) = exp(-s^2 l^2 / 2) ((l1^2 - l2^2) g1 + 2 l1 l2 g2) / l^2``,
+    ``B(l) = exp(-s^2 l^2 / 2) ((l1^2 - l2^2) g2 - 2 l1 l2 g1) / l^2``,
+
+    and zero for l = 0: shear does not tell the mean.
+
+    References
+    ----------
+    Kaiser, N., & Squires, G. 1993, ApJ, 404, 441.
+
     Examples
     --------
     >>> import astropy.units as u
@@ -73,6 +87,16 @@ class KaiserSquires:
         -------
         Estimate
             Without samples.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astro_massmap import KaiserSquires
+        >>> from astro_massmap.inference import Observation
+        >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+        >>> estimate = KaiserSquires().solve(observation)
+        >>> float(np.abs(estimate.mean).max()), estimate.samples
+        (0.0, None)
         """
         device = pick_device(self.device)
         box = padded_shape(observation.shape, self.padding)

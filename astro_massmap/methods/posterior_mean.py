@@ -30,15 +30,15 @@ class PosteriorMean:
     padding, tolerance, max_iterations, dtype, device
         As for `~astro_massmap.Wiener`.
 
-    Notes
-    -----
-    The network was trained on shear. Given a noisy map of the convergence itself it is better than the Wiener filter
-    where there are data too, but not in the gaps (by 1 % worse on the field that this was tried on).
-
     Raises
     ------
     TypeError, ValueError
         If an option is out of range, the network is of another pixel scale, or it was trained for other noise.
+
+    Notes
+    -----
+    The network was trained on shear. Given a noisy map of the convergence itself it is better than the Wiener filter
+    where there are data too, but not in the gaps (by 1 % worse on the field that this was tried on).
 
     Examples
     --------
@@ -79,6 +79,24 @@ class PosteriorMean:
         Returns
         -------
         Estimate
+            Without samples.
+
+        Raises
+        ------
+        ValueError
+            If the pixels or the noise of the data are not those that the network was trained for;
+            `~astro_massmap.inference.ConvergenceError`, a ValueError, if the Wiener filter does not come to the
+            tolerance.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astro_massmap import PosteriorMean
+        >>> from astro_massmap.inference import Observation
+        >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), np.radians(0.4 / 60))
+        >>> estimate = PosteriorMean().solve(observation)
+        >>> estimate.mean.shape, bool((estimate.std > 0).all()), estimate.samples
+        ((16, 16), True, None)
         """
         network = MeanNetwork.load("default") if self.network is None else self.network
         check_pixel_size(network, observation, "network", "another method, such as Wiener()")

@@ -53,16 +53,16 @@ class Wiener:
     device : str
         ``"auto"`` (CUDA where there is one), or what torch calls a device.
 
-    Notes
-    -----
-    Where the data are far more precise than the prior is wide (noise per pixel of 1e-3 say), single
-    precision may not reach the tolerance: use ``dtype="float64"``.
-
     Raises
     ------
     TypeError, ValueError
         If an option is out of range; `~astro_massmap.inference.ConvergenceError`, a ValueError, when a
         system cannot be solved to the tolerance.
+
+    Notes
+    -----
+    Where the data are far more precise than the prior is wide (noise per pixel of 1e-3 say), single
+    precision may not reach the tolerance: use ``dtype="float64"``.
 
     Examples
     --------
@@ -108,6 +108,22 @@ class Wiener:
         Returns
         -------
         Estimate
+
+        Raises
+        ------
+        ValueError
+            If the memory does not suffice; `~astro_massmap.inference.ConvergenceError`, a ValueError, if a system
+            cannot be solved to the tolerance.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astro_massmap import Wiener
+        >>> from astro_massmap.inference import Observation
+        >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+        >>> estimate = Wiener(n_samples=2).solve(observation)
+        >>> float(np.abs(estimate.mean).max()), estimate.samples.shape
+        (0.0, (2, 16, 16))
         """
         device = pick_device(self.device)
         needs = needed_memory(observation.shape, self.padding, dtype=self.dtype, samples=self.n_samples)

@@ -103,6 +103,17 @@ class Transfer:
         -------
         Transfer
             With a table of 100 multipoles.
+
+        Examples
+        --------
+        White noise has the power of a pixel's area; a quarter of it takes half of the noise:
+
+        >>> import torch
+        >>> from astro_massmap.simulation import Transfer
+        >>> white, pixel = torch.randn(32, 64, 64, generator=torch.Generator().manual_seed(0)), 1e-4
+        >>> transfer = Transfer.fit(white, pixel, lambda ell: pixel**2 / 4 + 0 * ell, degree=0)
+        >>> print(f"{transfer(3000):.2f}")
+        0.50
         """
         edges = np.geomspace(200, math.pi / pixel_size, 25)
         shape = np.shape(maps)[-2:]
@@ -123,13 +134,62 @@ class Transfer:
         return np.interp(np.log(np.maximum(ell, 1e-9)), np.log(self.ell), self.factor)
 
     def apply(self, maps, pixel_size):
-        """Filter maps, a `torch.Tensor` ``(n, ny, nx)``, taken as periodic; ``pixel_size`` is in radians."""
+        """
+        Filter maps, which are taken as periodic.
+
+        Parameters
+        ----------
+        maps : `torch.Tensor`
+            ``(n, ny, nx)``.
+        pixel_size : float
+            Side of a pixel in radians.
+
+        Returns
+        -------
+        `torch.Tensor`
+            ``(n, ny, nx)``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import torch
+        >>> from astro_massmap.simulation import Transfer
+        >>> half = Transfer(np.array([100.0, 1000.0]), np.array([0.5, 0.5]))
+        >>> half.apply(torch.ones(1, 8, 8), 1e-4).mean().item()
+        0.5
+        """
         shape = maps.shape[-2:]
         factor = torch.from_numpy(self(FourierGrid(shape, pixel_size).ell.numpy())).to(maps)
         return torch.fft.irfft2(torch.fft.rfft2(maps) * factor, s=shape)
 
     def draw(self, light_cone, n, shape, pixel_size, generator):
-        """``n`` filtered maps ``(n, *shape)`` of a `LightCone`, as its ``draw``; with a margin, which is cut off."""
+        """
+        Draw filtered maps at random, with a margin that is cut off.
+
+        Parameters
+        ----------
+        light_cone : LightCone
+            Whose maps they are.
+        n, shape, pixel_size, generator
+            As for `LightCone.draw`.
+
+        Returns
+        -------
+        `torch.Tensor`
+            ``(n, *shape)``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import torch
+        >>> from astro_massmap.simulation import LensPlanes, LightCone, Transfer
+        >>> planes = LensPlanes(torch.ones(1, 3, 8, 8), 100.0, 0.3, np.array([50.0]), np.array([0.98]), meta={})
+        >>> half = Transfer(np.array([100.0, 1000.0]), np.array([0.5, 0.5]))
+        >>> cone = LightCone([planes], weights=[0.1])
+        >>> maps = half.draw(cone, 2, (16, 24), 1e-3, np.random.default_rng(0))
+        >>> maps.shape, round(float(maps.mean()), 3)
+        (torch.Size([2, 16, 24]), 0.05)
+        """
         larger = tuple(side + 2 * _MARGIN for side in shape)
         maps = self.apply(light_cone.draw(n, larger, pixel_size, generator), pixel_size)
         return maps[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN].contiguous()

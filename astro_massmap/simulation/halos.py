@@ -124,11 +124,54 @@ class NFWHalo:
         `~astropy.units.Quantity`
             In Msun / kpc2. It grows like the logarithm of 1 / theta towards the centre; within 1e-6 scale radii, it
             is what it is there.
+
+        Raises
+        ------
+        TypeError, `~astropy.units.UnitsError`
+            If ``theta`` is no angle.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astropy.cosmology import FlatLambdaCDM
+        >>> from astro_massmap.simulation import NFWHalo
+        >>> halo = NFWHalo(5e14 * u.Msun, redshift=0.3, cosmology=FlatLambdaCDM(70, 0.3))
+        >>> print(halo.surface_density([1, 3] * u.arcmin).round(-6))
+        [3.36e+08 8.90e+07] solMass / kpc2
         """
         return 2 * self._scale_density * _profile(self._x(theta))
 
     def projected_mass(self, theta: u.Quantity) -> u.Quantity:
-        """Mass within circles of the angular radii ``theta`` on the sky, all along the line of sight, in Msun."""
+        """
+        Mass within circles on the sky, all along the line of sight.
+
+        Parameters
+        ----------
+        theta : `~astropy.units.Quantity`
+            Their angular radii.
+
+        Returns
+        -------
+        `~astropy.units.Quantity`
+            In Msun.
+
+        Raises
+        ------
+        TypeError, `~astropy.units.UnitsError`
+            If ``theta`` is no angle.
+
+        Examples
+        --------
+        In front of and behind the sphere of r200 there is mass too:
+
+        >>> import astropy.units as u
+        >>> from astropy.cosmology import FlatLambdaCDM
+        >>> from astro_massmap.simulation import NFWHalo
+        >>> halo = NFWHalo(5e14 * u.Msun, redshift=0.3, cosmology=FlatLambdaCDM(70, 0.3))
+        >>> theta = halo.concentration * halo.angular_scale_radius
+        >>> print(f"{halo.projected_mass(theta) / halo.mass:.2f}")
+        1.31
+        """
         x = self._x(theta)
         return (4 * np.pi * self._scale_density * self.scale_radius**2 * x**2 * _mean_profile(x)).to("Msun")
 
@@ -146,11 +189,50 @@ class NFWHalo:
         Returns
         -------
         ndarray
+
+        Raises
+        ------
+        TypeError, ValueError, `~astropy.units.UnitsError`
+            If ``theta`` is no angle, or a redshift is not positive.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astropy.cosmology import FlatLambdaCDM
+        >>> from astro_massmap.simulation import NFWHalo
+        >>> halo = NFWHalo(5e14 * u.Msun, redshift=0.3, cosmology=FlatLambdaCDM(70, 0.3))
+        >>> print(halo.convergence(1 * u.arcmin, z_source=[0.2, 0.6, 1.0]).round(3))
+        [0.    0.085 0.119]
         """
         return 2 * self._scale_convergence(z_source) * _profile(self._x(theta))
 
     def shear(self, theta: u.Quantity, z_source: ArrayLike) -> NDArray[np.float64]:
-        """Tangential shear, with the arguments of `convergence`."""
+        """
+        Tangential shear.
+
+        Parameters
+        ----------
+        theta, z_source
+            As for `convergence`.
+
+        Returns
+        -------
+        ndarray
+
+        Raises
+        ------
+        TypeError, ValueError, `~astropy.units.UnitsError`
+            If ``theta`` is no angle, or a redshift is not positive.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astropy.cosmology import FlatLambdaCDM
+        >>> from astro_massmap.simulation import NFWHalo
+        >>> halo = NFWHalo(5e14 * u.Msun, redshift=0.3, cosmology=FlatLambdaCDM(70, 0.3))
+        >>> print(halo.shear([1, 3] * u.arcmin, z_source=1.0).round(3))
+        [0.072 0.038]
+        """
         x = self._x(theta)
         return self._scale_convergence(z_source) * (4 * _mean_profile(x) - 2 * _profile(x))
 

@@ -105,6 +105,19 @@ class LensPlanes:
         Returns
         -------
         LensPlanes
+
+        Raises
+        ------
+        ValueError
+            If the simulation starts after the light of the farthest slab.
+
+        Examples
+        --------
+        >>> from astro_massmap.simulation import LensPlanes, NBody
+        >>> simulation = NBody(particles=16, box_size=64.0, mesh_factor=1, early_steps=4)
+        >>> planes = LensPlanes.simulate(simulation, seed=1, cells=32, z_max=0.1)
+        >>> planes.meta["seed"], len(planes.distance)
+        (1, 5)
         """
         cosmology = simulation.cosmology
         distance = slab_distances(cosmology, simulation.box_size, z_max)
@@ -119,7 +132,28 @@ class LensPlanes:
         )
 
     def save(self, file, *, overwrite=False):
-        """Write a safetensors file, whole or not at all; OSError if it exists and ``overwrite`` is False."""
+        """
+        Write a safetensors file.
+
+        Parameters
+        ----------
+        file : path-like
+            Written whole or not at all.
+        overwrite : bool
+            Replace an existing file.
+
+        Raises
+        ------
+        OSError
+            If the file exists and ``overwrite`` is False, or it cannot be written.
+
+        Examples
+        --------
+        >>> from astro_massmap.simulation import LensPlanes, NBody
+        >>> simulation = NBody(particles=16, box_size=64.0, mesh_factor=1, early_steps=4)
+        >>> planes = LensPlanes.simulate(simulation, seed=1, cells=32, z_max=0.1)
+        >>> planes.save("box.safetensors")
+        """
         notes = {
             "format": _FORMAT,
             "box_size": self.box_size,
@@ -149,6 +183,15 @@ class LensPlanes:
         ------
         OSError
             If the file is not there, is damaged, or holds something else.
+
+        Examples
+        --------
+        >>> from astro_massmap.simulation import LensPlanes, NBody
+        >>> simulation = NBody(particles=16, box_size=64.0, mesh_factor=1, early_steps=4)
+        >>> planes = LensPlanes.simulate(simulation, seed=1, cells=32, z_max=0.1)
+        >>> planes.save("box.safetensors")
+        >>> LensPlanes.load("box.safetensors").meta == planes.meta
+        True
         """
         fault = f"file: {str(file)!r} is damaged, or holds no lens planes"
         try:
@@ -312,6 +355,16 @@ class LightCone:
         -------
         `torch.Tensor`
             ``(n, *shape)``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import torch
+        >>> from astro_massmap.simulation import LensPlanes, LightCone
+        >>> planes = LensPlanes(torch.ones(1, 3, 8, 8), 100.0, 0.3, np.array([50.0]), np.array([0.98]), meta={})
+        >>> maps = LightCone([planes], weights=[0.1]).draw(2, (16, 24), 1e-3, np.random.default_rng(0))
+        >>> maps.shape, round(float(maps.mean()), 3)
+        (torch.Size([2, 16, 24]), 0.1)
         """
         return torch.stack([self._map(shape, pixel_size, generator) for _ in range(n)])
 

@@ -86,6 +86,15 @@ class MapSet:
             If the folder is not there or has no maps, or a file that was looked into is damaged.
         TypeError, ValueError, `~astropy.units.UnitsError`
             If an argument is not as described, or a file contradicts it or the others.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> import numpy as np
+        >>> from astro_massmap.simulation import MapSet
+        >>> np.save("box.npy", np.zeros((4, 16, 16)))
+        >>> MapSet.open(".", pixel_scale=0.4 * u.arcmin)
+        <MapSet: 4 maps of 16 x 16 pixels of 0.4 arcmin from 1 box, folder>
         """
         root = Path(folder)
         if not root.is_dir():
@@ -122,7 +131,36 @@ class MapSet:
         return np.ascontiguousarray(kappa)
 
     def stack(self, indices=None):
-        """The maps of some numbers, or all, as an array ``(n, ny, nx)``."""
+        """
+        Read maps.
+
+        Parameters
+        ----------
+        indices : slice, sequence of int or of bool, optional
+            As for `select`; all by default.
+
+        Returns
+        -------
+        ndarray
+            ``(n, ny, nx)`` of float32.
+
+        Raises
+        ------
+        IndexError, TypeError
+            As `select` does.
+        OSError, ValueError
+            If a file is damaged, or holds something else than the others.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astro_massmap.simulation import MapSet
+        >>> for i in range(3):
+        ...     np.save(f"box{i}.npy", np.full((2, 16, 16), i))
+        >>> maps = MapSet.open(".", pixel_scale=1e-4)
+        >>> maps.stack([0, -1]).mean(axis=(1, 2)).tolist()
+        [0.0, 2.0]
+        """
         chosen = self if indices is None else self.select(indices)
         maps = np.empty((len(chosen), *self.shape), dtype=np.float32)
         for number, kappa in enumerate(maps):
@@ -168,6 +206,27 @@ class MapSet:
         ----------
         indices : slice, sequence of int or of bool
             Numbers of maps, in the order wanted, or which to take.
+
+        Returns
+        -------
+        MapSet
+
+        Raises
+        ------
+        IndexError
+            If there is no map of a number, or not a bool for each map.
+        TypeError
+            If ``indices`` are none.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astro_massmap.simulation import MapSet
+        >>> for i in range(3):
+        ...     np.save(f"box{i}.npy", np.full((2, 16, 16), i))
+        >>> maps = MapSet.open(".", pixel_scale=1e-4)
+        >>> maps.select([4, 0]).boxes
+        ['box2.npy', 'box0.npy']
         """
         if isinstance(indices, slice):
             return replace(self, entries=self.entries[indices])
@@ -201,7 +260,23 @@ class MapSet:
         Raises
         ------
         ValueError
-            If there are not two boxes (or realisations).
+            If an argument is out of range, or there are not two boxes (or realisations).
+
+        Warns
+        -----
+        `~astropy.utils.exceptions.AstropyUserWarning`
+            Of a split by realisation.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astro_massmap.simulation import MapSet
+        >>> for i in range(3):
+        ...     np.save(f"box{i}.npy", np.full((2, 16, 16), i))
+        >>> maps = MapSet.open(".", pixel_scale=1e-4)
+        >>> training, validation = maps.split(0.3)
+        >>> len(training), len(validation), set(training.boxes) & set(validation.boxes)
+        (4, 2, set())
         """
         if not 0 < validation < 1:
             raise ValueError(f"validation: needs a share between 0 and 1, got {validation!r}")
@@ -221,7 +296,23 @@ class MapSet:
         return self.select(~chosen), self.select(chosen)
 
     def by_turns(self):
-        """The same maps, a map of each box by turns, so that the first of them show as many boxes as there are."""
+        """
+        The same maps, a map of each box by turns, so that the first of them show as many boxes as there are.
+
+        Returns
+        -------
+        MapSet
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astro_massmap.simulation import MapSet
+        >>> for i in range(3):
+        ...     np.save(f"box{i}.npy", np.full((2, 16, 16), i))
+        >>> maps = MapSet.open(".", pixel_scale=1e-4)
+        >>> maps.by_turns().boxes[:4]
+        ['box0.npy', 'box1.npy', 'box2.npy', 'box0.npy']
+        """
         seen, turn = {}, []
         for box in self.boxes:
             turn.append(seen.get(box, 0))
@@ -243,6 +334,23 @@ class MapSet:
         Returns
         -------
         MapSet
+
+        Raises
+        ------
+        TypeError, ValueError, `~astropy.units.UnitsError`
+            If it is no angle, or a map would have no such pixel, or too many.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astro_massmap.simulation import MapSet
+        >>> for i in range(3):
+        ...     np.save(f"box{i}.npy", np.full((2, 16, 16), i))
+        >>> maps = MapSet.open(".", pixel_scale=1e-4)
+        >>> maps.resampled(2e-4)
+        <MapSet: 6 maps of 8 x 8 pixels of 0.6875 arcmin from 3 boxes, folder>
+        >>> round(float(maps.resampled(2e-4)[5].mean()), 6)
+        2.0
         """
         new = to_radians(pixel_scale, "pixel_scale")
         resampled_shape(self.shape, new / self.pixel_size)  # or an error, now

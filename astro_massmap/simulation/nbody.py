@@ -92,7 +92,26 @@ class NBody:
         return 4 * (6 * self.cells**3 + 8 * self.particles**3)
 
     def describe(self, seed):
-        """The settings of a run in plain numbers and text."""
+        """
+        The settings of a run in plain numbers and text.
+
+        Parameters
+        ----------
+        seed : int
+            Of the initial field.
+
+        Returns
+        -------
+        dict
+
+        Examples
+        --------
+        >>> from astro_massmap.simulation import NBody
+        >>> simulation = NBody(particles=16, box_size=64.0)
+        >>> settings = simulation.describe(seed=1)
+        >>> settings["seed"], settings["particles"]
+        (1, 16)
+        """
         return {
             "seed": seed,
             "particles": self.particles,
@@ -116,6 +135,16 @@ class NBody:
         -------
         first, second : `torch.Tensor`
             ``(3, particles**3)`` in Mpc/h.
+
+        Examples
+        --------
+        None of them moves the cube as a whole:
+
+        >>> from astro_massmap.simulation import NBody
+        >>> simulation = NBody(particles=16, box_size=64.0)
+        >>> first, second = simulation.displacements(seed=1)
+        >>> first.shape, bool(first.mean(dim=1).abs().max() < 1e-5 * first.std())
+        (torch.Size([3, 4096]), True)
         """
         n, grid = self.particles, Mesh(self.particles, self.device)
         white = torch.randn((n, n, n), generator=torch.Generator().manual_seed(seed)).to(self.device)
@@ -157,6 +186,22 @@ class NBody:
             Of the outputs.
         positions : `torch.Tensor`
             ``(3, particles**3)`` in units of the box, between 0 and 1. The tensor is used again.
+
+        Raises
+        ------
+        ValueError
+            If the outputs do not increase from after the start to today at most.
+
+        Examples
+        --------
+        Matter falls together:
+
+        >>> from astro_massmap.simulation import NBody
+        >>> from astro_massmap.simulation.mesh import Mesh
+        >>> simulation = NBody(particles=16, box_size=64.0, early_steps=4)
+        >>> early, late = (float(Mesh(8).overdensity(8 * x).var()) for a, x in simulation.run(1, [0.5, 1.0]))
+        >>> early < late
+        True
         """
         outputs = [float(a) for a in outputs]
         if not outputs or not self.a_start < outputs[0] or any(np.diff(outputs) <= 0) or outputs[-1] > 1:

@@ -27,8 +27,14 @@ class EnergyTrainer(Trainer):
         What is trained, in place.
     noiser : `~astro_massmap.training.Noiser`
         Of the training maps; its pieces are larger than those of the plan, by a border on each side.
-    plan, **options
-        As for `~astro_massmap.training.Trainer`.
+    plan : TrainingPlan
+        How; its pieces are those of the loss.
+    validation : `~astro_massmap.training.Noiser`, optional
+        Of held-out maps, a bank.
+    checkpoint : path-like, optional
+        File (safetensors) for the state of the run.
+    device : `torch.device` or str
+        Where to train.
 
     Raises
     ------
