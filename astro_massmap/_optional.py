@@ -8,6 +8,7 @@ def require(module, extra):
     try:
         return import_module(module)
     except ImportError as error:
+        name = module.partition(".")[0].replace("_", "-")
         raise ImportError(
-            f'{module.partition(".")[0]} is needed for this: pip install "astro_massmap[{extra}]"'
+            f'{name} is needed for this: pip install {name}, or "astro_massmap[{extra}]" instead of astro_massmap'
         ) from error

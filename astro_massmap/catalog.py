@@ -53,7 +53,7 @@ class ShearCatalog(CatalogTables):
     axes : {'west-north', 'east-north', 'north-east'}
         Along which axes the components are measured: x to the West and y to the North, as on an image
         with North up and East left; x to the East and y to the North; or position angles from North
-        through East (IAU). `check_axes` asks the data.
+        through East (IAU). North is that of the frame of ``coords``. `check_axes` asks the data.
     weight : array-like, optional
         Weights; equal by default.
     redshift : array-like, optional

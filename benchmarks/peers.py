@@ -43,6 +43,8 @@ from astro_massmap._binning import bin_galaxies
 from astro_massmap.inference import FourierGrid, LensingOperator, Observation
 from astro_massmap.simulation import smoothed
 
+from list_table import list_table
+
 PACKAGES = ("lenspack", "darkmappy")
 SIGMA_E = 0.37  # that DarkMappy puts behind its numbers of galaxies, both components together
 BEAM = np.radians(1 / 60)  # of the second judgement, as in validation
@@ -463,7 +465,7 @@ def main():
             print("  |  ".join(table[-1]), flush=True)
         print(flush=True)
         if arguments.rst:
-            (arguments.rst / f"peers_{name}.rst").write_text(rst(table))
+            (arguments.rst / f"peers_{name}.rst").write_text(list_table(table))
 
 
 def _chosen(arguments, parser):
@@ -474,14 +476,6 @@ def _chosen(arguments, parser):
     if need & set(chosen) and not arguments.data:
         parser.error("massivenus and cosmos need MASSMAP_DATA, the folder of the public data")
     return dict.fromkeys(chosen)
-
-
-def rst(table):
-    """A list table, its first row the head."""
-    lines = [".. list-table::", "    :header-rows: 1", ""]
-    for row in table:
-        lines += [f"    {'*' if i == 0 else ' '} - {cell}".rstrip() for i, cell in enumerate(row)]
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from astro_massmap.inference import (
 )
 
 import problems
+from list_table import list_table
 
 
 def ensemble(plan, n, *, seed=1, start=None):
@@ -408,15 +409,7 @@ def main():
             print("  |  ".join(table[-1]), flush=True)
         print(flush=True)
         if arguments.rst:
-            (arguments.rst / f"samplers_{name}.rst").write_text(_rst(table))
-
-
-def _rst(table):
-    head, *rows = table
-    lines = [".. list-table::", "    :header-rows: 1", ""]
-    for row in [head, *rows]:
-        lines += [f"    {'*' if i == 0 else ' '} - {cell}" for i, cell in enumerate(row)]
-    return "\n".join(lines) + "\n"
+            (arguments.rst / f"samplers_{name}.rst").write_text(list_table(table))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ sphinx_gallery_conf = {
     "gallery_dirs": "examples",
     "filename_pattern": r"/plot_" if "MASSMAP_DATA" in os.environ else r"/plot_(?!cosmos)",
     "abort_on_example_error": True,
+    "ignore_repr_types": "matplotlib|WCSAxes",
+    "remove_config_comments": True,
     "download_all_examples": False,
     "min_reported_time": 3600,
     "show_signature": False,
