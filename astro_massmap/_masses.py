@@ -133,7 +133,7 @@ class Masses(MapParts):
         Parameters
         ----------
         regions, background
-            As for `region_statistics`.
+            As for ``region_statistics``.
         z_lens : float or array-like
             Redshift of the matter, in all regions or in each.
         z_source, cosmology, weight

@@ -243,7 +243,7 @@ class Pictures(MapParts):
         Raises
         ------
         TypeError, ValueError, OSError, `~astropy.units.UnitsError`
-            As for `region_means`; if it is not one region, or lies outside of the field.
+            As for ``region_means``; if it is not one region, or lies outside of the field.
         ImportError
             If matplotlib is not installed.
 

@@ -21,6 +21,7 @@ from .correction import Correction
 from .denoiser import HybridDenoiser
 from .energy import EnergyDenoiser
 from .tiles import check_tile, in_tiles, tiles
+from .weights_file import read_prior, write_prior
 
 if TYPE_CHECKING:
     import os
@@ -132,13 +133,11 @@ class ScorePrior:
         >>> ScorePrior.load("default").card["source_redshift"]
         1.0
         """
-        from .weights_file import read_prior
-
         if file == "default":
             with resources.as_file(resources.files(__package__) / "weights" / "default.safetensors") as path:
                 prior = _default(str(path))
         else:
-            prior = read_prior(file)
+            prior = cls(**read_prior(file))
         return prior if spectrum is None else prior.scaled(spectrum)
 
     def save(self, file: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -165,8 +164,6 @@ class ScorePrior:
         >>> ScorePrior.load("prior.safetensors").sigma_range == prior.sigma_range
         True
         """
-        from .weights_file import write_prior
-
         write_prior(file, self, overwrite=overwrite)
 
     @property
@@ -279,9 +276,7 @@ class ScorePrior:
 
 @lru_cache(maxsize=1)
 def _default(path):
-    from .weights_file import read_prior
-
-    return read_prior(path)
+    return ScorePrior(**read_prior(path))
 
 
 class _ScoreOnGrid(PriorOnGrid):

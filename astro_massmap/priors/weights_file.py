@@ -17,7 +17,6 @@ from ..spectrum import PowerSpectrum
 from .correction import Correction
 from .denoiser import HybridDenoiser
 from .energy import EnergyDenoiser
-from .score import ScorePrior
 from .unet import UNet
 
 _FORMAT = "astro_massmap score prior 1"
@@ -187,17 +186,16 @@ def write_prior(file, prior, *, overwrite=False):
 
 
 def read_prior(file):
-    """Read what `write_prior` wrote; OSError if it is not there, is damaged, or holds something else."""
-    return read_weights(file, _FORMAT, _build)
+    """The arguments of a `ScorePrior` in a file; OSError if it is not there, is damaged, or holds something else."""
+    return read_weights(file, _FORMAT, _arguments)
 
 
-def _build(header, tensors):
+def _arguments(header, tensors):
     spectrum, settings = read_spectrum("spectrum", header, tensors), read_settings(header)
     denoiser = EnergyDenoiser if header.get("energy", False) else HybridDenoiser
-    return ScorePrior(
-        denoiser(read_network(header, tensors), spectrum, settings.pop("pixel_size")).requires_grad_(False),
-        spectrum,
-        spectrum=read_spectrum("theory", header, tensors) if "theory.ell" in tensors else None,
-        correction=_read_correction(tensors),
-        **settings,
-    )
+    return settings | {
+        "denoiser": denoiser(read_network(header, tensors), spectrum, settings.pop("pixel_size")).requires_grad_(False),
+        "trained_spectrum": spectrum,
+        "spectrum": read_spectrum("theory", header, tensors) if "theory.ell" in tensors else None,
+        "correction": _read_correction(tensors),
+    }
