@@ -15,7 +15,7 @@ import torch
 from .._geometry import physical_memory
 from ..inference import padded_shape
 from ..priors import EnergyDenoiser, GaussianPrior
-from ..priors.score import KEPT
+from ..priors.score_on_grid import KEPT
 from ..priors.tiles import tiles
 
 _PROGRAM = 0.3 * 2**30  # bytes, of Python and its libraries

@@ -9,7 +9,8 @@ touches the sky.
 
 from .calibration import RESOLUTION, Transfer, declared_spectrum
 from .cosmology import Cosmology
-from .halos import NFWHalo, inject_halo
+from .halos import NFWHalo
+from .injection import inject_halo
 from .light_cone import LensPlanes, LightCone, lensing_weights
 from .lognormal import lognormal_maps
 from .map_sets import MapSet

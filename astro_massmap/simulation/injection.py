@@ -1,0 +1,172 @@
+"""Surveys and maps with more halos in them than there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from .halos import NFWHalo
+from .mock_survey import lensed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from astropy.coordinates import SkyCoord
+
+    from ..catalog import ShearCatalog
+    from ..convergence_map import ConvergenceMap
+
+_Target = TypeVar("_Target", "ShearCatalog", "ConvergenceMap")
+_NEAR = 8  # pixels around a centre within which the convergence is averaged over
+_SUBPIXELS = 16  # on a side
+
+
+def inject_halo(
+    target: _Target, halo: NFWHalo | Sequence[NFWHalo], center: SkyCoord, *, z_source: float | None = None
+) -> _Target:
+    """
+    Put halos into a survey, or into a map.
+
+    The galaxies of a catalogue are sheared by the halos on top of what has sheared them: the reduced shear of all
+    halos together is composed with each ellipticity (Seitz & Schneider 1997). Their number and their positions stay,
+    without magnification. To a map, and to each of its samples, the convergence is added, averaged over pixels: what
+    a perfect measurement would add. Its uncertainty stays.
+
+    Parameters
+    ----------
+    target : ShearCatalog or ConvergenceMap
+        Where to.
+    halo : NFWHalo or sequence of NFWHalo
+        One for all centres, or one for each.
+    center : `~astropy.coordinates.SkyCoord`
+        One position or several.
+    z_source : float, optional
+        Redshift of all sources. By default the galaxies of a catalogue have their own; those in front of a halo do
+        not feel it. A map needs it.
+
+    Returns
+    -------
+    ShearCatalog or ConvergenceMap
+        A new one. Of a catalogue the additive bias is taken off, and ``meta["halos"]`` counts what was added.
+
+    Raises
+    ------
+    TypeError, ValueError, `~astropy.units.UnitsError`
+        If an argument is not as described, or redshifts of sources are not known.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astropy.coordinates import SkyCoord
+    >>> from astro_massmap import datasets
+    >>> from astro_massmap.simulation import NFWHalo, inject_halo
+    >>> halo, center = NFWHalo(8e14 * u.Msun, redshift=0.3), SkyCoord(34.5, -5.0, unit="deg")
+    >>> survey = inject_halo(datasets.demo(), halo, center, z_source=1.0)
+    >>> survey, survey.meta["halos"]
+    (<ShearCatalog: 65666 galaxies, axes 'west-north', shape noise 0.260>, 1)
+    """
+    from ..catalog import ShearCatalog
+    from ..convergence_map import ConvergenceMap
+
+    halos, centers = _pairs(halo, center)
+    if z_source is not None:
+        z_source = _behind(z_source, halos)
+    if isinstance(target, ShearCatalog):
+        return _into_catalog(target, halos, centers, z_source)
+    if isinstance(target, ConvergenceMap):
+        return _into_map(target, halos, centers, z_source)
+    raise TypeError(f"target: needs a ShearCatalog or a ConvergenceMap, got {type(target).__name__}")
+
+
+def _pairs(halo, center):
+    """As many halos as centres."""
+    from astropy.coordinates import SkyCoord
+
+    if not isinstance(center, SkyCoord):
+        raise TypeError(f"center: needs a SkyCoord, got {type(center).__name__}")
+    centers = center.reshape(-1)
+    if not (np.isfinite(centers.spherical.lon.deg) & np.isfinite(centers.spherical.lat.deg)).all():
+        raise ValueError("center: needs finite positions")
+    halos = [halo] * len(centers) if isinstance(halo, NFWHalo) else list(halo) if np.iterable(halo) else [halo]
+    if not all(isinstance(h, NFWHalo) for h in halos):
+        raise TypeError("halo: needs an NFWHalo or a sequence of them")
+    if len(halos) != len(centers):
+        raise ValueError(f"halo: needs one for all, or one for each of {len(centers)} centres, got {len(halos)}")
+    return halos, centers
+
+
+def _behind(z_source, halos):
+    from ..mass import redshift
+
+    z_source = redshift(z_source, "z_source")
+    farthest = max((h.redshift for h in halos), default=0)
+    if z_source <= farthest:
+        raise ValueError(f"z_source: needs to be larger than the redshift {farthest:g} of a halo, got {z_source:g}")
+    return z_source
+
+
+def _into_catalog(catalog, halos, centers, z_source):
+    z_source = _source_redshifts(catalog) if z_source is None else z_source
+    gamma, kappa = np.zeros(len(catalog), dtype=complex), np.zeros(len(catalog))
+    for halo, center in zip(halos, centers.transform_to(catalog.coords.frame), strict=True):
+        theta = catalog.coords.separation(center)
+        # An image is stretched across the line to the centre; at a position angle phi from North through East,
+        # this line is at phi + 90 degrees from West, and -exp(2i (phi + 90 deg)) = exp(2i phi).
+        phi = catalog.coords.position_angle(center).rad
+        gamma += halo.shear(theta, z_source) * np.exp(2j * phi)
+        kappa += halo.convergence(theta, z_source)
+    bias = 0.0 if catalog.m_bias is None else catalog.m_bias
+    new = catalog._with_shear(lensed(catalog._west_north, gamma, kappa, bias))
+    new.meta["halos"] = catalog.meta.get("halos", 0) + len(halos)
+    return new
+
+
+def _source_redshifts(catalog):
+    if catalog.redshift is None:
+        raise ValueError("z_source: the catalogue has no redshifts of its own; give that of the sources")
+    bad = ~((catalog.redshift > 0) & np.isfinite(catalog.redshift))
+    if bad.any():
+        raise ValueError(
+            f"z_source: {int(bad.sum())} of {len(catalog)} galaxies have no positive redshift of their own; "
+            "select the others, or give one for all"
+        )
+    return catalog.redshift
+
+
+def _into_map(kappa, halos, centers, z_source):
+    if z_source is None:
+        raise ValueError("z_source: a map needs the redshift of the sources")
+    kappa._need_convergence()
+    added = np.zeros(kappa.shape)
+    for halo, center in zip(halos, centers, strict=True):
+        added += _pixel_means(halo, center, z_source, kappa.wcs, kappa.shape)
+    return type(kappa)(
+        (kappa.data + added).astype(kappa.data.dtype),
+        wcs=kappa.wcs,
+        uncertainty=kappa.uncertainty,
+        mask=kappa.mask,
+        samples=None if kappa.samples is None else kappa.samples + added.astype(kappa.samples.dtype),
+        meta={**kappa.meta, "halos": kappa.meta.get("halos", 0) + len(halos)},
+        diagnostics=kappa.diagnostics,
+        b_mode=kappa.b_mode,
+    )
+
+
+def _pixel_means(halo, center, z_source, wcs, shape):
+    """Convergence of a halo ``(ny, nx)``: means over the pixels near its centre, values at the middles of others."""
+    x0, y0 = wcs.world_to_pixel(center)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+
+    def at(x, y):
+        theta = np.asarray(wcs.pixel_to_world(x, y).separation(center).arcmin)
+        theta = np.where(np.isfinite(theta), theta, 180 * 60)  # off the projection, where there is no sky
+        return halo.convergence(theta, z_source)
+
+    result = at(x, y)
+    near = np.hypot(x - x0, y - y0) < _NEAR
+    step = (np.arange(_SUBPIXELS) + 0.5) / _SUBPIXELS - 0.5
+    if near.any():
+        fine = at(*np.broadcast_arrays(x[near][:, None, None] + step, y[near][:, None, None] + step[:, None]))
+        result[near] = fine.mean(axis=(1, 2))
+    return result
