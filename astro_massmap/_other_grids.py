@@ -74,6 +74,12 @@ class OtherGrids(MapParts):
         """
         if not isinstance(center, SkyCoord) or not center.isscalar:
             raise TypeError(f"center: needs a SkyCoord of one position, got {center!r}")
+        sides = np.atleast_1d(size)
+        if isinstance(size, u.Quantity):
+            for side in sides:
+                _geometry.to_angle(side, "size")
+        elif sides.dtype.kind not in "iu" or not (sides > 0).all() or sides.size > 2:
+            raise ValueError(f"size: needs one angle or two, or positive numbers of pixels, got {size!r}")
         position = self.wcs.world_to_pixel(center)
         if not np.all(np.isfinite(position)):
             raise NoOverlapError("center: lies on the other side of the sky")

@@ -368,3 +368,14 @@ def test_the_result_of_a_method_goes_through_a_file():
 def test_a_cutout_is_of_one_place():
     with pytest.raises(TypeError, match="center: needs a SkyCoord of one position"):
         make().cutout(GRID.pixel_to_world([3, 4], [5, 6]), 4 * u.arcmin)
+
+
+@pytest.mark.parametrize("size", [-3, 0, np.nan, "8 arcmin", (3, 4, 5), 2.5])
+def test_sizes_of_cutouts_that_are_none(size):
+    with pytest.raises(ValueError, match="size: needs one angle or two, or positive numbers of pixels"):
+        make().cutout(GRID.pixel_to_world(20, 15), size)
+
+
+def test_a_cutout_in_kilograms():
+    with pytest.raises(u.UnitsError, match="size: needs an angle"):
+        make().cutout(GRID.pixel_to_world(20, 15), 8 * u.kg)

@@ -1,5 +1,6 @@
 """What a survey has measured, as plain tensors."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -71,8 +72,20 @@ class Observation:
         Returns
         -------
         Observation
+
+        Raises
+        ------
+        ValueError
+            If the shapes are not of one grid, or the noise is not positive.
         """
         shear, noise_std = (torch.from_numpy(np.array(x, dtype=np.float64)) for x in (shear, noise_std))
+        if noise_std.ndim != 2 or shear.shape != (2, *noise_std.shape):
+            raise ValueError(
+                "shear, noise_std: need the shapes (2, ny, nx) and (ny, nx) of one grid, got "
+                f"{tuple(shear.shape)} and {tuple(noise_std.shape)}"
+            )
+        if not (noise_std > 0).all():
+            raise ValueError("noise_std: needs to be positive, and infinite without data")
         shear = torch.where(torch.isinf(noise_std), torch.zeros((), dtype=shear.dtype), shear)
         return cls(shear, noise_std, float(pixel_size), tuple(cards))
 
@@ -122,7 +135,7 @@ class Observation:
         noise_std = self.noise_std.clamp(min=floor)
         missing = torch.where(self.observed, noise_std**2 - self.noise_std**2, 0.0).clamp(min=0).sqrt()
         (white,) = Streams(seed, [0], attempt=_ADDED_NOISE).normal(*self.shear.shape, dtype=torch.float64)
-        return type(self)(self.shear + missing * white, noise_std, self.pixel_size)
+        return dataclasses.replace(self, shear=self.shear + missing * white, noise_std=noise_std)
 
     def information_kept(self, original):
         """Sum of 1 / N of this observation over that of the original."""

@@ -1,5 +1,7 @@
 """What Hamiltonian Monte Carlo samples: a prior and data at one noise level, with their reference Gaussian."""
 
+import dataclasses
+
 import torch
 
 from .gaussian import GaussianPosterior
@@ -182,6 +184,8 @@ class LeapfrogTarget(TemperedTarget):
     """
 
     def __init__(self, posterior, prior, sigma, mass="identity"):
+        if mass not in ("identity", "fourier"):
+            raise ValueError(f"mass: needs to be 'identity' or 'fourier', got {mass!r}")
         super().__init__(posterior, prior, sigma)
         self.mean = torch.zeros_like(self.centre)
         if mass == "identity":
@@ -200,4 +204,4 @@ class LeapfrogTarget(TemperedTarget):
 def noisier(observation, extra_variance):
     """An observation of the same shear with more noise, or less, by the variance given."""
     noise_std = (observation.noise_std**2 + extra_variance).sqrt()
-    return type(observation)(observation.shear, noise_std, observation.pixel_size)
+    return dataclasses.replace(observation, noise_std=noise_std)

@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 import torch
 
 from astro_massmap.inference import Observation
+from astro_massmap.inference.targets import noisier
 
 
 def test_arrays_of_any_byte_order_become_tensors():
@@ -23,3 +25,24 @@ def test_the_arrays_are_copied():
     observation = Observation.from_arrays(np.zeros((2, 2, 2)), noise, 1e-4)
     noise[:] = 7
     assert observation.noise_std.max() == 1
+
+
+def test_cards_stay():
+    cards = (("CRVAL1", 10.0),)
+    observation = Observation.from_arrays(np.zeros((2, 8, 8)), np.linspace(0.1, 0.2, 64).reshape(8, 8), 1e-4, cards)
+    assert observation.levelled(0.9, 0).cards == cards
+    assert noisier(observation, 0.01).cards == cards
+
+
+@pytest.mark.parametrize(
+    ("shear", "noise_std", "named"),
+    [
+        (np.zeros((2, 8, 8)), np.ones((8, 7)), "shear, noise_std"),
+        (np.zeros((8, 8)), np.ones((8, 8)), "shear, noise_std"),
+        (np.zeros((2, 8, 8)), np.zeros((8, 8)), "noise_std: needs to be positive"),
+        (np.zeros((2, 8, 8)), np.full((8, 8), np.nan), "noise_std: needs to be positive"),
+    ],
+)
+def test_arrays_that_do_not_fit(shear, noise_std, named):
+    with pytest.raises(ValueError, match=named):
+        Observation.from_arrays(shear, noise_std, 1e-4)

@@ -285,7 +285,7 @@ def test_theory_has_the_resolution_of_the_training_maps():
 def test_what_is_no_spectrum_is_refused():
     with pytest.raises(TypeError, match="needs a PowerSpectrum, got function"):
         small_priors.prior().scaled(lambda ell: ell)
-    with pytest.raises(TypeError, match="needs a PowerSpectrum, .*got str"):
+    with pytest.raises(TypeError, match=r"needs a PowerSpectrum, .*got str"):
         small_priors.prior(spectrum="flat")
 
 
