@@ -299,13 +299,14 @@ class ShearCatalog(CatalogTables):
             blank = bools(mask, shape)
         elif mask is not None:
             kept = self._outside(mask, wcs)
-        if self.shape_noise == 0:
+        shape_noise = self.shape_noise
+        if shape_noise == 0:
             raise ValueError("shape_noise: all ellipticities are zero, so that it cannot be measured; give it")
         _, mirrored = measure_pixel_scale(wcs, shape)
         x, y, shear = shear_in_pixels(kept.coords, kept._west_north, wcs, mirrored)
         response = 1.0 if kept.m_bias is None else 1 + kept.m_bias
         data, noise_std, counts = bin_galaxies(
-            x, y, shear, weight=kept.weight, response=response, shape_noise=self.shape_noise, shape=shape
+            x, y, shear, weight=kept.weight, response=response, shape_noise=shape_noise, shape=shape
         )
         n_galaxies = int(counts.sum())
         if blank is not None:
@@ -313,7 +314,7 @@ class ShearCatalog(CatalogTables):
             n_galaxies = int(counts[~blank].sum())
         if not np.isfinite(noise_std).any():
             raise ValueError("wcs, mask: the grid holds no galaxy; do wcs and shape cover the catalogue?")
-        meta = {**self.meta, "axes": self.axes, "n_galaxies": n_galaxies, "shape_noise": self.shape_noise}
+        meta = {**self.meta, "axes": self.axes, "n_galaxies": n_galaxies, "shape_noise": shape_noise}
         return ShearMap(data, wcs=wcs, noise_std=noise_std, meta=meta)
 
     def reconstruct(

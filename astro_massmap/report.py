@@ -206,10 +206,12 @@ def _spectrum(kappa):
 
 
 def _records(kappa):
-    """Diagnostics, settings, versions and whatever else the map has with it."""
-    diagnostics = dict(kappa.diagnostics)
+    """How the map was made (or the settings and versions, where it has no record of that), how that went, and notes."""
+    diagnostics, notes = dict(kappa.diagnostics), dict(kappa.meta)
     settings, versions = diagnostics.pop("settings", None), diagnostics.pop("versions", None)
-    parts = {"Diagnostics": diagnostics, "Settings": settings, "Versions": versions, "Notes": dict(kappa.meta)}
+    made = notes.pop("provenance", None)
+    parts = {"How it was made": made} if made else {"Settings": settings, "Versions": versions}
+    parts |= {"Diagnostics": diagnostics, "Notes": notes}
     return [_section(name, *_record(record)) for name, record in parts.items() if record]
 
 

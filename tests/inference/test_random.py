@@ -31,7 +31,7 @@ def test_devices_by_name():
     assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
-@pytest.mark.parametrize("name", ["no such device", "cuda:99"])
+@pytest.mark.parametrize("name", ["no such device", "cuda:99", "meta"])
 def test_a_device_that_is_not_there_is_an_error(name):
     with pytest.raises(ValueError, match="device"):
         pick_device(name)
