@@ -1,6 +1,6 @@
 """
-Your own prior from your own simulations
-========================================
+A prior of your own simulations
+===============================
 
 The shipped prior knows one kind of sky: sources at redshift 1, one cosmology, one code. Here a prior is trained from
 other maps, small enough to be done while this page is built; the numbers for a real one stand at its end.
