@@ -125,9 +125,6 @@ class Questions:
     def time_read(self):
         ConvergenceMap.read("kappa.fits")
 
-    def peakmem_read_memmap(self):
-        ConvergenceMap.read("kappa.fits", memmap=True)
-
 
 class NullTests:
     def setup(self):
