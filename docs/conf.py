@@ -19,6 +19,7 @@ plot_formats = [("png", 110)]
 plot_html_show_formats = plot_html_show_source_link = False
 nitpicky = True
 autodoc_typehints = "none"  # the docstrings say it in words
+autodoc_default_options = {"no-value": True}  # of attributes: that of a field without a default is no value
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "examples",
