@@ -13,7 +13,7 @@ author = "The astro_massmap developers"
 copyright = f"2026, {author}"
 version = release = astro_massmap.__version__
 
-exclude_patterns = ["_build", "gallery"]
+exclude_patterns = ["_build", "gallery", "tables"]  # tables are included
 extensions = [*extensions, "matplotlib.sphinxext.plot_directive", "sphinx_gallery.gen_gallery"]
 plot_formats = [("png", 110)]
 plot_html_show_formats = plot_html_show_source_link = False
