@@ -75,6 +75,10 @@ class ShearCatalog(CatalogTables):
     TypeError, ValueError, `~astropy.units.UnitsError`
         For arguments that are not as described; the message names the argument.
 
+    Notes
+    -----
+    Tables and files are with `~astro_massmap._catalog_tables.CatalogTables`.
+
     Examples
     --------
     >>> import numpy as np

@@ -26,8 +26,9 @@ kappa.plot_summary(regions=clusters)
 # threshold.
 
 table = kappa.detection_probability(clusters, threshold=0.025)
-table["kappa", "probability", "data_fraction"].info.format = ".3f"
-table
+for name in ("kappa", "probability", "data_fraction"):
+    table[name].info.format = ".3f"
+table["region", "kappa", "probability", "data_fraction"]
 
 # %%
 # Numbers alone convince nobody. Here is the cluster whose case is the least clear, in twelve samples: it is there in
