@@ -54,8 +54,8 @@ class Questions(MapParts):
         >>> low.shape, bool((low <= kappa.median).all() and (kappa.median <= high).all())
         ((32, 32), True)
         """
-        q = floats(q, "q")
-        if not ((q >= 0) & (q <= 1)).all():
+        asked = floats(q, "q")
+        if not ((asked >= 0) & (asked <= 1)).all():
             raise ValueError(f"q: needs to be between 0 and 1, got {q}")
         return _over_samples(lambda samples: np.quantile(samples, q, axis=0), self._need_samples())
 

@@ -55,8 +55,8 @@ def region_weights(regions: RegionsLike, wcs: WCS, shape: Shape) -> RegionWeight
     -------
     RegionWeights
         Exact where `regions <https://astropy-regions.readthedocs.io>`__ knows it (circles, ellipses and their annuli,
-        with recent versions also rectangles and polygons), else from 10 x 10 points of a pixel. A point stands for the
-        pixel that holds it. Lines, and regions outside of the field or beyond its projection, have no overlap.
+        rectangles, polygons), else from 10 x 10 points of a pixel. A point stands for the pixel that holds it. Lines,
+        and regions outside of the field or beyond its projection, have no overlap.
 
     Raises
     ------

@@ -178,8 +178,8 @@ def test_options_are_recorded_with_their_defaults(survey):
     }  # fmt: skip
     assert expected.items() <= command["options"].items()
     assert command["line"].startswith(f"massmap reconstruct {survey / 'survey.fits'} ")
-    history = "".join(fits.getheader("kappa.fits")["HISTORY"])
-    assert command["line"] in history and command["inputs"]["catalog"]["sha256"] in history
+    history = "".join(fits.getheader("kappa.fits")["HISTORY"]).replace(" ", "")  # some versions cut blanks at the ends
+    assert command["line"].replace(" ", "") in history and command["inputs"]["catalog"]["sha256"] in history
 
 
 @cache
