@@ -65,9 +65,9 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
 
     Notes
     -----
-    What can be asked of a map (regions, peaks, power) is with `~astro_massmap._questions.Questions`, what it weighs with
-    `~astro_massmap._masses.Masses`, parts of it and other grids with `~astro_massmap._other_grids.OtherGrids`, figures
-    and reports with `~astro_massmap._pictures.Pictures`.
+    What can be asked of a map (regions, peaks, power) is with `~astro_massmap._questions.Questions`, what it weighs
+    with `~astro_massmap._masses.Masses`, parts of it and other grids with `~astro_massmap._other_grids.OtherGrids`,
+    figures and reports with `~astro_massmap._pictures.Pictures`.
 
     Examples
     --------
