@@ -76,6 +76,8 @@ class AxesReport:
 
     def __str__(self) -> str:
         verdict = "no sign that they are wrong" if self.ok else f"{self.suggested or 'others'!r} fit clearly better"
+        if self.ok and not min(self.e_minus_b, self.skewness) > _SIGNIFICANT:
+            verdict += ", but these data are too few to be sure"
         if not self.ok and self.e_minus_b < -_SIGNIFICANT:
             verdict = "the B mode exceeds the E mode; shapes may be along North of another frame than coords, or turned"
         return (

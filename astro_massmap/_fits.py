@@ -108,11 +108,14 @@ def read_images(file, required, *, memmap=False):
             unit = u.Unit(header.get("BUNIT", ""), format="fits")
     missing = [image for image in required if image not in images]
     if missing:
-        raise OSError(f"file: {name!r} has no image {', '.join(missing)}; was it written by this package?")
+        raise OSError(f"file: {name!r} has no image {', '.join(missing)}: it is not of ConvergenceMap.write")
     # the notes come last and list the images: what was cut off is missed
     lost = [image for image in notes.pop("images", []) if image not in images] if notes else ["NOTES"]
     if lost:
-        raise OSError(f"file: {name!r} is not whole, it lacks {', '.join(lost)}")
+        raise OSError(
+            f"file: {name!r} is not whole, or of another program: it lacks {', '.join(lost)}, which write() of a map "
+            "puts last"
+        )
     shape = images[required[0]].shape
     if len(shape) < 2:
         raise OSError(f"file: {name!r} holds no maps, {required[0]} has the shape {shape}")

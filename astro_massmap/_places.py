@@ -70,8 +70,10 @@ def checked_maps(
     """The three as arrays of one grid, or an error that names the one that is not."""
     n = 0 if samples is None else len(samples)
     if n < at_least:
-        needed = "an interval needs at least two" if at_least > 1 else "the map is a point estimate"
-        raise ValueError(f"samples: {needed}; reconstruct the map with n_samples > {at_least - 1}")
+        needed = "an interval needs at least two" if at_least > 1 else "the map has none"
+        raise ValueError(
+            f"samples: {needed}; methods that draw samples are annealed_hmc and wiener, with n_samples > {at_least - 1}"
+        )
     mean, samples = np.asarray(mean), np.asarray(samples)
     if mean.ndim != 2:
         raise ValueError(f"mean: needs the shape (ny, nx), got {mean.shape}")

@@ -71,7 +71,9 @@ class Questions(MapParts):
 
     def _need_samples(self) -> Floats:
         if self.samples is None:
-            raise ValueError("samples: the map is a point estimate; reconstruct it with n_samples > 0")
+            raise ValueError(
+                "samples: the map has none; methods that draw samples are annealed_hmc and wiener, with n_samples"
+            )
         return self.samples
 
     def _need_convergence(self) -> None:

@@ -134,7 +134,9 @@ def _from_table(table):
         regions = [PointSkyRegion(c) for c in centres]
     else:
         if radius.unit is None or not radius.unit.is_equivalent(u.deg):
-            raise u.UnitsError(f"regions: the radius needs an angular unit such as arcmin, got {radius.unit}")
+            raise u.UnitsError(
+                f"regions: the radius needs an angular unit such as arcmin, got {radius.unit}; ECSV and FITS keep it"
+            )
         if not np.all(np.asarray(u.Quantity(radius)) > 0):
             raise ValueError("regions: the radius needs to be positive everywhere")
         regions = [CircleSkyRegion(c, r) for c, r in zip(centres, u.Quantity(radius), strict=True)]

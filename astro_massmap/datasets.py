@@ -171,7 +171,10 @@ def cosmos_clusters() -> QTable:
 
 def _fetch(name: str) -> str:
     """Path of a cached file, fetched if need be, whose checksum is right."""
-    path = download_file(COSMOS_URL + name, cache=True, pkgname="astro_massmap", show_progress=False)
+    try:
+        path = download_file(COSMOS_URL + name, cache=True, pkgname="astro_massmap", show_progress=False)
+    except OSError as error:
+        raise OSError(f"{name}: cannot be fetched from {COSMOS_URL + name} ({error})") from error
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != COSMOS_SHA256[name]:

@@ -33,7 +33,8 @@ def main(argv=None):
             print(f"massmap: error: {message}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
-            print("massmap: interrupted; with a checkpoint the same command goes on from here", file=sys.stderr)
+            goes_on = getattr(arguments, "checkpoint", None) is not None
+            print("massmap: interrupted" + "; the same command goes on from here" * goes_on, file=sys.stderr)
             return 130
     return 0
 

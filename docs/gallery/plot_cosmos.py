@@ -22,11 +22,14 @@ from pathlib import Path
 import astropy.units as u
 from astropy.table import QTable
 
-from astro_massmap import KaiserSquires, ShearCatalog
+from astro_massmap import KaiserSquires, ShearCatalog, datasets
 
-data = Path(os.environ["MASSMAP_DATA"]) / "cosmos"
-catalog = ShearCatalog.read(data / "cosmos_shear.fits.gz", axes="west-north", columns={"g1": "e1", "g2": "e2"})
-clusters = QTable.read(data / "xray_clusters.ecsv")
+if "MASSMAP_DATA" in os.environ:
+    data = Path(os.environ["MASSMAP_DATA"]) / "cosmos"
+    catalog = ShearCatalog.read(data / "cosmos_shear.fits.gz", axes="west-north", columns={"g1": "e1", "g2": "e2"})
+    clusters = QTable.read(data / "xray_clusters.ecsv")
+else:
+    catalog, clusters = datasets.cosmos(), datasets.cosmos_clusters()
 print(catalog.check_axes())
 
 # %%
