@@ -50,8 +50,8 @@ def add_commands(commands):
         "denoise",
         help="infer the convergence behind a noisy map of it",
         description="Take a map of the convergence with its uncertainty and mask for data: a FITS file as it is made "
-        "by ConvergenceMap(kappa, wcs=..., uncertainty=..., mask=...).write(). Its noise must be independent from pixel "
-        "to pixel.",
+        "by ConvergenceMap(kappa, wcs=..., uncertainty=..., mask=...).write(). Its noise must be independent from "
+        "pixel to pixel.",
     )
     denoise.add_argument("map", type=Path, metavar="MAP", help="FITS file of a noisy map")
     denoise.add_argument("-o", "--output", type=Path, required=True, help="FITS file for the map")
