@@ -40,6 +40,61 @@ from astro_massmap.training import (
 PIXEL = np.radians(0.4 / 60)
 
 
+class Run:
+    """The steps of it, which share the clock, the device and what is known of the maps."""
+
+    def __init__(self, arguments):
+        self.arguments, self.out, self.start = arguments, arguments.out, time.perf_counter()
+        self.device, self.cosmology, self.theory = (
+            str(pick_device("auto")),
+            Cosmology.default(),
+            PowerSpectrum.default(),
+        )
+        self.widths = tuple(int(w) for w in arguments.widths.split(","))
+
+    def clock(self, text):
+        print(f"{time.perf_counter() - self.start:7.1f} s  {text}", flush=True)
+
+    def maps(self):
+        """Maps to train with, drawn on the fly, and a bank of held-out ones; those that are simulated are kept."""
+        arguments = self.arguments
+        simulation = NBody(arguments.particles, arguments.box_size, self.cosmology, device=self.device)
+        self.clock(f"{self.device}, {simulation.memory / 2**30:.1f} GiB for a simulation")
+        boxes = simulate_boxes(self.out / "boxes", simulation, arguments.boxes, progress=False)
+        self.clock(f"{len(boxes)} boxes")
+        shape, n_held = (arguments.size, arguments.size), max(1, arguments.boxes // 4)
+        transfer, report = calibrate(boxes[:-n_held], self.cosmology, self.theory, shape, PIXEL, redshift=1.0)
+        for row in zip(report.ell, report.raw, report.calibrated, report.error, strict=True):
+            print("{:8.0f}  raw {:.3f}  calibrated {:.3f} +- {:.3f}".format(*row))
+        training, held = (
+            LightConeMaps(light_cone(part, self.cosmology, redshift=1.0, device=self.device), shape, PIXEL, transfer)
+            for part in (boxes[:-n_held], boxes[-n_held:])
+        )
+        validation = MapBank(held.draw(arguments.maps, np.random.default_rng(1)).cpu(), PIXEL)
+        self.clock("maps")
+        return training, validation
+
+    def card(self):
+        arguments = self.arguments
+        n_boxes = arguments.boxes - max(1, arguments.boxes // 4)
+        return {
+            "source_redshift": 1.0,
+            "maps": f"{n_boxes} boxes of {arguments.box_size:g} Mpc/h, {arguments.particles}^3 particles",
+            "spectrum": declared_spectrum(self.theory).name,
+            "resolution": list(RESOLUTION),
+            "device": self.device if self.device == "cpu" else torch.cuda.get_device_name(),
+        }
+
+    def train(self, train, name, maps, plan, **options):
+        """Train one network, from its checkpoint if there is one, and write it with its curves."""
+        options |= {"widths": self.widths, "card": self.card(), "device": self.device, "progress": False}
+        network, history = train(*maps, declared_spectrum(self.theory), plan, **options)
+        network.save(self.out / f"{name}.safetensors", overwrite=True)
+        write_curves(history, self.out / name)
+        self.clock(name)
+        return network.card
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
@@ -53,72 +108,18 @@ def main():
     parser.add_argument("--mean-steps", type=int, default=8000, help="of the network of the posterior mean")
     parser.add_argument("--maps-per-step", type=int, default=16)
     arguments = parser.parse_args()
-    device, cosmology, theory = str(pick_device("auto")), Cosmology.default(), PowerSpectrum.default()
-    widths = tuple(int(w) for w in arguments.widths.split(","))
-    start = time.perf_counter()
-
-    def clock(text):
-        print(f"{time.perf_counter() - start:7.1f} s  {text}", flush=True)
-
-    simulation = NBody(arguments.particles, arguments.box_size, cosmology, device=device)
-    clock(f"{device}, {simulation.memory / 2**30:.1f} GiB for a simulation")
-    boxes = simulate_boxes(arguments.out / "boxes", simulation, arguments.boxes, progress=False)
-    clock(f"{len(boxes)} boxes")
-    shape, n_held = (arguments.size, arguments.size), max(1, arguments.boxes // 4)
-    transfer, report = calibrate(boxes[:-n_held], cosmology, theory, shape, PIXEL, redshift=1.0)
-    for row in zip(report.ell, report.raw, report.calibrated, report.error, strict=True):
-        print("{:8.0f}  raw {:.3f}  calibrated {:.3f} +- {:.3f}".format(*row))
-    training, held = (
-        LightConeMaps(light_cone(part, cosmology, redshift=1.0, device=device), shape, PIXEL, transfer)
-        for part in (boxes[:-n_held], boxes[-n_held:])
-    )
-    validation = MapBank(held.draw(arguments.maps, np.random.default_rng(1)).cpu(), PIXEL)
-    clock("maps")
-    plan = TrainingPlan(
-        steps=arguments.steps, maps_per_step=arguments.maps_per_step, validate_every=max(1, arguments.steps // 10)
-    )
-    card = {
-        "source_redshift": 1.0,
-        "maps": f"{len(boxes) - n_held} boxes of {arguments.box_size:g} Mpc/h, {arguments.particles}^3 particles",
-        "spectrum": declared_spectrum(theory).name,
-        "resolution": list(RESOLUTION),
-        "device": device if device == "cpu" else torch.cuda.get_device_name(),
-    }
-    prior, history = train_prior(
-        training,
-        validation,
-        declared_spectrum(theory),
-        plan,
-        widths=widths,
-        card=card,
-        n_correction=4 * arguments.maps,
-        checkpoint=arguments.out / "state.safetensors",
-        device=device,
-        progress=False,
-    )
-    prior.save(arguments.out / "prior.safetensors", overwrite=True)
-    write_curves(history, arguments.out / "prior")
-    (arguments.out / "card.json").write_text(json.dumps(prior.card, indent=1))
-    clock("prior")
-    print(json.dumps(prior.card["denoising_ratio"], indent=1))
+    run, steps, mean_steps = Run(arguments), arguments.steps, arguments.mean_steps
+    maps = run.maps()
+    plan = TrainingPlan(steps=steps, maps_per_step=arguments.maps_per_step, validate_every=max(1, steps // 10))
+    options = {"n_correction": 4 * arguments.maps, "checkpoint": run.out / "state.safetensors"}
+    card = run.train(train_prior, "prior", maps, plan, **options)
+    (run.out / "card.json").write_text(json.dumps(card, indent=1))
+    print(json.dumps(card["denoising_ratio"], indent=1))
     plan = dataclasses.replace(
-        plan, steps=arguments.mean_steps, sigma=(0.05, 0.3), validate_every=max(1, arguments.mean_steps // 10), size=128
+        plan, steps=mean_steps, sigma=(0.05, 0.3), validate_every=max(1, mean_steps // 10), size=128
     )
-    network, history = train_posterior_mean(
-        training,
-        validation,
-        declared_spectrum(theory),
-        plan,
-        widths=widths,
-        card=card,
-        checkpoint=arguments.out / "mean_state.safetensors",
-        device=device,
-        progress=False,
-    )
-    network.save(arguments.out / "posterior_mean.safetensors", overwrite=True)
-    write_curves(history, arguments.out / "posterior_mean")
-    clock("posterior mean")
-    print(json.dumps(network.card["error_ratio"], indent=1))
+    options = {"checkpoint": run.out / "mean_state.safetensors"}
+    print(json.dumps(run.train(train_posterior_mean, "posterior_mean", maps, plan, **options)["error_ratio"], indent=1))
 
 
 if __name__ == "__main__":

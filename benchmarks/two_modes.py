@@ -116,6 +116,52 @@ class World:
         return WINDOW[0] < expected[self.aperture].mean() < WINDOW[1]
 
 
+def ask(world, methods, seed):
+    """The next close case from this seed on, and what each method claims of it, in plain numbers."""
+    while not world.at_the_edge((drawn := world.draw(seed))[1]):
+        seed += 1
+    truth, observation, injected = drawn
+    there = bool(truth[world.aperture].mean() > THRESHOLD)
+    field = {"seed": seed, "injected": bool(injected), "there": there}
+    for key, method in methods.items():
+        samples = replace(method, seed=seed).solve(observation).samples
+        field[key] = float((samples[:, world.aperture].mean(axis=1) > THRESHOLD).mean())
+    return field
+
+
+def kept(file, settings):
+    """Fields of an earlier run with these settings; ValueError if it had others."""
+    if file is None or not file.exists():
+        return []
+    known = json.loads(file.read_text())
+    if known["settings"] != settings:
+        raise ValueError(f"--out: {file} is of another run ({known['settings']})")
+    return known["fields"]
+
+
+def judged(fields, methods, noise, n_samples):
+    """Lines that compare the claims with what is there."""
+    there, injected = (np.array([field[key] for field in fields]) for key in ("there", "injected"))
+    error = there.std() / np.sqrt(len(there))
+    yield (
+        f"{len(there)} mocks of {fields[-1]['seed']} drawn, noise {noise}, {n_samples} samples; a halo was "
+        f"injected in {np.mean(injected):.2f} of them, {there.mean():.3f} +- {error:.3f} hold a structure"
+    )
+    for key in methods:
+        claims = np.array([field[key] for field in fields])
+        gap = claims - there
+        # of the square of the error, what comes from the finite number of samples
+        scatter = np.mean(claims * (1 - claims)) / (n_samples - 1)
+        square, error = np.mean(gap**2) - scatter, gap.std(ddof=1) / np.sqrt(len(gap))
+        yield (
+            f"{key:10} claims {claims.mean():.3f} on the mean, too much by {gap.mean():.3f} "
+            f"+- {error:.3f}; mean square of the claim's error {square:.3f}"
+        )
+        for row in reliability(claims[:, None], there[:, None], bins=BINS, n_samples=n_samples):
+            text = "claimed {claimed:.3f}  true {true:.3f} +- {error:.3f}  of {n}".format(**row)
+            yield f"{'':10} {row['low']:.2f} to {row['high']:.2f}  {text}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("prior")
@@ -132,9 +178,8 @@ def main():
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     prior = ScorePrior.load(arguments.prior)
-    held_out = MapSet.open(arguments.maps).split(arguments.validation)[1]
-    options = {"control": arguments.control}
-    world = World(held_out.stack(), arguments.side, arguments.noise, prior.trained_spectrum, **options)
+    held_out = MapSet.open(arguments.maps).split(arguments.validation)[1].stack()
+    world = World(held_out, arguments.side, arguments.noise, prior.trained_spectrum, control=arguments.control)
     lines = [f"{world.share:.3f} of the apertures of the simulations hold a structure"]
     print(lines[0], flush=True)
     options = {"n_samples": arguments.samples, "n_check": 0}
@@ -142,50 +187,17 @@ def main():
     methods["neural"] = AnnealedHMC(prior, **options)
     name = "two_modes_control" if arguments.control else "two_modes"
     settings = {key: str(value) for key, value in vars(arguments).items() if key not in ("out", "mocks", "threads")}
-    file, fields = None if arguments.out is None else arguments.out / f"{name}.json", []
-    if file is not None:
+    file = None
+    if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
-    if file is not None and file.exists():
-        known = json.loads(file.read_text())
-        if known["settings"] != settings:
-            raise ValueError(f"--out: {file} is of another run ({known['settings']})")
-        fields = known["fields"]
+        file = arguments.out / f"{name}.json"
+    fields = kept(file, settings)
     while len(fields) < arguments.mocks:
-        seed = fields[-1]["seed"] + 1 if fields else 1
-        while not world.at_the_edge((drawn := world.draw(seed))[1]):
-            seed += 1
-        truth, observation, injected = drawn
-        there = bool(truth[world.aperture].mean() > THRESHOLD)
-        fields.append({"seed": seed, "injected": bool(injected), "there": there})
-        for key, method in methods.items():
-            samples = replace(method, seed=seed).solve(observation).samples
-            fields[-1][key] = float((samples[:, world.aperture].mean(axis=1) > THRESHOLD).mean())
+        fields.append(ask(world, methods, fields[-1]["seed"] + 1 if fields else 1))
         print(len(fields), fields[-1], flush=True)
         if file is not None:
             file.write_text(json.dumps({"settings": settings, "fields": fields}, indent=1))
-    claims = {key: [field[key] for field in fields] for key in methods}
-    there, injected = ([field[key] for field in fields] for key in ("there", "injected"))
-    seed = fields[-1]["seed"]
-    there = np.array(there)
-    error = there.std() / np.sqrt(len(there))
-    lines.append(
-        f"{len(there)} mocks of {seed} drawn, noise {arguments.noise}, {arguments.samples} samples; a halo was "
-        f"injected in {np.mean(injected):.2f} of them, {there.mean():.3f} +- {error:.3f} hold a structure"
-    )
-    for key, of_method in claims.items():
-        of_method = np.array(of_method)
-        gap = of_method - there
-        # of the square of the error, what comes from the finite number of samples
-        scatter = np.mean(of_method * (1 - of_method)) / (arguments.samples - 1)
-        square, error = np.mean(gap**2) - scatter, gap.std(ddof=1) / np.sqrt(len(gap))
-        lines.append(
-            f"{key:10} claims {of_method.mean():.3f} on the mean, too much by {gap.mean():.3f} "
-            f"+- {error:.3f}; mean square of the claim's error {square:.3f}"
-        )
-        table = reliability(of_method[:, None], there[:, None], bins=BINS, n_samples=arguments.samples)
-        for row in table:
-            text = "claimed {claimed:.3f}  true {true:.3f} +- {error:.3f}  of {n}".format(**row)
-            lines.append(f"{'':10} {row['low']:.2f} to {row['high']:.2f}  {text}")
+    lines += judged(fields, methods, arguments.noise, arguments.samples)
     print("\n".join(lines))
     if arguments.out is not None:
         (arguments.out / f"prior_{name}.txt").write_text("\n".join(lines) + "\n")
