@@ -25,6 +25,11 @@ def check_unit(text):
 
 def check_yaml(text):
     """ValueError, or an error of the parser, for a text that is not to be loaded."""
+    depth = 0
+    for event in yaml.parse(text, Loader=AstropyLoader):  # thousands of brackets would take the parser seconds
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise ValueError(f"it holds things in {depth} levels; more than {_DEEPEST} are not believed")
     node = yaml.compose(text, Loader=AstropyLoader)
     if node is not None:
         _Measure().of(node)
