@@ -114,6 +114,27 @@ def test_north_is_where_the_grid_says(lon, lat, rotation, flipped):
     assert mirrored == flipped
 
 
+@given(
+    lon=st.floats(0, 360),
+    lat=st.floats(-90, 90),
+    rotation=st.floats(-180, 180),
+    flipped=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_places_on_a_tangent_plane_are_those_of_wcslib(lon, lat, rotation, flipped, seed):
+    wcs = tan_wcs(SHAPE, center=(lon, lat), rotation=rotation, flipped=flipped)
+    rng = np.random.default_rng(seed)
+    anywhere = SkyCoord(rng.uniform(0, 360, 20), np.degrees(np.arcsin(rng.uniform(-1, 1, 20))), unit="deg")
+    near = SkyCoord(lon * u.deg, lat * u.deg).directional_offset_by(
+        rng.uniform(0, 360, 20) * u.deg, rng.uniform(0, 3, 20) * u.deg
+    )
+    x, y, _ = north_in_pixels(near, wcs)
+    assert np.allclose([x, y], wcs.world_to_pixel(near), rtol=0, atol=1e-6)
+    x, y, _ = north_in_pixels(anywhere, wcs)
+    behind = anywhere.separation(SkyCoord(lon * u.deg, lat * u.deg)) > 90 * u.deg
+    assert np.array_equal(np.isnan(x + y), behind)
+
+
 @pytest.mark.parametrize("center", [(150.0, 2.0), (0.01, 60.0), (359.99, -20.0), (33.0, 89.99)])
 @pytest.mark.parametrize("frame", ["icrs", "galactic", "fk5"])
 def test_the_fitting_grid_holds_all_galaxies(center, frame):
