@@ -219,12 +219,14 @@ def _plain_tangential(wcs):
 
 def _on_tangent_plane(coords, wcs):
     """
-    As `_north_vectors`, in closed form (Calabretta & Greisen 2002), which takes a third of the time.
+    As `_north_vectors`, in closed form (Calabretta & Greisen 2002), without a call of wcslib.
 
     Meridians are straight lines to that of the pole, which lies at (0, cot dec) in radians.
     """
-    (lon_0, dec_0), lon, lat = np.radians(wcs.wcs.crval), coords.spherical.lon.rad, coords.spherical.lat.rad
-    east, north, towards_pole = np.cos(lat) * np.sin(lon - lon_0), np.sin(lat), np.cos(lat) * np.cos(lon - lon_0)
+    (lon_0, dec_0), places = np.radians(wcs.wcs.crval), coords.spherical
+    lon, lat = places.lon.rad - lon_0, places.lat.rad
+    level = np.cos(lat)
+    east, north, towards_pole = level * np.sin(lon), np.sin(lat), level * np.cos(lon)
     depth = np.sin(dec_0) * north + np.cos(dec_0) * towards_pole
     depth = np.where(depth > 0, depth, np.nan)  # the other half of the sky
     xi, eta = east / depth, (np.cos(dec_0) * north - np.sin(dec_0) * towards_pole) / depth
