@@ -47,7 +47,7 @@ def settings_of(method):
     return {f.name: _plain(getattr(method, f.name)) for f in fields}
 
 
-def record(method, observation, sha256, diagnostics):
+def record(method, observation, diagnostics):
     """
     The record of a run that is over.
 
@@ -57,8 +57,6 @@ def record(method, observation, sha256, diagnostics):
         Of the run.
     observation : `~astro_massmap.inference.Observation`
         Its data.
-    sha256 : str
-        Theirs.
     diagnostics : dict
         With ``method``, ``settings`` and ``versions``; ``device`` where it is known.
     """
@@ -78,7 +76,7 @@ def record(method, observation, sha256, diagnostics):
             "kind": type(observation).__name__,
             "shape": [int(n) for n in observation.shape],
             "pixel_size": float(observation.pixel_size),
-            "sha256": sha256,
+            "sha256": observation.sha256,
         },
     }
 

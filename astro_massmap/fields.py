@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,8 @@ def reconstruct_fields(
     method : str or method object, optional
         As for `ShearMap.reconstruct`.
     executor : `concurrent.futures.Executor`, optional
-        Whose workers map them; by default they are mapped here, one after the other.
+        Executor that maps the fields; by default they are mapped in threads of this process, as many at a time as
+        there are cores.
     progress : bool
         Show a progress bar.
     **options
@@ -83,10 +85,14 @@ def _mapped(
     """The maps, in order."""
     from tqdm.auto import tqdm
 
+    from .inference import available_cores, side_by_side
     from .methods import shared_out
 
+    workers = min(available_cores(), len(fields))
+    if executor is None and getattr(method, "n_jobs", 0) is None and workers > 1:  # the cores have enough to do
+        method = dataclasses.replace(method, n_jobs=max(available_cores() // workers, 1))
     tasks = [(i, field, method) for i, field in enumerate(fields)]
-    done = map(_map_field, tasks) if executor is None else shared_out(_map_field, tasks, executor)
+    done = side_by_side(_map_field, tasks, workers) if executor is None else shared_out(_map_field, tasks, executor)
     early, i = {}, 0
     with tqdm(total=len(fields), desc="fields", disable=not progress) as bar:
         for number, kappa in done:

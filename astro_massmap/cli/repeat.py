@@ -183,12 +183,9 @@ def _make(name, again):
 
 def _warn_of_versions(made):
     """Warn of what may change the last digits."""
-    import torch
-
     from .._provenance import versions
 
-    recorded = made["versions"] if isinstance(made.get("versions"), dict) else {}
-    was, now = {**recorded, "threads": made.get("threads")}, {**versions(), "threads": torch.get_num_threads()}
+    was, now = made["versions"] if isinstance(made.get("versions"), dict) else {}, versions()
     other = [f"{name} {was.get(name)}, here {now[name]}" for name in now if was.get(name) != now[name]]
     if other:
         warn(_shown(f"MAP: it was made with {'; '.join(other)}: numbers may differ"))

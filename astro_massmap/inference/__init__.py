@@ -7,14 +7,17 @@ a `LensingOperator` turns convergence into shear there (a `DirectOperator` leave
 """
 
 from .annealing import Plan, Run, SplitPlan, TemperedPlan, run_chains
+from .bands import Bands
 from .conjugate_gradients import ConvergenceError, conjugate_gradients
 from .device import pick_device
-from .diagnostics import gaussian_check, runaways, stationarity_check
+from .diagnostics import diverged, gaussian_check, power_over_prior, stationarity_check
+from .fit import fit_warnings, model_fit, residual_power
 from .gaussian import GaussianPosterior
 from .grid import FourierGrid, padded_shape
 from .hmc import ScoreError, Trajectory, split_step
 from .observation import ConvergenceObservation, Observation
 from .operator import DirectOperator, FourierOperator, LensingOperator
+from .parallel import available_cores, one_thread, side_by_side
 from .random import Streams
 from .reverse import reverse_diffusion
 from .schedule import Schedule
@@ -22,6 +25,7 @@ from .split import SplitPosterior
 from .targets import LeapfrogTarget, SplitTarget, TemperedTarget
 
 __all__ = [
+    "Bands",
     "ConvergenceError",
     "ConvergenceObservation",
     "DirectOperator",
@@ -42,13 +46,20 @@ __all__ = [
     "TemperedPlan",
     "TemperedTarget",
     "Trajectory",
+    "available_cores",
     "conjugate_gradients",
+    "diverged",
+    "fit_warnings",
     "gaussian_check",
+    "model_fit",
+    "one_thread",
     "padded_shape",
     "pick_device",
+    "power_over_prior",
+    "residual_power",
     "reverse_diffusion",
     "run_chains",
-    "runaways",
+    "side_by_side",
     "split_step",
     "stationarity_check",
 ]

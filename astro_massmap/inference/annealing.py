@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from .bands import Bands
 from .gaussian import GaussianPosterior
 from .grid import FourierGrid
 from .hmc import split_step, start
@@ -120,7 +121,7 @@ class Plan:
         self.prior = prior.on(self.grid)
         options = {"box_shape": box_shape, "dtype": dtype, "device": device} | options
         self._posterior = GaussianPosterior(observation, self.prior.variance, **options)
-        self._bands, self._modes_in_bands = {}, {}
+        self._bands = {}
         self.targets = self._targets()
 
     def posterior(self, extra_variance=0.0, prior_variance=None):
@@ -132,41 +133,20 @@ class Plan:
         white = self.grid.to_modes(streams.normal(*self.grid.box_shape, dtype=self.grid.dtype))
         return posterior.operator.adjoint(posterior.shear) + sigma * white
 
+    def streams(self, seed, indices, attempt=0):
+        """Random numbers of some chains: those of the data, on the device of the plan."""
+        return self.observation.streams(seed, indices, attempt=attempt, device=self.grid.device)
+
+    def bands(self, n):
+        """The `Bands` of the box, made once for each number of them."""
+        if n not in self._bands:
+            self._bands[n] = Bands(self.grid, n)
+        return self._bands[n]
+
     def band_power(self, modes, sigma, n_bands):
-        """Mean square of the modes over the prior variance with noise ``sigma``, in bands of ell: ``(n, n_bands)``."""
-        bands = self.bands(n_bands)
-        sums = torch.zeros((len(modes), n_bands), dtype=torch.float64, device=modes.device)
-        for rows in self.grid.pieces():
-            power = modes[:, rows].real.square() + modes[:, rows].imag.square()
-            ratio = power / (self.prior.variance[rows] + sigma**2) * self.grid.multiplicity
-            sums.index_add_(1, bands[rows].flatten().int(), ratio.flatten(1).double())
-        return sums / self.modes_in_bands(n_bands)
-
-    def bands(self, n_bands):
-        """Number of the band of each mode, in eight bits; bands have equal width in log(ell)."""
-        if n_bands not in self._bands:
-            low = self.grid.longest
-            high = torch.hypot(self.grid.lx.abs().max(), self.grid.ly.abs().max()) * (1 + 1e-9)
-
-            def number(ly):
-                ell = torch.hypot(self.grid.lx, ly).clamp(min=low)
-                position = torch.log(ell / low) / torch.log(high / low) * n_bands
-                return position.long().clamp(0, n_bands - 1).to(torch.uint8)
-
-            self._bands[n_bands] = self.grid.pointwise(number, self.grid.ly).to(self.grid.device)
-        return self._bands[n_bands]
-
-    def modes_in_bands(self, n_bands):
-        """How many modes there are in each band."""
-        if n_bands not in self._modes_in_bands:
-            counts = torch.zeros(n_bands, dtype=torch.float64, device=self.grid.device)
-            for rows in self.grid.pieces():
-                bands = self.bands(n_bands)[rows]
-                counts.index_add_(
-                    0, bands.flatten().int(), self.grid.multiplicity.double().expand(bands.shape).flatten()
-                )
-            self._modes_in_bands[n_bands] = counts
-        return self._modes_in_bands[n_bands]
+        """Mean square of the modes divided by the prior variance with noise ``sigma``, in bands: ``(n, n_bands)``."""
+        variance = self.prior.variance if sigma == 0 else self.prior.variance + sigma**2
+        return self.bands(n_bands).mean_square(modes, variance)
 
 
 class SplitPlan(Plan):

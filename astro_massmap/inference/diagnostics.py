@@ -1,25 +1,34 @@
-"""Is the sampler right? Checks whose answer is known without knowing the posterior."""
+"""Checks of the sampler whose answer is known without knowing the posterior."""
 
 import torch
 
 from .annealing import run_chains
-from .random import Streams
+from .fit import N_BANDS, residual_power
+from .parallel import side_by_side
 
-N_BANDS = 8
-# A chain whose power exceeds that of the prior by this factor, beyond what chance allows, has run away.
-_RUNAWAY = 2.0
+# A posterior draw with a signal-to-noise ratio s in every mode has chi^2 / n larger by s (1 - s) / (1 + s) than no map:
+# at most by 0.17, and chance adds some hundredths.
+_WORSE, _BEYOND = 1.2, 20.0
+_FEW = 200  # data below which chance matters more
 
 
-def runaways(plan, modes):
+def diverged(plan, modes):
     """
-    Which chains are not finite, or have more than twice the power of the prior in a band.
+    Chains that are not finite, explain the data worse than no map, or have values that the data do not ask for.
+
+    A map x explains the data worse than no map where its ``chi^2 = |N^-1/2 (y - P x)|^2`` exceeds 1.2 times that of
+    x = 0, or 1.2 times the number n of data if that is larger; below 200 data, six standard deviations of the
+    difference are added, ``12 (A / n)^1/2`` with ``A = |N^-1/2 P x|^2 / n``. Where nothing is measured, a mean square
+    beyond 20 times the variance of the prior is too much: in the pixels of the box without data, or, if these are
+    less than a quarter of the box, in its mean, which shear does not measure. The power of the prior in bands is no
+    limit: data may well ask for more.
 
     Parameters
     ----------
     plan : `~astro_massmap.inference.Plan`
-        Of the run.
+        Plan of the run.
     modes : `torch.Tensor`
-        Where its chains are, ``(n, ny, nx // 2 + 1)``.
+        Modes of the last maps of the chains, ``(n, ny, nx // 2 + 1)``.
 
     Returns
     -------
@@ -33,20 +42,74 @@ def runaways(plan, modes):
     >>> import numpy as np
     >>> import torch
     >>> from astro_massmap import GaussianPrior, Schedule
-    >>> from astro_massmap.inference import Observation, SplitPlan, Streams, runaways
+    >>> from astro_massmap.inference import Observation, SplitPlan, diverged
     >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
     >>> plan = SplitPlan(observation, GaussianPrior(), Schedule.fast(), (32, 32))
-    >>> white = plan.grid.to_modes(Streams(0, [0]).normal(32, 32))
+    >>> white = plan.grid.to_modes(plan.streams(0, [0]).normal(32, 32))
     >>> draw = plan.prior.variance.sqrt() * white
-    >>> runaways(plan, torch.cat([draw, 10 * draw, float("nan") * draw])).tolist()
+    >>> diverged(plan, torch.cat([draw, 10 * draw, float("nan") * draw])).tolist()
     [False, True, True]
     """
-    power = plan.band_power(modes, 0.0, N_BANDS)
-    chance = 6 * (2 / plan.modes_in_bands(N_BANDS)).sqrt()
-    return ~torch.isfinite(power).all(dim=1) | (power > _RUNAWAY + chance).any(dim=1)
+    posterior, grid = plan.posterior(), plan.grid
+    n = int(plan.observation.observed.sum()) * plan.observation.components
+
+    def norm(fields):
+        return fields.square().sum(dim=(-3, -2, -1), dtype=grid.sum_dtype)
+
+    scale = posterior.weight.sqrt()
+    limit = _WORSE * norm(scale * posterior.shear).clamp(min=n)
+    if n < _FEW:
+        limit = limit + 12 * (norm(scale * posterior.operator.forward(modes))).sqrt()
+    fits = residual_power(posterior, modes)[0] <= limit  # False for NaN
+    return ~(fits & (_unmeasured(plan, modes) <= _BEYOND))
 
 
-def gaussian_check(plan, seed, n):
+def _unmeasured(plan, modes):
+    """Mean square of maps where nothing is measured, divided by the prior variance: ``(n,)``."""
+    grid = plan.grid
+    (rows, columns), variance = grid.field_shape, plan.prior.variance
+    empty = torch.ones(grid.box_shape, dtype=torch.bool, device=grid.device)
+    empty[:rows, :columns] = ~plan.observation.observed.to(grid.device)
+    if 4 * int(empty.sum()) < empty.numel():
+        return modes[:, 0, 0].real.square() / variance[0, 0]
+    maps = torch.fft.irfft2(modes, s=grid.box_shape, norm="ortho")
+    return maps[:, empty].square().mean(dim=1) / grid.pixel_variance(variance)
+
+
+def power_over_prior(plan, power):
+    """
+    Largest power of some maps in a band, divided by that of the prior, beyond what chance allows.
+
+    Parameters
+    ----------
+    plan : `~astro_massmap.inference.Plan`
+        Plan of the run.
+    power : array-like
+        ``plan.band_power(modes, 0, N_BANDS)`` of the maps, ``(n, N_BANDS)``.
+
+    Returns
+    -------
+    float
+        The maximum over the bands of the mean over the maps, minus six standard deviations of the power of one map.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_massmap import GaussianPrior, Schedule
+    >>> from astro_massmap.inference import Observation, SplitPlan, power_over_prior
+    >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+    >>> plan = SplitPlan(observation, GaussianPrior(), Schedule.fast(), (32, 32))
+    >>> draws = plan.prior.variance.sqrt() * plan.grid.to_modes(plan.streams(0, range(4)).normal(32, 32))
+    >>> power_over_prior(plan, plan.band_power(draws, 0, 8)) < 1
+    True
+    """
+    count = plan.bands(N_BANDS).count.cpu()
+    chance = 6 * (2 / count[count > 0]).sqrt()
+    mean = torch.as_tensor(power, dtype=torch.float64, device="cpu").mean(dim=0)
+    return float((mean[count > 0] - chance).max())
+
+
+def gaussian_check(plan, seed, n, workers=1):
     """
     The same run without the residual of the prior, against the exact Gaussian posterior.
 
@@ -57,7 +120,9 @@ def gaussian_check(plan, seed, n):
     seed : int
         Of the chains and of the exact draws they are compared with.
     n : int
-        Chains, and exact draws.
+        Number of chains, and of exact draws.
+    workers : int
+        Number of chains that run at the same time, one thread each.
 
     Returns
     -------
@@ -81,26 +146,29 @@ def gaussian_check(plan, seed, n):
     half = plan.gaussian_half()
     exact = plan.posterior()
     mean = exact.mean_modes()
-    streams = [Streams(seed, [i], device=plan.grid.device) for i in range(2 * n)]
-    chains = _told(plan, (run_chains(half, s).modes - mean for s in streams[:n]))
-    draws = _told(plan, (exact.fluctuations(s) for s in streams[n:]))
-    power, reference = chains[0], draws[0]
+
+    def deviations(i):
+        streams = plan.streams(seed, [i])
+        modes = run_chains(half, streams).modes - mean if i < n else exact.fluctuations(streams)
+        return plan.band_power(modes, 0.0, N_BANDS), plan.grid.to_field(modes).square()
+
+    powers, squares = zip(*side_by_side(deviations, range(2 * n), workers), strict=True)
+    power, reference = torch.cat(powers[:n]), torch.cat(powers[n:])
     ratio = power.mean(dim=0) / reference.mean(dim=0)
     # Counting modes tells the least scatter. In the lowest bands there is more from draw to draw: there the
     # posterior leaves few directions free.
-    counted = (2 / plan.modes_in_bands(N_BANDS)).sqrt()
+    bands = plan.bands(N_BANDS)
+    counted = (2 / bands.count).sqrt()
     scatter = torch.cat([power / power.mean(dim=0), reference / reference.mean(dim=0)]).std(dim=0)
     error = torch.maximum(counted, scatter) * (2 / n) ** 0.5
     observed = plan.observation.observed.to(plan.grid.device)
-    fields = [square for _, square in (chains, draws)]
+    fields = [torch.cat(part).mean(dim=0) for part in (squares[:n], squares[n:])]
     std = [
         float((fields[0][where].mean() / fields[1][where].mean()).sqrt()) if where.any() else None
         for where in (observed, ~observed)
     ]
-    ell, bands = plan.grid.ell, plan.bands(N_BANDS).cpu()
-    edges = torch.stack([ell[bands == b].mean() for b in range(N_BANDS)])
     return {
-        "ell": edges.tolist(),
+        "ell": bands.ell.tolist(),
         "power_ratio": ratio.tolist(),
         "power_error": error.tolist(),
         "std_data": std[0],
@@ -108,16 +176,6 @@ def gaussian_check(plan, seed, n):
         "worst": float(((ratio - 1).abs() / error).max()),
         "n": n,
     }
-
-
-def _told(plan, deviations):
-    """Power in bands of each deviation, and the mean of their squares in the field; one of them in memory at a time."""
-    powers, squares = [], []
-    for modes in deviations:
-        powers.append(plan.band_power(modes, 0.0, N_BANDS))
-        squares.append(plan.grid.to_field(modes).square())
-        del modes
-    return torch.cat(powers), torch.cat(squares).mean(dim=0)
 
 
 def stationarity_check(make_plan, observation, truths, seed):
@@ -173,7 +231,7 @@ def stationarity_check(make_plan, observation, truths, seed):
     noise_std = torch.where(observation.observed, observation.noise_std, 0.0).to(grid.device)
     before, after = [], []
     for i, truth in enumerate(truths):
-        streams = Streams(seed, [i], device=grid.device)
+        streams = plan.streams(seed, [i])
         modes = grid.to_modes(grid.real(truth))[None]
         noise = noise_std * streams.normal(2, *grid.field_shape, dtype=torch.float64)
         shear = (operator.forward(modes) + noise)[0]

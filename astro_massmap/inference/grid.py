@@ -22,11 +22,15 @@ from scipy.fft import next_fast_len
 
 # modes at once. On a CPU a mebibyte of them, of the cache of a core; elsewhere what keeps a GPU busy
 _PIECE_ON_CPU, _PIECE = 2**17, 2**22
+_LEAST_SIDE = 64  # pixels of a padded box
 
 
 def padded_shape(shape, padding):
     """
     Sides of the periodic box for a field of ``shape``: ``padding`` times larger, good for the FFT.
+
+    With padding a side has at least 64 pixels: the standard deviations of a small field, or of a narrow strip, are
+    wrong in a box that holds none of the larger scales. With ``padding=1`` the field itself is periodic.
 
     Parameters
     ----------
@@ -45,10 +49,11 @@ def padded_shape(shape, padding):
     The sides have no prime factor above 5:
 
     >>> from astro_massmap.inference import padded_shape
-    >>> padded_shape((101, 67), 1), padded_shape((101, 67), 2)
-    ((108, 72), (216, 135))
+    >>> padded_shape((101, 67), 1), padded_shape((101, 67), 2), padded_shape((16, 1), 2)
+    ((108, 72), (216, 135), (64, 64))
     """
-    return tuple(next_fast_len(math.ceil(side * padding), real=True) for side in shape)
+    least = 1 if padding == 1 else _LEAST_SIDE
+    return tuple(next_fast_len(max(math.ceil(side * padding), least), real=True) for side in shape)
 
 
 class FourierGrid:

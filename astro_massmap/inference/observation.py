@@ -1,8 +1,11 @@
 """What a survey has measured, as plain tensors."""
 
 import dataclasses
+import hashlib
+import json
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -46,6 +49,7 @@ class Observation:
     """
 
     operator: ClassVar = LensingOperator  # from the convergence to what is measured
+    components: ClassVar = 2  # that hold data
 
     shear: torch.Tensor
     noise_std: torch.Tensor
@@ -104,6 +108,44 @@ class Observation:
         """Inverse noise variance ``(ny, nx)``; zero without data."""
         return self.noise_std**-2
 
+    @cached_property
+    def sha256(self):
+        """Checksum of the data, their noise and the pixel size, as hexadecimal digits."""
+        digest = hashlib.sha256(
+            json.dumps({"kind": type(self).__name__, "shape": list(self.shape)}, sort_keys=True).encode()
+        )
+        for tensor in (self.shear, self.noise_std):
+            digest.update(tensor.numpy().tobytes())
+        digest.update(repr(self.pixel_size).encode())
+        return digest.hexdigest()
+
+    def streams(self, seed, indices, *, attempt=0, device="cpu"):
+        """
+        Random numbers for samples of these data: other data have independent ones.
+
+        Parameters
+        ----------
+        seed, indices, attempt, device
+            As for `Streams`.
+
+        Returns
+        -------
+        Streams
+            Keyed by the first 128 bits of the checksum of the data.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astro_massmap.inference import Observation
+        >>> noise_std = np.full((16, 16), 0.1)
+        >>> one, same, other = (Observation.from_arrays(np.full((2, 16, 16), g), noise_std, 1e-4) for g in (0, 0, 0.1))
+        >>> a, b, c = (float(observation.streams(1, [0]).uniform()) for observation in (one, same, other))
+        >>> a == b, a == c
+        (True, False)
+        """
+        key = tuple(int(self.sha256[i : i + 8], 16) for i in range(0, 32, 8))
+        return Streams(seed, indices, key=key, attempt=attempt, device=device)
+
     def levelled(self, information, seed):
         """
         The same observation with noise added to its best pixels, so that they do not stand out.
@@ -134,7 +176,7 @@ class Observation:
         floor = 1 / math.sqrt(float(ordered[min(k, n - 1)]))
         noise_std = self.noise_std.clamp(min=floor)
         missing = torch.where(self.observed, noise_std**2 - self.noise_std**2, 0.0).clamp(min=0).sqrt()
-        (white,) = Streams(seed, [0], attempt=_ADDED_NOISE).normal(*self.shear.shape, dtype=torch.float64)
+        (white,) = self.streams(seed, [0], attempt=_ADDED_NOISE).normal(*self.shear.shape, dtype=torch.float64)
         return dataclasses.replace(self, shear=self.shear + missing * white, noise_std=noise_std)
 
     def information_kept(self, original):
@@ -170,6 +212,7 @@ class ConvergenceObservation(Observation):
     """
 
     operator: ClassVar = DirectOperator  # type: ignore[assignment]
+    components: ClassVar = 1
 
     @classmethod
     def from_arrays(cls, kappa, noise_std, pixel_size, cards=()):  # type: ignore[override]

@@ -1,8 +1,9 @@
 """
 Random numbers that belong to a sample, not to the order in which samples are drawn.
 
-Sample i of seed s owns a stream of numbers that depends on (s, i) alone: it is the same whatever the
-batch size, the number of samples or the worker that draws it.
+The numbers of a sample depend on the seed, on the number of the sample and on a key: they are the same whatever the
+batch size, the number of samples or the worker that draws them. The key is that of the data
+(`~astro_massmap.inference.Observation.streams`), so that samples of different fields are independent.
 """
 
 import numpy as np
@@ -19,8 +20,10 @@ class Streams:
         Non-negative.
     indices : sequence of int
         Numbers of the samples.
+    key : tuple of int
+        Further integers, below 2^32, on which the numbers depend.
     attempt : int
-        For a sample that is drawn once more, with other numbers.
+        Count of earlier attempts, for a sample that is drawn once more with other numbers.
     device : `torch.device` or str
         Where the numbers are drawn; on another device they are others.
 
@@ -40,13 +43,13 @@ class Streams:
     (torch.Size([10, 4, 5]), True)
     """
 
-    def __init__(self, seed, indices, *, attempt=0, device="cpu"):
+    def __init__(self, seed, indices, *, key=(), attempt=0, device="cpu"):
         self.indices = list(indices)
         self.device = torch.device(device)
-        self._generators = [self._generator([seed, i] + [attempt] * (attempt > 0)) for i in self.indices]
+        self._generators = [self._generator([seed, i] + [attempt] * (attempt > 0), key) for i in self.indices]
 
-    def _generator(self, key):
-        state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    def _generator(self, entropy, key):
+        state = np.random.SeedSequence(entropy, spawn_key=key).generate_state(1, np.uint64)[0]
         return torch.Generator(self.device).manual_seed(int(state))
 
     def __len__(self):

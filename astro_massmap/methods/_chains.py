@@ -1,70 +1,152 @@
 """Chains of some samples, drawn until they are good, and where they are kept."""
 
-import numpy as np
+import warnings
 
-from ..inference import Streams, run_chains, runaways
+import numpy as np
+from astropy.utils.exceptions import AstropyUserWarning
+
+from ..inference import ConvergenceError, ScoreError, diverged, one_thread, residual_power, run_chains
+from ..inference.fit import N_BANDS
 from .base import in_batches
 
-_ATTEMPTS = 6  # on a field of 320 x 320 one attempt of five is stuck: three would lose one run of thirty chains in four
-_STUCK = 0.1  # share of accepted steps at the last level below which a chain is stuck
+_ATTEMPTS = 6  # on a field of 320 x 320 one attempt of five does not mix: three would lose one run of thirty in four
+_MIXING = 0.1  # fraction of accepted steps at the last level below which a chain does not mix
 
 
 class Kept:
     """
-    Samples in memory, and what is recorded of each.
+    Samples in memory, and the records of their chains.
 
     Parameters
     ----------
     n_samples : int
-        How many.
+        Number of samples.
     shape : tuple of int
-        Of one of them.
+        Rows and columns of one of them.
     """
 
     def __init__(self, n_samples, shape):
         self.samples, self.records = np.empty((n_samples, *shape), np.float32), {}
 
     def add(self, indices, samples, records):
-        """Keep finished samples, and what is recorded of each of them."""
+        """Keep finished samples and the records of their chains."""
         self.samples[indices] = samples
         self.records.update(zip(indices, records, strict=True))
 
 
 def task(job, indices):
-    """What a worker does for a `~astro_massmap.methods._workers.Job`: what ``add`` of `Kept` takes."""
+    """Samples of a `~astro_massmap.methods._workers.Job` for ``add`` of `Kept`: the work of one task of an executor."""
     drawn = Kept(len(indices), job.observation.shape)
 
     def draw(rows):
         drawn.add(rows, *draw_chains(job.prepared(), job.method.seed, [indices[row] for row in rows]))
 
-    in_batches(draw, list(range(len(indices))), len(indices))
+    with one_thread():
+        in_batches(draw, list(range(len(indices))), len(indices))
     return indices, drawn.samples, [drawn.records[row] for row in range(len(indices))]
 
 
 def draw_chains(plan, seed, indices, on_step=lambda level, state: None):
-    """Maps of some samples and their records. Chains that ran away or are stuck are drawn anew, up to five times."""
-    maps, records = np.empty((len(indices), *plan.grid.field_shape), np.float32), [None] * len(indices)
+    """
+    Maps of some samples, and the records of their chains.
+
+    Chains that diverged or did not mix are drawn again, up to five times. What then fails still has a record, whose
+    ``failure`` is the reason; it is None for a good chain.
+    """
+    maps, records = np.zeros((len(indices), *plan.grid.field_shape), np.float32), [None] * len(indices)
     todo = list(range(len(indices)))
     for attempt in range(_ATTEMPTS):
-        streams = Streams(seed, [indices[k] for k in todo], attempt=attempt, device=plan.grid.device)
-        run = run_chains(plan, streams, on_step=on_step)
-        bad = runaways(plan, run.modes).cpu() | (run.acceptance[:, -1] < _STUCK)
-        fields = plan.grid.to_field(run.modes).cpu().numpy()
-        for row, k in enumerate(todo):
-            maps[k] = fields[row]
-            records[k] = {
+        drawn = _attempt(plan, seed, [indices[row] for row in todo], attempt, on_step)
+        for row, (sample, record) in zip(todo, drawn, strict=True):
+            maps[row], records[row] = sample, record
+        todo = [row for row in todo if records[row]["failure"]]
+        if not todo:
+            break
+    return maps, records
+
+
+def _attempt(plan, seed, indices, attempt, on_step):
+    """The map and the record of each of some chains; a chain that cannot go on does not end the others."""
+    try:
+        run = run_chains(plan, plan.streams(seed, indices, attempt), on_step=on_step)
+    except (ScoreError, ConvergenceError) as error:
+        if len(indices) > 1:
+            return [pair for i in indices for pair in _attempt(plan, seed, [i], attempt, on_step)]
+        nothing = [float("nan")] * len(plan.targets)
+        record = {"restarts": attempt, "failure": str(error), "evaluations": 0, "trace": []}
+        return [(0.0, record | {"acceptance": nothing, "energy_error": nothing})]
+    bad = diverged(plan, run.modes).tolist()
+    chi2, b_chi2 = residual_power(plan.posterior(), run.modes)
+    power = plan.band_power(run.modes, 0.0, N_BANDS)
+    fields = plan.grid.to_field(run.modes).cpu().numpy()
+    return [
+        (
+            fields[row],
+            {
                 "evaluations": run.evaluations * (attempt + 1),
                 "restarts": attempt,
+                "failure": _failure(plan, bad[row], float(run.acceptance[row, -1])),
                 "acceptance": run.acceptance[row].tolist(),
                 "energy_error": run.energy_error[row].tolist(),
                 "trace": run.trace[row].tolist(),
-            }
-        todo = [k for row, k in enumerate(todo) if bad[row]]
-        if not todo:
-            return maps, records
-    first = todo[0]
-    raise ValueError(
-        f"prior: chain {indices[first]} ran away or was stuck {_ATTEMPTS} times (acceptance "
-        f"{records[first]['acceptance'][-1]:.2f} at the noise level {plan.targets[-1].sigma:.3g}); its score "
-        "does not hold the data, or the schedule is too coarse"
+                "chi2": [float(chi2[row]), float(b_chi2[row])],
+                "power": power[row].tolist(),
+            },
+        )
+        for row in range(len(indices))
+    ]
+
+
+def _failure(plan, diverges, acceptance):
+    if diverges:
+        return "diverged"
+    if acceptance < _MIXING:  # NaN without steps
+        return f"did not mix (acceptance {acceptance:.2f} at the noise level {plan.targets[-1].sigma:.3g})"
+    return None
+
+
+def failed(records):
+    """Numbers of the samples whose chains failed."""
+    return [i for i, record in records.items() if record.get("failure")]
+
+
+def check_failures(records, n_samples, checkpoint):
+    """
+    Warn of chains that failed, or raise an error if they are more than half of all.
+
+    Parameters
+    ----------
+    records : dict
+        Records of the chains that are finished, by number of the sample.
+    n_samples : int
+        Number of samples of the run.
+    checkpoint : str, path-like or None
+        File that holds the finished samples.
+
+    Raises
+    ------
+    ValueError
+        If more than half of all chains failed.
+
+    Warns
+    -----
+    `~astropy.utils.exceptions.AstropyUserWarning`
+        If some did.
+    """
+    lost = failed(records)
+    if not lost:
+        return
+    reason = records[lost[0]]["failure"]
+    if 2 * len(lost) > n_samples:
+        kept = "" if checkpoint is None else f"; the finished samples are kept in {str(checkpoint)!r}"
+        raise ValueError(
+            f"prior: {len(lost)} of {len(records)} chains failed {_ATTEMPTS} times each (chain {lost[0]}: {reason}): "
+            "the learned score is inaccurate for these data, or the schedule has too few levels. The methods "
+            f"'posterior_mean' and 'wiener' need no chains{kept}"
+        )
+    warnings.warn(
+        f"{len(lost)} of {n_samples} chains failed {_ATTEMPTS} times each and are left out (chain {lost[0]}: "
+        f"{reason}); the map has {n_samples - len(lost)} samples",
+        AstropyUserWarning,
+        stacklevel=2,
     )

@@ -149,6 +149,25 @@ def check_memory(needs, device="cpu", name="shape"):
     return str(needs)
 
 
+def workers_that_fit(needs_of, most):
+    """
+    Number of chains side by side that the memory of this computer holds, at least one.
+
+    Parameters
+    ----------
+    needs_of : callable
+        `Needs` of a run with so many workers.
+    most : int
+        Largest number to consider.
+
+    Returns
+    -------
+    int
+    """
+    memory = _SHARE * physical_memory()
+    return next((n for n in range(most, 1, -1) if needs_of(n).bytes <= memory), 1)
+
+
 def _gibibytes(count):
     return f"{count / 2**30:.2g} GiB" if count < 9.95 * 2**30 else f"{count / 2**30:.0f} GiB"
 

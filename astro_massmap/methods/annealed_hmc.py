@@ -24,21 +24,26 @@ from ..inference import (
     SplitPlan,
     Streams,
     TemperedPlan,
+    available_cores,
     gaussian_check,
+    model_fit,
     padded_shape,
     pick_device,
+    power_over_prior,
+    side_by_side,
 )
 from ..priors import Prior, ScorePrior
-from ._chains import Kept, draw_chains, task
+from ._chains import Kept, check_failures, draw_chains, failed, task
 from ._checkpoint import Checkpoint, fingerprint
 from ._convergence import rank_diagnostics
-from ._memory import Needs, check_memory, needed_memory
+from ._memory import Needs, check_memory, needed_memory, workers_that_fit
 from ._sample_files import check_name
 from ._workers import Job, shared_out
-from .base import Estimate, check_dtype, check_padding, in_batches, moments
+from .base import Estimate, check_dtype, check_padding, in_batches, moments, warn_of_fit
 
 _SPREAD_DRAWS, _COARSE = 16, 1e-2  # of the standard deviation of a single sample, and the tolerance of their solves
 _ALARM = 5.0  # standard errors of the Gaussian check
+_MUCH = 2.0  # power in a band, in units of the prior's, beyond which the prior was not made for the field
 
 
 @dataclass(frozen=True)
@@ -59,15 +64,18 @@ class AnnealedHMC:
     schedule : `~astro_massmap.Schedule` or {'annealed', 'fast', 'tempered'}
         Levels of noise, and how long to stay.
     seed : int
-        Sample i depends on the seed and on i alone.
+        Sample i depends on the data, the seed and i alone: other data have independent samples.
     information : float
         Share of the information of the data, the sum of 1 / N, that is kept when noise is added to the
         best pixels: a few of them would else bound the share of the noise that the map can take.
     padding, tolerance, max_iterations, dtype, device
         As for `~astro_massmap.Wiener`.
     batch_size : int, optional
-        Chains at once, and in a task of an executor; by default 1 on a CPU, where that is fastest, and 32
-        elsewhere. It is halved when the memory does not suffice.
+        Chains that are computed together, and in a task of an executor; by default 1 on a CPU, where that is fastest,
+        and 32 elsewhere. It is halved when the memory does not suffice.
+    n_jobs : int, optional
+        Batches of chains side by side on a CPU, with one thread of torch each; by default as many as there are cores,
+        and as the memory holds. The samples do not depend on it.
     checkpoint : str or path-like, optional
         A file, ``.fits``, ``.h5`` or ``.npy``, to which samples are written as they are finished, so that they may be
         larger than the memory, and from which a run that was interrupted goes on. The samples of the result are a
@@ -82,8 +90,8 @@ class AnnealedHMC:
     Raises
     ------
     TypeError, ValueError
-        If an option is out of range, the prior is of another pixel scale, its score is not finite, or
-        chains run away again and again.
+        If an option is out of range, the prior is of another pixel scale, or more than half of the chains fail again
+        and again.
     OSError
         If a checkpoint cannot be read or written.
 
@@ -113,6 +121,7 @@ class AnnealedHMC:
     dtype: Literal["float32", "float64"] = "float32"
     device: str = "auto"
     batch_size: int | None = None
+    n_jobs: int | None = None
     checkpoint: str | os.PathLike[str] | None = None
     n_check: int = 4
     start: Literal["gaussian", "kaiser_squires"] = "gaussian"
@@ -128,8 +137,9 @@ class AnnealedHMC:
         check_integer(self.seed, "seed", 0)
         check_integer(self.max_iterations, "max_iterations", 1)
         check_integer(self.n_check, "n_check", 0)
-        if self.batch_size is not None:
-            check_integer(self.batch_size, "batch_size", 1)
+        for name in ("batch_size", "n_jobs"):
+            if getattr(self, name) is not None:
+                check_integer(getattr(self, name), name, 1)
         if self.checkpoint is not None:
             check_name(self.checkpoint)
         if self.start not in ("gaussian", "kaiser_squires"):
@@ -152,7 +162,7 @@ class AnnealedHMC:
 
     def memory(self, shape: tuple[int, int]) -> Needs:
         """
-        The memory that a run needs, told before it begins.
+        The memory that a run needs, known before it begins.
 
         Parameters
         ----------
@@ -162,25 +172,37 @@ class AnnealedHMC:
         Returns
         -------
         `~astro_massmap.methods._memory.Needs`
-            ``bytes``, for each worker, ``box`` and ``tiles``; as text a line that says it. On a GPU it is that of a
-            single chain, and batches are as large as its memory allows.
+            ``bytes``, ``box`` and ``tiles``; as text one line. With an executor it is the need of each worker. On a GPU
+            it is that of a single chain, and batches are as large as its memory allows.
 
         Examples
         --------
         >>> from astro_massmap import AnnealedHMC
-        >>> print(AnnealedHMC().memory((1024, 1024)))
+        >>> print(AnnealedHMC(n_jobs=1).memory((1024, 1024)))
         1024 x 1024 pixels in a box of 2048 x 2048, the network in 9 tiles of 428 x 428: some 1.2 GiB
         """
+        return self._needs(shape, self._workers(shape))
+
+    def _needs(self, shape: tuple[int, int], workers: int) -> Needs:
         on_cpu = pick_device(self.device).type == "cpu"
         return needed_memory(
             shape,
             self.padding,
             prior=self._prior,
             dtype=self.dtype,
-            batch=self.batch_size or 1 if on_cpu else 1,
+            batch=(self.batch_size or 1) * workers if on_cpu else 1,
             levels=len(self._schedule.levels),
             samples=self.n_samples if self.checkpoint is None else 0,
         )
+
+    def _workers(self, shape: tuple[int, int]) -> int:
+        """Batches side by side: on a CPU as many as asked for, or as cores and memory allow."""
+        if pick_device(self.device).type != "cpu":
+            return 1
+        if self.n_jobs is not None:
+            return self.n_jobs
+        most = min(available_cores(), -(-self.n_samples // (self.batch_size or 1)))
+        return workers_that_fit(lambda workers: self._needs(shape, workers), most)
 
     def prepare(self, observation: Observation) -> Plan:
         """
@@ -208,7 +230,8 @@ class AnnealedHMC:
         >>> import numpy as np
         >>> from astro_massmap import AnnealedHMC, GaussianPrior
         >>> from astro_massmap.inference import Observation
-        >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+        >>> shear = np.random.default_rng(0).normal(scale=0.1, size=(2, 16, 16))
+        >>> observation = Observation.from_arrays(shear, np.full((16, 16), 0.1), 1.2e-4)
         >>> plan = AnnealedHMC(GaussianPrior()).prepare(observation)
         >>> [round(target.sigma, 3) for target in plan.targets]
         [0.09]
@@ -244,7 +267,8 @@ class AnnealedHMC:
         progress : bool
             Show a progress bar with the level and the acceptance.
         executor : `concurrent.futures.Executor`, optional
-            Whose workers draw the chains; by default they are drawn here, one batch after the other.
+            Executor that runs the chains, such as a `concurrent.futures.ProcessPoolExecutor` with the start method
+            "spawn" or that of a Dask client; by default they run in threads of this process.
 
         Returns
         -------
@@ -253,30 +277,31 @@ class AnnealedHMC:
         Raises
         ------
         ValueError
-            If the memory does not suffice, the prior is of another pixel scale, chains run away or are stuck again
-            and again, or the checkpoint is of other data or settings. As
-            `~astro_massmap.inference.ConvergenceError`, if a system cannot be solved to the tolerance; as
-            `~astro_massmap.inference.ScoreError`, if the score of the prior is not finite.
+            If the memory does not suffice, the prior is of another pixel scale, more than half of the chains diverge
+            or do not mix in six attempts, or the checkpoint is of other data or settings. As
+            `~astro_massmap.inference.ConvergenceError`, if the Wiener filter cannot be solved to the tolerance.
         OSError
             If the checkpoint cannot be read or written.
 
         Warns
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
-            If the Gaussian self-check is off, the memory of a device does not suffice for a batch, samples of the
-            checkpoint are damaged, or all workers are lost.
+            If some chains fail, prior and noise do not explain the data, the Gaussian self-check is off, the memory
+            of a device does not suffice for a batch, samples of the checkpoint are damaged, or all workers are lost.
 
         Examples
         --------
         >>> import numpy as np
         >>> from astro_massmap import AnnealedHMC, GaussianPrior
         >>> from astro_massmap.inference import Observation
-        >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+        >>> shear = np.random.default_rng(0).normal(scale=0.1, size=(2, 16, 16))
+        >>> observation = Observation.from_arrays(shear, np.full((16, 16), 0.1), 1.2e-4)
         >>> estimate = AnnealedHMC(GaussianPrior(), n_samples=2, n_check=0).solve(observation)
         >>> estimate.samples.shape, estimate.diagnostics["restarts"]
         ((2, 16, 16), 0)
         """
-        needs = self.memory(observation.shape)
+        n_jobs = self._workers(observation.shape) if executor is None else 1
+        needs = self._needs(observation.shape, n_jobs)
         told = check_memory(needs, pick_device(self.device))
         if progress:
             tqdm.write(told, file=sys.stderr)
@@ -286,14 +311,14 @@ class AnnealedHMC:
             shape, mark = (self.n_samples, *observation.shape), fingerprint(plan.observation, self._decisive(plan))
             checkpoint = Checkpoint(self.checkpoint, shape, mark, observation.cards)
         workers = None if executor is None else (executor, Job(self, observation))
-        samples, records = self._draw(plan, checkpoint, progress, workers)
+        samples, records = self._draw(plan, checkpoint, progress, workers, n_jobs)
         mean, std = moments(samples)
         return Estimate(
             mean,
-            std if self.n_samples > 1 else _spread(plan, self.seed),
+            std if len(samples) > 1 else _spread(plan, self.seed, n_jobs),
             samples=samples,
             diagnostics={"prior": repr(self._prior), "memory": needs.bytes}
-            | self._diagnostics(plan, observation, records),
+            | self._diagnostics(plan, observation, records, n_jobs),
         )
 
     def _decisive(self, plan: Plan) -> dict[str, Any]:
@@ -303,7 +328,7 @@ class AnnealedHMC:
         The prior is told by what it says of a fixed map, not by its name: another spectrum or other weights
         are another prior, and the same prior in a new process is the same.
         """
-        undecisive = ("checkpoint", "n_check", "n_samples", "prior")
+        undecisive = ("checkpoint", "n_check", "n_jobs", "n_samples", "prior")
         settings = {f.name: repr(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name not in undecisive}
         level = plan.targets[-1].sigma
         white = plan.grid.to_modes(
@@ -315,9 +340,14 @@ class AnnealedHMC:
         return settings | {"prior": [f"{p:.3e}" for p in power.tolist()]}
 
     def _draw(
-        self, plan: Plan, checkpoint: Checkpoint | None, progress: bool, workers: tuple[Executor, Job] | None
+        self,
+        plan: Plan,
+        checkpoint: Checkpoint | None,
+        progress: bool,
+        workers: tuple[Executor, Job] | None,
+        n_jobs: int,
     ) -> tuple[np.ndarray, list[dict[str, Any]]]:
-        """All samples ``(n_samples, ny, nx)`` and a record of each."""
+        """All good samples ``(n_samples, ny, nx)``, and a record of every chain."""
         kept = Kept(self.n_samples, plan.grid.field_shape) if checkpoint is None else checkpoint
         todo = [i for i in range(self.n_samples) if i not in kept.records]
         batch = self.batch_size or (1 if plan.grid.device.type == "cpu" else 32)
@@ -329,20 +359,43 @@ class AnnealedHMC:
                     level=f"{plan.targets[level].sigma:.3g}", acceptance=f"{state.accepted.float().mean():.2f}"
                 )
 
-            def draw(indices: Sequence[int]) -> None:
-                kept.add(indices, *draw_chains(plan, self.seed, indices, on_step))
+            def draw(indices: Sequence[int]) -> tuple[Any, ...]:
+                return indices, *draw_chains(plan, self.seed, indices, on_step)
 
-            if workers is None:
-                in_batches(draw, todo, batch, on_done=bar.update)
-            else:
+            def keep(drawn: tuple[Any, ...]) -> None:
+                kept.add(*drawn)
+                if 2 * len(failed(kept.records)) > self.n_samples:  # nothing is gained by the others
+                    check_failures(kept.records, self.n_samples, self.checkpoint)
+
+            pieces = [todo[i : i + batch] for i in range(0, len(todo), batch)]
+            if workers is not None:
                 executor, job = workers
-                pieces = [todo[i : i + batch] for i in range(0, len(todo), batch)]
-                for drawn in shared_out(partial(task, job), pieces, executor):
-                    kept.add(*drawn)
-                    bar.update(len(drawn[0]))
-        return kept.samples, [kept.records[i] for i in range(self.n_samples)]
+                results = shared_out(partial(task, job), pieces, executor)
+            elif plan.grid.device.type == "cpu":
+                results = side_by_side(draw, pieces, n_jobs)
+            else:
+                in_batches(lambda indices: keep(draw(indices)), todo, batch, on_done=bar.update)
+                results = iter(())
+            for drawn in results:
+                keep(drawn)
+                bar.update(len(drawn[0]))
+        check_failures(kept.records, self.n_samples, self.checkpoint)
+        lost = failed(kept.records)
+        samples = np.delete(kept.samples, lost, axis=0) if lost else kept.samples
+        return samples, [kept.records[i] for i in range(self.n_samples)]
 
-    def _diagnostics(self, plan: Plan, observation: Observation, records: list[dict[str, Any]]) -> dict[str, Any]:
+    def _diagnostics(
+        self, plan: Plan, observation: Observation, records: list[dict[str, Any]], n_jobs: int
+    ) -> dict[str, Any]:
+        good = [record for record in records if not record["failure"]]
+        power = power_over_prior(plan, [record["power"] for record in good])
+        if power > _MUCH:
+            warnings.warn(
+                f"prior: the samples have up to {power:.1f} times the power of the prior in a band of ell; it was not "
+                "made for fields that were chosen for a cluster, and masses may come out too low",
+                AstropyUserWarning,
+                stacklevel=2,
+            )
         diagnostics = {
             "device": str(plan.grid.device),
             "box": list(plan.grid.box_shape),
@@ -351,12 +404,16 @@ class AnnealedHMC:
             "energy_error": _over_chains(records, "energy_error"),
             "score_evaluations": max(record["evaluations"] for record in records),
             "restarts": sum(record["restarts"] for record in records),
+            "failed": len(records) - len(good),
+            "power_over_prior": power,
+            "fit": model_fit(plan.posterior(), plan.observation, *zip(*[r["chi2"] for r in good], strict=True)),
             "information_kept": plan.observation.information_kept(observation),
             "gaussian_check": None,
-            **rank_diagnostics([record["trace"] for record in records]),
+            **rank_diagnostics([record["trace"] for record in good]),
         }
+        warn_of_fit(diagnostics["fit"])
         if plan.schedule.splitting and self.n_check:
-            check = gaussian_check(plan, self.seed, self.n_check)
+            check = gaussian_check(plan, self.seed, self.n_check, n_jobs)
             diagnostics["gaussian_check"] = check
             if check["worst"] > _ALARM:
                 warnings.warn(
@@ -390,10 +447,12 @@ def _over_chains(records: list[dict[str, Any]], key: str) -> list[float | None]:
     return [None if np.isnan(v).all() else float(np.nanmean(v)) for v in values.T]
 
 
-def _spread(plan: Plan, seed: int) -> np.ndarray:
-    """The Gaussian standard deviation, for a single sample that has none; coarse draws tell it to a few per cent."""
+def _spread(plan: Plan, seed: int, n_jobs: int) -> np.ndarray:
+    """The Gaussian standard deviation, for a single sample that has none; of coarse draws, right to a few per cent."""
     posterior = plan.posterior()
-    square = torch.zeros(plan.grid.field_shape, dtype=plan.grid.dtype, device=plan.grid.device)
-    for i in range(_SPREAD_DRAWS):
-        square += posterior.draw(Streams(seed, [i], device=plan.grid.device), _COARSE)[1][0].square()
+
+    def square_shift(i: int) -> torch.Tensor:
+        return posterior.draw(plan.streams(seed, [i]), _COARSE)[1][0].square()
+
+    square = sum(side_by_side(square_shift, range(_SPREAD_DRAWS), n_jobs))
     return posterior.variance(square / _SPREAD_DRAWS).sqrt().cpu().numpy()

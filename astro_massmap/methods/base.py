@@ -13,10 +13,10 @@ import torch
 from astropy.utils.exceptions import AstropyUserWarning
 
 from .. import _checks as checks, _provenance
-from ._checkpoint import fingerprint
+from ..inference import fit_warnings, one_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Executor
 
     from numpy.typing import NDArray
@@ -31,8 +31,10 @@ class Estimate:
 
     Attributes
     ----------
-    mean, std : ndarray
-        Posterior mean (or the estimate) and standard deviation, ``(ny, nx)``.
+    mean : ndarray
+        Posterior mean, or the estimate, ``(ny, nx)``.
+    std : ndarray or None
+        Its standard deviation ``(ny, nx)``.
     samples : ndarray or None
         Posterior samples ``(n_samples, ny, nx)``.
     b_mode, b_std : ndarray or None
@@ -55,7 +57,7 @@ class Estimate:
     """
 
     mean: np.ndarray
-    std: np.ndarray
+    std: np.ndarray | None
     samples: np.ndarray | None = None
     b_mode: np.ndarray | None = None
     b_std: np.ndarray | None = None
@@ -107,7 +109,8 @@ class Method(Protocol):
         >>> import numpy as np
         >>> from astro_massmap import Wiener
         >>> from astro_massmap.inference import Observation
-        >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+        >>> shear = np.random.default_rng(0).normal(scale=0.1, size=(2, 16, 16))
+        >>> observation = Observation.from_arrays(shear, np.full((16, 16), 0.1), 1.2e-4)
         >>> Wiener(n_samples=2).solve(observation).samples.shape
         (2, 16, 16)
         """
@@ -149,7 +152,8 @@ def run(
     >>> from astro_massmap import KaiserSquires
     >>> from astro_massmap.inference import Observation
     >>> from astro_massmap.methods import run
-    >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+    >>> shear = np.random.default_rng(0).normal(scale=0.1, size=(2, 16, 16))
+    >>> observation = Observation.from_arrays(shear, np.full((16, 16), 0.1), 1.2e-4)
     >>> estimate = run(KaiserSquires(), observation, progress=False)
     >>> estimate.diagnostics["method"], estimate.diagnostics["settings"]["smoothing"]
     ('KaiserSquires', '1.0 arcmin')
@@ -161,16 +165,22 @@ def run(
             "it draws from the posterior of Wiener()"
         )
     shared = {} if executor is None else {"executor": executor}
-    sha256 = fingerprint(observation, {"kind": type(observation).__name__, "shape": list(observation.shape)})
-    estimate = method.solve(observation, progress=progress, **shared)
-    estimate.diagnostics |= {
-        "method": type(method).__name__,
-        "settings": _provenance.settings_of(method),
-        "versions": dict(_provenance.versions()),
-        "wall_time": time.perf_counter() - start,
-    }
-    estimate.diagnostics["provenance"] = _provenance.record(method, observation, sha256, estimate.diagnostics)
+    with one_thread():  # chains run side by side; two threads of one chain would wait for each other
+        estimate = method.solve(observation, progress=progress, **shared)
+        estimate.diagnostics |= {
+            "method": type(method).__name__,
+            "settings": _provenance.settings_of(method),
+            "versions": dict(_provenance.versions()),
+            "wall_time": time.perf_counter() - start,
+        }
+        estimate.diagnostics["provenance"] = _provenance.record(method, observation, estimate.diagnostics)
     return estimate
+
+
+def warn_of_fit(fit: Mapping[str, Any]) -> None:
+    """Warn, as `~astro_massmap.inference.fit_warnings` finds, of data that prior and noise do not explain."""
+    for message in fit_warnings(fit):
+        warnings.warn(f"{message}; see diagnostics['fit']", AstropyUserWarning, stacklevel=3)
 
 
 def moments(samples: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -7,10 +7,20 @@ import torch
 from torch.nn import functional as F
 
 from .._checks import check_integer, is_object_with
-from ..inference import FourierGrid, GaussianPosterior, Observation, padded_shape, pick_device
+from ..inference import (
+    FourierGrid,
+    GaussianPosterior,
+    Observation,
+    model_fit,
+    padded_shape,
+    pick_device,
+    residual_power,
+)
 from ..priors import MeanNetwork
 from .annealed_hmc import check_pixel_size
-from .base import Estimate, check_dtype, check_padding, check_tolerance
+from .base import Estimate, check_dtype, check_padding, check_tolerance, warn_of_fit
+
+_COARSE = 1e-2  # relative residual of the draw of the Gaussian posterior that is compared with the data
 
 
 @dataclass(frozen=True)
@@ -93,7 +103,8 @@ class PosteriorMean:
         >>> import numpy as np
         >>> from astro_massmap import PosteriorMean
         >>> from astro_massmap.inference import Observation
-        >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), np.radians(0.4 / 60))
+        >>> shear = np.random.default_rng(0).normal(scale=0.1, size=(2, 16, 16))
+        >>> observation = Observation.from_arrays(shear, np.full((16, 16), 0.1), np.radians(0.4 / 60))
         >>> estimate = PosteriorMean().solve(observation)
         >>> estimate.mean.shape, bool((estimate.std > 0).all()), estimate.samples
         ((16, 16), True, None)
@@ -113,22 +124,23 @@ class PosteriorMean:
         margins = [
             min(network.margin, (box - field) // 2) for box, field in zip(grid.box_shape, grid.field_shape, strict=True)
         ]
-        wiener = _with_margins(torch.fft.irfft2(posterior.mean_modes(), s=grid.box_shape, norm="ortho"), grid, margins)
+        modes = posterior.mean_modes()
+        wiener = _with_margins(torch.fft.irfft2(modes, s=grid.box_shape, norm="ortho"), grid, margins)
         (y, x), (ny, nx) = margins, grid.field_shape
         noise_std = F.pad(grid.real(observation.noise_std), (x, x, y, y), value=torch.inf)
         mean, std = (image[y : y + ny, x : x + nx].cpu().numpy() for image in network.moments(wiener, noise_std))
-        return Estimate(
-            mean,
-            std,
-            diagnostics={
-                "device": str(grid.device),
-                "box": list(grid.box_shape),
-                "iterations": posterior.iterations,
-                "residual": posterior.residual,
-                "network": repr(network),
-                "spectrum": network.spectrum.name,
-            },
-        )
+        diagnostics = {
+            "device": str(grid.device),
+            "box": list(grid.box_shape),
+            "iterations": posterior.iterations,
+            "residual": posterior.residual,
+            "network": repr(network),
+            "spectrum": network.spectrum.name,
+        }
+        draw = modes + posterior.fluctuations(observation.streams(0, [0], device=grid.device), _COARSE)
+        diagnostics["fit"] = model_fit(posterior, observation, *residual_power(posterior, draw))
+        warn_of_fit(diagnostics["fit"])
+        return Estimate(mean, std, diagnostics=diagnostics)
 
 
 def _with_margins(box: torch.Tensor, grid: FourierGrid, margins: list[int]) -> torch.Tensor:

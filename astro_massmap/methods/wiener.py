@@ -2,17 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from tqdm.auto import tqdm
 
 from .._checks import check_integer, check_spectrum
-from ..inference import GaussianPosterior, Observation, Streams, padded_shape, pick_device
+from ..inference import (
+    GaussianPosterior,
+    Observation,
+    available_cores,
+    model_fit,
+    padded_shape,
+    pick_device,
+    residual_power,
+    side_by_side,
+)
 from ..spectrum import PowerSpectrum
-from ._memory import check_memory, needed_memory
-from .base import Estimate, check_dtype, check_padding, check_tolerance, in_batches
+from ._memory import Needs, check_memory, needed_memory, workers_that_fit
+from .base import Estimate, check_dtype, check_padding, check_tolerance, in_batches, warn_of_fit
 
 # At least so many draws tell the standard deviation, to about 4 %; for nothing else they may be coarse.
 _MIN_DRAWS = 16
@@ -38,9 +47,12 @@ class Wiener:
     spectrum : `~astro_massmap.PowerSpectrum`, optional
         Prior power spectrum of the convergence; by default that of sources at redshift 1.
     n_samples : int
-        How many samples to draw; with 0 there is only the mean and its standard deviation.
+        Number of samples; with 0 there is only the mean and its standard deviation.
+    uncertainty : bool
+        Whether to estimate the standard deviation; False, only with ``n_samples=0``, for the mean alone, which takes
+        one linear system instead of seventeen.
     seed : int
-        Seed of the samples. Sample i is the same whatever ``n_samples`` is.
+        Seed of the samples. Sample i depends on the data, the seed and i, not on ``n_samples``.
     padding : float
         Side of the periodic box, in sides of the field. Structure beyond the field is inferred too;
         below 1.5 it wraps around and large scales look too certain.
@@ -52,6 +64,9 @@ class Wiener:
         Precision of the numbers.
     device : str
         ``"auto"`` (CUDA where there is one), or what torch calls a device.
+    n_jobs : int, optional
+        Draws side by side on a CPU, with one thread of torch each; by default as many as there are cores, and as the
+        memory holds. The samples do not depend on it.
 
     Raises
     ------
@@ -76,17 +91,25 @@ class Wiener:
     spectrum: PowerSpectrum | None = None
     _: KW_ONLY
     n_samples: int = 64
+    uncertainty: bool = True
     seed: int = 0
     padding: float = 2.0
     tolerance: float = 1e-5
     max_iterations: int = 500
     dtype: Literal["float32", "float64"] = "float32"
     device: str = "auto"
+    n_jobs: int | None = None
 
     def __post_init__(self) -> None:
         if self.spectrum is not None:
             check_spectrum(self.spectrum)
         check_integer(self.n_samples, "n_samples", 0)
+        if not isinstance(self.uncertainty, bool):
+            raise TypeError(f"uncertainty: needs to be True or False, got {self.uncertainty!r}")
+        if self.n_samples and not self.uncertainty:
+            raise ValueError(f"uncertainty: False needs n_samples=0, got {self.n_samples}")
+        if self.n_jobs is not None:
+            check_integer(self.n_jobs, "n_jobs", 1)
         check_integer(self.seed, "seed", 0)
         check_integer(self.max_iterations, "max_iterations", 1)
         check_tolerance(self.tolerance)
@@ -120,14 +143,15 @@ class Wiener:
         >>> import numpy as np
         >>> from astro_massmap import Wiener
         >>> from astro_massmap.inference import Observation
-        >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+        >>> shear = np.random.default_rng(0).normal(scale=0.1, size=(2, 16, 16))
+        >>> observation = Observation.from_arrays(shear, np.full((16, 16), 0.1), 1.2e-4)
         >>> estimate = Wiener(n_samples=2).solve(observation)
-        >>> float(np.abs(estimate.mean).max()), estimate.samples.shape
-        (0.0, (2, 16, 16))
+        >>> estimate.mean.shape, estimate.samples.shape
+        ((16, 16), (2, 16, 16))
         """
         device = pick_device(self.device)
-        needs = needed_memory(observation.shape, self.padding, dtype=self.dtype, samples=self.n_samples)
-        check_memory(needs, device)
+        workers = self._workers(observation.shape)
+        check_memory(self._needs(observation.shape, workers), device)
         spectrum = PowerSpectrum.default() if self.spectrum is None else self.spectrum
         posterior = GaussianPosterior(
             observation,
@@ -138,38 +162,97 @@ class Wiener:
             dtype=check_dtype(self.dtype),
             device=device,
         )
-        mean = posterior.grid.to_field(posterior.mean_modes())
-        square_shift = torch.zeros_like(mean)
-        samples = torch.empty((self.n_samples, *observation.shape), dtype=mean.dtype)
-        # On a CPU one map at a time is fastest: it stays in the cache.
-        batch = 1 if device.type == "cpu" else _BATCH_ON_GPU
-        n_draws = max(self.n_samples, _MIN_DRAWS)
-
-        def draw(indices: Sequence[int], tolerance: float | None = None) -> None:
-            modes, shifts = posterior.draw(Streams(self.seed, indices, device=device), tolerance)
-            maps = (mean + posterior.grid.to_field(modes)).cpu()
-            square_shift.add_(shifts.square().sum(dim=0))
-            if indices[0] < self.n_samples:
-                samples[indices[0] : indices[-1] + 1] = maps
-
-        with tqdm(total=n_draws, desc="Wiener draws", unit="map", disable=not progress) as bar:
-            in_batches(draw, range(self.n_samples), batch, on_done=bar.update)
-            coarse = partial(draw, tolerance=max(_COARSE, self.tolerance))
-            iterations, residual = posterior.iterations, posterior.residual
-            in_batches(coarse, range(self.n_samples, n_draws), batch, on_done=bar.update)
+        draws = _Draws(self, observation, posterior)
+        if self.uncertainty:
+            draws.make(max(self.n_samples, _MIN_DRAWS), workers, progress)
+            warn_of_fit(draws.fit)
         return Estimate(
-            mean.cpu().numpy(),
-            posterior.variance(square_shift / n_draws).sqrt().cpu().numpy(),
-            samples=samples.numpy() if self.n_samples else None,
+            draws.mean.cpu().numpy(),
+            draws.std(),
+            samples=draws.samples.numpy() if self.n_samples else None,
             diagnostics={
                 "device": str(device),
                 "box": list(posterior.grid.box_shape),
-                "iterations": iterations,
-                "residual": residual,
-                "uncertainty_draws": n_draws,
+                "iterations": draws.iterations,
+                "residual": draws.residual,
+                "uncertainty_draws": draws.n,
                 "spectrum": getattr(spectrum, "name", repr(spectrum)),
+                "fit": draws.fit,
             },
         )
+
+    def _needs(self, shape: tuple[int, int], workers: int) -> Needs:
+        return needed_memory(shape, self.padding, dtype=self.dtype, batch=workers, samples=self.n_samples)
+
+    def _workers(self, shape: tuple[int, int]) -> int:
+        """Draws side by side: on a CPU as many as asked for, or as cores and memory allow."""
+        if pick_device(self.device).type != "cpu":
+            return 1
+        return self.n_jobs or workers_that_fit(lambda workers: self._needs(shape, workers), available_cores())
+
+
+class _Draws:
+    """
+    The mean, the samples, and what draws of the posterior contribute to its standard deviation and to the fit.
+
+    Parameters
+    ----------
+    method : Wiener
+        Options.
+    observation : `~astro_massmap.inference.Observation`
+        Shear and noise.
+    posterior : `~astro_massmap.inference.GaussianPosterior`
+        Posterior to draw from.
+    """
+
+    def __init__(self, method: Wiener, observation: Observation, posterior: GaussianPosterior) -> None:
+        self._method, self._observation, self._posterior = method, observation, posterior
+        self._mean_modes = posterior.mean_modes()
+        self.iterations, self.residual = posterior.iterations, posterior.residual
+        self.mean = posterior.grid.to_field(self._mean_modes)
+        self.samples = torch.empty((method.n_samples, *observation.shape), dtype=self.mean.dtype, device="cpu")
+        self._square_shift, self._chi2, self.n = torch.zeros_like(self.mean), [], 0
+        self.fit: dict[str, Any] | None = None
+
+    def make(self, n: int, workers: int, progress: bool) -> None:
+        """Draw ``n`` times: the samples, and coarse draws, which suffice for the standard deviation."""
+        device, n_samples = self._posterior.grid.device, self._method.n_samples
+        with tqdm(total=n, desc="Wiener draws", unit="map", disable=not progress) as bar:
+            for indices in (range(n_samples), range(n_samples, n)):
+                if device.type != "cpu":
+                    in_batches(lambda i: self._add(i, self._draw(i)), indices, _BATCH_ON_GPU, on_done=bar.update)
+                    continue
+                pieces = [[i] for i in indices]  # a single map stays in the cache of a core
+                for piece, drawn in zip(pieces, side_by_side(self._draw, pieces, workers), strict=True):
+                    self._add(piece, drawn)
+                    bar.update()
+        self.fit = model_fit(self._posterior, self._observation, *torch.cat(self._chi2, dim=1).tolist())
+
+    def _draw(self, indices: Sequence[int]) -> tuple[torch.Tensor, ...]:
+        exact = indices[0] < self._method.n_samples
+        tolerance = None if exact else max(_COARSE, self._method.tolerance)
+        posterior = self._posterior
+        streams = self._observation.streams(self._method.seed, indices, device=posterior.grid.device)
+        modes, shifts = posterior.draw(streams, tolerance)
+        if exact:
+            self.iterations = max(self.iterations, posterior.iterations)
+            self.residual = max(self.residual, posterior.residual)
+        chi2 = torch.stack(residual_power(posterior, self._mean_modes + modes))
+        return self.mean + posterior.grid.to_field(modes), shifts.square().sum(dim=0), chi2
+
+    def _add(self, indices: Sequence[int], drawn: tuple[torch.Tensor, ...]) -> None:
+        maps, square_shift, chi2 = drawn
+        self._square_shift.add_(square_shift)
+        self._chi2.append(chi2)
+        self.n += len(indices)
+        if indices[0] < len(self.samples):
+            self.samples[indices[0] : indices[-1] + 1] = maps.cpu()
+
+    def std(self) -> np.ndarray | None:
+        """Standard deviation of the posterior, None without draws."""
+        if not self.n:
+            return None
+        return self._posterior.variance(self._square_shift / self.n).sqrt().cpu().numpy()
 
 
 class ExpectedShear:

@@ -15,9 +15,9 @@ from astro_massmap.inference import (
     TemperedPlan,
     Trajectory,
     annealing,
+    diverged,
     gaussian_check,
     run_chains,
-    runaways,
     split_step,
     stationarity_check,
 )
@@ -116,12 +116,12 @@ def test_where_the_tempered_scheme_runs_away_it_is_noticed(gaussian):
     schedule = dataclasses.replace(schedule, trajectory=Trajectory(leapfrogs=4, metropolis=False))
     plan = TemperedPlan(observation, problems.WrongScore(0.03), schedule, (64, 64))
     run = run_chains(plan, Streams(0, [0]))
-    assert runaways(plan, run.modes).all()
+    assert diverged(plan, run.modes).all()
 
 
-def test_chains_that_behave_are_no_runaways(gaussian):
+def test_chains_that_behave_are_no_diverged(gaussian):
     plan = SplitPlan(gaussian[0], GaussianPrior(problems.spectrum()), Schedule((1.0,), (0,)), (128, 128))
-    assert not runaways(plan, samplers.ensemble(plan, 32)[0]).any()
+    assert not diverged(plan, samplers.ensemble(plan, 32)[0]).any()
 
 
 def test_a_chain_is_the_same_in_any_company(gaussian):

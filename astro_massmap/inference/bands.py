@@ -1,0 +1,86 @@
+"""Modes in bands of ell of equal width in log(ell), from the longest mode of the box to its shortest."""
+
+import torch
+
+
+class Bands:
+    """
+    Bands of ell on the modes of a grid.
+
+    Parameters
+    ----------
+    grid : `~astro_massmap.inference.FourierGrid`
+        Grid of the modes.
+    n : int
+        Number of bands, at most 255.
+
+    Attributes
+    ----------
+    number : `torch.Tensor`
+        Number of the band of each mode, ``(ny, nx // 2 + 1)``, in eight bits.
+    count : `torch.Tensor`
+        Number of modes of the band ``(n,)``, in double precision; zero for bands that hold none.
+
+    Examples
+    --------
+    White noise has the same power in all bands:
+
+    >>> import torch
+    >>> from astro_massmap.inference import Bands, FourierGrid, Streams
+    >>> grid = FourierGrid((64, 64), 1.2e-4)
+    >>> bands = Bands(grid, 3)
+    >>> power = bands.mean_square(grid.to_modes(Streams(0, range(4)).normal(64, 64)))
+    >>> tuple(power.shape), bool(((power - 1).abs() < 5 * (2 / bands.count).sqrt()).all())
+    ((4, 3), True)
+    """
+
+    def __init__(self, grid, n):
+        self.grid, self.n = grid, n
+        low = grid.longest
+        high = torch.hypot(grid.lx.abs().max(), grid.ly.abs().max()) * (1 + 1e-9)
+
+        def number(ly):
+            ell = torch.hypot(grid.lx, ly).clamp(min=low)
+            position = torch.log(ell / low) / torch.log(high / low) * n
+            return position.long().clamp(0, n - 1).to(torch.uint8)
+
+        self.number = grid.pointwise(number, grid.ly).to(grid.device)
+        self.count = self._sums(lambda rows: grid.multiplicity.expand(self.number[rows].shape)[None])[0]
+
+    @property
+    def ell(self):
+        """Mean ell of the modes of each band, ``(n,)``; NaN for bands that hold none."""
+        weighted = self.grid.real(self.grid.ell * self.grid._multiplicity)
+        return self._sums(lambda rows: weighted[rows][None])[0] / self.count
+
+    def mean_square(self, modes, variance=None):
+        """
+        Mean square of modes in each band.
+
+        Parameters
+        ----------
+        modes : `torch.Tensor`
+            Modes ``(n_maps, ny, nx // 2 + 1)``.
+        variance : `torch.Tensor`, optional
+            Variance of the modes, ``(ny, nx // 2 + 1)``, by which their squares are divided.
+
+        Returns
+        -------
+        `torch.Tensor`
+            ``(n_maps, n)``, in double precision.
+        """
+
+        def square(rows):
+            power = modes[:, rows].real.square() + modes[:, rows].imag.square()
+            return (power if variance is None else power / variance[rows]) * self.grid.multiplicity
+
+        return self._sums(square) / self.count
+
+    def _sums(self, function):
+        """Sums over the modes of each band; ``function`` gives some rows ``(n_maps, rows, nx // 2 + 1)``."""
+        sums = 0.0
+        for rows in self.grid.pieces():
+            values = function(rows).flatten(1).to(self.grid.sum_dtype)
+            zeros = torch.zeros((len(values), self.n), dtype=values.dtype, device=values.device)
+            sums = sums + zeros.index_add_(1, self.number[rows].flatten().int(), values)
+        return sums

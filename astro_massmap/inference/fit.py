@@ -1,0 +1,207 @@
+"""
+Does the model fit the data? Statistics whose expectation under the model is known.
+
+*Residuals.* If the data come from the model, a posterior sample x and the truth have the same joint distribution with
+the data, whatever the prior. The residuals ``y - P x`` of a sample are then distributed as the noise: with the
+whitened residuals ``u = N^-1/2 (y - P x)``, chi^2 = |u|^2 has the mean n, the number of data, and the variance 2 n. The
+part of u that is a B mode, which no convergence can explain, has the mean n <|P|^2>, where the mean is that over the
+modes of the box, and at most twice that as variance. The mean over several samples scatters less than one of them, so
+that significances are lower limits.
+
+*Power.* In bands of ell, the power of ``P' N^-1 y`` is compared with that of mock data drawn from the Gaussian
+component of the prior and the noise, and all bands together by Hotelling's T^2 of the cube roots, which are nearly
+normal. A field that was chosen for a cluster has more power than that.
+"""
+
+import numpy as np
+import torch
+from scipy import stats
+
+from .bands import Bands
+
+N_BANDS = 8
+_DRAWS = 32  # of mock data
+_MOCKS = 2**32 - 2  # attempt number of their streams, which no chain has
+_KNOWN = 0.02  # relative error of the noise variance below which no difference is reported
+_ALARM = 4.0  # standard deviations
+
+
+def residual_power(posterior, modes):
+    """
+    Power of the whitened residuals of some maps, in all and in the B mode.
+
+    Parameters
+    ----------
+    posterior : `~astro_massmap.inference.GaussianPosterior`
+        Posterior that holds data, noise and operator.
+    modes : `torch.Tensor`
+        Modes of the maps, ``(n, ny, nx // 2 + 1)``.
+
+    Returns
+    -------
+    chi2, b_chi2 : `torch.Tensor`
+        ``(n,)`` each, in double precision; without a B mode, for data that are a convergence, ``b_chi2`` is NaN.
+
+    Examples
+    --------
+    Residuals of posterior samples are distributed as the noise: of 512 data, the mean of chi^2 is 512.
+
+    >>> import numpy as np
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.inference import GaussianPosterior, Observation, residual_power
+    >>> shear = np.random.default_rng(0).normal(scale=0.1, size=(2, 16, 16))
+    >>> observation = Observation.from_arrays(shear, np.full((16, 16), 0.1), 1.2e-4)
+    >>> posterior = GaussianPosterior(observation, PowerSpectrum.default(), (64, 64))
+    >>> samples = posterior.mean_modes() + posterior.fluctuations(observation.streams(0, range(8)))
+    >>> chi2, b_chi2 = residual_power(posterior, samples)
+    >>> abs(float(chi2.mean()) - 512) < 4 * 1024**0.5
+    True
+    """
+    operator = posterior.operator
+    white = posterior.weight.sqrt() * (posterior.shear - operator.forward(modes))
+    chi2 = white.square().sum(dim=(-3, -2, -1), dtype=operator.grid.sum_dtype)
+    if not _has_b_mode(posterior):
+        return chi2, torch.full_like(chi2, torch.nan)
+    b_mode = operator.e_and_b_modes(white)[1]
+    return chi2, operator.grid.inner(b_mode, b_mode)
+
+
+def model_fit(posterior, observation, chi2, b_chi2):
+    """
+    How well data agree with prior and noise.
+
+    Parameters
+    ----------
+    posterior : `~astro_massmap.inference.GaussianPosterior`
+        Posterior with data, noise and the Gaussian component of the prior.
+    observation : `~astro_massmap.inference.Observation`
+        The same data.
+    chi2, b_chi2 : array-like
+        `residual_power` of posterior samples.
+
+    Returns
+    -------
+    dict
+        ``n_data``; ``chi2`` and ``b_mode_chi2``: the means over the samples divided by their expectations, with
+        ``chi2_sigma`` and ``b_mode_sigma``, their deviations from 1 in standard deviations; ``noise_factor``, by which
+        the standard deviation of the noise seems wrong (from the B mode where there is one), with
+        ``noise_factor_error``; by band of ``ell``, ``power_ratio``, the power of the data divided by that of prior and
+        noise, with ``power_error``; ``power_p_value``, for a field of the Gaussian prior to differ as much in any of
+        the bands. None for what cannot be measured.
+
+    Examples
+    --------
+    Noise that is three times as large as stated:
+
+    >>> import numpy as np
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.inference import GaussianPosterior, Observation, model_fit, residual_power
+    >>> shear = np.random.default_rng(0).normal(scale=0.3, size=(2, 16, 16))
+    >>> observation = Observation.from_arrays(shear, np.full((16, 16), 0.1), 1.2e-4)
+    >>> posterior = GaussianPosterior(observation, PowerSpectrum.default(), (64, 64))
+    >>> samples = posterior.mean_modes() + posterior.fluctuations(observation.streams(0, range(8)))
+    >>> fit = model_fit(posterior, observation, *residual_power(posterior, samples))
+    >>> abs(fit["noise_factor"] - 3) < 4 * fit["noise_factor_error"], fit["b_mode_sigma"] > 50
+    (True, True)
+    """
+    n = int(observation.observed.sum()) * observation.components
+    expected = n / observation.components * posterior.grid.pixel_variance(posterior.operator.power)
+    ratio, sigma = _compare(chi2, n)
+    b_ratio, b_sigma = _compare(b_chi2, expected) if _has_b_mode(posterior) else (None, None)
+    factor = np.sqrt(ratio if b_ratio is None else b_ratio)
+    return {
+        "n_data": n,
+        "chi2": ratio,
+        "chi2_sigma": sigma,
+        "b_mode_chi2": b_ratio,
+        "b_mode_sigma": b_sigma,
+        "noise_factor": float(factor),
+        "noise_factor_error": float(factor * np.sqrt(0.5 / (n if b_ratio is None else expected))),
+    } | _data_power(posterior, observation)
+
+
+def fit_warnings(fit):
+    """
+    Statements about data that prior and noise do not explain.
+
+    Parameters
+    ----------
+    fit : dict
+        Of `model_fit`.
+
+    Returns
+    -------
+    list of str
+        Empty if nothing differs by more than 4 standard deviations, and noise variances by more than 2 %.
+
+    Examples
+    --------
+    >>> from astro_massmap.inference import fit_warnings
+    >>> b_mode = {"b_mode_chi2": None, "b_mode_sigma": None}
+    >>> fit_warnings({"chi2": 0.99, "chi2_sigma": -0.4, "power_p_value": 0.3} | b_mode)
+    []
+    """
+    found = []
+    tested = [(fit[f"{name}chi2"], fit[f"{name or 'chi2_'}sigma"]) for name in ("b_mode_", "")]
+    off = [sigma for ratio, sigma in tested if ratio is not None and abs(ratio - 1) > _KNOWN and abs(sigma) > _ALARM]
+    if off:
+        found.append(
+            f"the noise seems {fit['noise_factor']:.3g} +- {fit['noise_factor_error']:.2g} times as large as stated "
+            f"({max(map(abs, off)):.0f} standard deviations): check noise_std, shape_noise and the weights"
+        )
+    if fit["power_p_value"] is not None and fit["power_p_value"] < 2 * stats.norm.sf(_ALARM):
+        band = int(np.argmax(np.abs(np.log(fit["power_ratio"])) / fit["power_error"]))
+        found.append(
+            f"the power of the data is {fit['power_ratio'][band]:.3g} times that of prior and noise at ell = "
+            f"{fit['ell'][band]:.0f} (p = {fit['power_p_value']:.1g}): the field is unlike those that the prior was "
+            "made for, and its structures may come out too low, or its noise is wrong"
+        )
+    return found
+
+
+def _has_b_mode(posterior):
+    return bool(posterior.operator.p2.any())
+
+
+def _compare(values, expected):
+    """Mean of some chi^2 divided by their expectation, and its deviation from 1 in standard deviations."""
+    ratio = float(np.mean(np.asarray(values, dtype=float))) / expected
+    return ratio, float((ratio - 1) * np.sqrt(expected / 2))
+
+
+def _data_power(posterior, observation):
+    """Power of the data in bands of ell, compared with that of mock data."""
+    grid, operator = posterior.grid, posterior.operator
+    bands = Bands(grid, N_BANDS)
+    used = (bands.count > 0).cpu().numpy()
+
+    def power(modes):
+        return bands.mean_square(modes)[0].cpu().numpy()[used]
+
+    data = power(operator.adjoint(posterior.weight * posterior.shear)[None])
+    mocks = []
+    for i in range(_DRAWS):
+        streams = observation.streams(0, [i], attempt=_MOCKS, device=grid.device)
+        sky = posterior.prior_variance.sqrt() * grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
+        noise = posterior.weight.sqrt() * streams.normal(2, *grid.field_shape, dtype=grid.dtype)
+        mocks.append(power(operator.adjoint(posterior.weight * operator.forward(sky) + noise)))
+    mocks = np.array(mocks)
+    ratio = data / mocks.mean(axis=0)
+    return {
+        "ell": bands.ell.cpu().numpy()[used].tolist(),
+        "power_ratio": ratio.tolist(),
+        "power_error": (mocks.std(axis=0, ddof=1) / mocks.mean(axis=0)).tolist(),
+        "power_p_value": _p_value(np.cbrt(data), np.cbrt(mocks)),
+    }
+
+
+def _p_value(data, mocks):
+    """p-value of Hotelling's T^2 of one vector ``(k,)`` among others ``(n, k)`` of the same distribution."""
+    n = len(mocks)
+    values, vectors = np.linalg.eigh(np.cov(mocks, rowvar=False))
+    good = values > 1e-8 * values.max()  # in the smallest fields some bands are the same
+    k = int(good.sum())
+    if not k:
+        return None
+    t2 = np.sum((vectors.T @ (data - mocks.mean(axis=0)))[good] ** 2 / values[good]) / (1 + 1 / n)
+    return float(stats.f.sf(t2 * (n - k) / (k * (n - 1)), k, n - k))
