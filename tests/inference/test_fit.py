@@ -1,0 +1,102 @@
+"""Does the model fit: statistics with a known expectation, on data that agree with prior and noise, and on others."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from astro_massmap import PowerSpectrum
+from astro_massmap.inference import (
+    ConvergenceObservation,
+    FourierGrid,
+    GaussianPosterior,
+    LensingOperator,
+    Observation,
+    fit_warnings,
+    model_fit,
+    residual_power,
+)
+
+PIXEL, SIDE, BOX = np.radians(0.4 / 60), 24, (64, 64)
+MOCKS = 150
+
+
+def mock(seed, *, noise=1.0, signal=1.0, kind=Observation):
+    """Data drawn from the default spectrum and noise that varies, in a field with a hole."""
+    rng = np.random.default_rng(seed)
+    noise_std = 0.15 * rng.uniform(0.7, 1.4, (SIDE, SIDE))
+    noise_std[5:11, 12:18] = np.inf
+    grid = FourierGrid((SIDE, SIDE), PIXEL, BOX, dtype=torch.float64)
+    white = grid.to_modes(torch.from_numpy(rng.normal(size=BOX)))
+    operator = kind.operator(grid)
+    truth = operator.forward(signal * grid.mode_variance(PowerSpectrum.default()).sqrt() * white).numpy()
+    data = truth + noise * np.where(np.isinf(noise_std), 0, noise_std) * rng.normal(size=truth.shape)
+    return kind.from_arrays(data if kind is Observation else data[0], noise_std, PIXEL)
+
+
+def fit_of(observation, n=2):
+    posterior = GaussianPosterior(observation, PowerSpectrum.default(), BOX)
+    samples = posterior.mean_modes() + posterior.fluctuations(observation.streams(0, range(n)))
+    return model_fit(posterior, observation, *residual_power(posterior, samples))
+
+
+@pytest.fixture(scope="module")
+def fits():
+    return [fit_of(mock(seed)) for seed in range(MOCKS)]
+
+
+def test_data_of_the_model_fit_it(fits):
+    # 4 sigma of the mean over mocks, and of the scatter, which is at most 1: false alarms 1e-4 each
+    for sigma in ("chi2_sigma", "b_mode_sigma"):
+        values = np.array([fit[sigma] for fit in fits])
+        assert abs(values.mean()) < 4 / MOCKS**0.5
+        assert values.std() < 1 + 4 / (2 * MOCKS) ** 0.5
+    pulls = [(fit["noise_factor"] - 1) / fit["noise_factor_error"] for fit in fits]
+    assert np.abs(pulls).max() < 4.5
+    assert not any(fit_warnings(fit) for fit in fits)
+
+
+def test_p_values_are_uniform(fits):
+    # a Kolmogorov-Smirnov test at 1e-3
+    assert stats.kstest([fit["power_p_value"] for fit in fits], "uniform").pvalue > 1e-3
+
+
+def test_the_power_ratio_is_one_on_the_mean(fits):
+    ratio, error = (np.array([fit[name] for fit in fits]) for name in ("power_ratio", "power_error"))
+    # the mean of 32 mock data sets scatters, too
+    assert (np.abs(ratio.mean(axis=0) - 1) < 5 * error.mean(axis=0) * (1 / MOCKS + 1 / MOCKS / 32) ** 0.5 + 0.03).all()
+
+
+def test_the_b_mode_expectation_is_that_of_white_noise():
+    # by a sum over the modes of the box, each with half the pixels of the shear
+    observation = mock(0)
+    grid = FourierGrid((SIDE, SIDE), PIXEL, BOX, dtype=torch.float64)
+    operator, rng = LensingOperator(grid), np.random.default_rng(5)
+    white = torch.from_numpy(rng.normal(size=(400, 2, SIDE, SIDE))) * observation.observed
+    b_mode = operator.e_and_b_modes(white)[1]
+    measured = grid.inner(b_mode, b_mode)
+    expected = int(observation.observed.sum()) * grid.pixel_variance(operator.power)
+    assert abs(float(measured.mean()) / expected - 1) < 4 * float(measured.std()) / expected / 20
+
+
+@pytest.mark.parametrize("factor", [3.0, 1 / 3])
+def test_noise_that_is_wrong_is_measured(factor):
+    fit = fit_of(mock(1, noise=factor))
+    assert abs(fit["noise_factor"] - factor) < 4 * fit["noise_factor_error"]
+    assert "the noise seems" in fit_warnings(fit)[0]
+
+
+def test_a_field_with_more_structure_is_unlike_the_prior():
+    fit = fit_of(mock(2, signal=6.0))
+    assert fit["power_p_value"] < 1e-6 and abs(fit["b_mode_sigma"]) < 4
+    assert any("unlike those" in message for message in fit_warnings(fit))
+
+
+def test_a_map_of_the_convergence_has_no_b_mode():
+    fits = [fit_of(mock(seed, kind=ConvergenceObservation)) for seed in range(40)]
+    assert all(fit["b_mode_chi2"] is None and fit["n_data"] == SIDE**2 - 36 for fit in fits)
+    sigma = np.array([fit["chi2_sigma"] for fit in fits])
+    assert abs(sigma.mean()) < 4 / 40**0.5 and sigma.std() < 1 + 4 / 80**0.5
+    wrong = fit_of(mock(3, noise=2.0, kind=ConvergenceObservation))
+    assert abs(wrong["noise_factor"] - 2) < 4 * wrong["noise_factor_error"] + 0.1
+    assert "the noise seems" in fit_warnings(wrong)[0]
