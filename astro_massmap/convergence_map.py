@@ -11,6 +11,7 @@ from astropy.nddata import NDData, NDIOMixin
 
 from . import _geometry, _provenance
 from ._convergence_files import register_fits
+from ._fit_statements import fit_statements
 from ._fits import wcs_cards
 from ._input import bools, floats
 from ._map_arguments import map_samples, map_std, map_unit
@@ -234,9 +235,10 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
     def __repr__(self) -> str:
         ny, nx = self.shape
         samples = "no samples" if self.samples is None else f"{len(self.samples)} samples"
+        fit = "".join(f"; {short}" for short, _ in fit_statements(self.diagnostics.get("fit")))
         return (
             f"<ConvergenceMap: {ny} x {nx} pixels of {self.pixel_scale:.3g}, "
-            f"{(~self.mask).mean():.0%} measured, {samples}>"
+            f"{(~self.mask).mean():.0%} measured, {samples}{fit}>"
         )
 
     __str__ = __repr__

@@ -260,10 +260,16 @@ def _changes(was, now):
 
 
 def _info(arguments):
+    from .._fit_statements import fit_statements, fit_summary
     from .._provenance import story
 
     kappa, made = _read(arguments.map)
     print(kappa)
+    fit = kappa.diagnostics.get("fit")
+    if fit:
+        print(_shown(fit_summary(fit)))
+    for _, statement in fit_statements(fit):
+        print(_shown(f"warning: {statement}"))
     print(_shown(f"made by {made['method']} on {made.get('date')}, with the seed {made.get('seed')}"))
     print(_shown(f"on {made.get('device')}, {made.get('platform')}, threads: {made.get('threads')}"))
     recorded = made["versions"] if isinstance(made.get("versions"), dict) else {}

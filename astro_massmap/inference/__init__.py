@@ -11,7 +11,7 @@ from .bands import Bands
 from .conjugate_gradients import ConvergenceError, conjugate_gradients
 from .device import pick_device
 from .diagnostics import diverged, gaussian_check, power_over_prior, stationarity_check
-from .fit import fit_warnings, model_fit, residual_power
+from .fit import model_fit, residual_power
 from .gaussian import GaussianPosterior
 from .grid import FourierGrid, padded_shape
 from .hmc import ScoreError, Trajectory, split_step
@@ -49,7 +49,6 @@ __all__ = [
     "available_cores",
     "conjugate_gradients",
     "diverged",
-    "fit_warnings",
     "gaussian_check",
     "model_fit",
     "one_thread",

@@ -22,8 +22,6 @@ from .bands import Bands
 N_BANDS = 8
 _DRAWS = 32  # of mock data
 _MOCKS = 2**32 - 2  # attempt number of their streams, which no chain has
-_KNOWN = 0.05  # relative error of the noise variance below which no difference is reported
-_ALARM = 4.0  # standard deviations
 
 
 def residual_power(posterior, modes):
@@ -118,55 +116,6 @@ def model_fit(posterior, observation, chi2, b_chi2):
         "noise_factor": float(factor),
         "noise_factor_error": float(factor * np.sqrt(0.5 / (n if b_ratio is None else expected))),
     } | _data_power(posterior, observation)
-
-
-def fit_warnings(fit):
-    """
-    Statements about data that prior and noise do not explain.
-
-    Parameters
-    ----------
-    fit : dict
-        Of `model_fit`.
-
-    Returns
-    -------
-    list of str
-        Empty if nothing differs by more than 4 standard deviations, and noise variances by more than 5 %.
-
-    Examples
-    --------
-    >>> from astro_massmap.inference import fit_warnings
-    >>> b_mode = {"b_mode_chi2": None, "b_mode_sigma": None}
-    >>> fit_warnings({"chi2": 0.99, "chi2_sigma": -0.4, "power_p_value": 0.3} | b_mode)
-    []
-    """
-    found = []
-    by_b_mode = fit["b_mode_chi2"] is not None
-    if _differs(fit["b_mode_chi2"], fit["b_mode_sigma"]) or (not by_b_mode and _differs(fit["chi2"], fit["chi2_sigma"])):
-        sigma = fit["b_mode_sigma"] if by_b_mode else fit["chi2_sigma"]
-        found.append(
-            f"the noise seems {fit['noise_factor']:.3g} +- {fit['noise_factor_error']:.2g} times as large as stated "
-            f"({abs(sigma):.0f} standard deviations): check noise_std, shape_noise and the weights"
-        )
-    elif _differs(fit["chi2"], fit["chi2_sigma"]):
-        found.append(
-            f"the residuals of the samples have {fit['chi2']:.3g} times the power of the noise "
-            f"({abs(fit['chi2_sigma']):.0f} standard deviations), but their B mode agrees with it: the maps follow the "
-            "data too little or too much for this prior"
-        )
-    if fit["power_p_value"] is not None and fit["power_p_value"] < 2 * stats.norm.sf(_ALARM):
-        band = int(np.argmax(np.abs(np.log(fit["power_ratio"])) / fit["power_error"]))
-        found.append(
-            f"the power of the data is {fit['power_ratio'][band]:.3g} times that of prior and noise at ell = "
-            f"{fit['ell'][band]:.0f} (p = {fit['power_p_value']:.1g}): the field is unlike those that the prior was "
-            "made for, and its structures may come out too low, or its noise is wrong"
-        )
-    return found
-
-
-def _differs(ratio, sigma):
-    return ratio is not None and abs(ratio - 1) > _KNOWN and abs(sigma) > _ALARM
 
 
 def _has_b_mode(posterior):

@@ -13,7 +13,8 @@ import torch
 from astropy.utils.exceptions import AstropyUserWarning
 
 from .. import _checks as checks, _provenance
-from ..inference import fit_warnings, one_thread
+from .._fit_statements import fit_statements
+from ..inference import one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -177,9 +178,9 @@ def run(
     return estimate
 
 
-def warn_of_fit(fit: Mapping[str, Any]) -> None:
-    """Warn, as `~astro_massmap.inference.fit_warnings` finds, of data that prior and noise do not explain."""
-    for message in fit_warnings(fit):
+def warn_of_fit(fit: Mapping[str, Any] | None) -> None:
+    """Warn of data that prior and noise do not explain."""
+    for _, message in fit_statements(fit):
         warnings.warn(f"{message}; see diagnostics['fit']", AstropyUserWarning, stacklevel=3)
 
 

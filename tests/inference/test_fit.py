@@ -6,13 +6,13 @@ import torch
 from scipy import stats
 
 from astro_massmap import PowerSpectrum
+from astro_massmap._fit_statements import fit_statements, fit_summary
 from astro_massmap.inference import (
     ConvergenceObservation,
     FourierGrid,
     GaussianPosterior,
     LensingOperator,
     Observation,
-    fit_warnings,
     model_fit,
     residual_power,
 )
@@ -53,7 +53,7 @@ def test_data_of_the_model_fit_it(fits):
         assert values.std() < 1 + 4 / (2 * MOCKS) ** 0.5
     pulls = [(fit["noise_factor"] - 1) / fit["noise_factor_error"] for fit in fits]
     assert np.abs(pulls).max() < 4.5
-    assert not any(fit_warnings(fit) for fit in fits)
+    assert not any(fit_statements(fit) for fit in fits)
 
 
 def test_p_values_are_uniform(fits):
@@ -83,13 +83,13 @@ def test_the_b_mode_expectation_is_that_of_white_noise():
 def test_noise_that_is_wrong_is_measured(factor):
     fit = fit_of(mock(1, noise=factor))
     assert abs(fit["noise_factor"] - factor) < 4 * fit["noise_factor_error"]
-    assert "the noise seems" in fit_warnings(fit)[0]
+    assert "the noise seems" in fit_statements(fit)[0][1]
 
 
 def test_a_field_with_more_structure_is_unlike_the_prior():
     fit = fit_of(mock(2, signal=6.0))
     assert fit["power_p_value"] < 1e-6 and abs(fit["b_mode_sigma"]) < 4
-    assert any("unlike those" in message for message in fit_warnings(fit))
+    assert any("unlike those" in message for _, message in fit_statements(fit))
 
 
 def test_a_map_of_the_convergence_has_no_b_mode():
@@ -99,4 +99,14 @@ def test_a_map_of_the_convergence_has_no_b_mode():
     assert abs(sigma.mean()) < 4 / 40**0.5 and sigma.std() < 1 + 4 / 80**0.5
     wrong = fit_of(mock(3, noise=2.0, kind=ConvergenceObservation))
     assert abs(wrong["noise_factor"] - 2) < 4 * wrong["noise_factor_error"] + 0.1
-    assert "the noise seems" in fit_warnings(wrong)[0]
+    assert "the noise seems" in fit_statements(wrong)[0][1]
+
+
+def test_what_is_off_is_stated_in_words():
+    fit = fit_of(mock(1, noise=3.0))
+    assert fit_statements(None) == fit_statements({}) == []
+    assert "times as stated" in fit_summary(fit)
+    only_chi2 = fit | {"b_mode_chi2": 1.01, "b_mode_sigma": 0.2, "power_p_value": None}
+    assert [short.split()[0] for short, _ in fit_statements(only_chi2)] == ["residuals"]
+    small = fit | {"chi2": 1.01, "chi2_sigma": 9.0, "b_mode_chi2": 1.01, "b_mode_sigma": 9.0, "power_p_value": None}
+    assert fit_statements(small) == []

@@ -1,0 +1,86 @@
+"""Statements about the fit of a model to the data, ``diagnostics["fit"]``: for warnings, reports and the terminal."""
+
+import math
+
+_ALARM, _P_VALUE = 4.0, 6.3e-5  # standard deviations, and the p-value of as many
+_KNOWN = 0.05  # relative error of the noise variance below which a difference has no consequence
+
+
+def fit_statements(fit):
+    """
+    Statements about data that prior and noise do not explain.
+
+    Parameters
+    ----------
+    fit : dict or None
+        Result of `~astro_massmap.inference.model_fit`.
+
+    Returns
+    -------
+    list of (str, str)
+        A few words and a sentence for each. Empty if nothing differs by more than 4 standard deviations, and variances
+        of the noise by more than 5 %: in large surveys even errors of 1 % are significant, which change no map.
+
+    Examples
+    --------
+    >>> from astro_massmap._fit_statements import fit_statements
+    >>> fit = {"chi2": 8.1, "chi2_sigma": 90.0, "b_mode_chi2": 9.0, "b_mode_sigma": 64.0, "power_p_value": 0.3}
+    >>> fit |= {"noise_factor": 3.0, "noise_factor_error": 0.02}
+    >>> fit_statements(fit)[0][0]
+    'noise 3 times as stated'
+    """
+    if not isinstance(fit, dict) or not fit:
+        return []
+    found = []
+    by_b_mode = fit["b_mode_chi2"] is not None
+    ratio, sigma = (fit["b_mode_chi2"], fit["b_mode_sigma"]) if by_b_mode else (fit["chi2"], fit["chi2_sigma"])
+    if _differs(ratio, sigma):
+        factor = f"{fit['noise_factor']:.3g}"
+        found.append(
+            (
+                f"noise {factor} times as stated",
+                f"the noise seems {factor} +- {fit['noise_factor_error']:.2g} times as large as stated "
+                f"({abs(sigma):.0f} standard deviations): check noise_std, shape_noise and the weights",
+            )
+        )
+    elif _differs(fit["chi2"], fit["chi2_sigma"]):
+        found.append(
+            (
+                f"residuals {fit['chi2']:.3g} times the noise",
+                f"the residuals of the samples have {fit['chi2']:.3g} times the power of the noise "
+                f"({abs(fit['chi2_sigma']):.0f} standard deviations), but their B mode agrees with it: under this prior "
+                "the maps follow the data too closely or not closely enough",
+            )
+        )
+    p_value = fit["power_p_value"]
+    if p_value is not None and p_value < _P_VALUE:
+        band = _worst_band(fit)
+        found.append(
+            (
+                f"unlike its prior (p = {p_value:.1g})",
+                f"the power of the data is {fit['power_ratio'][band]:.3g} times that of prior and noise at ell = "
+                f"{fit['ell'][band]:.0f} (p = {p_value:.1g}): the field is unlike those that the prior was made for, and "
+                "its structures may come out too low, or its noise is wrong",
+            )
+        )
+    return found
+
+
+def fit_summary(fit):
+    """One line with the numbers of a fit."""
+    b_mode = "" if fit["b_mode_chi2"] is None else f", of their B mode {fit['b_mode_chi2']:.3f}"
+    p_value = "" if fit["power_p_value"] is None else f"; power of the data: p = {fit['power_p_value']:.2g}"
+    return (
+        f"chi^2 of the residuals over its expectation {fit['chi2']:.3f}{b_mode}; noise {fit['noise_factor']:.3f} +- "
+        f"{fit['noise_factor_error']:.3f} times as stated{p_value}"
+    )
+
+
+def _differs(ratio, sigma):
+    return abs(ratio - 1) > _KNOWN and abs(sigma) > _ALARM
+
+
+def _worst_band(fit):
+    """Number of the band whose power differs most."""
+    off = [abs(math.log(max(r, 1e-9))) / e for r, e in zip(fit["power_ratio"], fit["power_error"], strict=True)]
+    return off.index(max(off))
