@@ -16,6 +16,7 @@ import numpy as np
 
 from . import __version__
 from ._files import atomic_path
+from ._fit_statements import fit_statements, fit_summary
 from ._optional import require
 from ._regions import as_regions
 
@@ -122,7 +123,11 @@ def _field(kappa):
         "method": kappa.diagnostics.get("method"),
         "prior": kappa.diagnostics.get("prior") or kappa.diagnostics.get("spectrum"),
     }
-    return _section("The field", _facts({name: value for name, value in facts.items() if value}))
+    fit = kappa.diagnostics.get("fit")
+    if fit:
+        facts["fit"] = fit_summary(fit)
+    notes = [_note(f"Warning: {statement}.") for _, statement in fit_statements(fit)]
+    return _section("The field", _facts({name: value for name, value in facts.items() if value}), *notes)
 
 
 def _maps(kappa, regions):

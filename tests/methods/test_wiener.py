@@ -6,7 +6,15 @@ import torch
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_massmap import PowerSpectrum, Wiener
-from astro_massmap.inference import ConvergenceError, FourierGrid, LensingOperator, Observation
+from astro_massmap.inference import (
+    ConvergenceError,
+    FourierGrid,
+    GaussianPosterior,
+    LensingOperator,
+    Observation,
+    Streams,
+    padded_shape,
+)
 
 SHAPE, PIXEL = (48, 40), 0.4 / 60 * np.pi / 180
 
@@ -111,3 +119,28 @@ def test_what_does_not_converge_is_an_error():
     _, observation = sky(4)
     with pytest.raises(ConvergenceError, match="max_iterations"):
         Wiener(max_iterations=2).solve(observation)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (1, 64), (3, 20)])
+def test_small_fields_and_strips_have_the_standard_deviation_of_a_large_box(shape):
+    # in a box of twice the side the first was 0.79, the second 1.58 of what it is in a large one
+    data = Observation.from_arrays(np.zeros((2, *shape)), np.full(shape, 0.1), PIXEL)
+    std = []
+    for box in (padded_shape(shape, 2.0), (256, 256)):
+        posterior = GaussianPosterior(data, PowerSpectrum.default(), box)
+        shifts = posterior.draw(Streams(0, range(60)))[1].square().mean(dim=0)
+        std.append(posterior.variance(shifts).sqrt())
+    assert abs(float(std[0].mean() / std[1].mean()) - 1) < 0.06
+
+
+def test_the_mean_alone_needs_one_system(monkeypatch):
+    data, solves = sky(0)[1], []
+    right = GaussianPosterior.solve
+    monkeypatch.setattr(GaussianPosterior, "solve", lambda *a: solves.append(1) or right(*a))
+    alone = Wiener(n_samples=0, uncertainty=False).solve(data)
+    assert len(solves) == 1 and alone.std is None and alone.samples is None
+    assert np.array_equal(alone.mean, Wiener(n_samples=0).solve(data).mean)
+    with pytest.raises(ValueError, match="uncertainty: False needs n_samples=0, got 64"):
+        Wiener(uncertainty=False)
+    with pytest.raises(TypeError, match="uncertainty"):
+        Wiener(n_samples=0, uncertainty=0)
