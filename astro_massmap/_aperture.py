@@ -3,7 +3,7 @@ The aperture mass: the integral of a compensated filter times the convergence, f
 
 The Fourier transform of the weights is that of the filter over that of a pixel, ``sinc(k_x / 2) sinc(k_y / 2)``. The
 sum of weights times means over pixels is then the integral, for all structure that the pixels resolve. The filter
-averaged over each pixel, which is smooth enough to be sampled, has one factor of that window; ``1 / sinc^2`` is expanded
+averaged over each pixel, smooth enough to be sampled, has one factor of that window; ``1 / sinc^2`` is expanded
 in second differences D along each axis, ``1 - D / 12 + D^2 / 90``.
 """
 

@@ -25,7 +25,7 @@ else:
 _STRIP = 2**28  # bytes of samples at once
 LOW_PEAKS = (
     "a Gaussian prior, which pulls high peaks towards zero: masses of halos of 1e14 to 1e15 Msun come out at about "
-    "half of the truth, off by many of the stated standard deviations, and detection probabilities of such halos too low"
+    "half of the truth, off by many of the stated standard deviations, and their detection probabilities too low"
 )
 
 
