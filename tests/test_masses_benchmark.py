@@ -37,8 +37,8 @@ def test_the_shear_is_that_of_the_halo_and_of_the_noise():
 
 
 def test_the_statistics():
-    rows = Table({"method": ["wiener"] * 2, "m200": [5e14] * 2, "seed": [0, 1], "true": [2e14] * 2,
-                  "mass": [1e14, 1.5e14], "std": [1e13, 5e13], "lower": [9e13, 1e14], "upper": [1.1e14, 2e14]})  # fmt: skip
+    found = {"mass": [1e14, 1.5e14], "std": [1e13, 5e13], "lower": [9e13, 1e14], "upper": [1.1e14, 2e14]}
+    rows = Table({"method": ["wiener"] * 2, "m200": [5e14] * 2, "seed": [0, 1], "true": [2e14] * 2, **found})
     _, row = masses.summary(rows)
     # errors of 10 and 1 standard deviations, ratios 0.5 and 0.75, one interval of two holds the truth
     assert row == ("Wiener", "5e14", "2.00", 2, "0.62 ± 0.12", "7.1", "50%")
