@@ -1,4 +1,11 @@
-"""The aperture mass: maps through a compensated filter, averaged over each pixel."""
+"""
+The aperture mass: the integral of a compensated filter times the convergence, from means over pixels.
+
+The Fourier transform of the weights is that of the filter over that of a pixel, ``sinc(k_x / 2) sinc(k_y / 2)``. The
+sum of weights times means over pixels is then the integral, for all structure that the pixels resolve. The filter
+averaged over each pixel, smooth enough to be sampled, has one factor of that window; ``1 / sinc^2`` is expanded
+in second differences D along each axis, ``1 - D / 12 + D^2 / 90``.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +15,7 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable
+from scipy.ndimage import correlate1d
 from scipy.sparse import csr_array
 
 from ._geometry import local_scale, to_angle
@@ -20,6 +28,8 @@ if TYPE_CHECKING:
     from ._typing import Bools, Floats
 
 _POINTS, _WEIGHTS = (a / 2 for a in np.polynomial.legendre.leggauss(4))  # of a pixel, along an axis
+_SHARPEN = np.array([1, -11.5, 111, -11.5, 1]) / 90  # 1 - D / 12 + D^2 / 90
+_LEAST_RADIUS = 3  # pixels
 _AT_ONCE = 2**21  # pixels of apertures
 
 
@@ -75,9 +85,11 @@ def aperture_mass(
     """
     The compensated aperture mass, which a constant sheet of mass does not change.
 
-    The filter is averaged over each pixel, and applied to the map less its mean over the aperture. Of an aperture
-    that the edge of the field cuts, that is the mean of the part in the field: a constant map gives zero there too.
-    A part of the filter is missing all the same, and with it a part of the mass.
+    The filter is corrected for the smoothing by pixels, whose values are means over their area, and applied to the
+    map after subtracting its mean over the aperture. For an NFW halo with a scale radius of two pixels or more the
+    result is within 2 % of the integral for a radius of three pixels, wherever the centre lies in its pixel, and
+    within 1 % from four pixels on. If the edge of the field cuts an aperture, the mean of the part in the field is
+    subtracted, so that a constant map gives zero there too; the missing part of the filter still biases the mass.
 
     Parameters
     ----------
@@ -86,7 +98,8 @@ def aperture_mass(
     centers : `~astropy.coordinates.SkyCoord`
         Of the apertures.
     radius : `~astropy.units.Quantity`
-        Theirs, at least two pixels.
+        Radius of the apertures, at least three pixels: below, the result depends on where the centre lies in its
+        pixel, by up to 10 %.
 
     Returns
     -------
@@ -97,7 +110,8 @@ def aperture_mass(
     Raises
     ------
     TypeError, ValueError, `~astropy.units.UnitsError`
-        If an argument is not as described, or there are fewer than two samples.
+        If an argument is not as described, the radius is less than three pixels, or there are fewer than two
+        samples.
 
     Examples
     --------
@@ -114,7 +128,7 @@ def aperture_mass(
     A sheet of mass does not change it, so that all three samples have the same:
 
     >>> print(f"{table['aperture_mass'][0]:.4f} +- {table['std'][0]:.4f}")
-    0.0257 +- 0.0000
+    0.0261 +- 0.0000
     """
     level, (mean, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
     if not isinstance(centers, SkyCoord):
@@ -134,14 +148,18 @@ def _apertures(maps, wcs, mask, centers, radius):
     """Values of maps ``(n, ny, nx)``, as ``(n, n_centers)``, and the share of each aperture that holds data."""
     x, y, scale = local_scale(centers, wcs)
     r = radius.to_value(u.rad) * scale
-    if (r < 2).any():
-        raise ValueError(f"radius: {radius:g} is less than two pixels, which do not resolve the filter")
+    if (r < _LEAST_RADIUS * (1 - 1e-3)).any():  # the size of a pixel varies across a projection
+        least = (_LEAST_RADIUS * radius / np.nanmin(r)).to(u.arcmin)
+        raise ValueError(
+            f"radius: needs at least {_LEAST_RADIUS} pixels ({least:.3g}) to resolve the filter, got {radius:g} "
+            f"({np.nanmin(r):.2f} pixels); use a larger radius, or a map with smaller pixels"
+        )
     field = np.isfinite(maps).all(axis=0)
     values = maps.reshape(len(maps), -1).T
     reached = np.flatnonzero(np.isfinite(x + y + r))
     result, measured = np.full((len(maps), len(x)), np.nan), np.zeros(len(x))
     if len(reached):
-        pixels = (2 * np.ceil(r[reached].max()) + 1) ** 2
+        pixels = (2 * _reach(r[reached]) + 1) ** 2
         for part in np.array_split(reached, min(len(reached), int(np.ceil(len(reached) * pixels / _AT_ONCE)))):
             weights, share, area = _filters(x[part], y[part], r[part], field)
             covered = share.sum(axis=1)
@@ -152,14 +170,19 @@ def _apertures(maps, wcs, mask, centers, radius):
     return result, np.minimum(measured, 1.0)
 
 
+def _reach(r):
+    """Pixels on each side of the central one that have weights."""
+    return int(np.ceil(r.max())) + len(_SHARPEN) // 2
+
+
 def _filters(x, y, r, field):
     """
-    U times the area of each pixel, the share of each pixel in the aperture, and the pixels of the aperture.
+    Weights of the pixels, the fraction of each pixel in the aperture, and the pixels of the aperture.
 
     The first two ``(n, ny * nx)``, sparse, on the field; the last ``(n,)``, with what is outside.
     """
     ny, nx = field.shape
-    reach = int(np.ceil(r.max()))
+    reach = _reach(r)
     step = np.arange(-reach, reach + 1)
     rows = np.floor(y + 0.5).astype(int)[:, None, None] + step[:, None]
     columns = np.floor(x + 0.5).astype(int)[:, None, None] + step
@@ -170,8 +193,10 @@ def _filters(x, y, r, field):
             distance = np.hypot(dy + a, dx + b) / r[:, None, None]
             u_mean += wa * wb * _filter(distance)
             share += wa * wb * (distance < 1)
+    for axis in (1, 2):
+        u_mean = correlate1d(u_mean, _SHARPEN, axis=axis, mode="constant")
     area = share.sum(axis=(1, 2))
-    inside = (rows >= 0) & (rows < ny) & (columns >= 0) & (columns < nx) & (share > 0)
+    inside = (rows >= 0) & (rows < ny) & (columns >= 0) & (columns < nx) & ((share > 0) | (u_mean != 0))
     index = np.where(inside, rows * nx + columns, 0)
     inside &= field.ravel()[index]
     starts = np.cumsum([0, *inside.sum(axis=(1, 2))])

@@ -49,16 +49,21 @@ class Masses(MapParts):
         `~astropy.units.UnitsError`
             Of a map that is in units of a surface density already.
 
+        Warns
+        -----
+        `~astropy.utils.exceptions.AstropyUserWarning`
+            If the map was made with a Gaussian prior, which biases masses low.
+
         Examples
         --------
         >>> from astro_massmap import datasets
-        >>> kappa = datasets.demo().reconstruct("wiener", n_samples=0, progress=False)
-        >>> kappa.surface_density(z_lens=0.3, z_source=1.0).unit
+        >>> datasets.demo_truth().surface_density(z_lens=0.3, z_source=1.0).unit
         Unit("solMass / kpc2")
         """
         from .mass import critical_surface_density
 
         self._need_convergence()
+        self._warn_if_gaussian()
         critical = critical_surface_density(z_lens, z_source, cosmology, weight=weight).to(u.Msun / u.kpc**2)
         b_mode = self.b_mode
         notes = {"z_lens": float(z_lens), "critical_surface_density": f"{critical:.6g}"}
@@ -95,26 +100,35 @@ class Masses(MapParts):
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as described, the radius is less than two pixels, or the map has fewer than two
+            If an argument is not as described, the radius is less than three pixels, or the map has fewer than two
             samples.
         `~astropy.units.UnitsError`
             If the radius is no angle, or of a map in units of a surface density.
 
+        Warns
+        -----
+        `~astropy.utils.exceptions.AstropyUserWarning`
+            If the map was made with a Gaussian prior, which biases masses low.
+
         Examples
         --------
         >>> import astropy.units as u
+        >>> import numpy as np
         >>> from astropy.coordinates import SkyCoord
-        >>> from astro_massmap import datasets
-        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=4, progress=False)
-        >>> cluster = SkyCoord(34.4163, -5.17, unit="deg")
-        >>> table = kappa.aperture_mass(cluster, 6 * u.arcmin)
-        >>> print(f"{table['aperture_mass'][0]:.4f}, data in {table['data_fraction'][0]:.0%}")
-        0.0056, data in 100%
+        >>> from astro_massmap import ConvergenceMap, datasets
+        >>> truth = datasets.demo_truth()
+        >>> samples = truth.data + np.random.default_rng(0).normal(scale=0.05, size=(32, *truth.shape))
+        >>> kappa = ConvergenceMap(truth.data, wcs=truth.wcs, samples=samples)
+        >>> table = kappa.aperture_mass(SkyCoord(34.4163, -5.17, unit="deg"), 6 * u.arcmin)
+        >>> print(f"{table['aperture_mass'][0]:.4f} +- {table['std'][0]:.4f}")
+        0.0175 +- 0.0021
         """
         from .mass import aperture_mass
 
         self._need_convergence()
-        return aperture_mass(self.data, self._need_samples(), self.wcs, self.mask, centers, radius, level=level)
+        samples = self._need_samples()
+        self._warn_if_gaussian()
+        return aperture_mass(self.data, samples, self.wcs, self.mask, centers, radius, level=level)
 
     def projected_mass(
         self,
@@ -154,23 +168,33 @@ class Masses(MapParts):
         `~astropy.units.UnitsError`
             Of a map in units of a surface density.
 
+        Warns
+        -----
+        `~astropy.utils.exceptions.AstropyUserWarning`
+            If the map was made with a Gaussian prior, which biases masses low.
+
         Examples
         --------
         >>> import astropy.units as u
+        >>> import numpy as np
         >>> from astropy.cosmology import FlatLambdaCDM
-        >>> from astro_massmap import datasets
-        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=4, progress=False)
+        >>> from astro_massmap import ConvergenceMap, datasets
+        >>> truth = datasets.demo_truth()
+        >>> samples = truth.data + np.random.default_rng(0).normal(scale=0.05, size=(32, *truth.shape))
+        >>> kappa = ConvergenceMap(truth.data, wcs=truth.wcs, samples=samples)
         >>> table = kappa.projected_mass(datasets.demo_clusters(), z_lens=0.3, z_source=1.0,
         ...                              cosmology=FlatLambdaCDM(70, 0.3), background=[6, 10] * u.arcmin)
         >>> print(f"{table['region'][0]}: {table['mass'][0]:.1e}")
-        A: 3.9e+13 solMass
+        A: 1.2e+14 solMass
         """
         from .mass import projected_mass
 
         self._need_convergence()
+        samples = self._need_samples()
+        self._warn_if_gaussian()
         return projected_mass(
             self.data,
-            self._need_samples(),
+            samples,
             self.wcs,
             self.mask,
             regions,

@@ -5,8 +5,9 @@ A record is made of plain numbers, texts, lists and dictionaries:
 
 - ``method``, ``settings`` and ``seed``, as the method object holds them;
 - ``date`` (UTC), ``versions``, ``platform``, ``device`` and ``threads``, on which the last digits depend;
-- ``prior``, what the method knew beforehand: its kind and name, plain options, and the SHA-256 of all its arrays, the
-  spectrum of another theory included. For a trained network it is the checksum that its file of weights holds;
+- ``prior``, what the method knew beforehand: its kind and name, whether it is Gaussian, plain options, and the SHA-256
+  of all its arrays, the spectrum of another theory included. For a trained network it is the checksum in its file of
+  weights;
 - ``input``, the SHA-256 of shear (or convergence), noise and pixel size as the method sees them; a pixel without data
   has infinite noise, so that the mask is part of it;
 - ``command``, for maps of the shell: the command, all its options, and the checksums of the files that it read;
@@ -115,6 +116,8 @@ def _plain(value):
 
 def identity(method):
     """The record of the prior, network or spectrum of a method; None where it has none."""
+    from .priors import GaussianPrior
+
     known = _known(method)
     if known is None:
         return None
@@ -128,6 +131,7 @@ def identity(method):
     return {
         "kind": type(part).__name__,
         "name": " ".join(str(part if called is None else called).split())[:_LONGEST_NAME],
+        "gaussian": name == "spectrum" or isinstance(part, GaussianPrior),
         "sha256": _checksum(tensors) if complete and tensors else None,
         "options": options,
     }
@@ -210,6 +214,12 @@ def _take_fields(part, name, tensors, options):
         inner = f"{name}.{inner}" if name else inner
         complete &= _take(getattr(part, field.name), inner, tensors, options)
     return complete
+
+
+def gaussian_prior(meta, diagnostics):
+    """Return whether a map was made with a Gaussian prior, from its record, or from the name of its method."""
+    made = _dict(meta.get("provenance")) or diagnostics
+    return made.get("method") == "Wiener" or _dict(made.get("prior")).get("gaussian") is True
 
 
 # ---- in words

@@ -118,6 +118,7 @@ def completeness(
     (<Quantity [0.e+00, 5.e+13, 3.e+15] solMass>, np.float64(1.0))
     """
     from .catalog import ShearCatalog
+    from .detection import detection_probability
     from .methods import resolve
     from .simulation import NFWHalo, inject_halo
 
@@ -137,7 +138,8 @@ def completeness(
         kappa = survey.reconstruct(method, wcs=shear.wcs, shape=shear.shape, progress=False)
         if kappa.samples is None:
             raise ValueError(f"method: needs one that draws samples, such as Wiener(n_samples=16), got {method!r}")
-        return np.asarray(kappa.detection_probability(apertures, threshold, background)["probability"])
+        maps = kappa.data, kappa.samples, kappa.wcs, kappa.mask  # the bias of the prior is part of what is measured
+        return np.asarray(detection_probability(*maps, apertures, threshold, background)["probability"])
 
     found = []
     with progress_bar(total=len(halos) + 1, desc="completeness", disable=not progress) as bar:

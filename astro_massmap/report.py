@@ -18,7 +18,10 @@ from . import __version__
 from ._files import atomic_path
 from ._fit_statements import fit_statements, fit_summary
 from ._optional import require
+from ._provenance import gaussian_prior
+from ._questions import LOW_PEAKS
 from ._regions import as_regions
+from .detection import detection_probability
 
 __all__ = ["write_report"]
 
@@ -163,12 +166,15 @@ def _clusters(kappa, regions, threshold):
         return None
     if kappa.samples is None or len(kappa.samples) < 2:
         return _section("Clusters", _note("The map has too few samples to say how likely its structures are."))
-    found, spread = kappa.detection_probability(regions, threshold), kappa.region_statistics(regions)
+    found = detection_probability(kappa.data, kappa.samples, kappa.wcs, kappa.mask, regions, threshold)
+    spread = kappa.region_statistics(regions)
     parts = [_cluster_table(found, spread, threshold), _note(
         f"Mean convergence of each region, with its standard deviation and {spread.meta['level']:.0%} interval over "
         f"the {len(kappa.samples)} samples, and the share of the samples in which it exceeds {threshold:g}. "
         "A share p of n samples is known to the square root of p (1 - p) / n."
     )]  # fmt: skip
+    if gaussian_prior(kappa.meta, kappa.diagnostics):
+        parts.append(_note(f"The map was made with {LOW_PEAKS}."))
     certain = np.where(found["data_fraction"] > 0, spread["signal_to_noise"], np.nan)
     if np.isfinite(certain).any():
         strongest = int(np.nanargmax(certain))

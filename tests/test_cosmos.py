@@ -112,6 +112,7 @@ def test_the_wiener_map_sees_the_same_clusters(catalog):
     assert 0.01 < np.median(kappa.uncertainty.array[~kappa.mask]) < 0.025
 
 
+@pytest.mark.filterwarnings("ignore:the map was made with a Gaussian prior")
 def test_the_probability_of_the_clusters_under_the_exact_gaussian_posterior(catalog, massmap_data):
     # 1.00, 1.00 and 0.92 with apertures of 1.5 arcmin, and 0.15 at random places of the footprint; of 64 samples a
     # probability of 0.92 is known to 0.034, so that 0.12 is a false alarm in 1 of 2000 seeds

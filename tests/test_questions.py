@@ -4,9 +4,18 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.utils.exceptions import AstropyUserWarning
 from regions import CircleSkyRegion
 
-from astro_massmap import ConvergenceMap
+from astro_massmap import (
+    AnnealedHMC,
+    ConvergenceMap,
+    GaussianPrior,
+    KaiserSquires,
+    PosteriorMean,
+    ShearMap,
+    Wiener,
+)
 from astro_massmap.mass import critical_surface_density
 
 from skies import tan_wcs
@@ -137,3 +146,68 @@ def test_a_surface_density_keeps_its_b_mode(kappa):
     mass = both.surface_density(0.3, 1.0)
     assert mass.b_mode.unit == mass.unit
     assert np.allclose(mass.b_mode.data, 0.1 * mass.data)
+
+
+# ---- measurements that the prior does not support
+
+SMALL = tan_wcs((16, 16))
+MIDDLE = SMALL.pixel_to_world(7.5, 7.5)
+MEASUREMENTS = {
+    "surface_density": lambda kappa: kappa.surface_density(0.3, 1.0),
+    "projected_mass": lambda kappa: kappa.projected_mass(CircleSkyRegion(MIDDLE, 1 * u.arcmin), 0.3, 1.0),
+    "aperture_mass": lambda kappa: kappa.aperture_mass(MIDDLE, 1.5 * u.arcmin),
+    "detection_probability": lambda kappa: kappa.detection_probability(CircleSkyRegion(MIDDLE, 1 * u.arcmin), 0.02),
+}
+
+
+class Renamed(Wiener):
+    pass
+
+
+def mapped(method, **options):
+    shear = np.random.default_rng(0).normal(scale=0.1, size=(2, 16, 16))
+    return ShearMap(shear, wcs=SMALL, noise_std=0.1).reconstruct(method, progress=False, **options)
+
+
+@pytest.fixture(scope="module")
+def wiener():
+    return mapped("wiener", n_samples=16)
+
+
+def kept_in_a_file(kappa):
+    kappa.write("kappa.fits", overwrite=True)
+    return ConvergenceMap.read("kappa.fits")
+
+
+@pytest.mark.parametrize("measure", MEASUREMENTS.values(), ids=MEASUREMENTS)
+def test_a_gaussian_prior_is_warned_of_once_a_call(wiener, measure):
+    with pytest.warns(AstropyUserWarning, match="was made with a Gaussian prior.*about half of the truth") as caught:
+        measure(wiener)
+        measure(wiener)
+    assert len(caught) == 2 and {w.filename for w in caught} == {__file__}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        kept_in_a_file,
+        lambda kappa: kappa[:12, 2:],
+        lambda kappa: kappa.reproject_to(tan_wcs((14, 14), rotation=20)),
+        lambda kappa: mapped(Renamed(lambda ell: 1e-8 * ell**-1.0)),
+        lambda kappa: mapped(AnnealedHMC(GaussianPrior(), n_samples=2)),
+    ],
+    ids=["a file", "a part", "another grid", "a subclass of Wiener", "AnnealedHMC"],
+)
+def test_the_prior_of_a_map_is_kept(wiener, change):
+    with pytest.warns(AstropyUserWarning, match="was made with a Gaussian prior"):
+        change(wiener).surface_density(0.3, 1.0)
+
+
+def test_maps_without_a_gaussian_prior_are_measured_without_a_warning(wiener, kappa):
+    learned = mapped(AnnealedHMC(n_samples=2))
+    by_hand = ConvergenceMap(wiener.data, wcs=SMALL, samples=wiener.samples, meta={"provenance": "unknown"})
+    for image in (learned, kept_in_a_file(learned), by_hand):
+        for measure in MEASUREMENTS.values():
+            measure(image)
+    for method in (PosteriorMean(), KaiserSquires()):
+        mapped(method).surface_density(0.3, 1.0)

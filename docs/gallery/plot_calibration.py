@@ -52,7 +52,7 @@ figure = figures.plot_calibration(
 from regions import CirclePixelRegion, PixCoord
 
 apertures = [CirclePixelRegion(PixCoord(x, y), 2.5) for x in range(4, 62, 6) for y in range(4, 62, 6)]
-claimed = np.array([p.detection_probability(apertures, 0.01)["probability"] for p in posteriors])
+claimed = np.array([(p.region_means(apertures) > 0.01).mean(axis=0) for p in posteriors])
 true = np.array([
     [region.to_mask(mode="exact").multiply(t).sum() / region.area > 0.01 for region in apertures] for t in truths
 ])  # fmt: skip
