@@ -52,7 +52,7 @@ def plan():
 def test_a_mean_that_shear_does_not_see_is_noticed(plan):
     modes = run_chains(plan, plan.streams(0, range(2))).modes
     assert not diverged(plan, modes).any()
-    modes[1, 0, 0] += 30 * plan.prior.variance[0, 0].sqrt()  # of the prior's standard deviation of the mean
+    modes[1, 0, 0] += 300 * plan.prior.variance[0, 0].sqrt()
     assert diverged(plan, modes).tolist() == [False, True]
     full = Observation.from_arrays(plan.observation.shear.numpy(), np.full((24, 24), 0.12), problems.PIXEL)
     periodic = SplitPlan(full, GaussianPrior(), Schedule.fast(), (24, 24))  # no pixel without data
