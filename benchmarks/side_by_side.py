@@ -1,5 +1,5 @@
 """
-Chains side by side against two threads for one chain after the other: ``python benchmarks/side_by_side.py [--rst FOLDER]``.
+Chains side by side against threads that share a chain: ``python benchmarks/side_by_side.py [--rst FOLDER]``.
 
 All rows are of one run: the same samples of a mock field under the learned prior, first with nothing else to do, then
 beside other processes that are busy all the time.

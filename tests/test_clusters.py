@@ -1,0 +1,35 @@
+"""Real clusters: all defaults give a map at the first try, with the peaks where they are known to be."""
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.table import Table
+
+from astro_massmap import ShearCatalog
+
+CENTERS = {  # brightest galaxies of the Bullet cluster (Clowe et al. 2006), centres of the Frontier Fields
+    "bullet_shear.fits": ["6h58m35.3s -55d56m56.3s", "6h58m16.0s -55d56m35.1s"],
+    "abell370.fits": ["2h39m52.9s -1d34m36.5s"],
+    "macs0416.fits": ["4h16m08.9s -24d04m28.7s"],
+}
+
+
+def catalog(file):
+    table = Table.read(file)
+    table["ra"].unit = table["dec"].unit = u.deg
+    if "good" in table.colnames:
+        table = table[np.asarray(table["good"], dtype=bool)]
+        table["e1"], table["e2"] = table["q1"] / 2, table["q2"] / 2
+    return ShearCatalog.from_table(table, axes="west-north", columns={"g1": "e1", "g2": "e2"})
+
+
+@pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyUserWarning")
+@pytest.mark.parametrize("name", CENTERS)
+def test_a_cluster_is_mapped_at_the_first_try(name, massmap_data):
+    kappa = catalog(massmap_data / "clusters" / name).reconstruct(n_samples=6, n_check=0, seed=1, progress=False)
+    assert kappa.diagnostics["failed"] == 0 and len(kappa.samples) == 6
+    assert kappa.diagnostics["fit"]["power_p_value"] < 1e-4  # a field that was chosen for a cluster
+    peaks = kappa.peaks(0.05)
+    for center in SkyCoord(CENTERS[name]):
+        assert peaks["center"].separation(center).min() < 0.6 * u.arcmin
