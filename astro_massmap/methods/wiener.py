@@ -140,7 +140,7 @@ class Wiener:
         )
         mean = posterior.grid.to_field(posterior.mean_modes())
         square_shift = torch.zeros_like(mean)
-        samples = torch.empty((self.n_samples, *observation.shape), dtype=mean.dtype)
+        samples = torch.empty((self.n_samples, *observation.shape), dtype=mean.dtype, device="cpu")
         # On a CPU one map at a time is fastest: it stays in the cache.
         batch = 1 if device.type == "cpu" else _BATCH_ON_GPU
         n_draws = max(self.n_samples, _MIN_DRAWS)
