@@ -215,7 +215,8 @@ class Trainer:
         loss = self.loss(batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), plan.clip)
-        self.optimizer.step()
+        with torch.device("cpu"):  # Adam makes its counts of steps at the first one, on the default device
+            self.optimizer.step()
         self.step += 1
         memory = min(plan.ema, (1 + self.step) / (20 + self.step))
         with torch.no_grad():
