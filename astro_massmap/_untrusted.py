@@ -117,9 +117,11 @@ def read_tensors(file, section, *, device="cpu"):
     """
     import json
 
+    import torch
     from safetensors import safe_open
 
-    with safe_open(str(file), framework="pt", device=str(device)) as opened:
+    # safetensors 0.4 reads to the default device of torch first
+    with torch.device("cpu"), safe_open(str(file), framework="pt", device=str(device)) as opened:
         notes = json.loads((opened.metadata() or {})[section])
         tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
     if not isinstance(notes, dict):

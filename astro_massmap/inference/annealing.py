@@ -292,7 +292,7 @@ def run_chains(plan, streams, *, modes=None, on_step=lambda level, state: None):
     """
     modes = plan.start(streams) if modes is None else modes
     n, evaluations = len(modes), 0
-    acceptance = torch.full((n, len(plan.targets)), float("nan"), dtype=torch.float64)
+    acceptance = torch.full((n, len(plan.targets)), float("nan"), dtype=torch.float64, device="cpu")
     energy_error, trace = acceptance.clone(), []
     for level, (target, steps) in enumerate(zip(plan.targets, plan.schedule.trajectories, strict=True)):
         if not steps:
@@ -314,5 +314,5 @@ def run_chains(plan, streams, *, modes=None, on_step=lambda level, state: None):
         energy_error[:, level] = torch.stack(errors).nanmean(dim=0).sqrt().cpu()
     modes = plan.finish(modes, streams)
     evaluations = 0 if plan.prior.gaussian else evaluations + plan.final_evaluations
-    trace = torch.stack(trace, dim=1).cpu() if trace else torch.empty((n, 0, 3))
+    trace = torch.stack(trace, dim=1).cpu() if trace else torch.empty((n, 0, 3), dtype=torch.float64, device="cpu")
     return Run(modes, evaluations, acceptance, energy_error, trace)

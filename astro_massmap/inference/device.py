@@ -36,7 +36,7 @@ def pick_device(name="auto"):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        float(torch.zeros((), device=device))  # there are devices that hold no numbers
+        float(torch.zeros((), dtype=torch.float32, device=device))  # there are devices that hold no numbers
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"device {name!r} is not there; use 'auto', 'cpu' or the name of a device of this computer ({error})"

@@ -109,10 +109,10 @@ class FourierGrid:
         self.dtype, self.device = dtype, torch.device(device)
         self.sum_dtype = torch.float32 if self.device.type == "mps" else torch.float64  # which has no doubles
         ny, nx = self.box_shape
-        self.ly = 2 * math.pi * torch.fft.fftfreq(ny, self.pixel_size, dtype=torch.float64)[:, None]
-        self.lx = 2 * math.pi * torch.fft.rfftfreq(nx, self.pixel_size, dtype=torch.float64)[None]
+        self.ly = 2 * math.pi * torch.fft.fftfreq(ny, self.pixel_size, dtype=torch.float64, device="cpu")[:, None]
+        self.lx = 2 * math.pi * torch.fft.rfftfreq(nx, self.pixel_size, dtype=torch.float64, device="cpu")[None]
         # A real field is told by half its modes: an inner column stands for itself and its mirror.
-        self._multiplicity = torch.full((nx // 2 + 1,), 2.0, dtype=torch.float64)
+        self._multiplicity = torch.full((nx // 2 + 1,), 2.0, dtype=torch.float64, device="cpu")
         self._multiplicity[0] = 1
         if nx % 2 == 0:
             self._multiplicity[-1] = 1
@@ -133,7 +133,7 @@ class FourierGrid:
         ell = torch.cat(
             [torch.hypot(self.lx[:, 1:], self.ly[:1]).flatten(), torch.hypot(self.lx[:, 0], self.ly[1:, 0])]
         )
-        return ell.min() if len(ell) else torch.tensor(1 / self.pixel_size, dtype=torch.float64)
+        return ell.min() if len(ell) else torch.tensor(1 / self.pixel_size, dtype=torch.float64, device="cpu")
 
     def of_ell(self, function):
         """
@@ -286,7 +286,7 @@ class FourierGrid:
 
         def variance(ell):
             c_ell = spectrum(torch.where(ell > 0, ell, self.longest).numpy())
-            return torch.as_tensor(c_ell, dtype=torch.float64) / self.pixel_size**2
+            return torch.as_tensor(c_ell, dtype=torch.float64, device="cpu") / self.pixel_size**2
 
         return self.of_ell(variance)
 

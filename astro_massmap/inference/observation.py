@@ -90,7 +90,7 @@ class Observation:
             )
         if not (noise_std > 0).all():
             raise ValueError("noise_std: needs to be positive, and infinite without data")
-        shear = torch.where(torch.isinf(noise_std), torch.zeros((), dtype=shear.dtype), shear)
+        shear = torch.where(torch.isinf(noise_std), 0.0, shear)
         return cls(shear, noise_std, float(pixel_size), tuple(cards))
 
     @property
@@ -171,7 +171,8 @@ class Observation:
         ordered, _ = weight.sort()
         # kept information if all weights above the k-th are cut to it
         n = len(ordered)
-        kept = (ordered.cumsum(0) - ordered + ordered * torch.arange(n, 0, -1, dtype=ordered.dtype)) / ordered.sum()
+        rank = torch.arange(n, 0, -1, dtype=ordered.dtype, device=ordered.device)
+        kept = (ordered.cumsum(0) - ordered + ordered * rank) / ordered.sum()
         k = int(torch.searchsorted(kept, information))
         floor = 1 / math.sqrt(float(ordered[min(k, n - 1)]))
         noise_std = self.noise_std.clamp(min=floor)

@@ -81,7 +81,7 @@ def needed_memory(shape, padding=2.0, *, prior=None, dtype="float32", batch=1, l
     Needs
     """
     box, (ny, nx) = padded_shape(shape, padding), shape
-    real = torch.empty(0, dtype=getattr(torch, dtype)).element_size()
+    real = getattr(torch, dtype).itemsize
     vector = 2 * real * box[0] * (box[1] // 2 + 1)
     gaussian = prior is None or isinstance(prior, GaussianPrior)
     vectors = _BOX + _LEVEL * (1 if gaussian else levels) + batch * (_DRAW if gaussian else _CHAIN)

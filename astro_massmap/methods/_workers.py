@@ -1,10 +1,14 @@
 """Work that is shared out to the workers of an executor, and what one of them does with its part."""
 
+import multiprocessing
 import threading
 import uuid
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
+
+import torch
 
 from .._progress import warn
 
@@ -34,6 +38,11 @@ def shared_out(function, pieces, executor):
     result
         As they come.
 
+    Raises
+    ------
+    ValueError
+        If the workers are forked processes in which torch would use several threads.
+
     Warns
     -----
     `~astropy.utils.exceptions.AstropyUserWarning`
@@ -50,11 +59,11 @@ def shared_out(function, pieces, executor):
     ...     sorted(shared_out(math.factorial, range(6), executor))
     [1, 1, 2, 6, 24, 120]
     """
-    left, waiting = deque(pieces), {}
+    left, waiting, called = deque(pieces), {}, _by_a_worker(function, executor)
     try:
         while left or waiting:
             while left and len(waiting) < _WAITING:
-                future = executor.submit(function, left[0])
+                future = executor.submit(called, left[0])
                 waiting[future] = left.popleft()
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
@@ -97,3 +106,25 @@ class Job:
             _here.key, _here.prepared = None, self.method.prepare(self.observation)
             _here.key = self.key
         return _here.prepared
+
+
+def _by_a_worker(function, executor):
+    """``function`` as it is given to the workers of an executor: processes of a pool are checked before each call."""
+    return partial(_checked, function) if isinstance(executor, ProcessPoolExecutor) else function
+
+
+def _checked(function, piece):
+    """
+    ``function(piece)``; ValueError in a forked process in which torch would use several threads.
+
+    The threads of the caller do not exist in a process forked from it, but OpenMP and MKL wait for them, for ever.
+    Whether the caller had used them before the fork cannot be found out; with one thread there is nothing to wait for.
+    """
+    forked = getattr(multiprocessing.current_process(), "_start_method", None) == "fork"
+    if forked and torch.get_num_threads() > 1:
+        raise ValueError(
+            f"executor: its processes were forked, and torch would use {torch.get_num_threads()} threads in each of "
+            "them, which can wait for ever for threads of the caller; needs spawned processes: "
+            'ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"))'
+        )
+    return function(piece)

@@ -83,7 +83,7 @@ class _MixtureOnGrid(PriorOnGrid):
 
     def __init__(self, grid, prior):
         super().__init__(grid, prior.spectrum)
-        self.means = grid.to_modes(grid.real(torch.as_tensor(np.asarray(prior.means))))
+        self.means = grid.to_modes(grid.real(torch.from_numpy(np.array(prior.means, dtype=np.float64))))
         self.log_weights = torch.log(torch.tensor(prior.weights, dtype=torch.float64, device=grid.device))
 
     def component_log_odds(self, modes, sigma):

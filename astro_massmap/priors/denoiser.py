@@ -125,5 +125,6 @@ def wiener_filter(maps, variance, sigma):
 
 def log_levels(low, high, n, generator, device="cpu"):
     """Noise levels ``(n,)``, log-uniform and stratified: one in each n-th part of the range."""
-    u = (torch.arange(n) + torch.rand(n, generator=generator)) / n
+    cells = torch.arange(n, dtype=torch.float32, device="cpu")
+    u = (cells + torch.rand(n, generator=generator, dtype=torch.float32, device="cpu")) / n
     return torch.exp(math.log(low) + u * math.log(high / low)).to(device)

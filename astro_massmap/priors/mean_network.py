@@ -206,7 +206,7 @@ class MeanNetwork:
             )
         denoiser = self.denoiser.to(wiener.device).eval()
         share = noise_share(noise_std, sigma)
-        level = torch.full((1,), sigma, device=wiener.device)
+        level = torch.full((1,), sigma, dtype=torch.float32, device=wiener.device)
         added, std = in_tiles(
             lambda tile, parts: torch.cat(denoiser(*parts, level)),
             (wiener[None].float(), share[None].float()),

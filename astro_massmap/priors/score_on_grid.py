@@ -70,7 +70,7 @@ class ScoreOnGrid(PriorOnGrid):
         if sigma > self.max_sigma * (1 + 1e-6):
             raise ValueError(f"sigma: the prior was trained up to a noise of {self.max_sigma:.3g}, got {sigma:.3g}")
         z, wiener = (self._region(modes, times) / self.amplitude for times in (None, gain))
-        return z, wiener, torch.full((len(z),), sigma / self.amplitude, device=self.grid.device)
+        return z, wiener, torch.full((len(z),), sigma / self.amplitude, dtype=torch.float32, device=self.grid.device)
 
     def _gain(self, sigma):
         return self.variance / (self.variance + sigma**2)
@@ -170,7 +170,7 @@ class EnergyOnGrid(ScoreOnGrid):
 def _around(field, box, margin, device):
     """Indices of the cells of the box that hold the field and its margin, in the order of the sky."""
     extra = min(margin, (box - field) // 2)
-    return torch.arange(-extra, min(field + extra, box - extra), device=device) % box
+    return torch.arange(-extra, min(field + extra, box - extra), dtype=torch.int64, device=device) % box
 
 
 def _apodised(length, field, box, grid):
@@ -178,7 +178,7 @@ def _apodised(length, field, box, grid):
     if length == box:
         return torch.ones(length, dtype=grid.dtype, device=grid.device)
     margin = (length - field) // 2
-    distance = torch.arange(length, dtype=torch.float64)
+    distance = torch.arange(length, dtype=torch.float64, device="cpu")
     distance = torch.minimum(distance, length - 1 - distance) + 0.5
     rise = (distance / max(margin / 2, 0.5)).clamp(max=1)
     return grid.real(torch.sin(math.pi / 2 * rise) ** 2)

@@ -6,6 +6,7 @@ batch would couple the chains that are evaluated together, and statistics of a m
 """
 
 import math
+from functools import partial
 
 import torch
 from torch import nn
@@ -19,9 +20,9 @@ _MIDDLE, _DECADES = 0.03, 1.5  # of the noise levels that features resolve
 class Convolution(nn.Conv2d):
     """A convolution whose filters have unit norm, times a learned gain for each."""
 
-    def __init__(self, inputs, outputs, size=3, stride=1, gain=1.0):
-        super().__init__(inputs, outputs, size, stride=stride, padding=size // 2)
-        self.gain = nn.Parameter(torch.full((outputs,), float(gain)))
+    def __init__(self, inputs, outputs, size=3, stride=1, gain=1.0, device="cpu"):
+        super().__init__(inputs, outputs, size, stride=stride, padding=size // 2, dtype=torch.float32, device=device)
+        self.gain = nn.Parameter(torch.full((outputs,), float(gain), dtype=torch.float32, device=device))
 
     def forward(self, x):
         norm = torch.linalg.vector_norm(self.weight, dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
@@ -32,11 +33,11 @@ class Convolution(nn.Conv2d):
 class Block(nn.Module):
     """Two convolutions beside the identity; the noise level scales and shifts what lies between them."""
 
-    def __init__(self, width, embedding):
+    def __init__(self, width, embedding, device):
         super().__init__()
-        self.first = Convolution(width, width, gain=math.sqrt(2))
-        self.second = Convolution(width, width, gain=0.3)
-        self.film = nn.Linear(embedding, 2 * width)
+        self.first = Convolution(width, width, gain=math.sqrt(2), device=device)
+        self.second = Convolution(width, width, gain=0.3, device=device)
+        self.film = nn.Linear(embedding, 2 * width, dtype=torch.float32, device=device)
         nn.init.zeros_(self.film.weight)
         nn.init.zeros_(self.film.bias)
 
@@ -48,7 +49,7 @@ class Block(nn.Module):
 
 class UNet(nn.Module):
     """
-    Three scales of residual blocks, down and up again.
+    Three scales of residual blocks, down and up again, in single precision.
 
     Parameters
     ----------
@@ -62,6 +63,8 @@ class UNet(nn.Module):
         Length of the vector that tells the noise level.
     outputs : int
         Channels of the output.
+    device : `torch.device` or str
+        Device on which the parameters are made.
 
     Examples
     --------
@@ -72,7 +75,7 @@ class UNet(nn.Module):
     torch.Size([2, 1, 33, 50])
     """
 
-    def __init__(self, widths=(16, 32, 64), blocks=2, inputs=2, embedding=64, outputs=1):
+    def __init__(self, widths=(16, 32, 64), blocks=2, inputs=2, embedding=64, outputs=1, *, device="cpu"):
         super().__init__()
         self.settings = {
             "widths": list(widths),
@@ -84,17 +87,19 @@ class UNet(nn.Module):
         top, middle, bottom = widths
 
         def stage(width):
-            return nn.ModuleList(Block(width, embedding) for _ in range(blocks))
+            return nn.ModuleList(Block(width, embedding, device) for _ in range(blocks))
 
-        self.level = nn.Sequential(
-            nn.Linear(_FEATURES, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
-        )
-        self.enter = Convolution(inputs, top)
+        def linear(length):
+            return nn.Linear(length, embedding, dtype=torch.float32, device=device)
+
+        convolution = partial(Convolution, device=device)
+        self.level = nn.Sequential(linear(_FEATURES), nn.SiLU(), linear(embedding), nn.SiLU())
+        self.enter = convolution(inputs, top)
         self.down = nn.ModuleList([stage(top), stage(middle), stage(bottom)])
-        self.shrink = nn.ModuleList([Convolution(top, middle, stride=2), Convolution(middle, bottom, stride=2)])
-        self.grow = nn.ModuleList([Convolution(bottom, middle, 1), Convolution(middle, top, 1)])
+        self.shrink = nn.ModuleList([convolution(top, middle, stride=2), convolution(middle, bottom, stride=2)])
+        self.grow = nn.ModuleList([convolution(bottom, middle, 1), convolution(middle, top, 1)])
         self.up = nn.ModuleList([stage(middle), stage(top)])
-        self.leave = Convolution(top, outputs, gain=0.0)
+        self.leave = convolution(top, outputs, gain=0.0)
         nn.init.zeros_(self.leave.bias)
 
     @property
@@ -114,7 +119,7 @@ class UNet(nn.Module):
     def features(sigma):
         """Smooth functions of the logarithm of the noise level, ``(n, features)``."""
         u = torch.log10(sigma / _MIDDLE)[:, None] / _DECADES
-        waves = math.pi / 2 * u * torch.arange(1, _FREQUENCIES + 1, device=u.device)
+        waves = math.pi / 2 * u * torch.arange(1, _FREQUENCIES + 1, dtype=u.dtype, device=u.device)
         return torch.cat([u, torch.sin(waves), torch.cos(waves)], dim=1)
 
     def forward(self, x, sigma):

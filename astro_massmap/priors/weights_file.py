@@ -115,8 +115,7 @@ def read_network(header, tensors):
     sizes.append(settings.get("outputs", 1))
     if not all(type(size) is int and 0 < size <= _MAX_WIDTH for size in sizes) or settings["blocks"] > _MAX_BLOCKS:
         raise ValueError(f"a network of the sizes {settings} is not credible")
-    with torch.device("meta"):  # no memory is spent before the tensors are known to fit
-        network = UNet(**settings)
+    network = UNet(**settings, device="meta")  # no memory is spent before the tensors are known to fit
     weights = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
     if {k: (v.shape, v.dtype) for k, v in weights.items()} != {
         k: (v.shape, torch.float32) for k, v in network.state_dict().items()

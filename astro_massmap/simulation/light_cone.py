@@ -370,7 +370,7 @@ class LightCone:
 
     def _map(self, shape, pixel_size, generator):
         y, x = (torch.arange(side, dtype=torch.float32, device=self.device) - (side - 1) / 2 for side in shape)
-        kappa = torch.zeros(shape, device=self.device)
+        kappa = torch.zeros(shape, dtype=torch.float32, device=self.device)
         for planes, distance, weight in zip(self.planes, self.distance, self.weights, strict=True):
             plane = planes[generator.integers(len(planes))]
             angle, flip, shift = generator.uniform(0, 2 * math.pi), generator.choice([-1, 1]), generator.uniform(size=2)

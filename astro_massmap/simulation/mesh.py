@@ -26,8 +26,8 @@ class Mesh:
     def __init__(self, cells, device="cpu"):
         self.cells, self.device = cells, torch.device(device)
         self.chunk = 2**17 if self.device.type == "cpu" else 2**24
-        self.k = 2 * math.pi * torch.fft.fftfreq(cells, device=self.device)
-        self.k_half = 2 * math.pi * torch.fft.rfftfreq(cells, device=self.device)
+        self.k = 2 * math.pi * torch.fft.fftfreq(cells, dtype=torch.float32, device=self.device)
+        self.k_half = 2 * math.pi * torch.fft.rfftfreq(cells, dtype=torch.float32, device=self.device)
 
     def axes(self):
         """Wave numbers along the three axes in radian per cell, shaped to broadcast over the modes."""

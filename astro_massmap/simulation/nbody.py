@@ -147,11 +147,13 @@ class NBody:
         (torch.Size([3, 4096]), True)
         """
         n, grid = self.particles, Mesh(self.particles, self.device)
-        white = torch.randn((n, n, n), generator=torch.Generator().manual_seed(seed)).to(self.device)
+        noise = torch.Generator("cpu").manual_seed(seed)
+        white = torch.randn((n, n, n), generator=noise, dtype=torch.float32, device="cpu").to(self.device)
         k = [axis * (n / self.box_size) for axis in grid.axes()]
         square = sum(axis**2 for axis in k)
         power = self.cosmology.linear_power(square.sqrt().clamp(min=1e-5).cpu().numpy())
-        modes = torch.fft.rfftn(white) * torch.as_tensor((power * (n / self.box_size) ** 3) ** 0.5).to(white)
+        amplitude = torch.from_numpy((power * (n / self.box_size) ** 3) ** 0.5).to(white)
+        modes = torch.fft.rfftn(white) * amplitude
         square[0, 0, 0] = 1
         potential = -modes / square
         potential[0, 0, 0] = 0

@@ -1,6 +1,7 @@
 """What maps are compared by: power in bands of ell, moments, peaks."""
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
@@ -48,14 +49,15 @@ def band_power(maps, pixel_size, edges):
     >>> bool(np.allclose(power.mean(axis=0), (0.03 * pixel) ** 2, rtol=0.05))
     True
     """
-    maps = torch.as_tensor(np.asarray(maps, dtype=np.float64))  # those of FITS files are big-endian
+    maps = torch.from_numpy(np.ascontiguousarray(maps, dtype=np.float64))  # those of FITS files are big-endian
     ny, nx = maps.shape[-2:]
-    window = torch.outer(*(torch.hann_window(side, periodic=False, dtype=torch.float64) for side in (ny, nx)))
+    hann = partial(torch.hann_window, periodic=False, dtype=torch.float64, device="cpu")
+    window = torch.outer(hann(ny), hann(nx))
     mean = (maps * window).sum(dim=(-2, -1), keepdim=True) / window.sum()
     power = torch.fft.rfft2((maps - mean) * window).abs().square() * pixel_size**2 / window.square().sum()
     grid = FourierGrid((ny, nx), pixel_size, dtype=torch.float64)
     numbers, counts = _bands(grid, edges)
-    sums = torch.zeros((len(maps), len(edges) + 1), dtype=torch.float64)
+    sums = power.new_zeros((len(maps), len(edges) + 1))
     sums.index_add_(1, numbers.flatten(), (power * grid.multiplicity).flatten(1))
     return (sums[:, 1:-1] / counts).numpy()
 
@@ -95,15 +97,15 @@ def band_mean(spectrum, shape, pixel_size, edges):
     numbers, counts = _bands(grid, edges)
     ell = grid.ell.clone()
     ell[0, 0] = ell[0, 1]
-    values = torch.as_tensor(spectrum(ell.numpy())) * grid.multiplicity
-    sums = torch.zeros(len(edges) + 1, dtype=torch.float64).index_add_(0, numbers.flatten(), values.flatten())
+    values = torch.as_tensor(spectrum(ell.numpy()), dtype=torch.float64, device="cpu") * grid.multiplicity
+    sums = values.new_zeros(len(edges) + 1).index_add_(0, numbers.flatten(), values.flatten())
     return (sums[1:-1] / counts).numpy()
 
 
 def _bands(grid, edges):
-    numbers = torch.bucketize(grid.ell, torch.as_tensor(np.asarray(edges, dtype=float)), right=True)
+    numbers = torch.bucketize(grid.ell, torch.from_numpy(np.array(edges, dtype=np.float64)), right=True)
     multiplicity = grid.multiplicity.expand(numbers.shape).flatten()
-    counts = torch.zeros(len(edges) + 1, dtype=torch.float64).index_add_(0, numbers.flatten(), multiplicity)
+    counts = multiplicity.new_zeros(len(edges) + 1).index_add_(0, numbers.flatten(), multiplicity)
     counts[counts == 0] = float("nan")
     return numbers, counts[1:-1]
 

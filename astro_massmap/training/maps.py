@@ -38,7 +38,7 @@ class MapBank:
     """
 
     def __init__(self, maps, pixel_size):
-        self.maps = torch.as_tensor(np.ascontiguousarray(maps, dtype=np.float32))
+        self.maps = torch.from_numpy(np.ascontiguousarray(maps, dtype=np.float32))
         if self.maps.ndim != 3 or not len(self.maps) or not torch.isfinite(self.maps).all():
             raise ValueError(f"maps: need finite maps (n, ny, nx), got shape {tuple(self.maps.shape)}")
         self.pixel_size = float(pixel_size)
@@ -169,8 +169,8 @@ class Noiser:
 
     def noisy(self, maps, sigma, generator):
         """z and its Wiener filter for whole maps ``(n, ny, nx)``, with noise levels ``sigma`` ``(n,)``."""
-        white = torch.randn(maps.shape, generator=generator, device=generator.device).to(maps.device)
-        z = maps + sigma[:, None, None] * white
+        white = torch.randn(maps.shape, generator=generator, dtype=torch.float32, device=generator.device)
+        z = maps + sigma[:, None, None] * white.to(maps.device)
         return z, wiener_filter(z, self.variance, sigma)
 
     def batch(self, n, low, high, choices, generator):
@@ -194,7 +194,8 @@ class Noiser:
             With ``x``, ``z`` and ``wiener``, ``(n * pieces, size, size)``, and ``sigma``, ``(n * pieces,)``.
         """
         maps = symmetry(self.source.draw(n, choices).to(self.device), choices)
-        sigma = log_levels(low, high, n, torch.Generator().manual_seed(int(choices.integers(2**62))), self.device)
+        order = torch.Generator("cpu").manual_seed(int(choices.integers(2**62)))
+        sigma = log_levels(low, high, n, order, self.device)
         z, wiener = self.noisy(maps, sigma, generator)
         places = [piece(self.source.shape, self.size, self.margin, choices) for _ in range(n * self.pieces)]
         cut = [(i // self.pieces, *place) for i, place in enumerate(places)]

@@ -111,7 +111,7 @@ class MockPieces:
         """
         maps = symmetry(self.source.draw(n, choices).to(self.device), choices)
         shear = self.shear(maps)
-        order = torch.Generator().manual_seed(int(choices.integers(2**62)))
+        order = torch.Generator("cpu").manual_seed(int(choices.integers(2**62)))
         levels = log_levels(low, high, n * self.pieces, order).tolist()
         mocks = []
         for i, level in enumerate(levels):
@@ -123,9 +123,9 @@ class MockPieces:
     def mock(self, truth, shear, noise_std, generator):
         """What a ``MockBatch`` holds of one piece, with new noise."""
         noise_std = torch.as_tensor(noise_std, dtype=torch.float32, device=self.device)
-        white = torch.randn(shear.shape, generator=generator, device=generator.device).to(self.device)
+        white = torch.randn(shear.shape, generator=generator, dtype=torch.float32, device=generator.device)
         observed = torch.isfinite(noise_std)
-        data = torch.where(observed, shear + noise_std.where(observed, 0.0) * white, 0.0)
+        data = torch.where(observed, shear + noise_std.where(observed, 0.0) * white.to(self.device), 0.0)
         posterior = GaussianPosterior(
             Observation(data, noise_std, self.source.pixel_size),
             self.variance,
@@ -135,7 +135,8 @@ class MockPieces:
         )
         wiener = posterior.grid.to_field(posterior.mean_modes())
         sigma = noise_level(noise_std)
-        return truth, wiener, noise_share(noise_std, sigma), observed.float(), torch.tensor(sigma, device=self.device)
+        level = torch.tensor(sigma, dtype=torch.float32, device=self.device)
+        return truth, wiener, noise_share(noise_std, sigma), observed.float(), level
 
 
 def random_noise(holes, level, choices):

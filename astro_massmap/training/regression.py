@@ -1,6 +1,7 @@
 """After the training: the power of the denoiser put right, band by band, on many maps."""
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
@@ -63,7 +64,8 @@ def fit_correction(denoiser, noiser, n, *, corner=500.0, levels=LEVELS, n_bands=
     """
     device, shape, pixel_size = noiser.device, noiser.source.shape, noiser.source.pixel_size
     edges = np.geomspace(200, math.pi / pixel_size, n_bands + 1)
-    window = torch.outer(*(torch.hann_window(side, periodic=False, dtype=torch.float64) for side in shape)).to(device)
+    hann = partial(torch.hann_window, periodic=False, dtype=torch.float64, device="cpu")
+    window = torch.outer(*map(hann, shape)).to(device)
     ell = FourierGrid(shape, pixel_size).ell
     band = torch.bucketize(ell, torch.from_numpy(edges), right=True).flatten().to(device)
     tapered = torch.from_numpy(taper(ell.numpy(), corner)).to(device)
@@ -76,7 +78,7 @@ def fit_correction(denoiser, noiser, n, *, corner=500.0, levels=LEVELS, n_bands=
     for i in range(n):
         truth = noiser.source.maps[i : i + 1].to(device)
         for row, level in enumerate(levels):
-            sigma = torch.full((1,), level, device=device)
+            sigma = torch.full((1,), level, dtype=torch.float32, device=device)
             z, wiener = noiser.noisy(truth, sigma, torch.Generator(device).manual_seed(seed + i))
             added = denoiser(z, wiener, sigma)
             x, g, r = (torch.fft.rfft2(m[0].double() * window) for m in (truth, wiener, added))

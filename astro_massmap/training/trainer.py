@@ -215,7 +215,8 @@ class Trainer:
         loss = self.loss(batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), plan.clip)
-        self.optimizer.step()
+        with torch.device("cpu"):  # Adam makes its counts of steps at the first one, on the default device
+            self.optimizer.step()
         self.step += 1
         memory = min(plan.ema, (1 + self.step) / (20 + self.step))
         with torch.no_grad():
@@ -239,14 +240,14 @@ class Trainer:
         state = {f"now.{k}": v for k, v in self.denoiser.state_dict().items()}
         state |= {f"mean.{k}": v for k, v in self.mean.state_dict().items()}
         for i, moments in self.optimizer.state_dict()["state"].items():
-            state |= {f"adam.{i}.{k}": v for k, v in moments.items()}
+            state |= {f"adam.{i}.{k}": v.float() for k, v in moments.items()}
         notes = {"step": self.step, "history": self.history, "run": self._settings()}
         with atomic_path(self.checkpoint, overwrite=True) as temporary:
             save_file({k: v.contiguous() for k, v in state.items()}, temporary, {"training": json.dumps(notes)})
 
     def _settings(self):
         """What a run that goes on must share with the one that stopped, as JSON has it: plan, network and theory."""
-        levels = torch.tensor(LEVELS, device=self.device)
+        levels = torch.tensor(LEVELS, dtype=torch.float32, device=self.device)
         spreads = [f"{float(s):.4e}" for spread in self.denoiser.spreads(levels) for s in spread.flatten()]
         settings = asdict(self.plan) | {"network": self.denoiser.network.settings, "theory": spreads}
         return json.loads(json.dumps(settings))
@@ -282,11 +283,11 @@ class Trainer:
 
     def _fits(self, state):
         """Whether tensors are those that `_save` writes for this network."""
-        needed, moments = {}, {}
+        needed, moments, count = {}, {}, torch.zeros((), dtype=torch.float32, device="cpu")
         for module, prefix in ((self.denoiser, "now."), (self.mean, "mean.")):
             needed |= {prefix + k: (v.shape, v.dtype) for k, v in module.state_dict().items()}
         for i, parameter in enumerate(self.denoiser.parameters()):
-            kind = {"exp_avg": parameter, "exp_avg_sq": parameter, "step": torch.zeros(())}
+            kind = {"exp_avg": parameter, "exp_avg_sq": parameter, "step": count}
             kind = {f"adam.{i}.{name}": (like.shape, like.dtype) for name, like in kind.items()}
             if kind.keys() & state.keys():  # a parameter that has no part in the loss has no moments
                 moments |= kind
@@ -336,7 +337,7 @@ def denoising_ratios(denoiser, noiser, n, levels=LEVELS, seed=0):
     for i in range(min(n, len(noiser.source))):
         truth = noiser.source.maps[i : i + 1].to(device)
         for row, level in enumerate(levels):
-            sigma = torch.full((1,), level, device=device)
+            sigma = torch.full((1,), level, dtype=torch.float32, device=device)
             noise = torch.Generator(device).manual_seed(seed + i)
             z, wiener = noiser.noisy(truth, sigma, noise)
             added = denoiser(z, wiener, sigma)

@@ -62,7 +62,8 @@ for row, (name, (catalog, centers)) in enumerate(clusters.items()):
     images = {"posterior mean": kappa, "a sample": ConvergenceMap(kappa.samples[0], wcs=kappa.wcs, mask=kappa.mask)}
     for column, (title, image) in enumerate(images.items()):
         ax = figure.add_subplot(3, 2, 2 * row + column + 1, projection=kappa.wcs)
-        image.plot(ax, regions=circles, vmin=-0.1, vmax=0.35, colorbar=column == 1, title=f"{name}: {title}")
+        colours = {"cmap": "inferno", "vmin": -0.05, "vmax": 0.35, "colorbar": column == 1}
+        image.plot(ax, regions=circles, title=f"{name}: {title}", **colours)
     peaks = kappa.peaks(0.05, radius=1 * u.arcmin)
     for center in centers:
         offsets = peaks["center"].separation(center)

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -93,6 +94,52 @@ def test_threads_draw_the_same_samples(batch_size):
 def test_processes_draw_the_same_samples(processes):
     method, data = AnnealedHMC(GENTLE, **OPTIONS), observation()
     assert np.array_equal(method.solve(data, executor=processes).samples, method.solve(data).samples)
+
+
+FORKED = """
+import multiprocessing, sys
+from concurrent.futures import ProcessPoolExecutor
+import torch
+from astro_massmap import AnnealedHMC, GaussianPrior
+from chains import FAST, observation
+
+if __name__ == "__main__":
+    kind, threads = sys.argv[1:]
+    context, data = multiprocessing.get_context(kind), observation()
+    start = {"initializer": torch.set_num_threads, "initargs": (int(threads),)}
+    (torch.ones(1000, 1000) @ torch.ones(1000, 1000)).sum()  # takes both threads
+    with ProcessPoolExecutor(2, mp_context=context, **start) as executor:
+        method = AnnealedHMC(GaussianPrior(), n_samples=2, **FAST)
+        try:
+            print(method.solve(data, executor=executor).samples.shape)
+        except ValueError as error:
+            print(error)
+"""
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no forks on this system")
+@pytest.mark.parametrize(
+    ("kind", "threads", "printed"),
+    [
+        ("fork", 2, 'executor: its processes were forked.*get_context("spawn")'),
+        ("fork", 1, "(2, 24, 24)"),
+        ("spawn", 2, "(2, 24, 24)"),
+    ],
+)
+def test_forked_processes_with_several_threads_are_refused(tmp_path, kind, threads, printed):
+    script = tmp_path / "script.py"
+    script.write_text(FORKED)
+    settings = {"OMP_NUM_THREADS": "2", "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, str(script), kind, str(threads)]
+    with subprocess.Popen(
+        command, env=os.environ | settings, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=120)
+        finally:
+            if process.poll() is None:  # it hangs, and so do its workers
+                os.killpg(process.pid, signal.SIGKILL)
+    assert all(part in output for part in printed.split(".*"))
 
 
 def test_the_learned_prior_travels(processes):
