@@ -105,7 +105,7 @@ class Masses(MapParts):
         >>> import astropy.units as u
         >>> from astropy.coordinates import SkyCoord
         >>> from astro_massmap import datasets
-        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=4, progress=False)
+        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=8, progress=False)
         >>> cluster = SkyCoord(34.4163, -5.17, unit="deg")
         >>> table = kappa.aperture_mass(cluster, 6 * u.arcmin)
         >>> print(f"{table['aperture_mass'][0]:.4f}, data in {table['data_fraction'][0]:.0%}")
@@ -159,7 +159,7 @@ class Masses(MapParts):
         >>> import astropy.units as u
         >>> from astropy.cosmology import FlatLambdaCDM
         >>> from astro_massmap import datasets
-        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=4, progress=False)
+        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=8, progress=False)
         >>> table = kappa.projected_mass(datasets.demo_clusters(), z_lens=0.3, z_source=1.0,
         ...                              cosmology=FlatLambdaCDM(70, 0.3), background=[6, 10] * u.arcmin)
         >>> print(f"{table['region'][0]}: {table['mass'][0]:.1e}")
