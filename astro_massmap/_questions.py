@@ -203,9 +203,9 @@ class Questions(MapParts):
         -------
         `~astropy.table.QTable`
             Columns ``region``, ``center``, ``kappa`` (of the posterior mean), ``probability``, its Wilson interval
-            ``lower`` to ``upper``, the number ``n_samples`` of samples, taken as independent, that it is estimated from,
-            ``data_fraction``, and ``measured``, False where less than 5 % of the region holds data: the probability
-            is then essentially that of the prior.
+            ``lower`` to ``upper`` and the number ``n_samples`` of samples, taken as independent, ``data_fraction``,
+            and ``measured``, False where less than 5 % of the region holds data: the probability is then essentially
+            that of the prior.
 
         Raises
         ------

@@ -275,10 +275,10 @@ def detection_probability(
     >>> table = detection_probability(truth.data, samples, truth.wcs, truth.mask, datasets.demo_clusters(), 0.015)
     >>> for row in table:
     ...     print("{region}: {kappa:.3f} {probability:.2f}, {lower:.2f} to {upper:.2f}".format(**row))
-    A: 0.072 0.86, 0.76 to 0.92
-    B: 0.060 0.86, 0.76 to 0.92
-    C: 0.065 0.86, 0.76 to 0.92
-    D: 0.060 0.86, 0.76 to 0.92
+    A: 0.072 0.86, 0.77 to 0.92
+    B: 0.060 0.86, 0.77 to 0.92
+    C: 0.065 0.86, 0.77 to 0.92
+    D: 0.060 0.86, 0.77 to 0.92
     E: 0.033 0.76, 0.66 to 0.84
     """
     threshold, level = floats(threshold, "threshold"), checked_level(level)

@@ -229,7 +229,7 @@ def projected_mass(
     >>> from astro_massmap import datasets
     >>> from astro_massmap.mass import projected_mass
     >>> truth = datasets.demo_truth()
-    >>> samples = truth.data * np.linspace(0.85, 1.15, 6)[:, None, None]
+    >>> samples = truth.data * np.linspace(0.9, 1.1, 11)[:, None, None]
     >>> table = projected_mass(truth.data, samples, truth.wcs, truth.mask, datasets.demo_clusters(), 0.3, 1.0,
     ...                        cosmology=FlatLambdaCDM(70, 0.3))
     >>> print(f"{table['mass'][0]:.3g}, of which 10 % are {table['std'][0]:.3g}")

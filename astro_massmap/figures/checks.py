@@ -44,7 +44,9 @@ def plot_calibration(coverage_table, rank_table, tarp_table=None, *, figure=None
     few = coverage_table["expected"] < coverage_table["level"]
     if few.any():
         expected = f"possible with {coverage_table.meta['n_samples']} samples"
-        left.plot(coverage_table["level"][few], coverage_table["expected"][few], "_", ms=14, color="0.4", label=expected)
+        left.plot(
+            coverage_table["level"][few], coverage_table["expected"][few], "_", ms=14, color="0.4", label=expected
+        )
     left.set(xlabel="level", ylabel="share of truths within", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     left.legend(loc="upper left", frameon=False)
     middle, width = 0.5 * (rank_table["low"] + rank_table["high"]), rank_table["high"] - rank_table["low"]
