@@ -53,6 +53,6 @@ def expected_coverage(n: int, level: ArrayLike) -> Floats:
 
 
 def probability_interval(count: ArrayLike, n: int, level: float) -> Floats:
-    """Wilson interval ``(2, ...)`` of a probability, of an event that occurred in ``count`` of n independent samples."""
+    """Wilson interval ``(2, ...)`` of the probability of an event that occurs in ``count`` of n independent samples."""
     fraction, (lower, upper) = np.asarray(count) / n, binom_conf_interval(count, n, level, interval="wilson")
     return np.stack([np.minimum(lower, fraction), np.maximum(upper, fraction)])  # 0 and 1 despite rounding

@@ -3,10 +3,10 @@ Is a posterior right? Questions to mock surveys whose truths are known.
 
 If a truth and n samples are drawn from the same posterior, the truth is as likely to stand in any place among them:
 its rank r, the number of samples below it, is uniform on 0 ... n (Cook, Gelman & Rubin 2006; Talts et al. 2018).
-`rank_histogram`, `tarp` and `reliability` are built on that and exact for any number of samples. `coverage` evaluates
-the intervals that maps return, which few samples cannot make as wide as a high level needs. A rank stands for the interval
-``[r / (n + 1), (r + 1) / (n + 1)]`` of probability. These n + 1 intervals are equally likely and tile [0, 1], so that
-the fraction of the interval which lies in a part of [0, 1] of the length L is L on average:
+`coverage` evaluates the intervals that maps return, which end at the lowest and the highest sample where a level needs
+more samples than there are. `rank_histogram`, `tarp` and `reliability` are exact for any number of samples: a rank
+stands for the interval ``[r / (n + 1), (r + 1) / (n + 1)]`` of probability. These n + 1 intervals are equally likely
+and tile [0, 1], so that the fraction of the interval which lies in a part of [0, 1] of the length L is L on average:
 
 ``<fraction> = sum_r 1 / (n + 1) * |interval_r and part| / (1 / (n + 1)) = sum_r |interval_r and part| = L``.
 

@@ -244,7 +244,7 @@ class BModeTest:
         verdict = {
             True: "no sign of a B mode",
             False: "there is a B mode, which lensing does not make",
-            None: f"no verdict, p is the least possible with {self.n} rotations; at least {_LEAST_ROTATIONS} are needed",
+            None: f"no verdict from {self.n} rotations, whose least p this is: at least {_LEAST_ROTATIONS} are needed",
         }[self.ok]
         bands = int(np.isfinite(self.table["b_significance"]).sum())
         lines = [f"{verdict}: chi2 = {self.chi2:.1f} in {bands} bands, p = {self.p_value:.3f}"]

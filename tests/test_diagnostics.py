@@ -35,7 +35,7 @@ def test_the_coverage_of_a_right_posterior_is_its_level(n_samples):
     # fifteen levels within 4 standard errors: a false alarm in 1 of 1000 seeds
     table = coverage(*toy(4000, n_samples), exact_levels(n_samples))
     assert (np.abs(table["coverage"] - table["level"]) < 4 * table["error"]).all()
-    assert (table["error"] < 0.01).all() and np.array_equal(table["expected"], table["level"])
+    assert (table["error"] < 0.01).all() and np.allclose(table["expected"], table["level"])
 
 
 @pytest.mark.parametrize(("n_samples", "excess"), [(8, 0.02), (16, 0.005), (64, 0.001)])

@@ -151,7 +151,7 @@ def test_noise_is_that_of_the_smoothed_samples():
 
 def test_what_is_outside_of_the_field_does_not_count():
     # a constant stays one up to the edge, and up to pixels where samples are NaN
-    samples = np.full((3, *SHAPE), 0.2, dtype=np.float32)
+    samples = np.full((6, *SHAPE), 0.2, dtype=np.float32)
     samples[:, :, :9] = np.nan
     samples[1, 20:23, 30] = np.nan
     mean = np.where(np.isfinite(samples).all(axis=0), 0.2, 0) + bump(5, 20, 3.0)
