@@ -57,4 +57,4 @@ kappa.plot_summary(regions=clusters)
 
 table = kappa.detection_probability(clusters, threshold=0.015)
 table.sort("probability", reverse=True)
-table["region", "kappa", "probability", "data_fraction"][:10]
+table["region", "kappa", "probability", "lower", "upper", "data_fraction"][:10]
