@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["completeness", "random_centers"]
 
-_LEVEL = 0.683  # of the interval of the completeness
+_LEVEL = 0.68269  # of the interval of the completeness
 _APART = 4  # radii between halos, at least
 _ROUNDING = 1e-9
 

@@ -49,8 +49,9 @@ def test_clusters(folder, kappa, capsys):
     table, expected = QTable.read("c.ecsv"), kappa.detection_probability(clusters, 0.02, [3, 6] * u.arcmin)
     assert np.allclose(table["probability"], expected["probability"], atol=1e-5)
     assert np.allclose(table["kappa"], expected["kappa"], atol=1e-5)
-    assert {"std", "signal_to_noise"} < set(table.colnames)
-    assert "probability" in capsys.readouterr().out and is_picture("c.png") and is_picture("h.png")
+    assert {"std", "signal_to_noise", "measured"} < set(table.colnames) and (table["n_samples"] == 16).all()
+    assert np.allclose(table["lower"], expected["lower"], atol=1e-5)
+    assert "68% interval of the probability" in capsys.readouterr().out and is_picture("c.png") and is_picture("h.png")
 
 
 def test_nothing_is_replaced_unasked(folder, capsys):

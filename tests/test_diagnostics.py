@@ -266,7 +266,12 @@ def test_the_figure_shows_all_three():
         [(b.get_y(), b.get_height()) for b in band], np.transpose([1 - ranked["error"], 2 * ranked["error"]])
     )
     other = plot_calibration(coverage(*posterior), ranked, figure=Figure())
-    assert len(other.axes[0].containers) == 1
+    assert len(other.axes[0].containers) == 1 and len(other.axes[0].get_legend().texts) == 1
+    with pytest.warns(AstropyUserWarning, match="level=0.98"):
+        table = coverage(*posterior, [0.5, 0.98])
+    few = plot_calibration(table, ranked, figure=Figure()).axes[0]
+    assert few.get_lines()[-1].get_ydata() == pytest.approx([38 / 40])
+    assert "expected, 39 samples" in [text.get_text() for text in few.get_legend().texts]
     plt.close(figure)
 
 

@@ -154,6 +154,9 @@ def test_galaxies_turned_by_45_degrees_have_a_b_mode(demo):
     report, before = (b_mode_test(c, 99, pixel_scale=COARSE) for c in (turned, demo))
     assert not report.ok and report.p_value == 0.01
     assert "there is a B mode" in str(report)
+    few = b_mode_test(turned, 16, pixel_scale=COARSE)
+    assert few.p_value == 1 / 17 and few.ok is None
+    assert str(few).startswith("no verdict from 16 rotations") and "at least 99 are needed" in str(few)
     assert report.table["b_significance"].max() > 6 > 4 > np.abs(report.table["e_significance"]).max()
     # all the E mode is in B, but for the little that the filter takes for E
     assert np.allclose(report.table["b_power"], before.table["e_power"], rtol=0.15)

@@ -138,6 +138,11 @@ def test_the_table_of_clusters_is_that_of_the_map(page):
     assert any("highest signal to noise, A" in text for text in words)
 
 
+def test_regions_without_data_are_marked():
+    words = write(kappa(), regions=circles((30, 20), (0, 20)), threshold=0.05).words("Clusters")
+    assert words[words.index("A") :][8] == "100%" and words[words.index("B") :][8] == "0%, prior only"
+
+
 def test_how_it_was_made_diagnostics_and_notes():
     image = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=6, progress=False)
     image.diagnostics["check"] = {"ell": [1.0, 2.0, 3.0], "ratio": [0.9, 1.25, 1.1], "n": 4, "inner": {"deep": True}}
