@@ -105,7 +105,7 @@ def coverage(
         ``level``, ``coverage``, its standard ``error`` over surveys (NaN for one), and ``expected``, the coverage
         of a correct posterior: the level, or (n - 1) / (n + 1) if that is less, the coverage from the lowest to the
         highest of n samples. It is exact where (n + 1) (1 - level) / 2 is an integer; elsewhere the interpolation
-        between samples adds at most 0.02 for 8 and 0.005 for 16 samples of a Gaussian.
+        between samples adds at most 0.3 / (n + 1) for a Gaussian.
 
     Raises
     ------

@@ -38,11 +38,11 @@ def test_the_coverage_of_a_right_posterior_is_its_level(n_samples):
     assert (table["error"] < 0.01).all() and np.allclose(table["expected"], table["level"])
 
 
-@pytest.mark.parametrize(("n_samples", "excess"), [(8, 0.02), (16, 0.005), (64, 0.001)])
-def test_the_coverage_between_ranks(n_samples, excess):
-    # interpolation between samples adds a little coverage; four standard errors of 20000 surveys
+@pytest.mark.parametrize("n_samples", [8, 16, 64])
+def test_the_coverage_between_ranks(n_samples):
+    # interpolation between samples adds a little; 4 standard errors of 20000 surveys, a false alarm in 1 of 5000 seeds
     row = coverage(*toy(20000, n_samples), [0.68])[0]
-    assert -4 * row["error"] < row["coverage"] - 0.68 < excess + 4 * row["error"]
+    assert -4 * row["error"] < row["coverage"] - 0.68 < 0.3 / (n_samples + 1) + 4 * row["error"]
 
 
 def test_the_coverage_is_that_of_the_intervals_of_maps():
