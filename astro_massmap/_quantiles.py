@@ -4,7 +4,8 @@ Quantiles of samples, the credible intervals between them, and intervals of prob
 The quantile p of n exchangeable samples is at rank p (n + 1) (Weibull): the truth is one more draw from their
 distribution and equally likely to have any of the n + 1 ranks, so that it lies below the sample of rank r with the
 probability r / (n + 1). The interval between the ranks r and n + 1 - r covers exactly 1 - 2 r / (n + 1). Between two
-ranks the quantile is interpolated, which adds at most 0.3 / (n + 1) to the coverage of a Gaussian. Quantiles beyond the lowest and the highest sample are those samples.
+ranks the quantile is interpolated, which adds at most 0.3 / (n + 1) to the coverage of a Gaussian. Quantiles beyond
+the lowest and the highest sample are those samples.
 """
 
 from __future__ import annotations
