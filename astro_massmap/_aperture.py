@@ -122,10 +122,10 @@ def aperture_mass(
     >>> from astro_massmap.peaks import find_peaks
     >>> truth = datasets.demo_truth()
     >>> highest = find_peaks(truth.data, None, None, truth.wcs, truth.mask, 0.1)["center"][:1]
-    >>> samples = truth.data + np.array([-0.01, 0, 0.01])[:, None, None]
+    >>> samples = truth.data + np.linspace(-0.01, 0.01, 7)[:, None, None]
     >>> table = aperture_mass(truth.data, samples, truth.wcs, truth.mask, highest, 4 * u.arcmin)
 
-    A sheet of mass does not change it, so that all three samples have the same:
+    A sheet of mass does not change it, so that all samples have the same:
 
     >>> print(f"{table['aperture_mass'][0]:.4f} +- {table['std'][0]:.4f}")
     0.0261 +- 0.0000

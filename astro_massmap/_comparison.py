@@ -118,7 +118,7 @@ def compare(
     >>> from astro_massmap import ConvergenceMap, datasets
     >>> from astro_massmap.validation import compare
     >>> wcs, rng = datasets.demo_truth().wcs, np.random.default_rng(0)
-    >>> skies = rng.normal(scale=0.03, size=(4, 9, 48, 48))
+    >>> skies = rng.normal(scale=0.03, size=(4, 40, 48, 48))
     >>> truths = [ConvergenceMap(sky[0], wcs=wcs) for sky in skies]
     >>> maps = [ConvergenceMap(sky[1:].mean(axis=0), wcs=wcs, samples=sky[1:]) for sky in skies]
     >>> comparison = compare(truths, {"wiener": maps})

@@ -18,6 +18,7 @@ from scipy.sparse import csr_array
 
 from ._input import bools
 from ._overlap import ROUNDING, RegionWeights, pixel_center, weights_of
+from ._quantiles import interval, probability_interval
 from ._regions import all_to_pixel, as_regions
 
 if TYPE_CHECKING:
@@ -85,7 +86,17 @@ def checked_maps(
 def add_interval(table, values, level):
     """Add the columns std, lower and upper of values ``(n_samples, rows)``."""
     table["std"] = values.std(axis=0, ddof=1)
-    table["lower"], table["upper"] = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    table["lower"], table["upper"] = interval(values, level)
+
+
+def add_probability(table, probability, n, level):
+    """Add the columns probability (NaN where it is unknown), lower, upper and n_samples, of n samples."""
+    known, bounds = np.isfinite(probability), np.full((2, len(table)), np.nan)
+    if known.any():
+        bounds[:, known] = probability_interval(np.rint(n * probability[known]), n, level)
+    table["probability"], (table["lower"], table["upper"]) = probability, bounds
+    table["n_samples"] = np.full(len(table), n)
+    table.meta["level"] = level
 
 
 def excess(mean, samples, wcs, mask, regions, background):

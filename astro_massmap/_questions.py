@@ -11,6 +11,7 @@ from astropy.uncertainty import Distribution
 from ._input import floats
 from ._progress import warn
 from ._provenance import gaussian_prior
+from ._quantiles import quantiles, warn_of_few
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,12 +35,13 @@ class Questions(MapParts):
 
     def quantile(self, q: float | Sequence[float] | Floats) -> Floats:
         """
-        Quantiles of the samples, pixel by pixel.
+        Quantiles of the samples, pixel by pixel, at rank q (n + 1) of n samples.
 
         Parameters
         ----------
         q : float or array-like
-            Between 0 and 1.
+            Probabilities between 0 and 1. Those beyond the lowest and the highest sample, 1 / (n + 1) and n / (n + 1),
+            return these samples, with a warning; 0 and 1 without.
 
         Returns
         -------
@@ -55,7 +57,7 @@ class Questions(MapParts):
         --------
         >>> import astropy.units as u
         >>> from astro_massmap import datasets
-        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=4, progress=False)
+        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=8, progress=False)
         >>> low, high = kappa.quantile([0.16, 0.84])
         >>> low.shape, bool((low <= kappa.median).all() and (kappa.median <= high).all())
         ((32, 32), True)
@@ -63,16 +65,25 @@ class Questions(MapParts):
         asked = floats(q, "q")
         if not ((asked >= 0) & (asked <= 1)).all():
             raise ValueError(f"q: needs to be between 0 and 1, got {q}")
-        return _over_samples(lambda samples: np.quantile(samples, q, axis=0), self._need_samples())
+        samples = self._need_samples()
+        tails = np.minimum(asked, 1 - asked).ravel()
+        if (tails > 0).any():
+            i = np.argmin(np.where(tails > 0, tails, 1))
+            warn_of_few(len(samples), tails[i], f"q={asked.ravel()[i]:g}")
+        return _over_samples(lambda part: quantiles(part, asked), samples)
 
     @property
     def median(self) -> Floats:
         """Median of the samples ``(ny, nx)``; ValueError without samples."""
-        return _over_samples(lambda samples: np.median(samples, axis=0), self._need_samples())
+        return _over_samples(lambda part: quantiles(part, 0.5), self._need_samples())
 
     @property
     def distribution(self) -> Distribution:
-        """The samples as an `astropy.uncertainty.Distribution`; ValueError without samples."""
+        """
+        The samples as an `astropy.uncertainty.Distribution`; ValueError without samples.
+
+        Its ``pdf_percentiles`` are those of numpy, with too little coverage for few samples: use `quantile` instead.
+        """
         return Distribution(np.moveaxis(self._need_samples(), 0, -1) * self.unit)
 
     def _need_samples(self) -> Floats:
@@ -179,10 +190,15 @@ class Questions(MapParts):
         return region_values(self.data, self._need_samples(), self.wcs, self.mask, regions, background=background)
 
     def detection_probability(
-        self, regions: RegionsLike, threshold: ArrayLike, background: Background | None = None
+        self,
+        regions: RegionsLike,
+        threshold: ArrayLike,
+        background: Background | None = None,
+        *,
+        level: float = 0.68,
     ) -> QTable:
         """
-        Probability that there is a structure: the share of samples whose mean over a region exceeds a threshold.
+        Probability that there is a structure: the fraction of samples whose mean over a region exceeds a threshold.
 
         Parameters
         ----------
@@ -192,17 +208,21 @@ class Questions(MapParts):
             Of the mean convergence, for all regions or for each.
         background : regions or `~astropy.units.Quantity`, optional
             As for `region_statistics`.
+        level : float
+            Level of the interval of the probability.
 
         Returns
         -------
         `~astropy.table.QTable`
-            Columns ``region``, ``center``, ``kappa`` (of the posterior mean), ``probability`` and
-            ``data_fraction``.
+            Columns ``region``, ``center``, ``kappa`` (of the posterior mean), ``probability``, its Wilson interval
+            ``lower`` to ``upper`` and the number ``n_samples`` of samples, taken as independent, ``data_fraction``,
+            and ``measured``, False where less than 5 % of the region holds data: the probability is then essentially
+            that of the prior.
 
         Raises
         ------
         TypeError, ValueError, OSError
-            As for `region_means`, or if the threshold is not finite.
+            As for `region_means`, or if the threshold is not finite or the level is not between 0 and 1.
         `~astropy.units.UnitsError`
             Of a map in units of a surface density.
 
@@ -218,21 +238,31 @@ class Questions(MapParts):
         >>> truth = datasets.demo_truth()
         >>> samples = truth.data + np.random.default_rng(0).normal(scale=0.05, size=(32, *truth.shape))
         >>> kappa = ConvergenceMap(truth.data, wcs=truth.wcs, samples=samples)
-        >>> kappa.detection_probability(datasets.demo_clusters(), threshold=0.015).colnames
-        ['region', 'center', 'kappa', 'probability', 'data_fraction']
+        >>> table = kappa.detection_probability(datasets.demo_clusters(), threshold=0.015)
+        >>> table.colnames
+        ['region', 'center', 'kappa', 'probability', 'lower', 'upper', 'n_samples', 'data_fraction', 'measured']
+        >>> bool(((table["lower"] <= table["probability"]) & (table["probability"] <= table["upper"])).all())
+        True
         """
         from .detection import detection_probability
 
         self._need_convergence()
         samples = self._need_samples()
         self._warn_if_gaussian()
-        return detection_probability(self.data, samples, self.wcs, self.mask, regions, threshold, background)
+        return detection_probability(
+            self.data, samples, self.wcs, self.mask, regions, threshold, background, level=level
+        )
 
     def peaks(
-        self, threshold: float, *, smoothing: u.Quantity | None = None, radius: u.Quantity = 1.5 * u.arcmin
+        self,
+        threshold: float,
+        *,
+        smoothing: u.Quantity | None = None,
+        radius: u.Quantity = 1.5 * u.arcmin,
+        level: float = 0.68,
     ) -> QTable:
         """
-        Peaks of the map, and the share of samples that hold them too.
+        Peaks of the map, and the fraction of samples that hold them too.
 
         Parameters
         ----------
@@ -242,12 +272,15 @@ class Questions(MapParts):
             Standard deviation of a Gaussian that map and samples are smoothed with first.
         radius : `~astropy.units.Quantity`
             Within which a peak of a sample is the same.
+        level : float
+            Level of the interval of the probability.
 
         Returns
         -------
         `~astropy.table.QTable`
-            Highest first: ``center``, ``kappa``, ``signal_to_noise``, ``probability`` (NaN without samples) and
-            ``measured``, False where there is no data.
+            Highest first: ``center``, ``kappa``, ``signal_to_noise``, ``probability`` with its Wilson interval
+            ``lower`` to ``upper`` (NaN without samples) from ``n_samples`` samples, and ``measured``, False where there
+            is no data.
 
         Raises
         ------
@@ -267,7 +300,15 @@ class Questions(MapParts):
 
         self._need_convergence()
         return find_peaks(
-            self.data, self.samples, self._std, self.wcs, self.mask, threshold, smoothing=smoothing, radius=radius
+            self.data,
+            self.samples,
+            self._std,
+            self.wcs,
+            self.mask,
+            threshold,
+            smoothing=smoothing,
+            radius=radius,
+            level=level,
         )
 
     def peak_counts(self, edges: ArrayLike, *, smoothing: u.Quantity | None = None, minima: bool = False) -> QTable:
@@ -300,7 +341,7 @@ class Questions(MapParts):
 
         >>> import astropy.units as u
         >>> from astro_massmap import datasets
-        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=4, progress=False)
+        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=8, progress=False)
         >>> table = kappa.peak_counts([0, 0.02, 0.04, 0.2])
         >>> bool(table["mean_map"][-1] < table["count"][-1])
         True
@@ -345,7 +386,7 @@ class Questions(MapParts):
         Examples
         --------
         >>> from astro_massmap import datasets
-        >>> kappa = datasets.demo().reconstruct("wiener", n_samples=4, progress=False)
+        >>> kappa = datasets.demo().reconstruct("wiener", n_samples=8, progress=False)
         >>> table = kappa.power_spectrum([500, 1000, 2000, 4000])
         >>> bool((table["cl"] < table["cl_samples"]).all())
         True

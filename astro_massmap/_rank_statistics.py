@@ -43,9 +43,8 @@ def share_of_ranks(r, n, low, high):
     return np.clip(np.minimum(r + 1, high * (n + 1)) - np.maximum(r, low * (n + 1)), 0, 1)
 
 
-def coverage_table(r, n, levels, *, central):
-    bounds = [((1 - q) / 2, (1 + q) / 2) if central else (0, q) for q in levels]
-    shares = np.array([share_of_ranks(r, n, *pair).mean(axis=1) for pair in bounds])
+def coverage_table(r, n, levels):
+    shares = np.array([share_of_ranks(r, n, 0, q).mean(axis=1) for q in levels])
     share, error = mean_over_surveys(shares)
     table = QTable({"level": levels, "coverage": share, "error": error})
     table.meta |= {"n_samples": n, "n_surveys": len(r)}

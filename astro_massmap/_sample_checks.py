@@ -39,7 +39,7 @@ def calibration(truths, draws, seed):
     samples, truth = draws[truths.thin], truths.smooth[truths.thin]
     for where, chosen in truths.places.items():
         if chosen.any():
-            table = coverage(samples[..., chosen], truth[..., chosen], LEVELS, seed=seed)
+            table = coverage(samples[..., chosen], truth[..., chosen], LEVELS)
             values[f"coverage, {where}"] = np.array(table["coverage"]), np.array(table["error"])
     ranks, balls = rank_histogram(samples, truth, seed=seed), None
     values["ranks"] = alone(ranks.meta["p_value"])

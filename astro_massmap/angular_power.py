@@ -30,6 +30,7 @@ from scipy.fft import irfft2, rfft2
 from scipy.ndimage import distance_transform_edt
 
 from ._input import bools, checked_level, floats
+from ._quantiles import interval
 from .inference.grid import FourierGrid, padded_shape
 
 if TYPE_CHECKING:
@@ -238,8 +239,7 @@ def spectrum_table(
     unknown, n = np.full(len(table), np.nan), len(of_samples)
     table["cl_samples"] = np.mean(of_samples, axis=0) if n else unknown
     table["std"] = np.std(of_samples, axis=0, ddof=1) if n > 1 else unknown
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    table["lower"], table["upper"] = np.quantile(of_samples, tails, axis=0) if n else (unknown, unknown)
+    table["lower"], table["upper"] = interval(of_samples, level) if n else (unknown, unknown)
     table.meta |= {"level": level, "n_samples": n, "apodization": apodization}
     return table
 

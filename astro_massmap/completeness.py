@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.stats import binom_conf_interval
 from astropy.table import QTable
 from regions import CircleSkyRegion
 
 from ._geometry import to_angle
 from ._input import bools
 from ._progress import progress_bar
+from ._quantiles import probability_interval
 
 if TYPE_CHECKING:
     from astropy.cosmology import FLRW
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["completeness", "random_centers"]
 
+_LEVEL = 0.68269  # of the interval of the completeness
 _APART = 4  # radii between halos, at least
 _ROUNDING = 1e-9
 
@@ -161,7 +162,7 @@ def _check_inside(found):
 def _table(masses, found, probability, meta):
     """From the probability of a detection ``(n_masses, n_centers)``."""
     detected, n = (found >= probability).sum(axis=1), found.shape[1]
-    lower, upper = binom_conf_interval(detected, n, interval="wilson")
+    lower, upper = probability_interval(detected, n, _LEVEL)
     table = QTable({"mass": masses, "completeness": detected / n, "error": (upper - lower) / 2})
     table["lower"], table["upper"] = lower, upper
     table["mean_probability"] = found.mean(axis=1)

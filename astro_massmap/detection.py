@@ -19,7 +19,7 @@ from astropy.table import QTable
 
 from ._input import checked_level, floats
 from ._overlap import RegionWeights, weights_of
-from ._places import add_interval, checked_maps, excess, finite_in_regions, listed, means_over
+from ._places import add_interval, add_probability, checked_maps, excess, finite_in_regions, listed, means_over
 from ._regions import all_to_pixel
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ __all__ = [
     "region_values",
     "region_weights",
 ]
+
+_LEAST_DATA = 0.05  # fraction of a measured region that holds data
 
 
 def region_weights(regions: RegionsLike, wcs: WCS, shape: Shape) -> RegionWeights:
@@ -172,8 +174,8 @@ def region_statistics(
     >>> table = region_statistics(truth.data, samples, truth.wcs, truth.mask, datasets.demo_clusters())
     >>> for row in table[:2]:
     ...     print("{region}: {kappa:.3f}, from {lower:.3f} to {upper:.3f}".format(**row))
-    A: 0.072, from 0.064 to 0.078
-    B: 0.060, from 0.052 to 0.066
+    A: 0.072, from 0.063 to 0.080
+    B: 0.060, from 0.051 to 0.068
     """
     level, (mean, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
     table, values = excess(mean, samples, wcs, mask, regions, background)
@@ -234,9 +236,11 @@ def detection_probability(
     regions: RegionsLike,
     threshold: ArrayLike,
     background: Background | None = None,
+    *,
+    level: float = 0.68,
 ) -> QTable:
     """
-    Share of the samples in which the mean convergence of a region exceeds a threshold.
+    Fraction of the samples in which the mean convergence of a region exceeds a threshold.
 
     Parameters
     ----------
@@ -244,13 +248,17 @@ def detection_probability(
         As for `region_statistics`.
     threshold : float or array-like
         For all regions, or for each.
+    level : float
+        Level of the interval of the probability.
 
     Returns
     -------
     `~astropy.table.QTable`
-        Columns ``region``, ``center``, ``kappa`` (of the posterior mean, less the background), ``probability`` and
-        ``data_fraction``, as in `region_statistics`. Of n samples, a probability p is known to
-        ``sqrt(p (1 - p) / n)``.
+        Columns ``region``, ``center``, ``kappa`` (of the posterior mean, less the background), ``probability``, its
+        Wilson interval ``lower`` to ``upper``, the number ``n_samples`` of samples, taken as independent, that it is
+        estimated from, ``data_fraction`` as in `region_statistics`, and ``measured``: False where less than 5 % of the
+        region holds data, so that the probability is essentially that of the prior. Of regions outside of the field
+        the probability is NaN.
 
     Raises
     ------
@@ -266,18 +274,21 @@ def detection_probability(
     >>> samples = truth.data * np.linspace(0, 2, 21)[:, None, None]
     >>> table = detection_probability(truth.data, samples, truth.wcs, truth.mask, datasets.demo_clusters(), 0.015)
     >>> for row in table:
-    ...     print("{region}: {kappa:.3f} {probability:.2f}".format(**row))
-    A: 0.072 0.86
-    B: 0.060 0.86
-    C: 0.065 0.86
-    D: 0.060 0.86
-    E: 0.033 0.76
+    ...     print("{region}: {kappa:.3f} {probability:.2f}, {lower:.2f} to {upper:.2f}".format(**row))
+    A: 0.072 0.86, 0.77 to 0.92
+    B: 0.060 0.86, 0.77 to 0.92
+    C: 0.065 0.86, 0.77 to 0.92
+    D: 0.060 0.86, 0.77 to 0.92
+    E: 0.033 0.76, 0.66 to 0.84
     """
-    threshold = floats(threshold, "threshold")
+    threshold, level = floats(threshold, "threshold"), checked_level(level)
     mean, samples, mask = checked_maps(mean, samples, mask)
     table, values = excess(mean, samples, wcs, mask, regions, background)
     if threshold.shape not in ((), (len(table),)) or not np.isfinite(threshold).all():
         raise ValueError(f"threshold: needs a finite number, or one for each of {len(table)} regions; got {threshold}")
-    table["probability"] = np.where(np.isnan(values).any(axis=0), np.nan, (values > threshold).mean(axis=0))
+    probability = np.where(np.isnan(values).any(axis=0), np.nan, (values > threshold).mean(axis=0))
+    add_probability(table, probability, len(values), level)
+    table["measured"] = table["data_fraction"] >= _LEAST_DATA
     table.meta["threshold"] = threshold.tolist()
-    return table["region", "center", "kappa", "probability", "data_fraction"]
+    probabilities = ["probability", "lower", "upper", "n_samples"]
+    return table["region", "center", "kappa", *probabilities, "data_fraction", "measured"]

@@ -3,11 +3,12 @@ Is a posterior right? Questions to mock surveys whose truths are known.
 
 If a truth and n samples are drawn from the same posterior, the truth is as likely to stand in any place among them:
 its rank r, the number of samples below it, is uniform on 0 ... n (Cook, Gelman & Rubin 2006; Talts et al. 2018).
-Everything here is built on that, so that it is exact for any number of samples. A rank stands for the interval
-``[r / (n + 1), (r + 1) / (n + 1)]`` of probability. These n + 1 intervals are equally likely and tile [0, 1], so that
-the share of the interval which lies in a part of [0, 1], such as the central L, has the length of that part for mean:
+`coverage` evaluates the intervals that maps return, which end at the lowest and the highest sample where a level needs
+more samples than there are. `rank_histogram`, `tarp` and `reliability` are exact for any number of samples: a rank
+stands for the interval ``[r / (n + 1), (r + 1) / (n + 1)]`` of probability. These n + 1 intervals are equally likely
+and tile [0, 1], so that the fraction of the interval which lies in a part of [0, 1] of the length L is L on average:
 
-``<share> = sum_r 1 / (n + 1) * |interval_r and part| / (1 / (n + 1)) = sum_r |interval_r and part| = L``.
+``<fraction> = sum_r 1 / (n + 1) * |interval_r and part| / (1 / (n + 1)) = sum_r |interval_r and part| = L``.
 
 Mock surveys are independent of each other, places within one are not: errors come from the scatter over surveys.
 """
@@ -22,6 +23,7 @@ from astropy.table import QTable
 
 from ._checks import check_integer
 from ._input import floats
+from ._quantiles import expected_coverage, interval
 from ._rank_statistics import (
     coverage_table,
     exchange_test,
@@ -86,24 +88,24 @@ def coverage(
     samples: ArrayLike | Sequence[ConvergenceMap],
     truth: ArrayLike | Sequence[ConvergenceMap],
     levels: Sequence[float] = (0.68, 0.95),
-    *,
-    seed: int = 0,
 ) -> QTable:
     """
-    Share of truths within central credible intervals.
+    Fraction of truths within the central credible intervals that maps return (``lower`` to ``upper``).
 
     Parameters
     ----------
-    samples, truth, seed
+    samples, truth
         As for `ranks`.
     levels : sequence of float
-        Of the intervals.
+        Levels of the intervals. A warning names those that need more samples.
 
     Returns
     -------
     `~astropy.table.QTable`
-        ``level``, ``coverage`` and its standard ``error`` over surveys (NaN for one). The coverage of a posterior that
-        is right is its level, whatever the number of samples.
+        ``level``, ``coverage``, its standard ``error`` over surveys (NaN for one), and ``expected``, the coverage
+        of a correct posterior: the level, or (n - 1) / (n + 1) if that is less, the coverage from the lowest to the
+        highest of n samples. It is exact where (n + 1) (1 - level) / 2 is an integer; elsewhere the interpolation
+        between samples adds at most 0.3 / (n + 1) for a Gaussian.
 
     Raises
     ------
@@ -114,14 +116,17 @@ def coverage(
     --------
     >>> import numpy as np
     >>> from astro_massmap.diagnostics import coverage
-    >>> draws = np.random.default_rng(1).normal(size=(1000, 9))
+    >>> draws = np.random.default_rng(1).normal(size=(1000, 40))
     >>> table = coverage(draws[:, 1:], draws[:, 0])
     >>> bool(np.all(np.abs(table["coverage"] - table["level"]) < 3 * table["error"]))
     True
     """
-    samples, truth = _paired(samples, truth)
-    r = ranks_of(samples, truth, _generator(seed))
-    return coverage_table(r, samples.shape[1], _levels(levels), central=True)
+    (samples, truth), levels = _paired(samples, truth), _levels(levels)
+    n, ends = samples.shape[1], (interval(samples, level, axis=1) for level in levels)
+    share, error = mean_over_surveys(np.array([((low <= truth) & (truth <= high)).mean(axis=1) for low, high in ends]))
+    table = QTable({"level": levels, "coverage": share, "error": error, "expected": expected_coverage(n, levels)})
+    table.meta |= {"n_samples": n, "n_surveys": len(truth)}
+    return table
 
 
 def rank_histogram(
@@ -240,7 +245,7 @@ def tarp(
         points = others[rng.integers(len(others), size=n_references)] / scale + rng.normal(size=(n_references, len(x)))
         distance = square_distances(points, np.concatenate([x[None], draws]) / scale)
         r[i] = ranks_of(distance[:, 1:], distance[:, 0], rng)
-    return coverage_table(r, samples.shape[1], levels, central=False)
+    return coverage_table(r, samples.shape[1], levels)
 
 
 def reliability(

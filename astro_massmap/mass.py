@@ -229,11 +229,11 @@ def projected_mass(
     >>> from astro_massmap import datasets
     >>> from astro_massmap.mass import projected_mass
     >>> truth = datasets.demo_truth()
-    >>> samples = truth.data * np.array([0.9, 1.0, 1.1])[:, None, None]
+    >>> samples = truth.data * np.linspace(0.9, 1.1, 7)[:, None, None]
     >>> table = projected_mass(truth.data, samples, truth.wcs, truth.mask, datasets.demo_clusters(), 0.3, 1.0,
     ...                        cosmology=FlatLambdaCDM(70, 0.3))
-    >>> print(f"{table['mass'][0]:.3g}, of which 10 % are {table['std'][0]:.3g}")
-    1.17e+14 solMass, of which 10 % are 1.17e+13 solMass
+    >>> print(f"{table['mass'][0]:.3g} +- {table['std'][0]:.3g}")
+    1.17e+14 solMass +- 8.43e+12 solMass
     """
     listed, cosmology = as_regions(regions), checked_cosmology(cosmology)
     z_lens = _redshifts(z_lens, len(listed))

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["BModeTest", "b_mode_test", "jackknife", "noise_maps", "rotated"]
 
 _LEVEL = 0.01
+_LEAST_ROTATIONS = round(1 / _LEVEL) - 1
 _PADDING = 2.0
 
 
@@ -214,6 +215,12 @@ class BModeTest:
     >>> report = b_mode_test(datasets.demo(), 40, pixel_scale=3.2 * u.arcmin)
     >>> print(str(report).splitlines()[0])
     no sign of a B mode: chi2 = 2.9 in 3 bands, p = 0.415
+
+    Sixteen rotations cannot detect a B mode, however strong, at the level of 0.01:
+
+    >>> from astro_massmap.null_tests import BModeTest
+    >>> BModeTest(report.table, chi2=100.0, p_value=1 / 17, n=16).ok is None
+    True
     """
 
     table: QTable
@@ -222,16 +229,23 @@ class BModeTest:
     n: int
 
     @property
-    def ok(self) -> bool:
+    def ok(self) -> bool | None:
         """
-        Whether there is no clear sign of a B mode: p above 0.01, or with fewer than 99 turned maps above its smallest.
+        True if there is no significant B mode (p above 0.01), False if there is one, None if that is undecided.
 
-        Without a B mode it is False by chance as often as that.
+        Without a B mode it is False by chance in 1 of 100 cases. It is None where p is the least that n rotations can
+        give, ``1 / (n + 1)``, and that is above 0.01: the test needs at least 99 rotations.
         """
-        return self.p_value > max(_LEVEL, 1.001 / (self.n + 1))
+        if self.n < _LEAST_ROTATIONS and self.p_value < 1.5 / (self.n + 1):
+            return None
+        return self.p_value > _LEVEL
 
     def __str__(self) -> str:
-        verdict = "no sign of a B mode" if self.ok else "there is a B mode, which lensing does not make"
+        verdict = {
+            True: "no sign of a B mode",
+            False: "there is a B mode, which lensing does not make",
+            None: f"no verdict from {self.n} rotations, whose least p this is: at least {_LEAST_ROTATIONS} are needed",
+        }[self.ok]
         bands = int(np.isfinite(self.table["b_significance"]).sum())
         lines = [f"{verdict}: chi2 = {self.chi2:.1f} in {bands} bands, p = {self.p_value:.3f}"]
         lines += [f"{'ell':>15}  E / noise  B / noise  E sigma  B sigma"]
@@ -273,7 +287,8 @@ def b_mode_test(
     catalog : ShearCatalog
         The galaxies.
     n : int
-        Maps of turned galaxies; the p-value is a multiple of ``1 / (n + 1)``.
+        Maps of rotated galaxies; the p-value is a multiple of ``1 / (n + 1)``. A B mode is only reported as
+        significant (p of 0.01 or less) with 99 or more.
     edges : array-like, optional
         Of the bands of ell; by default octaves, from the longest wave in the field to the finest on the grid.
     seed, wcs, shape, pixel_scale, progress

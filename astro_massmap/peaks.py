@@ -23,9 +23,10 @@ from scipy.ndimage import label
 from scipy.spatial import cKDTree
 
 from ._geometry import pixel_scale, to_angle
-from ._input import floats
+from ._input import checked_level, floats
 from ._matching import Matches, match_clusters
-from ._places import checked_maps
+from ._places import add_probability, checked_maps
+from ._quantiles import interval
 from ._smoothing import smoother
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Matches", "find_peaks", "local_maxima", "match_clusters", "peak_counts"]
 
+_LEVEL = 0.68  # of the interval of peak counts
 _AROUND = [(dy, dx) for dy in (0, 1, 2) for dx in (0, 1, 2) if (dy, dx) != (1, 1)]
 
 
@@ -114,9 +116,10 @@ def find_peaks(
     *,
     smoothing: u.Quantity | None = None,
     radius: u.Quantity = 1.5 * u.arcmin,
+    level: float = 0.68,
 ) -> QTable:
     """
-    Peaks of a map, and the share of samples that hold a peak at the same place.
+    Peaks of a map, and the fraction of samples that hold a peak at the same place.
 
     Parameters
     ----------
@@ -136,12 +139,15 @@ def find_peaks(
         Standard deviation of a Gaussian that map and samples are smoothed with first.
     radius : `~astropy.units.Quantity`
         Within which a peak of a sample is at the same place.
+    level : float
+        Level of the interval of the probability.
 
     Returns
     -------
     `~astropy.table.QTable`
-        Highest first: ``center``, ``kappa``, ``signal_to_noise``, ``probability`` (NaN without samples), and
-        ``measured``, False where there is no data. The noise is ``std``; if there is none, or if there is a smoothing,
+        Highest first: ``center``, ``kappa``, ``signal_to_noise``, ``probability`` with its Wilson interval ``lower`` to
+        ``upper`` (NaN without samples) from ``n_samples`` samples, taken as independent, and ``measured``, False where
+        there is no data. The noise is ``std``; if there is none, or if there is a smoothing,
         the standard deviation of the (smoothed) samples; NaN with less than two of them.
 
     Raises
@@ -157,9 +163,9 @@ def find_peaks(
     >>> truth = datasets.demo_truth()
     >>> table = find_peaks(truth.data, None, None, truth.wcs, truth.mask, 0.05, smoothing=1 * u.arcmin)
     >>> len(table), table.colnames
-    (2, ['center', 'kappa', 'signal_to_noise', 'probability', 'measured'])
+    (2, ['center', 'kappa', 'signal_to_noise', 'probability', 'lower', 'upper', 'n_samples', 'measured'])
     """
-    threshold, radius = _number(threshold, "threshold"), to_angle(radius, "radius")
+    level, threshold, radius = checked_level(level), _number(threshold, "threshold"), to_angle(radius, "radius")
     mean, samples, mask = _maps(mean, samples, mask)
     if std is not None and np.shape(std) != mean.shape:
         raise ValueError(f"std: needs the shape {mean.shape} of the mean, got {np.shape(std)}")
@@ -176,7 +182,8 @@ def find_peaks(
     table = QTable({"center": wcs.pixel_to_world(x, y), "kappa": mean[y, x]})
     with np.errstate(invalid="ignore", divide="ignore"):
         table["signal_to_noise"] = table["kappa"] / noise
-    table["probability"], table["measured"] = probability, ~mask[y, x]
+    add_probability(table, probability, len(samples), level)
+    table["measured"] = ~mask[y, x]
     table.meta |= {"threshold": threshold, "smoothing": smoothing, "radius": radius, "n_samples": len(samples)}
     return table
 
@@ -259,8 +266,8 @@ def peak_counts(
     of_samples = np.array([counts(sample) for sample in samples])
     table = QTable({"low": edges[:-1], "high": edges[1:], "mean_map": counts(mean), "count": of_samples.mean(axis=0)})
     table["std"] = of_samples.std(axis=0, ddof=1) if len(samples) > 1 else np.full(len(table), np.nan)
-    table["lower"], table["upper"] = np.quantile(of_samples, [0.16, 0.84], axis=0)
-    table.meta |= {"smoothing": smoothing, "minima": bool(minima), "level": 0.68, "n_samples": len(samples)}
+    table["lower"], table["upper"] = interval(of_samples, _LEVEL)
+    table.meta |= {"smoothing": smoothing, "minima": bool(minima), "level": _LEVEL, "n_samples": len(samples)}
     return table
 
 

@@ -170,12 +170,12 @@ def _clusters(kappa, regions, threshold):
     spread = kappa.region_statistics(regions)
     parts = [_cluster_table(found, spread, threshold), _note(
         f"Mean convergence of each region, with its standard deviation and {spread.meta['level']:.0%} interval over "
-        f"the {len(kappa.samples)} samples, and the share of the samples in which it exceeds {threshold:g}. "
-        "A share p of n samples is known to the square root of p (1 - p) / n."
+        f"the {len(kappa.samples)} samples, and the fraction of the samples in which it exceeds {threshold:g}, with "
+        f"its {found.meta['level']:.0%} interval. Regions with (almost) no data are marked as prior only."
     )]  # fmt: skip
     if gaussian_prior(kappa.meta, kappa.diagnostics):
         parts.append(_note(f"The map was made with {LOW_PEAKS}."))
-    certain = np.where(found["data_fraction"] > 0, spread["signal_to_noise"], np.nan)
+    certain = np.where(found["measured"], spread["signal_to_noise"], np.nan)
     if np.isfinite(certain).any():
         strongest = int(np.nanargmax(certain))
         name = str(found["region"][strongest])
@@ -196,7 +196,9 @@ def _cluster_table(found, spread, threshold):
         row = [str(one["region"]), _number(place.ra.deg, ".4f"), _number(place.dec.deg, ".4f")]
         row += [_number(one["kappa"], ".4f"), _number(other["std"], ".4f")]
         row += [_NOTHING if _NOTHING in (low, high) else f"{low} to {high}", _number(other["signal_to_noise"], ".1f")]
-        rows.append([*row, _number(one["probability"], ".2f"), _number(one["data_fraction"], ".0%")])
+        probability, least, most = (_number(one[name], ".2f") for name in ("probability", "lower", "upper"))
+        row.append(_NOTHING if probability == _NOTHING else f"{probability} ({least} to {most})")
+        rows.append([*row, _number(one["data_fraction"], ".0%") + ("" if one["measured"] else ", prior only")])
     return _table([*head, "measured"], rows)
 
 

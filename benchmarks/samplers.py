@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from astro_massmap import GaussianPrior, Schedule
+from astro_massmap.diagnostics import coverage as coverage_of
 from astro_massmap.inference import (
     FourierGrid,
     LeapfrogTarget,
@@ -238,10 +239,9 @@ def wrong(quick):
 
 def coverage(quick):
     yield "intervals over mock skies", "skies x chains", "pixels 68 %, 95 %; blocks of 16 pixels 68 %", "within targets"
-    n_skies, n_chains = (10, 15) if quick else (50, 39)
-    ranks, blocks = coverage_ranks(64, n_skies, n_chains)
-    inside = [np.mean(np.abs(2 * ranks - 1) < level) for level in (0.68, 0.95)]
-    block = np.mean(np.abs(2 * blocks - 1) < 0.68)
+    n_skies, n_chains = 10 if quick else 50, 39
+    pixels, blocks = mock_posteriors(64, n_skies, n_chains)
+    inside, (block,) = coverage_of(*pixels, (0.68, 0.95))["coverage"], coverage_of(*blocks, (0.68,))["coverage"]
     good = abs(inside[0] - 0.68) <= 0.02 and abs(inside[1] - 0.95) <= 0.01 and abs(block - 0.68) <= 0.05
     yield (
         "AnnealedHMC, Gaussian prior",
@@ -251,14 +251,9 @@ def coverage(quick):
     )
 
 
-def coverage_ranks(side, n_skies, n_chains):
-    """
-    Ranks, between 0 and 1, of the truth among the samples: of pixels, and of means over 4 x 4 pixels.
-
-    A rank is spread over its bin by a uniform number, so that it is uniform for any number of chains.
-    """
-    rng = np.random.default_rng(0)
-    ranks, blocks = [], []
+def mock_posteriors(side, n_skies, n_chains):
+    """Samples and truths of skies that are drawn from the prior: of pixels, and of means over 4 x 4 pixels."""
+    pixels, blocks = [], []
     for sky in range(n_skies):
         generator = torch.Generator().manual_seed(1000 + sky)
         truth = problems.gaussian_sky(side, generator)
@@ -266,14 +261,14 @@ def coverage_ranks(side, n_skies, n_chains):
         plan = SplitPlan(observation, GaussianPrior(problems.spectrum()), Schedule((1.0,), (2,)), (side, side))
         samples = plan.grid.to_field(ensemble(plan, n_chains, seed=sky)[0]).numpy()
         field = plan.grid.to_field(truth).numpy()
-        for shape, store in ((1, ranks), (4, blocks)):
-            s, t = (
-                a.reshape(*a.shape[:-2], side // shape, shape, side // shape, shape).mean((-3, -1))
-                for a in (samples, field)
+        for shape, store in ((1, pixels), (4, blocks)):
+            store.append(
+                [
+                    a.reshape(*a.shape[:-2], side // shape, shape, side // shape, shape).mean((-3, -1))
+                    for a in (samples, field)
+                ]
             )
-            below = (s < t).sum(axis=0)
-            store.append((below + rng.random(below.shape)) / (n_chains + 1))
-    return np.array(ranks), np.array(blocks)
+    return [tuple(map(np.stack, zip(*of_skies, strict=True))) for of_skies in (pixels, blocks)]
 
 
 def cost(quick):

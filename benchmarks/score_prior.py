@@ -19,10 +19,9 @@ import torch
 from astropy.cosmology import FlatLambdaCDM
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
-from scipy.stats import t as student
 
 from astro_massmap import AnnealedHMC, GaussianPrior, PowerSpectrum, Schedule, ScorePrior, Wiener
-from astro_massmap.diagnostics import reliability
+from astro_massmap.diagnostics import coverage, reliability
 from astro_massmap.inference import (
     FourierGrid,
     LensingOperator,
@@ -107,11 +106,10 @@ class Score:
         smooth, target = smoothed(samples, pixel, ARCMIN), smoothed(truth[None], pixel, ARCMIN)[0]
         self.moments.append([[((m - m.mean()) ** k).mean() for k in (2, 3)] for m in (smooth, target, samples, truth)])
         self.peaks.append([peak_density(m, pixel, THRESHOLDS).mean(axis=0) for m in (smooth, target[None])])
-        z = (target - smooth.mean(axis=0)) / (smooth.std(axis=0, ddof=1) * np.sqrt(1 + 1 / n))
         edge = (len(truth) - len(target)) // 2
         inner = seen[edge : len(truth) - edge, edge : len(truth) - edge]
-        limits = [student.ppf(q, n - 1) for q in (0.84135, 0.97725)]
-        self.cover.append([(np.abs(z[w]) < limit).mean() for w in (inner, ~inner) for limit in limits])
+        tables = [coverage(smooth[None][..., w], target[None][..., w], (0.68, 0.95)) for w in (inner, ~inner)]
+        self.cover.append(np.concatenate([table["coverage"] for table in tables]))
 
     def ratio(self, k):
         """RMSE over the Wiener filter's, and its standard error over mocks (jackknife)."""

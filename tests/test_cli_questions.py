@@ -56,9 +56,11 @@ def test_clusters(folder, kappa, capsys):
         expected = kappa.detection_probability(clusters, 0.02, [3, 6] * u.arcmin)
     assert np.allclose(table["probability"], expected["probability"], atol=1e-5)
     assert np.allclose(table["kappa"], expected["kappa"], atol=1e-5)
-    assert {"std", "signal_to_noise"} < set(table.colnames)
+    assert {"std", "signal_to_noise", "measured"} < set(table.colnames) and (table["n_samples"] == 16).all()
+    assert np.allclose(table["lower"], expected["lower"], atol=1e-5)
     shown = capsys.readouterr()
-    assert "probability" in shown.out and "warning: the map was made with a Gaussian prior" in shown.err
+    assert "68% interval of the probability" in shown.out
+    assert "warning: the map was made with a Gaussian prior" in shown.err
     assert is_picture("c.png") and is_picture("h.png")
 
 

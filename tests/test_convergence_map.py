@@ -61,7 +61,8 @@ def test_the_arguments_are_copied():
 def test_statistics_of_the_samples():
     kappa = make()
     assert np.allclose(kappa.median, np.median(kappa.samples, axis=0))
-    assert np.allclose(kappa.quantile([0.1, 0.9]), np.quantile(kappa.samples, [0.1, 0.9], axis=0))
+    expected = np.quantile(kappa.samples, [0.2, 0.8], axis=0, method="weibull")
+    assert np.allclose(kappa.quantile([0.2, 0.8]), expected)
     assert kappa.distribution.shape == SHAPE
     assert np.allclose(kappa.distribution.pdf_mean(), kappa.samples.mean(axis=0))
 

@@ -3,8 +3,10 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from astropy.utils.exceptions import AstropyUserWarning
 from hypothesis import given, strategies as st
 from matplotlib.figure import Figure
+from regions import PixCoord, PointPixelRegion
 from scipy.integrate import trapezoid
 from scipy.stats import binom, chisquare, norm
 
@@ -23,12 +25,47 @@ def toy(n_surveys, n_samples, *, width=1.0, shift=0.0, shape=(), seed=0):
     return samples, centre + rng.normal(size=(n_surveys, *shape))
 
 
+def exact_levels(n_samples, most=5):
+    """Levels whose intervals end at samples of the ranks k and n + 1 - k: at most ``most``, the highest first."""
+    return [1 - 2 * k / (n_samples + 1) for k in range(1, (n_samples + 1) // 2 + 1)][:most]
+
+
 @pytest.mark.parametrize("n_samples", [2, 8, 16, 64])
 def test_the_coverage_of_a_right_posterior_is_its_level(n_samples):
-    # three levels within 4 standard errors, four times: a false alarm in 1 of 1300 seeds
-    table = coverage(*toy(4000, n_samples), LEVELS)
+    # fifteen levels within 4 standard errors: a false alarm in 1 of 1000 seeds
+    table = coverage(*toy(4000, n_samples), exact_levels(n_samples))
     assert (np.abs(table["coverage"] - table["level"]) < 4 * table["error"]).all()
-    assert (table["error"] < 0.01).all()
+    assert (table["error"] < 0.01).all() and np.allclose(table["expected"], table["level"])
+
+
+@pytest.mark.parametrize("n_samples", [8, 16, 64])
+def test_the_coverage_between_ranks(n_samples):
+    # interpolation between samples adds a little; 4 standard errors of 20000 surveys, a false alarm in 1 of 5000 seeds
+    row = coverage(*toy(20000, n_samples), [0.68])[0]
+    assert -4 * row["error"] < row["coverage"] - 0.68 < 0.3 / (n_samples + 1) + 4 * row["error"]
+
+
+def test_the_coverage_is_that_of_the_intervals_of_maps():
+    # region_statistics and quantile are called for each of the mocks, and no other interval is evaluated
+    samples, truth = toy(6, 16, shape=(6, 8), seed=2)
+    grid = datasets.demo_truth()[:6, :8]
+    maps = [ConvergenceMap(t, wcs=grid.wcs, samples=s) for s, t in zip(samples, truth, strict=True)]
+    pixel, inside, within = PointPixelRegion(PixCoord(3, 2)), [], []
+    for kappa, t in zip(maps, truth, strict=True):
+        low, high = kappa.quantile([0.16, 0.84])
+        inside.append(((low <= t) & (t <= high)).mean())
+        row = kappa.region_statistics(pixel, level=0.68)[0]
+        within.append(row["lower"] <= t[2, 3] <= row["upper"])
+    assert coverage(maps, list(truth), [0.68])["coverage"][0] == pytest.approx(np.mean(inside), abs=1e-12)
+    one = [ConvergenceMap(k.data[2:3, 3:4], wcs=grid.wcs, samples=k.samples[:, 2:3, 3:4]) for k in maps]
+    assert coverage(one, list(truth[:, 2:3, 3:4]), [0.68])["coverage"][0] == np.mean(within)
+
+
+def test_a_level_that_needs_more_samples_is_a_warning_with_its_expectation():
+    with pytest.warns(AstropyUserWarning, match="level=0.95: needs at least 39 samples, got 16") as caught:
+        row = coverage(*toy(4000, 16), [0.95])[0]
+    assert len(caught) == 1 and row["expected"] == pytest.approx(15 / 17)
+    assert abs(row["coverage"] - 15 / 17) < 4 * row["error"]  # a false alarm in 1 of 16000 seeds
 
 
 def test_the_coverage_of_a_narrow_posterior_is_that_of_normal_quantiles():
@@ -38,21 +75,18 @@ def test_the_coverage_of_a_narrow_posterior_is_that_of_normal_quantiles():
     assert np.allclose(table["coverage"], expected, atol=0.012)
 
 
-@pytest.mark.parametrize("n_samples", [8, 16, 64])
+@pytest.mark.parametrize(("n_samples", "k"), [(8, 1), (16, 3), (64, 10)])
 @pytest.mark.parametrize(("width", "shift"), [(0.8, 0.0), (1.0, 0.7)])
-def test_the_coverage_of_a_wrong_posterior_is_that_of_binomial_ranks(n_samples, width, shift):
-    # n samples of N(shift, width^2) lie below a truth x of N(0, 1) with the probability Phi((x - shift) / width) each
+def test_the_coverage_of_a_wrong_posterior_is_that_of_binomial_ranks(n_samples, k, width, shift):
+    # n samples of N(shift, width^2) lie below a truth x of N(0, 1) with the probability Phi((x - shift) / width) each;
+    # x is in the interval from the k-th lowest to the k-th highest if k to n - k of them do
     x = np.linspace(-8, 8, 2001)
-
-    def share(r):
-        chance = trapezoid(norm.pdf(x) * binom.pmf(r, n_samples, norm.cdf((x - shift) / width)), x)
-        low, high = r / (n_samples + 1), (r + 1) / (n_samples + 1)
-        return chance * max(0, min(high, 0.84) - max(low, 0.16)) * (n_samples + 1)
-
-    expected = sum(share(r) for r in range(n_samples + 1))
-    row = coverage(*toy(20000, n_samples, width=width, shift=shift), (0.68,))[0]
+    below = norm.cdf((x - shift) / width)
+    inside = binom.cdf(n_samples - k, n_samples, below) - binom.cdf(k - 1, n_samples, below)
+    expected, level = trapezoid(norm.pdf(x) * inside, x), 1 - 2 * k / (n_samples + 1)
+    row = coverage(*toy(20000, n_samples, width=width, shift=shift), (level,))[0]
     assert abs(row["coverage"] - expected) < 4 * row["error"] < 0.015  # six of them: a false alarm in 1 of 2600 seeds
-    assert abs(row["coverage"] - 0.68) > 7 * row["error"]
+    assert abs(row["coverage"] - level) > 7 * row["error"]
 
 
 def test_ranks_are_uniform_also_with_ties():
@@ -97,8 +131,8 @@ def test_the_p_value_of_the_histogram_is_uniform_whatever_depends_on_what():
 def test_shares_add_up(n_samples, bins, seed):
     samples, truth = toy(5, n_samples, shape=(2,), seed=seed)
     assert np.isclose(rank_histogram(samples, truth, bins=bins)["density"].mean(), 1)
-    full = coverage(samples, truth, [1 - 1e-12])["coverage"][0]
-    assert np.isclose(full, 1, atol=1e-9)
+    balls = tarp(samples, truth, levels=[1 - 1e-12], n_references=2)["coverage"][0]
+    assert np.isclose(balls, 1, atol=1e-9)
 
 
 def test_balls_around_random_points():
@@ -127,8 +161,8 @@ def test_balls_see_correlations_that_intervals_do_not():
     rng = np.random.default_rng(3)
     common = rng.normal(size=(3000, 1))
     truth = (common + 0.1 * rng.normal(size=(3000, 10))) / np.hypot(1, 0.1)
-    samples = rng.normal(size=(3000, 31, 10))
-    table = coverage(samples, truth)
+    samples = rng.normal(size=(3000, 39, 10))
+    table = coverage(samples, truth, (0.65, 0.95))
     assert (np.abs(table["coverage"] - table["level"]) < 4 * table["error"]).all()
     table = tarp(samples, truth, n_references=10)
     assert (np.abs(table["coverage"] - table["level"]) > 8 * table["error"]).any()
@@ -181,7 +215,7 @@ def test_the_error_of_a_share_is_its_scatter_over_surveys():
 
 def test_maps_are_taken_as_they_are():
     grid = datasets.demo_truth()[:6, :8]
-    samples, truth = toy(4, 5, shape=(6, 8))
+    samples, truth = toy(4, 39, shape=(6, 8))
     samples[:, :, 0, 0] = np.nan
     maps = [ConvergenceMap(t, wcs=grid.wcs, samples=s) for s, t in zip(samples, truth, strict=True)]
     truths = [ConvergenceMap(t, wcs=grid.wcs) for t in truth]
@@ -190,7 +224,7 @@ def test_maps_are_taken_as_they_are():
 
 
 def test_one_survey_has_no_error():
-    assert np.isnan(coverage(*toy(1, 8, shape=(5,)))["error"]).all()
+    assert np.isnan(coverage(*toy(1, 39, shape=(5,)))["error"]).all()
     with pytest.raises(ValueError, match="truth: random points"):
         tarp(*toy(1, 8, shape=(5,)))
 
@@ -221,7 +255,7 @@ def test_bad_input():
 
 
 def test_the_figure_shows_all_three():
-    posterior = toy(50, 8, shape=(3,))
+    posterior = toy(50, 39, shape=(3,))
     ranked = rank_histogram(*posterior)
     figure = plot_calibration(coverage(*posterior, LEVELS), ranked, tarp(*posterior))
     left, right = figure.axes
@@ -232,7 +266,12 @@ def test_the_figure_shows_all_three():
         [(b.get_y(), b.get_height()) for b in band], np.transpose([1 - ranked["error"], 2 * ranked["error"]])
     )
     other = plot_calibration(coverage(*posterior), ranked, figure=Figure())
-    assert len(other.axes[0].containers) == 1
+    assert len(other.axes[0].containers) == 1 and len(other.axes[0].get_legend().texts) == 1
+    with pytest.warns(AstropyUserWarning, match="level=0.98"):
+        table = coverage(*posterior, [0.5, 0.98])
+    few = plot_calibration(table, ranked, figure=Figure()).axes[0]
+    assert few.get_lines()[-1].get_ydata() == pytest.approx([38 / 40])
+    assert "expected, 39 samples" in [text.get_text() for text in few.get_legend().texts]
     plt.close(figure)
 
 

@@ -576,7 +576,7 @@ def test_names_in_files_are_no_paths_and_no_markup(tmp_path):
     )
     meta = {name: {"in": [name] * 4, name: name} for name in evil} | {"survey": evil}
     kappa = ConvergenceMap(
-        rng.normal(size=SHAPE), wcs=grid(), uncertainty=np.ones(SHAPE), samples=rng.normal(size=(4, *SHAPE)), meta=meta,
+        rng.normal(size=SHAPE), wcs=grid(), uncertainty=np.ones(SHAPE), samples=rng.normal(size=(8, *SHAPE)), meta=meta,
         diagnostics={"method": evil[1], "prior": evil[0], "settings": meta},
     )  # fmt: skip
     place = SkyCoord(150, 2.2, unit="deg")

@@ -154,6 +154,9 @@ def test_galaxies_turned_by_45_degrees_have_a_b_mode(demo):
     report, before = (b_mode_test(c, 99, pixel_scale=COARSE) for c in (turned, demo))
     assert not report.ok and report.p_value == 0.01
     assert "there is a B mode" in str(report)
+    few = b_mode_test(turned, 16, pixel_scale=COARSE)
+    assert few.p_value == 1 / 17 and few.ok is None
+    assert str(few).startswith("no verdict from 16 rotations") and "at least 99 are needed" in str(few)
     assert report.table["b_significance"].max() > 6 > 4 > np.abs(report.table["e_significance"]).max()
     # all the E mode is in B, but for the little that the filter takes for E
     assert np.allclose(report.table["b_power"], before.table["e_power"], rtol=0.15)
@@ -174,7 +177,7 @@ def test_p_values_of_pure_noise_are_uniform():
     assert np.allclose(p * 10, np.rint(p * 10)) and np.isclose(p.min(), 0.1)
     for level in (0.1, 0.3, 0.5, 0.7):
         assert abs((p < level + 0.01).mean() - level) < 3 * np.sqrt(level * (1 - level) / 60)
-    assert [report.ok for report in reports] == (p > 0.15).tolist()
+    assert [report.ok for report in reports] == [True if q > 0.15 else None for q in p]
 
 
 def test_lensing_seen_through_holes_is_not_taken_for_a_b_mode():
@@ -207,7 +210,10 @@ def test_the_verdict_of_few_maps():
         return BModeTest(None, 1.0, p_value, n)
 
     assert report(0.02, 128).ok and not report(0.01, 128).ok and not report(1 / 129, 128).ok
-    assert not report(1 / 21, 20).ok and report(2 / 21, 20).ok
+    assert report(2 / 21, 20).ok
+    for n in (2, 16, 98):  # the least p-value is above the level of 0.01: even the strongest B mode is no detection
+        assert report(1 / (n + 1), n).ok is None
+    assert report(1 / 100, 99).ok is False
 
 
 def test_bands_without_waves_are_passed_over():

@@ -131,15 +131,21 @@ def test_the_table_of_clusters_is_that_of_the_map(page):
     assert first[1:3] == [f"{REGIONS[0].center.ra.deg:.4f}", f"{REGIONS[0].center.dec.deg:.4f}"]
     assert first[3:5] == [f"{found['kappa'][0]:.4f}", f"{spread['std'][0]:.4f}"]
     assert first[5] == f"{spread['lower'][0]:.4f} to {spread['upper'][0]:.4f}"
-    assert first[6:] == [f"{spread['signal_to_noise'][0]:.1f}", "1.00", "100%"]
-    assert words[words.index("B") :][7] == "0.00"
+    # Wilson intervals of 8 of 8 and 0 of 8 samples: 1 / (1 + z^2 / 8), with z = 0.9945 at 68 %
+    assert first[6:] == [f"{spread['signal_to_noise'][0]:.1f}", "1.00 (0.89 to 1.00)", "100%"]
+    assert words[words.index("B") :][7] == "0.00 (0.00 to 0.11)"
     assert words[words.index("C") :][3:8] == ["n/a"] * 5  # outside of the field
     assert any("highest signal to noise, A" in text for text in words)
     assert not any("Gaussian prior" in text for text in words)
 
 
+def test_regions_without_data_are_marked():
+    words = write(kappa(), regions=circles((30, 20), (0, 20)), threshold=0.05).words("Clusters")
+    assert words[words.index("A") :][8] == "100%" and words[words.index("B") :][8] == "0%, prior only"
+
+
 def test_how_it_was_made_diagnostics_and_notes():
-    image = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=2, progress=False)
+    image = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=6, progress=False)
     image.diagnostics["check"] = {"ell": [1.0, 2.0, 3.0], "ratio": [0.9, 1.25, 1.1], "n": 4, "inner": {"deep": True}}
     page = write(image, regions=datasets.demo_clusters())
     assert any("was made with a Gaussian prior, which pulls high peaks" in text for text in page.words("Clusters"))
@@ -151,7 +157,7 @@ def test_how_it_was_made_diagnostics_and_notes():
     assert table[:8] == ["ell", "ratio", "1", "0.9", "2", "1.25", "3", "1.1"]
     assert table[table.index("deep") + 1] == "yes"
     made = page.words("How it was made")
-    assert made[made.index("n_samples") + 1] == "2" and made[made.index("spectrum") + 1] == "none"
+    assert made[made.index("n_samples") + 1] == "6" and made[made.index("spectrum") + 1] == "none"
     assert made.count("n_samples") == 1 and "numpy" in made and "shape_noise" in page.words("Notes")
     del image.meta["provenance"]  # as in a map of an earlier version
     page = write(image, overwrite=True)
@@ -163,6 +169,7 @@ def test_how_it_was_made_diagnostics_and_notes():
     ("n", "regions", "uncertainty"),
     [(0, None, None), (0, REGIONS, np.full(SHAPE, 0.02)), (1, [], None), (1, REGIONS, np.full(SHAPE, 0.02))],
 )
+@pytest.mark.filterwarnings("ignore:level=0.68. needs at least 6 samples, got 1")
 def test_maps_that_bring_less(n, regions, uncertainty):
     page = write(kappa(n, uncertainty=uncertainty), regions=regions)
     assert ("Samples" in page.sections) == (n == 1)
@@ -175,13 +182,13 @@ def test_maps_that_bring_less(n, regions, uncertainty):
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 40), (5, 4)])
 def test_maps_of_a_few_pixels(shape):
-    samples = np.random.default_rng(0).normal(size=(2, *shape))
+    samples = np.random.default_rng(0).normal(size=(6, *shape))
     image = ConvergenceMap(samples.mean(axis=0), wcs=tan_wcs(shape), samples=samples)
     write(image, regions=CircleSkyRegion(image.wcs.pixel_to_world(0, 0), 1 * u.arcmin))
 
 
 def test_a_map_on_another_grid_with_samples_that_end():
-    moved = kappa(2).reproject_to(tan_wcs((50, 60), rotation=30, flipped=True))
+    moved = kappa(6).reproject_to(tan_wcs((50, 60), rotation=30, flipped=True))
     assert np.isnan(moved.samples).any()
     page = write(moved, regions=circles((30, 20), (0, 0)))
     assert "Power spectrum" in page.sections
@@ -203,7 +210,7 @@ def test_whatever_a_map_brings_along_stays_text():
     }
     regions = circles((30, 20), (15, 30))
     regions[0].meta["text"] = EVIL
-    page = write(kappa(2, diagnostics=diagnostics, meta={EVIL: EVIL}), regions=regions, title=EVIL)
+    page = write(kappa(6, diagnostics=diagnostics, meta={EVIL: EVIL}), regions=regions, title=EVIL)
     assert {tag for tag, _ in page.elements} <= ELEMENTS
     known = {"lang", "charset", "name", "content", "http-equiv", "class", "src", "alt", "width", "height", "scope"}
     assert {name for _, attributes in page.elements for name in attributes} <= known
@@ -237,9 +244,9 @@ def test_files_are_written_whole_or_not_at_all(tmp_path):
 
 
 def test_a_report_is_the_same_each_time_and_in_any_style():
-    write_report("one.html", kappa(2))
+    write_report("one.html", kappa(6))
     with matplotlib.style.context("dark_background"):
-        write_report("two.html", kappa(2))
+        write_report("two.html", kappa(6))
         assert matplotlib.rcParams["axes.facecolor"] == "black"
     assert open_text("one.html") == open_text("two.html")
 

@@ -32,6 +32,7 @@ from astro_massmap.validation import MockSurveys, compare, read_mocks, run_mocks
 import small_priors
 from skies import scatter, tan_wcs
 
+pytestmark = pytest.mark.filterwarnings("ignore:level=0.[69]\\d+. needs at least")
 ARCMIN = np.radians(1 / 60)
 SIDE, WHOLE = 32, 48
 
@@ -112,9 +113,10 @@ def cells(comparison, method, part):
 
 
 def test_a_posterior_that_is_right(comparison):
-    # of four shares within 3.8 standard errors of 24 mocks (Student's t) one is beyond in 0.4 % of all cases
+    # of four shares within 3.8 standard errors of 24 mocks (Student's t) one is beyond in 0.4 % of all cases;
+    # the interval of 95 % of 16 samples is that from the lowest to the highest, which covers 15 / 17
     value, error = cells(comparison, "gaussian", "coverage")
-    assert (np.abs(value - [0.68, 0.95, 0.68, 0.95]) < 3.8 * error).all() and (error < 0.05).all()
+    assert (np.abs(value - [0.68, 15 / 17, 0.68, 15 / 17]) < 3.8 * error).all() and (error < 0.05).all()
     # three p-values below 0.01: 3 %; the seeds are fixed
     assert cells(comparison, "gaussian", "p-value")[0].min() > 0.01
     # power of samples: nine ratios within four standard errors
@@ -128,7 +130,7 @@ def test_a_posterior_that_is_too_narrow(comparison):
     draws = np.random.default_rng(4).normal(size=(20000, 17))
     alone = coverage(0.5 * draws[:, 1:], draws[:, 0], (0.68, 0.95))["coverage"]
     assert value == pytest.approx([*alone, *alone], abs=0.06)
-    assert (value < [0.68, 0.95, 0.68, 0.95] - 4 * error).all()
+    assert (value < [0.68, 15 / 17, 0.68, 15 / 17] - 4 * error).all()
     assert cells(comparison, "narrow", "p-value of ranks")[0][0] == 0.001
     assert cells(comparison, "narrow", "p-value of TARP")[0][0] == 0.01
     assert cells(comparison, "narrow", "power of samples")[0][0] < 0.9

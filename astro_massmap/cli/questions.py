@@ -112,7 +112,8 @@ def _clusters(arguments):
     spread = kappa.region_statistics(arguments.regions, background=arguments.background)
     found["std"], found["signal_to_noise"] = spread["std"], spread["signal_to_noise"]
     tell(found, arguments)
-    inside = found[found["data_fraction"] > 0]
+    print(f"lower, upper: {found.meta['level']:.0%} interval of the probability")
+    inside = found[found["measured"]]
     if not len(inside):
         return
     doubtful = inside[abs(inside["probability"] - 0.5).argmin()]

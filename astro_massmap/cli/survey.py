@@ -32,7 +32,9 @@ def _add_null_test(commands):
         description="Compare the power of the E and the B mode with that of maps of randomly rotated galaxies.",
     )
     add_catalog_arguments(null)
-    null.add_argument("--rotations", type=int, default=128, metavar="N", help="maps of noise (default: %(default)s)")
+    null.add_argument(
+        "--rotations", type=int, default=128, metavar="N", help="maps of noise, 99 or more (default: %(default)s)"
+    )
     null.add_argument("--seed", type=int, default=0, help="of the rotations (default: %(default)s)")
     null.add_argument("--plot", type=Path, metavar="FILE", help="picture of both modes")
     null.add_argument("--noise", type=Path, metavar="FILE", help="write the maps of rotated galaxies (FITS)")
@@ -181,7 +183,7 @@ def _calibration(arguments):
     samples, truths = (
         [ConvergenceMap.read(file, format="fits") for file in files] for files in (arguments.maps, arguments.truths)
     )
-    shares = coverage(samples, truths, seed=arguments.seed)
+    shares = coverage(samples, truths)
     places = rank_histogram(samples, truths, seed=arguments.seed)
     tell(shares)
     print()

@@ -13,7 +13,8 @@ def plot_calibration(coverage_table, rank_table, tarp_table=None, *, figure=None
     Parameters
     ----------
     coverage_table, rank_table, tarp_table : `~astropy.table.QTable`
-        Of these functions. Error bars and the grey band around the expected density are standard errors.
+        Of these functions. Error bars and the grey band around the expected density are standard errors; dashes are the
+        expected coverage of levels that need more samples than there are.
     figure : `~matplotlib.figure.Figure`, optional
         Where to draw.
 
@@ -28,7 +29,7 @@ def plot_calibration(coverage_table, rank_table, tarp_table=None, *, figure=None
     >>> from astro_massmap import figures
     >>> from astro_massmap.diagnostics import coverage, rank_histogram
     >>> rng = np.random.default_rng(0)
-    >>> truth, samples = rng.normal(size=(40, 9)), rng.normal(size=(40, 20, 9))
+    >>> truth, samples = rng.normal(size=(40, 9)), rng.normal(size=(40, 39, 9))
     >>> figure = figures.plot_calibration(coverage(samples, truth), rank_histogram(samples, truth), figure=Figure())
     >>> [ax.get_ylabel() for ax in figure.axes]
     ['share of truths within', 'density']
@@ -41,6 +42,10 @@ def plot_calibration(coverage_table, rank_table, tarp_table=None, *, figure=None
         if table is not None:
             error = np.nan_to_num(table["error"])
             left.errorbar(table["level"], table["coverage"], error, fmt="o", ms=4, color=color, label=label)
+    few = coverage_table[coverage_table["expected"] < coverage_table["level"] - 1e-9]
+    if len(few):
+        label = f"expected, {coverage_table.meta['n_samples']} samples"
+        left.plot(few["level"], few["expected"], "_", ms=14, color="0.4", label=label)
     left.set(xlabel="level", ylabel="share of truths within", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     left.legend(loc="upper left", frameon=False)
     middle, width = 0.5 * (rank_table["low"] + rank_table["high"]), rank_table["high"] - rank_table["low"]

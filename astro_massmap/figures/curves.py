@@ -5,13 +5,15 @@ import math
 import numpy as np
 
 from .._optional import require
+from .._quantiles import probability_interval
 
+_LEVEL = 0.68  # of the interval of a probability
 _BLUE, _RED, _INK = "#3a76af", "#c44e43", "#222222"
 
 
 def plot_detection(values, threshold, *, label="", figure=None):
     """
-    Mean convergence of a region over the samples, and the share of them in which it exceeds a threshold.
+    Mean convergence of a region over the samples, and the fraction above a threshold with its 68 % interval.
 
     Parameters
     ----------
@@ -40,7 +42,7 @@ def plot_detection(values, threshold, *, label="", figure=None):
     >>> figure = figures.plot_detection([0.01, 0.03, 0.04], 0.02, label="cluster A", figure=Figure())
     >>> print(figure.axes[0].get_title(loc="left"))
     cluster A
-    above the threshold: 2 of 3 samples, 67%
+    above the threshold: 2 of 3 samples, 67% (68% interval: 39% to 86%)
     """
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
@@ -62,7 +64,9 @@ def plot_detection(values, threshold, *, label="", figure=None):
         xytext=(-5 if on_the_left else 5, 0), textcoords="offset points", ha="right" if on_the_left else "left",
         va="top", fontsize=9, color=_INK,
     )  # fmt: skip
-    share = f"above the threshold: {above} of {len(values)} samples, {above / len(values):.0%}"
+    lower, upper = probability_interval(above, len(values), _LEVEL)
+    share = f"above the threshold: {above} of {len(values)} samples, {above / len(values):.0%} "
+    share += f"({_LEVEL:.0%} interval: {lower:.0%} to {upper:.0%})"
     title = ax.set_title(f"{label}\n{share}" if label else share, fontsize=10, loc="left")
     title.set_parse_math(False)
     return figure

@@ -31,7 +31,7 @@ def plot_validation(comparison, *, figure=None):
     >>> from astro_massmap import ConvergenceMap, datasets, figures
     >>> from astro_massmap.validation import compare
     >>> wcs, rng = datasets.demo_truth().wcs, np.random.default_rng(0)
-    >>> skies = rng.normal(scale=0.03, size=(2, 9, 96, 96))
+    >>> skies = rng.normal(scale=0.03, size=(2, 40, 96, 96))
     >>> truths = [ConvergenceMap(sky[0], wcs=wcs) for sky in skies]
     >>> maps = [ConvergenceMap(sky[1:].mean(axis=0), wcs=wcs, samples=sky[1:]) for sky in skies]
     >>> figure = figures.plot_validation(compare(truths, {"wiener": maps}), figure=Figure())

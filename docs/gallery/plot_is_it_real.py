@@ -23,12 +23,12 @@ kappa.plot_summary(regions=clusters)
 
 # %%
 # In an aperture a structure counts as detected in a sample when the mean convergence of the sample there exceeds a
-# threshold.
+# threshold. From 24 samples a probability is known to the interval of 68 % from ``lower`` to ``upper``.
 
 table = kappa.detection_probability(clusters, threshold=0.025)
-for name in ("kappa", "probability", "data_fraction"):
+for name in ("kappa", "probability", "lower", "upper", "data_fraction"):
     table[name].info.format = ".3f"
-table["region", "kappa", "probability", "data_fraction"]
+table["region", "kappa", "probability", "lower", "upper", "data_fraction"]
 
 # %%
 # Numbers alone convince nobody. Here is the cluster whose case is the least clear, in twelve samples: it is there in
