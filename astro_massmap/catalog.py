@@ -9,7 +9,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from . import _axes
-from ._binning import bin_galaxies
+from ._binning import bin_galaxies, normalised
 from ._catalog_tables import CatalogTables
 from ._geometry import (
     DEFAULT_PIXEL_SCALE,
@@ -194,7 +194,7 @@ class ShearCatalog(CatalogTables):
         if self._given_shape_noise is not None:
             return self._given_shape_noise
         e1, e2 = self.g1 - self.c_bias[0], self.g2 - self.c_bias[1]
-        square = self.weight**2
+        square = normalised(self.weight) ** 2
         return float(np.sqrt((square * (e1**2 + e2**2)).sum() / (2 * square.sum())))
 
     @property
