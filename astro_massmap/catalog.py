@@ -373,18 +373,15 @@ class ShearCatalog(CatalogTables):
 
     def _outside(self, regions: RegionsLike, wcs: WCS) -> Self:
         """The galaxies outside of all regions."""
-        from regions import PixCoord, PointPixelRegion
+        from regions import PointPixelRegion
 
         from ._places import listed
-        from ._regions import as_regions
+        from ._regions import as_regions, inside_any
 
         on_grid = as_regions(listed(regions, "mask"), wcs)
         if any(isinstance(region, PointPixelRegion) for region in on_grid):
             raise ValueError("mask: points exclude nothing; give circles, or a table with a column radius")
-        x, y = wcs.world_to_pixel(self.coords)
-        inside = np.zeros(len(self), dtype=bool)
-        for region in on_grid:
-            inside |= region.contains(PixCoord(x, y))
+        inside = inside_any(on_grid, *wcs.world_to_pixel(self.coords))
         if inside.all():
             raise ValueError("mask: the regions exclude every galaxy")
         return self[~inside]
