@@ -3,6 +3,14 @@
 import numpy as np
 
 
+_RANGE = 1e-100  # of weights, below which they are normalised pixel by pixel
+
+
+def normalised(weight):
+    """Weights ``(n,)`` over a power of two, which is exact: the largest is of order one, and its square is finite."""
+    return np.ldexp(weight, -np.frexp(weight.max(initial=0))[1])
+
+
 def bin_galaxies(x, y, shear, *, weight, response, shape_noise, shape):
     """
     Weighted mean shear of the galaxies in each pixel, and its noise.
@@ -35,7 +43,11 @@ def bin_galaxies(x, y, shear, *, weight, response, shape_noise, shape):
     ny, nx = shape
     on_grid = (x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5)
     pixel = (np.floor(y[on_grid] + 0.5) * nx + np.floor(x[on_grid] + 0.5)).astype(np.intp)
-    w, e = weight[on_grid], shear[on_grid]
+    w, e = normalised(weight[on_grid]), shear[on_grid]
+    if w.min(initial=1) < _RANGE:  # their squares would vanish
+        largest = np.zeros(ny * nx)
+        np.maximum.at(largest, pixel, weight[on_grid])
+        w = np.ldexp(weight[on_grid], -np.frexp(largest)[1][pixel])
     w_response = w * (response if np.ndim(response) == 0 else response[on_grid])
     sums = (np.bincount(pixel, q, minlength=ny * nx) for q in (w * e.real, w * e.imag, w**2, w_response))
     e1, e2, w2, r = (s.reshape(shape) for s in sums)

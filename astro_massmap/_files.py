@@ -11,12 +11,12 @@ def atomic_path(file, *, overwrite=False):
     """
     A temporary path beside ``file`` that takes its place if all goes well, and vanishes if not.
 
-    Raises OSError at once if the file exists and must not be overwritten, or its folder does not
-    exist or cannot be written.
+    A symbolic link stays, and the file to which it leads is replaced. Raises OSError at once if the file
+    exists and must not be overwritten, or its folder does not exist or cannot be written.
     """
     file = check_target(file, overwrite=overwrite)
-    # The endings stay: writers tell the format by them.
-    suffix = "".join(file.suffixes[-2:])
+    # The extensions of the name that was given stay: writers choose the format by them.
+    suffix, file = "".join(file.suffixes[-2:]), Path(os.path.realpath(file))
     handle, name = tempfile.mkstemp(suffix=suffix, prefix=f".{file.name[:40]}.", dir=file.parent)
     os.close(handle)
     os.unlink(name)
@@ -35,6 +35,10 @@ def check_target(file, *, overwrite=False):
         raise OSError(f"file: {str(file)!r} is a folder")
     if file.exists() and not overwrite:
         raise OSError(f"file: {str(file)!r} exists; give overwrite=True to replace it")
-    if not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
-        raise OSError(f"file: the folder {str(file.parent)!r} does not exist or cannot be written")
+    target = Path(os.path.realpath(file))
+    if target.is_symlink():
+        raise OSError(f"file: {str(file)!r} is a symbolic link that leads back to itself")
+    folder = target.parent if file.is_symlink() else file.parent
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise OSError(f"file: the folder {str(folder)!r} does not exist or cannot be written")
     return file

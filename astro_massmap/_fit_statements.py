@@ -1,6 +1,7 @@
 """Statements about the fit of a model to the data, ``diagnostics["fit"]``: for warnings, reports and the terminal."""
 
 import math
+from numbers import Real
 
 _ALARM, _P_VALUE = 4.0, 6.3e-5  # standard deviations, and the p-value of as many
 _KNOWN = 0.05  # relative error of the noise variance below which a difference has no consequence
@@ -26,10 +27,11 @@ def fit_statements(fit):
     >>> from astro_massmap._fit_statements import fit_statements
     >>> fit = {"chi2": 8.1, "chi2_sigma": 90.0, "b_mode_chi2": 9.0, "b_mode_sigma": 64.0, "power_p_value": 0.3}
     >>> fit |= {"noise_factor": 3.0, "noise_factor_error": 0.02}
+    >>> fit |= {"ell": [1000.0], "power_ratio": [8.5], "power_error": [0.1]}
     >>> fit_statements(fit)[0][0]
     'noise 3 times as stated'
     """
-    if not isinstance(fit, dict) or not fit:
+    if not _is_complete(fit):
         return []
     found = []
     by_b_mode = fit["b_mode_chi2"] is not None
@@ -67,12 +69,28 @@ def fit_statements(fit):
 
 
 def fit_summary(fit):
-    """One line with the numbers of a fit."""
+    """One line with the numbers of a fit; empty without one."""
+    if not _is_complete(fit):
+        return ""
     b_mode = "" if fit["b_mode_chi2"] is None else f", of their B mode {fit['b_mode_chi2']:.3f}"
     p_value = "" if fit["power_p_value"] is None else f"; power of the data: p = {fit['power_p_value']:.2g}"
     return (
         f"chi^2 of the residuals over its expectation {fit['chi2']:.3f}{b_mode}; noise {fit['noise_factor']:.3f} +- "
         f"{fit['noise_factor_error']:.3f} times as stated{p_value}"
+    )
+
+
+def _is_complete(fit):
+    """Whether this is the result of a fit, which may come from a file, and not of a map without one."""
+    numbers = ("chi2", "chi2_sigma", "noise_factor", "noise_factor_error")
+    optional, lists = ("b_mode_chi2", "b_mode_sigma", "power_p_value"), ("ell", "power_ratio", "power_error")
+    return (
+        isinstance(fit, dict)
+        and all(isinstance(fit.get(key), Real) for key in numbers)
+        and all(key in fit and (fit[key] is None or isinstance(fit[key], Real)) for key in optional)
+        and (fit["b_mode_chi2"] is None) == (fit["b_mode_sigma"] is None)
+        and all(isinstance(fit.get(key), list) and all(isinstance(x, Real) for x in fit[key]) for key in lists)
+        and 0 < len(fit["ell"]) == len(fit["power_ratio"]) == len(fit["power_error"])
     )
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import numpy as np
 from astropy.io import fits
 
-from ._untrusted import check_allowance, unpacked
+from ._untrusted import Unpacked, check_allowance, unpacked
 from ._yaml_text import check_unit, check_yaml
 
 _BLOCK, _MOST_AXES, _MOST_COLUMNS = 2880, 16, 999
@@ -46,7 +46,7 @@ def open_fits(file, *, whole=True):
         `astro_massmap._untrusted.parsing`.
     """
     stream = open(file, "rb") if isinstance(file, str | os.PathLike) else file  # noqa: SIM115
-    with stream, unpacked(stream) as plain:
+    with stream, unpacked(stream, until=0) as plain:
         check_headers(plain, whole=whole)
         plain.seek(0)
         with fits.open(plain, memmap=False) as hdus:
@@ -55,11 +55,12 @@ def open_fits(file, *, whole=True):
 
 def check_headers(stream, *, whole=True):
     """OSError unless all that the headers in a stream declare is there."""
-    length, at = stream.seek(0, os.SEEK_END), 0
+    at = 0
+    _length(stream, 6)
     stream.seek(0)
     if stream.read(6) != b"SIMPLE":
         raise OSError("it does not begin as a FITS file does")
-    while at < length:
+    while at < _length(stream, at + 1):
         _check_end(stream, at)
         stream.seek(at)
         try:
@@ -69,19 +70,29 @@ def check_headers(stream, *, whole=True):
                 raise
             return
         begin = stream.tell()
-        size = _checked_size(header, stream, begin, length)
+        size = _checked_size(header, stream, begin, whole=whole)
+        length = _length(stream, 0)
         if whole and begin + size > length:
             raise OSError(f"it is truncated: its headers say {begin + size} bytes, it has {length}")
         at = begin + math.ceil(size / _BLOCK) * _BLOCK
 
 
+def _length(stream, end):
+    """Bytes of a stream; a packed one is unpacked up to ``end`` before."""
+    if isinstance(stream, Unpacked):
+        stream.fill(end)
+    return stream.seek(0, os.SEEK_END)
+
+
 def _check_end(stream, at):
-    """OSError for a header that goes on and on."""
-    stream.seek(at)
+    """OSError for a header that goes on and on; of a packed stream no more than the header is unpacked."""
     for _ in range(_MOST_BLOCKS):
+        _length(stream, at + _BLOCK)
+        stream.seek(at)
         block = stream.read(_BLOCK)
         if len(block) < _BLOCK or any(block[card : card + 4] == b"END " for card in range(0, _BLOCK, 80)):
             return
+        at += _BLOCK
     raise OSError(f"it holds a header of more than {_MOST_BLOCKS * _BLOCK} bytes")
 
 
@@ -110,8 +121,8 @@ def _check_once(header):
         raise OSError(f"its header says {twice[0]} twice")
 
 
-def _checked_size(header, stream, begin, length):
-    """Bytes of the data that follow a header."""
+def _checked_size(header, stream, begin, *, whole):
+    """Bytes of the data that follow a header; those of a packed stream are unpacked, if their size is allowed."""
     _check_once(header)
     axes = [_whole(header, f"NAXIS{axis + 1}") for axis in range(_whole(header, "NAXIS", most=_MOST_AXES))]
     if _whole(header, "BITPIX", least=-64) not in _BITPIX:
@@ -120,12 +131,20 @@ def _checked_size(header, stream, begin, length):
         raise OSError("it holds random groups, which are no maps or tables")
     extra, groups = _whole(header, "PCOUNT", 0), _whole(header, "GCOUNT", 1, least=1)
     size = abs(header["BITPIX"]) // 8 * groups * (extra + (math.prod(axes) if axes else 0))
+    padded = begin + math.ceil(size / _BLOCK) * _BLOCK
+    too_large = isinstance(stream, Unpacked) and begin + size > stream.limit
+    if too_large and whole:
+        raise OSError(
+            f"it is packed, and its headers declare {(begin + size) / 2**20:.3g} MiB, more than the "
+            f"{stream.limit / 2**20:.3g} MiB that are unpacked from it on this computer; unpack it first"
+        )
     check_wcs(header)
     for card in header.cards:
         if "UNIT" in card.keyword and isinstance(card.value, str):
             check_unit(card.value)
     _check_comments([str(comment) for comment in header.get("COMMENT", ())])
     kind = str(header.get("XTENSION", "")).strip()
+    length = _length(stream, begin if too_large else padded)
     if kind in ("BINTABLE", "A3DTABLE", "TABLE"):
         if len(axes) != 2 or header["BITPIX"] != 8 or groups != 1:
             raise OSError("it holds a table that is not of rows of bytes")

@@ -181,13 +181,22 @@ def _outermost(coords, centre):
     return [x.argmin(), x.argmax(), y.argmin(), y.argmax(), depth.argmin()]
 
 
+def local_steps(positions, wcs):
+    """
+    Pixel positions (x, y) of ``positions``, and pixels per radian to the East and to the North there.
+
+    The last is ``(n, 2, 2)``, a matrix with columns East and North for each; NaN off the projection.
+    """
+    step = 1e-5 * u.rad
+    places = (positions, *(positions.directional_offset_by(angle * u.deg, step) for angle in (90, 0)))
+    here, east, north = (np.array(wcs.world_to_pixel(p), dtype=float) for p in places)
+    return *here, np.stack([east - here, north - here], axis=-1).swapaxes(0, -2) / step.value
+
+
 def local_scale(positions, wcs):
     """Pixel positions (x, y) of ``positions``, and pixels per radian there; NaN off the projection."""
-    step = 1e-5 * u.rad
-    places = (positions, *(positions.directional_offset_by(angle * u.deg, step) for angle in (0, 90)))
-    here, north, east = (np.array(wcs.world_to_pixel(p), dtype=float) for p in places)
-    a, b = north - here, east - here
-    return *here, np.sqrt(np.abs(a[0] * b[1] - a[1] * b[0])) / step.value
+    x, y, steps = local_steps(positions, wcs)
+    return x, y, np.sqrt(np.abs(steps[..., 0, 0] * steps[..., 1, 1] - steps[..., 0, 1] * steps[..., 1, 0]))
 
 
 def north_in_pixels(coords, wcs):

@@ -89,7 +89,7 @@ class OtherGrids(MapParts):
         """
         The map on another grid, by bilinear interpolation.
 
-        Samples are moved one by one, and the standard deviation is theirs on the new grid:
+        Every sample is moved, and the standard deviation is theirs on the new grid:
         interpolation smooths, and a map of standard deviations cannot know by how much. With fewer
         than 16 samples the standard deviation is interpolated, which is an upper limit. Pixels are
         sampled, not averaged: cut the resolution of the catalogue's map instead of that of the result.
@@ -124,7 +124,7 @@ class OtherGrids(MapParts):
 
         wcs, shape = _geometry.celestial_wcs(wcs, shape)
 
-        def move(arrays: Floats, order: str = "bilinear") -> Floats:
+        def move(arrays: Floats, order: str = "bilinear") -> Floats:  # the coordinates of all images are computed once
             return reproject_interp((arrays, self.wcs), wcs, shape_out=shape, order=order, return_footprint=False)
 
         data = move(self.data)
@@ -132,7 +132,7 @@ class OtherGrids(MapParts):
         if outside.all():
             raise ValueError("wcs: the new grid does not overlap with the map")
         mask = outside | (move(self.mask.astype(float), "nearest-neighbor") != 0)
-        samples = None if self.samples is None else np.stack([move(s) for s in self.samples])
+        samples = None if self.samples is None else move(self.samples)
         uncertainty = None
         if samples is not None and len(samples) >= _ENOUGH_SAMPLES:
             uncertainty = samples.std(axis=0, ddof=1)

@@ -7,11 +7,20 @@ holds it. Where a region is much larger than the field, only the pixels of the f
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from regions import AnnulusPixelRegion, CompoundPixelRegion, PixCoord, PointPixelRegion, RegionBoundingBox
+from regions import (
+    AnnulusPixelRegion,
+    CompoundPixelRegion,
+    EllipsePixelRegion,
+    PixCoord,
+    PointPixelRegion,
+    RegionBoundingBox,
+)
 from scipy.sparse import csr_array
 
 if TYPE_CHECKING:
@@ -97,8 +106,22 @@ def weights_of(pixel_regions, shape):
     return RegionWeights(overlap, np.array([part[3] for part in parts], dtype=float))
 
 
+class _Ellipse(EllipsePixelRegion):
+    """An ellipse whose bounding box is computed once and without units, which otherwise takes most of the time."""
+
+    @cached_property
+    def bounding_box(self):
+        angle, (x, y) = self.angle.to_value("rad"), self.center.xy
+        width, height = 0.5 * self.width, 0.5 * self.height
+        dx = math.hypot(width * math.cos(angle), height * math.sin(angle))
+        dy = math.hypot(width * math.sin(angle), height * math.cos(angle))
+        return RegionBoundingBox.from_float(x - dx, x + dx, y - dy, y + dy)
+
+
 def _overlap(region, shape):
     """Rows, columns and covered areas of the pixels of the field, and the area of the whole region."""
+    if type(region) is EllipsePixelRegion:
+        region = _Ellipse(region.center, region.width, region.height, region.angle, region.meta)
     if isinstance(region, PointPixelRegion):
         return _one_pixel(region, shape)
     box = _box(region)

@@ -7,23 +7,35 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
 from regions import (
+    CircleAnnulusPixelRegion,
+    CircleAnnulusSkyRegion,
     CirclePixelRegion,
     CircleSkyRegion,
     CompoundPixelRegion,
+    EllipsePixelRegion,
+    EllipseSkyRegion,
     PixCoord,
     PixelRegion,
     PointSkyRegion,
+    RectanglePixelRegion,
+    RectangleSkyRegion,
     Regions,
     SkyRegion,
 )
 
 from ._columns import read_table, table_positions
 from ._fits_headers import open_fits
-from ._geometry import local_scale
+from ._geometry import local_steps
 from ._text_files import region_text
 from ._untrusted import parsing
 
 _RADIUS_NAMES = ("radius", "r500", "r200", "r", "rad", "theta")
+_AROUND = {  # kinds of regions around a centre on the sky, on the grid, and what they have
+    CircleSkyRegion: (CirclePixelRegion, ("radius",)),
+    CircleAnnulusSkyRegion: (CircleAnnulusPixelRegion, ("inner_radius", "outer_radius")),
+    EllipseSkyRegion: (EllipsePixelRegion, ("width", "height", "angle")),
+    RectangleSkyRegion: (RectanglePixelRegion, ("width", "height", "angle")),
+}
 _TABLE_SUFFIXES = (".ecsv", ".csv", ".txt", ".dat", ".vot", ".xml")
 _FORMATS = {".crtf": "crtf", ".fits": "fits", ".fit": "fits"}  # other names are DS9 region files
 
@@ -71,23 +83,57 @@ def as_regions(regions, wcs=None):
 
 def all_to_pixel(regions, wcs):
     """Regions on a grid, None in the place of those that it does not reach."""
-    if len(regions) > 1 and all(type(r) is CircleSkyRegion for r in regions):
-        first = regions[0].center
-        if all(r.center.is_equivalent_frame(first) for r in regions):
-            return _circles_to_pixel(regions, wcs)
-    return [r if isinstance(r, PixelRegion) else to_pixel(r, wcs) for r in regions]
+    found = dict.fromkeys(range(len(regions)))
+    around = [i for i, region in enumerate(regions) if type(region) in _AROUND]
+    if around:
+        frame = regions[around[0]].center.frame
+        around = [i for i in around if regions[i].center.frame.is_equivalent_frame(frame)]
+    if len(around) > 1:
+        found |= zip(around, _around_to_pixel([regions[i] for i in around], wcs), strict=True)
+    for i in set(found).difference(around if len(around) > 1 else ()):
+        found[i] = regions[i] if isinstance(regions[i], PixelRegion) else to_pixel(regions[i], wcs)
+    return list(found.values())
 
 
-def _circles_to_pixel(circles, wcs):
-    """As `to_pixel`, for many circles of one frame at once."""
-    frame = circles[0].center.frame.replicate_without_data()
-    lon, lat = (u.Quantity([getattr(r.center.spherical, name) for r in circles]) for name in ("lon", "lat"))
-    x, y, scale = local_scale(SkyCoord(lon, lat, frame=frame), wcs)
-    radii = u.Quantity([r.radius for r in circles]).to_value(u.rad) * scale
-    return [
-        CirclePixelRegion(PixCoord(*place), radius, r.meta.copy(), r.visual.copy()) if np.isfinite(radius) else None
-        for r, radius, *place in zip(circles, radii, x, y, strict=True)
-    ]
+def _around_to_pixel(regions, wcs):
+    """As `to_pixel`, for many regions of one frame at once, each with a centre and sides or radii."""
+    frame = regions[0].center.frame.replicate_without_data()
+    lon, lat = (u.Quantity([getattr(r.center.spherical, name) for r in regions]) for name in ("lon", "lat"))
+    x, y, steps = local_steps(SkyCoord(lon, lat, frame=frame), wcs)
+    there = np.isfinite(steps).all(axis=(1, 2))
+    steps[~there] = np.eye(2)
+    scale = np.sqrt(np.abs(np.linalg.det(steps)))
+    sides = np.array([[getattr(r, name, 0 * u.rad).to_value(u.rad) for name in ("width", "height")] for r in regions])
+    angles = np.array([r.angle.to_value(u.rad) if hasattr(r, "angle") else 0.0 for r in regions])
+    sides, angles = _sides_to_pixel(steps, sides, angles)
+    found = []
+    for i, region in enumerate(regions):
+        kind, names = _AROUND[type(region)]
+        if "angle" in names:
+            values = *sides[i], angles[i] * u.rad
+        else:
+            values = (getattr(region, name).to_value(u.rad) * scale[i] for name in names)
+        marks = region.meta.copy(), region.visual.copy()
+        found.append(kind(PixCoord(x[i], y[i]), *values, *marks) if there[i] else None)
+    return found
+
+
+def _sides_to_pixel(steps, sides, angles):
+    """
+    Width and height ``(n, 2)`` in pixels, and the angle of the width, of ellipses that a grid maps.
+
+    On the sky angles begin at the West. The ellipse keeps its shape where pixels are square; elsewhere the singular
+    values are its axes, and the width is the axis that is closer to the image of the width on the sky.
+    """
+    rows, (c, s) = np.arange(len(sides)), (np.cos(angles), np.sin(angles))
+    axes = steps @ np.moveaxis(np.array([[-c, s], [s, c]]), -1, 0) * sides[:, None, :]
+    directions, lengths, _ = np.linalg.svd(axes)
+    along = (axes[:, None, :, 0] @ directions)[:, 0]
+    first = np.abs(along).argmax(axis=1)
+    width = directions[rows, :, first] * np.sign(along[rows, first])[:, None]
+    width = np.where(np.isclose(*sides.T)[:, None], axes[..., 0], width)
+    lengths = np.stack([lengths[rows, first], lengths[rows, 1 - first]], axis=1)
+    return lengths, np.arctan2(width[:, 1], width[:, 0])
 
 
 def to_pixel(region, wcs):
@@ -145,6 +191,37 @@ def _from_table(table):
         for region, label in zip(regions, labels, strict=True):
             region.meta["text"] = f"{label:.2f}" if isinstance(label, float | np.floating) else str(label)
     return regions
+
+
+def inside_any(regions, x, y):
+    """
+    Bool ``(n,)``: which positions lie inside any of the pixel regions, as ``region.contains`` has it.
+
+    Only positions within the bounding box of a region are compared with it.
+    """
+    inside, order = np.zeros(len(x), dtype=bool), np.argsort(x)
+    sorted_x, sorted_y = x[order], y[order]
+    for region in regions:
+        box = _reach(region)
+        if box is None:
+            inside |= region.contains(PixCoord(x, y))
+            continue
+        strip = slice(*np.searchsorted(sorted_x, box[:2]))
+        near = order[strip][(sorted_y[strip] >= box[2]) & (sorted_y[strip] <= box[3])]
+        inside[near] |= region.contains(PixCoord(x[near], y[near]))
+    return inside
+
+
+def _reach(region):
+    """Sides (left, right, bottom, top) beyond which a pixel region contains nothing, None if it has none."""
+    try:
+        box = region.bounding_box
+    except (ValueError, OverflowError, np.linalg.LinAlgError):
+        return None
+    beyond = PixCoord(2.0 * box.ixmax - box.ixmin + 2, 2.0 * box.iymax - box.iymin + 2)
+    if region.contains(beyond):  # a complement, which has no sides
+        return None
+    return box.ixmin - 1, box.ixmax + 1, box.iymin - 1, box.iymax + 1  # a margin for rounding
 
 
 def overlaps(region, shape):

@@ -9,6 +9,7 @@ best) and 128 MiB, but not to more than an eighth of the memory of the computer:
 import bz2
 import gzip
 import io
+import math
 import os
 from contextlib import contextmanager
 
@@ -86,26 +87,40 @@ def _packing(stream):
     return next((packing for magic, packing in _PACKINGS.items() if start.startswith(magic)), None)
 
 
-def unpacked(stream):
-    """
-    A binary stream without its packing, if it has one: then in memory, and OSError if it is more than its `allowance`.
+class Unpacked(io.BytesIO):
+    """The bytes of a packed stream, as far as they were asked for with `fill`, in memory."""
 
-    Streams that unpack as they are read are read to their end, for the same reason.
+    def __init__(self, source, size):
+        super().__init__()
+        self._source, self._size, self.limit = source, size, allowance(size)
+
+    def fill(self, end=math.inf):
+        """Unpack up to the byte ``end``, or to the end of the stream; OSError if that is more than the `allowance`."""
+        place, there = self.tell(), self.seek(0, os.SEEK_END)
+        while there < end and (piece := self._source.read(min(2**20, end - there))):
+            there += len(piece)
+            if there > self.limit:
+                raise OSError(
+                    f"it unpacks to more than {self.limit / 2**20:.3g} MiB, the most that is unpacked from its "
+                    f"{self._size} bytes on this computer; unpack it first"
+                )
+            self.write(piece)
+        self.seek(place)
+
+
+def unpacked(stream, until=math.inf):
+    """
+    A binary stream without its packing, if it has one: an `Unpacked`, filled up to the byte ``until``.
+
+    Streams that unpack as they are read are treated in the same way.
     """
     packing = _packing(stream)
     if packing is None and isinstance(getattr(stream, "raw", stream), io.FileIO | io.BytesIO):
         return stream
     size = file_size(stream)
     stream.seek(0)
-    limit, source, plain = allowance(size), stream if packing is None else packing(stream), io.BytesIO()
-    while piece := source.read(2**20):
-        if plain.tell() + len(piece) > limit:
-            raise OSError(
-                f"it unpacks to more than {limit / 2**20:.3g} MiB, the most that is unpacked from its {size} bytes on "
-                "this computer; unpack it first"
-            )
-        plain.write(piece)
-    plain.seek(0)
+    plain = Unpacked(stream if packing is None else packing(stream), size)
+    plain.fill(until)
     return plain
 
 

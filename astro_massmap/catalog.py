@@ -9,7 +9,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from . import _axes
-from ._binning import bin_galaxies
+from ._binning import bin_galaxies, normalised
 from ._catalog_tables import CatalogTables
 from ._geometry import (
     DEFAULT_PIXEL_SCALE,
@@ -194,7 +194,7 @@ class ShearCatalog(CatalogTables):
         if self._given_shape_noise is not None:
             return self._given_shape_noise
         e1, e2 = self.g1 - self.c_bias[0], self.g2 - self.c_bias[1]
-        square = self.weight**2
+        square = normalised(self.weight) ** 2
         return float(np.sqrt((square * (e1**2 + e2**2)).sum() / (2 * square.sum())))
 
     @property
@@ -373,18 +373,15 @@ class ShearCatalog(CatalogTables):
 
     def _outside(self, regions: RegionsLike, wcs: WCS) -> Self:
         """The galaxies outside of all regions."""
-        from regions import PixCoord, PointPixelRegion
+        from regions import PointPixelRegion
 
         from ._places import listed
-        from ._regions import as_regions
+        from ._regions import as_regions, inside_any
 
         on_grid = as_regions(listed(regions, "mask"), wcs)
         if any(isinstance(region, PointPixelRegion) for region in on_grid):
             raise ValueError("mask: points exclude nothing; give circles, or a table with a column radius")
-        x, y = wcs.world_to_pixel(self.coords)
-        inside = np.zeros(len(self), dtype=bool)
-        for region in on_grid:
-            inside |= region.contains(PixCoord(x, y))
+        inside = inside_any(on_grid, *wcs.world_to_pixel(self.coords))
         if inside.all():
             raise ValueError("mask: the regions exclude every galaxy")
         return self[~inside]

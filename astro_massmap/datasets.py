@@ -97,7 +97,8 @@ def demo_clusters() -> QTable:
     >>> len(clusters), clusters.colnames
     (5, ['name', 'ra', 'dec', 'radius'])
     """
-    return QTable.read(_embedded("demo_clusters.ecsv"), format="ascii.ecsv")
+    with resources.as_file(_embedded("demo_clusters.ecsv")) as path:
+        return QTable.read(path, format="ascii.ecsv")
 
 
 def cosmos(sample: Literal["all", "bright", "faint"] = "all") -> ShearCatalog:

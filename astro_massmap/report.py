@@ -127,8 +127,7 @@ def _field(kappa):
         "prior": kappa.diagnostics.get("prior") or kappa.diagnostics.get("spectrum"),
     }
     fit = kappa.diagnostics.get("fit")
-    if fit:
-        facts["fit"] = fit_summary(fit)
+    facts["fit"] = fit_summary(fit)
     notes = [_note(f"Warning: {statement}.") for _, statement in fit_statements(fit)]
     return _section("The field", _facts({name: value for name, value in facts.items() if value}), *notes)
 

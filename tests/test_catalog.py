@@ -60,6 +60,24 @@ def test_the_shape_noise_is_that_of_the_whole_catalogue():
     assert catalog.to_map(wcs=GRID, mask=star).meta["shape_noise"] == catalog.shape_noise
 
 
+@pytest.mark.parametrize("exponent", [1000, 600, -600, -1000])
+def test_the_scale_of_the_weights_changes_nothing(exponent):
+    catalog = make()
+    scaled = make(weight=np.ldexp(catalog.weight, exponent))  # their squares, and sums, are beyond double precision
+    assert scaled.shape_noise == catalog.shape_noise
+    a, b = catalog.to_map(wcs=GRID), scaled.to_map(wcs=GRID)
+    assert np.array_equal(a.data, b.data) and np.array_equal(a.noise_std, b.noise_std)
+
+
+def test_weights_of_any_range():
+    # one pixel in ten has weights 1e-200 times those of the others, which cancel within the pixel
+    catalog = make(4000)
+    x, y = (np.rint(p).astype(int) for p in GRID.world_to_pixel(catalog.coords))
+    factor = np.where((x + 16 * y) % 10 == 0, 1e-200, 1e100)
+    a, b = (make(4000, weight=catalog.weight * f, shape_noise=0.25).to_map(wcs=GRID) for f in (1, factor))
+    assert np.allclose(a.data, b.data, rtol=1e-12, atol=1e-14) and np.allclose(a.noise_std, b.noise_std, rtol=1e-12)
+
+
 def test_pixels_without_galaxies_hold_no_data():
     shear = make(40).to_map(wcs=GRID)
     assert shear.mask.sum() > 100

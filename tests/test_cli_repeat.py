@@ -423,6 +423,17 @@ def test_a_record_of_somebody_else(moved, capsys, tmp_path, parts, message):
     assert sorted(f.name for f in tmp_path.iterdir()) == ["kappa.fits", "small.fits"]
 
 
+@pytest.mark.parametrize("damaged", [None, 3, "text", [1], {}, {"sha256": [3]}])
+def test_a_record_of_which_any_part_is_damaged(moved, damaged):
+    before = ConvergenceMap.read("kappa.fits").meta["provenance"]
+    for part in before:
+        kappa = ConvergenceMap.read("kappa.fits")
+        kappa.meta["provenance"] = {**before, part: damaged}
+        kappa.write("damaged.fits", overwrite=True)
+        assert repeat("--overwrite", file="damaged.fits") == (part == "command")
+        assert main(["info", "damaged.fits"]) == 0
+
+
 def test_nothing_in_a_record_reaches_the_terminal_as_a_command(moved, capsys):
     kappa = ConvergenceMap.read("kappa.fits")
     evil = "\x1b]0;owned\x07\r\n\u202e"

@@ -261,6 +261,28 @@ def test_a_map_on_a_turned_grid_has_the_values_of_its_places():
     assert moved.meta == kappa.meta
 
 
+def test_samples_are_moved_with_coordinates_that_are_computed_once(monkeypatch):
+    from reproject import reproject_interp
+
+    transform, calls = WCS.pixel_to_world_values, []
+
+    def counted(self, *pixels):
+        calls.append(np.size(pixels[0]))
+        return transform(self, *pixels)
+
+    monkeypatch.setattr(WCS, "pixel_to_world_values", counted)
+    wcs, computed = tan_wcs((25, 25), scale=0.3, rotation=-40), []
+    for n in (16, 40):
+        kappa = make(mask=None, samples=smooth(1, n).astype(np.float32))
+        calls.clear()
+        moved = kappa.reproject_to(wcs)
+        computed.append(sum(calls))
+        for before, after in zip(kappa.samples, moved.samples, strict=True):
+            alone = reproject_interp((before, kappa.wcs), wcs, shape_out=(25, 25), return_footprint=False)
+            assert np.allclose(after, alone, rtol=1e-12, atol=0, equal_nan=True)
+    assert computed[0] == computed[1] > 0
+
+
 def test_beyond_the_map_there_is_nothing():
     kappa = make(mask=None, samples=None)
     moved = kappa.reproject_to(tan_wcs((80, 80), rotation=20))

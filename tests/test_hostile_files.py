@@ -382,6 +382,32 @@ def test_what_unpacks_to_more_than_its_allowance(monkeypatch):
     assert len(read("ShearCatalog.read", bz2.compress(beginning), ".fits.bz2")) == 12
 
 
+@pytest.mark.parametrize("packed", [gzip.compress, bz2.compress])
+def test_headers_are_checked_before_the_rest_is_unpacked(packed, monkeypatch):
+    # 128 MiB of zeros, which is allowed: none of it is unpacked that no header asks for
+    monkeypatch.setattr(_untrusted, "physical_memory", lambda: 2**33)
+    monkeypatch.setattr(_untrusted, "_SPARE", 2**28)
+    table, image, zeros = first("ShearCatalog.read"), first("ConvergenceMap.read"), bytes(2**27)
+    declared = with_cards(image, NAXIS1=2**14, NAXIS2=2**14)
+    cases = [
+        ("ShearCatalog.read", table + zeros, "a header of more than 2880000 bytes"),
+        ("ConvergenceMap.read", image + zeros, "a header of more than 2880000 bytes"),
+        ("ConvergenceMap.read", zeros, "does not begin as a FITS file"),
+        ("ConvergenceMap.read", image[:80] + zeros, "a header of more than 2880000 bytes"),
+        ("ConvergenceMap.read", declared + zeros, r"declare 2.05e.03 MiB, more than the \d+ MiB"),
+    ]
+    for name, content, reason in cases:
+        bomb = packed(content)
+        tracemalloc.start()
+        with pytest.raises(OSError, match=rf"(?s){reason}"):
+            read(name, bomb, ".fits.gz")
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+        tracemalloc.stop()
+    assert len(read("ShearCatalog.read", packed(table), ".fits.gz")) == 12
+    with pytest.raises(OSError, match="truncated"):
+        read("ShearCatalog.read", packed(table[:-2700]), ".fits.gz")
+
+
 def test_packings_that_are_not_looked_into():
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as packed:

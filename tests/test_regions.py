@@ -3,10 +3,23 @@ import warnings
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
-from regions import CirclePixelRegion, CircleSkyRegion, PixCoord, PointSkyRegion, PolygonSkyRegion, Regions
+from regions import (
+    CircleAnnulusSkyRegion,
+    CirclePixelRegion,
+    CircleSkyRegion,
+    CompoundPixelRegion,
+    EllipseSkyRegion,
+    PixCoord,
+    PointSkyRegion,
+    PolygonPixelRegion,
+    PolygonSkyRegion,
+    RectangleSkyRegion,
+    Regions,
+)
 
-from astro_massmap._regions import as_regions, overlaps
+from astro_massmap._regions import all_to_pixel, as_regions, inside_any, overlaps
 
 from skies import tan_wcs
 
@@ -85,3 +98,83 @@ def test_a_table_of_peaks_is_positions():
 def test_what_is_no_region_is_told_what_would_be(wrong):
     with pytest.raises(TypeError, match=r"regions: needs a region, .*; a circle is CircleSkyRegion"):
         as_regions(wrong)
+
+
+# ---- many regions
+
+
+def shapes(rng, n, kinds=(CircleSkyRegion, CircleAnnulusSkyRegion, EllipseSkyRegion, RectangleSkyRegion)):
+    """Regions of the sky of all kinds, mixed, some of them partly or wholly beyond the grid."""
+    found = []
+    for i in range(n):
+        center = GRID.pixel_to_world(*(rng.uniform(-8, side + 8) for side in (40, 30)))
+        small, large = np.sort(rng.uniform(0.2, 3, 2)) * u.arcmin
+        kind, angle = kinds[i % len(kinds)], rng.uniform(-90, 400) * u.deg
+        if kind is CircleSkyRegion:
+            found.append(kind(center, large))
+        elif kind is CircleAnnulusSkyRegion:
+            found.append(kind(center, small, large))
+        else:
+            found.append(kind(center, *(u.Quantity([small, large])[rng.permutation(2)]), angle))
+    return found
+
+
+@pytest.mark.parametrize("flip", [1, -1])
+@pytest.mark.parametrize("oblong", [1, 1.1])
+def test_many_regions_are_turned_into_pixels_as_one_is(flip, oblong):
+    grid = GRID.deepcopy()
+    grid.wcs.cd = np.diag([-flip * 0.4 / 60, oblong * 0.4 / 60]) @ [[0.8, -0.6], [0.6, 0.8]]
+    kinds = (EllipseSkyRegion, RectangleSkyRegion, *([CircleSkyRegion, CircleAnnulusSkyRegion] if oblong == 1 else []))
+    regions = shapes(np.random.default_rng(0), 40, kinds)
+    regions.insert(7, EllipseSkyRegion(GRID.pixel_to_world(4, 5).galactic, 2 * u.arcmin, 1 * u.arcmin, 1 * u.rad))
+    regions.insert(0, PointSkyRegion(regions[0].center))
+    for ours, region in zip(all_to_pixel(regions, grid), regions, strict=True):
+        theirs = region.to_pixel(grid)
+        assert type(ours) is type(theirs) and np.allclose(ours.center.xy, theirs.center.xy, atol=1e-6)
+        for name in set(ours._params) - {"center", "angle"}:
+            assert np.isclose(getattr(ours, name), getattr(theirs, name), rtol=1e-4)
+        if "angle" in ours._params:
+            assert abs(np.sin((ours.angle - theirs.angle).to_value(u.rad))) < 1e-3  # a turn by half of a circle is none
+
+
+def test_regions_on_the_other_side_of_the_sky_are_none():
+    regions = shapes(np.random.default_rng(1), 8)
+    regions[3] = EllipseSkyRegion(SkyCoord(330, -2.2, unit="deg"), 1 * u.arcmin, 2 * u.arcmin)
+    assert [r is None for r in all_to_pixel(regions, GRID)] == [i == 3 for i in range(8)]
+
+
+def test_what_lies_inside_any_region_is_what_each_contains():
+    rng = np.random.default_rng(2)
+    x, y = rng.uniform(-10, 50, 5000), rng.uniform(-10, 40, 5000)
+    x[::100] = np.nan  # off the projection
+    points = PixCoord(x, y)
+    regions = all_to_pixel(shapes(rng, 24), GRID)
+    for _ in range(6):
+        corners = rng.uniform(-5, 35, (2, 5))
+        regions.append(PolygonPixelRegion(PixCoord(*corners)))
+    a, b = regions[:2]
+    regions += [a & b, a | b, a ^ b, CompoundPixelRegion(a, b, lambda p, q: p & ~q)]
+    tiny = CirclePixelRegion(PixCoord(x[1], y[1]), 1e-9)
+    everything_else = CompoundPixelRegion(a, b, lambda p, q: ~p)
+    for region in [*regions, tiny, everything_else]:
+        assert np.array_equal(inside_any([region], x, y), region.contains(points))
+    assert inside_any([tiny], x, y).sum() == 1 and inside_any([everything_else], x, y).mean() > 0.9
+    expected = np.any([region.contains(points) for region in regions], axis=0)
+    assert 0.1 < expected.mean() < 0.9
+    assert np.array_equal(inside_any(regions, x, y), expected)
+    assert not inside_any([], x, y).any()
+
+
+def test_positions_far_from_a_region_are_not_compared_with_it(monkeypatch):
+    # 200 circles of 1 % of the side: 4e-4 of the galaxies lie in a bounding box, and not 1
+    contains, compared = CirclePixelRegion.contains, []
+
+    def counted(self, points):
+        compared.append(np.size(points.x))
+        return contains(self, points)
+
+    monkeypatch.setattr(CirclePixelRegion, "contains", counted)
+    x, y = np.random.default_rng(3).uniform(0, 1000, (2, 50_000))
+    circles = [CirclePixelRegion(PixCoord(*place), 10) for place in zip(x[:200], y[:200], strict=True)]
+    assert inside_any(circles, x, y).sum() > 200
+    assert sum(compared) < 1e-3 * len(x) * len(circles)

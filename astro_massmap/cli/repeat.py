@@ -78,6 +78,11 @@ def _read(file):
     return kappa, made
 
 
+def _part(made, name):
+    """A dictionary of a record, empty where the record is damaged."""
+    return made[name] if isinstance(made.get(name), dict) else {}
+
+
 # ---- what was recorded
 
 
@@ -185,7 +190,7 @@ def _warn_of_versions(made):
     """Warn of what may change the last digits."""
     from .._provenance import versions
 
-    was, now = made["versions"] if isinstance(made.get("versions"), dict) else {}, versions()
+    was, now = _part(made, "versions"), versions()
     other = [f"{name} {was.get(name)}, here {now[name]}" for name in now if was.get(name) != now[name]]
     if other:
         warn(_shown(f"MAP: it was made with {'; '.join(other)}: numbers may differ"))
@@ -248,7 +253,7 @@ def _same_grid(old, new):
 def _changes(was, now):
     """What is not as it was: data, prior, computer."""
     for name in ("input", "prior"):
-        before, after = ((r.get(name) or {}).get("sha256") for r in (was, now))
+        before, after = (_part(record, name).get("sha256") for record in (was, now))
         if before != after:
             yield f"the {name} is another one: its SHA-256 was {_short(before)}, now it is {_short(after)}"
     for name in ("device", "platform"):
@@ -266,16 +271,15 @@ def _info(arguments):
     kappa, made = _read(arguments.map)
     print(kappa)
     fit = kappa.diagnostics.get("fit")
-    if fit:
+    if fit_summary(fit):
         print(_shown(fit_summary(fit)))
     for _, statement in fit_statements(fit):
         print(_shown(f"warning: {statement}"))
     print(_shown(f"made by {made['method']} on {made.get('date')}, with the seed {made.get('seed')}"))
     print(_shown(f"on {made.get('device')}, {made.get('platform')}, threads: {made.get('threads')}"))
-    recorded = made["versions"] if isinstance(made.get("versions"), dict) else {}
-    print(_shown("with " + ", ".join(f"{name} {version}" for name, version in recorded.items())))
+    print(_shown("with " + ", ".join(f"{name} {version}" for name, version in _part(made, "versions").items())))
     for name in ("input", "prior"):
-        part = made[name] if isinstance(made.get(name), dict) else {}
+        part = _part(made, name)
         if part:
             print(_shown(f"{name}: {part.get('name', part.get('kind'))}"))
             print(_shown(f"sha256 {part.get('sha256')}"))

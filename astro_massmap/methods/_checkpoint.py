@@ -4,11 +4,18 @@ import hashlib
 import json
 import os
 import zlib
+from collections import Counter
 from pathlib import Path
+
+import numpy as np
 
 from .._files import atomic_path
 from .._progress import warn
+from .._untrusted import parsing
 from ._sample_files import create_samples, open_samples, put_sample
+
+
+_COUNTS, _LISTS = ("evaluations", "restarts"), ("acceptance", "energy_error", "trace")  # in the record of a sample
 
 
 def fingerprint(observation, settings):
@@ -18,15 +25,16 @@ def fingerprint(observation, settings):
 
 class Checkpoint:
     """
-    A file of samples, and beside it a ledger of those that are finished.
+    A file of samples, and beside it an index file of those that are finished.
 
-    The ledger is text, a line of JSON for each sample: it is written once the sample is on the disk, with its
-    checksum. What a kill leaves of a line is no line, and its sample is drawn again.
+    The index file is text, a line of JSON for each sample: it is written once the sample is on the disk, with its
+    checksum. A sample whose line is incomplete or damaged is drawn again. An index file without samples is replaced,
+    samples without an index file are left as they are.
 
     Parameters
     ----------
     path : str or path-like
-        Of the samples, see `~astro_massmap.methods._sample_files`; the ledger has ``.ledger`` added to its name.
+        Of the samples, see `~astro_massmap.methods._sample_files`; the index file has ``.ledger`` added to its name.
     shape : tuple of int
         ``(n_samples, ny, nx)``.
     mark : str
@@ -52,28 +60,42 @@ class Checkpoint:
     def __init__(self, path, shape, mark, cards=()):
         self.path, self.ledger = Path(path), Path(f"{path}.ledger")
         self.records = {}
-        if self.ledger.exists():
+        if self.path.exists():
+            if not self.ledger.exists():
+                raise OSError(
+                    f"checkpoint: {str(path)!r} exists without its index file {self.ledger.name!r}, so that it is no "
+                    "checkpoint that a run can continue; remove it, or give another name"
+                )
             self._open(shape, mark)
-        elif self.path.exists():
-            raise OSError(f"checkpoint: {str(path)!r} exists, but is no checkpoint of this package")
-        else:
-            with atomic_path(self.ledger) as temporary:
-                temporary.write_text(json.dumps({"mark": mark}) + "\n")
-        if not self.path.exists() and not self.records:  # killed before it was there
-            self.samples = create_samples(self.path, shape, cards)
+            return
+        if self.ledger.exists():
+            self._check_leftover()
+        with atomic_path(self.ledger, overwrite=True) as temporary:
+            temporary.write_text(json.dumps({"mark": mark}) + "\n")
+        self.samples = create_samples(self.path, shape, cards)
+
+    def _check_leftover(self):
+        """Warn of an index file whose samples are lost, which is replaced; OSError if it is something else."""
+        head, *lines = self.ledger.read_bytes().splitlines() or [b'{"mark": ""}']
+        if not isinstance(_parsed(head).get("mark"), str):
+            raise OSError(
+                f"checkpoint: {str(self.ledger)!r} exists without samples, and is no index file of this package; "
+                "remove it, or give another name"
+            )
+        if lines:
+            warn(
+                f"checkpoint: {str(self.path)!r} does not exist, but its index file lists {len(lines)} samples; all "
+                "samples are drawn again"
+            )
 
     def _open(self, shape, mark):
-        try:
+        with parsing(f"checkpoint: {str(self.path)!r} or its index file is damaged"):
             whole, _, torn = self.ledger.read_bytes().rpartition(b"\n")
-            there, *entries = [json.loads(line) for line in whole.split(b"\n")]
-            self.records = {int(entry["sample"]): entry for entry in entries}
-            other = there["mark"] != mark
-            if not other and (self.records or self.path.exists()):
+            head, *lines = whole.split(b"\n")
+            other = json.loads(head)["mark"] != mark
+            if not other:
                 self.samples = open_samples(self.path)
                 other = self.samples.shape != shape
-                self._drop_damaged()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-            raise OSError(f"checkpoint: {str(self.path)!r} or its ledger is damaged: {error}") from error
         if other:
             raise ValueError(
                 f"checkpoint: {str(self.path)!r} is of other data or other settings; it was left as it is. Use "
@@ -81,14 +103,22 @@ class Checkpoint:
             )
         if torn:
             os.truncate(self.ledger, len(whole) + 1)
+        self._read_records(head, lines)
 
-    def _drop_damaged(self):
-        """Forget samples that are not what was written."""
-        damaged = [i for i, entry in self.records.items() if zlib.crc32(self.samples[i].tobytes()) != entry["crc32"]]
-        for i in damaged:
-            del self.records[i]
+    def _read_records(self, head, lines):
+        """Keep the records of undamaged samples; a sample whose data or record is damaged is drawn again."""
+        entries = [_parsed(line) for line in lines]
+        layouts = [_layout(entry, len(self.samples)) for entry in entries]
+        usual = Counter(filter(None, layouts)).most_common(1)  # all records of a run have the same layout
+        good = {e["sample"]: e for e, layout in zip(entries, layouts, strict=True) if usual and layout == usual[0][0]}
+        crc32 = {i: zlib.crc32(self.samples[i].tobytes()) for i in good}
+        self.records = {i: entry for i, entry in good.items() if crc32[i] == entry["crc32"]}
+        damaged = len({repr(entry.get("sample")) for entry in entries} - {repr(i) for i in self.records})
         if damaged:
-            warn(f"checkpoint: {len(damaged)} samples of {str(self.path)!r} are damaged, and are drawn again")
+            warn(f"checkpoint: {damaged} samples of {str(self.path)!r} are damaged, and are drawn again")
+            with atomic_path(self.ledger, overwrite=True) as temporary:
+                kept_lines = [head, *(json.dumps(entry).encode() for entry in self.records.values())]
+                temporary.write_bytes(b"".join(line + b"\n" for line in kept_lines))
 
     def add(self, indices, samples, records):
         """Keep finished samples, and what is recorded of each of them."""
@@ -105,7 +135,7 @@ class Checkpoint:
             ) from error
 
     def _write_line(self, line):
-        """Add a line to the ledger, or nothing."""
+        """Add a line to the index file, or nothing."""
         size = self.ledger.stat().st_size
         with open(self.ledger, "ab", buffering=0) as ledger:
             try:
@@ -115,3 +145,24 @@ class Checkpoint:
             except OSError:
                 os.truncate(self.ledger, size)
                 raise
+
+
+def _parsed(line):
+    """The dictionary in a line of JSON; an empty one if the line is damaged."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+def _layout(entry, n_samples):
+    """The shapes of what is recorded of a sample; None for a record that lacks something, or has it of a wrong type."""
+    wholes = [entry.get(key) for key in ("sample", "crc32", *_COUNTS)]
+    if not all(type(n) is int and n >= 0 for n in wholes) or entry["sample"] >= n_samples:
+        return None
+    try:
+        arrays = [np.asarray(entry.get(key)) for key in _LISTS]
+    except ValueError:  # lists of different lengths
+        return None
+    return tuple(a.shape for a in arrays) if all(a.dtype.kind in "if" and a.ndim for a in arrays) else None

@@ -36,7 +36,7 @@ def create_samples(path, shape, cards=()):
     """
     path, needed = Path(path), 4 * int(np.prod(shape))
     with atomic_path(path) as temporary:
-        free = shutil.disk_usage(path.parent).free
+        free = shutil.disk_usage(temporary.parent).free
         if needed > free:
             raise OSError(
                 f"checkpoint: the samples need {needed / 2**30:.3g} GiB, the disk of {str(path)!r} has "

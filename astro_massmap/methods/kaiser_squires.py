@@ -1,6 +1,7 @@
 """The direct inversion of Kaiser & Squires (1993), smoothed."""
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
 
 import astropy.units as u
@@ -103,11 +104,17 @@ class KaiserSquires:
         dtype = torch.float32 if device.type == "mps" else torch.float64
         grid = FourierGrid(observation.shape, observation.pixel_size, box, dtype=dtype, device=device)
         operator = observation.operator(grid)
-        smoothing = u.Quantity(self.smoothing).to_value(u.rad)
-        window = grid.real(torch.exp(-0.5 * (smoothing * grid.ell) ** 2))
+        window = _window(grid, u.Quantity(self.smoothing).to_value(u.rad))
         weight = _relative_weight(grid, window, grid.real(observation.weight))
-        modes = operator.e_and_b_modes(weight * grid.real(observation.shear))
-        e_mode, b_mode = (grid.to_field(window * m).cpu().numpy() for m in modes)
+
+        def e_and_b_modes(modes, columns):
+            g1, g2 = torch.view_as_real(modes)
+            p1, p2 = ((window(columns) * p[:, columns])[..., None] for p in (operator.p1, operator.p2))
+            e, b = (p1 * g1).addcmul_(p2, g2), (p1 * g2).addcmul_(p2, g1, value=-1)
+            return (torch.view_as_complex(mode) for mode in (e, b))
+
+        shear = weight * grid.real(observation.shear)
+        e_mode, b_mode = _filtered(grid, shear, e_and_b_modes).cpu().numpy()
         noise = torch.where(observation.observed, observation.noise_std, 0.0)
         std = _propagated_noise(operator, window, weight * grid.real(noise)).cpu().numpy()
         diagnostics = {"device": str(device), "box": list(box), "filled_with_zero": int((~observation.observed).sum())}
@@ -116,27 +123,60 @@ class KaiserSquires:
         return Estimate(e_mode, std, b_mode=b_mode, b_std=std, diagnostics=diagnostics)
 
 
-def _relative_weight(grid: FourierGrid, window: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def _window(grid: FourierGrid, smoothing: float) -> Callable[[slice], torch.Tensor]:
+    """The transfer function of the Gaussian, ``(ny, columns)``, for some columns of the modes."""
+    along_y, along_x = (grid.real(torch.exp(-0.5 * (smoothing * ell) ** 2)) for ell in (grid.ly, grid.lx))
+    return lambda columns: along_y * along_x[:, columns]
+
+
+def _filtered(
+    grid: FourierGrid, fields: torch.Tensor, function: Callable[[torch.Tensor, slice], Iterable[torch.Tensor]]
+) -> torch.Tensor:
+    """
+    Fields ``(k, *field_shape)`` whose modes are changed by ``function(modes, columns)``.
+
+    Only the rows of the field are transformed along x, and along y a few columns of modes at a time, there and back.
+    """
+    (rows, columns), (ny, nx) = grid.field_shape, grid.box_shape
+    half = torch.fft.rfft(fields, n=nx, dim=-1)
+    for part in grid.pieces(-1):
+        changed = function(torch.fft.fft(half[..., part], n=ny, dim=-2), part)
+        for k, modes in enumerate(changed):
+            half[k, :, part] = torch.fft.ifft(modes, dim=-2)[:rows]
+    return torch.fft.irfft(half, n=nx, dim=-1)[..., :columns]
+
+
+def _relative_weight(grid: FourierGrid, window: Callable[[slice], torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
     """
     Inverse noise variance of the pixels, over its smoothed map: about 1 on the mean, and 0 without data.
 
     With it, a smoothed shear is close to the weighted mean of the pixels under the window.
     """
-    around = grid.to_field(window * grid.to_modes(weight))
+    (around,) = _filtered(grid, weight[None], lambda modes, columns: modes.mul_(window(columns)))
     return torch.where(weight > 0, weight / torch.maximum(around, 1e-3 * weight), 0.0)
 
 
-def _propagated_noise(operator: FourierOperator, window: torch.Tensor, noise_std: torch.Tensor) -> torch.Tensor:
+def _propagated_noise(
+    operator: FourierOperator, window: Callable[[slice], torch.Tensor], noise_std: torch.Tensor
+) -> torch.Tensor:
     """
     Standard deviation of the map: the noise variance convolved with the squared kernels of both components.
 
-    It is the same for the E and the B mode, whose kernels are those of E with the components swapped.
+    It is the same for the E and the B mode, whose kernels are those of E with the components swapped. The first kernel
+    is even along both axes and the second odd, as P1 and P2 are, so that a quarter of the box holds all their values.
     """
-    grid = operator.grid
-    ny, nx = grid.box_shape
+    grid, (ny, nx) = operator.grid, operator.grid.box_shape
+    quarter = window(slice(None))[: ny // 2 + 1]
     # The kernel from a pixel of the shear to a pixel of the map, anywhere in the box.
-    kernels = (torch.fft.irfft2(window * p, s=(ny, nx)) for p in (operator.p1, operator.p2))
-    squared = torch.fft.rfft2(sum(k**2 for k in kernels))
-    convolved = torch.fft.irfft2(squared * torch.fft.rfft2(noise_std**2, s=(ny, nx)), s=(ny, nx))
-    rows, columns = grid.field_shape
-    return convolved[:rows, :columns].clamp(min=0).sqrt()
+    first, second = (quarter * p[: ny // 2 + 1] for p in (operator.p1, operator.p2))
+    first, second = _of_a_quarter(first, ny, nx), _of_a_quarter(1j * second, ny, nx, 1j)
+    squared = _of_a_quarter(first.square_().addcmul_(second, second), ny, nx) * (ny * nx)
+    squared = torch.cat([squared, squared[1 : (ny + 1) // 2].flip(0)])
+    (variance,) = _filtered(grid, noise_std[None] ** 2, lambda modes, columns: modes.mul_(squared[:, columns]))
+    return variance.clamp(min=0).sqrt()
+
+
+def _of_a_quarter(modes: torch.Tensor, ny: int, nx: int, factor: complex = 1) -> torch.Tensor:
+    """A quarter ``(ny // 2 + 1, nx // 2 + 1)`` of the inverse transform of modes that are even or odd on each axis."""
+    half = torch.fft.irfft(modes, n=ny, dim=0)[: ny // 2 + 1]
+    return torch.fft.irfft(factor * half, n=nx, dim=1)[:, : nx // 2 + 1]

@@ -287,6 +287,7 @@ def _turned(n, source, ellipticities, weight, rng, *, resample):
 
 def _given(ellipticities, weight, n):
     """Complex ellipticities, n or (if None) as many as there are, and the standard deviation of a component."""
+    from .._binning import normalised
     from .._input import column, pair
 
     if n is None:
@@ -294,7 +295,7 @@ def _given(ellipticities, weight, n):
     e1, e2 = pair(ellipticities, "ellipticities", n)
     e = np.broadcast_to(e1 + 1j * np.asarray(e2), n)
     w = np.ones(n) if weight is None else column(weight, "weight", n)
-    square = np.where((w > 0) & np.isfinite(w), w, 0.0) ** 2  # ShearCatalog drops the others
+    square = normalised(np.where((w > 0) & np.isfinite(w), w, 0.0)) ** 2  # ShearCatalog drops the others
     if not square.sum() > 0:
         raise ValueError("ellipticities, weight: need at least one galaxy with a positive weight")
     return e, float(np.sqrt((square * np.abs(e) ** 2).sum() / (2 * square.sum())))

@@ -104,7 +104,10 @@ def test_a_map_of_the_convergence_has_no_b_mode():
 
 def test_what_is_off_is_stated_in_words():
     fit = fit_of(mock(1, noise=3.0))
-    assert fit_statements(None) == fit_statements({}) == []
+    assert fit_statements(None) == fit_statements({}) == [] and fit_summary(None) == ""
+    for key in set(fit) - {"n_data"}:  # a damaged file
+        damaged = {k: v for k, v in fit.items() if k != key}
+        assert fit_statements(damaged) == fit_statements(fit | {key: "?"}) == []
     assert "times as stated" in fit_summary(fit)
     only_chi2 = fit | {"b_mode_chi2": 1.01, "b_mode_sigma": 0.2, "power_p_value": None}
     assert [short.split()[0] for short, _ in fit_statements(only_chi2)] == ["residuals"]

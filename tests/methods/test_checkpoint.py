@@ -298,14 +298,68 @@ def test_checkpoints_that_are_none(tmp_path, file):
     assert (tmp_path / file).read_bytes() == b"precious"
 
 
-def test_a_file_that_was_cut_off_or_lost_is_told():
+def test_a_file_that_was_cut_off_is_an_error():
     AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
     os.truncate("c.npy", 9000)
     with pytest.raises(OSError, match="damaged"):
         AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
-    Path("c.npy").unlink()
-    with pytest.raises(OSError, match="damaged"):
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_an_index_file_without_its_samples_does_not_block_the_next_run(file):
+    whole = np.array(AnnealedHMC(GENTLE, checkpoint=file, **OPTIONS).solve(observation()).samples)
+    for left in (observation(), observation(seed=1)):  # the same data, and others
+        Path(file).unlink()
+        with pytest.warns(AstropyUserWarning, match=f"'{file}' does not exist, but its index file lists 5 samples"):
+            again = AnnealedHMC(GENTLE, checkpoint=file, **OPTIONS).solve(left)
+        assert np.array_equal(again.samples, whole) == (left.shear[0, 0, 0] == observation().shear[0, 0, 0])
+        assert finished(f"{file}.ledger") == [0, 1, 2, 3, 4]
+    Path(file).unlink()
+    for empty in ("", '{"mark": "of another run"}\n'):  # nothing is lost, and nothing is warned of
+        Path(f"{file}.ledger").write_text(empty)
+        assert np.array_equal(AnnealedHMC(GENTLE, checkpoint=file, **OPTIONS).solve(observation()).samples, whole)
+        Path(file).unlink()
+    Path(f"{file}.ledger").write_text("2026-01-01 opening balances\n")
+    with pytest.raises(OSError, match="is no index file of this package"):
+        AnnealedHMC(GENTLE, checkpoint=file, **OPTIONS).solve(observation())
+    assert not Path(file).exists() and "balances" in Path(f"{file}.ledger").read_text()
+
+
+def test_samples_without_their_index_file_are_left_as_they_are():
+    AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
+    before = Path("c.npy").read_bytes()
+    Path("c.npy.ledger").unlink()
+    with pytest.raises(OSError, match=r"exists without its index file 'c.npy.ledger', .*remove it"):
         AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
+    assert Path("c.npy").read_bytes() == before
+
+
+def damaged_records():
+    """Lines of JSON in the place of a record, or what is changed in one; None stands for a key that is missing."""
+    keys = ("sample", "crc32", "evaluations", "restarts", "acceptance", "energy_error", "trace")
+    values = (None, -1.5, "1", [], {}, [[1.0]], ["a"], [None], True)
+    yield from ({key: value} for key in keys for value in values)
+    yield from ({"sample": 5}, {"acceptance": [[0.5], [0.5, 0.5]]}, "no dictionary", 3, [])
+
+
+@pytest.mark.parametrize("line", [1, 3])
+def test_a_sample_whose_record_is_damaged_is_drawn_again(line):
+    whole = AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
+    lines = Path("c.npy.ledger").read_text().splitlines()
+    mark = json.loads(lines[0])["mark"]
+    for change in damaged_records():
+        record = json.loads(lines[line])
+        if isinstance(change, dict):
+            record = {key: value for key, value in {**record, **change}.items() if value is not None}
+        else:
+            record = change
+        Path("c.npy.ledger").write_text("\n".join([*lines[:line], json.dumps(record), *lines[line + 1 :], ""]))
+        with pytest.warns(AstropyUserWarning, match="1 samples of 'c.npy' are damaged"):
+            assert sorted(Checkpoint("c.npy", (5, 24, 24), mark).records) == sorted({0, 1, 2, 3, 4} - {line - 1})
+        assert sorted(Checkpoint("c.npy", (5, 24, 24), mark).records) == sorted({0, 1, 2, 3, 4} - {line - 1})
+    resumed = AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
+    assert np.array_equal(resumed.samples, whole.samples)
+    assert resumed.diagnostics["acceptance"] == whole.diagnostics["acceptance"]
 
 
 def test_a_name_of_no_known_ending_is_refused():

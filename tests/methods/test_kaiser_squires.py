@@ -1,9 +1,10 @@
 import astropy.units as u
 import numpy as np
 import pytest
+import torch
 
 from astro_massmap import KaiserSquires
-from astro_massmap.inference import Observation
+from astro_massmap.inference import ConvergenceObservation, FourierGrid, Observation, padded_shape
 
 SHAPE, PIXEL = (37, 42), 0.4 / 60 * np.pi / 180
 
@@ -50,6 +51,64 @@ def test_precise_pixels_weigh_more():
         method.solve(Observation.from_arrays(g, n, PIXEL)).mean for n in (noise_std, np.full((31, 31), 0.1))
     )
     assert np.abs(weighted).max() < 0.02 * np.abs(plain).max()
+
+
+def test_no_more_transforms_than_the_method_needs(monkeypatch):
+    """
+    In units of one two-dimensional transform of the box: two there and back for the weights and the noise, and four
+    for both components, with a quarter less for the empty half of the box, and half of one for each kernel: 7.5.
+    """
+    lines = []
+
+    def counted(name, function, real):
+        def transform(x, n=None, dim=-1, **options):
+            result = function(x, n=n, dim=dim, **options)
+            length = result.shape[dim] if real == "inverse" else (n or x.shape[dim])
+            columns = (x if real == "forward" else result).numel() // (x if real == "forward" else result).shape[dim]
+            lines.append(columns * length * (1 if real else 2))
+            return result
+
+        monkeypatch.setattr(torch.fft, name, transform)
+
+    for name, real in (("fft", None), ("ifft", None), ("rfft", "forward"), ("irfft", "inverse")):
+        counted(name, getattr(torch.fft, name), real)
+    for name in ("fft2", "ifft2", "rfft2", "irfft2", "fftn", "ifftn", "rfftn", "irfftn", "hfft", "ihfft"):
+        monkeypatch.delattr(torch.fft, name)
+    for shape in ((64, 60), (320, 300)):  # in one piece, and in several
+        ny, nx = padded_shape(shape, 2)
+        lines.clear()
+        KaiserSquires().solve(Observation.from_arrays(np.zeros((2, *shape)), np.ones(shape), PIXEL))
+        assert sum(lines) / (nx * ny + 2 * ny * (nx // 2 + 1)) < 7.6
+    assert len(FourierGrid(shape, PIXEL, (ny, nx)).pieces()) > 1
+
+
+@pytest.mark.parametrize("kind", [Observation, ConvergenceObservation])
+@pytest.mark.parametrize("padding", [1.8, 2])  # boxes of odd and of even sides
+def test_it_is_what_plain_transforms_of_the_whole_box_give(kind, padding):
+    rng, shape = np.random.default_rng(4), (15, 25)
+    noise_std = rng.uniform(0.1, 0.3, shape)
+    noise_std[3:6, 4:9] = np.inf
+    data = rng.normal(size=(2, *shape)) if kind is Observation else rng.normal(size=shape)
+    observation = kind.from_arrays(data, noise_std, PIXEL)
+    estimate = KaiserSquires(smoothing=1 * u.arcmin, padding=padding).solve(observation)
+    box = padded_shape(shape, padding)
+    grid = FourierGrid(shape, PIXEL, box, dtype=torch.float64)
+    operator = observation.operator(grid)
+    window = np.exp(-0.5 * (np.radians(1 / 60) * grid.ell.numpy()) ** 2)
+    p1, p2 = operator.p1.numpy(), operator.p2.numpy()
+
+    def filtered(field, kernel):
+        return np.fft.irfft2(kernel * np.fft.rfft2(field, s=box), s=box)[: shape[0], : shape[1]]
+
+    weight = observation.weight.numpy()
+    relative = np.divide(weight, np.maximum(filtered(weight, window), 1e-3 * weight), where=weight > 0, out=0 * weight)
+    g1, g2 = relative * observation.shear.numpy()
+    assert np.allclose(estimate.mean, filtered(g1, window * p1) + filtered(g2, window * p2), atol=1e-13)
+    if kind is Observation:
+        assert np.allclose(estimate.b_mode, filtered(g2, window * p1) - filtered(g1, window * p2), atol=1e-13)
+    kernel = sum(np.fft.irfft2(window * p, s=box) ** 2 for p in (p1, p2))
+    variance = filtered((relative * np.where(weight > 0, noise_std, 0)) ** 2, np.fft.rfft2(kernel))
+    assert np.allclose(estimate.std, np.sqrt(variance), rtol=1e-9)
 
 
 def test_unsmoothed_it_is_the_complex_inversion():
