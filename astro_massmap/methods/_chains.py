@@ -72,9 +72,10 @@ def _attempt(plan, seed, indices, attempt, on_step):
     except (ScoreError, ConvergenceError) as error:
         if len(indices) > 1:
             return [pair for i in indices for pair in _attempt(plan, seed, [i], attempt, on_step)]
-        nothing = [float("nan")] * len(plan.targets)
-        record = {"restarts": attempt, "failure": str(error), "evaluations": 0, "trace": []}
-        return [(0.0, record | {"acceptance": nothing, "energy_error": nothing})]
+        steps, levels = plan.schedule.trajectories[-1], len(plan.targets)
+        shapes = {"acceptance": levels, "energy_error": levels, "trace": (steps, 3), "chi2": 2, "power": N_BANDS}
+        record = {"evaluations": 0, "restarts": attempt, "failure": str(error)}
+        return [(0.0, record | {name: np.full(shape, np.nan).tolist() for name, shape in shapes.items()})]
     bad = diverged(plan, run.modes).tolist()
     chi2, b_chi2 = residual_power(plan.posterior(), run.modes)
     power = plan.band_power(run.modes, 0.0, N_BANDS)

@@ -14,8 +14,10 @@ from .._progress import warn
 from .._untrusted import parsing
 from ._sample_files import create_samples, open_samples, put_sample
 
-
-_COUNTS, _LISTS = ("evaluations", "restarts"), ("acceptance", "energy_error", "trace")  # in the record of a sample
+_COUNTS, _LISTS = (
+    ("evaluations", "restarts"),
+    ("acceptance", "energy_error", "trace", "chi2", "power"),
+)  # in the record of a sample
 
 
 def fingerprint(observation, settings):
@@ -159,6 +161,8 @@ def _parsed(line):
 def _layout(entry, n_samples):
     """The shapes of what is recorded of a sample; None for a record that lacks something, or has it of a wrong type."""
     wholes = [entry.get(key) for key in ("sample", "crc32", *_COUNTS)]
+    if not isinstance(entry.get("failure", 0), str | None):
+        return None
     if not all(type(n) is int and n >= 0 for n in wholes) or entry["sample"] >= n_samples:
         return None
     try:
