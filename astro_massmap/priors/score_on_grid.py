@@ -1,6 +1,7 @@
 """What a score prior says of the modes of a box: theory there, and the network around the field, apodised."""
 
 import math
+import threading
 import weakref
 from collections import deque
 
@@ -9,6 +10,7 @@ import torch
 from .base import PriorOnGrid
 from .tiles import in_tiles, tiles
 
+_lock = threading.Lock()
 KEPT = 2**25  # numbers of corrections that are kept, but always those of the last noise level
 
 
@@ -31,13 +33,15 @@ class ScoreOnGrid(PriorOnGrid):
 
     def _factors(self, sigma):
         """The correction at a noise level, kept: an annealing comes to the same few levels again and again."""
-        if sigma not in self._corrections:
-            while self._corrections and (len(self._corrections) + 1) * 3 * self.variance.numel() > KEPT:
-                self._corrections.pop(next(iter(self._corrections)))
+        factors = self._corrections.get(sigma)
+        if factors is None:
             level = sigma / self.amplitude
-            factors = self.grid.of_ell(lambda ell: torch.stack(self.prior.correction.at(level, ell)))
-            self._corrections[sigma] = factors.unbind()
-        return self._corrections[sigma]
+            factors = self.grid.of_ell(lambda ell: torch.stack(self.prior.correction.at(level, ell))).unbind()
+            with _lock:  # chains run side by side
+                while self._corrections and (len(self._corrections) + 1) * 3 * self.variance.numel() > KEPT:
+                    self._corrections.pop(next(iter(self._corrections)))
+                self._corrections[sigma] = factors
+        return factors
 
     def conditional_variance(self, sigma):
         return super().conditional_variance(sigma) * self._factors(sigma)[2]
@@ -124,7 +128,7 @@ class EnergyOnGrid(ScoreOnGrid):
 
     @torch.no_grad()
     def log_ratio(self, modes, sigma):
-        for known, level, value in self._known:
+        for known, level, value in tuple(self._known):
             if known() is modes and level == sigma:
                 return value
         damped = self._damped(modes, self._factors(sigma)[0])
