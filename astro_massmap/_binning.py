@@ -2,7 +2,6 @@
 
 import numpy as np
 
-
 _RANGE = 1e-100  # of weights, below which they are normalised pixel by pixel
 
 

@@ -25,7 +25,7 @@ def test_a_symbolic_link_is_followed(tmp_path):
     assert (store / "data").read_text() == "new"
     assert Path("link.txt").is_symlink() and Path("again.txt").is_symlink()
     assert [f.name for f in store.iterdir()] == ["data"]
-    with pytest.raises(OSError, match="'link.txt' exists"):
+    with pytest.raises(OSError, match=r"'link\.txt' exists"):
         check_target("link.txt")
 
 

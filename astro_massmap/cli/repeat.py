@@ -192,7 +192,10 @@ def _warn_of_versions(made):
 
     from .._provenance import versions
 
-    was, now = {**_part(made, "versions"), "threads": made.get("threads")}, {**versions(), "threads": torch.get_num_threads()}
+    was, now = (
+        {**_part(made, "versions"), "threads": made.get("threads")},
+        {**versions(), "threads": torch.get_num_threads()},
+    )
     other = [f"{name} {was.get(name)}, here {now[name]}" for name in now if was.get(name) != now[name]]
     if other:
         warn(_shown(f"MAP: it was made with {'; '.join(other)}: numbers may differ"))

@@ -14,7 +14,6 @@ from .._progress import warn
 from .._untrusted import parsing
 from ._sample_files import create_samples, open_samples, put_sample
 
-
 _COUNTS, _LISTS = ("evaluations", "restarts"), ("acceptance", "energy_error", "trace")  # in the record of a sample
 
 
