@@ -19,6 +19,7 @@ from regions import (
     EllipsePixelRegion,
     PixCoord,
     PointPixelRegion,
+    RectanglePixelRegion,
     RegionBoundingBox,
 )
 from scipy.sparse import csr_array
@@ -106,22 +107,32 @@ def weights_of(pixel_regions, shape):
     return RegionWeights(overlap, np.array([part[3] for part in parts], dtype=float))
 
 
-class _Ellipse(EllipsePixelRegion):
-    """An ellipse whose bounding box is computed once and without units, which otherwise takes most of the time."""
+class _Boxed:
+    """A region whose bounding box is computed once and without units, which otherwise takes most of the time."""
 
     @cached_property
     def bounding_box(self):
         angle, (x, y) = self.angle.to_value("rad"), self.center.xy
-        width, height = 0.5 * self.width, 0.5 * self.height
-        dx = math.hypot(width * math.cos(angle), height * math.sin(angle))
-        dy = math.hypot(width * math.sin(angle), height * math.cos(angle))
+        c, s = math.cos(angle) / 2, math.sin(angle) / 2
+        dx, dy = self._extent(self.width * c, self.height * s), self._extent(self.width * s, self.height * c)
         return RegionBoundingBox.from_float(x - dx, x + dx, y - dy, y + dy)
+
+
+class _Ellipse(_Boxed, EllipsePixelRegion):
+    _extent = staticmethod(math.hypot)
+
+
+class _Rectangle(_Boxed, RectanglePixelRegion):
+    _extent = staticmethod(lambda width, height: abs(width) + abs(height))
+
+
+_BOXED = {EllipsePixelRegion: _Ellipse, RectanglePixelRegion: _Rectangle}
 
 
 def _overlap(region, shape):
     """Rows, columns and covered areas of the pixels of the field, and the area of the whole region."""
-    if type(region) is EllipsePixelRegion:
-        region = _Ellipse(region.center, region.width, region.height, region.angle, region.meta)
+    if type(region) in _BOXED:
+        region = _BOXED[type(region)](region.center, region.width, region.height, region.angle, region.meta)
     if isinstance(region, PointPixelRegion):
         return _one_pixel(region, shape)
     box = _box(region)

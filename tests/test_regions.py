@@ -5,20 +5,24 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
+from hypothesis import given, strategies as st
 from regions import (
     CircleAnnulusSkyRegion,
     CirclePixelRegion,
     CircleSkyRegion,
     CompoundPixelRegion,
+    EllipsePixelRegion,
     EllipseSkyRegion,
     PixCoord,
     PointSkyRegion,
     PolygonPixelRegion,
     PolygonSkyRegion,
+    RectanglePixelRegion,
     RectangleSkyRegion,
     Regions,
 )
 
+from astro_massmap._overlap import _BOXED
 from astro_massmap._regions import all_to_pixel, as_regions, inside_any, overlaps
 
 from skies import tan_wcs
@@ -178,3 +182,21 @@ def test_positions_far_from_a_region_are_not_compared_with_it(monkeypatch):
     circles = [CirclePixelRegion(PixCoord(*place), 10) for place in zip(x[:200], y[:200], strict=True)]
     assert inside_any(circles, x, y).sum() > 200
     assert sum(compared) < 1e-3 * len(x) * len(circles)
+
+
+@given(st.floats(-20, 40), st.floats(-20, 40), st.floats(0.01, 30), st.floats(0.01, 30), st.floats(-7, 7))
+def test_bounding_boxes_without_units_are_those_with_units(x, y, width, height, angle):
+    for kind in (EllipsePixelRegion, RectanglePixelRegion):
+        region = kind(PixCoord(x, y), width, height, angle * u.rad)
+        ours, theirs = _BOXED[kind](PixCoord(x, y), width, height, angle * u.rad).bounding_box, region.bounding_box
+        # an edge that meets that of a pixel may be rounded to either side of it
+        assert np.abs(np.subtract(ours.extent, theirs.extent)).max() <= 1
+        c, s = np.cos(np.linspace(0, 2 * np.pi, 101)), np.sin(np.linspace(0, 2 * np.pi, 101))
+        if kind is RectanglePixelRegion:
+            c, s = np.sign(c), np.sign(s)
+        dx, dy = width / 2 * c, height / 2 * s
+        px, py = x + dx * np.cos(angle) - dy * np.sin(angle), y + dx * np.sin(angle) + dy * np.cos(angle)
+        left, right, bottom, top = ours.extent
+        assert left - 1e-9 <= px.min() and px.max() <= right + 1e-9
+        assert bottom - 1e-9 <= py.min() and py.max() <= top + 1e-9
+        assert right - left < np.ptp(px) * 1.01 + 2.01 and top - bottom < np.ptp(py) * 1.01 + 2.01

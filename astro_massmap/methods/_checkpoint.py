@@ -14,10 +14,8 @@ from .._progress import warn
 from .._untrusted import parsing
 from ._sample_files import create_samples, open_samples, put_sample
 
-_COUNTS, _LISTS = (
-    ("evaluations", "restarts"),
-    ("acceptance", "energy_error", "trace", "chi2", "power"),
-)  # in the record of a sample
+# in the record of a sample
+_COUNTS, _LISTS = ("evaluations", "restarts"), ("acceptance", "energy_error", "trace", "chi2", "power")
 
 
 def fingerprint(observation, settings):

@@ -107,7 +107,7 @@ class KaiserSquires:
         window = _window(grid, u.Quantity(self.smoothing).to_value(u.rad))
         weight = _relative_weight(grid, window, grid.real(observation.weight))
 
-        def e_and_b_modes(modes, columns):
+        def e_and_b_modes(modes: torch.Tensor, columns: slice) -> Iterable[torch.Tensor]:
             g1, g2 = torch.view_as_real(modes)
             p1, p2 = ((window(columns) * p[:, columns])[..., None] for p in (operator.p1, operator.p2))
             e, b = (p1 * g1).addcmul_(p2, g2), (p1 * g2).addcmul_(p2, g1, value=-1)

@@ -1,0 +1,101 @@
+"""
+CPU time of regions, transforms and reprojection as ratios, in one run: ``python benchmarks/regions_speed.py``.
+
+One thread; each number is the least of some repetitions. The ratios depend little on the computer: an ellipse against a
+circle, a map with a thousand star masks against one without, Kaiser-Squires against one transform of its box, and the
+move of 64 samples to another grid against the move of 16.
+"""
+
+import time
+
+import astropy.units as u
+import numpy as np
+import torch
+from astropy.coordinates import SkyCoord
+from regions import CircleSkyRegion, EllipseSkyRegion, PolygonSkyRegion, RectangleSkyRegion
+
+from astro_massmap import ConvergenceMap, KaiserSquires, ShearCatalog
+from astro_massmap._geometry import fitting_wcs
+from astro_massmap.inference import Observation, padded_shape
+
+SIDE, PIXEL = 1.28, 0.4 * u.arcmin  # degrees of the COSMOS field
+
+
+def cpu_time(function, repeat=3):
+    """The least CPU time of a call, in seconds."""
+    times = []
+    for _ in range(repeat):
+        start = time.process_time()
+        function()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def positions(rng, n):
+    return SkyCoord(150 + SIDE * rng.uniform(size=n), 2 + SIDE * rng.uniform(size=n), unit="deg")
+
+
+def shapes(centers, radii):
+    """Regions of four kinds around the same centres, by the name of the kind."""
+    angles = [0, 80, 200] * u.deg
+    pairs = list(zip(centers, radii, strict=True))
+    return {
+        "circles": [CircleSkyRegion(c, r) for c, r in pairs],
+        "ellipses": [EllipseSkyRegion(c, 2 * r, 1.3 * r, 30 * u.deg) for c, r in pairs],
+        "rectangles": [RectangleSkyRegion(c, 2 * r, 1.3 * r, 30 * u.deg) for c, r in pairs],
+        "triangles": [PolygonSkyRegion(c.directional_offset_by(angles, r)) for c, r in pairs],
+    }
+
+
+def regions(rng, n=500):
+    """Milliseconds of `detection_probability` per region."""
+    centers = positions(rng, n)
+    wcs = fitting_wcs(centers, PIXEL)
+    samples = rng.normal(size=(64, *wcs.array_shape))
+    kappa = ConvergenceMap(samples[0], wcs=wcs, samples=samples)
+    found = {}
+    for name, listed in shapes(centers, [1.5 * u.arcmin] * n).items():
+        found[name] = cpu_time(lambda listed=listed: kappa.detection_probability(listed, 0.1)) / n
+        print(f"{name:>12}: {found[name] * 1e3:.2f} ms each, {found[name] / found['circles']:.2f} of a circle")
+
+
+def star_masks(rng, n_galaxies=400_000, n_stars=1000):
+    """Seconds of `to_map` with star masks."""
+    shear = rng.normal(scale=0.25, size=(2, n_galaxies))
+    catalog = ShearCatalog(positions(rng, n_galaxies), *shear, axes="west-north")
+    plain = cpu_time(catalog.to_map)
+    print(f"{'no mask':>12}: {plain:.2f} s")
+    for name, listed in shapes(positions(rng, n_stars), rng.exponential(0.5, n_stars) * u.arcmin).items():
+        seconds = cpu_time(lambda listed=listed: catalog.to_map(mask=listed), 1)
+        print(f"{name:>12}: {seconds:.2f} s, {seconds / plain:.1f} of a map without mask")
+
+
+def kaiser_squires(rng, sides=(128, 256, 512, 1024)):
+    """Kaiser-Squires in units of one real transform of its box."""
+    for side in sides:
+        shear, noise_std = rng.normal(size=(2, side, side)), np.full((side, side), 0.3)
+        observation = Observation.from_arrays(shear, noise_std, PIXEL.to_value(u.rad))
+        box = torch.from_numpy(rng.normal(size=padded_shape((side, side), 2)))
+        method = KaiserSquires(device="cpu")
+        one, whole = cpu_time(lambda box=box: torch.fft.rfft2(box), 9), cpu_time(lambda: method.solve(observation), 5)  # noqa: B023
+        print(f"{side:12d}: {whole * 1e3:.1f} ms, {whole / one:.0f} transforms of {one * 1e3:.2f} ms")
+
+
+def reprojection(rng, n=256):
+    """Seconds of `reproject_to` for several numbers of samples."""
+    old, new = (fitting_wcs(positions(rng, 100), scale, (n, n)) for scale in (PIXEL, 0.9 * PIXEL))
+    few = None
+    for n_samples in (16, 64):
+        samples = rng.normal(size=(n_samples, n, n)).astype(np.float32)
+        kappa = ConvergenceMap(samples[0], wcs=old, samples=samples)
+        seconds = cpu_time(lambda kappa=kappa: kappa.reproject_to(new))
+        few = few or seconds
+        print(f"{n_samples:12d}: {seconds:.3f} s, {seconds / few:.2f} of the first")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    generator = np.random.default_rng(0)
+    for part in (regions, star_masks, kaiser_squires, reprojection):
+        print(part.__doc__.strip())
+        part(generator)
