@@ -36,7 +36,8 @@ def fit_statements(fit):
     found = []
     by_b_mode = fit["b_mode_chi2"] is not None
     ratio, sigma = (fit["b_mode_chi2"], fit["b_mode_sigma"]) if by_b_mode else (fit["chi2"], fit["chi2_sigma"])
-    if _differs(ratio, sigma):
+    wrong_noise = _differs(ratio, sigma)
+    if wrong_noise:
         factor = f"{fit['noise_factor']:.3g}"
         found.append(
             (
@@ -55,14 +56,14 @@ def fit_statements(fit):
             )
         )
     p_value = fit["power_p_value"]
-    if p_value is not None and p_value < _P_VALUE:
+    if not wrong_noise and p_value is not None and p_value < _P_VALUE:  # wrong noise is wrong power, too
         band = _worst_band(fit)
         found.append(
             (
                 f"unlike its prior (p = {p_value:.1g})",
                 f"the power of the data is {fit['power_ratio'][band]:.3g} times that of prior and noise at ell = "
                 f"{fit['ell'][band]:.0f} (p = {p_value:.1g}): the field is unlike those that the prior was made for, "
-                "and its structures may come out too low, or its noise is wrong",
+                "and its structures may come out too low",
             )
         )
     return found
