@@ -4,6 +4,7 @@ import math
 from numbers import Real
 
 _ALARM, _P_VALUE = 4.0, 6.3e-5  # standard deviations, and the p-value of as many
+_FACTOR = 2.0  # of the power, below which fields of a prior that is not Gaussian may differ by chance
 _KNOWN = 0.05  # relative error of the noise variance below which a difference has no consequence
 
 
@@ -26,7 +27,7 @@ def fit_statements(fit):
     --------
     >>> from astro_massmap._fit_statements import fit_statements
     >>> fit = {"chi2": 8.1, "chi2_sigma": 90.0, "b_mode_chi2": 9.0, "b_mode_sigma": 64.0, "power_p_value": 0.3}
-    >>> fit |= {"noise_factor": 3.0, "noise_factor_error": 0.02}
+    >>> fit |= {"gaussian": True, "noise_factor": 3.0, "noise_factor_error": 0.02}
     >>> fit |= {"ell": [1000.0], "power_ratio": [8.5], "power_error": [0.1]}
     >>> fit_statements(fit)[0][0]
     'noise 3 times as stated'
@@ -56,8 +57,9 @@ def fit_statements(fit):
             )
         )
     p_value = fit["power_p_value"]
-    if not wrong_noise and p_value is not None and p_value < _P_VALUE:  # wrong noise is wrong power, too
-        band = _worst_band(fit)
+    band = _worst_band(fit)
+    differs = fit["gaussian"] or not 1 / _FACTOR < fit["power_ratio"][band] < _FACTOR
+    if not wrong_noise and p_value is not None and p_value < _P_VALUE and differs:  # wrong noise is wrong power, too
         found.append(
             (
                 f"unlike its prior (p = {p_value:.1g})",
@@ -91,6 +93,9 @@ def _is_complete(fit):
         and all(key in fit and (fit[key] is None or isinstance(fit[key], Real)) for key in optional)
         and (fit["b_mode_chi2"] is None) == (fit["b_mode_sigma"] is None)
         and all(isinstance(fit.get(key), list) and all(isinstance(x, Real) for x in fit[key]) for key in lists)
+        and isinstance(fit.get("gaussian"), bool)
+        and all(math.isfinite(x) for key in lists for x in fit[key])
+        and all(error > 0 for error in fit["power_error"])
         and 0 < len(fit["ell"]) == len(fit["power_ratio"]) == len(fit["power_error"])
     )
 

@@ -8,12 +8,14 @@ of the survey stay as they are, so that the answer is about this survey, at thes
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable
+from astropy.utils.exceptions import AstropyUserWarning
 from regions import CircleSkyRegion
 
 from ._geometry import to_angle
@@ -136,7 +138,13 @@ def completeness(
 
     def ask(halo):
         survey = catalog if halo is None else inject_halo(catalog, halo, centers, z_source=z_source)
-        kappa = survey.reconstruct(method, wcs=shear.wcs, shape=shear.shape, progress=False)
+        with warnings.catch_warnings():  # halos are put there: of course the field is unlike the prior
+            warnings.filterwarnings(
+                "ignore",
+                "the power of the data|the residuals of the samples|prior: the samples have",
+                AstropyUserWarning,
+            )
+            kappa = survey.reconstruct(method, wcs=shear.wcs, shape=shear.shape, progress=False)
         if kappa.samples is None:
             raise ValueError(f"method: needs one that draws samples, such as Wiener(n_samples=16), got {method!r}")
         maps = kappa.data, kappa.samples, kappa.wcs, kappa.mask  # the bias of the prior is part of what is measured

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -85,16 +86,21 @@ def _mapped(
     """The maps, in order."""
     from tqdm.auto import tqdm
 
-    from .inference import available_cores, side_by_side
+    from .inference import available_cores, pick_device, side_by_side
     from .methods import shared_out
 
-    workers = min(available_cores(), len(fields))
-    if executor is None and getattr(method, "n_jobs", 0) is None and workers > 1:  # the cores have enough to do
-        method = dataclasses.replace(method, n_jobs=max(available_cores() // workers, 1))
+    on_cpu = pick_device(getattr(method, "device", "cpu")).type == "cpu"
+    workers = min(available_cores(), len(fields)) if on_cpu else 1
+    if getattr(method, "n_jobs", 0) is None and dataclasses.is_dataclass(method) and (executor or workers > 1):
+        # the fields occupy the cores already
+        method = dataclasses.replace(method, n_jobs=1 if executor else max(available_cores() // workers, 1))
     tasks = [(i, field, method) for i, field in enumerate(fields)]
-    done = side_by_side(_map_field, tasks, workers) if executor is None else shared_out(_map_field, tasks, executor)
+    if executor is None:
+        done = side_by_side(_map_field, tasks, workers, ahead=1)
+    else:
+        done = shared_out(_map_field, tasks, executor)
     early, i = {}, 0
-    with tqdm(total=len(fields), desc="fields", disable=not progress) as bar:
+    with closing(done), tqdm(total=len(fields), desc="fields", disable=not progress) as bar:
         for number, kappa in done:
             bar.update()
             early[number] = kappa

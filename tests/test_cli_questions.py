@@ -115,6 +115,7 @@ def test_masses(folder, kappa, capsys):
     assert ask(folder, "surface-density", "--z-lens", 0.3, "--z-source", 1) == 1
 
 
+@pytest.mark.filterwarnings("ignore:the noise seems")  # a posterior mean is taken for a noisy map
 def test_other_grids_and_maps_of_others(folder, kappa):
     assert ask(folder, "reproject", "--wcs", folder / "image.fits", "-o", "moved.fits") == 0
     assert ConvergenceMap.read("moved.fits").samples.shape == (16, 40, 50)

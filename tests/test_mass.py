@@ -193,7 +193,7 @@ def test_the_aperture_mass_of_a_halo_is_its_integral(m200):
         filtered = aperture_filter(t * u.arcmin, radius * u.arcmin).value
         return 2 * np.pi * t * filtered * float(halo.convergence(t * u.arcmin, 1.0))
 
-    empty = ConvergenceMap(np.zeros(SHAPE), wcs=wcs, samples=np.zeros((2, *SHAPE)))
+    empty = ConvergenceMap(np.zeros(SHAPE), wcs=wcs, samples=np.zeros((6, *SHAPE)))
     centers = [wcs.pixel_to_world(24 + dx, 20 + dy) for dx, dy in CENTERS]
     maps = [inject_halo(empty, halo, center, z_source=1.0) for center in centers]
     for pixels, tolerance in {3: 0.02, 3.5: 0.02, 4: 0.01, 5: 0.01, 10: 0.01}.items():

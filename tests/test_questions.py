@@ -204,7 +204,7 @@ def test_the_prior_of_a_map_is_kept(wiener, change):
 
 
 def test_maps_without_a_gaussian_prior_are_measured_without_a_warning(wiener, kappa):
-    learned = mapped(AnnealedHMC(n_samples=2))
+    learned = mapped(AnnealedHMC(n_samples=6, schedule="fast", n_check=0))
     by_hand = ConvergenceMap(wiener.data, wcs=SMALL, samples=wiener.samples, meta={"provenance": "unknown"})
     for image in (learned, kept_in_a_file(learned), by_hand):
         for measure in MEASUREMENTS.values():

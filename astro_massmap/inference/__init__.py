@@ -17,7 +17,7 @@ from .grid import FourierGrid, padded_shape
 from .hmc import ScoreError, Trajectory, split_step
 from .observation import ConvergenceObservation, Observation
 from .operator import DirectOperator, FourierOperator, LensingOperator
-from .parallel import available_cores, one_thread, side_by_side
+from .parallel import available_cores, one_thread, side_by_side, thread_pool
 from .random import Streams
 from .reverse import reverse_diffusion
 from .schedule import Schedule
@@ -61,4 +61,5 @@ __all__ = [
     "side_by_side",
     "split_step",
     "stationarity_check",
+    "thread_pool",
 ]

@@ -20,7 +20,8 @@ def diverged(plan, modes):
     x = 0, or 1.2 times the number n of data if that is larger; below 200 data, six standard deviations of the
     difference are added, ``12 (A / n)^1/2`` with ``A = |N^-1/2 P x|^2 / n``. Where nothing is measured, a mean square
     beyond 20 times the variance of the prior is too much: in the pixels of the box without data, or, if these are
-    less than a quarter of the box, in its mean, which shear does not measure. The power of the prior in bands is no
+    less than a quarter of the box, in its mean, which shear does not measure. (Of data that are a convergence, their
+    own mean square counts if it is larger than the variance of the prior.) The power of the prior in bands is no
     limit: data may well ask for more.
 
     Parameters
@@ -60,20 +61,23 @@ def diverged(plan, modes):
     limit = _WORSE * norm(scale * posterior.shear).clamp(min=n)
     if n < _FEW:
         limit = limit + 12 * (norm(scale * posterior.operator.forward(modes))).sqrt()
-    fits = residual_power(posterior, modes)[0] <= limit  # False for NaN
-    return ~(fits & (_unmeasured(plan, modes) <= _BEYOND))
+    chi2 = residual_power(posterior, modes)[0]
+    return ~(torch.isfinite(chi2) & (chi2 <= limit) & (_unmeasured(plan, posterior, modes) <= _BEYOND))
 
 
-def _unmeasured(plan, modes):
+def _unmeasured(plan, posterior, modes):
     """Mean square of maps where nothing is measured, divided by the prior variance: ``(n,)``."""
     grid = plan.grid
     (rows, columns), variance = grid.field_shape, plan.prior.variance
+    sees_mean = bool(posterior.operator.power[0, 0] > 0)  # data that are a convergence, with a mean of their own
     empty = torch.ones(grid.box_shape, dtype=torch.bool, device=grid.device)
     empty[:rows, :columns] = ~plan.observation.observed.to(grid.device)
     if 4 * int(empty.sum()) < empty.numel():
-        return modes[:, 0, 0].real.square() / variance[0, 0]
-    maps = torch.fft.irfft2(modes, s=grid.box_shape, norm="ortho")
-    return maps[:, empty].square().mean(dim=1) / grid.pixel_variance(variance)
+        return modes[:, 0, 0].real.square() / variance[0, 0] * (not sees_mean)
+    maps, scale = torch.fft.irfft2(modes, s=grid.box_shape, norm="ortho"), grid.pixel_variance(variance)
+    if sees_mean:
+        scale = max(scale, float(posterior.shear[0, posterior.weight > 0].square().mean()))
+    return maps[:, empty].square().mean(dim=1) / scale
 
 
 def power_over_prior(plan, power):

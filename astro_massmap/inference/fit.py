@@ -64,7 +64,7 @@ def residual_power(posterior, modes):
     return chi2, operator.grid.inner(b_mode, b_mode)
 
 
-def model_fit(posterior, observation, chi2, b_chi2):
+def model_fit(posterior, observation, chi2, b_chi2, *, gaussian=True):
     """
     How well data agree with prior and noise.
 
@@ -76,12 +76,16 @@ def model_fit(posterior, observation, chi2, b_chi2):
         The same data.
     chi2, b_chi2 : array-like
         `residual_power` of posterior samples.
+    gaussian : bool
+        Whether the prior is Gaussian. With another one the power of the data scatters more than that of the mock data,
+        so that ``power_p_value`` is a lower limit.
 
     Returns
     -------
     dict
-        ``n_data``; ``chi2`` and ``b_mode_chi2``: the means over the samples divided by their expectations, with
-        ``chi2_sigma`` and ``b_mode_sigma``, their deviations from 1 in standard deviations; ``noise_factor``, by which
+        ``n_data``; ``gaussian``; ``chi2`` and ``b_mode_chi2``: the means over the samples divided by their
+        expectations, with ``chi2_sigma`` and ``b_mode_sigma``, their deviations from 1 in standard deviations;
+        ``noise_factor``, by which
         the standard deviation of the noise seems wrong (from the B mode where there is one), with
         ``noise_factor_error``; by band of ``ell``, ``power_ratio``, the power of the data divided by that of prior and
         noise, with ``power_error``; ``power_p_value``, for a field of the Gaussian prior to differ as much in any of
@@ -109,6 +113,7 @@ def model_fit(posterior, observation, chi2, b_chi2):
     factor = np.sqrt(ratio if b_ratio is None else b_ratio)
     return {
         "n_data": n,
+        "gaussian": gaussian,
         "chi2": ratio,
         "chi2_sigma": sigma,
         "b_mode_chi2": b_ratio,
@@ -132,10 +137,9 @@ def _data_power(posterior, observation):
     """Power of the data in bands of ell, compared with that of mock data."""
     grid, operator = posterior.grid, posterior.operator
     bands = Bands(grid, N_BANDS)
-    used = (bands.count > 0).cpu().numpy()
 
     def power(modes):
-        return bands.mean_square(modes)[0].cpu().numpy()[used]
+        return bands.mean_square(modes)[0].cpu().numpy()
 
     data = power(operator.adjoint(posterior.weight * posterior.shear)[None])
     mocks = []
@@ -144,7 +148,8 @@ def _data_power(posterior, observation):
         sky = posterior.prior_variance.sqrt() * grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
         noise = posterior.weight.sqrt() * streams.normal(2, *grid.field_shape, dtype=grid.dtype)
         mocks.append(power(operator.adjoint(posterior.weight * operator.forward(sky) + noise)))
-    mocks = np.array(mocks)
+    used = np.nan_to_num(np.mean(mocks, axis=0)) > 0  # bands that hold modes which the data see
+    data, mocks = data[used], np.array(mocks)[:, used]
     ratio = data / mocks.mean(axis=0)
     return {
         "ell": bands.ell.cpu().numpy()[used].tolist(),
@@ -157,10 +162,10 @@ def _data_power(posterior, observation):
 def _p_value(data, mocks):
     """p-value of Hotelling's T^2 of one vector ``(k,)`` among others ``(n, k)`` of the same distribution."""
     n = len(mocks)
-    values, vectors = np.linalg.eigh(np.cov(mocks, rowvar=False))
+    if not len(data):
+        return None
+    values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(mocks, rowvar=False)))
     good = values > 1e-8 * values.max()  # in the smallest fields some bands are the same
     k = int(good.sum())
-    if not k:
-        return None
     t2 = np.sum((vectors.T @ (data - mocks.mean(axis=0)))[good] ** 2 / values[good]) / (1 + 1 / n)
     return float(stats.f.sf(t2 * (n - k) / (k * (n - 1)), k, n - k))

@@ -178,6 +178,7 @@ class Observation:
         noise_std = self.noise_std.clamp(min=floor)
         missing = torch.where(self.observed, noise_std**2 - self.noise_std**2, 0.0).clamp(min=0).sqrt()
         (white,) = self.streams(seed, [0], attempt=_ADDED_NOISE).normal(*self.shear.shape, dtype=torch.float64)
+        white[self.components :] = 0
         return dataclasses.replace(self, shear=self.shear + missing * white, noise_std=noise_std)
 
     def information_kept(self, original):

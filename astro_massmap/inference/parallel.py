@@ -15,8 +15,7 @@ from pathlib import Path
 
 import torch
 
-_AHEAD = 2  # pieces for each worker that are started before their turn
-_lock, _inside, _before = threading.Lock(), 0, 1
+_lock, _here, _inside, _before = threading.Lock(), threading.local(), 0, 1
 
 
 def available_cores():
@@ -54,7 +53,7 @@ def _quota(root="/sys/fs/cgroup"):
 @contextmanager
 def one_thread():
     """
-    Use one thread of torch in a ``with`` block, also of several Python threads; then as many as before.
+    Use one thread of torch in a ``with`` block, also in several Python threads; then as many as before.
 
     Examples
     --------
@@ -68,21 +67,60 @@ def one_thread():
     True
     """
     global _inside, _before
-    with _lock:
+    if getattr(_here, "alone", False):
+        yield
+        return
+    with _lock:  # torch has a number for each Python thread, and one for those to come
         if not _inside:
             _before = torch.get_num_threads()
         _inside += 1
-        torch.set_num_threads(1)
+        _alone()
     try:
         yield
     finally:
         with _lock:
             _inside -= 1
-            if not _inside:
-                torch.set_num_threads(_before)
+            _here.alone = False
+            torch.set_num_threads(_before)
 
 
-def side_by_side(function, items, workers):
+def _alone():
+    """Make this Python thread use one thread of torch."""
+    _here.alone = True
+    torch.set_num_threads(1)
+
+
+@contextmanager
+def thread_pool(workers):
+    """
+    Python threads, each with one thread of torch, in a ``with`` block.
+
+    Parameters
+    ----------
+    workers : int
+        Number of Python threads.
+
+    Yields
+    ------
+    `concurrent.futures.ThreadPoolExecutor`
+
+    Examples
+    --------
+    >>> import torch
+    >>> from astro_massmap.inference import thread_pool
+    >>> with thread_pool(2) as pool:
+    ...     pool.submit(torch.get_num_threads).result()
+    1
+    """
+    executor = ThreadPoolExecutor(workers, initializer=_alone)
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
+        torch.set_num_threads(torch.get_num_threads())  # threads to come get the number of this one again
+
+
+def side_by_side(function, items, workers, ahead=2):
     """
     Call ``function`` on all items, several at a time, with one thread of torch each.
 
@@ -94,6 +132,8 @@ def side_by_side(function, items, workers):
         All of them.
     workers : int
         Number of Python threads.
+    ahead : int
+        Results for each worker that may wait for their turn.
 
     Yields
     ------
@@ -107,22 +147,18 @@ def side_by_side(function, items, workers):
     >>> list(side_by_side(math.factorial, range(6), workers=2))
     [1, 1, 2, 6, 24, 120]
     """
-
-    def alone(item):
-        with one_thread():
-            return function(item)
-
     workers = min(workers, len(items))
     if workers <= 1:
-        yield from map(alone, items)
-        return
-    executor, waiting = ThreadPoolExecutor(workers), deque()
-    try:
         for item in items:
-            waiting.append(executor.submit(alone, item))
-            if len(waiting) > _AHEAD * workers:
+            with one_thread():
+                result = function(item)
+            yield result
+        return
+    with thread_pool(workers) as executor:
+        waiting = deque()
+        for item in items:
+            waiting.append(executor.submit(function, item))
+            if len(waiting) >= max(ahead, 1) * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    finally:
-        executor.shutdown(cancel_futures=True)

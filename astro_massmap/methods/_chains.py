@@ -10,6 +10,7 @@ from ..inference.fit import N_BANDS
 from .base import in_batches
 
 _ATTEMPTS = 6  # on a field of 320 x 320 one attempt of five does not mix: three would lose one run of thirty in four
+_HOPELESS = 8  # chains, all of the first of which fail
 _MIXING = 0.1  # fraction of accepted steps at the last level below which a chain does not mix
 
 
@@ -32,6 +33,10 @@ class Kept:
         """Keep finished samples and the records of their chains."""
         self.samples[indices] = samples
         self.records.update(zip(indices, records, strict=True))
+
+    def without(self, lost):
+        """All samples but those of some chains."""
+        return np.delete(self.samples, lost, axis=0) if lost else self.samples
 
 
 def task(job, indices):
@@ -72,21 +77,22 @@ def _attempt(plan, seed, indices, attempt, on_step):
     except (ScoreError, ConvergenceError) as error:
         if len(indices) > 1:
             return [pair for i in indices for pair in _attempt(plan, seed, [i], attempt, on_step)]
-        steps, levels = plan.schedule.trajectories[-1], len(plan.targets)
+        steps, levels = next((n for n in reversed(plan.schedule.trajectories) if n), 0), len(plan.targets)
         shapes = {"acceptance": levels, "energy_error": levels, "trace": (steps, 3), "chi2": 2, "power": N_BANDS}
         record = {"evaluations": 0, "restarts": attempt, "failure": str(error)}
-        return [(0.0, record | {name: np.full(shape, np.nan).tolist() for name, shape in shapes.items()})]
-    bad = diverged(plan, run.modes).tolist()
+        return [(np.nan, record | {name: np.full(shape, np.nan).tolist() for name, shape in shapes.items()})]
+    bad = diverged(plan, run.modes)
     chi2, b_chi2 = residual_power(plan.posterior(), run.modes)
     power = plan.band_power(run.modes, 0.0, N_BANDS)
     fields = plan.grid.to_field(run.modes).cpu().numpy()
+    fields[bad.cpu().numpy()] = np.nan
     return [
         (
             fields[row],
             {
                 "evaluations": run.evaluations * (attempt + 1),
                 "restarts": attempt,
-                "failure": _failure(plan, bad[row], float(run.acceptance[row, -1])),
+                "failure": _failure(plan, bool(bad[row]), float(run.acceptance[row, -1])),
                 "acceptance": run.acceptance[row].tolist(),
                 "energy_error": run.energy_error[row].tolist(),
                 "trace": run.trace[row].tolist(),
@@ -111,9 +117,9 @@ def failed(records):
     return [i for i, record in records.items() if record.get("failure")]
 
 
-def check_failures(records, n_samples, checkpoint):
+def check_failures(records, n_samples, checkpoint, finished=False):
     """
-    Warn of chains that failed, or raise an error if they are more than half of all.
+    Raise an error if too many chains failed, and warn of those that did once all are finished.
 
     Parameters
     ----------
@@ -123,28 +129,32 @@ def check_failures(records, n_samples, checkpoint):
         Number of samples of the run.
     checkpoint : str, path-like or None
         File that holds the finished samples.
+    finished : bool
+        Whether these are all chains.
 
     Raises
     ------
     ValueError
-        If more than half of all chains failed.
+        If more than half of all chains failed, or the first eight.
 
     Warns
     -----
     `~astropy.utils.exceptions.AstropyUserWarning`
-        If some did.
+        If some did, when all are finished.
     """
     lost = failed(records)
     if not lost:
         return
     reason = records[lost[0]]["failure"]
-    if 2 * len(lost) > n_samples:
+    if 2 * len(lost) > n_samples or len(lost) == len(records) >= _HOPELESS:
         kept = "" if checkpoint is None else f"; the finished samples are kept in {str(checkpoint)!r}"
         raise ValueError(
             f"prior: {len(lost)} of {len(records)} chains failed {_ATTEMPTS} times each (chain {lost[0]}: {reason}): "
             "the learned score is inaccurate for these data, or the schedule has too few levels. The methods "
             f"'posterior_mean' and 'wiener' need no chains{kept}"
         )
+    if not finished:
+        return
     warnings.warn(
         f"{len(lost)} of {n_samples} chains failed {_ATTEMPTS} times each and are left out (chain {lost[0]}: "
         f"{reason}); the map has {n_samples - len(lost)} samples",

@@ -134,6 +134,17 @@ class Checkpoint:
                 "samples are kept, and the same run goes on from there"
             ) from error
 
+    def without(self, lost):
+        """All samples but those of some chains; a memory map of another file, with ``.good.npy`` added to the name."""
+        if not lost:
+            return self.samples
+        kept = [i for i in range(len(self.samples)) if i not in lost]
+        shape = (len(kept), *self.samples.shape[1:])
+        good = np.lib.format.open_memmap(f"{self.path}.good.npy", mode="w+", dtype=np.float32, shape=shape)
+        for row, i in enumerate(kept):
+            good[row] = self.samples[i]
+        return good
+
     def _write_line(self, line):
         """Add a line to the index file, or nothing."""
         size = self.ledger.stat().st_size

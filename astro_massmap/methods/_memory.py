@@ -144,7 +144,7 @@ def check_memory(needs, device="cpu", name="shape"):
         owner = f"the device {device}" if device.type == "cuda" else "this computer"
         raise ValueError(
             f"{name}: {needs}, {owner} has {_gibibytes(memory)}; use larger pixels, a part of the field, less padding, "
-            "or a smaller batch_size"
+            "or a smaller batch_size or n_jobs"
         )
     return str(needs)
 

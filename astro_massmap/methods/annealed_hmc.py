@@ -3,9 +3,11 @@
 import dataclasses
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from contextlib import ExitStack, closing
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from numbers import Real
@@ -18,9 +20,11 @@ from tqdm.auto import tqdm
 
 from .._checks import check_integer, is_object_with
 from ..inference import (
+    ConvergenceError,
     Observation,
     Plan,
     Schedule,
+    ScoreError,
     SplitPlan,
     Streams,
     TemperedPlan,
@@ -31,6 +35,7 @@ from ..inference import (
     pick_device,
     power_over_prior,
     side_by_side,
+    thread_pool,
 )
 from ..priors import Prior, ScorePrior
 from ._chains import Kept, check_failures, draw_chains, failed, task
@@ -199,9 +204,10 @@ class AnnealedHMC:
         """Batches side by side: on a CPU as many as asked for, or as cores and memory allow."""
         if pick_device(self.device).type != "cpu":
             return 1
+        pieces = -(-self.n_samples // (self.batch_size or 1))
         if self.n_jobs is not None:
-            return self.n_jobs
-        most = min(available_cores(), -(-self.n_samples // (self.batch_size or 1)))
+            return min(self.n_jobs, pieces)
+        most = min(available_cores(), pieces)
         return workers_that_fit(lambda workers: self._needs(shape, workers), most)
 
     def prepare(self, observation: Observation) -> Plan:
@@ -355,6 +361,8 @@ class AnnealedHMC:
         with tqdm(**options, disable=not progress) as bar:
 
             def on_step(level: int, state: Any) -> None:
+                if stopped.is_set():
+                    raise RuntimeError("the run was stopped")
                 bar.set_postfix(
                     level=f"{plan.targets[level].sigma:.3g}", acceptance=f"{state.accepted.float().mean():.2f}"
                 )
@@ -364,25 +372,24 @@ class AnnealedHMC:
 
             def keep(drawn: tuple[Any, ...]) -> None:
                 kept.add(*drawn)
-                if 2 * len(failed(kept.records)) > self.n_samples:  # nothing is gained by the others
-                    check_failures(kept.records, self.n_samples, self.checkpoint)
+                check_failures(kept.records, self.n_samples, self.checkpoint)
 
-            pieces = [todo[i : i + batch] for i in range(0, len(todo), batch)]
-            if workers is not None:
-                executor, job = workers
-                results = shared_out(partial(task, job), pieces, executor)
-            elif plan.grid.device.type == "cpu":
-                results = side_by_side(draw, pieces, n_jobs)
-            else:
-                in_batches(lambda indices: keep(draw(indices)), todo, batch, on_done=bar.update)
-                results = iter(())
-            for drawn in results:
-                keep(drawn)
-                bar.update(len(drawn[0]))
-        check_failures(kept.records, self.n_samples, self.checkpoint)
-        lost = failed(kept.records)
-        samples = np.delete(kept.samples, lost, axis=0) if lost else kept.samples
-        return samples, [kept.records[i] for i in range(self.n_samples)]
+            pieces, stopped = [todo[i : i + batch] for i in range(0, len(todo), batch)], threading.Event()
+            with ExitStack() as stack:
+                if workers is not None:
+                    results = shared_out(partial(task, workers[1]), pieces, workers[0])
+                elif plan.grid.device.type == "cpu":
+                    results = shared_out(draw, pieces, stack.enter_context(thread_pool(min(n_jobs, len(pieces) or 1))))
+                else:
+                    in_batches(lambda indices: keep(draw(indices)), todo, batch, on_done=bar.update)
+                    results = (drawn for drawn in ())
+                stack.enter_context(closing(results))
+                stack.callback(stopped.set)  # first of all: chains that run do not hold up an error
+                for drawn in results:
+                    keep(drawn)
+                    bar.update(len(drawn[0]))
+        check_failures(kept.records, self.n_samples, self.checkpoint, finished=True)
+        return kept.without(failed(kept.records)), [kept.records[i] for i in range(self.n_samples)]
 
     def _diagnostics(
         self, plan: Plan, observation: Observation, records: list[dict[str, Any]], n_jobs: int
@@ -406,15 +413,23 @@ class AnnealedHMC:
             "restarts": sum(record["restarts"] for record in records),
             "failed": len(records) - len(good),
             "power_over_prior": power,
-            "fit": model_fit(plan.posterior(), plan.observation, *zip(*[r["chi2"] for r in good], strict=True)),
+            "fit": model_fit(
+                plan.posterior(),
+                plan.observation,
+                *zip(*[record["chi2"] for record in good], strict=True),
+                gaussian=plan.prior.gaussian,
+            ),
             "information_kept": plan.observation.information_kept(observation),
             "gaussian_check": None,
             **rank_diagnostics([record["trace"] for record in good]),
         }
         warn_of_fit(diagnostics["fit"])
         if plan.schedule.splitting and self.n_check:
-            check = gaussian_check(plan, self.seed, self.n_check, n_jobs)
-            diagnostics["gaussian_check"] = check
+            try:
+                check = diagnostics["gaussian_check"] = gaussian_check(plan, self.seed, self.n_check, n_jobs)
+            except (ConvergenceError, ScoreError) as error:  # the samples are there: they must not be lost
+                warnings.warn(f"the Gaussian self-check failed: {error}", AstropyUserWarning, stacklevel=2)
+                return diagnostics
             if check["worst"] > _ALARM:
                 warnings.warn(
                     f"the Gaussian self-check is off by {check['worst']:.1f} standard errors in a band; see "

@@ -138,7 +138,7 @@ class PosteriorMean:
             "spectrum": network.spectrum.name,
         }
         draw = modes + posterior.fluctuations(observation.streams(0, [0], device=grid.device), _COARSE)
-        diagnostics["fit"] = model_fit(posterior, observation, *residual_power(posterior, draw))
+        diagnostics["fit"] = model_fit(posterior, observation, *residual_power(posterior, draw), gaussian=False)
         warn_of_fit(diagnostics["fit"])
         return Estimate(mean, std, diagnostics=diagnostics)
 

@@ -188,7 +188,10 @@ class Wiener:
         """Draws side by side: on a CPU as many as asked for, or as cores and memory allow."""
         if pick_device(self.device).type != "cpu":
             return 1
-        return self.n_jobs or workers_that_fit(lambda workers: self._needs(shape, workers), available_cores())
+        draws = max(self.n_samples, _MIN_DRAWS) if self.uncertainty else 1
+        if self.n_jobs is not None:
+            return min(self.n_jobs, draws)
+        return workers_that_fit(lambda workers: self._needs(shape, workers), min(available_cores(), draws))
 
 
 class _Draws:

@@ -133,12 +133,12 @@ def test_a_prior_of_another_pixel_scale_is_refused():
 
 def test_a_score_that_is_no_number_is_named():
     broken = Prior(lambda modes, sigma: modes * float("nan"))
-    with pytest.raises(ValueError, match=r"not finite at the noise level 0\.108 in chain 0"):
+    with pytest.raises(ValueError, match=r"not finite at the noise level 0\.108 in chain"):
         AnnealedHMC(broken, **FAST).solve(observation())
 
 
 def test_chains_that_run_away_are_never_returned_in_silence():
-    with pytest.raises(ValueError, match=r"33 of 33 chains failed 6 times each \(chain 0: diverged\)"):
+    with pytest.raises(ValueError, match=r"8 of 8 chains failed 6 times each \(chain \d: diverged\)"):
         AnnealedHMC(Prior(lambda modes, sigma: 30 * modes / sigma**2), **FAST).solve(observation())
 
 
