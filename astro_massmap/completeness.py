@@ -139,11 +139,8 @@ def completeness(
     def ask(halo):
         survey = catalog if halo is None else inject_halo(catalog, halo, centers, z_source=z_source)
         with warnings.catch_warnings():  # halos are put there: of course the field is unlike the prior
-            warnings.filterwarnings(
-                "ignore",
-                "the power of the data|the residuals of the samples|prior: the samples have",
-                AstropyUserWarning,
-            )
+            for message in ("the power of the data", "the residuals of the samples", "prior: the samples have"):
+                warnings.filterwarnings("ignore", message, AstropyUserWarning)
             kappa = survey.reconstruct(method, wcs=shear.wcs, shape=shear.shape, progress=False)
         if kappa.samples is None:
             raise ValueError(f"method: needs one that draws samples, such as Wiener(n_samples=16), got {method!r}")
