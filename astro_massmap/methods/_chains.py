@@ -1,12 +1,17 @@
 """Chains of some samples, drawn until they are good, and where they are kept."""
 
+import threading
 import warnings
+from contextlib import ExitStack, closing
+from functools import partial
 
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
+from tqdm.auto import tqdm
 
-from ..inference import ConvergenceError, ScoreError, diverged, one_thread, residual_power, run_chains
+from ..inference import ConvergenceError, ScoreError, diverged, one_thread, residual_power, run_chains, thread_pool
 from ..inference.fit import N_BANDS
+from ._workers import shared_out
 from .base import in_batches
 
 _ATTEMPTS = 6  # on a field of 320 x 320 one attempt of five does not mix: three would lose one run of thirty in four
@@ -49,6 +54,68 @@ def task(job, indices):
     with one_thread():
         in_batches(draw, list(range(len(indices))), len(indices))
     return indices, drawn.samples, [drawn.records[row] for row in range(len(indices))]
+
+
+def draw_samples(method, plan, checkpoint, workers, n_jobs, progress):
+    """
+    Samples of all chains of a run.
+
+    Parameters
+    ----------
+    method : `~astro_massmap.AnnealedHMC`
+        Options.
+    plan : `~astro_massmap.inference.Plan`
+        What is the same for all chains.
+    checkpoint : Checkpoint or None
+        Where finished samples are kept, if not in memory.
+    workers : tuple or None
+        Executor and `Job`; without them the chains are drawn in this process.
+    n_jobs : int
+        Batches of chains side by side, on a CPU in this process.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    samples : array
+        All good samples, ``(n_good, ny, nx)``.
+    records : list of dict
+        Record of every chain.
+    """
+    kept = Kept(method.n_samples, plan.grid.field_shape) if checkpoint is None else checkpoint
+    todo = [i for i in range(method.n_samples) if i not in kept.records]
+    batch = method.batch_size or (1 if plan.grid.device.type == "cpu" else 32)
+    pieces, stopped = [todo[i : i + batch] for i in range(0, len(todo), batch)], threading.Event()
+    options = {"total": method.n_samples, "initial": method.n_samples - len(todo), "desc": "chains"}
+    with tqdm(**options, disable=not progress) as bar:
+
+        def on_step(level, state):
+            if stopped.is_set():
+                raise RuntimeError("the run was stopped")
+            bar.set_postfix(level=f"{plan.targets[level].sigma:.3g}", acceptance=f"{state.accepted.float().mean():.2f}")
+
+        def draw(indices):
+            return indices, *draw_chains(plan, method.seed, indices, on_step)
+
+        def keep(drawn):
+            kept.add(*drawn)
+            check_failures(kept.records, method.n_samples, method.checkpoint)
+
+        with ExitStack() as stack:
+            if workers is not None:
+                results = shared_out(partial(task, workers[1]), pieces, workers[0])
+            elif plan.grid.device.type == "cpu":
+                results = shared_out(draw, pieces, stack.enter_context(thread_pool(max(min(n_jobs, len(pieces)), 1))))
+            else:
+                in_batches(lambda indices: keep(draw(indices)), todo, batch, on_done=bar.update)
+                results = (piece for piece in ())
+            stack.enter_context(closing(results))
+            stack.callback(stopped.set)  # first of all: chains that run do not hold up an error
+            for drawn in results:
+                keep(drawn)
+                bar.update(len(drawn[0]))
+    check_failures(kept.records, method.n_samples, method.checkpoint, finished=True)
+    return kept.without(failed(kept.records)), [kept.records[i] for i in range(method.n_samples)]
 
 
 def draw_chains(plan, seed, indices, on_step=lambda level, state: None):

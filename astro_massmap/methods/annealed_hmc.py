@@ -3,52 +3,38 @@
 import dataclasses
 import os
 import sys
-import threading
-import warnings
-from collections.abc import Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack, closing
 from dataclasses import KW_ONLY, dataclass
-from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from astropy.utils.exceptions import AstropyUserWarning
 from tqdm.auto import tqdm
 
 from .._checks import check_integer, is_object_with
 from ..inference import (
-    ConvergenceError,
     Observation,
     Plan,
     Schedule,
-    ScoreError,
     SplitPlan,
     Streams,
     TemperedPlan,
     available_cores,
-    gaussian_check,
-    model_fit,
     padded_shape,
     pick_device,
-    power_over_prior,
     side_by_side,
-    thread_pool,
 )
 from ..priors import Prior, ScorePrior
-from ._chains import Kept, check_failures, draw_chains, failed, task
+from ._chain_diagnostics import run_diagnostics, self_check
+from ._chains import draw_samples
 from ._checkpoint import Checkpoint, fingerprint
-from ._convergence import rank_diagnostics
 from ._memory import Needs, check_memory, needed_memory, workers_that_fit
 from ._sample_files import check_name
-from ._workers import Job, shared_out
-from .base import Estimate, check_dtype, check_padding, in_batches, moments, warn_of_fit
+from ._workers import Job
+from .base import Estimate, check_dtype, check_padding, moments
 
 _SPREAD_DRAWS, _COARSE = 16, 1e-2  # of the standard deviation of a single sample, and the tolerance of their solves
-_ALARM = 5.0  # standard errors of the Gaussian check
-_MUCH = 2.0  # power in a band, in units of the prior's, beyond which the prior was not made for the field
 
 
 @dataclass(frozen=True)
@@ -317,14 +303,17 @@ class AnnealedHMC:
             shape, mark = (self.n_samples, *observation.shape), fingerprint(plan.observation, self._decisive(plan))
             checkpoint = Checkpoint(self.checkpoint, shape, mark, observation.cards)
         workers = None if executor is None else (executor, Job(self, observation))
-        samples, records = self._draw(plan, checkpoint, progress, workers, n_jobs)
+        samples, records = draw_samples(self, plan, checkpoint, workers, n_jobs, progress)
         mean, std = moments(samples)
+        diagnostics = {"prior": repr(self._prior), "memory": needs.bytes}
+        diagnostics |= run_diagnostics(plan, observation, records)
+        if plan.schedule.splitting and self.n_check:
+            diagnostics["gaussian_check"] = self_check(plan, self.seed, self.n_check, n_jobs)
         return Estimate(
             mean,
             std if len(samples) > 1 else _spread(plan, self.seed, n_jobs),
             samples=samples,
-            diagnostics={"prior": repr(self._prior), "memory": needs.bytes}
-            | self._diagnostics(plan, observation, records, n_jobs),
+            diagnostics=diagnostics,
         )
 
     def _decisive(self, plan: Plan) -> dict[str, Any]:
@@ -345,100 +334,6 @@ class AnnealedHMC:
         power = torch.cat([m.abs().square().mean(dim=(-2, -1)) for m in said])
         return settings | {"prior": [f"{p:.3e}" for p in power.tolist()]}
 
-    def _draw(
-        self,
-        plan: Plan,
-        checkpoint: Checkpoint | None,
-        progress: bool,
-        workers: tuple[Executor, Job] | None,
-        n_jobs: int,
-    ) -> tuple[np.ndarray, list[dict[str, Any]]]:
-        """All good samples ``(n_samples, ny, nx)``, and a record of every chain."""
-        kept = Kept(self.n_samples, plan.grid.field_shape) if checkpoint is None else checkpoint
-        todo = [i for i in range(self.n_samples) if i not in kept.records]
-        batch = self.batch_size or (1 if plan.grid.device.type == "cpu" else 32)
-        options = {"total": self.n_samples, "initial": self.n_samples - len(todo), "desc": "chains"}
-        with tqdm(**options, disable=not progress) as bar:
-
-            def on_step(level: int, state: Any) -> None:
-                if stopped.is_set():
-                    raise RuntimeError("the run was stopped")
-                bar.set_postfix(
-                    level=f"{plan.targets[level].sigma:.3g}", acceptance=f"{state.accepted.float().mean():.2f}"
-                )
-
-            def draw(indices: Sequence[int]) -> tuple[Any, ...]:
-                return indices, *draw_chains(plan, self.seed, indices, on_step)
-
-            def keep(drawn: tuple[Any, ...]) -> None:
-                kept.add(*drawn)
-                check_failures(kept.records, self.n_samples, self.checkpoint)
-
-            pieces, stopped = [todo[i : i + batch] for i in range(0, len(todo), batch)], threading.Event()
-            with ExitStack() as stack:
-                if workers is not None:
-                    results = shared_out(partial(task, workers[1]), pieces, workers[0])
-                elif plan.grid.device.type == "cpu":
-                    results = shared_out(draw, pieces, stack.enter_context(thread_pool(min(n_jobs, len(pieces) or 1))))
-                else:
-                    in_batches(lambda indices: keep(draw(indices)), todo, batch, on_done=bar.update)
-                    results = (drawn for drawn in ())
-                stack.enter_context(closing(results))
-                stack.callback(stopped.set)  # first of all: chains that run do not hold up an error
-                for drawn in results:
-                    keep(drawn)
-                    bar.update(len(drawn[0]))
-        check_failures(kept.records, self.n_samples, self.checkpoint, finished=True)
-        return kept.without(failed(kept.records)), [kept.records[i] for i in range(self.n_samples)]
-
-    def _diagnostics(
-        self, plan: Plan, observation: Observation, records: list[dict[str, Any]], n_jobs: int
-    ) -> dict[str, Any]:
-        good = [record for record in records if not record["failure"]]
-        power = power_over_prior(plan, [record["power"] for record in good])
-        if power > _MUCH:
-            warnings.warn(
-                f"prior: the samples have up to {power:.1f} times the power of the prior in a band of ell; it was not "
-                "made for fields that were chosen for a cluster, and masses may come out too low",
-                AstropyUserWarning,
-                stacklevel=2,
-            )
-        diagnostics = {
-            "device": str(plan.grid.device),
-            "box": list(plan.grid.box_shape),
-            "levels": [float(target.sigma) for target in plan.targets],
-            "acceptance": _over_chains(records, "acceptance"),
-            "energy_error": _over_chains(records, "energy_error"),
-            "score_evaluations": max(record["evaluations"] for record in records),
-            "restarts": sum(record["restarts"] for record in records),
-            "failed": len(records) - len(good),
-            "power_over_prior": power,
-            "fit": model_fit(
-                plan.posterior(),
-                plan.observation,
-                *zip(*[record["chi2"] for record in good], strict=True),
-                gaussian=plan.prior.gaussian,
-            ),
-            "information_kept": plan.observation.information_kept(observation),
-            "gaussian_check": None,
-            **rank_diagnostics([record["trace"] for record in good]),
-        }
-        warn_of_fit(diagnostics["fit"])
-        if plan.schedule.splitting and self.n_check:
-            try:
-                check = diagnostics["gaussian_check"] = gaussian_check(plan, self.seed, self.n_check, n_jobs)
-            except (ConvergenceError, ScoreError) as error:  # the samples are there: they must not be lost
-                warnings.warn(f"the Gaussian self-check failed: {error}", AstropyUserWarning, stacklevel=2)
-                return diagnostics
-            if check["worst"] > _ALARM:
-                warnings.warn(
-                    f"the Gaussian self-check is off by {check['worst']:.1f} standard errors in a band; see "
-                    "diagnostics['gaussian_check']",
-                    AstropyUserWarning,
-                    stacklevel=2,
-                )
-        return diagnostics
-
 
 def check_pixel_size(
     prior: object,
@@ -454,12 +349,6 @@ def check_pixel_size(
             f"{name}: it was made for pixels of {arcmin[0]:.4g} arcmin, the map has {arcmin[1]:.4g}; bin the galaxies "
             f"with pixel_scale={arcmin[0]:.4g} * u.arcmin, or take {instead}"
         )
-
-
-def _over_chains(records: list[dict[str, Any]], key: str) -> list[float | None]:
-    """Mean over the chains, level by level; None at levels without steps."""
-    values = np.array([record[key] for record in records])
-    return [None if np.isnan(v).all() else float(np.nanmean(v)) for v in values.T]
 
 
 def _spread(plan: Plan, seed: int, n_jobs: int) -> np.ndarray:

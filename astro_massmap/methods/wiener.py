@@ -214,7 +214,8 @@ class _Draws:
         self.iterations, self.residual = posterior.iterations, posterior.residual
         self.mean = posterior.grid.to_field(self._mean_modes)
         self.samples = torch.empty((method.n_samples, *observation.shape), dtype=self.mean.dtype, device="cpu")
-        self._square_shift, self._chi2, self.n = torch.zeros_like(self.mean), [], 0
+        self._square_shift, self.n = torch.zeros_like(self.mean), 0
+        self._chi2: list[torch.Tensor] = []
         self.fit: dict[str, Any] | None = None
 
     def make(self, n: int, workers: int, progress: bool) -> None:

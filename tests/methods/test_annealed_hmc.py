@@ -43,7 +43,7 @@ def test_diagnostics():
 
 
 def test_rank_diagnostics_need_chains_and_their_package(monkeypatch):
-    from astro_massmap.methods._convergence import rank_diagnostics
+    from astro_massmap.methods._chain_diagnostics import rank_diagnostics
 
     traces = np.random.default_rng(0).normal(size=(16, 40, 3))
     good = rank_diagnostics(traces)

@@ -1,0 +1,118 @@
+"""Diagnostics of a run from the records of its chains, in plain numbers."""
+
+import warnings
+
+import numpy as np
+from astropy.utils.exceptions import AstropyUserWarning
+
+from ..inference import ConvergenceError, ScoreError, gaussian_check, model_fit, power_over_prior
+from .base import warn_of_fit
+
+_ALARM = 5.0  # standard errors of the Gaussian check
+_MUCH = 2.0  # power in a band, in units of the prior's, beyond which the prior was not made for the field
+
+
+def run_diagnostics(plan, observation, records):
+    """
+    Diagnostics of a run that is finished.
+
+    Parameters
+    ----------
+    plan : `~astro_massmap.inference.Plan`
+        Plan of the run.
+    observation : `~astro_massmap.inference.Observation`
+        Data before noise is added to the pixels with the lowest noise.
+    records : list of dict
+        Record of each chain.
+
+    Returns
+    -------
+    dict
+
+    Warns
+    -----
+    `~astropy.utils.exceptions.AstropyUserWarning`
+        If the samples have much more power than the prior, or prior and noise do not explain the data.
+    """
+    good = [record for record in records if not record["failure"]]
+    power = power_over_prior(plan, [record["power"] for record in good])
+    if power > _MUCH:
+        warnings.warn(
+            f"prior: the samples have up to {power:.1f} times the power of the prior in a band of ell; it was not "
+            "made for fields that were chosen for a cluster, and masses may come out too low",
+            AstropyUserWarning,
+            stacklevel=3,
+        )
+    chi2 = zip(*[record["chi2"] for record in good], strict=True)
+    fit = model_fit(plan.posterior(), plan.observation, *chi2, gaussian=plan.prior.gaussian)
+    warn_of_fit(fit)
+    return {
+        "device": str(plan.grid.device),
+        "box": list(plan.grid.box_shape),
+        "levels": [float(target.sigma) for target in plan.targets],
+        "acceptance": _over_chains(good, "acceptance"),
+        "energy_error": _over_chains(good, "energy_error"),
+        "score_evaluations": max(record["evaluations"] for record in records),
+        "restarts": sum(record["restarts"] for record in records),
+        "failed": len(records) - len(good),
+        "power_over_prior": power,
+        "fit": fit,
+        "information_kept": plan.observation.information_kept(observation),
+        "gaussian_check": None,
+        **rank_diagnostics([record["trace"] for record in good]),
+    }
+
+
+def self_check(plan, seed, n, n_jobs):
+    """The Gaussian check of a run, with a warning if it is off; None, with a warning, if it cannot be made."""
+    try:
+        check = gaussian_check(plan, seed, n, n_jobs)
+    except (ConvergenceError, ScoreError) as error:  # the samples are there, and are not lost for it
+        warnings.warn(f"the Gaussian self-check failed: {error}", AstropyUserWarning, stacklevel=3)
+        return None
+    if check["worst"] > _ALARM:
+        warnings.warn(
+            f"the Gaussian self-check is off by {check['worst']:.1f} standard errors in a band; see "
+            "diagnostics['gaussian_check']",
+            AstropyUserWarning,
+            stacklevel=3,
+        )
+    return check
+
+
+def _over_chains(records, key):
+    """Mean over the chains, level by level; None at levels without steps."""
+    values = np.array([record[key] for record in records])
+    return [None if np.isnan(v).all() else float(np.nanmean(v)) for v in values.T]
+
+
+def rank_diagnostics(traces):
+    """
+    Nested R-hat and bulk effective sample size of summaries of the chains.
+
+    Parameters
+    ----------
+    traces : list
+        Of every chain, ``(steps, summaries)``: values after each step of the last level.
+
+    Returns
+    -------
+    dict
+        ``nested_r_hat`` (Margossian et al. 2024; chains in four groups) and ``ess`` of the worst summary;
+        None without arviz-stats (``pip install "astro_massmap[diagnostics]"``) or with too few chains or steps.
+    """
+    traces = np.array(traces, dtype=float)
+    nothing = {"nested_r_hat": None, "ess": None}
+    if traces.ndim != 3 or traces.shape[0] < 8 or traces.shape[1] < 4:
+        return nothing
+    try:
+        from arviz_stats.base import array_stats
+    except ImportError:
+        return nothing
+    n = len(traces) // 4 * 4
+    groups = np.repeat(np.arange(4), n // 4)
+    summaries = np.moveaxis(traces[:n], -1, 0)
+    return {
+        "nested_r_hat": float(max(array_stats.rhat_nested(s, groups) for s in summaries)),
+        "ess": float(min(array_stats.ess(s) for s in summaries)),
+    }
