@@ -19,11 +19,14 @@ from astropy.stats import binom_conf_interval
 from ._progress import warn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import ArrayLike
 
     from ._typing import Floats
 
 _ROUNDING = 1e-9
+_STRIP = 2**28  # bytes of samples at once
 
 
 def quantiles(samples: Any, q: Any, axis: int = 0) -> Floats:
@@ -58,3 +61,10 @@ def probability_interval(count: ArrayLike, n: int, level: float) -> Floats:
     count = np.asarray(count)
     lower, upper = binom_conf_interval(count, n, level, interval="wilson")
     return np.stack([np.minimum(lower, count / n), np.maximum(upper, count / n)])  # 0 and 1 despite rounding
+
+
+def over_samples(statistic: Callable[[Floats], Floats], samples: Floats) -> Floats:
+    """A statistic of every pixel, in strips of rows: the samples may be a file that is larger than the memory."""
+    rows = max(1, _STRIP // samples[:, 0].nbytes)
+    strips = [statistic(np.asarray(samples[:, i : i + rows])) for i in range(0, samples.shape[1], rows)]
+    return np.concatenate(strips, axis=-2)

@@ -11,10 +11,10 @@ from astropy.uncertainty import Distribution
 from ._input import floats
 from ._progress import warn
 from ._provenance import gaussian_prior
-from ._quantiles import quantiles, warn_of_few
+from ._quantiles import over_samples, quantiles, warn_of_few
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from astropy.table import QTable
     from numpy.typing import ArrayLike
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 else:
     MapParts = object
 
-_STRIP = 2**28  # bytes of samples at once
 LOW_PEAKS = (
     "a Gaussian prior, which pulls high peaks towards zero: masses of halos of 1e14 to 1e15 Msun come out at about "
     "half of the truth, off by many of the stated standard deviations, and their detection probabilities too low"
@@ -70,12 +69,12 @@ class Questions(MapParts):
         if (tails > 0).any():
             i = np.argmin(np.where(tails > 0, tails, 1))
             warn_of_few(len(samples), tails[i], f"q={asked.ravel()[i]:g}")
-        return _over_samples(lambda part: quantiles(part, asked), samples)
+        return over_samples(lambda part: quantiles(part, asked), samples)
 
     @property
     def median(self) -> Floats:
         """Median of the samples ``(ny, nx)``; ValueError without samples."""
-        return _over_samples(lambda part: quantiles(part, 0.5), self._need_samples())
+        return over_samples(lambda part: quantiles(part, 0.5), self._need_samples())
 
     @property
     def distribution(self) -> Distribution:
@@ -397,10 +396,3 @@ class Questions(MapParts):
         mask = self.mask if measured_only else np.zeros(self.shape, dtype=bool)
         size = self.pixel_scale.to_value(u.rad)
         return spectrum_table(self.data, self.samples, mask, size, edges, level=level)
-
-
-def _over_samples(statistic: Callable[[Floats], Floats], samples: Floats) -> Floats:
-    """A statistic of every pixel, in strips of rows: the samples may be a file that is larger than the memory."""
-    rows = max(1, _STRIP // samples[:, 0].nbytes)
-    strips = [statistic(np.asarray(samples[:, i : i + rows])) for i in range(0, samples.shape[1], rows)]
-    return np.concatenate(strips, axis=-2)

@@ -71,16 +71,16 @@ def test_every_interval_of_a_map_is_of_one_kind():
         table = kappa.power_spectrum([3000, 9000], level=level)
         each = [ConvergenceMap(s, wcs=GRID).power_spectrum([3000, 9000])["cl"][0] for s in samples]
         assert np.allclose([table["lower"][0], table["upper"][0]], np.quantile(each, ends, method="weibull"))
-        apertures = aperture_mass(*args, center.reshape(1), 1 * u.arcmin, level=level)
+        apertures = aperture_mass(*args, center.reshape(1), 1.6 * u.arcmin, level=level)
         each = [
-            aperture_mass(s, samples, GRID, mask, center.reshape(1), 1 * u.arcmin)["aperture_mass"] for s in samples
+            aperture_mass(s, samples, GRID, mask, center.reshape(1), 1.6 * u.arcmin)["aperture_mass"] for s in samples
         ]
         bounds = [apertures["lower"], apertures["upper"]]
         assert np.allclose(bounds, np.quantile(each, ends, axis=0, method="weibull"))
     for ask in (
         lambda: kappa.region_statistics(disc, level=0.95),
         lambda: kappa.projected_mass(disc, 0.3, 1.0, level=0.95),
-        lambda: kappa.aperture_mass(center.reshape(1), 1 * u.arcmin, level=0.95),
+        lambda: kappa.aperture_mass(center.reshape(1), 1.6 * u.arcmin, level=0.95),
         lambda: kappa.power_spectrum([3000, 9000], level=0.95),
     ):
         with pytest.warns(AstropyUserWarning, match="level=0.95: needs at least 39 samples, got 16") as caught:
@@ -89,11 +89,11 @@ def test_every_interval_of_a_map_is_of_one_kind():
 
 
 def test_quantiles_of_a_map_warn_of_the_most_extreme(monkeypatch):
-    from astro_massmap import _questions
+    from astro_massmap import _quantiles
 
     samples = np.random.default_rng(0).normal(size=(16, *SHAPE))
     kappa = ConvergenceMap(samples[0], wcs=GRID, samples=samples)
-    monkeypatch.setattr(_questions, "_STRIP", samples[:, 0].nbytes)  # rows one by one
+    monkeypatch.setattr(_quantiles, "_STRIP", samples[:, 0].nbytes)  # rows one by one
     with pytest.warns(AstropyUserWarning, match=r"^q=0.02: needs at least 49 samples, got 16") as caught:
         low, _, high = kappa.quantile([0.02, 0.5, 0.95])
     assert len(caught) == 1 and np.array_equal(low, samples.min(axis=0)) and np.array_equal(high, samples.max(axis=0))

@@ -241,10 +241,10 @@ def test_a_map_is_the_same_from_memory_and_from_its_file():
 
 
 def test_quantiles_in_strips_are_those_of_the_whole(monkeypatch):
-    from astro_massmap import _questions
+    from astro_massmap import _quantiles
 
     kappa = datasets.demo().reconstruct("wiener", n_samples=6, pixel_scale=1.6 * u.arcmin, progress=False)
-    monkeypatch.setattr(_questions, "_STRIP", 5 * kappa.samples[:, 0].nbytes)
+    monkeypatch.setattr(_quantiles, "_STRIP", 5 * kappa.samples[:, 0].nbytes)
     assert np.allclose(kappa.median, np.median(kappa.samples, axis=0), rtol=1e-6)
     for q in ([0.2, 0.8], 0.3):
         assert np.allclose(kappa.quantile(q), np.quantile(kappa.samples, q, axis=0, method="weibull"), atol=1e-6)
