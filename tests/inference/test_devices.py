@@ -36,6 +36,7 @@ from chains import observation
 THEORY = PowerSpectrum.default()
 SIDE, BOX = 24, (48, 45)
 DATA, PIXEL = observation(SIDE), observation().pixel_size
+KEY = DATA.sha256  # of the random numbers, kept by the data before tensors are fake
 TOLERANCE = 0.45
 CUDA = torch.device("cuda", 0)
 
