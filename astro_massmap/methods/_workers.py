@@ -66,7 +66,7 @@ def shared_out(function, pieces, executor):
                 future = executor.submit(called, left[0])
                 waiting[future] = left.popleft()
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
+            for future in sorted(done, key=lambda f: f.exception() is not None):  # what is finished is not lost
                 result = future.result()
                 del waiting[future]
                 yield result

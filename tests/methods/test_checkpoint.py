@@ -28,7 +28,7 @@ from astro_massmap.methods.base import moments
 import skies
 from chains import FAST, GENTLE, Prior, observation
 
-OPTIONS = {"n_samples": 5, "seed": 2, **FAST}
+OPTIONS = {"n_samples": 5, "seed": 2, **FAST, "n_jobs": 1}
 FILES = ["c.fits", "c.h5", "c.npy"]
 
 
