@@ -22,15 +22,14 @@ from scipy.fft import next_fast_len
 
 # modes at once. On a CPU a mebibyte of them, of the cache of a core; elsewhere what keeps a GPU busy
 _PIECE_ON_CPU, _PIECE = 2**17, 2**22
-_LEAST_SIDE = 64  # pixels of a padded box
 
 
-def padded_shape(shape, padding):
+def padded_shape(shape, padding, least=64):
     """
     Sides of the periodic box for a field of ``shape``: ``padding`` times larger, good for the FFT.
 
-    With padding a side has at least 64 pixels: the standard deviations of a small field, or of a narrow strip, are
-    wrong in a box that holds none of the larger scales. With ``padding=1`` the field itself is periodic.
+    The standard deviations of a small field, or of a narrow strip, are wrong in a box that holds none of the larger
+    scales. With ``padding=1`` the field itself is periodic.
 
     Parameters
     ----------
@@ -38,6 +37,8 @@ def padded_shape(shape, padding):
         Rows and columns of the field.
     padding : float
         Least sides of the box, in sides of the field.
+    least : int
+        Least sides of a padded box, in pixels.
 
     Returns
     -------
@@ -52,7 +53,7 @@ def padded_shape(shape, padding):
     >>> padded_shape((101, 67), 1), padded_shape((101, 67), 2), padded_shape((16, 1), 2)
     ((108, 72), (216, 135), (64, 64))
     """
-    least = 1 if padding == 1 else _LEAST_SIDE
+    least = 1 if padding == 1 else least
     return tuple(next_fast_len(max(math.ceil(side * padding), least), real=True) for side in shape)
 
 
