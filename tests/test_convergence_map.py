@@ -67,6 +67,7 @@ def test_statistics_of_the_samples():
     assert np.allclose(kappa.distribution.pdf_mean(), kappa.samples.mean(axis=0))
 
 
+@pytest.mark.filterwarnings("ignore:the noise seems")  # the map is smooth, whatever its uncertainty
 def test_a_noisy_map_is_data_too():
     # on a periodic box with white noise the Wiener filter is S / (S + N), mode by mode
     noise, spectrum = 0.02, PowerSpectrum.default()
@@ -82,6 +83,7 @@ def test_a_noisy_map_is_data_too():
     assert kappa.diagnostics["method"] == "Wiener" and kappa.b_mode is None
 
 
+@pytest.mark.filterwarnings("ignore:the noise seems")
 def test_the_chains_of_a_noisy_map_agree_with_exact_draws():
     # 4 standard errors in the worst of the bands: a false alarm in some 1 of 1000 seeds; this seed is fixed
     noisy = make(samples=None, b_mode=None, uncertainty=np.full(SHAPE, 0.05))
