@@ -41,7 +41,7 @@ def test_from_never_to_always(survey):
     table = ask(survey, np.array([1e6, 3e14, 8e14, 2e15, 1e16]))
     assert table.colnames == ["mass", "completeness", "error", "lower", "upper", "mean_probability"]
     assert np.array_equal(table["mass"].to_value(u.Msun), [0, 1e6, 3e14, 8e14, 2e15, 1e16])
-    assert (np.diff(table["completeness"]) >= 0).all() and (np.diff(table["mean_probability"]) >= 0).all()
+    assert (np.diff(table["completeness"][1:]) >= 0).all() and (np.diff(table["mean_probability"][1:]) >= 0).all()
     # next to nothing is nothing: other data have other samples, 96 in all, so that 0.03 is known to 0.02
     assert abs(table["mean_probability"][1] - table["mean_probability"][0]) < 0.08
     assert abs(table["completeness"][1] - table["completeness"][0]) <= 1 / 12
