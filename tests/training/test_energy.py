@@ -93,7 +93,7 @@ def test_a_border_does_not_change_what_is_learned_from():
 
 @pytest.mark.parametrize("bfloat16", [False, True])
 def test_a_small_energy_learns_what_theory_misses(bfloat16, tmp_path):
-    settings = plan(steps=60, maps_per_step=4, ema=0.9, validate_every=60, bfloat16=bfloat16)
+    settings = plan(steps=100, maps_per_step=4, ema=0.9, validate_every=100, bfloat16=bfloat16)
     prior, history = train_energy(
         bank(), bank(4, seed=1), LOW, settings, widths=WIDTHS, border=8, card={"maps": "small"}, progress=False
     )
