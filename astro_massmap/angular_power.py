@@ -283,7 +283,7 @@ class _Bands:
     """
 
     def __init__(self, shape, pixel_size, edges):
-        self.box = padded_shape(shape, 2, least=1)
+        self.box = padded_shape(shape, 2)
         grid = FourierGrid(shape, pixel_size, self.box)
         ell, self._multiplicity = grid.ell.numpy(), np.broadcast_to(grid.multiplicity.numpy(), grid.ell.shape)
         others = default_edges(shape, pixel_size)

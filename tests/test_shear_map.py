@@ -143,6 +143,7 @@ def test_progress_is_shown_and_silent_when_asked(capsys):
     assert "Wiener draws" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:the noise", "ignore:the power", "ignore:the residuals")  # the data are zero
 @given(st.integers(1, 5), st.integers(1, 5))
 def test_any_rectangle_can_be_mapped(ny, nx):
     shear = ShearMap(np.zeros((2, ny, nx)), wcs=tan_wcs((ny, nx)), noise_std=0.1)

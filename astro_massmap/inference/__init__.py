@@ -13,7 +13,7 @@ from .device import pick_device
 from .diagnostics import diverged, gaussian_check, power_over_prior, stationarity_check
 from .fit import model_fit, residual_power
 from .gaussian import GaussianPosterior
-from .grid import FourierGrid, padded_shape
+from .grid import FourierGrid, padded_shape, posterior_shape
 from .hmc import ScoreError, Trajectory, split_step
 from .observation import ConvergenceObservation, Observation
 from .operator import DirectOperator, FourierOperator, LensingOperator
@@ -54,6 +54,7 @@ __all__ = [
     "one_thread",
     "padded_shape",
     "pick_device",
+    "posterior_shape",
     "power_over_prior",
     "residual_power",
     "reverse_diffusion",

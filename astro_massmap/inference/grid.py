@@ -22,14 +22,12 @@ from scipy.fft import next_fast_len
 
 # modes at once. On a CPU a mebibyte of them, of the cache of a core; elsewhere what keeps a GPU busy
 _PIECE_ON_CPU, _PIECE = 2**17, 2**22
+_LEAST_SIDE = 64  # pixels of the box of a posterior
 
 
-def padded_shape(shape, padding, least=64):
+def padded_shape(shape, padding):
     """
     Sides of the periodic box for a field of ``shape``: ``padding`` times larger, good for the FFT.
-
-    The standard deviations of a small field, or of a narrow strip, are wrong in a box that holds none of the larger
-    scales. With ``padding=1`` the field itself is periodic.
 
     Parameters
     ----------
@@ -37,8 +35,6 @@ def padded_shape(shape, padding, least=64):
         Rows and columns of the field.
     padding : float
         Least sides of the box, in sides of the field.
-    least : int
-        Least sides of a padded box, in pixels.
 
     Returns
     -------
@@ -50,11 +46,40 @@ def padded_shape(shape, padding, least=64):
     The sides have no prime factor above 5:
 
     >>> from astro_massmap.inference import padded_shape
-    >>> padded_shape((101, 67), 1), padded_shape((101, 67), 2), padded_shape((16, 1), 2)
-    ((108, 72), (216, 135), (64, 64))
+    >>> padded_shape((101, 67), 1), padded_shape((101, 67), 2)
+    ((108, 72), (216, 135))
     """
-    least = 1 if padding == 1 else least
-    return tuple(next_fast_len(max(math.ceil(side * padding), least), real=True) for side in shape)
+    return tuple(next_fast_len(math.ceil(side * padding), real=True) for side in shape)
+
+
+def posterior_shape(shape, padding):
+    """
+    Sides of the periodic box in which a posterior is computed: as `padded_shape`, and at least 64 pixels.
+
+    The standard deviations of a small field, or of a narrow strip, are wrong in a box that holds none of the larger
+    scales. With ``padding=1`` the field itself is periodic, whatever its size.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the field.
+    padding : float
+        Least sides of the box, in sides of the field.
+
+    Returns
+    -------
+    tuple of int
+        Rows and columns of the box.
+
+    Examples
+    --------
+    >>> from astro_massmap.inference import posterior_shape
+    >>> posterior_shape((101, 67), 2), posterior_shape((16, 1), 2), posterior_shape((16, 1), 1)
+    ((216, 135), (64, 64), (16, 1))
+    """
+    if padding == 1:
+        return padded_shape(shape, padding)
+    return padded_shape([max(side, _LEAST_SIDE / padding) for side in shape], padding)
 
 
 class FourierGrid:

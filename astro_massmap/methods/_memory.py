@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from .._geometry import physical_memory
-from ..inference import padded_shape
+from ..inference import posterior_shape
 from ..priors import EnergyDenoiser, GaussianPrior
 from ..priors.score_on_grid import KEPT
 from ..priors.tiles import tiles
@@ -80,7 +80,7 @@ def needed_memory(shape, padding=2.0, *, prior=None, dtype="float32", batch=1, l
     -------
     Needs
     """
-    box, (ny, nx) = padded_shape(shape, padding), shape
+    box, (ny, nx) = posterior_shape(shape, padding), shape
     real = getattr(torch, dtype).itemsize
     vector = 2 * real * box[0] * (box[1] // 2 + 1)
     gaussian = prior is None or isinstance(prior, GaussianPrior)

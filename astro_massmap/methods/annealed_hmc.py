@@ -21,8 +21,8 @@ from ..inference import (
     Streams,
     TemperedPlan,
     available_cores,
-    padded_shape,
     pick_device,
+    posterior_shape,
     side_by_side,
 )
 from ..priors import Prior, ScorePrior
@@ -235,7 +235,7 @@ class AnnealedHMC:
             data,
             self._prior,
             schedule,
-            padded_shape(observation.shape, self.padding),
+            posterior_shape(observation.shape, self.padding),
             dtype=check_dtype(self.dtype),
             device=pick_device(self.device),
             tolerance=self.tolerance,

@@ -12,8 +12,8 @@ from ..inference import (
     GaussianPosterior,
     Observation,
     model_fit,
-    padded_shape,
     pick_device,
+    posterior_shape,
     residual_power,
 )
 from ..priors import MeanNetwork
@@ -114,7 +114,7 @@ class PosteriorMean:
         posterior = GaussianPosterior(
             observation,
             network.spectrum,
-            padded_shape(observation.shape, self.padding),
+            posterior_shape(observation.shape, self.padding),
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
             dtype=check_dtype(self.dtype),

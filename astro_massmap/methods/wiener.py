@@ -14,8 +14,8 @@ from ..inference import (
     Observation,
     available_cores,
     model_fit,
-    padded_shape,
     pick_device,
+    posterior_shape,
     residual_power,
     side_by_side,
 )
@@ -156,7 +156,7 @@ class Wiener:
         posterior = GaussianPosterior(
             observation,
             spectrum,
-            padded_shape(observation.shape, self.padding),
+            posterior_shape(observation.shape, self.padding),
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
             dtype=check_dtype(self.dtype),
@@ -272,7 +272,7 @@ class ExpectedShear:
     """
 
     def __init__(self, observation: Observation, padding: float) -> None:
-        box = padded_shape(observation.shape, padding)
+        box = posterior_shape(observation.shape, padding)
         # it is the same for all maps that are compared: it need not be right to the last digit
         self._posterior = GaussianPosterior(observation, PowerSpectrum.default(), box, tolerance=1e-3)
 

@@ -82,7 +82,7 @@ class MockPieces:
         self.source, self.size, self.margin, self.pieces = source, size, margin, pieces
         self.device = torch.device(device)
         self.operator = LensingOperator(FourierGrid(source.shape, source.pixel_size, device=device))
-        self.box = padded_shape((size, size), _PADDING, least=1)
+        self.box = padded_shape((size, size), _PADDING)
         self.variance = FourierGrid(self.box, source.pixel_size, device=device).mode_variance(spectrum)
 
     def shear(self, maps):

@@ -13,7 +13,7 @@ from astro_massmap.inference import (
     LensingOperator,
     Observation,
     Streams,
-    padded_shape,
+    posterior_shape,
 )
 
 SHAPE, PIXEL = (48, 40), 0.4 / 60 * np.pi / 180
@@ -126,7 +126,7 @@ def test_small_fields_and_strips_have_the_standard_deviation_of_a_large_box(shap
     # in a box of twice the side the first was 0.79, the second 1.58 of what it is in a large one
     data = Observation.from_arrays(np.zeros((2, *shape)), np.full(shape, 0.1), PIXEL)
     std = []
-    for box in (padded_shape(shape, 2.0), (256, 256)):
+    for box in (posterior_shape(shape, 2.0), (256, 256)):
         posterior = GaussianPosterior(data, PowerSpectrum.default(), box)
         shifts = posterior.draw(Streams(0, range(60)))[1].square().mean(dim=0)
         std.append(posterior.variance(shifts).sqrt())

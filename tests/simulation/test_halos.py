@@ -254,6 +254,7 @@ def test_a_galaxy_at_the_centre():
     assert np.isfinite(complex_shear(survey)).all()
 
 
+@pytest.mark.filterwarnings("ignore:the noise seems")  # there is none in the data
 @pytest.mark.parametrize("method", [KaiserSquires(0.8 * u.arcmin), Wiener(n_samples=0, dtype="float64")])
 def test_a_reconstruction_finds_the_halo(method):
     wcs, halo = tan_wcs((96, 96)), cluster(1e14)
