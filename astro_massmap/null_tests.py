@@ -214,7 +214,7 @@ class BModeTest:
     >>> from astro_massmap.null_tests import b_mode_test
     >>> report = b_mode_test(datasets.demo(), 40, pixel_scale=3.2 * u.arcmin)
     >>> print(str(report).splitlines()[0])
-    no sign of a B mode: chi2 = 2.9 in 3 bands, p = 0.415
+    no sign of a B mode: chi2 = 3.0 in 3 bands, p = 0.415
 
     Sixteen rotations cannot detect a B mode, however strong, at the level of 0.01:
 
