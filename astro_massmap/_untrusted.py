@@ -88,7 +88,7 @@ def _packing(stream):
 
 
 class Unpacked(io.BytesIO):
-    """The bytes of a packed stream, as far as they were asked for with `fill`, in memory."""
+    """The bytes of a packed stream, in memory, as far as `fill` has unpacked it."""
 
     def __init__(self, source, size):
         super().__init__()

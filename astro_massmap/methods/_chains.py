@@ -65,9 +65,9 @@ def draw_samples(method, plan, checkpoint, workers, n_jobs, progress):
     method : `~astro_massmap.AnnealedHMC`
         Options.
     plan : `~astro_massmap.inference.Plan`
-        What is the same for all chains.
+        Plan of the chains.
     checkpoint : Checkpoint or None
-        Where finished samples are kept, if not in memory.
+        File of the finished samples; None to keep them in memory.
     workers : tuple or None
         Executor and `Job`; without them the chains are drawn in this process.
     n_jobs : int

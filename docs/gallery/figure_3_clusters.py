@@ -52,7 +52,7 @@ clusters = {
 }
 
 # %%
-# One call for each. All chains are kept; the warnings say how the fields differ from those of the prior.
+# One call for each. All chains are kept; the warnings state how the fields differ from those of the prior.
 
 rows = []
 figure = Figure(figsize=(9, 12.5), layout="constrained")
