@@ -21,7 +21,8 @@ def fit_statements(fit):
     -------
     list of (str, str)
         A few words and a sentence for each. Empty if nothing differs by more than 4 standard deviations, and variances
-        of the noise by more than 5 %: in large surveys even errors of 1 % are significant, which change no map.
+        of the noise by more than 5 %: in large surveys even errors of 1 % are significant, which change no map. Power
+        that is unlike that of a prior which is not Gaussian has to differ by a factor of 2 in a band, too.
 
     Examples
     --------

@@ -1,5 +1,5 @@
 """
-How often good chains are taken for diverging ones, and the reverse: ``python benchmarks/divergence.py [--chains N]``.
+How many good chains are flagged as diverging, and the reverse: ``python benchmarks/divergence.py [--chains N]``.
 
 Good chains are those of the default method on mock fields of 12 to 32 pixels on a side: half of them with a halo of
 2e14 to 2e15 solar masses in the middle, 20 to 100 galaxies per square arcminute, holes; all of the structure beside it

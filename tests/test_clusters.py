@@ -15,6 +15,10 @@ CENTERS = {  # brightest galaxies of the Bullet cluster (Clowe et al. 2006), cen
 }
 
 
+# least convergence of the highest peak; that of the Bullet cluster is 0.08 under the Wiener filter
+KAPPA = {"bullet_shear.fits": 0.2, "abell370.fits": 0.15, "macs0416.fits": 0.08}
+
+
 def catalog(file):
     table = Table.read(file)
     table["ra"].unit = table["dec"].unit = u.deg
@@ -28,8 +32,9 @@ def catalog(file):
 @pytest.mark.parametrize("name", CENTERS)
 def test_a_cluster_is_mapped_at_the_first_try(name, massmap_data):
     kappa = catalog(massmap_data / "clusters" / name).reconstruct(n_samples=6, n_check=0, seed=1, progress=False)
-    assert kappa.diagnostics["failed"] == 0 and len(kappa.samples) == 6
+    assert kappa.diagnostics["failed"] == kappa.diagnostics["restarts"] == 0 and len(kappa.samples) == 6
     assert kappa.diagnostics["fit"]["power_p_value"] < 1e-4  # a field that was chosen for a cluster
-    peaks = kappa.peaks(0.05)
-    for center in SkyCoord(CENTERS[name]):
-        assert peaks["center"].separation(center).min() < 0.6 * u.arcmin
+    peaks = kappa.peaks(0.05, radius=1 * u.arcmin)
+    for peak, center in zip(peaks, SkyCoord(CENTERS[name]), strict=False):  # the highest ones, in this order
+        assert peak["center"].separation(center) < 0.6 * u.arcmin
+    assert peaks["kappa"][0] > KAPPA[name]

@@ -14,7 +14,7 @@ _FEW = 200  # data below which chance matters more
 
 def diverged(plan, modes):
     """
-    Chains that are not finite, explain the data worse than no map, or have values that the data do not ask for.
+    Chains that are not finite, explain the data worse than no map, or have values that nothing requires.
 
     A map x explains the data worse than no map where its ``chi^2 = |N^-1/2 (y - P x)|^2`` exceeds 1.2 times that of
     x = 0, or 1.2 times the number n of data if that is larger; below 200 data, six standard deviations of the
@@ -22,7 +22,7 @@ def diverged(plan, modes):
     beyond 20 times the variance of the prior is too much: in the pixels of the box without data, or, if these are
     less than a quarter of the box, in its mean, which shear does not measure. (Of data that are a convergence, their
     own mean square counts if it is larger than the variance of the prior.) The power of the prior in bands is no
-    limit: data may well ask for more.
+    limit: data may well require more.
 
     Parameters
     ----------
@@ -235,7 +235,7 @@ def stationarity_check(make_plan, observation, truths, seed):
     noise_std = torch.where(observation.observed, observation.noise_std, 0.0).to(grid.device)
     before, after = [], []
     for i, truth in enumerate(truths):
-        streams = plan.streams(seed, [i])
+        streams = observation.streams(seed, [i], device=grid.device)
         modes = grid.to_modes(grid.real(truth))[None]
         noise = noise_std * streams.normal(2, *grid.field_shape, dtype=torch.float64)
         shear = (operator.forward(modes) + noise)[0]

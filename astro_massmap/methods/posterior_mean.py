@@ -50,6 +50,9 @@ class PosteriorMean:
     The network was trained on shear. Given a noisy map of the convergence itself it is better than the Wiener filter
     where there are data too, but not in the gaps (by 1 % worse on the field that this was tried on).
 
+    ``diagnostics["fit"]`` compares the data with noise and Gaussian component: it is that of one draw of the Gaussian
+    posterior, and does not test the network.
+
     Examples
     --------
     >>> from astro_massmap import PosteriorMean, datasets

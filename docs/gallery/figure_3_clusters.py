@@ -8,7 +8,7 @@ the folder that ``MASSMAP_DATA`` names and takes a minute on two cores; the figu
 It was not run when these pages were built.
 
 Fields like these are not those that the default prior was made for, of which a warning informs: positions are right,
-but masses come out too low (:doc:`../limits`). The ellipticities are reduced shear, which is taken for shear here.
+but masses come out too low (:doc:`../limits`). The ellipticities are reduced shear, which is treated as shear here.
 """
 
 # sphinx_gallery_thumbnail_path = 'figures/clusters.png'
@@ -87,7 +87,8 @@ figure.savefig(folder / "clusters.png", dpi=80)
 #     :alt: Posterior mean and a sample of the Bullet cluster, Abell 370 and MACS J0416.1-2403; circles are the centres
 
 # %%
-# The highest peaks lie within 0.6 arcmin of the centres, one pixel and a half:
+# The nearest peak of each centre, which is the highest one but for the second part of the Bullet cluster, lies within
+# 0.6 arcmin of it, one pixel and a half:
 
 table = Table(rows)
 table.write(folder / "clusters.rst", format="ascii.rst", overwrite=True)

@@ -119,6 +119,20 @@ def test_more_than_half_is_an_error_that_keeps_the_checkpoint(monkeypatch):
         assert len(file.readlines()) > 3
 
 
+def test_a_chain_that_does_not_mix_is_a_failure(monkeypatch):
+    right = _chains.run_chains
+
+    def run(plan, streams, **options):
+        run = right(plan, streams, **options)
+        run.acceptance[:, -1] = torch.tensor([0.05 if i == 1 else 0.2 for i in streams.indices], dtype=torch.float64)
+        return run
+
+    monkeypatch.setattr(_chains, "run_chains", run)
+    with pytest.warns(AstropyUserWarning, match=r"\(chain 1: did not mix \(acceptance 0\.05 at the noise level 0\.108"):
+        estimate = AnnealedHMC(GENTLE, n_samples=3, **FAST).solve(observation())
+    assert len(estimate.samples) == 2
+
+
 def test_a_score_that_fails_in_one_chain_leaves_the_others(monkeypatch):
     right = _chains.run_chains
 
