@@ -129,7 +129,7 @@ def _has_b_mode(posterior):
 
 def _compare(values, expected):
     """Mean of some chi^2 divided by their expectation, and its deviation from 1 in standard deviations."""
-    ratio = float(np.mean(np.asarray(values, dtype=float))) / expected
+    ratio = float(torch.as_tensor(values, dtype=torch.float64, device="cpu").mean()) / expected
     return ratio, float((ratio - 1) * np.sqrt(expected / 2))
 
 
@@ -148,7 +148,7 @@ def _data_power(posterior, observation):
         sky = posterior.prior_variance.sqrt() * grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
         noise = posterior.weight.sqrt() * streams.normal(2, *grid.field_shape, dtype=grid.dtype)
         mocks.append(power(operator.adjoint(posterior.weight * operator.forward(sky) + noise)))
-    used = np.nan_to_num(np.mean(mocks, axis=0)) > 0  # bands that hold modes which the data see
+    used = np.nan_to_num(np.mean(mocks, axis=0)) > 0  # bands whose modes the data constrain
     data, mocks = data[used], np.array(mocks)[:, used]
     ratio = data / mocks.mean(axis=0)
     return {
