@@ -51,7 +51,7 @@ if os.environ.get("DOCS_OFFLINE"):
     nitpick_ignore_regex = [("py:.*", rf"{name}(\..*)?") for name in intersphinx_mapping]
     nitpick_ignore_regex += [("py:.*", r"(None|bool|dict|float|int|list|object|str|tuple)")]
     nitpick_ignore_regex += [("py:.*", r"(ValueError|TypeError|OSError|ImportError)")]
-    nitpick_ignore_regex += [("py:.*", r"(concurrent\.futures\.Executor|pickle)")]
+    nitpick_ignore_regex += [("py:.*", r"(concurrent\.futures\..*Executor|pickle)")]
     intersphinx_mapping = {}
 
 
