@@ -2,8 +2,8 @@
 Chains side by side against threads that share a chain: ``python benchmarks/side_by_side.py [--rst FOLDER]``.
 
 All rows are of one run: the same samples of a mock field under the learned prior, first with nothing else to do, then,
-for the default, beside other processes that are busy all the time. (Threads that share a chain take many times longer
-there: more than 400 s were not waited for.)
+for the default, beside other processes that are busy all the time. (Threads that share a chain are not timed there:
+they may take very long.)
 """
 
 import argparse
