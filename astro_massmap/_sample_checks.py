@@ -10,7 +10,7 @@ import numpy as np
 
 from .diagnostics import coverage, rank_histogram, tarp
 
-LEVELS = (0.68, 0.95)
+LEVELS = (0.68, 0.9)  # 90 % intervals need 19 samples
 _EXCHANGES_OF_DISTANCES, _EXCHANGES_OF_BALLS = 999, 99
 _POINTS = 20  # of TARP in each exchange: those of one mock say almost the same
 

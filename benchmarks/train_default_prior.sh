@@ -19,7 +19,7 @@ python "$here/score_prior.py" "$out/prior.safetensors" "$out" --out "$out" --wit
 python "$here/two_modes.py" "$out/prior.safetensors" "$out" --out "$out"
 python "$here/speed.py" --prior "$out/prior.safetensors" --out "$out"
 if [ $# -gt 1 ]; then
-    mocks=("$2" --axes west-north --columns g1=e1,g2=e2 --maps "$out" --mocks 16 --size 192 --samples 16)
+    mocks=("$2" --axes west-north --columns g1=e1,g2=e2 --maps "$out" --mocks 16 --size 192 --samples 19)
     mocks+=(--prior "$out/prior.safetensors" --network "$out/posterior_mean.safetensors")
     massmap validate "${mocks[@]}" --select bright -o "$out/validation_bright"
     massmap validate "${mocks[@]}" -o "$out/validation_full"

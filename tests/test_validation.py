@@ -114,7 +114,7 @@ def cells(comparison, method, part):
 
 def test_a_posterior_that_is_right(comparison):
     # of four shares within 3.8 standard errors of 24 mocks (Student's t) one is beyond in 0.4 % of all cases;
-    # the interval of 95 % of 16 samples is that from the lowest to the highest, which covers 15 / 17
+    # the interval of 90 % of 16 samples is that from the lowest to the highest, which covers 15 / 17
     value, error = cells(comparison, "gaussian", "coverage")
     assert (np.abs(value - [0.68, 15 / 17, 0.68, 15 / 17]) < 3.8 * error).all() and (error < 0.05).all()
     # three p-values below 0.01: 3 %; the seeds are fixed

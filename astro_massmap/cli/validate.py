@@ -34,7 +34,7 @@ def add_commands(commands):
     validate.add_argument("--mocks", type=int, default=16, help="of different maps (default: %(default)s)")
     validate.add_argument("--only", type=_part, metavar="FROM:TO", help="of the mocks; the table comes with the last")
     validate.add_argument("--size", type=int, default=192, help="pixels on a side of the field (default: %(default)s)")
-    validate.add_argument("--samples", type=int, default=16, help="of each posterior (default: %(default)s)")
+    validate.add_argument("--samples", type=int, default=19, help="of each posterior (default: %(default)s)")
     validate.add_argument("--methods", type=_names, metavar="A,B", help=f"default: {METHODS}")
     validate.add_argument("--prior", default="default", metavar="FILE", help="of annealed_hmc, or gaussian")
     validate.add_argument(

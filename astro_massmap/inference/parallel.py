@@ -5,6 +5,7 @@ Threads of torch that share one piece wait for each other at every operation, th
 Pieces that run side by side, with one thread each, never wait; torch releases Python's lock while it computes.
 """
 
+import functools
 import math
 import os
 import threading
@@ -16,6 +17,7 @@ from pathlib import Path
 import torch
 
 _lock, _here, _inside, _before = threading.Lock(), threading.local(), 0, 1
+_LARGEST_KEPT = 2**25 - 2**16  # bytes; glibc raises its threshold up to 2^25
 
 
 def available_cores():
@@ -70,6 +72,7 @@ def one_thread():
     if getattr(_here, "alone", False):
         yield
         return
+    _keep_freed_memory()
     with _lock:  # torch has a number for each Python thread, and one for those to come
         if not _inside:
             _before = torch.get_num_threads()
@@ -82,6 +85,18 @@ def one_thread():
             _inside -= 1
             _here.alone = False
             torch.set_num_threads(_before)
+
+
+@functools.cache
+def _keep_freed_memory():
+    """
+    Make glibc keep the memory of freed arrays for later ones of the process; elsewhere, do nothing.
+
+    By default, it returns arrays of a few megabytes to the system when they are freed. A fifth of the time of a chain
+    then goes into page faults, for which the threads of a process wait on each other. Its threshold follows the
+    largest array that was freed (``man mallopt``, ``M_MMAP_THRESHOLD``).
+    """
+    torch.empty(_LARGEST_KEPT, dtype=torch.uint8, device="cpu")
 
 
 def _alone():

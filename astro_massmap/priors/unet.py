@@ -43,8 +43,11 @@ class Block(nn.Module):
 
     def forward(self, x, level):
         scale, shift = self.film(level)[..., None, None].chunk(2, dim=1)
-        h = self.first(F.silu(x)) * (1 + scale) + shift
-        return x + self.second(F.silu(h))
+        h = self.first(F.silu(x))
+        if torch.is_grad_enabled():
+            return x + self.second(F.silu(torch.addcmul(shift, h, 1 + scale)))
+        h = F.silu(torch.addcmul(shift, h, 1 + scale, out=h), inplace=True)
+        return self.second(h).add_(x)
 
 
 class UNet(nn.Module):

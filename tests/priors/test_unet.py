@@ -109,3 +109,12 @@ def test_features_are_finite_and_tell_noise_levels_apart():
     assert (features[1:] - features[:-1]).norm(dim=1).min() > 0.01
     assert torch.allclose(UNet.features(torch.tensor([0.03]))[0, :5], torch.zeros(5), atol=1e-6)
     assert math.isclose(float(features[-1, 0] - features[0, 0]), 5 / 1.5, rel_tol=1e-5)
+
+
+def test_evaluation_without_gradients_is_the_same():
+    network, x, sigma = small_priors.network(), maps(2, 33, 50), torch.tensor([0.05, 0.2])
+    kept = x.clone()
+    with torch.no_grad():
+        without = network(x, sigma)
+    torch.testing.assert_close(without, network(x, sigma).detach())
+    assert torch.equal(x, kept)
