@@ -10,6 +10,7 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from ._fits_headers import open_fits
+from ._sexagesimal import decimal
 from ._text_files import check_table
 from ._untrusted import begins, parsing
 
@@ -125,6 +126,7 @@ def positions(ra, dec):
     """
     if isinstance(ra, SkyCoord):
         return ra
+    ra, dec = decimal(ra, "ra"), decimal(dec, "dec")
     for column, name in ((ra, "ra"), (dec, "dec")):
         if not hasattr(column, "unit") or np.ndim(column) != 1:
             raise ValueError(f"{name}: needs a column of angles, got a {type(column).__name__} of shape {column.shape}")

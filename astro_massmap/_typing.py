@@ -17,6 +17,7 @@ File: TypeAlias = str | os.PathLike[str]
 Floats: TypeAlias = NDArray[np.floating]
 Pair: TypeAlias = ArrayLike | Sequence[ArrayLike]  # of numbers or columns
 RegionsLike: TypeAlias = SkyRegion | PixelRegion | Iterable[SkyRegion | PixelRegion] | Regions | Table | str | Path
+KeepColumns: TypeAlias = bool | str | Sequence[str]
 Shape: TypeAlias = tuple[int, int]  # (ny, nx)
 
 Background: TypeAlias = RegionsLike | u.Quantity

@@ -121,10 +121,10 @@ def _clusters(arguments):
         figure = kappa.plot_cutouts(doubtful["center"], regions=arguments.regions)
         save_figure(figure, arguments.plot, overwrite=arguments.overwrite)
     if arguments.histogram is not None:
-        from .._regions import as_regions
+        from .._places import listed
 
         number = list(found["region"]).index(doubtful["region"])
-        region = as_regions(arguments.regions)[number]
+        region = listed(arguments.regions)[number : number + 1]
         figure = kappa.plot_detection(region, arguments.threshold, background=arguments.background)
         save_figure(figure, arguments.histogram, overwrite=arguments.overwrite)
 
