@@ -42,8 +42,16 @@ def regions_of(table, cosmology=None):
     ------
     TypeError, ValueError, `~astropy.units.UnitsError`
         If there are no positions, or a radius is missing, not positive, or has no unit.
+
+    Warns
+    -----
+    `~astropy.utils.exceptions.AstropyUserWarning`
+        For missing positions, radii that are converted, and columns that are not used as radii.
     """
     centres, radii = table_positions(table, "regions"), _radii(table, cosmology)
+    nowhere = int((~np.isfinite(centres.spherical.lon.deg + centres.spherical.lat.deg)).sum())
+    if nowhere:
+        warn(f"regions: {nowhere} of {len(table)} positions are missing; nothing is measured there", 4)
     if radii is None:
         regions = [PointSkyRegion(c) for c in centres]
     else:

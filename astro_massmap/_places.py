@@ -30,9 +30,10 @@ _AT_ONCE = 2**22  # numbers that are held at a time
 def listed(regions, name="regions", *, areas=False, cosmology=None):
     """The regions that are `included` in an argument; errors begin with its name."""
     try:
-        return included(as_regions(regions, cosmology=cosmology), name, areas=areas)
+        found = as_regions(regions, cosmology=cosmology)
     except (TypeError, ValueError, OSError) as error:
         raise type(error)(f"{name}: {str(error).removeprefix('regions: ')}") from error
+    return included(found, name, areas=areas)
 
 
 def _used(maps, weights):

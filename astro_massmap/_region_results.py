@@ -77,7 +77,11 @@ def keep_columns(table, regions, keep):
         new = name
         while new in table.colnames:
             new += "_input"
-        table[new] = source[name]
+        column = source[name]
+        if getattr(getattr(column, "dtype", None), "kind", "") in "SU" and getattr(column, "unit", None) is not None:
+            column = column.copy()
+            column.unit = None  # such as h:m:s of VizieR, of which a QTable would make no quantity
+        table[new] = column
     return table
 
 

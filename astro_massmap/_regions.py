@@ -179,7 +179,7 @@ def included(regions, name, *, areas=False):
     if not kept and (left_out or excluded):
         if not excluded:
             raise ValueError(
-                f"{name}: {counts}, which cover no area, and nothing else; {'points exclude nothing; ' * areas}give "
+                f"{name}: holds {counts} and nothing else, {'points exclude nothing' if areas else 'no area'}; give "
                 "circles, or a table with a column radius"
             )
         raise ValueError(
@@ -187,7 +187,7 @@ def included(regions, name, *, areas=False):
             "of others; remove the minus sign, or add the region from which they are to be taken"
         )
     if left_out:
-        warn(f"{name}: {counts} left out, which cover no area", 5)
+        warn(f"{name}: {counts} left out; they cover no area", 5)
     return RegionList(kept, regions.table if len(kept) == len(regions) else None, excluded)
 
 

@@ -29,7 +29,7 @@ def decimal(column, name):
     Raises
     ------
     ValueError
-        If a value is no angle, or a right ascension of 24 hours or more.
+        If a value is no angle, such as 24 hours or more.
     """
     array = np.ma.asarray(column)
     if array.dtype.kind not in "SUO" or array.ndim != 1:
@@ -44,11 +44,10 @@ def decimal(column, name):
             try:
                 values[i] = Angle(text, unit).deg
             except (ValueError, TypeError) as error:
-                raise ValueError(f"{name}: {text!r} in row {i} is no angle ({error})") from error
+                hint = "; the unit deg of the column makes it degrees" if unit == u.hourangle else ""
+                raise ValueError(f"{name}: {text!r} in row {i} is no angle ({error}){hint}") from error
         elif text:
             values[i] = floats(text, f"{name} in row {i}") * unit.to(u.deg)
-    if name == "ra" and unit == u.hourangle and (np.abs(values) >= 360).any():
-        raise ValueError("ra: sexagesimal values are hours, but some are 24 or more; set the unit of the column to deg")
     return Column(values, name=getattr(column, "name", name), unit=u.deg)
 
 
