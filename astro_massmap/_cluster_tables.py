@@ -12,13 +12,44 @@ from ._progress import warn
 from ._units import known_unit
 
 # compared in lower case, letters and digits only, in this order
-_RADII = ("radius", "r500", "r500c", "theta500", "r200", "r200c", "r200m", "theta200", "r", "rad", "theta")
+_RADII: tuple[str, ...] = (
+    "radius",
+    "r500",
+    "r500c",
+    "theta500",
+    "r200",
+    "r200c",
+    "r200m",
+    "theta200",
+    "r",
+    "rad",
+    "theta",
+)
 _DOUBTFUL = ("r", "rad", "theta")  # names of other quantities too
-_NAMES = ("name", "region", "label", "cluster", "clustername", "objectname", "objname", "sourcename", "srcname")
+_NAMES: tuple[str, ...] = (
+    "name",
+    "region",
+    "label",
+    "cluster",
+    "clustername",
+    "objectname",
+    "objname",
+    "sourcename",
+    "srcname",
+)
 _NAMES += ("targetname", "object", "target", "mainid", "mcxc", "id", "clusterid", "objectid", "objid", "sourceid")
 _NAMES += ("srcid", "detuid", "memmatchid", "number", "seq", "recno")
 _LIKE_A_NAME = re.compile(r"([^A-Za-z](name|id)|[a-z](Name|ID|Id))$|[^A-Za-z](NAME|ID)$")
-_REDSHIFTS = (*USUAL_NAMES["redshift"], "zspec", "z_spec", "z_phot", "z_lambda", "z_cl", "z_best", "redshift_best")
+_REDSHIFTS: tuple[str, ...] = (
+    *USUAL_NAMES["redshift"],
+    "zspec",
+    "z_spec",
+    "z_phot",
+    "z_lambda",
+    "z_cl",
+    "z_best",
+    "redshift_best",
+)
 _FARTHEST = 10.0  # redshift of a cluster; larger numbers are magnitudes in the z band
 
 

@@ -262,11 +262,11 @@ class Pictures(MapParts):
         from ._places import listed
         from .figures import plot_detection
 
-        region = listed(region, "region")
-        values = self.region_means(region, background=background)
+        found = listed(region, "region")
+        values = self.region_means(found, background=background)
         if values.shape[1] != 1 or not np.isfinite(values).all():
             raise ValueError("region: needs one region that lies in the field")
-        label = str(region[0].meta.get("text", "")) if label is None else label
+        label = str(found[0].meta.get("text", "")) if label is None else label
         return plot_detection(values[:, 0], threshold, label=label, figure=figure)
 
     def report(

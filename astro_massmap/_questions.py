@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
 import numpy as np
@@ -157,8 +157,8 @@ class Questions(MapParts):
 
         self._need_convergence()
         maps = self.data, self._need_samples(), self.wcs, self.mask
-        options = {"background": background, "level": level, "keep_columns": keep_columns, "cosmology": cosmology}
-        return region_statistics(*maps, regions, **options)
+        options: dict[str, Any] = {"level": level, "keep_columns": keep_columns, "cosmology": cosmology}
+        return region_statistics(*maps, regions, background=background, **options)
 
     def region_means(self, regions: RegionsLike, *, background: Background | None = None) -> Floats:
         """
@@ -172,12 +172,7 @@ class Questions(MapParts):
         Returns
         -------
         ndarray
-            ``(n_samples, n_regions)``, NaN for regions outside of the field.
-
-        Raises
-        ------
-        TypeError, ValueError, OSError, `~astropy.units.UnitsError`
-            As for `region_statistics`.
+            ``(n_samples, n_regions)``, NaN for regions outside of the field. Errors are those of `region_statistics`.
 
         Examples
         --------
@@ -251,8 +246,9 @@ class Questions(MapParts):
         self._need_convergence()
         samples = self._need_samples()
         self._warn_if_gaussian()
-        options = {"level": level, "keep_columns": keep_columns, "cosmology": cosmology}
-        return detection_probability(self.data, samples, self.wcs, self.mask, regions, threshold, background, **options)
+        maps = self.data, samples, self.wcs, self.mask
+        options: dict[str, Any] = {"level": level, "keep_columns": keep_columns, "cosmology": cosmology}
+        return detection_probability(*maps, regions, threshold, background, **options)
 
     def peaks(
         self,

@@ -245,12 +245,12 @@ def projected_mass(
     1.17e+14 solMass +- 8.43e+12 solMass
     """
     cosmology = checked_cosmology(cosmology)
-    regions = listed(regions, cosmology=cosmology)
-    z_lens = _redshifts(z_lens, regions)
+    found = listed(regions, cosmology=cosmology)
+    z_lens = _redshifts(z_lens, found)
     level, (mean, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
-    kappa, values = excess(mean, samples, wcs, mask, regions, background)
+    kappa, values = excess(mean, samples, wcs, mask, found, background)
     add_interval(kappa, values, level)
-    critical, distance = np.full(len(regions), np.nan) * _SURFACE_DENSITY, np.full(len(regions), np.nan) * u.kpc
+    critical, distance = np.full(len(found), np.nan) * _SURFACE_DENSITY, np.full(len(found), np.nan) * u.kpc
     for z in np.unique(z_lens[np.isfinite(z_lens)]):
         critical[z_lens == z] = critical_surface_density(z, z_source, cosmology, weight=weight)
         distance[z_lens == z] = cosmology.angular_diameter_distance(z)
@@ -263,7 +263,7 @@ def projected_mass(
         table[name] = kappa[name] * mass
     table["data_fraction"] = kappa["data_fraction"]
     table.meta |= {"z_lens": z_lens.tolist(), "critical_surface_density": critical, "cosmology": cosmology.name}
-    return with_columns(table, regions, keep_columns)
+    return with_columns(table, found, keep_columns)
 
 
 def _redshifts(z: ArrayLike | str, regions: RegionList) -> NDArray[np.float64]:
