@@ -10,6 +10,8 @@ from astropy.table.connect import TableWrite
 
 from ._progress import warn
 
+_PLAIN = {0x2212: "-", 0x2010: "-", 0x2013: "-", 0x2014: "-", 0x2018: "'", 0x2019: "'"}  # minus, dashes, quotes
+_PLAIN |= {0xDF: "ss", 0xF8: "o", 0xD8: "O", 0xE6: "ae", 0xC6: "AE", 0x142: "l", 0x141: "L"}
 _FITS = (".fits", ".fits.gz", ".fit", ".fit.gz", ".fts", ".fts.gz")
 
 
@@ -132,5 +134,5 @@ def _in_ascii(table):
 
 def to_ascii(text):
     """Text without accents; other characters beyond ASCII as escapes, such as ``\\u03b1``."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text.translate(_PLAIN)) if not unicodedata.combining(c))
     return plain.encode("ascii", "backslashreplace").decode()
