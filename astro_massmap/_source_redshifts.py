@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._optional import require
 from ._progress import warn
 
 if TYPE_CHECKING:
@@ -304,22 +303,36 @@ def _from_file(file, name, column):
     from ._columns import read_table
     from ._untrusted import begins, parsing
 
-    if isinstance(file, str) and re.fullmatch(r"\d*\.?\d*", file.strip()) and any(c.isdigit() for c in file):
+    if isinstance(file, str) and re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*", file):
         return read_n_z(float(file), name)
-    if os.path.isfile(file) and begins(file, b"\x89HDF"):
-        with parsing(f"{name}: cannot read {str(file)!r} as a SACC file"):
-            sacc = require("sacc", "sacc").Sacc.load_hdf5(str(file))
-        return _from_tracers(sacc, name, column)
-    table = _table_of_fits(file, name, column) if os.path.isfile(file) and begins(file, b"SIMPLE") else None
-    if table is None:
-        table = read_table(file, name)
-    elif column is not None and column not in table.colnames:  # the name of the table
-        column = None
+    if not os.path.isfile(file):
+        raise FileNotFoundError(f"{name}: needs a redshift, n(z) or a file of it; there is no file {str(file)!r}")
+    with parsing(f"{name}: cannot read {str(file)!r}"):
+        is_hdf, is_fits = (begins(file, start) for start in (b"\x89HDF", b"SIMPLE"))
+    if is_hdf:
+        return _from_tracers(_sacc_of_hdf(file, name), name, column)
+    table = _table_of_fits(file, name, column) if is_fits else None
+    table, column = (read_table(file, name), column) if table is None else table
     return _from_table(table, name, column, f"{os.path.basename(file)}, ")
 
 
+def _sacc_of_hdf(file, name):
+    from ._untrusted import parsing
+
+    try:
+        from sacc import Sacc
+    except ImportError as error:
+        raise ImportError(f"{name}: sacc is needed to read {str(file)!r}, a file in HDF5: pip install sacc") from error
+    with parsing(f"{name}: cannot read {str(file)!r} as a SACC file"):
+        return Sacc.load_hdf5(str(file))
+
+
 def _table_of_fits(file, name, column):
-    """The table with n(z) of a FITS file of several, such as those of SACC and 2point; None if it has one table."""
+    """
+    The table with n(z) of a FITS file of several, such as those of SACC and 2point; None if it has one.
+
+    With it the column of the density, None where ``column`` is the name of the table.
+    """
     from astropy.table import Table
 
     from ._fits_headers import open_fits
@@ -330,10 +343,10 @@ def _table_of_fits(file, name, column):
         if len(tables) < 2:
             return None
         found = {key: hdu for key, hdu in tables.items() if _has_n_z(hdu.columns.names)}
-        named = {key: hdu for key, hdu in found.items() if column is not None and column.lower() in _names(key, hdu)}
+        named = {key: hdu for key, hdu in found.items() if column in (*_keys(key, hdu), *hdu.columns.names)}
         sources = {key: hdu for key, hdu in found.items() if "source" in key.lower()}
         chosen = next((some for some in (named, found, sources) if len(some) == 1), {})
-        result = [Table.read(hdu) for hdu in chosen.values()]
+        result = [(Table.read(hdu), None if column in _keys(key, hdu) else column) for key, hdu in chosen.items()]
     if not result:
         raise ValueError(
             f"{name}: {str(file)!r} has {len(found)} tables with columns such as z and n, {', '.join(found)}, among "
@@ -348,5 +361,6 @@ def _has_n_z(names):
     return bool(dense) and any(n in REDSHIFT_NAMES for n in lower)
 
 
-def _names(key, hdu):
-    return {key.lower(), str(hdu.header.get("SACCNAME", "")).lower(), *(n.lower() for n in hdu.columns.names)}
+def _keys(key, hdu):
+    """Names of a table: that of its HDU, and of its tracer in a SACC file."""
+    return key, hdu.header.get("SACCNAME", key)
