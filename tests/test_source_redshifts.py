@@ -302,7 +302,7 @@ def test_planes_of_simulations_are_weighted_alike():
 def test_spectra_take_them_too(tmp_path):
     pytest.importorskip("camb")
     cosmology = FlatLambdaCDM(H0=70, Om0=0.3, Ob0=0.05, Tcmb0=2.7255, m_nu=0)
-    options = {"sigma8": 0.8, "n_s": 0.97, "ell": [100, 1000]}
+    options = {"As": 2.1e-9, "n_s": 0.97, "ell": [100, 1000]}
     near = Z[Z < 0.4], N[Z < 0.4]
     Table(near, names=["Z_MID", "BIN1"]).write(tmp_path / "nz.fits")
     spectra = [PowerSpectrum.from_cosmology(cosmology, n_z=n_z, **options) for n_z in (near, tmp_path / "nz.fits")]
