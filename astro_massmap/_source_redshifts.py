@@ -3,7 +3,7 @@ Redshifts of the sources, in all forms in which users have them: `read_n_z` is t
 
 The result is a list of redshifts with normalised weights, so that the mean of a function over the sources is
 ``(weight * f(z)).sum()``. A tabulated n(z) is linear between its points and zero outside of them. It is integrated by
-Gauss's rule with two nodes, exact for polynomials of the third degree, on steps of at most 0.005 and 1/400 of its range.
+Gauss's rule with two nodes, exact for polynomials of degree 3, on steps of at most 0.005 or 1/400 of its range.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def critical_surface_density(
 
     >>> z = np.linspace(0, 3, 61)
     >>> print(f"{critical_surface_density(0.3, (z, z**2 * np.exp(-z / 0.3)), cosmology):.4g}")
-    3.545e+09 solMass / kpc2
+    3.603e+09 solMass / kpc2
     """
     sources, cosmology = read_n_z(z_source, "z_source", weight=weight), checked_cosmology(cosmology)
     mean = lensing_efficiency(z_lens, sources, cosmology)
