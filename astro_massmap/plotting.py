@@ -2,7 +2,7 @@
 Figures on sky coordinates. Needs matplotlib: ``pip install "astro_massmap[plot]"``.
 
 On axes whose pixels are those of the map, it is drawn as an image. On axes of another WCS (another frame, projection,
-rotation or pixel size) each of its pixels is drawn as the quadrilateral between its corners on the sky.
+rotation or pixel size) the image is resampled: each point shows the pixel of the map in which it lies on the sky.
 """
 
 import numpy as np
@@ -13,10 +13,7 @@ __all__ = ["draw_regions", "new_axes", "plot_map", "plot_shear"]
 
 _LABELS = {"pos.eq.ra": "RA", "pos.eq.dec": "Dec", "pos.galactic.lon": "l", "pos.galactic.lat": "b"}
 _SAME = 0.01  # pixels between two grids that are the same for a figure
-_TORN = (
-    0.1  # of the size of a quadrilateral: distance from its middle to that of the pixel, at the edge of a projection
-)
-_OF_IMAGES = frozenset("aspect extent filternorm filterrad interpolation interpolation_stage origin resample".split())
+_FINER, _MOST_POINTS = 4, 4_000_000  # points on a side of a pixel of a resampled map, and points of all of it
 
 
 def new_axes(wcs, figsize=(7, 6)):
@@ -60,8 +57,8 @@ def plot_map(data, wcs, *, ax=None, regions=None, mask=None, colorbar=True, labe
     title : str, optional
         Of the axes.
     **kwargs
-        Options of `matplotlib.axes.Axes.imshow`, or of `matplotlib.collections.QuadMesh` on axes of another WCS; the
-        colours end at the 99.8 % quantile of ``|data|`` unless ``vmin`` and ``vmax`` are given.
+        Options of `matplotlib.axes.Axes.imshow`; the colours end at the 99.8 % quantile of ``|data|`` unless
+        ``vmin`` and ``vmax`` are given.
 
     Returns
     -------
@@ -69,8 +66,8 @@ def plot_map(data, wcs, *, ax=None, regions=None, mask=None, colorbar=True, labe
 
     Raises
     ------
-    TypeError
-        If ``ax`` has no celestial coordinates, or an option of images is given for axes of another WCS.
+    TypeError, ValueError
+        If ``ax`` has no celestial coordinates, or the map is not on its projection.
 
     Examples
     --------
@@ -87,7 +84,9 @@ def plot_map(data, wcs, *, ax=None, regions=None, mask=None, colorbar=True, labe
     defaults = {"vmin": -limit if signed else 0, "vmax": limit, "cmap": "RdBu_r" if signed else "viridis"}
     image = _draw_pixels(ax, data, transform, **(defaults | kwargs))
     if mask is not None and mask.any():
-        _draw_veil(ax, mask, transform)
+        veil = np.zeros((*mask.shape, 4))
+        veil[mask] = (0.5, 0.5, 0.5, 0.3)
+        _draw_pixels(ax, veil, transform)
     if regions is not None:
         draw_regions(ax, regions, wcs, data.shape)
     if colorbar:
@@ -263,14 +262,28 @@ def _axes_on(wcs, ax, shape):
         return new_axes(wcs), None
     if not hasattr(ax, "coords"):
         raise TypeError("ax: needs sky coordinates; make it with fig.add_subplot(projection=kappa.wcs)")
-    if not {"longitude", "latitude"} <= {coord.coord_type for coord in ax.coords}:
+    types = [coord.coord_type for coord in ax.coords if coord.coord_type != "scalar"]
+    if types != ["longitude", "latitude"]:  # astropy has no transformation to others
+        if types and hasattr(ax.wcs, "wcs") and ax.wcs.wcs.compare(wcs.wcs):
+            return ax, None
         raise TypeError(
-            "ax: needs axes of the sky, with a longitude and a latitude; make it with "
-            f"fig.add_subplot(projection=kappa.wcs), got {type(ax.wcs).__name__} of {ax.wcs.world_axis_physical_types}"
+            "ax: needs axes of the sky, with a longitude first and a latitude second; make it with "
+            f"fig.add_subplot(projection=kappa.wcs), got {', '.join(map(str, ax.wcs.world_axis_physical_types))}"
         )
-    transform = ax.get_transform(wcs) - ax.transData
+    transform = _pixels_to_pixels(wcs, ax)
     points = _corners(shape).reshape(-1, 2)[:: max(1, shape[1] // 4)]
     return ax, None if np.allclose(transform.transform(points), points, rtol=0, atol=_SAME) else transform
+
+
+def _pixels_to_pixels(wcs, ax):
+    """The transformation of matplotlib from pixels of a WCS to those of axes."""
+    from astropy.wcs import WCSSUB_LATITUDE, WCSSUB_LONGITUDE
+    from matplotlib.transforms import Affine2D
+
+    if wcs.wcs.lng < wcs.wcs.lat:
+        return ax.get_transform(wcs) - ax.transData
+    swapped = wcs.sub([WCSSUB_LONGITUDE, WCSSUB_LATITUDE])
+    return Affine2D(np.eye(3)[[1, 0, 2]]) + (ax.get_transform(swapped) - ax.transData)
 
 
 def _corners(shape):
@@ -279,45 +292,35 @@ def _corners(shape):
     return np.stack([x, y], axis=-1)
 
 
-def _draw_pixels(ax, data, transform, *, vmin=None, vmax=None, **kwargs):
-    """An image, or quadrilaterals on axes of another WCS."""
+def _draw_pixels(ax, image, transform, **kwargs):
+    """An image ``(ny, nx)`` or ``(ny, nx, 4)``, resampled for axes of another WCS."""
     if transform is None:
-        return ax.imshow(data, origin="lower", vmin=vmin, vmax=vmax, **kwargs)
-    from matplotlib.collections import QuadMesh
-
-    unfit = sorted(_OF_IMAGES & kwargs.keys())
-    if unfit:
-        raise TypeError(f"{', '.join(unfit)}: of images only, while the axes have another WCS than the map")
-    corners, torn = _quadrilaterals(data.shape, transform)
-    mesh = QuadMesh(corners, array=np.ma.masked_where(torn | ~np.isfinite(data), data), rasterized=True, **kwargs)
-    mesh.set_clim(vmin, vmax)
-    limits = _limits(ax, corners[:-1, :-1][~torn])
-    ax.add_collection(mesh, autolim=False)
-    ax.set(**limits, aspect="equal")
-    return mesh
+        return ax.imshow(image, origin="lower", **kwargs)
+    image, extent = _resampled(image, transform)
+    limits = _limits(ax, np.reshape(extent, (2, 2)).T)
+    drawn = ax.imshow(image, origin="lower", extent=extent, **kwargs)
+    ax.set(**limits)
+    return drawn
 
 
-def _draw_veil(ax, mask, transform):
-    """Grey where the mask is True."""
-    from matplotlib.colors import ListedColormap
-
-    grey = ListedColormap([(0.5, 0.5, 0.5, 0.3)])
-    if transform is None:
-        ax.imshow(np.where(mask[..., None], grey(0), 0), origin="lower")
-    else:
-        _draw_pixels(ax, np.where(mask, 1.0, np.nan), transform, cmap=grey)
-
-
-def _quadrilaterals(shape, transform):
-    """Corners of the pixels on the axes, and a bool array of those off the projection or across its edge."""
-    corners = _corners(shape)
-    middles = transform.transform((corners[:-1, :-1] + 0.5).reshape(-1, 2)).reshape(*shape, 2)
-    corners = transform.transform(corners.reshape(-1, 2)).reshape(corners.shape)
-    four = np.stack([corners[i : shape[0] + i, j : shape[1] + j] for i in (0, 1) for j in (0, 1)])
-    with np.errstate(invalid="ignore"):
-        off, size = (np.linalg.norm(x, axis=-1) for x in (four.mean(axis=0) - middles, np.ptp(four, axis=0)))
-        torn = ~(off < _TORN * size)
-    return np.where(np.isfinite(corners), corners, 0), torn
+def _resampled(image, transform):
+    """The pixels of a map on a finer grid of the axes, transparent beyond the map, and the extent of that grid."""
+    ny, nx = image.shape[:2]
+    corners = transform.transform(_corners((ny, nx)).reshape(-1, 2)).reshape(ny + 1, nx + 1, 2)
+    if not np.isfinite(corners).all(axis=-1).any():
+        raise ValueError("ax: the map is not on the projection of the axes")
+    low, high = np.nanmin(corners, axis=(0, 1)), np.nanmax(corners, axis=(0, 1))
+    across, up = np.diff(corners, axis=1)[:-1], np.diff(corners, axis=0)[:, :-1]
+    area = np.abs(across[..., 0] * up[..., 1] - across[..., 1] * up[..., 0])
+    step = max(np.sqrt(np.nanmedian(area)) / _FINER, np.sqrt(np.prod(high - low) / _MOST_POINTS))
+    columns, rows = np.ceil((high - low) / step).astype(int)
+    points = low + step * (np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1) + 0.5)
+    x, y = np.nan_to_num(transform.inverted().transform(points.reshape(-1, 2)), nan=-1).T.reshape(2, rows, columns)
+    i, j = np.rint(y).astype(int), np.rint(x).astype(int)
+    inside = (i >= 0) & (i < ny) & (j >= 0) & (j < nx)
+    result = np.full((rows, columns, *image.shape[2:]), np.nan if image.ndim == 2 else 0.0)
+    result[inside] = image[i[inside], j[inside]]
+    return result, (low[0], low[0] + columns * step, low[1], low[1] + rows * step)
 
 
 def _limits(ax, points):
@@ -340,9 +343,8 @@ def _moved_sticks(places, sticks, transform):
 
 def _label_sky(ax, title):
     """Names of the coordinates of the axes, whatever those of the map are."""
-    types = ax.wcs.world_axis_physical_types
-    for coord in ax.coords:
-        if types[coord.coord_index] in _LABELS:
-            coord.set_axislabel(_LABELS[types[coord.coord_index]])
+    for coord, kind in zip(ax.coords, ax.wcs.world_axis_physical_types, strict=True):
+        if kind in _LABELS:
+            coord.set_axislabel(_LABELS[kind])
     if title:
         ax.set_title(title)
