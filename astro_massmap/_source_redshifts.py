@@ -55,19 +55,20 @@ class Sources:
         """Largest redshift with sources."""
         if self.table is not None:
             z, n = self.table
-            last = np.flatnonzero(n)[-1]
-            return float(z[min(last + 1, len(z) - 1)])
+            return float(z[min(np.flatnonzero(n)[-1] + 1, len(z) - 1)])
         return float(self.z[self.weight > 0].max())
 
     def few(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Redshifts larger than zero and weights, of at most 2000 groups at their mean redshifts."""
-        z, weight = self.z[self.weight > 0], self.weight[self.weight > 0]
+        z, weight = self.z, self.weight
         if len(z) > _MOST_NODES:
             edges = np.linspace(z.min(), z.max(), _MOST_NODES + 1)
             group = np.clip(np.searchsorted(edges, z, side="right") - 1, 0, _MOST_NODES - 1)
-            total, first = (np.bincount(group, w, _MOST_NODES) for w in (weight, weight * z))
-            z, weight = first[total > 0] / total[total > 0], total[total > 0]
-        return z[z > 0], weight[z > 0]
+            weight = np.bincount(group, weights=self.weight, minlength=_MOST_NODES).astype(float)
+            first = np.bincount(group, weights=self.weight * self.z, minlength=_MOST_NODES)
+            z = np.divide(first, weight, out=np.zeros(_MOST_NODES), where=weight > 0)
+        used = (z > 0) & (weight > 0)
+        return z[used], weight[used]
 
 
 def read_n_z(source: Any, name: str = "n_z", *, weight: ArrayLike | None = None, column: str | None = None) -> Sources:
@@ -115,12 +116,12 @@ def read_n_z(source: Any, name: str = "n_z", *, weight: ArrayLike | None = None,
         found = _from_file(source, name, column)
     elif hasattr(source, "tracers"):
         found = _from_tracers(source, name, column)
-    elif hasattr(source, "colnames"):
+    elif _is_table(source):
         found = _from_table(source, name, column)
     elif hasattr(source, "coords") and hasattr(source, "redshift"):
         found = _from_catalog(source, name)
     elif is_pair(source, tuple | list | np.ndarray):
-        found = _tabulated(*source, name)
+        found = _tabulated(source[0], source[1], name)
     else:
         return _listed(_numbers(source, name), weight, name)
     if weight is not None:
@@ -137,10 +138,15 @@ def is_pair(source: Any, kinds: Any = tuple) -> bool:
 
 def is_listed(source: Any) -> bool:
     """Whether ``source`` is a number, or an array of the redshifts of single galaxies."""
-    kinds = ("tracers", "colnames", "coords")
-    return not (
-        isinstance(source, Sources | str | os.PathLike) or is_pair(source) or any(hasattr(source, k) for k in kinds)
-    )
+    kinds = Sources | str | os.PathLike
+    others = hasattr(source, "tracers") or hasattr(source, "coords") or _is_table(source)
+    return not (isinstance(source, kinds) or is_pair(source) or others)
+
+
+def _is_table(source):
+    """Whether ``source`` is a table of astropy, a dictionary of columns or a structured array."""
+    structured = getattr(getattr(source, "dtype", None), "names", None)
+    return hasattr(source, "colnames") or isinstance(source, dict) or bool(structured)
 
 
 def one_of(redshift: Any, n_z: Any, name: str = "redshift, n_z", **options: Any) -> Sources:
@@ -246,6 +252,10 @@ def _galaxies(z, weight, name, label):
 
 def _from_table(table, name, column, label=""):
     """n(z), or galaxies, from a table."""
+    if not hasattr(table, "colnames"):
+        from astropy.table import Table
+
+        table = Table(table)
     lower = {c.lower(): c for c in reversed(table.colnames)}
     z = next((lower[c] for c in REDSHIFT_NAMES if c in lower), None)
     if z is None and [c.lower() for c in table.colnames] == ["col1", "col2"]:  # a text without names

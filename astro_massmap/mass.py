@@ -124,8 +124,8 @@ def lensing_efficiency(z_lens: float, z_source: RedshiftsLike, cosmology: FLRW |
     Returns
     -------
     ndarray
-        Of the shape of ``z_source``, right to 1e-6; zero for sources that are not behind the lens. The mean, one
-        number, for a distribution.
+        Ratios with the shape of ``z_source``, accurate to 1e-6; zero for sources that are not behind the lens. Their
+        mean, one number, for a distribution.
 
     Raises
     ------

@@ -43,8 +43,8 @@ def plot_map(data, wcs, *, ax=None, regions=None, mask=None, colorbar=True, labe
     wcs : `~astropy.wcs.WCS`
         Where they are.
     ax : `~astropy.visualization.wcsaxes.WCSAxes`, optional
-        Where to draw, axes of any celestial WCS; by default a new figure. Axes of another WCS that show something
-        keep their limits.
+        Axes of any celestial WCS; by default those of a new figure. Axes of another WCS that show something keep
+        their limits.
     regions : regions, optional
         Drawn on top with their labels: a region, a list of them, a table of positions and radii, or
         a file. Those outside of the map are left out.
@@ -108,7 +108,7 @@ def plot_shear(shear, noise_std, wcs, *, ax=None, pixels_per_stick=None, title=N
     wcs : `~astropy.wcs.WCS`
         Where the pixels are.
     ax : `~astropy.visualization.wcsaxes.WCSAxes`, optional
-        Where to draw, axes of any celestial WCS; by default a new figure.
+        Axes of any celestial WCS; by default those of a new figure.
     pixels_per_stick : int, optional
         Side of the squares that are averaged; by default some 24 sticks fit along the longer side.
     title : str, optional
@@ -170,7 +170,7 @@ def draw_regions(ax, regions, wcs, shape, color="black"):
     Parameters
     ----------
     ax : `~astropy.visualization.wcsaxes.WCSAxes`
-        Where to draw, axes of any celestial WCS.
+        Axes of any celestial WCS.
     regions : regions
         A region of the sky or of pixels, a list of them, a table of positions and radii, or a file.
     wcs : `~astropy.wcs.WCS`

@@ -99,6 +99,9 @@ def test_usual_names_of_columns(z, n):
     with_edges = Table({"Z_LOW": Z - 0.01, z: Z, "Z_HIGH": Z + 0.01, n: N})
     same(with_edges)
     same(QTable({z: Z * u.one, n: MaskedColumn(N)}))
+    same({z: Z, n: N})
+    same(Table({z: Z, n: N}).as_array())
+    same(fits.BinTableHDU(Table({z: Z, n: N})).data)
 
 
 def test_arrays():

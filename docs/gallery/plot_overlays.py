@@ -42,9 +42,8 @@ levels = [0.015, 0.025, 0.035]
 figure = plt.figure(figsize=(7, 6), layout="constrained")
 ax = figure.add_subplot(projection=xray_wcs)
 ax.imshow(gaussian_filter(counts.astype(float), 1.5), origin="lower", cmap="magma", vmax=6)
-ax.set_autoscale_on(False)
+ax.set(xlabel="l", ylabel="b", title=r"contours of $\kappa$ on simulated X-rays", autoscale_on=False)
 ax.contour(kappa.data, levels, transform=ax.get_transform(kappa.wcs), colors="cyan", linewidths=1)
-ax.set(xlabel="l", ylabel="b", title=r"contours of $\kappa$ on simulated X-rays")
 
 # %%
 # The reverse: contours of the image on the map.
