@@ -28,7 +28,7 @@ _YAML = "--BEGIN-ASTROPY-SERIALIZED-COLUMNS--", "--END-ASTROPY-SERIALIZED-COLUMN
 
 
 @contextmanager
-def open_fits(file, *, whole=True):
+def open_fits(file, *, whole=True, memmap=False):
     """
     The HDUs of a FITS file.
 
@@ -38,6 +38,8 @@ def open_fits(file, *, whole=True):
         Packed by gzip or bzip2, or not; closed at the end.
     whole : bool
         Whether the data of the last HDU need to be there.
+    memmap : bool
+        Read data of a file that is not packed only where they are used.
 
     Raises
     ------
@@ -49,7 +51,7 @@ def open_fits(file, *, whole=True):
     with stream, unpacked(stream, until=0) as plain:
         check_headers(plain, whole=whole)
         plain.seek(0)
-        with fits.open(plain, memmap=False) as hdus:
+        with fits.open(plain, memmap=memmap) as hdus:
             yield hdus
 
 

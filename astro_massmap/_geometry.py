@@ -72,8 +72,8 @@ def _sky_axes(wcs):
         return wcs.celestial
     except NonseparableSubimageCoordinateSystemError as error:
         raise ValueError(
-            f"wcs: the celestial axes need to be independent of the others, got the axes {list(wcs.wcs.ctype)} mixed by "
-            "the PC or CD matrix; give the WCS of one image, WCS(header, naxis=2) or wcs.celestial"
+            f"wcs: the celestial axes need to be independent of the others, got {list(wcs.wcs.ctype)} mixed by the PC "
+            "or CD matrix; give the WCS of one image, WCS(header, naxis=2) or wcs.celestial"
         ) from error
 
 
