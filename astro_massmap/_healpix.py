@@ -209,7 +209,7 @@ def _nside_of(table, numbers, column):
         return _nside(table.data[column.name].size)
     nside = table.header.get("NSIDE")
     if isinstance(nside, bool) or not isinstance(nside, int) or not 1 <= nside <= _LARGEST_NSIDE or nside & (nside - 1):
-        raise OSError(f"its header has NSIDE = {str(nside)[:40]!r}")
+        raise OSError(f"its header has NSIDE = {str(nside)[:40]}")
     return nside
 
 
