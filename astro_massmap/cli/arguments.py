@@ -132,7 +132,7 @@ def wcs_of(file):
     from .._fits_headers import open_fits
     from .._untrusted import parsing
 
-    with parsing(f"--wcs: cannot read {str(file)!r}"), open_fits(file, whole=False) as hdus:
+    with parsing(f"--wcs: cannot read {str(file)!r}"), open_fits(file, whole=False, images=False) as hdus:
         image = next((h for h in hdus if h.is_image and h.header["NAXIS"] >= 2), None)
         if image is not None:
             return WCS(image.header)
