@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ._typing import Bools, Shape
 
-_BLANK = ("", "-", "--", "---", "...", "nan", "na", "n/a", "null", "none", "masked", "<na>", '""')
+BLANK = ("", "-", "--", "---", "...", "nan", "na", "n/a", "null", "none", "masked", "<na>", '""')
 
 
 def numbers(
@@ -65,6 +65,12 @@ def numbers(
 def floats(values: Any, name: str, *, unit: Any = u.dimensionless_unscaled, dtype: Any = float) -> NDArray[Any]:
     """Return the first result of `numbers`: a copy as native floats, NaN where a value is missing."""
     scale = scale_to(getattr(values, "unit", None), u.Unit(unit), name)
+    array = without_unit(values, name, dtype=dtype)
+    return array if scale == 1 else (array * scale).astype(array.dtype)
+
+
+def without_unit(values: Any, name: str, *, dtype: Any = float) -> NDArray[Any]:
+    """Return the numbers of `floats` in the unit that they have."""
     mask: Any = False
     if isinstance(values, Masked):
         mask, values = values.mask, values.unmasked
@@ -82,7 +88,7 @@ def floats(values: Any, name: str, *, unit: Any = u.dimensionless_unscaled, dtyp
         raise TypeError(f"{name}: needs numbers ({error})") from error
     if np.any(mask):
         array[mask] = np.nan
-    return array if scale == 1 else (array * scale).astype(dtype)
+    return array
 
 
 def _from_text(array: NDArray[Any], mask: Bools) -> NDArray[np.float64]:
@@ -91,7 +97,7 @@ def _from_text(array: NDArray[Any], mask: Bools) -> NDArray[np.float64]:
     for i in zip(*np.nonzero(~mask), strict=True) if array.ndim else [()]:
         value = array[i]
         text = value.decode("latin-1") if isinstance(value, bytes) else value
-        if text is None or str(text).strip().lower() in _BLANK:
+        if text is None or str(text).strip().lower() in BLANK:
             continue
         if isinstance(text, str) and "_" in text:  # Python reads 1_000 as a number
             raise ValueError(f"could not convert string to float: {str(text)!r}")
@@ -132,14 +138,14 @@ def column(values: ArrayLike, name: str, n: int, *, scalar: bool = False) -> flo
 
 
 def pair(values: Any, name: str, n: int) -> tuple[float | NDArray[np.float64], ...]:
-    """Two finite numbers, or columns of ``n`` of them."""
+    """Return two numbers, which are finite, or columns of ``n`` numbers."""
     try:
         first, second = values
     except (TypeError, ValueError):
         raise ValueError(f"{name}: needs two numbers (or arrays), one a component; got {values!r}") from None
     columns = tuple(column(c, name, n, scalar=True) for c in (first, second))
-    if not all(np.all(np.isfinite(c)) for c in columns):
-        raise ValueError(f"{name}: needs finite numbers")
+    if not all(np.isfinite(c) for c in columns if np.ndim(c) == 0):
+        raise ValueError(f"{name}: needs finite numbers, got {values!r}")
     return columns
 
 
@@ -149,15 +155,20 @@ def credible(
     g2: NDArray[np.float64],
     weight: NDArray[np.float64],
     max_shear: float,
+    m_bias: float | NDArray[np.float64] | None = None,
+    c_bias: tuple[float | NDArray[np.float64], ...] = (0.0, 0.0),
 ) -> Bools:
     """Which galaxies can be used, a bool array; a warning counts the others by their fault."""
     good = np.ones(len(g1), dtype=bool)
     where = coords.spherical
+    m = np.broadcast_to(0.0 if m_bias is None else m_bias, good.shape)
     for fault, bad in {
-        "position not finite": ~(np.isfinite(where.lon.deg) & np.isfinite(where.lat.deg)),
+        "position missing or out of range": ~(np.isfinite(where.lon.deg) & np.isfinite(where.lat.deg)),
         "shear not finite": ~(np.isfinite(g1) & np.isfinite(g2)),
         f"|g| > max_shear = {max_shear:g}": np.hypot(g1, g2) > max_shear,
         "weight not positive": ~((weight > 0) & np.isfinite(weight)),
+        "m_bias not finite, or not larger than -1": ~((m > -1) & np.isfinite(m)),
+        "c_bias not finite": ~(np.isfinite(c_bias[0]) & np.isfinite(c_bias[1])),
     }.items():
         count = int((bad & good).sum())
         good &= ~bad

@@ -58,7 +58,9 @@ def known_unit(unit: Any, name: str, needed: u.UnitBase | None = None) -> u.Unit
     if unit is None:
         return None
     text = str(unit).strip()
-    parsed = u.Unit(text if isinstance(unit, str | u.UnrecognizedUnit) else unit, parse_strict="silent")
+    parsed = u.Unit(unit, parse_strict="silent")
+    if isinstance(parsed, u.UnrecognizedUnit) or not (needed is None or parsed.is_equivalent(needed)):
+        parsed = u.Unit(text, parse_strict="silent")  # VOTables make units of words: "degrees" is 0.1 "egrees"
     angle = needed is not None and needed.is_equivalent(u.deg)
     if not isinstance(parsed, u.UnrecognizedUnit):
         if not (angle and parsed == u.hour):
