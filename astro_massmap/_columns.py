@@ -35,7 +35,6 @@ PAIRS = {
     ("g1", "g2"): re.compile(r"[12](?!.*[12])"),
 }
 CREATOR = "astro_massmap"
-CREATOR_COLUMNS = ("m_bias", "c1", "c2")
 
 
 def read_table(file, name, **kwargs):
@@ -147,7 +146,7 @@ def is_own(table):
 def _usual_columns(table, named=()):
     """Names of columns by what they contain: those that are named, others by their usual names."""
     by_lower = {name.lower(): name for name in reversed(table.colnames)}
-    known = USUAL_NAMES | ({key: (key,) for key in CREATOR_COLUMNS} if is_own(table) else {})
+    known = {key: names or ((key.lower(),) if is_own(table) else ()) for key, names in USUAL_NAMES.items()}
     candidates = {key: [by_lower[name] for name in names if name in by_lower] for key, names in known.items()}
     candidates |= {key: [name] if name else [] for key, name in dict(named).items()}
     found = {key: names[0] for key, names in candidates.items() if names}

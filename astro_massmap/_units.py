@@ -7,6 +7,7 @@ from typing import Any
 import astropy.units as u
 
 from ._progress import warn
+from ._yaml_text import check_unit
 
 # in lower case; without brackets, quotes, a plural s, and notes in parentheses
 _ANGLES = {
@@ -58,6 +59,7 @@ def known_unit(unit: Any, name: str, needed: u.UnitBase | None = None) -> u.Unit
     if unit is None:
         return None
     text = str(unit).strip()
+    check_unit(text)
     parsed = u.Unit(unit, parse_strict="silent")
     if isinstance(parsed, u.UnrecognizedUnit) or not (needed is None or parsed.is_equivalent(needed)):
         parsed = u.Unit(text, parse_strict="silent")  # VOTables make units of words: "degrees" is 0.1 "egrees"
