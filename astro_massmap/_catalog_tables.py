@@ -17,6 +17,7 @@ from ._geometry import shear_to_icrs
 from ._input import numbers
 from ._positions import positions
 from ._progress import warn
+from ._selection import selected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
     from numpy.typing import NDArray
 
-    from ._typing import Axes, File
+    from ._typing import Axes, File, Select
 
 _SHAPE_NOISE = "sigma_e"  # its keyword in the header of a table, which FITS limits to eight letters
 _C = ("c1", "c2")
@@ -54,7 +55,13 @@ class CatalogTables:
 
     @classmethod
     def from_table(
-        cls, table: Table, *, axes: Axes, columns: Mapping[str, str | None] | None = None, **kwargs: Any
+        cls,
+        table: Table,
+        *,
+        axes: Axes,
+        columns: Mapping[str, str | None] | None = None,
+        select: Select | None = None,
+        **kwargs: Any,
     ) -> Self:
         """
         A catalogue from the columns of a table.
@@ -71,6 +78,13 @@ class CatalogTables:
             ``ra``, ``dec``, ``g1``, ``g2``, ``weight``, ``redshift``, ``m_bias``, ``c1``, ``c2``. Columns
             that are not given are found by their usual names. None: do not use one, for instance
             ``{"redshift": None}``.
+        select : str or array-like, optional
+            Galaxies to use: a condition, such as ``"tomo == 1"``, ``"z > 0.6 & mag < 24"`` or ``"not star"``, or flags
+            ``(n,)``. Conditions compare columns with numbers and quoted texts by ``==``, ``!=``, ``<``, ``<=``, ``>``,
+            ``>=`` and ``in (1, 2)``, or are names of columns of flags (bools, 0 and 1, or text such as true and
+            false); they are joined by ``and`` or ``&``, ``or`` or ``|``, ``not`` or ``~``, and parentheses. Numbers
+            are in the unit of the column. Names with other characters than letters, digits and underscores are
+            written in backticks. Galaxies whose value is missing (masked or NaN) are not selected, with a warning.
         **kwargs
             Further arguments of `~astro_massmap.ShearCatalog`.
 
@@ -116,6 +130,8 @@ class CatalogTables:
             )
         if len(table) == 0:
             raise ValueError("table: the catalogue is empty")
+        if select is not None:
+            table = table[selected(select, table)]
         names = find_columns(table, columns)
         names = {
             key: name for key, name in names.items() if key not in kwargs and not (key in _C and "c_bias" in kwargs)
@@ -144,7 +160,15 @@ class CatalogTables:
         return new
 
     @classmethod
-    def read(cls, file: File, *, axes: Axes, columns: Mapping[str, str | None] | None = None, **kwargs: Any) -> Self:
+    def read(
+        cls,
+        file: File,
+        *,
+        axes: Axes,
+        columns: Mapping[str, str | None] | None = None,
+        select: Select | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """
         Read a catalogue from a file of a table: FITS, ECSV, CSV, or any other that astropy reads, but HDF5.
 
@@ -155,7 +179,7 @@ class CatalogTables:
         file : str or path-like
             The file. Text is UTF-8, with or without a byte order mark, or else Latin-1, of which a warning is
             given. Of a FITS file in the LDAC format the table of objects is read.
-        axes, columns
+        axes, columns, select
             See `from_table`.
         **kwargs
             Passed to `astropy.table.Table.read`, for instance ``format="ascii"`` or ``hdu=1``.
@@ -177,10 +201,12 @@ class CatalogTables:
         >>> datasets.demo()[:1000].write("galaxies.fits")
         >>> ShearCatalog.read("galaxies.fits", axes="west-north")
         <ShearCatalog: 1000 galaxies, axes 'west-north', shape noise 0.265>
+        >>> ShearCatalog.read("galaxies.fits", axes="west-north", select="weight > 0 & ra > 34.5")
+        <ShearCatalog: 542 galaxies, axes 'west-north', shape noise 0.257>
         """
         _axes.check_axes_name(axes)
         table = read_table(file, "file", **kwargs)
-        return cls.from_table(table, axes=axes, columns=columns)
+        return cls.from_table(table, axes=axes, columns=columns, select=select)
 
     def to_table(self) -> QTable:
         """

@@ -17,6 +17,7 @@ File: TypeAlias = str | os.PathLike[str]
 Floats: TypeAlias = NDArray[np.floating]
 Pair: TypeAlias = ArrayLike | Sequence[ArrayLike]  # of numbers or columns
 RegionsLike: TypeAlias = SkyRegion | PixelRegion | Iterable[SkyRegion | PixelRegion] | Regions | Table | str | Path
+Select: TypeAlias = str | ArrayLike  # a condition, or flags
 KeepColumns: TypeAlias = bool | str | Sequence[str]
 RedshiftsLike: TypeAlias = "ArrayLike | tuple[ArrayLike, ArrayLike] | Table | File | ShearCatalog | Sources"
 Shape: TypeAlias = tuple[int, int]  # (ny, nx)

@@ -21,6 +21,7 @@ from ._geometry import (
     to_angle,
 )
 from ._input import bools, column, credible, pair
+from ._selection import as_index
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,8 +166,8 @@ class ShearCatalog(CatalogTables):
         return len(self.g1)
 
     def __getitem__(self, item: slice | ArrayLike) -> Self:
-        """The galaxies picked by a slice, a bool mask or an array of indices."""
-        item = item if isinstance(item, slice) else np.asarray(item)
+        """The galaxies picked by a slice, a bool mask, a column of flags or an array of indices."""
+        item = item if isinstance(item, slice) else as_index(item, self)
         if getattr(item, "size", 1) == 0:
             raise ValueError("the selection holds no galaxy")
         if getattr(item, "ndim", 1) != 1:
