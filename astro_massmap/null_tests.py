@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from numpy.typing import ArrayLike
 
-    from ._typing import Shape
+    from ._typing import RegionsLike, Shape
     from .methods import Method
 
 __all__ = ["BModeTest", "b_mode_test", "jackknife", "noise_maps", "rotated"]
@@ -84,6 +84,7 @@ def noise_maps(
     wcs: WCS | None = None,
     shape: Shape | None = None,
     pixel_scale: u.Quantity | None = None,
+    mask: RegionsLike | None = None,
     progress: bool = False,
 ) -> ConvergenceMap:
     """
@@ -101,6 +102,8 @@ def noise_maps(
         Of the angles; map i is that of ``rotated(catalog, [seed, i])``.
     wcs, shape, pixel_scale
         The grid, as for `~astro_massmap.ShearCatalog.to_map`.
+    mask : regions, optional
+        Regions whose galaxies are left out, as for `~astro_massmap.ShearCatalog.to_map`.
     progress : bool
         Show a bar.
 
@@ -125,7 +128,7 @@ def noise_maps(
     >>> noise.samples.shape, bool((kappa.data / noise.uncertainty.array).max() > 4)
     ((8, 32, 32), True)
     """
-    method, survey = _prepared(catalog, n, seed, method, wcs, shape, pixel_scale)
+    method, survey = _prepared(catalog, n, seed, method, wcs, shape, pixel_scale, mask)
     with progress_bar(total=n, desc="rotations", disable=not progress) as bar:
         maps = [_solved(method, survey.turned(seed, i), bar) for i in range(n)]
     samples = np.stack([m.mean for m in maps])
@@ -141,6 +144,7 @@ def jackknife(
     wcs: WCS | None = None,
     shape: Shape | None = None,
     pixel_scale: u.Quantity | None = None,
+    mask: RegionsLike | None = None,
     progress: bool = False,
 ) -> ConvergenceMap:
     """
@@ -151,7 +155,7 @@ def jackknife(
 
     Parameters
     ----------
-    catalog, n, method, wcs, shape, pixel_scale, progress
+    catalog, n, method, wcs, shape, pixel_scale, mask, progress
         As for `noise_maps`.
     seed : int
         Of the groups.
@@ -177,7 +181,7 @@ def jackknife(
     >>> bool((kappa.data / kappa.uncertainty.array).max() > 4)
     True
     """
-    method, survey = _prepared(catalog, n, seed, method, wcs, shape, pixel_scale)
+    method, survey = _prepared(catalog, n, seed, method, wcs, shape, pixel_scale, mask)
     if survey.n_galaxies < 2 * n:
         raise ValueError(f"n: {survey.n_galaxies} galaxies are too few for {n} groups")
     group = generator_of_angles(seed).permutation(np.arange(len(catalog)) % n)
@@ -267,6 +271,7 @@ def b_mode_test(
     wcs: WCS | None = None,
     shape: Shape | None = None,
     pixel_scale: u.Quantity | None = None,
+    mask: RegionsLike | None = None,
     progress: bool = False,
 ) -> BModeTest:
     """
@@ -291,7 +296,7 @@ def b_mode_test(
         significant (p of 0.01 or less) with 99 or more.
     edges : array-like, optional
         Of the bands of ell; by default octaves, from the longest wave in the field to the finest on the grid.
-    seed, wcs, shape, pixel_scale, progress
+    seed, wcs, shape, pixel_scale, mask, progress
         As for `noise_maps`.
 
     Returns
@@ -312,7 +317,7 @@ def b_mode_test(
     >>> report.ok, bool(report.table["e_significance"].max() > 5)
     (True, True)
     """
-    _, survey = _prepared(catalog, n, seed, None, wcs, shape, pixel_scale)
+    _, survey = _prepared(catalog, n, seed, None, wcs, shape, pixel_scale, mask)
     observed = survey.observation()
     expected = ExpectedShear(observed, _PADDING)
     with progress_bar(total=n + 1, desc="rotations", disable=not progress) as bar:
@@ -356,11 +361,14 @@ def _e_and_b(observation, expected, bar):
     return e_mode, method.solve(expected.taken_from(observation)).b_mode
 
 
-def _prepared(catalog, n, seed, method, wcs, shape, pixel_scale):
+def _prepared(catalog, n, seed, method, wcs, shape, pixel_scale, mask):
     _check(catalog)
     check_integer(n, "n", 2)
     check_integer(seed, "seed", 0)
     method = KaiserSquires() if method is None else resolve(method)
+    if mask is not None:
+        grid = catalog.to_map(wcs=wcs, shape=shape, pixel_scale=pixel_scale)  # that of all galaxies
+        catalog, wcs, shape, pixel_scale = catalog._outside(mask, grid.wcs), grid.wcs, grid.shape, None
     return method, BinnedSurvey(catalog, wcs=wcs, shape=shape, pixel_scale=pixel_scale)
 
 

@@ -86,13 +86,13 @@ def test_selection_exclusion_and_method(survey):
         (["--select", "nope"], "no column 'nope'"),
         (["--regions", "missing.reg"], "missing.reg"),
         (["--plot", "no/such/folder.png"], "folder"),
-        (["--n-samples", "-3"], "n_samples"),
+        (["--n-samples", "-3"], "--n-samples: needs"),
         (["--device", "cuda:99"], "device"),
         (["--plot", "picture.xyz"], "needs to end in one of"),
         (["--wcs", "missing.fits"], "missing.fits"),
         (["--prior", "missing.safetensors"], "missing.safetensors"),
         (["--method", "wiener", "--prior", "gaussian"], "--prior: has no meaning"),
-        (["--pixel-scale", "1.6 arcmin"], "pixel_scale=0.4 * u.arcmin"),
+        (["--pixel-scale", "1.6 arcmin"], "--pixel-scale '0.4 arcmin'"),
     ],
 )
 def test_errors_are_one_line_and_leave_nothing(survey, capsys, tmp_path, arguments, message):

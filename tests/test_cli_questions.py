@@ -48,7 +48,7 @@ def is_picture(file):
 
 def test_clusters(folder, kappa, capsys):
     clusters = folder / "clusters.ecsv"
-    code = ask(folder, "clusters", clusters, "--threshold", 0.02, "--background", "3,6 arcmin", "-o", "c.ecsv",
+    code = ask(folder, "detection-probability", clusters, "--threshold", 0.02, "--background", "3,6 arcmin", "-o", "c.ecsv",
                "--plot", "c.png", "--histogram", "h.png")  # fmt: skip
     assert code == 0
     table = QTable.read("c.ecsv")
@@ -81,11 +81,11 @@ def test_peaks_and_their_clusters(folder, kappa, capsys):
 
 
 def test_counts_and_spectrum(folder, kappa, capsys):
-    assert ask(folder, "counts", "--edges", "0,0.02,0.04", "--minima", "-o", "n.ecsv", "--plot", "n.png") == 0
+    assert ask(folder, "peak-counts", "--edges", "0,0.02,0.04", "--minima", "-o", "n.ecsv", "--plot", "n.png") == 0
     expected = kappa.peak_counts([0, 0.02, 0.04], minima=True)
     assert np.allclose(Table.read("n.ecsv")["count"], expected["count"], atol=1e-5)
     options = ["--edges", "500,1000,3000", "--measured-only", "--plot", "s.png", "-o", "s.ecsv"]
-    assert ask(folder, "spectrum", *options) == 0
+    assert ask(folder, "power-spectrum", *options) == 0
     expected = kappa.power_spectrum([500, 1000, 3000], measured_only=True)
     assert np.allclose(QTable.read("s.ecsv")["cl"], expected["cl"], rtol=1e-12, atol=0)
     assert f"{expected['cl'][0]:.5g}" in capsys.readouterr().out  # small numbers are not rounded away
@@ -94,7 +94,7 @@ def test_counts_and_spectrum(folder, kappa, capsys):
 
 def test_masses(folder, kappa, capsys):
     clusters = folder / "clusters.ecsv"
-    assert ask(folder, "mass", clusters, "--z-lens", 0.3, "--z-source", 1, "-o", "m.ecsv") == 0
+    assert ask(folder, "projected-mass", clusters, "--z-lens", 0.3, "--z-source", 1, "-o", "m.ecsv") == 0
     assert "warning: the map was made with a Gaussian prior" in capsys.readouterr().err
     with gaussian():
         expected = kappa.projected_mass(clusters, 0.3, 1.0)
@@ -117,7 +117,7 @@ def test_masses(folder, kappa, capsys):
 
 @pytest.mark.filterwarnings("ignore:the noise seems")  # a posterior mean is taken for a noisy map
 def test_other_grids_and_maps_of_others(folder, kappa):
-    assert ask(folder, "reproject", "--wcs", folder / "image.fits", "-o", "moved.fits") == 0
+    assert ask(folder, "reproject-to", "--wcs", folder / "image.fits", "-o", "moved.fits") == 0
     assert ConvergenceMap.read("moved.fits").samples.shape == (16, 40, 50)
     noisy = ConvergenceMap(kappa.data, wcs=kappa.wcs, uncertainty=np.full(kappa.shape, 0.05), mask=kappa.mask)
     noisy.write("noisy.fits")
@@ -132,12 +132,12 @@ def test_a_map_of_the_whole_sky(folder):
     sphere = fits.BinTableHDU.from_columns([fits.Column("KAPPA", "D", array=np.full(12 * 32**2, 0.25))])
     sphere.header["ORDERING"], sphere.header["NSIDE"] = "RING", 32
     sphere.writeto("sphere.fits")
-    assert main(["healpix", "sphere.fits", "--wcs", str(folder / "image.fits"), "-o", "cut.fits"]) == 0
+    assert main(["from-healpix", "sphere.fits", "--wcs", str(folder / "image.fits"), "-o", "cut.fits"]) == 0
     assert np.allclose(ConvergenceMap.read("cut.fits").data, 0.25)
-    assert main(["healpix", "sphere.fits", "--wcs", str(folder / "image.fits"), "-o", "cut.fits"]) == 1
+    assert main(["from-healpix", "sphere.fits", "--wcs", str(folder / "image.fits"), "-o", "cut.fits"]) == 1
 
 
-@pytest.mark.parametrize("command", ["summary", "gallery"])
+@pytest.mark.parametrize("command", ["plot-summary", "plot-samples"])
 def test_pictures(folder, command, capsys):
     assert ask(folder, command, "-o", "p.png") == 0
     assert is_picture("p.png")
@@ -173,7 +173,7 @@ def test_the_null_test(folder, capsys):
 
 def test_halos(folder, capsys):
     halo = ["--mass", 1e15, "--redshift", 0.3, "--z-source", 1]
-    assert survey(folder, "inject", "-o", "more.fits", "--position", "34.5,-5.0", *halo) == 0
+    assert survey(folder, "inject-halo", "-o", "more.fits", "--position", "34.5,-5.0", *halo) == 0
     before, after = datasets.demo(), ShearCatalog.read("more.fits", axes="west-north")
     near = before.coords.separation(SkyCoord(34.5, -5.0, unit="deg")) < 4 * u.arcmin
     change = np.hypot(after.g1 - before.g1, after.g2 - before.g2)

@@ -1,4 +1,4 @@
-"""The command ``massmap``: from a catalogue to a map, and from a map to answers, without leaving the shell."""
+"""The command ``massmap``: from a catalogue to a map, and from a map to measurements."""
 
 import argparse
 import signal
@@ -6,11 +6,14 @@ import sys
 import threading
 import warnings
 from contextlib import contextmanager
+from functools import partial
 
 import astropy.units as u
 
 from .. import __version__
 from . import prior, questions, reconstruct, repeat, survey, validate
+from .hints import in_shell_syntax
+from .parity import commands_by_task
 
 
 def main(argv=None):
@@ -20,17 +23,16 @@ def main(argv=None):
     Returns
     -------
     int
-        0, or 1 after an error that was told in a line, or 130 after an interruption.
+        0, or 1 after an error, which is printed in one line, or 130 after an interruption.
     """
     arguments = _parser().parse_args(argv)
     with warnings.catch_warnings(), _termination_interrupts():
         warnings.simplefilter("default", UserWarning)  # of which AstropyUserWarning is one
-        warnings.showwarning = _show_warning
+        warnings.showwarning = partial(_show_warning, arguments)
         try:
             arguments.command(arguments)
         except (ValueError, TypeError, OSError, ImportError, u.UnitsError) as error:
-            message = str(error).replace("give overwrite=True", "give --overwrite")
-            print(f"massmap: error: {message}", file=sys.stderr)
+            print(f"massmap: error: {in_shell_syntax(str(error), arguments)}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             goes_on = getattr(arguments, "checkpoint", None) is not None
@@ -53,13 +55,18 @@ def _termination_interrupts():
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog="massmap", description="Maps of dark matter from the shapes of galaxies.")
+    parser = argparse.ArgumentParser(
+        prog="massmap",
+        description="Maps of dark matter from the shapes of galaxies.",
+        epilog=commands_by_task(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"massmap {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for room in (reconstruct, repeat, questions, survey, validate, prior):
-        room.add_commands(commands)
+    for module in (reconstruct, repeat, questions, survey, validate, prior):
+        module.add_commands(commands)
     return parser
 
 
-def _show_warning(message, category, filename, lineno, file=None, line=None):
-    print(f"massmap: warning: {message}", file=sys.stderr)
+def _show_warning(arguments, message, category, filename, lineno, file=None, line=None):
+    print(f"massmap: warning: {in_shell_syntax(str(message), arguments)}", file=sys.stderr)

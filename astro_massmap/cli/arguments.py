@@ -9,9 +9,10 @@ from pathlib import Path
 import astropy.units as u
 
 from .._axes import AXES
+from .sources import add_spectrum_arguments, read_spectrum
 
 PLACES = "catalog", "map"  # what is told by its place, not by an option
-FILES = (*PLACES, "exclude", "wcs", "spectrum", "prior")  # what commands that make maps read
+FILES = (*PLACES, "exclude", "wcs", "spectrum", "n_z", "prior")  # what commands that make maps read
 PRIORS = "default", "gaussian"  # that are no files
 
 
@@ -20,8 +21,14 @@ def add_galaxy_arguments(parser, *, required=True):
     many = {} if required else {"nargs": "?"}
     parser.add_argument("catalog", type=Path, metavar="CATALOG", help="table of galaxies: FITS, ECSV, CSV, ...", **many)
     parser.add_argument("--axes", required=required, choices=list(AXES), help="axes along which shear is measured")
-    parser.add_argument("--columns", type=columns, default={}, metavar="g1=e1,g2=e2", help="which column holds what")
-    parser.add_argument("--select", metavar="COLUMN", help="use only galaxies for which this column is true")
+    parser.add_argument(
+        "--columns", type=columns, default={}, metavar="g1=e1,g2=e2", help="names of columns; 'redshift=' for none"
+    )
+    parser.add_argument(
+        "--select", metavar="CONDITION", help="galaxies to use: a flag, or a condition such as 'z > 0.6 & mag < 24'"
+    )
+    parser.add_argument("--hdu", type=hdu, metavar="HDU", help="number or name of the table in a FITS file")
+    parser.add_argument("--encoding", metavar="NAME", help="of a text file (default: UTF-8, or else latin-1)")
 
 
 def add_catalog_arguments(parser):
@@ -29,6 +36,11 @@ def add_catalog_arguments(parser):
     add_galaxy_arguments(parser)
     parser.add_argument("--pixel-scale", type=angle, metavar="ANGLE", help="such as '0.4 arcmin' (default)")
     parser.add_argument("--wcs", type=Path, metavar="IMAGE", help="map on the grid of this FITS image")
+
+
+def add_exclude_argument(parser):
+    """Regions without galaxies."""
+    parser.add_argument("--exclude", metavar="FILE", help="regions whose galaxies are left out, around stars say")
 
 
 def add_method_arguments(parser):
@@ -40,7 +52,7 @@ def add_method_arguments(parser):
         metavar="FILE",
         help="of annealed_hmc: a trained prior, default, or gaussian; of posterior_mean: a trained network",
     )
-    parser.add_argument("--spectrum", type=Path, metavar="FILE", help="prior spectrum: table of ell and cl")
+    add_spectrum_arguments(parser)
     parser.add_argument("--smoothing", type=angle, metavar="ANGLE", help="of kaiser_squires, such as '1 arcmin'")
     parser.add_argument("--schedule", help="of annealed_hmc: annealed (default), fast or tempered")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="of annealed_hmc: keep samples as they come")
@@ -81,16 +93,9 @@ def workers(arguments):
 
 def read_catalog(arguments):
     """The catalogue, as the arguments say."""
-    from .._columns import read_table
     from ..catalog import ShearCatalog
 
-    catalog_options = {"axes": arguments.axes, "columns": arguments.columns}
-    if arguments.select is None:
-        return ShearCatalog.read(arguments.catalog, **catalog_options)
-    table = read_table(arguments.catalog, "catalog")
-    if arguments.select not in table.colnames:
-        raise ValueError(f"--select: no column {arguments.select!r} among {table.colnames}")
-    return ShearCatalog.from_table(table[table[arguments.select].astype(bool)], **catalog_options)
+    return ShearCatalog.read(arguments.catalog, **options(arguments, "axes", "columns", "select", "hdu", "encoding"))
 
 
 def open_maps(arguments):
@@ -105,16 +110,15 @@ def read_method(arguments):
     """The method that the arguments ask for; ValueError for options that do not belong to it."""
     from ..methods import resolve
     from ..priors import GaussianPrior, MeanNetwork, ScorePrior
-    from ..spectrum import PowerSpectrum
 
     chosen = options(arguments, "n_samples", "seed", "device", "smoothing", "schedule", "checkpoint")
-    spectrum = None if arguments.spectrum is None else PowerSpectrum.read(arguments.spectrum)
+    spectrum = read_spectrum(arguments)
     if arguments.method in (None, "annealed_hmc"):
         gaussian = arguments.prior == "gaussian"
         chosen["prior"] = GaussianPrior(spectrum) if gaussian else ScorePrior.load(arguments.prior, spectrum)
     elif arguments.method == "posterior_mean":
         if spectrum is not None:
-            raise ValueError("--spectrum: has no meaning for posterior_mean, whose network knows one spectrum")
+            raise ValueError("--spectrum, --n-z: have no meaning for posterior_mean, whose network knows one spectrum")
         if arguments.prior == "gaussian":
             raise ValueError("--prior: gaussian has no meaning for posterior_mean, which needs a trained network")
         chosen["network"] = MeanNetwork.load(arguments.prior)
@@ -196,7 +200,7 @@ def as_text(value):
     if isinstance(value, u.Quantity):
         return f"{float(value.value)!r} {value.unit}"
     if isinstance(value, dict):
-        return ",".join(f"{key}={column}" for key, column in value.items()) or None
+        return ",".join(f"{key}={column or ''}" for key, column in value.items()) or None
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
@@ -244,9 +248,15 @@ def save_figure(figure, file, *, overwrite):
 def columns(text):
     """Pairs such as g1=e1,g2=e2."""
     try:
-        return dict(part.split("=") for part in text.split(",") if part)
+        pairs = (part.split("=", 1) for part in text.split(",") if part.strip())
+        return {key.strip(): name.strip() or None for key, name in pairs}
     except ValueError:
         raise argparse.ArgumentTypeError(f"needs pairs such as g1=e1,g2=e2, got {text!r}") from None
+
+
+def hdu(text):
+    """Number or name of an HDU."""
+    return int(text) if text.isdecimal() else text
 
 
 def angle(text):

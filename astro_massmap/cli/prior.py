@@ -4,13 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
-from .arguments import angle, open_maps
+from .arguments import angle, numbers, open_maps, tell
+from .sources import add_n_z_arguments, computed_spectrum
 
 _SHEAR_NOISE = (0.05, 0.3)  # per pixel and component, for the posterior mean
 
 
 def add_commands(commands):
-    """Add the two to the subparsers of ``massmap``."""
+    """Add them to the subparsers of ``massmap``."""
+    _add_from_cosmology(commands)
     _add_simulate(commands)
     _add_train(commands)
 
@@ -18,7 +20,6 @@ def add_commands(commands):
 def _add_simulate(commands):
     simulate = commands.add_parser(
         "simulate",
-        help="make maps to train a prior with",
         description="Simulate light cones and write calibrated maps of the convergence, a FITS cube for each box. "
         "Boxes that are there already are kept: a run that was stopped goes on.",
     )
@@ -41,7 +42,6 @@ def _add_simulate(commands):
 def _add_train(commands):
     train = commands.add_parser(
         "train",
-        help="train a prior on maps",
         description="Train a score prior on maps of the convergence: those of massmap simulate, MassiveNuS, kappaTNG "
         "or any folder of them. With --checkpoint a run that was stopped goes on; torchrun starts several workers.",
     )
@@ -222,3 +222,28 @@ def _resolution(file):
     from .._columns import read_table
 
     return read_table(file, "--spectrum").meta.get("resolution")
+
+
+def _add_from_cosmology(commands):
+    spectrum = commands.add_parser(
+        "from-cosmology",
+        description="Compute the power spectrum of the convergence of a cosmology, for the redshifts of the sources, "
+        "and print or write it as a table of ell and cl, which --spectrum reads.",
+    )
+    spectrum.add_argument("--redshift", type=float, metavar="Z", help="redshift of all sources; this or --n-z")
+    add_n_z_arguments(spectrum)
+    spectrum.add_argument("--ell", type=numbers, metavar="100,1000,...", help="multipoles (default: 128 to 100000)")
+    spectrum.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the table (ECSV, FITS, ...)")
+    spectrum.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    spectrum.set_defaults(command=_from_cosmology)
+
+
+def _from_cosmology(arguments):
+    from .._files import check_target
+
+    if arguments.output is not None:
+        check_target(arguments.output, overwrite=arguments.overwrite)
+    if (arguments.redshift is None) == (arguments.n_z is None):
+        raise ValueError("redshift, n_z: give one of them, a source plane or a file of n(z)")
+    spectrum = computed_spectrum(arguments, redshift=arguments.redshift, ell=arguments.ell)
+    tell(spectrum.to_table(), arguments)

@@ -1,80 +1,92 @@
-"""The commands that ask a map: ``massmap clusters``, ``peaks``, ``mass``, ``spectrum``, ``report`` and others."""
+"""The commands that measure a map: ``massmap detection-probability``, ``peaks``, ``projected-mass`` and others."""
 
 import argparse
 from pathlib import Path
 
-from .arguments import angle, check_picture, numbers, save_figure, tell, wcs_of
+from .arguments import angle, check_picture, hdu, numbers, options, save_figure, tell, wcs_of
+from .sources import add_cosmology_argument, add_z_source_argument, cosmology_of, number_or_name, z_source_of
 
 
 def add_commands(commands):
     """Add them to the subparsers of ``massmap``."""
+    _add_regions(commands)
     _add_statistics(commands)
-    _add_masses(commands)
     _add_pictures(commands)
-    _add_grids(commands)
+    _add_maps(commands)
 
 
-def _add_statistics(commands):
-    clusters = _command(commands, "clusters", _clusters, "how likely are these clusters to be there?", regions=True)
-    clusters.add_argument("--threshold", type=float, required=True, help="mean convergence that makes a structure")
-    clusters.add_argument("--background", type=angles, metavar="IN,OUT", help="ring to subtract: '3,6 arcmin'")
-    clusters.add_argument("--plot", type=Path, metavar="FILE", help="picture: the most doubtful in many samples")
-    clusters.add_argument("--histogram", type=Path, metavar="FILE", help="picture: its mean convergence in all samples")
+def _add_regions(commands):
+    found = _command(commands, "detection-probability", _detection_probability, "probability of clusters", regions=True)
+    found.add_argument("--threshold", type=float, required=True, help="mean convergence of a detection")
+    found.add_argument("--plot", type=Path, metavar="FILE", help="picture: the most doubtful in many samples")
+    found.add_argument("--histogram", type=Path, metavar="FILE", help="picture: its mean convergence in all samples")
 
-    peaks = _command(commands, "peaks", _peaks, "peaks of the map, and the share of samples that hold them")
-    peaks.add_argument("--threshold", type=float, required=True, help="least convergence of a peak")
-    _add_smoothing(peaks)
-    peaks.add_argument("--radius", type=angle, metavar="ANGLE", help="of the same place (default: 1.5 arcmin)")
-    peaks.add_argument("--clusters", type=Path, metavar="FILE", help="positions to match: completeness, purity")
+    means = _command(commands, "region-statistics", _region_statistics, "mean convergence in regions", regions=True)
 
-    counts = _command(commands, "counts", _counts, "number of peaks, or minima, by height")
-    counts.add_argument("--edges", type=numbers, required=True, metavar="0.02,0.03,...", help="of the bins")
-    counts.add_argument("--minima", action="store_true", help="count minima instead")
-    _add_smoothing(counts)
-    counts.add_argument("--plot", type=Path, metavar="FILE", help="picture of the counts")
+    mass = _command(commands, "projected-mass", _projected_mass, "projected masses in regions", regions=True)
+    mass.add_argument(
+        "--z-lens", type=number_or_name, required=True, metavar="Z", help="redshift of the matter, or a column of them"
+    )
+    add_z_source_argument(mass, "redshift of the galaxies behind", required=True)
 
-    spectrum = _command(commands, "spectrum", _spectrum, "angular power spectrum of the map and of its samples")
-    spectrum.add_argument("--edges", type=numbers, metavar="300,600,...", help="of the bands of ell")
-    spectrum.add_argument("--measured-only", action="store_true", help="leave out pixels without data")
-    spectrum.add_argument("--plot", type=Path, metavar="FILE", help="picture of the spectrum")
-
-
-def _add_masses(commands):
-    mass = _command(commands, "mass", _mass, "projected masses in regions", regions=True)
-    mass.add_argument("--background", type=angles, metavar="IN,OUT", help="ring to subtract: '3,6 arcmin'")
-    density = _command(commands, "surface-density", _surface_density, "the map in Msun / kpc2, as a FITS file")
-    for parser in (mass, density):
-        parser.add_argument("--z-lens", type=float, required=True, help="redshift of the matter")
-        parser.add_argument("--z-source", type=float, required=True, help="redshift of the galaxies behind")
+    for parser in (found, means, mass):
+        parser.add_argument("--background", type=angles, metavar="IN,OUT", help="ring to subtract: '3,6 arcmin'")
+        parser.add_argument("--keep-columns", type=kept_columns, metavar="A,B", help="of the table of regions, or all")
+        add_cosmology_argument(parser, "distances (default: that of astropy)")
 
     aperture = _command(commands, "aperture-mass", _aperture_mass, "compensated aperture mass", regions=True)
     aperture.add_argument("--radius", type=angle, required=True, metavar="ANGLE", help="of the apertures")
 
 
+def _add_statistics(commands):
+    peaks = _command(commands, "peaks", _peaks, "peaks of the map, and the fraction of samples that have them")
+    peaks.add_argument("--threshold", type=float, required=True, help="least convergence of a peak")
+    _add_smoothing(peaks)
+    peaks.add_argument("--radius", type=angle, metavar="ANGLE", help="distance of matching peaks (default: 1.5 arcmin)")
+    peaks.add_argument("--clusters", type=Path, metavar="FILE", help="positions to match: completeness, purity")
+
+    counts = _command(commands, "peak-counts", _peak_counts, "number of peaks, or minima, by height")
+    counts.add_argument("--edges", type=numbers, required=True, metavar="0.02,0.03,...", help="of the bins")
+    counts.add_argument("--minima", action="store_true", help="count minima instead")
+    _add_smoothing(counts)
+    counts.add_argument("--plot", type=Path, metavar="FILE", help="picture of the counts")
+
+    spectrum = _command(commands, "power-spectrum", _power_spectrum, "angular power spectrum of map and samples")
+    spectrum.add_argument("--edges", type=numbers, metavar="300,600,...", help="of the bands of ell")
+    spectrum.add_argument("--measured-only", action="store_true", help="leave out pixels without data")
+    spectrum.add_argument("--plot", type=Path, metavar="FILE", help="picture of the spectrum")
+
+
 def _add_pictures(commands):
-    _command(commands, "summary", _summary, "picture of the map, its error and their ratio")
-    _command(commands, "gallery", _gallery, "picture of some samples")
+    _command(commands, "plot-summary", _plot_summary, "picture of the map, its error and their ratio")
+    _command(commands, "plot-samples", _plot_samples, "picture of some samples")
     report = _command(commands, "report", _report, "a report in one HTML file: figures, clusters, settings")
     report.add_argument("--regions", type=Path, metavar="FILE", help="clusters to ask about")
     report.add_argument("--threshold", type=float, default=0.015, help="of a detection (default: %(default)s)")
 
 
-def _add_grids(commands):
-    move = _command(commands, "reproject", _reproject, "the map, sample by sample, on the grid of an image")
-    move.add_argument("--wcs", type=Path, required=True, metavar="IMAGE", help="FITS image with the grid")
-
+def _add_maps(commands):
+    move = _command(commands, "reproject-to", _reproject_to, "the map, sample by sample, on the grid of an image")
     healpix = _command(
-        commands,
-        "healpix",
-        _healpix,
-        "a HEALPix map of the convergence on the grid of an image",
+        commands, "from-healpix", _from_healpix, "a HEALPix map of the convergence on the grid of an image",
         source="FITS file in HEALPix",
+    )  # fmt: skip
+    for parser in (move, healpix):
+        parser.add_argument("--wcs", type=Path, required=True, metavar="IMAGE", help="FITS image with the grid")
+    healpix.add_argument("--field", type=hdu, metavar="N", help="column of the map, by number from 0 or by name")
+    healpix.add_argument("--frame", metavar="NAME", help="icrs, galactic, ... (default: as in the header)")
+    healpix.add_argument(
+        "--nested", action=argparse.BooleanOptionalAction, help="order of the pixels (default: as in the header)"
     )
-    healpix.add_argument("--wcs", type=Path, required=True, metavar="IMAGE", help="FITS image with the grid")
+
+    density = _command(commands, "surface-density", _surface_density, "the map in Msun / kpc2, as a FITS file")
+    density.add_argument("--z-lens", type=float, required=True, metavar="Z", help="redshift of the matter")
+    add_z_source_argument(density, "redshift of the galaxies behind", required=True)
+    add_cosmology_argument(density, "distances (default: that of astropy)")
 
 
 def _command(commands, name, function, text, *, regions=False, source="FITS file of massmap reconstruct"):
-    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:])
+    parser = commands.add_parser(name, description=f"{text[0].upper()}{text[1:]}.")
     parser.add_argument("map", type=Path, metavar="MAP", help=source)
     if regions:
         parser.add_argument("regions", type=Path, metavar="REGIONS", help="DS9, FITS, or table of positions and radii")
@@ -106,11 +118,13 @@ def _needs_output(arguments):
         raise ValueError("--output: needs the name of a file")
 
 
-def _clusters(arguments):
+def _detection_probability(arguments):
     from .._places import listed
 
-    kappa, regions = _read(arguments), listed(arguments.regions)
-    found = kappa.detection_probability(regions, arguments.threshold, arguments.background)
+    kappa = _read(arguments)
+    regions = listed(arguments.regions, cosmology=cosmology_of(arguments))
+    chosen = _of_regions(arguments)
+    found = kappa.detection_probability(regions, arguments.threshold, **chosen)
     spread = kappa.region_statistics(regions, background=arguments.background)
     found["std"], found["signal_to_noise"] = spread["std"], spread["signal_to_noise"]
     tell(found, arguments)
@@ -145,7 +159,7 @@ def _peaks(arguments):
         print(match_clusters(peaks, clusters, radius, wcs=kappa.wcs, mask=kappa.mask))
 
 
-def _counts(arguments):
+def _peak_counts(arguments):
     kappa = _read(arguments)
     table = kappa.peak_counts(arguments.edges, smoothing=arguments.smoothing, minima=arguments.minima)
     tell(table, arguments)
@@ -155,7 +169,7 @@ def _counts(arguments):
         save_figure(plot_peak_counts(table), arguments.plot, overwrite=arguments.overwrite)
 
 
-def _spectrum(arguments):
+def _power_spectrum(arguments):
     table = _read(arguments).power_spectrum(arguments.edges, measured_only=arguments.measured_only)
     tell(table, arguments)
     if arguments.plot is not None:
@@ -164,12 +178,18 @@ def _spectrum(arguments):
         save_figure(plot_spectrum(table), arguments.plot, overwrite=arguments.overwrite)
 
 
-def _mass(arguments):
+def _projected_mass(arguments):
+    sources = z_source_of(arguments)
     kappa = _read(arguments)
-    table = kappa.projected_mass(
-        arguments.regions, arguments.z_lens, arguments.z_source, background=arguments.background
-    )
-    tell(table, arguments)
+    tell(kappa.projected_mass(arguments.regions, arguments.z_lens, sources, **_of_regions(arguments)), arguments)
+
+
+def _region_statistics(arguments):
+    tell(_read(arguments).region_statistics(arguments.regions, **_of_regions(arguments)), arguments)
+
+
+def _of_regions(arguments):
+    return options(arguments, "background", "keep_columns") | {"cosmology": cosmology_of(arguments)}
 
 
 def _aperture_mass(arguments):
@@ -182,21 +202,23 @@ def _aperture_mass(arguments):
 
 def _surface_density(arguments):
     _needs_output(arguments)
-    _write(_read(arguments).surface_density(arguments.z_lens, arguments.z_source), arguments)
+    sources, cosmology = z_source_of(arguments), cosmology_of(arguments)
+    _write(_read(arguments).surface_density(arguments.z_lens, sources, cosmology), arguments)
 
 
-def _reproject(arguments):
+def _reproject_to(arguments):
     _needs_output(arguments)
     _write(_read(arguments).reproject_to(wcs_of(arguments.wcs)), arguments)
 
 
-def _healpix(arguments):
+def _from_healpix(arguments):
     from .._files import check_target
     from ..convergence_map import ConvergenceMap
 
     _needs_output(arguments)
     check_target(arguments.output, overwrite=arguments.overwrite)
-    _write(ConvergenceMap.from_healpix(arguments.map, wcs=wcs_of(arguments.wcs)), arguments)
+    sphere = options(arguments, "field", "frame", "nested")
+    _write(ConvergenceMap.from_healpix(arguments.map, wcs=wcs_of(arguments.wcs), **sphere), arguments)
 
 
 def _report(arguments):
@@ -207,11 +229,11 @@ def _report(arguments):
     print(f"wrote {arguments.output}")
 
 
-def _summary(arguments):
+def _plot_summary(arguments):
     _draw(arguments, lambda kappa: kappa.plot_summary())
 
 
-def _gallery(arguments):
+def _plot_samples(arguments):
     _draw(arguments, lambda kappa: kappa.plot_samples())
 
 
@@ -238,3 +260,8 @@ def angles(text):
     except (ValueError, argparse.ArgumentTypeError):
         raise argparse.ArgumentTypeError(f"needs two radii such as '3,6 arcmin', got {text!r}") from None
     return pair
+
+
+def kept_columns(text):
+    """All columns, or names with commas between them."""
+    return True if text == "all" else [name.strip() for name in text.split(",") if name.strip()]

@@ -5,6 +5,7 @@ from pathlib import Path
 from .._optional import require
 from .arguments import (
     add_catalog_arguments,
+    add_exclude_argument,
     add_method_arguments,
     add_solver_arguments,
     add_workers_argument,
@@ -23,7 +24,6 @@ def add_commands(commands):
     """Add them to the subparsers of ``massmap``."""
     demo = commands.add_parser(
         "demo",
-        help="map the field embedded in the package",
         description="Map a mock survey that is embedded in the package, and write the map as FITS and as a picture.",
     )
     demo.add_argument("-o", "--output", type=Path, default=Path("massmap_demo.fits"), help="map (default: %(default)s)")
@@ -33,12 +33,11 @@ def add_commands(commands):
 
     reconstruct = commands.add_parser(
         "reconstruct",
-        help="map a shear catalogue",
         description="Map a shear catalogue: posterior mean, standard deviation and samples, with sky coordinates.",
     )
     add_catalog_arguments(reconstruct)
     reconstruct.add_argument("-o", "--output", type=Path, required=True, help="FITS file for the map")
-    reconstruct.add_argument("--exclude", metavar="FILE", help="regions whose galaxies are left out, around stars say")
+    add_exclude_argument(reconstruct)
     reconstruct.add_argument("--check-axes", action="store_true", help="ask the data whether the axes are right")
     add_method_arguments(reconstruct)
     _add_picture_arguments(reconstruct)
@@ -48,7 +47,6 @@ def add_commands(commands):
 
     denoise = commands.add_parser(
         "denoise",
-        help="infer the convergence behind a noisy map of it",
         description="Take a map of the convergence with its uncertainty and mask for data: a FITS file as it is made "
         "by ConvergenceMap(kappa, wcs=..., uncertainty=..., mask=...).write(). Its noise must be independent from "
         "pixel to pixel.",

@@ -22,7 +22,8 @@ MAKERS = {
     "denoise": reconstruct.make_denoise,
 }
 TAKEN: tuple[str, ...] = (*FILES, "axes", "columns", "select", "pixel_scale", "check_axes", "method", "smoothing")
-TAKEN += ("schedule", "n_samples", "seed", "device")
+TAKEN += ("schedule", "n_samples", "seed", "device", "hdu", "encoding")
+TAKEN += ("source_bin", "cosmology", "sigma8", "As", "n_s")
 LEFT = ("output", "overwrite", "quiet", "plot", "report", "threshold", "regions", "checkpoint", "workers")
 _LONGEST = 400  # characters of a reason
 
@@ -31,7 +32,6 @@ def add_commands(commands):
     """Add them to the subparsers of ``massmap``."""
     repeat = commands.add_parser(
         "repeat",
-        help="make a map again, from what its file records",
         description="Make a map of massmap reconstruct, denoise or demo again, from the record in its file alone, and "
         "compare. Files that it was made from must be what they were.",
     )
@@ -45,7 +45,7 @@ def add_commands(commands):
     repeat.add_argument("--quiet", action="store_true", help="no progress bar")
     repeat.set_defaults(command=_repeat)
 
-    info = commands.add_parser("info", help="how a map was made", description="Print how a map was made.")
+    info = commands.add_parser("info", description="Print how a map was made.")
     info.add_argument("map", type=Path, metavar="MAP", help="FITS file of a map")
     info.set_defaults(command=_info)
 

@@ -1,9 +1,10 @@
-"""The commands that ask a survey: ``massmap null-test``, ``inject``, ``completeness`` and ``calibration``."""
+"""The commands that ask a survey: ``massmap null-test``, ``inject-halo``, ``completeness`` and ``calibration``."""
 
 from pathlib import Path
 
 from .arguments import (
     add_catalog_arguments,
+    add_exclude_argument,
     add_method_arguments,
     add_solver_arguments,
     angle,
@@ -15,6 +16,7 @@ from .arguments import (
     tell,
     wcs_of,
 )
+from .sources import add_z_source_argument, z_source_of
 
 
 def add_commands(commands):
@@ -28,13 +30,13 @@ def add_commands(commands):
 def _add_null_test(commands):
     null = commands.add_parser(
         "null-test",
-        help="is there a B mode, which lensing does not make?",
         description="Compare the power of the E and the B mode with that of maps of randomly rotated galaxies.",
     )
     add_catalog_arguments(null)
     null.add_argument(
         "--rotations", type=int, default=128, metavar="N", help="maps of noise, 99 or more (default: %(default)s)"
     )
+    add_exclude_argument(null)
     null.add_argument("--seed", type=int, default=0, help="of the rotations (default: %(default)s)")
     null.add_argument("--plot", type=Path, metavar="FILE", help="picture of both modes")
     null.add_argument("--noise", type=Path, metavar="FILE", help="write the maps of rotated galaxies (FITS)")
@@ -45,8 +47,7 @@ def _add_null_test(commands):
 
 def _add_inject(commands):
     inject = commands.add_parser(
-        "inject",
-        help="put a halo in front of the galaxies",
+        "inject-halo",
         description="Write the catalogue as it would be with one more halo (NFW) in front of its galaxies.",
     )
     add_catalog_arguments(inject)
@@ -54,7 +55,7 @@ def _add_inject(commands):
     inject.add_argument("--position", type=numbers, required=True, metavar="RA,DEC", help="of the halo, in degrees")
     inject.add_argument("--mass", type=float, required=True, help="M200c in Msun")
     inject.add_argument("--redshift", type=float, required=True, help="of the halo")
-    inject.add_argument("--z-source", type=float, help="of all galaxies (default: their own redshifts)")
+    add_z_source_argument(inject, "of all galaxies (default: their own redshifts)")
     inject.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     inject.set_defaults(command=_inject)
 
@@ -62,7 +63,6 @@ def _add_inject(commands):
 def _add_completeness(commands):
     complete = commands.add_parser(
         "completeness",
-        help="would a cluster of this mass have been seen?",
         description="Inject halos of several masses into the catalogue, map it each time, and count detections.",
     )
     add_catalog_arguments(complete)
@@ -70,7 +70,7 @@ def _add_completeness(commands):
     complete.add_argument("--plot", type=Path, metavar="FILE", help="picture of the curve")
     complete.add_argument("--masses", type=numbers, required=True, metavar="1e14,3e14", help="M200c in Msun")
     complete.add_argument("--redshift", type=float, required=True, help="of the halos")
-    complete.add_argument("--z-source", type=float, help="of all galaxies (default: their own redshifts)")
+    add_z_source_argument(complete, "of all galaxies (default: their own redshifts)")
     complete.add_argument("--threshold", type=float, required=True, help="mean convergence that makes a structure")
     complete.add_argument("--radius", type=angle, required=True, metavar="ANGLE", help="of the apertures")
     complete.add_argument("--probability", type=float, default=0.5, help="that makes a detection (default: 0.5)")
@@ -83,7 +83,6 @@ def _add_completeness(commands):
 def _add_calibration(commands):
     calibration = commands.add_parser(
         "calibration",
-        help="are posteriors of mock surveys right about their truths?",
         description="Coverage of credible intervals, ranks and TARP of maps with samples, corrected for their number.",
     )
     calibration.add_argument("maps", type=Path, nargs="+", metavar="MAP", help="FITS files of massmap reconstruct")
@@ -111,7 +110,8 @@ def _null_test(arguments):
         check_target(file, overwrite=arguments.overwrite)
     if arguments.plot is not None:
         check_picture(arguments.plot, overwrite=arguments.overwrite)
-    catalog, options = read_catalog(arguments), {"seed": arguments.seed, **_grid(arguments)}
+    catalog = read_catalog(arguments)
+    options = {"seed": arguments.seed, "mask": arguments.exclude, **_grid(arguments)}
     report = b_mode_test(catalog, arguments.rotations, **options)
     print(report)
     if arguments.plot is not None:
@@ -134,7 +134,7 @@ def _inject(arguments):
         raise ValueError(f"--position: needs two numbers RA,DEC in degrees, got {arguments.position}")
     halo = NFWHalo(arguments.mass * u.Msun, arguments.redshift)
     center = SkyCoord(*arguments.position, unit="deg")
-    injected = inject_halo(read_catalog(arguments), halo, center, z_source=arguments.z_source)
+    injected = inject_halo(read_catalog(arguments), halo, center, z_source=z_source_of(arguments))
     injected.write(arguments.output, overwrite=arguments.overwrite)
     print(f"{injected!r}\nwrote {arguments.output}")
 
@@ -161,7 +161,7 @@ def _completeness(arguments):
         method=method,
         threshold=arguments.threshold,
         radius=arguments.radius,
-        z_source=arguments.z_source,
+        z_source=z_source_of(arguments),
         probability=arguments.probability,
         progress=not arguments.quiet,
         **grid,

@@ -12,7 +12,6 @@ def add_commands(commands):
     """Add it to the subparsers of ``massmap``."""
     validate = commands.add_parser(
         "validate",
-        help="all methods on mock surveys of a catalogue, or a sampler against exact answers",
         description="Put simulated maps in front of the galaxies of a catalogue, map them by all methods, and compare "
         "with the truths: a table and a figure. Maps that are there already are kept: a run that was stopped goes on. "
         "With --gaussian, check the sampler on the embedded mock survey instead.",

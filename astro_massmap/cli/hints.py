@@ -1,0 +1,93 @@
+"""
+Messages of the package in the syntax of the shell.
+
+Errors and warnings name arguments as Python has them (``columns: cannot find ra ...; columns={'ra': '...'}``). Here,
+and nowhere else, they become the options of the command that runs (``--columns: ...; --columns ra=...``).
+"""
+
+import ast
+import re
+import shlex
+
+_POSITIONAL = ("catalog", "map", "maps", "regions")
+_ALIASES = {"mask": "exclude", "table": "catalog", "n_z": "n_z", "redshift": "z_source"}  # where those are options
+_PHRASES = {
+    "or None, by columns=": "or nothing, by columns=",
+    "(tracer.z, tracer.nz)": "--source-bin NAME",
+    "read one with astropy.table.Table.read(file, hdu=...)": "choose one with --source-bin NAME",
+}
+_METHOD = re.compile(r"\b(AnnealedHMC|KaiserSquires|PosteriorMean|Wiener)\(([^()]*)\)")
+_PRIOR = re.compile(r"\bGaussianPrior\(\)")
+_BIN = re.compile(r"\btable\['[^']*', '([^']*)'\]")
+_COLUMNS = re.compile(r"\bcolumns=(\{[^{}]*\})")
+_VALUE = r"\[[^\]]*\](?: \* u\.\w+)?|'[^']*'|\"[^\"]*\"|\.\.\.|[-+]?\w[\w.+-]*(?: \* u\.\w+)?"
+_GIVEN = re.compile(rf"(?<![\w-])([A-Za-z]\w*)=({_VALUE}|(?=\s|$|[,;.)]))")
+
+
+def in_shell_syntax(message, arguments):
+    """
+    Return a message with options of the shell in place of arguments of Python.
+
+    Parameters
+    ----------
+    message : str
+        Text of an error or a warning.
+    arguments : `argparse.Namespace`
+        Arguments of the command that runs; only their names are used.
+
+    Returns
+    -------
+    str
+    """
+    names = {name: _option(name) for name in vars(arguments) if name != "command"}
+    names |= {old: names[new] for old, new in _ALIASES.items() if new in names and old not in names}
+    for phrase, other in _PHRASES.items():
+        message = message.replace(phrase, other)
+    message = _renamed_arguments(message, names)
+    message = _BIN.sub(r"--source-bin \1", message)
+    message = _COLUMNS.sub(lambda found: _pairs(found) if "columns" in names else found[0], message)
+    message = _METHOD.sub(lambda found: _method(found) if "method" in names else found[0], message)
+    message = _PRIOR.sub("--prior gaussian" if "prior" in names else "GaussianPrior()", message)
+    return _GIVEN.sub(lambda found: _given(found, names), message)
+
+
+def _option(name):
+    return name.upper() if name in _POSITIONAL else f"--{name.replace('_', '-')}"
+
+
+def _renamed_arguments(message, names):
+    """The arguments with which a message begins: "wcs, mask: ..."."""
+    found = re.match(r"(\w+(?:, \w+)*)(?=: )", message)
+    if found is None:
+        return message
+    arguments = ", ".join(names.get(name, name) for name in found[1].split(", "))
+    return arguments + message[found.end() :]
+
+
+def _pairs(found):
+    """``columns={'ra': 'x', 'redshift': None}``."""
+    try:
+        pairs = ast.literal_eval(found[1])
+    except (ValueError, SyntaxError):
+        return found[0]
+    text = ",".join(f"{k}={'' if v is None else 'NAME' if v in (..., '...') else v}" for k, v in pairs.items())
+    return f"--columns {shlex.quote(text)}"
+
+
+def _method(found):
+    """``Wiener(n_samples=16)``; its options follow as those of the command."""
+    name = {"AnnealedHMC": "annealed_hmc", "KaiserSquires": "kaiser_squires", "PosteriorMean": "posterior_mean"}
+    return " ".join([f"--method {name.get(found[1], 'wiener')}", *re.split(r",\s*", found[2])]).strip()
+
+
+def _given(found, names):
+    """``name=value`` of an argument that is an option."""
+    name, value = found[1], found[2]
+    if name not in names or name in _POSITIONAL:
+        return found[0]
+    if value in ("", "True"):
+        return names[name]
+    dot = "." if value.endswith(".") and value != "..." else ""  # the end of a sentence
+    value = re.sub(r" \* u\.", " ", value.strip("'\"")).replace("[", "").replace("]", "")
+    value = re.sub(r",\s+", ",", value.removesuffix(dot))
+    return f"{names[name]} {'VALUE' if value == '...' else shlex.quote(value)}{dot}"
