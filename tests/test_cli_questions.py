@@ -48,8 +48,8 @@ def is_picture(file):
 
 def test_clusters(folder, kappa, capsys):
     clusters = folder / "clusters.ecsv"
-    code = ask(folder, "detection-probability", clusters, "--threshold", 0.02, "--background", "3,6 arcmin", "-o", "c.ecsv",
-               "--plot", "c.png", "--histogram", "h.png")  # fmt: skip
+    options = ("--threshold", 0.02, "--background", "3,6 arcmin", "--plot", "c.png", "--histogram", "h.png")
+    code = ask(folder, "detection-probability", clusters, *options, "-o", "c.ecsv")
     assert code == 0
     table = QTable.read("c.ecsv")
     with gaussian():

@@ -10,7 +10,7 @@ import re
 import shlex
 
 _POSITIONAL = ("catalog", "map", "maps", "regions")
-_ALIASES = {"mask": "exclude", "table": "catalog", "n_z": "n_z", "redshift": "z_source"}  # where those are options
+_ALIASES = {"mask": "exclude", "table": "catalog"}  # where those are options
 _PHRASES = {
     "or None, by columns=": "or nothing, by columns=",
     "(tracer.z, tracer.nz)": "--source-bin NAME",

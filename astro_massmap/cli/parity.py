@@ -94,6 +94,4 @@ def commands_by_task():
         for command, (text, functions) in commands.items():
             lines.append(f"  {command:<22} {text:<48} {functions[0]}")
         lines.append("")
-    return "\n".join(
-        [*lines, "On the right the same in Python. massmap COMMAND --help lists the options."]
-    )
+    return "\n".join([*lines, "On the right the same in Python. massmap COMMAND --help lists the options."])
