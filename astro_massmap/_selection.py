@@ -11,6 +11,7 @@ import ast
 import operator
 import re
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from ._progress import warn
 if TYPE_CHECKING:
     from astropy.table import Table
 
-    from ._typing import Bools, Select
+    from ._typing import Bools
     from .catalog import ShearCatalog
 
 _TOKEN = re.compile(
@@ -51,7 +52,7 @@ _LONGEST = 2000  # characters of a condition
 EXAMPLES = "'good', 'not bad', 'tomo == 1' or 'z > 0.6 & mag < 24'"
 
 
-def selected(select: Select, table: Table | ShearCatalog, name: str = "select") -> Bools:
+def selected(select: Any, table: Any, name: str = "select") -> Bools:
     """
     Return which rows of a table are selected.
 
@@ -183,11 +184,8 @@ class _Condition:
 
     def _answers(self, node: ast.AST) -> Answers:
         if isinstance(node, ast.BoolOp):
-            answers = [self._answers(value) for value in node.values]
-            result = answers[0]
-            for other in answers[1:]:
-                result = result & other if isinstance(node.op, ast.And) else result | other
-            return result
+            join = operator.and_ if isinstance(node.op, ast.And) else operator.or_
+            return reduce(join, (self._answers(value) for value in node.values))
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             return ~self._answers(node.operand)
         if isinstance(node, ast.Compare):
@@ -205,23 +203,17 @@ class _Condition:
         if lists != is_in or (any(is_in) and len(node.ops) > 1):
             raise self._error("'in' needs a list such as (1, 2), and stands alone")
         if any(is_in):
-            choices = [self._value(element) for element in node.comparators[0].elts]  # type: ignore[attr-defined]
             column = self._columns_in_quotes([self._value(node.left)])[0]
-            answers = [self._pair(column, choice, operator.eq) for choice in choices]
-            if not answers:
+            choices = node.comparators[0].elts  # type: ignore[attr-defined]
+            if not choices:
                 raise self._error("the list is empty")
-            result = answers[0]
-            for other in answers[1:]:
-                result |= other
-            return ~result if isinstance(node.ops[0], ast.NotIn) else result
+            found = reduce(operator.or_, (self._pair(column, self._value(c), operator.eq) for c in choices))
+            return ~found if isinstance(node.ops[0], ast.NotIn) else found
+        if any(type(op) not in _COMPARE for op in node.ops):
+            raise self._error("comparisons are by ==, !=, <, <=, >, >= and in")
         sides = self._columns_in_quotes([self._value(side) for side in (node.left, *node.comparators)])
-        result = None
-        for left, op, right in zip(sides, node.ops, sides[1:], strict=False):
-            if type(op) not in _COMPARE:
-                raise self._error("comparisons are by ==, !=, <, <=, >, >= and in")
-            pair = self._pair(left, right, _COMPARE[type(op)])
-            result = pair if result is None else result & pair
-        return result
+        pairs = zip(sides, node.ops, sides[1:], strict=False)
+        return reduce(operator.and_, (self._pair(left, right, _COMPARE[type(op)]) for left, op, right in pairs))
 
     def _columns_in_quotes(self, sides: list[Any]) -> list[Any]:
         """Quoted names of columns as columns, in comparisons that have no other column."""

@@ -249,7 +249,7 @@ def columns(text):
     """Pairs such as g1=e1,g2=e2."""
     try:
         pairs = (part.split("=", 1) for part in text.split(",") if part.strip())
-        return {key.strip(): name.strip() or None for key, name in pairs}
+        return {key.strip(): name or None for key, name in pairs}
     except ValueError:
         raise argparse.ArgumentTypeError(f"needs pairs such as g1=e1,g2=e2, got {text!r}") from None
 
