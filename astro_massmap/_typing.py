@@ -17,6 +17,7 @@ File: TypeAlias = str | os.PathLike[str]
 Floats: TypeAlias = NDArray[np.floating]
 Pair: TypeAlias = ArrayLike | Sequence[ArrayLike]  # of numbers or columns
 RegionsLike: TypeAlias = SkyRegion | PixelRegion | Iterable[SkyRegion | PixelRegion] | Regions | Table | str | Path
+RedshiftsLike: TypeAlias = "ArrayLike | tuple[ArrayLike, ArrayLike] | Table | File | ShearCatalog | Sources"
 Shape: TypeAlias = tuple[int, int]  # (ny, nx)
 
 Background: TypeAlias = RegionsLike | u.Quantity
@@ -25,6 +26,9 @@ Mask: TypeAlias = Bools | RegionsLike
 if TYPE_CHECKING:
     from astropy.nddata import StdDevUncertainty
     from astropy.wcs import WCS
+
+    from ._source_redshifts import Sources
+    from .catalog import ShearCatalog
 
     class MapParts:
         """What a map holds, for the classes whose methods it has."""
