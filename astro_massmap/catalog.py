@@ -132,7 +132,7 @@ class ShearCatalog(CatalogTables):
         redshift = None if redshift is None else column(redshift, "redshift", n)
         m_bias = None if m_bias is None else column(m_bias, "m_bias", n, scalar=True)
         c_bias = pair(c_bias, "c_bias", n)
-        if np.ndim(m_bias) == 0 and m_bias is not None and not -1 < m_bias < np.inf:
+        if isinstance(m_bias, float) and not -1 < m_bias < np.inf:
             raise ValueError("m_bias: needs to be finite and larger than -1, where galaxies still respond to shear")
         if shape_noise is not None and not (isinstance(shape_noise, Real) and 0 < shape_noise < np.inf):
             raise ValueError(f"shape_noise: needs to be positive, got {shape_noise!r}")
