@@ -40,8 +40,9 @@ class ShearCatalog(CatalogTables):
     """
     Positions and ellipticities of background galaxies.
 
-    Galaxies whose shear or position is not finite, whose shear is larger than ``max_shear``, or whose
-    weight is not positive are dropped with a warning that counts them.
+    Galaxies are dropped, with a warning that counts them, if their shear, position or bias is not finite, the shear is
+    larger than ``max_shear``, the weight is not positive, or the multiplicative bias is not larger than -1. Positions
+    in tables are missing also if they are out of range, such as -999.
 
     Parameters
     ----------
@@ -69,6 +70,11 @@ class ShearCatalog(CatalogTables):
         Anything worth keeping; it goes on to the maps.
     max_shear : float
         Largest credible ``|g|``. Corrected ellipticities exceed 1 at times, and belong to the sample.
+
+    Attributes
+    ----------
+    columns : dict
+        Names of the columns of the table that was read, by what they contain (``ra``, ``g1``, ...); otherwise empty.
 
     Raises
     ------
@@ -126,13 +132,13 @@ class ShearCatalog(CatalogTables):
         redshift = None if redshift is None else column(redshift, "redshift", n)
         m_bias = None if m_bias is None else column(m_bias, "m_bias", n, scalar=True)
         c_bias = pair(c_bias, "c_bias", n)
-        if m_bias is not None and not np.all(m_bias > -1):
+        if isinstance(m_bias, float) and not -1 < m_bias < np.inf:
             raise ValueError("m_bias: needs to be finite and larger than -1, where galaxies still respond to shear")
         if shape_noise is not None and not (isinstance(shape_noise, Real) and 0 < shape_noise < np.inf):
             raise ValueError(f"shape_noise: needs to be positive, got {shape_noise!r}")
         if not max_shear > 0:
             raise ValueError(f"max_shear: needs to be positive, got {max_shear!r}")
-        keep = credible(coords, g1, g2, weight, max_shear)
+        keep = credible(coords, g1, g2, weight, max_shear, m_bias, c_bias)
         self._assign(coords, g1, g2, weight, redshift, m_bias, c_bias, shape_noise, meta)
         if not keep.all():
             self.__dict__.update(self[keep].__dict__)
@@ -153,6 +159,7 @@ class ShearCatalog(CatalogTables):
         self.redshift, self.m_bias, self.c_bias = redshift, m_bias, c_bias
         self._given_shape_noise = None if shape_noise is None else float(shape_noise)
         self.meta = dict(meta or {})
+        self.columns: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self.g1)
@@ -183,6 +190,7 @@ class ShearCatalog(CatalogTables):
             self._given_shape_noise,
             self.meta,
         )
+        new.columns = self.columns.copy()
         return new
 
     def __repr__(self) -> str:
