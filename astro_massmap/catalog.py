@@ -267,8 +267,9 @@ class ShearCatalog(CatalogTables):
         pixel_scale : `~astropy.units.Quantity`, optional
             Side of a pixel where no ``wcs`` is given; 0.4 arcmin by default.
         mask : ndarray of bool, or regions, optional
-            What to leave out: pixels of the grid ``(ny, nx)`` where it is True, or the galaxies inside
-            `regions` (a region, a list of them, or a file).
+            What to leave out: pixels of the grid ``(ny, nx)`` where it is True, or the galaxies inside `regions` (a
+            region, a list of them, or a file) and outside of those that a file excludes, such as ``-circle(...)`` of
+            DS9. Text labels, points and lines are left out with a warning.
 
         Returns
         -------

@@ -154,6 +154,7 @@ def test_radii_in_kpc_become_angles():
         ({"R": MaskedColumn([18, 19, 20], mask=[0, 0, 1])}, "column 'R' without a known unit"),
         ({"theta": Column([18, 19, 20], unit="furlong per day")}, "column 'theta' without a known unit"),
         ({"R500": [1, 2, 1] * u.Mpc}, "column 'R500' in Mpc is no angle.*A column redshift would convert it"),
+        ({"R500": MaskedColumn([1, 2, 1], unit="Mpc", mask=[0, 1, 0])}, "column 'R500' in Mpc is no angle"),
         ({"R500": [1, 2, 1] * u.Mpc, "z": [20, 21, 22] * u.mag}, "column 'R500' in Mpc is no angle"),
     ],
 )
@@ -166,6 +167,18 @@ def test_columns_that_are_no_radii_leave_points(columns, message):
 def test_an_angle_comes_before_a_length_and_a_magnitude():
     angles = {"theta500": [1, 2, 3] * u.arcmin, "r": [18, 19, 20] * u.mag, "R500": [1, 1, 1] * u.Mpc}
     assert [region.radius.value for region in as_regions(clusters(z=[1, 1, 1], **angles))] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["radius_arcmin", "r500 [arcmin]", "R_200 (arcmin)", "radius_deg", "THETA500_arcsec"])
+def test_units_at_the_end_of_a_name(name, tmp_path):
+    scale = {"deg": 60, "arcsec": 1 / 60}.get(name.split("_")[-1], 1)
+    clusters(**{name: np.array([1, 2, 3]) / scale}).write(tmp_path / "a.csv", format="ascii.csv")
+    with pytest.warns(AstropyUserWarning, match="degrees are assumed"):
+        found = as_regions(tmp_path / "a.csv")
+    assert np.allclose([region.radius.to_value(u.arcmin) for region in found], [1, 2, 3])
+    with pytest.warns(AstropyUserWarning, match="column 'R500_Mpc' in Mpc is converted"):
+        found = as_regions(clusters(R500_Mpc=[1, 2, 3], z=[0.3, 0.3, 0.3]))
+    assert found[0].radius.unit == u.arcmin
 
 
 @pytest.mark.parametrize(
