@@ -18,6 +18,7 @@ Floats: TypeAlias = NDArray[np.floating]
 Pair: TypeAlias = ArrayLike | Sequence[ArrayLike]  # of numbers or columns
 RegionsLike: TypeAlias = SkyRegion | PixelRegion | Iterable[SkyRegion | PixelRegion] | Regions | Table | str | Path
 RedshiftsLike: TypeAlias = "ArrayLike | tuple[ArrayLike, ArrayLike] | Table | File | ShearCatalog | Sources"
+KeepColumns: TypeAlias = bool | str | Sequence[str]
 Shape: TypeAlias = tuple[int, int]  # (ny, nx)
 
 Background: TypeAlias = RegionsLike | u.Quantity
