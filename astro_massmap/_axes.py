@@ -1,9 +1,10 @@
 """
-Along which axes a catalogue measures shear, and how to tell from the data that it says so wrongly.
+Axes along which a catalogue measures shear, and a test of them with the data.
 
 Inside the package shear is complex, ``g1 + i g2`` with x to the West and y to the North. A mirror image
-(East for West) conjugates it and mixes the E mode into the B mode; axes turned by 90 degrees (position
-angles from North) change its sign, which turns clusters into voids.
+(East for West) conjugates it and mixes the E mode into the B mode; axes rotated by 90 degrees (position
+angles from North) change its sign, which turns clusters into voids. Axes rotated by 180 degrees are the
+same for shear, so that the eight pairs of perpendicular directions make four conventions.
 """
 
 from __future__ import annotations
@@ -23,7 +24,17 @@ if TYPE_CHECKING:
     from .catalog import ShearCatalog
 
 # name: (whether to conjugate, sign) that lead from these axes to west-north, and back
-AXES: dict[Axes, tuple[bool, int]] = {"west-north": (False, 1), "east-north": (True, 1), "north-east": (False, -1)}
+AXES: dict[Axes, tuple[bool, int]] = {
+    "west-north": (False, 1),
+    "east-north": (True, 1),
+    "north-east": (False, -1),
+    "south-east": (True, -1),
+    # the same four, rotated by 180 degrees; `check_axes` suggests the names above
+    "east-south": (False, 1),
+    "west-south": (True, 1),
+    "south-west": (False, -1),
+    "north-west": (True, -1),
+}
 _SIGNIFICANT = 4  # standard deviations
 _N_NOISE = 64
 _GALAXIES_PER_PIXEL = 40
@@ -31,7 +42,7 @@ _SMOOTHING = 1.5  # pixels
 
 
 def check_axes_name(axes: Axes) -> Axes:
-    """``axes`` if it is one of the known names."""
+    """Return ``axes`` if it is one of the known names, or raise a ValueError."""
     if not isinstance(axes, str) or axes not in AXES:
         raise ValueError(f"axes: got {axes!r}; known are {', '.join(map(repr, AXES))}")
     return axes
@@ -41,6 +52,11 @@ def to_west_north(shear: Any, axes: Axes) -> Any:
     """Complex shear measured along ``axes``, as seen along west-north; the same call leads back."""
     mirror, sign = AXES[axes]
     return sign * (np.conj(shear) if mirror else shear)
+
+
+def same(one: Axes, other: Axes) -> bool:
+    """Return whether shear has the same components along both axes."""
+    return AXES[one] == AXES[other]
 
 
 @dataclass(frozen=True)
@@ -59,8 +75,8 @@ class AxesReport:
     skewness : float
         Third moment of the E mode, in standard deviations of the noise. Clusters make it positive.
     suggested : str or None
-        The axes that fit clearly better; equal to ``axes`` if they are fine, None if none of the
-        known axes does.
+        The axes that fit clearly better, one of ``'west-north'``, ``'east-north'``, ``'north-east'`` and
+        ``'south-east'``; equal to ``axes`` if there is no sign that they are wrong, None if none fits.
     """
 
     axes: Axes
@@ -75,10 +91,10 @@ class AxesReport:
         return self.suggested == self.axes
 
     def __str__(self) -> str:
-        verdict = "no sign that they are wrong" if self.ok else f"{self.suggested or 'others'!r} fit clearly better"
+        verdict = "no sign that they are wrong" if self.ok else f"{self.suggested!r} fit clearly better"
         if self.ok and not min(self.e_minus_b, self.skewness) > _SIGNIFICANT:
             verdict += ", but these data are too few to be sure"
-        if not self.ok and self.e_minus_b < -_SIGNIFICANT:
+        if self.suggested is None:
             verdict = "the B mode exceeds the E mode; shapes may be along North of another frame than coords, or turned"
         return (
             f"axes {self.axes!r}: {verdict}. E - B power {self.e_minus_b:.1f} sigma "
@@ -93,7 +109,7 @@ def check_axes(catalog: ShearCatalog) -> AxesReport:
     skewness = (mirrored if swap else right).skewness
     mirror, sign = AXES[catalog.axes]
     wanted = (mirror != swap, -sign if skewness < -_SIGNIFICANT else sign)
-    suggested = next((name for name, key in AXES.items() if key == wanted), None)
+    suggested: Axes | None = next(name for name in (catalog.axes, *AXES) if AXES[name] == wanted)
     if right.contrast < -_SIGNIFICANT and not swap:  # a B mode that no swap of axes makes
         suggested = None
     report = AxesReport(catalog.axes, right.contrast, mirrored.contrast, right.skewness, suggested)

@@ -106,7 +106,7 @@ class CatalogTables:
         ours = str(table.meta.get("CREATOR", "")).startswith(CREATOR)
         notes = {k.lower(): v for k, v in table.meta.items()} if ours else {}
         written, shape_noise = notes.get("axes"), notes.get(_SHAPE_NOISE)
-        if isinstance(written, str) and written in _axes.AXES and written != axes:
+        if isinstance(written, str) and written in _axes.AXES and not _axes.same(written, axes):
             warnings.warn(
                 f"axes: the table says {written!r}, the argument {axes!r}; the argument is used",
                 AstropyUserWarning,

@@ -11,7 +11,9 @@ from astropy.table import Table
 from numpy.typing import ArrayLike, NDArray
 from regions import PixelRegion, Regions, SkyRegion
 
-Axes: TypeAlias = Literal["west-north", "east-north", "north-east"]
+Axes: TypeAlias = Literal[
+    "west-north", "east-north", "north-east", "south-east", "east-south", "west-south", "south-west", "north-west"
+]
 Bools: TypeAlias = NDArray[np.bool_]
 File: TypeAlias = str | os.PathLike[str]
 Floats: TypeAlias = NDArray[np.floating]

@@ -50,10 +50,11 @@ class ShearCatalog(CatalogTables):
     g1, g2 : array-like
         Components of the shear estimate of each galaxy (its ellipticity, calibrated to respond to
         shear with slope one), dimensionless.
-    axes : {'west-north', 'east-north', 'north-east'}
-        Along which axes the components are measured: x to the West and y to the North, as on an image
-        with North up and East left; x to the East and y to the North; or position angles from North
-        through East (IAU). North is that of the frame of ``coords``. `check_axes` asks the data.
+    axes : {'west-north', 'east-north', 'north-east', 'south-east'}
+        Directions of the x and y axes along which the components are measured: those of an image with
+        North up and East left; x along increasing right ascension; position angles from North through
+        East (IAU); or HEALPix. Other pairs, such as ``'north-west'``, are the same rotated by 180 degrees.
+        North is that of the frame of ``coords``. `check_axes` tests the axes with the data.
     weight : array-like, optional
         Weights; equal by default.
     redshift : array-like, optional
@@ -212,10 +213,10 @@ class ShearCatalog(CatalogTables):
 
     def check_axes(self) -> _axes.AxesReport:
         """
-        Ask the data whether the axes are right.
+        Test with the data whether the axes are right, and suggest the right ones of the four conventions.
 
         Gravity makes E modes, not B modes: if West and East are swapped the difference vanishes.
-        Clusters stand out more than voids do: if North was taken for x, clusters turn into voids.
+        Clusters stand out more than voids do: if the axes are rotated by 90 degrees, clusters turn into voids.
 
         Returns
         -------

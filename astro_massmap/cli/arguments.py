@@ -13,13 +13,14 @@ from .._axes import AXES
 PLACES = "catalog", "map"  # what is told by its place, not by an option
 FILES = (*PLACES, "exclude", "wcs", "spectrum", "prior")  # what commands that make maps read
 PRIORS = "default", "gaussian"  # that are no files
+AXES_HELP = f"axes of shear, x and y: {', '.join(list(AXES)[:4])}, or the same rotated by 180 degrees, such as south-west"
 
 
 def add_galaxy_arguments(parser, *, required=True):
     """The catalogue, and how to read it."""
     many = {} if required else {"nargs": "?"}
     parser.add_argument("catalog", type=Path, metavar="CATALOG", help="table of galaxies: FITS, ECSV, CSV, ...", **many)
-    parser.add_argument("--axes", required=required, choices=list(AXES), help="axes along which shear is measured")
+    parser.add_argument("--axes", required=required, choices=list(AXES), metavar="AXES", help=AXES_HELP)
     parser.add_argument("--columns", type=columns, default={}, metavar="g1=e1,g2=e2", help="which column holds what")
     parser.add_argument("--select", metavar="COLUMN", help="use only galaxies for which this column is true")
 

@@ -80,8 +80,8 @@ def observe(
         With ``density``, as many as there are; galaxies are drawn from them with replacement.
     weight : array-like, optional
         Weights, one for each of ``positions``, or of ``ellipticities`` with ``density``.
-    axes : {'west-north', 'east-north', 'north-east'}
-        Along which axes the catalogue shall measure, see `~astro_massmap.ShearCatalog`.
+    axes : {'west-north', 'east-north', 'north-east', 'south-east'}
+        Axes along which the catalogue measures shear, see `~astro_massmap.ShearCatalog`.
     reduced_shear : bool
         Shear as galaxies see it, rather than its limit where the convergence is small.
     padding : float
