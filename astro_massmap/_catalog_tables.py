@@ -11,6 +11,7 @@ from astropy.table import QTable, Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from . import _axes
+from ._calibration import MATRIX, response_of_columns, seen_along
 from ._columns import CREATOR, find_columns, positions, read_table
 from ._files import atomic_path
 from ._geometry import shear_to_icrs
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from astropy.coordinates import SkyCoord
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
-    from ._typing import Axes, File
+    from ._typing import Axes, File, Response
 
 _SHAPE_NOISE = "sigma_e"  # its keyword in the header of a table, which FITS limits to eight letters
 
@@ -43,6 +44,7 @@ class CatalogTables:
         redshift: NDArray[np.float64] | None
         m_bias: float | NDArray[np.float64] | None
         c_bias: tuple[float | NDArray[np.float64], ...]
+        response: Response | None
         meta: dict[str, Any]
         _given_shape_noise: float | None
 
@@ -61,8 +63,10 @@ class CatalogTables:
             See `~astro_massmap.ShearCatalog`.
         columns : dict, optional
             Which column of the table holds what, for instance ``{"g1": "e1", "g2": "e2"}``; keys are
-            ``ra``, ``dec``, ``g1``, ``g2``, ``weight``, ``redshift``, ``m_bias``, ``c1``, ``c2``. Those
-            not named are looked for under their usual names. Value None: do not use one.
+            ``ra``, ``dec``, ``g1``, ``g2``, ``weight``, ``redshift``; of the calibration ``m_bias``, ``c1``,
+            ``c2``, and ``response``, or ``R11``, ``R12``, ``R21``, ``R22`` (metacalibration), or ``rms_e``
+            (distortions, whose responsivity is ``1 - rms_e^2``), which are used only where they are named.
+            Others are looked for under their usual names. Value None: do not use one.
         **kwargs
             Further arguments of `~astro_massmap.ShearCatalog`.
 
@@ -83,7 +87,8 @@ class CatalogTables:
         Warns
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
-            If positions have no unit, or the table says that it has other axes.
+            If positions have no unit, the table says that it has other axes, or its names are those of
+            ellipticities that need a response, and none is given.
 
         Examples
         --------
@@ -112,6 +117,7 @@ class CatalogTables:
                 AstropyUserWarning,
                 stacklevel=2,
             )
+        response_of_columns(found, kwargs, table.colnames, columns)
         if "c1" in found or "c2" in found:
             found["c_bias"] = (found.pop("c1", 0), found.pop("c2", 0))
         if isinstance(shape_noise, float):
@@ -122,7 +128,16 @@ class CatalogTables:
         return cls(coords, found.pop("g1"), found.pop("g2"), axes=axes, **(found | kwargs))
 
     @classmethod
-    def read(cls, file: File, *, axes: Axes, columns: Mapping[str, str | None] | None = None, **kwargs: Any) -> Self:
+    def read(
+        cls,
+        file: File,
+        *,
+        axes: Axes,
+        columns: Mapping[str, str | None] | None = None,
+        responsivity: float | None = None,
+        response: ArrayLike | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """
         Read a catalogue from a file of a table: FITS, ECSV, CSV, or any other that astropy reads, but HDF5.
 
@@ -134,6 +149,8 @@ class CatalogTables:
             The file.
         axes, columns
             See `from_table`.
+        responsivity, response
+            See `~astro_massmap.ShearCatalog`.
         **kwargs
             Passed to `astropy.table.Table.read`, for instance ``format="ascii"`` or ``hdu=1``.
 
@@ -157,7 +174,9 @@ class CatalogTables:
         """
         _axes.check_axes_name(axes)
         table = read_table(file, "file", **kwargs)
-        return cls.from_table(table, axes=axes, columns=columns)
+        given = {"responsivity": responsivity, "response": response}
+        given = {key: value for key, value in given.items() if value is not None}  # they go before columns
+        return cls.from_table(table, axes=axes, columns=columns, **given)
 
     def to_table(self) -> QTable:
         """
@@ -169,8 +188,8 @@ class CatalogTables:
         Returns
         -------
         `~astropy.table.QTable`
-            Columns ``ra``, ``dec``, ``g1``, ``g2`` and ``weight``, and of ``redshift``, ``m_bias``, ``c1`` and ``c2``
-            those that the catalogue has. ``meta`` says the axes, and the shape noise if it was given.
+            Columns ``ra``, ``dec``, ``g1``, ``g2`` and ``weight``, and of ``redshift``, ``m_bias``, ``c1``, ``c2``, and
+            ``response`` or ``R11`` to ``R22`` those that the catalogue has. ``meta`` says the axes, and the shape noise if it was given.
 
         Examples
         --------
@@ -183,12 +202,13 @@ class CatalogTables:
         """
         table = QTable(meta={**self.meta, "CREATOR": CREATOR, "axes": self.axes})
         icrs, shear = self.coords.icrs, self.g1 + 1j * self.g2
-        bias = self.c_bias[0] + 1j * self.c_bias[1]
+        bias, response = self.c_bias[0] + 1j * self.c_bias[1], self.response
         if self.coords.frame.name != "icrs":
             shear, bias = (
                 _axes.to_west_north(shear_to_icrs(self.coords, _axes.to_west_north(e, self.axes)), self.axes)
                 for e in (shear, bias)
             )
+            response = seen_along(response, self.axes, self.axes, shear_to_icrs(self.coords, np.ones(len(self))))
         table["ra"], table["dec"] = icrs.ra.to(u.deg), icrs.dec.to(u.deg)
         table["g1"], table["g2"], table["weight"] = shear.real, shear.imag, self.weight
         if self.redshift is not None:
@@ -197,6 +217,10 @@ class CatalogTables:
             table["m_bias"] = np.broadcast_to(self.m_bias, len(self))
         if np.any(bias):
             table["c1"], table["c2"] = np.broadcast_to(bias.real, len(self)), np.broadcast_to(bias.imag, len(self))
+        if np.ndim(response) > 1:
+            table.update(dict(zip(MATRIX, np.broadcast_to(response, (len(self), 2, 2)).reshape(-1, 4).T, strict=True)))
+        elif response is not None:
+            table["response"] = np.broadcast_to(response, len(self))
         if self._given_shape_noise is not None:
             table.meta[_SHAPE_NOISE] = self._given_shape_noise
         return table

@@ -24,6 +24,12 @@ USUAL_NAMES = {
     "m_bias": (),
     "c1": (),
     "c2": (),
+    "response": (),
+    "R11": (),
+    "R12": (),
+    "R21": (),
+    "R22": (),
+    "rms_e": (),
 }
 REQUIRED = ("ra", "dec", "g1", "g2")
 CREATOR = "astro_massmap"
@@ -87,7 +93,7 @@ def find_columns(table, columns=None):
     ours = str(table.meta.get("CREATOR", "")).startswith(CREATOR)
     for key, usual in USUAL_NAMES.items():
         if key not in columns:
-            usual = usual or ((key,) if ours else ())
+            usual = usual or ((key.lower(),) if ours else ())
             columns[key] = next((by_lower[name] for name in usual if name in by_lower), None)
     if columns["ra"] is None and columns["dec"] is None:
         columns["ra"] = columns["dec"] = _sky_column(table)

@@ -98,12 +98,20 @@ def pair(values: Any, name: str, n: int) -> tuple[float | NDArray[np.float64], .
     return columns
 
 
+def _finite_rows(values: Any, n: int) -> Bools:
+    """Which of n galaxies have finite values, in a column of numbers or matrices; all where it is no column."""
+    if np.shape(values) in ((), (2, 2)):
+        return np.ones(n, dtype=bool)
+    return np.asarray(np.isfinite(values).reshape(n, -1).all(axis=1))
+
+
 def credible(
     coords: SkyCoord,
     g1: NDArray[np.float64],
     g2: NDArray[np.float64],
     weight: NDArray[np.float64],
     max_shear: float,
+    response: Any = None,
 ) -> Bools:
     """Which galaxies can be used, a bool array; a warning counts the others by their fault."""
     good = np.ones(len(g1), dtype=bool)
@@ -113,6 +121,7 @@ def credible(
         "shear not finite": ~(np.isfinite(g1) & np.isfinite(g2)),
         f"|g| > max_shear = {max_shear:g}": np.hypot(g1, g2) > max_shear,
         "weight not positive": ~((weight > 0) & np.isfinite(weight)),
+        "response not finite": ~_finite_rows(response, len(g1)),
     }.items():
         count = int((bad & good).sum())
         good &= ~bad

@@ -19,6 +19,7 @@ File: TypeAlias = str | os.PathLike[str]
 Floats: TypeAlias = NDArray[np.floating]
 Pair: TypeAlias = ArrayLike | Sequence[ArrayLike]  # of numbers or columns
 RegionsLike: TypeAlias = SkyRegion | PixelRegion | Iterable[SkyRegion | PixelRegion] | Regions | Table | str | Path
+Response: TypeAlias = float | NDArray[np.float64]  # one number, (n,), (2, 2) or (n, 2, 2)
 Shape: TypeAlias = tuple[int, int]  # (ny, nx)
 
 Background: TypeAlias = RegionsLike | u.Quantity

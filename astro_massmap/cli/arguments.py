@@ -22,6 +22,8 @@ def add_galaxy_arguments(parser, *, required=True):
     parser.add_argument("catalog", type=Path, metavar="CATALOG", help="table of galaxies: FITS, ECSV, CSV, ...", **many)
     parser.add_argument("--axes", required=required, choices=list(AXES), metavar="AXES", help=AXES_HELP)
     parser.add_argument("--columns", type=columns, default={}, metavar="g1=e1,g2=e2", help="which column holds what")
+    parser.add_argument("--responsivity", type=float, metavar="R", help="of distortions, such as 1 - e_rms^2: g = e / 2R")
+    parser.add_argument("--response", type=float, metavar="R", help="mean response of the ellipticities: g = e / R")
     parser.add_argument("--select", metavar="COLUMN", help="use only galaxies for which this column is true")
 
 
@@ -85,7 +87,7 @@ def read_catalog(arguments):
     from .._columns import read_table
     from ..catalog import ShearCatalog
 
-    catalog_options = {"axes": arguments.axes, "columns": arguments.columns}
+    catalog_options = options(arguments, "axes", "columns", "responsivity", "response")
     if arguments.select is None:
         return ShearCatalog.read(arguments.catalog, **catalog_options)
     table = read_table(arguments.catalog, "catalog")
