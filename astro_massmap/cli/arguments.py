@@ -13,7 +13,9 @@ from .._axes import AXES
 PLACES = "catalog", "map"  # what is told by its place, not by an option
 FILES = (*PLACES, "exclude", "wcs", "spectrum", "prior")  # what commands that make maps read
 PRIORS = "default", "gaussian"  # that are no files
-AXES_HELP = f"axes of shear, x and y: {', '.join(list(AXES)[:4])}, or the same rotated by 180 degrees, such as south-west"
+AXES_HELP = (
+    f"axes of shear, x and y: {', '.join(list(AXES)[:4])}, or the same rotated by 180 degrees, such as south-west"
+)
 
 
 def add_galaxy_arguments(parser, *, required=True):
@@ -22,7 +24,9 @@ def add_galaxy_arguments(parser, *, required=True):
     parser.add_argument("catalog", type=Path, metavar="CATALOG", help="table of galaxies: FITS, ECSV, CSV, ...", **many)
     parser.add_argument("--axes", required=required, choices=list(AXES), metavar="AXES", help=AXES_HELP)
     parser.add_argument("--columns", type=columns, default={}, metavar="g1=e1,g2=e2", help="which column holds what")
-    parser.add_argument("--responsivity", type=float, metavar="R", help="of distortions, such as 1 - e_rms^2: g = e / 2R")
+    parser.add_argument(
+        "--responsivity", type=float, metavar="R", help="of distortions, such as 1 - e_rms^2: g = e / 2R"
+    )
     parser.add_argument("--response", type=float, metavar="R", help="mean response of the ellipticities: g = e / R")
     parser.add_argument("--select", metavar="COLUMN", help="use only galaxies for which this column is true")
 
