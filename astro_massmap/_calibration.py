@@ -148,7 +148,7 @@ def seen_along(response: Response | None, axes: Axes, other: Axes, phase: Any = 
     if _axes.AXES[axes][0]:
         a, b = np.conj(a), np.conj(b)
     b = b * phase**2
-    return real_matrix(*(np.conj((a, b)) if _axes.AXES[other][0] else (a, b)))
+    return real_matrix(np.conj(a), np.conj(b)) if _axes.AXES[other][0] else real_matrix(a, b)
 
 
 class Calibration:

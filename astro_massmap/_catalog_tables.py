@@ -189,7 +189,8 @@ class CatalogTables:
         -------
         `~astropy.table.QTable`
             Columns ``ra``, ``dec``, ``g1``, ``g2`` and ``weight``, and of ``redshift``, ``m_bias``, ``c1``, ``c2``, and
-            ``response`` or ``R11`` to ``R22`` those that the catalogue has. ``meta`` says the axes, and the shape noise if it was given.
+            ``response`` or ``R11`` to ``R22`` those that the catalogue has. ``meta`` holds the axes, and the shape
+            noise if it was given.
 
         Examples
         --------

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from numpy.typing import ArrayLike, NDArray
 
-    from ._typing import Axes, Mask, Pair, RegionsLike, Response, Shape
+    from ._typing import Axes, Mask, Pair, RegionsLike, Shape
     from .convergence_map import ConvergenceMap
     from .methods import Method
     from .shear_map import ShearMap

@@ -65,7 +65,8 @@ def test_axes_name_the_same_shear(axes):
     galaxies = scatter(wcs, SHAPE, 2000)
     e = halo_shear(galaxies, wcs.pixel_to_world(30, 30))
     reference = ShearCatalog(galaxies, e.real, e.imag, axes="west-north").to_map(wcs=wcs)
-    # position angle pa from North through East: at 90 deg + pa from West, at 90 deg - pa from East, 180 deg - pa from South
+    # position angle pa from North through East: at 90 deg + pa from West,
+    # at 90 deg - pa from East, at 180 deg - pa from South
     pa = np.angle(e) / 2 - np.pi / 2
     angle = {"west-north": pa + np.pi / 2, "east-north": np.pi / 2 - pa, "north-east": pa, "south-east": np.pi - pa}
     own = np.abs(e) * np.exp(2j * angle[axes])
