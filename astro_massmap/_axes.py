@@ -62,12 +62,12 @@ def same(one: Axes, other: Axes) -> bool:
 @dataclass(frozen=True)
 class AxesReport:
     """
-    What the data say about the axes of a catalogue.
+    Result of the test of the axes of a catalogue with its data.
 
     Attributes
     ----------
     axes : str
-        The axes that the catalogue claims.
+        The axes of the catalogue.
     e_minus_b : float
         Power of the E mode minus that of the B mode, in standard deviations of the noise.
     e_minus_b_mirrored : float
@@ -103,7 +103,7 @@ class AxesReport:
 
 
 def check_axes(catalog: ShearCatalog) -> AxesReport:
-    """The `AxesReport` of a `ShearCatalog`; warns when other axes than those it claims fit clearly better."""
+    """The `AxesReport` of a `ShearCatalog`; warns when other axes fit clearly better."""
     right, mirrored = (_powers(catalog, mirror) for mirror in (False, True))
     swap = mirrored.contrast - right.contrast > _SIGNIFICANT and mirrored.contrast > _SIGNIFICANT
     skewness = (mirrored if swap else right).skewness

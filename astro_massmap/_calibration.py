@@ -194,9 +194,10 @@ class Calibration:
     def _bias_of(self, shear: NDArray[np.complex128]) -> Any:
         """Return by how much estimates (west-north) of this mean shear are off: ``<R>^-1 R (1 + m) g - g``."""
         m = 0.0 if self.m_bias is None else self.m_bias
-        if np.shape(self.response) in ((), (2, 2)):
+        response: Any = self.response
+        if np.shape(response) in ((), (2, 2)):
             return m * shear
-        mean = self._mean_response
-        relative = self.response / mean if np.ndim(mean) == 0 else np.linalg.solve(mean, self.response)
+        mean: Any = self._mean_response
+        relative = response / mean if np.ndim(mean) == 0 else np.linalg.solve(mean, response)
         relative = seen_along(relative, self.axes, "west-north")
         return times(relative, (1 + m) * shear) - shear

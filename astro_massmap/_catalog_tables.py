@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import astropy.units as u
 import numpy as np
@@ -203,7 +203,7 @@ class CatalogTables:
         """
         table = QTable(meta={**self.meta, "CREATOR": CREATOR, "axes": self.axes})
         icrs, shear = self.coords.icrs, self.g1 + 1j * self.g2
-        bias, response = self.c_bias[0] + 1j * self.c_bias[1], self.response
+        bias, response = self.c_bias[0] + 1j * self.c_bias[1], cast("Any", self.response)
         if self.coords.frame.name != "icrs":
             shear, bias = (
                 _axes.to_west_north(shear_to_icrs(self.coords, _axes.to_west_north(e, self.axes)), self.axes)

@@ -204,7 +204,11 @@ class ShearCatalog(CatalogTables, Calibration):
         return new
 
     def __repr__(self) -> str:
-        return f"<ShearCatalog: {len(self)} galaxies, axes {self.axes!r}, shape noise {self.shape_noise:.3f}>"
+        try:
+            noise = f"{self.shape_noise:.3f}"
+        except ValueError:  # a selection without a positive mean response
+            noise = "unknown"
+        return f"<ShearCatalog: {len(self)} galaxies, axes {self.axes!r}, shape noise {noise}>"
 
     @property
     def shape_noise(self) -> float:

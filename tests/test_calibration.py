@@ -135,6 +135,15 @@ def test_errors_name_the_argument(options, kind, words):
         make(**options)
 
 
+def test_a_selection_without_a_mean_response_can_be_looked_at():
+    response = np.ones(N)
+    response[:2] = -0.2
+    few = make(response=response)[:2]
+    assert "shape noise unknown" in repr(few)
+    with pytest.raises(ValueError, match="response: its mean over the 2 galaxies needs to be positive, got -0.2"):
+        few.to_map(wcs=GRID)
+
+
 # ---- tables
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -191,10 +191,10 @@ def lensed(
     weak = np.abs(gamma) <= np.abs(a)
     numerator = np.where(weak, a * intrinsic + gamma, a + gamma * intrinsic.conj())
     denominator = np.where(weak, a + gamma.conj() * intrinsic, a * intrinsic.conj() + gamma.conj())
-    mean = np.where(weak, gamma, a) / np.where(weak, a, gamma.conj())
+    mean: Any = np.where(weak, gamma, a) / np.where(weak, a, gamma.conj())
     shape = np.abs(intrinsic) < 1
     e = np.divide(numerator, denominator, out=intrinsic + mean, where=shape)
-    return e if bias is None else e + bias(mean)  # type: ignore[return-value]  # numpy types e as real
+    return e if bias is None else e + bias(mean)
 
 
 def _check(kappa, positions, density, shape_noise, ellipticities, padding, seed):
