@@ -80,13 +80,17 @@ def response_of_columns(
         _doubt(str(found["g1"].info.name), names)
     if sum(("response" in found, bool(matrix), rms is not None)) > 1:
         raise ValueError("columns: give one of response, R11 to R22, and rms_e, which all are the response to shear")
+    n = len(found["g1"])
     if rms is not None:
-        found["responsivity"] = 1 - floats(rms, "rms_e") ** 2
+        rms = column(rms, "rms_e", n)
+        if np.any(np.abs(rms) >= 1):
+            raise ValueError(f"rms_e: needs the rms distortion per component, which is below 1; got {np.nanmax(rms):g}")
+        found["responsivity"] = 1 - rms**2
     if matrix:
         if not {"R11", "R22"} <= matrix.keys():
             raise ValueError(f"columns: a matrix of the response needs R11 and R22, got {', '.join(matrix)}")
-        rows = [floats(matrix[key], key) if key in matrix else 0 * floats(matrix["R11"], "R11") for key in MATRIX]
-        found["response"] = np.stack(rows, axis=-1).reshape(-1, 2, 2)
+        rows = [column(matrix[key], key, n) if key in matrix else np.zeros(n) for key in MATRIX]
+        found["response"] = np.stack(rows, axis=-1).reshape(n, 2, 2)
 
 
 def _doubt(g1: str, names: list[str]) -> None:
