@@ -38,7 +38,7 @@ def noise_catalog(seed, n=1500, side=16):
 
 
 def odd_catalog():
-    """Everything a catalogue may have: biases, weights, axes from the North, another frame."""
+    """Everything a catalogue may have: biases, weights, a response, axes from the North, another frame."""
     rng = np.random.default_rng(1)
     n = 900
     coords = scatter(tan_wcs((20, 24), scale=1.6), (20, 24), n).galactic
@@ -46,6 +46,7 @@ def odd_catalog():
     return ShearCatalog(
         SkyCoord(coords.l, coords.b, frame="galactic"), g1, g2, axes="north-east", weight=rng.uniform(0.2, 2, n),
         m_bias=rng.uniform(-0.2, 0.1, n), c_bias=(0.02, -0.01), redshift=rng.uniform(0.3, 2, n),
+        response=[[0.7, 0.05], [-0.03, 0.8]],
     )  # fmt: skip
 
 
