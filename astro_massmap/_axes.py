@@ -73,7 +73,8 @@ class AxesReport:
     e_minus_b_mirrored : float
         The same if West and East are swapped. Gravity makes E modes only.
     skewness : float
-        Third moment of the E mode, in standard deviations of the noise. Clusters make it positive.
+        Third moment of the E mode, in standard deviations of the noise, or of Gaussian fields of the same
+        power if that is larger. Clusters make it positive.
     suggested : str or None
         The axes that fit clearly better, one of ``'west-north'``, ``'east-north'``, ``'north-east'`` and
         ``'south-east'``; equal to ``axes`` if there is no sign that they are wrong, None if none fits.
@@ -125,14 +126,22 @@ class _Powers:
 
 
 def _powers(catalog: ShearCatalog, mirror: bool) -> _Powers:
-    """E - B power and third moment of the smoothed map, over the noise of randomly turned pixels."""
+    """
+    E - B power of the smoothed map in standard deviations of the noise, and the third moment of its E mode.
+
+    The noise is that of randomly rotated pixels. The third moment of a field without skewness scatters more than
+    that of noise alone: its standard deviation is that of Gaussian fields with the power of the map, if larger.
+    """
     gamma = _coarse_shear(catalog, mirror)
-    statistics = np.array([_contrast_and_third_moment(gamma)])
     rng = np.random.default_rng(0)
-    turned = (gamma * np.exp(2j * np.pi * rng.random(gamma.shape)) for _ in range(_N_NOISE))
-    noise = np.array([_contrast_and_third_moment(g) for g in turned])
-    contrast, skewness = ((statistics - noise.mean(axis=0)) / noise.std(axis=0, ddof=1))[0]
-    return _Powers(float(contrast), float(skewness))
+    kappa = _smoothed(gamma)
+    noise = [_smoothed(gamma * np.exp(2j * np.pi * rng.random(gamma.shape))) for _ in range(_N_NOISE)]
+    gaussian = [_with_random_phases(kappa.real, rng) for _ in range(_N_NOISE)]
+    contrasts = np.array([(k.real**2 - k.imag**2).mean() for k in (kappa, *noise)])
+    third = np.array([(k.real**3).mean() for k in (kappa, *noise)])
+    scatter = max(third[1:].std(ddof=1), np.std([(k**3).mean() for k in gaussian], ddof=1))
+    contrast = (contrasts[0] - contrasts[1:].mean()) / contrasts[1:].std(ddof=1)
+    return _Powers(float(contrast), float((third[0] - third[1:].mean()) / scatter))
 
 
 def _coarse_shear(catalog: ShearCatalog, mirror: bool) -> NDArray[np.complex128]:
@@ -152,11 +161,17 @@ def _extent(catalog: ShearCatalog) -> u.Quantity:
     return max(2 * separation.max(), 1 * u.arcsec)
 
 
-def _contrast_and_third_moment(gamma: NDArray[np.complex128]) -> tuple[np.floating, np.floating]:
+def _smoothed(gamma: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """Smoothed Kaiser-Squires map, the E mode real and the B mode imaginary."""
     ny, nx = gamma.shape
     ly, lx = np.fft.fftfreq(2 * ny)[:, None], np.fft.fftfreq(2 * nx)[None, :]
     square = lx**2 + ly**2
     square[0, 0] = 1
     kernel = (lx - 1j * ly) ** 2 / square * np.exp(-2 * (np.pi * _SMOOTHING) ** 2 * square)
-    kappa = np.fft.ifft2(kernel * np.fft.fft2(gamma, s=(2 * ny, 2 * nx)))[:ny, :nx]
-    return (kappa.real**2 - kappa.imag**2).mean(), (kappa.real**3).mean()
+    return np.fft.ifft2(kernel * np.fft.fft2(gamma, s=(2 * ny, 2 * nx)))[:ny, :nx]
+
+
+def _with_random_phases(image: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Gaussian field with the power spectrum of an image."""
+    white = np.fft.fft2(rng.normal(size=image.shape))
+    return np.fft.ifft2(np.fft.fft2(image) * white / np.abs(white)).real

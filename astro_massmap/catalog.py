@@ -233,7 +233,7 @@ class ShearCatalog(CatalogTables, Calibration):
         Warns
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
-            When other axes fit clearly better (by 4 standard deviations of the noise).
+            When other axes fit clearly better (by 4 standard deviations).
 
         Examples
         --------
