@@ -87,8 +87,8 @@ class CatalogTables:
         Warns
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
-            If positions have no unit, the table says that it has other axes, or its names are those of
-            ellipticities that need a response, and none is given.
+            If positions have no unit, the table declares other axes, or its names are those of ellipticities
+            that need a response and none is given.
 
         Examples
         --------

@@ -63,9 +63,10 @@ def observe(
     kappa : ConvergenceMap
         The truth. Its mask does not matter; to see no galaxies there, give it as ``mask``.
     positions : `~astropy.coordinates.SkyCoord` or ShearCatalog
-        Where the galaxies are; this or ``density``. A catalogue also gives weights, redshifts, a multiplicative
-        bias m and the response R: its galaxies respond to the shear with ``R (1 + m)``. Its additive bias is taken
-        off. It gives its ellipticities too, turned at random, unless others or ``shape_noise`` are given.
+        Positions of the galaxies; this or ``density``. A catalogue also gives weights, redshifts, a multiplicative
+        bias m and the response R: its galaxies respond to the shear with ``R (1 + m)``. Its additive bias is
+        subtracted. Its ellipticities, rotated by random angles, are used unless ``ellipticities`` or ``shape_noise``
+        are given.
     density : `~astropy.units.Quantity`
         Mean number of galaxies per solid angle, ``30 / u.arcmin**2`` for instance; their number is Poisson
         distributed. They are scattered evenly over the pixels, which on a tangential grid is evenly over the
@@ -78,8 +79,8 @@ def observe(
         default. With reduced shear, those of 1 and more, which are no shapes but noise, have the mean of ``e``
         added to them.
     ellipticities : pair of array-like, optional
-        Both components of real ellipticities over the response, each turned by a random angle: one for each of
-        ``positions``.
+        Both components of real ellipticities over the response, each rotated by a random angle: one for each
+        of ``positions``.
         With ``density``, as many as there are; galaxies are drawn from them with replacement.
     weight : array-like, optional
         Weights, one for each of ``positions``, or of ``ellipticities`` with ``density``.
