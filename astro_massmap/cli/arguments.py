@@ -13,14 +13,21 @@ from .._axes import AXES
 PLACES = "catalog", "map"  # what is told by its place, not by an option
 FILES = (*PLACES, "exclude", "wcs", "spectrum", "prior")  # what commands that make maps read
 PRIORS = "default", "gaussian"  # that are no files
+AXES_HELP = (
+    f"axes of shear, x and y: {', '.join(list(AXES)[:4])}, or the same rotated by 180 degrees, such as south-west"
+)
 
 
 def add_galaxy_arguments(parser, *, required=True):
     """The catalogue, and how to read it."""
     many = {} if required else {"nargs": "?"}
     parser.add_argument("catalog", type=Path, metavar="CATALOG", help="table of galaxies: FITS, ECSV, CSV, ...", **many)
-    parser.add_argument("--axes", required=required, choices=list(AXES), help="axes along which shear is measured")
+    parser.add_argument("--axes", required=required, choices=list(AXES), metavar="AXES", help=AXES_HELP)
     parser.add_argument("--columns", type=columns, default={}, metavar="g1=e1,g2=e2", help="which column holds what")
+    parser.add_argument(
+        "--responsivity", type=float, metavar="R", help="of distortions, such as 1 - e_rms^2: g = e / 2R"
+    )
+    parser.add_argument("--response", type=float, metavar="R", help="mean response of the ellipticities: g = e / R")
     parser.add_argument("--select", metavar="COLUMN", help="use only galaxies for which this column is true")
 
 
@@ -84,7 +91,7 @@ def read_catalog(arguments):
     from .._columns import read_table
     from ..catalog import ShearCatalog
 
-    catalog_options = {"axes": arguments.axes, "columns": arguments.columns}
+    catalog_options = options(arguments, "axes", "columns", "responsivity", "response")
     if arguments.select is None:
         return ShearCatalog.read(arguments.catalog, **catalog_options)
     table = read_table(arguments.catalog, "catalog")

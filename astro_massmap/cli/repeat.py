@@ -21,7 +21,18 @@ MAKERS = {
     "reconstruct": reconstruct.make_reconstruct,
     "denoise": reconstruct.make_denoise,
 }
-TAKEN: tuple[str, ...] = (*FILES, "axes", "columns", "select", "pixel_scale", "check_axes", "method", "smoothing")
+TAKEN: tuple[str, ...] = (
+    *FILES,
+    "axes",
+    "columns",
+    "responsivity",
+    "response",
+    "select",
+    "pixel_scale",
+    "check_axes",
+    "method",
+    "smoothing",
+)
 TAKEN += ("schedule", "n_samples", "seed", "device")
 LEFT = ("output", "overwrite", "quiet", "plot", "report", "threshold", "regions", "checkpoint", "workers")
 _LONGEST = 400  # characters of a reason
