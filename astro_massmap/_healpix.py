@@ -233,9 +233,7 @@ def _values(table, numbers, column, near, npix):
 
 def _finite(values, column, header):
     """Values as floats, NaN where the map has no value."""
-    missing = np.zeros(values.shape, bool)
-    if column.null is not None and values.dtype.kind in "iu":
-        missing |= values == column.null
+    missing = np.zeros(values.shape, bool) if column.null is None else values == column.null
     values = floats(values, "values", dtype=None)
     bad = header.get("BAD_DATA")
     if isinstance(bad, int | float) and not isinstance(bad, bool):
