@@ -1,7 +1,8 @@
 """
 FITS files are opened here, after a look at their headers: all that they declare must be in the file.
 
-astropy allocates what a header asks for, follows it backwards through the file, and builds a YAML text in its comments.
+Every rule, with what it prevents, is in ``docs/tables/file_rules.rst``; there is none for what astropy reads safely. It
+allocates what a header asks for, follows it backwards through the file, and builds a YAML text in its comments.
 """
 
 import math
