@@ -37,7 +37,7 @@ def check_result(file, data, n_samples, command):
     file : str or path-like
         Target.
     data : ShearMap or ConvergenceMap
-        What will be mapped. What cannot be written is removed from its ``meta`` with a warning.
+        Data that will be mapped. Entries of ``meta`` that cannot be written are removed with a warning.
     n_samples : int
         Number of samples to be drawn.
     command : dict
