@@ -1,13 +1,13 @@
 """
 FITS files are opened here, after a look at their headers: all that they declare must be in the file.
 
-astropy allocates what a header asks for, follows it backwards through the file, and builds a YAML text in its comments.
+Every rule, with what it prevents, is in ``docs/tables/file_rules.rst``; there is none for what astropy reads safely. It
+allocates what a header asks for, follows it backwards through the file, and builds a YAML text in its comments.
 """
 
 import math
 import os
 import re
-from collections import Counter
 from contextlib import contextmanager
 
 import numpy as np
@@ -16,19 +16,21 @@ from astropy.io import fits
 from ._untrusted import Unpacked, check_allowance, unpacked
 from ._yaml_text import check_unit, check_yaml
 
-_BLOCK, _MOST_AXES, _MOST_COLUMNS = 2880, 16, 999
+_BLOCK, _MOST_AXES, _MOST_COLUMNS, _MOST_ORDER = 2880, 16, 999, 9
 _MOST_BLOCKS = 1000  # of a header
 _BITPIX = (8, 16, 32, 64, -32, -64)
 _WIDTHS = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16}  # bytes of a number
 _BINARY = re.compile(r"(\d*)([LXBIJKAEDCMPQ])([LXBIJKAEDCM]?)")
 _ASCII = re.compile(r"[AIFED](\d+)")
-_STRUCTURE = "SIMPLE|XTENSION|BITPIX|NAXIS\\d*|[PG]COUNT|GROUPS|TFIELDS|THEAP|T(FORM|BCOL|DIM)\\d+|Z[A-Z]+\\d*"
-_PACKINGS = ("RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "NOCOMPRESS")  # the decoders of others trust their input
+_STRUCTURE = "SIMPLE|XTENSION|BITPIX|NAXIS\\d*|[PG]COUNT|GROUPS|TFIELDS|THEAP|T(FORM|BCOL|DIM)\\d+"
+_OF_TILES = "|ZIMAGE|ZNAXIS\\d*|ZBITPIX|ZCMPTYPE|ZDITHER0|Z(TILE|NAME|VAL)\\d+"
+# astropy's decoders of HCOMPRESS_1 and PLIO_1 take sizes from the data, and write and read beyond their memory
+_PACKINGS = ("RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "NOCOMPRESS")
 _YAML = "--BEGIN-ASTROPY-SERIALIZED-COLUMNS--", "--END-ASTROPY-SERIALIZED-COLUMNS--"
 
 
 @contextmanager
-def open_fits(file, *, whole=True):
+def open_fits(file, *, whole=True, images=True, memmap=False):
     """
     The HDUs of a FITS file.
 
@@ -38,6 +40,10 @@ def open_fits(file, *, whole=True):
         Packed by gzip or bzip2, or not; closed at the end.
     whole : bool
         Whether the data of the last HDU need to be there.
+    images : bool
+        Whether images in tiles will be decoded, so that there needs to be a safe decoder for them.
+    memmap : bool
+        Read data of a file that is not packed only where they are used.
 
     Raises
     ------
@@ -47,13 +53,27 @@ def open_fits(file, *, whole=True):
     """
     stream = open(file, "rb") if isinstance(file, str | os.PathLike) else file  # noqa: SIM115
     with stream, unpacked(stream, until=0) as plain:
-        check_headers(plain, whole=whole)
+        check_headers(plain, whole=whole, images=images)
         plain.seek(0)
-        with fits.open(plain, memmap=False) as hdus:
+        with fits.open(plain, memmap=memmap) as hdus:
+            if whole:
+                _scale_nulls(hdus)
             yield hdus
 
 
-def check_headers(stream, *, whole=True):
+def _scale_nulls(hdus):
+    """Give TNULL of scaled columns as a physical value, to which astropy compares it; the standard has a stored one."""
+    for hdu in hdus:
+        if not (isinstance(hdu, fits.BinTableHDU) and any(key.startswith("TNULL") for key in hdu.header)):
+            continue
+        for column in hdu.columns:
+            scale, zero = (default if x in ("", None) else x for x, default in ((column.bscale, 1), (column.bzero, 0)))
+            if isinstance(column.null, int) and (scale, zero) != (1, 0):
+                exact = scale == 1 and zero in (2**15, 2**31, 2**63)  # unsigned integers
+                column.null = column.null + int(zero) if exact else float(column.null) * scale + zero
+
+
+def check_headers(stream, *, whole=True, images=True):
     """OSError unless all that the headers in a stream declare is there."""
     at = 0
     _length(stream, 6)
@@ -70,7 +90,7 @@ def check_headers(stream, *, whole=True):
                 raise
             return
         begin = stream.tell()
-        size = _checked_size(header, stream, begin, whole=whole)
+        size = _checked_size(header, stream, begin, whole=whole, images=images)
         length = _length(stream, 0)
         if whole and begin + size > length:
             raise OSError(f"it is truncated: its headers say {begin + size} bytes, it has {length}")
@@ -98,11 +118,15 @@ def _check_end(stream, at):
 
 def check_wcs(header):
     """OSError for a header whose WCS would not fit into memory."""
-    for key in header:
-        if key.startswith("WCSAXES"):
-            _whole(header, key, most=_MOST_AXES)
-        elif re.fullmatch(r"[AB]P?_ORDER", key):
-            _whole(header, key, most=9)
+    for card in header.cards:
+        most = _MOST_AXES if card.keyword.startswith("WCSAXES") else _MOST_ORDER
+        if card.keyword.startswith("WCSAXES") or re.fullmatch(r"[AB]P?_ORDER", card.keyword):
+            try:
+                large = not 0 <= float(card.value) <= most
+            except (TypeError, ValueError):  # no number
+                large = False
+            if large:
+                raise OSError(f"its header has {card.keyword} = {str(card.value)[:40]!r}")
 
 
 def _whole(header, key, default=None, *, least=0, most=2**62):
@@ -114,14 +138,15 @@ def _whole(header, key, default=None, *, least=0, most=2**62):
 
 
 def _check_once(header):
-    """Of what is there twice, astropy takes now the first and now the last."""
-    counts = Counter(card.keyword for card in header.cards if re.fullmatch(_STRUCTURE, card.keyword))
-    twice = [keyword for keyword, count in counts.items() if count > 1]
-    if twice:
-        raise OSError(f"its header says {twice[0]} twice")
+    """OSError for two values of what decides sizes: astropy uses now the first and now the last of them."""
+    structure = re.compile(_STRUCTURE + (_OF_TILES if "ZIMAGE" in header else ""))
+    values = {}
+    for card in header.cards:
+        if structure.fullmatch(card.keyword) and values.setdefault(card.keyword, card.value) != card.value:
+            raise OSError(f"its header has two values of {card.keyword}")
 
 
-def _checked_size(header, stream, begin, *, whole):
+def _checked_size(header, stream, begin, *, whole, images):
     """Bytes of the data that follow a header; those of a packed stream are unpacked, if their size is allowed."""
     _check_once(header)
     axes = [_whole(header, f"NAXIS{axis + 1}") for axis in range(_whole(header, "NAXIS", most=_MOST_AXES))]
@@ -152,7 +177,7 @@ def _checked_size(header, stream, begin, *, whole):
         if begin + size <= length:
             _check_heap(header, columns, stream, begin, length)
         if "ZIMAGE" in header:
-            _check_tiles(header, length)
+            _check_tiles(header, length, images=images)
     return size
 
 
@@ -204,7 +229,7 @@ def _check_heap(header, columns, stream, begin, length):
     check_allowance(int(total), length, "arrays of variable length")
 
 
-def _check_tiles(header, length):
+def _check_tiles(header, length, *, images):
     """The image that lies packed in a table."""
     n = _whole(header, "ZNAXIS", least=1, most=_MOST_AXES)
     sides = [_whole(header, f"ZNAXIS{axis + 1}", least=1) for axis in range(n)]
@@ -213,8 +238,11 @@ def _check_tiles(header, length):
         raise OSError(f"its header says ZBITPIX = {header['ZBITPIX']}")
     _whole(header, "ZDITHER0", 1, least=1, most=10000)
     packing = str(header.get("ZCMPTYPE")).strip()
-    if packing not in _PACKINGS:
-        raise OSError(f"it holds an image packed by {packing[:40]!r}; read are {', '.join(_PACKINGS)}: unpack it first")
+    if images and packing not in _PACKINGS:
+        raise OSError(
+            f"it holds an image packed by {packing[:40]!r}, for which there is no safe decoder (there is one for "
+            f"{', '.join(_PACKINGS)}): unpack it first, for instance by funpack"
+        )
     if math.prod(math.ceil(side / tile) for side, tile in zip(sides, tiles, strict=True)) != header["NAXIS2"]:
         raise OSError(f"it holds {header['NAXIS2']} tiles of an image that has others")
     known = {"BLOCKSIZE": (16, 32), "BYTEPIX": (1, 2, 4)}

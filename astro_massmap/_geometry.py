@@ -12,7 +12,7 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.utils.exceptions import AstropyUserWarning
-from astropy.wcs import WCS
+from astropy.wcs import WCS, NonseparableSubimageCoordinateSystemError
 from astropy.wcs.utils import wcs_to_celestial_frame
 
 from ._untrusted import physical_memory
@@ -36,27 +36,45 @@ def to_angle(value, name):
 
 def celestial_wcs(wcs, shape=None):
     """
-    The celestial part of a WCS and the shape (ny, nx) of the grid.
+    Return the celestial part of a WCS and the shape (ny, nx) of the grid.
+
+    The celestial axes of a cube may be any two of its axes, in any order; by default the shape is that of these axes.
 
     Raises
     ------
     TypeError, ValueError
-        If ``wcs`` is no WCS with celestial axes, or there is no (valid) shape.
+        If ``wcs`` is no WCS with celestial axes, they are mixed with other axes, or there is no (valid) shape.
     """
     if not isinstance(wcs, WCS):
         raise TypeError(f"wcs: needs an astropy.wcs.WCS, such as WCS(header); got {type(wcs).__name__}")
     if not wcs.has_celestial:
         raise ValueError(f"wcs: needs two celestial axes, got the axes {list(wcs.wcs.ctype)}")
-    if shape is None:
-        shape = wcs.array_shape and tuple(wcs.array_shape)[-2:]
-    celestial = wcs.deepcopy() if wcs.naxis == 2 else wcs.celestial
+    celestial = _sky_axes(wcs)
     if "celestial" not in celestial.world_axis_object_classes:
         raise ValueError(f"wcs: needs a known celestial frame, got RADESYS {wcs.wcs.radesys!r}")
+    shape = celestial.array_shape if shape is None else shape
     if shape is None:
-        raise ValueError("shape: needed, for wcs does not say how large its array is (wcs.array_shape)")
+        raise ValueError("shape: needed, because wcs has no array_shape")
     shape = check_shape(shape)
     celestial.array_shape = shape
     return celestial, shape
+
+
+def _sky_axes(wcs):
+    """The celestial axes of a WCS, in their order, with the sides of the array along them."""
+    if wcs.naxis == 2:
+        return wcs.deepcopy()
+    sides = wcs.pixel_shape
+    if sides is not None and len(sides) < wcs.naxis:  # axes that the array lacks have one pixel
+        wcs = wcs.deepcopy()
+        wcs.pixel_shape = (*sides, *[1] * (wcs.naxis - len(sides)))
+    try:
+        return wcs.celestial
+    except NonseparableSubimageCoordinateSystemError as error:
+        raise ValueError(
+            f"wcs: the celestial axes need to be independent of the others, got {list(wcs.wcs.ctype)} mixed by the PC "
+            "or CD matrix; give the WCS of one image, WCS(header, naxis=2) or wcs.celestial"
+        ) from error
 
 
 def check_shape(shape):

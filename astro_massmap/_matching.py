@@ -12,7 +12,7 @@ from astropy.table import QTable, Table
 from scipy.optimize import linear_sum_assignment
 
 from ._columns import table_positions
-from ._geometry import to_angle
+from ._geometry import celestial_wcs, to_angle
 from ._input import bools
 
 if TYPE_CHECKING:
@@ -167,7 +167,8 @@ def _by_chance(peaks, radius, wcs, mask):
         return np.nan
     if wcs is None or (mask is None and wcs.array_shape is None):
         raise ValueError("wcs, mask: the field needs both, or a wcs with an array_shape")
-    y, x = np.nonzero(~bools(mask, wcs.array_shape if mask is None else np.shape(mask)))
+    wcs, shape = celestial_wcs(wcs, None if mask is None else np.shape(mask))
+    y, x = np.nonzero(~bools(mask, shape))
     field, peaks = wcs.pixel_to_world(x, y), peaks[_known(peaks)]
     field = field[_known(field)]
     if not (len(peaks) and len(field)):

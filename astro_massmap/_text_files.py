@@ -19,7 +19,8 @@ _MOST_NUMBERS = 2**22  # of an array in a column, where a blank stands for a who
 _WIDEST, _MOST_COLUMNS = 30_000, 2000  # letters and columns of the line that names them: astropy needs their square
 _DELIMITERS = re.compile(r"[,;|&\s]+")
 _VOTABLE = re.compile(rb"VOTABLE", re.IGNORECASE)
-_LINKS = re.compile(rb"<!DOCTYPE|<!ENTITY|\bhref\s*=", re.IGNORECASE)  # in XML: texts that grow, and other files
+_DECLARATION = re.compile(rb"<!(ENTITY|ATTLIST)", re.IGNORECASE)  # texts that grow, and attributes that no tag shows
+_STREAM = re.compile(rb"<\s*(?:[^\s<>/]+:)?STREAM\b[^<]*?\bhref\s*=", re.IGNORECASE)  # astropy opens what it names
 _TAGS, _DEEPEST = re.compile(rb"</?[A-Za-z]|/>"), 200
 _XML_SIZE = re.compile(rb"\barraysize\s*=\s*[\"']?([\dx*]+)", re.IGNORECASE)
 _XML_UNIT = re.compile(rb"\bunit\s*=\s*[\"']([^\"'>]*)", re.IGNORECASE)
@@ -104,8 +105,11 @@ def _check_ecsv(lines):
 
 
 def _check_xml(text):
-    if _VOTABLE.search(text) and _LINKS.search(text):
-        raise ValueError("it names entities, or other files")
+    if _VOTABLE.search(text):
+        if _DECLARATION.search(text):
+            raise ValueError("it declares entities or attributes, which may stand for more than any memory")
+        if _STREAM.search(text):
+            raise ValueError("its data are in another file or at an address (STREAM href); give that file")
     depth = deepest = 0
     for tag in _TAGS.finditer(text):
         depth += -1 if b"/" in tag[0] else 1

@@ -18,7 +18,7 @@ from astropy.table import QTable
 from astropy.utils.exceptions import AstropyUserWarning
 from regions import CircleSkyRegion
 
-from ._geometry import to_angle
+from ._geometry import celestial_wcs, to_angle
 from ._input import bools
 from ._progress import progress_bar
 from ._quantiles import probability_interval
@@ -238,6 +238,7 @@ def random_centers(mask: Bools, wcs: WCS, n: int, separation: u.Quantity, seed: 
     if np.ndim(mask) != 2:
         raise ValueError(f"mask: needs a bool array (ny, nx), got {np.ndim(mask)} dimensions")
     mask = bools(mask, np.shape(mask))
+    wcs, _ = celestial_wcs(wcs, mask.shape)
     rng = np.random.default_rng(seed)
     pixels = rng.permutation(np.argwhere(~mask))
     places = _on_sky((pixels + rng.uniform(-0.5, 0.5, pixels.shape)).T, wcs, mask.shape, separation / 2)

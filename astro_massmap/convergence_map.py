@@ -10,7 +10,7 @@ import numpy as np
 from astropy.nddata import NDData, NDIOMixin
 
 from . import _geometry, _provenance
-from ._convergence_files import register_fits
+from ._convergence_files import register_fits, warn_of_meta
 from ._fit_statements import fit_statements
 from ._fits import wcs_cards
 from ._input import bools, floats
@@ -134,11 +134,15 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         shape: Shape | None = None,
         nested: bool | None = None,
         frame: str | BaseCoordinateFrame | None = None,
+        field: int | str = 0,
         uncertainty: ArrayLike | None = None,
         samples: ArrayLike | None = None,
     ) -> Self:
         """
-        A HEALPix map of the whole sky on the grid of an image, by bilinear interpolation.
+        Interpolate a HEALPix map to the grid of an image, bilinearly.
+
+        Of a file only the pixels around the grid are read. The file may list its pixels (a partial map, ``INDXSCHM =
+        EXPLICIT``); pixels that are missing or have the value ``BAD_DATA`` of its header are masked.
 
         Parameters
         ----------
@@ -149,9 +153,13 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         shape : tuple of int, optional
             Its rows and columns; by default ``wcs.array_shape``.
         nested : bool, optional
-            Whether the pixels are in nested order; by default as the file says, and rings for an array.
+            Whether the pixels are in nested order; by default as in the header of the file, and rings for an array.
         frame : str or `~astropy.coordinates.BaseCoordinateFrame`, optional
-            Of the sphere, such as ``"galactic"``; by default as the file says, and ``"icrs"`` if it does not.
+            Frame of the sphere: ``"icrs"``, ``"galactic"``, ``"barycentricmeanecliptic"``, any other frame of astropy,
+            or a name as HEALPix writes it (``"C"``, ``"G"``, ``"E"``). By default as in the header of the file, else
+            ``"icrs"``.
+        field : int or str, optional
+            Column of a file, by its name or by its number, from 0 on, among the columns of values.
         uncertainty : array-like, optional
             Standard deviation ``(npix,)``; interpolation averages noise, which this does not know, so that it is an
             upper limit.
@@ -179,13 +187,12 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         """
         from ._healpix import from_healpix, opened
 
-        # uncertainty and samples are on the sphere of the values
-        values, nested, frame = opened(values, nested, frame)
         wcs, shape = _geometry.celestial_wcs(wcs, shape)
-        moved: dict[str, Any] = {"data": values, "uncertainty": uncertainty, "samples": samples}
-        moved = {
-            k: None if v is None else from_healpix(v, wcs, shape, nested=nested, frame=frame) for k, v in moved.items()
-        }
+        sphere = opened(values, wcs, shape, nested=nested, frame=frame, field=field)
+        # uncertainty and samples are on the sphere of the values
+        order = {"nested": sphere.nested, "frame": sphere.frame}
+        moved: dict[str, Any] = {"data": sphere, "uncertainty": uncertainty, "samples": samples}
+        moved = {k: None if v is None else from_healpix(v, wcs, shape, **order) for k, v in moved.items()}
         mask = np.logical_or.reduce([m for _, m in filter(None, moved.values())])
         if mask.all():
             raise ValueError("values: the map has nothing on the grid")
@@ -298,6 +305,7 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
             raise ValueError(f"uncertainty, mask: {int(bad.sum())} pixels with data have no positive uncertainty")
         if self.mask.all():
             raise ValueError("mask: no pixel holds data")
+        warn_of_meta(self.meta)
         size, cards = self.pixel_scale.to_value(u.rad), wcs_cards(self.wcs)
         observation = ConvergenceObservation.from_arrays(self.data, noise_std, size, cards)
         estimate = methods.run(method, observation, progress=progress, executor=executor)

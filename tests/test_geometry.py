@@ -6,12 +6,21 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from astro_massmap import KaiserSquires, ShearCatalog
-from astro_massmap._geometry import check_shape, fitting_wcs, north_in_pixels, pixel_scale, shear_to_icrs, to_angle
+from astro_massmap._geometry import (
+    celestial_wcs,
+    check_shape,
+    fitting_wcs,
+    north_in_pixels,
+    pixel_scale,
+    shear_to_icrs,
+    to_angle,
+)
 
 from skies import halo_shear, scatter, tan_wcs
 
@@ -205,3 +214,64 @@ def test_a_grid_too_large_for_memory_is_refused():
 def test_angles_are_angles(value, error):
     with pytest.raises(error, match="pixel_scale"):
         to_angle(value, "pixel_scale")
+
+
+AXES = {
+    "lon": ("RA---TAN", 150.0, -0.01, "deg"),
+    "lat": ("DEC--TAN", 2.2, 0.01, "deg"),
+    "freq": ("FREQ", 1.4e9, 1e6, "Hz"),
+    "stokes": ("STOKES", 1.0, 1.0, ""),
+}
+
+
+def _cube(order, sides):
+    header = fits.Header({"NAXIS": len(sides), "WCSAXES": len(order)})
+    for i, side in enumerate(sides, 1):
+        header[f"NAXIS{i}"] = side
+    for i, axis in enumerate(order, 1):
+        header[f"CTYPE{i}"], header[f"CRVAL{i}"], header[f"CDELT{i}"], header[f"CUNIT{i}"] = AXES[axis]
+        header[f"CRPIX{i}"] = 1 + (i % 2)
+    return header
+
+
+def _wcs_of(header):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # axes that the array lacks
+        return WCS(header)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.permutations(list(AXES)), st.integers(2, 4), st.data())
+def test_the_sky_axes_of_a_cube_are_found_wherever_they_are(order, n_axes, data):
+    order = [axis for axis in order if axis in [*AXES][:n_axes]]
+    sides = [data.draw(st.integers(1, 40), label=axis) for axis in order]
+    cube = _wcs_of(_cube(order, sides))
+    wcs, shape = celestial_wcs(cube)
+    sky = [i for i, axis in enumerate(order) if axis in ("lon", "lat")]
+    assert shape == wcs.array_shape == (sides[sky[1]], sides[sky[0]])
+    pixel = [3.0 * (i in sky) for i in range(n_axes)]
+    pixel[sky[1]] = 7.0
+    world = np.array(cube.pixel_to_world_values(*pixel))[sky]
+    np.testing.assert_allclose(wcs.pixel_to_world_values(3.0, 7.0), world, rtol=1e-12)
+    assert celestial_wcs(cube, (11, 12))[1] == (11, 12)
+
+
+def test_a_header_may_have_more_axes_than_its_array():
+    assert celestial_wcs(_wcs_of(_cube(["lon", "lat", "freq", "stokes"], [60, 50])))[1] == (50, 60)
+    assert celestial_wcs(_wcs_of(_cube(["freq", "lon", "lat"], [60, 50])))[1] == (1, 50)  # as the standard has it
+
+
+def test_sky_axes_mixed_with_others_are_refused():
+    header = _cube(["lon", "lat", "freq"], [60, 50, 4])
+    header["PC1_3"] = 0.5
+    with pytest.raises(ValueError, match="celestial axes need to be independent"):
+        celestial_wcs(_wcs_of(header))
+
+
+def test_a_catalogue_on_the_grid_of_a_cube():
+    catalog = ShearCatalog(
+        SkyCoord([149.99, 150.0] * u.deg, [2.2, 2.21] * u.deg), [0.1, 0.2], [0, 0.1], axes="west-north"
+    )
+    flat = catalog.to_map(wcs=_wcs_of(_cube(["lon", "lat"], [9, 7])))
+    cube = catalog.to_map(wcs=_wcs_of(_cube(["stokes", "lon", "lat"], [4, 9, 7])))
+    assert flat.shape == cube.shape == (7, 9)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from astropy.coordinates import FK5, SkyCoord
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
 from astropy_healpix import HEALPix
 
 from astro_massmap._healpix import from_healpix
@@ -110,6 +111,92 @@ def test_files_of_a_part_of_the_sky():
     assert np.abs(data - pattern(centres(GRIDS[0])))[~mask].max() < 0.01
 
 
+@pytest.mark.parametrize("nside", [64, 2048, 8192, 2**20])
+@pytest.mark.parametrize("scheme", [{"INDXSCHM": "EXPLICIT"}, {"OBJECT": "PARTIAL"}])
+def test_a_small_part_of_the_sky_at_any_resolution(nside, scheme):
+    """Against bilinear interpolation of all pixels, or where these would not fit, against the pattern."""
+    scale = 60 * 58.6 / nside  # as large as the pixels of the sphere
+    grid = tan_wcs(SHAPE, scale=scale, center=(150.0, 2.2))
+    healpix = HEALPix(nside, order="nested")
+    radius = scale * u.arcmin * SHAPE[1]
+    pixels = healpix.cone_search_lonlat(150 * u.deg, 2.2 * u.deg, radius)
+    pixels = np.random.default_rng(nside).permutation(pixels)  # in no order
+    values = pattern(SkyCoord(*healpix.healpix_to_lonlat(pixels)))
+    columns = [("PIXEL", "K", pixels), ("KAPPA", "D", values)]
+    write("part.fits", columns, ORDERING="NESTED", COORDSYS="C", NSIDE=nside, **scheme)
+    data, mask = from_healpix("part.fits", grid)
+    assert not mask.any()
+    assert np.abs(data - pattern(centres(grid))).max() < 700 / 8 * np.radians(58.6 / nside) ** 2
+    if nside == 64:
+        assert np.array_equal(data, from_healpix(sphere(order="nested", nside=nside), grid, nested=True)[0])
+
+
+@pytest.mark.parametrize("packed", ["", ".gz"])
+def test_a_full_map_of_a_file_is_that_of_the_array(packed):
+    values = sphere("galactic").astype("f4")
+    values[::7] = UNSEEN
+    write(f"map.fits{packed}", [("KAPPA", "1024E", values.reshape(-1, 1024))], COORDSYS="G", BAD_DATA=UNSEEN)
+    data, mask = from_healpix(f"map.fits{packed}", GRIDS[0])
+    whole, whole_mask = from_healpix(values, GRIDS[0], frame="galactic")
+    assert np.array_equal(data, whole, equal_nan=True) and np.array_equal(mask, whole_mask)
+    assert 0 < mask.mean() < 1 and data.dtype == np.float32
+
+
+def test_columns_by_name_and_number():
+    pixels = np.arange(12 * 8**2)
+    columns = [("kappa", "E", pixels), ("Sigma", "D", 2 * pixels)]
+    write("full.fits", columns, COORDSYS="C")
+    write("part.fits", [("SIGMA2", "E", 3 * pixels), ("PIXEL", "J", pixels), *columns], NSIDE=8, INDXSCHM="EXPLICIT")
+    first = from_healpix(1.0 * pixels, GRIDS[0])[0]
+    options = [("full.fits", 0, 1), ("full.fits", 1, 2), ("full.fits", "SIGMA", 2), ("part.fits", 0, 3)]
+    options += [("part.fits", 1, 1), ("part.fits", 2, 2), ("part.fits", "Sigma", 2), ("part.fits", "KAPPA", 1)]
+    for file, field, factor in options:
+        assert np.allclose(from_healpix(file, GRIDS[0], field=field)[0], factor * first, rtol=1e-5), (file, field)
+    for field in (3, -1, "NONE", "PIXEL", None, True, 0.0):
+        with pytest.raises(ValueError, match=r"field: .*'kappa', 'Sigma'"):
+            from_healpix("part.fits", GRIDS[0], field=field)
+
+
+@pytest.mark.parametrize(
+    ("system", "frame"),
+    [
+        *((system, "icrs") for system in ("C", "Q", "c ", "EQUATORIAL", "Celestial", "ICRS", "")),
+        *((system, "galactic") for system in ("G", "GALACTIC", "galactic")),
+        *((system, "barycentricmeanecliptic") for system in ("E", "ecliptic", "BarycentricMeanEcliptic")),
+        ("FK4", "fk4"),
+    ],
+)
+def test_names_of_frames_as_surveys_write_them(system, frame):
+    write("map.fits", [("KAPPA", "D", sphere(frame))], COORDSYS=system)
+    data, _ = from_healpix("map.fits", GRIDS[0])
+    assert np.abs(data - pattern(centres(GRIDS[0]))).max() < 0.01
+
+
+def test_the_ecliptic_is_that_of_healpix():
+    """The north pole of ICRS lies at the longitude 90 deg and the latitude 90 deg less the obliquity of J2000."""
+    from astro_massmap._healpix import _frame
+
+    pole = SkyCoord(0 * u.deg, 90 * u.deg).transform_to(_frame("E"))
+    assert abs(pole.lon.deg - 90) < 1e-4 and abs(90 - pole.lat.deg - 23.4392911) < 1e-4
+
+
+@pytest.mark.parametrize(("bad", "kind"), [(UNSEEN, "E"), (-999.0, "E"), (0, "D"), (-32768, "I")])
+def test_the_value_of_missing_pixels_is_that_of_the_header(bad, kind):
+    values = np.round(100 + 50 * sphere())
+    missing = np.random.default_rng(1).random(len(values)) < 0.01
+    write("map.fits", [("KAPPA", kind, np.where(missing, bad, values))], COORDSYS="C", BAD_DATA=bad)
+    data, mask = from_healpix("map.fits", GRIDS[0])
+    right, right_mask = from_healpix(np.where(missing, np.nan, values), GRIDS[0])
+    assert np.array_equal(mask, right_mask) and 0 < mask.mean() < 0.6
+    assert np.allclose(data, right, equal_nan=True, rtol=1e-5)
+
+
+def test_a_value_of_missing_pixels_that_is_no_number_is_named():
+    write("map.fits", [("KAPPA", "E", sphere())], COORDSYS="C", BAD_DATA="UNSEEN")
+    with pytest.warns(AstropyUserWarning, match="BAD_DATA = 'UNSEEN'"):
+        assert not from_healpix("map.fits", GRIDS[0])[1].any()
+
+
 @pytest.mark.parametrize(
     ("values", "options", "error", "message"),
     [
@@ -130,11 +217,12 @@ def test_what_is_no_healpix_map(values, options, error, message):
 def test_files_without_a_map():
     fits.PrimaryHDU(np.zeros((3, 3))).writeto("image.fits")
     Path("junk.fits").write_text("nothing")
-    write("ecliptic.fits", [("KAPPA", "D", np.zeros(12))], COORDSYS="E")
+    write("unknown.fits", [("KAPPA", "D", np.zeros(12))], COORDSYS="X")
+    write("multi_order.fits", [("UNIQ", "K", np.arange(12)), ("KAPPA", "D", np.zeros(12))], ORDERING="NUNIQ")
     write("lost.fits", [("PIXEL", "J", np.arange(4)), ("KAPPA", "D", np.zeros(4))], INDXSCHM="EXPLICIT")
-    files = {"image.fits": OSError, "junk.fits": OSError, "lost.fits": OSError, "ecliptic.fits": ValueError}
-    for name, error in files.items():
-        with pytest.raises(error):
+    files = {"image.fits": "no table", "junk.fits": "", "lost.fits": "NSIDE", "unknown.fits": "'X'"}
+    for name, message in (files | {"multi_order.fits": "NUNIQ"}).items():
+        with pytest.raises(OSError, match=rf"{name}.*{message}"):
             from_healpix(name, GRIDS[0])
 
 

@@ -319,7 +319,54 @@ def test_what_a_header_says_twice():
     content = first("ConvergenceMap.read")
     card = f"{'NAXIS':8}= {9 * 10**40:>20}".ljust(80).encode()
     at = content.index(b"BUNIT")
-    refused("ConvergenceMap.read", content[:at] + card + content[at + 80 :], "NAXIS twice")
+    refused("ConvergenceMap.read", content[:at] + card + content[at + 80 :], "two values of NAXIS")
+
+
+def _appended(content, *cards):
+    """The bytes of a FITS file with more cards in each of its headers."""
+    with fits.open(io.BytesIO(content), disable_image_compression=True) as hdus:
+        for hdu in hdus:
+            for card in cards:
+                hdu.header.append(fits.Card(*card), end=True)
+        buffer = io.BytesIO()
+        hdus.writeto(buffer, output_verify="ignore")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("cards", [[("ZPT", 25.0)], [("ZEROPT", 25.0)], [("ZP", 1), ("ZP", 2)], [("SEEING", 0.8)]])
+def test_cards_of_pipelines_may_be_there_twice(cards):
+    for name in ("ConvergenceMap.read", "ShearCatalog.read", "--wcs", "from_healpix"):
+        read(name, _appended(first(name), *cards, *cards))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_fpack_writes_cards_twice(number):
+    content = first("ConvergenceMap.read", ".fits.fz", number)
+    repeated = [("ZQUANTIZ", "NO_DITHER"), ("ZQUANTIZ", "NO_DITHER"), ("ZEROPT", 25.0), ("ZEROPT", 25.0)]
+    repeated += [("ZDITHER0", 1), ("ZDITHER0", 1)]
+    right, got = (read("ConvergenceMap.read", c, ".fits.fz") for c in (content, _appended(content, *repeated)))
+    assert np.array_equal(right.data, got.data)
+    other = _appended(content, ("ZTILE1", 10**6))
+    refused("ConvergenceMap.read", other, "two values of ZTILE1", ".fits.fz")
+
+
+@pytest.mark.parametrize("order", [3, 3.0, "3", "none"])
+def test_orders_of_distortions_that_are_no_whole_numbers(order):
+    for name in ("ShearCatalog.read", "from_healpix"):
+        read(name, _appended(first(name), ("A_ORDER", order), ("WCSAXES", 2)))
+
+
+@pytest.mark.parametrize("unit", ["degrees", "DEGREE", "[deg]", "---", "none", "unitless", "1", "log10(M_sun)", ""])
+def test_units_as_archives_write_them_refuse_no_file(unit):
+    for name in ("ConvergenceMap.read", "--wcs", "from_healpix"):
+        read(name, _appended(first(name), ("TUNIT1", unit), ("ZUNIT", unit), ("XUNITS", unit)))
+    header = grid().to_header()
+    header["CUNIT1"] = header["CUNIT2"] = "degrees"
+    header["BUNIT"] = unit
+    buffer = io.BytesIO()
+    fits.PrimaryHDU(np.zeros(SHAPE), header).writeto(buffer)
+    place = read("--wcs", buffer.getvalue()).pixel_to_world(3, 4)
+    assert place.separation(grid().pixel_to_world(3, 4)) < 1e-9 * u.deg
 
 
 def test_arrays_of_variable_length():
@@ -369,6 +416,7 @@ def test_tiles(number):
 def test_decoders_that_trust_their_input_are_not_used(number):
     content = first("ConvergenceMap.read", ".fits.fz", number)
     refused("ConvergenceMap.read", content, "packed by .*unpack it first", ".fits.fz")
+    assert read("--wcs", content, ".fits.fz").array_shape == SHAPE  # decodes nothing
 
 
 def test_what_unpacks_to_more_than_its_allowance(monkeypatch):
@@ -434,7 +482,7 @@ def test_spheres():
     content = first("from_healpix", number=1)
     for nside, reason in (
         (2**30, "NSIDE = 1073741824"),
-        (2**13, "not believed"),
+        (100, "NSIDE = 100"),
         (0, "NSIDE"),
         (4, "no numbers of pixels"),
     ):
@@ -474,7 +522,9 @@ def test_ecsv_heads_in_other_encodings():
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ("<TABLE", '<STREAM href="file:///etc/passwd"/><TABLE', "other files"),
+        ("<TABLE", '<STREAM href="file:///etc/passwd"/><TABLE', "STREAM href"),
+        ("<TABLE", '<v:STREAM\n actuate="a>b" HREF = "file:///etc/passwd"/><TABLE', "STREAM href"),
+        ("<VOTABLE", '<!DOCTYPE x [<!ATTLIST STREAM href CDATA "file:///etc/passwd">]>\n<VOTABLE', "attributes"),
         ("<VOTABLE", '<!DOCTYPE x [<!ENTITY a "aaaa">]>\n<VOTABLE', "entities"),
         ('datatype="double"', 'datatype="double" arraysize="1000000000"', "arraysize"),
         ('unit="deg"', 'unit="10**9999999999m"', "no unit"),
@@ -485,6 +535,22 @@ def test_votables(old, new, reason):
     assert old in content
     assert len(read("ShearCatalog.read", content.encode(), ".vot")) == 12
     refused("ShearCatalog.read", content.replace(old, new, 1).encode(), reason, ".vot")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('unit="deg"/>', 'unit="deg"><LINK href="http://example.org/?id=${recno}"/></FIELD>'),
+        ("<TABLE", '<INFO name="a" value="b" href="http://example.org"/><TABLE'),
+        ("<VOTABLE", '<!DOCTYPE VOTABLE SYSTEM "http://example.org/VOTable.dtd">\n<VOTABLE'),
+        ("<VOTABLE", '<?xml-stylesheet type="text/xsl" href="http://example.org/a.xsl"?>\n<VOTABLE'),
+        ("<VOTABLE", "<!-- ENTITY, STREAM and href -->\n<VOTABLE"),
+    ],
+)
+def test_votables_as_archives_write_them(old, new):
+    content = first("ShearCatalog.read", ".vot").decode()
+    assert old in content
+    assert len(read("ShearCatalog.read", content.replace(old, new, 1).encode(), ".vot")) == 12
 
 
 @pytest.mark.parametrize("end", [".html", ".vot", ".xml"])

@@ -139,7 +139,7 @@ def wcs_of(file):
     from .._fits_headers import open_fits
     from .._untrusted import parsing
 
-    with parsing(f"--wcs: cannot read {str(file)!r}"), open_fits(file, whole=False) as hdus:
+    with parsing(f"--wcs: cannot read {str(file)!r}"), open_fits(file, whole=False, images=False) as hdus:
         image = next((h for h in hdus if h.is_image and h.header["NAXIS"] >= 2), None)
         if image is not None:
             return WCS(image.header)
@@ -170,8 +170,9 @@ def record(name, arguments, method, **effective):
     -------
     dict
         ``name``; ``options``, all of them, in the form that the shell takes; ``line``, the same as one command; and
-        ``inputs``, by option the files that were read, with their SHA-256.
+        ``inputs``, by option the files that were read, with their SHA-256. Paths are those of `without_folders`.
     """
+    from .._provenance import without_folders
     from ..methods import METHODS
 
     chosen = vars(arguments).copy()
@@ -181,11 +182,14 @@ def record(name, arguments, method, **effective):
         effective["method"] = next(key for key, kind in METHODS.items() if type(method) is kind)
     chosen = {key: effective.get(key) if value is None else value for key, value in chosen.items()}
     files = [key for key in FILES if chosen.get(key) is not None and (key != "prior" or chosen[key] not in PRIORS)]
-    inputs = {
-        key: {"given": str(chosen[key]), "path": str(Path(chosen[key]).absolute()), "sha256": file_sha256(chosen[key])}
-        for key in files
-    }
+    inputs = {key: {"given": without_folders(chosen[key]), "sha256": file_sha256(chosen[key])} for key in files}
     shown = {key: as_text(value) for key, value in chosen.items()}
+    paths = [
+        key
+        for key, value in chosen.items()
+        if value is not None and (isinstance(value, Path) or key in (*files, "regions"))
+    ]
+    shown |= {key: without_folders(chosen[key]) for key in paths}
     line = shlex.join(["massmap", *shell_arguments(name, shown)])
     return {"name": name, "line": line, "options": shown, "inputs": inputs}
 
