@@ -1,9 +1,10 @@
 """
-Along which axes a catalogue measures shear, and how to tell from the data that it says so wrongly.
+Axes along which a catalogue measures shear, and a test of them with the data.
 
 Inside the package shear is complex, ``g1 + i g2`` with x to the West and y to the North. A mirror image
-(East for West) conjugates it and mixes the E mode into the B mode; axes turned by 90 degrees (position
-angles from North) change its sign, which turns clusters into voids.
+(East for West) conjugates it and mixes the E mode into the B mode; axes rotated by 90 degrees (position
+angles from North) change its sign, which turns clusters into voids. Axes rotated by 180 degrees are the
+same for shear, so that the eight pairs of perpendicular directions make four conventions.
 """
 
 from __future__ import annotations
@@ -23,7 +24,17 @@ if TYPE_CHECKING:
     from .catalog import ShearCatalog
 
 # name: (whether to conjugate, sign) that lead from these axes to west-north, and back
-AXES: dict[Axes, tuple[bool, int]] = {"west-north": (False, 1), "east-north": (True, 1), "north-east": (False, -1)}
+AXES: dict[Axes, tuple[bool, int]] = {
+    "west-north": (False, 1),
+    "east-north": (True, 1),
+    "north-east": (False, -1),
+    "south-east": (True, -1),
+    # the same four, rotated by 180 degrees; `check_axes` suggests the names above
+    "east-south": (False, 1),
+    "west-south": (True, 1),
+    "south-west": (False, -1),
+    "north-west": (True, -1),
+}
 _SIGNIFICANT = 4  # standard deviations
 _N_NOISE = 64
 _GALAXIES_PER_PIXEL = 40
@@ -31,7 +42,7 @@ _SMOOTHING = 1.5  # pixels
 
 
 def check_axes_name(axes: Axes) -> Axes:
-    """``axes`` if it is one of the known names."""
+    """Return ``axes`` if it is one of the known names, or raise a ValueError."""
     if not isinstance(axes, str) or axes not in AXES:
         raise ValueError(f"axes: got {axes!r}; known are {', '.join(map(repr, AXES))}")
     return axes
@@ -43,24 +54,30 @@ def to_west_north(shear: Any, axes: Axes) -> Any:
     return sign * (np.conj(shear) if mirror else shear)
 
 
+def same(one: Axes, other: Axes) -> bool:
+    """Return whether shear has the same components along both axes."""
+    return AXES[one] == AXES[other]
+
+
 @dataclass(frozen=True)
 class AxesReport:
     """
-    What the data say about the axes of a catalogue.
+    Result of the test of the axes of a catalogue with its data.
 
     Attributes
     ----------
     axes : str
-        The axes that the catalogue claims.
+        The axes of the catalogue.
     e_minus_b : float
         Power of the E mode minus that of the B mode, in standard deviations of the noise.
     e_minus_b_mirrored : float
         The same if West and East are swapped. Gravity makes E modes only.
     skewness : float
-        Third moment of the E mode, in standard deviations of the noise. Clusters make it positive.
+        Third moment of the E mode, in standard deviations of the noise, or of Gaussian fields of the same
+        power if that is larger. Clusters make it positive.
     suggested : str or None
-        The axes that fit clearly better; equal to ``axes`` if they are fine, None if none of the
-        known axes does.
+        The axes that fit clearly better, one of ``'west-north'``, ``'east-north'``, ``'north-east'`` and
+        ``'south-east'``; equal to ``axes`` if there is no sign that they are wrong, None if none fits.
     """
 
     axes: Axes
@@ -75,10 +92,10 @@ class AxesReport:
         return self.suggested == self.axes
 
     def __str__(self) -> str:
-        verdict = "no sign that they are wrong" if self.ok else f"{self.suggested or 'others'!r} fit clearly better"
+        verdict = "no sign that they are wrong" if self.ok else f"{self.suggested!r} fit clearly better"
         if self.ok and not min(self.e_minus_b, self.skewness) > _SIGNIFICANT:
             verdict += ", but these data are too few to be sure"
-        if not self.ok and self.e_minus_b < -_SIGNIFICANT:
+        if self.suggested is None:
             verdict = "the B mode exceeds the E mode; shapes may be along North of another frame than coords, or turned"
         return (
             f"axes {self.axes!r}: {verdict}. E - B power {self.e_minus_b:.1f} sigma "
@@ -87,13 +104,13 @@ class AxesReport:
 
 
 def check_axes(catalog: ShearCatalog) -> AxesReport:
-    """The `AxesReport` of a `ShearCatalog`; warns when other axes than those it claims fit clearly better."""
+    """The `AxesReport` of a `ShearCatalog`; warns when other axes fit clearly better."""
     right, mirrored = (_powers(catalog, mirror) for mirror in (False, True))
     swap = mirrored.contrast - right.contrast > _SIGNIFICANT and mirrored.contrast > _SIGNIFICANT
     skewness = (mirrored if swap else right).skewness
     mirror, sign = AXES[catalog.axes]
     wanted = (mirror != swap, -sign if skewness < -_SIGNIFICANT else sign)
-    suggested = next((name for name, key in AXES.items() if key == wanted), None)
+    suggested: Axes | None = next(name for name in (catalog.axes, *AXES) if AXES[name] == wanted)
     if right.contrast < -_SIGNIFICANT and not swap:  # a B mode that no swap of axes makes
         suggested = None
     report = AxesReport(catalog.axes, right.contrast, mirrored.contrast, right.skewness, suggested)
@@ -109,14 +126,22 @@ class _Powers:
 
 
 def _powers(catalog: ShearCatalog, mirror: bool) -> _Powers:
-    """E - B power and third moment of the smoothed map, over the noise of randomly turned pixels."""
+    """
+    E - B power of the smoothed map in standard deviations of the noise, and the third moment of its E mode.
+
+    The noise is that of randomly rotated pixels. The third moment of a field without skewness scatters more than
+    that of noise alone: its standard deviation is that of Gaussian fields with the power of the map, if larger.
+    """
     gamma = _coarse_shear(catalog, mirror)
-    statistics = np.array([_contrast_and_third_moment(gamma)])
     rng = np.random.default_rng(0)
-    turned = (gamma * np.exp(2j * np.pi * rng.random(gamma.shape)) for _ in range(_N_NOISE))
-    noise = np.array([_contrast_and_third_moment(g) for g in turned])
-    contrast, skewness = ((statistics - noise.mean(axis=0)) / noise.std(axis=0, ddof=1))[0]
-    return _Powers(float(contrast), float(skewness))
+    kappa = _smoothed(gamma)
+    noise = [_smoothed(gamma * np.exp(2j * np.pi * rng.random(gamma.shape))) for _ in range(_N_NOISE)]
+    gaussian = [_with_random_phases(kappa.real, rng) for _ in range(_N_NOISE)]
+    contrasts = np.array([(k.real**2 - k.imag**2).mean() for k in (kappa, *noise)])
+    third = np.array([(k.real**3).mean() for k in (kappa, *noise)])
+    scatter = max(third[1:].std(ddof=1), np.std([(k**3).mean() for k in gaussian], ddof=1))
+    contrast = (contrasts[0] - contrasts[1:].mean()) / contrasts[1:].std(ddof=1)
+    return _Powers(float(contrast), float((third[0] - third[1:].mean()) / scatter))
 
 
 def _coarse_shear(catalog: ShearCatalog, mirror: bool) -> NDArray[np.complex128]:
@@ -136,11 +161,17 @@ def _extent(catalog: ShearCatalog) -> u.Quantity:
     return max(2 * separation.max(), 1 * u.arcsec)
 
 
-def _contrast_and_third_moment(gamma: NDArray[np.complex128]) -> tuple[np.floating, np.floating]:
+def _smoothed(gamma: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """Smoothed Kaiser-Squires map, the E mode real and the B mode imaginary."""
     ny, nx = gamma.shape
     ly, lx = np.fft.fftfreq(2 * ny)[:, None], np.fft.fftfreq(2 * nx)[None, :]
     square = lx**2 + ly**2
     square[0, 0] = 1
     kernel = (lx - 1j * ly) ** 2 / square * np.exp(-2 * (np.pi * _SMOOTHING) ** 2 * square)
-    kappa = np.fft.ifft2(kernel * np.fft.fft2(gamma, s=(2 * ny, 2 * nx)))[:ny, :nx]
-    return (kappa.real**2 - kappa.imag**2).mean(), (kappa.real**3).mean()
+    return np.fft.ifft2(kernel * np.fft.fft2(gamma, s=(2 * ny, 2 * nx)))[:ny, :nx]
+
+
+def _with_random_phases(image: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Gaussian field with the power spectrum of an image."""
+    white = np.fft.fft2(rng.normal(size=image.shape))
+    return np.fft.ifft2(np.fft.fft2(image) * white / np.abs(white)).real

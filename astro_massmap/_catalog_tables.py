@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import astropy.units as u
 import numpy as np
@@ -11,6 +11,7 @@ from astropy.table import QTable, Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from . import _axes
+from ._calibration import MATRIX, response_of_columns, seen_along
 from ._columns import CREATOR, find_columns, is_own, read_table
 from ._files import atomic_path
 from ._geometry import shear_to_icrs
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from astropy.coordinates import SkyCoord
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
-    from ._typing import Axes, File, Select
+    from ._typing import Axes, File, Response, Select
 
 _SHAPE_NOISE = "sigma_e"  # its keyword in the header of a table, which FITS limits to eight letters
 _C = ("c1", "c2")
@@ -49,6 +50,7 @@ class CatalogTables:
         redshift: NDArray[np.float64] | None
         m_bias: float | NDArray[np.float64] | None
         c_bias: tuple[float | NDArray[np.float64], ...]
+        response: Response | None
         meta: dict[str, Any]
         columns: dict[str, str]
         _given_shape_noise: float | None
@@ -75,9 +77,10 @@ class CatalogTables:
             See `~astro_massmap.ShearCatalog`.
         columns : dict, optional
             Names of the columns by what they contain, for instance ``{"g1": "e1", "g2": "e2"}``; keys are
-            ``ra``, ``dec``, ``g1``, ``g2``, ``weight``, ``redshift``, ``m_bias``, ``c1``, ``c2``. Columns
-            that are not given are found by their usual names. None: do not use one, for instance
-            ``{"redshift": None}``.
+            ``ra``, ``dec``, ``g1``, ``g2``, ``weight``, ``redshift``; of the calibration ``m_bias``, ``c1``,
+            ``c2``, and ``response``, or ``R11``, ``R12``, ``R21``, ``R22`` (metacalibration), or ``rms_e``
+            (distortions, whose responsivity is ``1 - rms_e^2``), which are used only where they are named.
+            Others are found by their usual names. None: do not use one, for instance ``{"redshift": None}``.
         select : str or array-like, optional
             Galaxies to use: a condition, such as ``"tomo == 1"``, ``"z > 0.6 & mag < 24"`` or ``"not star"``, or flags
             ``(n,)``. Conditions compare columns with numbers and quoted texts by ``==``, ``!=``, ``<``, ``<=``, ``>``,
@@ -109,7 +112,8 @@ class CatalogTables:
             If positions have no unit, look like radians or hours, or are sexagesimal text without a unit; a unit is
             not in a standard spelling; the names of two columns are of different conventions (``e1`` with
             ``gamma2``); a redshift column does not look like redshifts, and is not used; galaxies are dropped; the
-            header of the table contains other axes, or the shape noise of other columns.
+            header of the table contains other axes, or the shape noise of other columns; or the names are those of
+            ellipticities that need a response and none is given.
 
         Examples
         --------
@@ -139,7 +143,7 @@ class CatalogTables:
         ours = is_own(table)
         notes = {k.lower(): v for k, v in table.meta.items()} if ours else {}
         written = notes.get("axes")
-        if isinstance(written, str) and written in _axes.AXES and written != axes:
+        if isinstance(written, str) and written in _axes.AXES and not _axes.same(written, axes):
             warnings.warn(
                 f"axes: the table says {written!r}, the argument {axes!r}; the argument is used",
                 AstropyUserWarning,
@@ -148,6 +152,7 @@ class CatalogTables:
         found: dict[str, Any] = {key: table[name] for key, name in names.items() if key not in ("ra", "dec")}
         if "redshift" in found and not _is_redshift(found["redshift"]):
             del found["redshift"], names["redshift"]
+        response_of_columns(found, kwargs, table.colnames, columns)
         if "c1" in found or "c2" in found:
             found["c_bias"] = (found.pop("c1", 0), found.pop("c2", 0))
         if "shape_noise" not in kwargs and isinstance(notes.get(_SHAPE_NOISE), float):
@@ -167,6 +172,8 @@ class CatalogTables:
         axes: Axes,
         columns: Mapping[str, str | None] | None = None,
         select: Select | None = None,
+        responsivity: float | None = None,
+        response: ArrayLike | None = None,
         **kwargs: Any,
     ) -> Self:
         """
@@ -181,6 +188,8 @@ class CatalogTables:
             given. Of a FITS file in the LDAC format the table of objects is read.
         axes, columns, select
             See `from_table`.
+        responsivity, response
+            See `~astro_massmap.ShearCatalog`.
         **kwargs
             Passed to `astropy.table.Table.read`, for instance ``format="ascii"`` or ``hdu=1``.
 
@@ -206,7 +215,9 @@ class CatalogTables:
         """
         _axes.check_axes_name(axes)
         table = read_table(file, "file", **kwargs)
-        return cls.from_table(table, axes=axes, columns=columns, select=select)
+        given = {"responsivity": responsivity, "response": response}
+        given = {key: value for key, value in given.items() if value is not None}  # they go before columns
+        return cls.from_table(table, axes=axes, columns=columns, select=select, **given)
 
     def to_table(self) -> QTable:
         """
@@ -218,8 +229,9 @@ class CatalogTables:
         Returns
         -------
         `~astropy.table.QTable`
-            Columns ``ra``, ``dec``, ``g1``, ``g2`` and ``weight``, and of ``redshift``, ``m_bias``, ``c1`` and ``c2``
-            those that the catalogue has. ``meta`` says the axes, and the shape noise if it was given.
+            Columns ``ra``, ``dec``, ``g1``, ``g2`` and ``weight``, and of ``redshift``, ``m_bias``, ``c1``, ``c2``, and
+            ``response`` or ``R11`` to ``R22`` those that the catalogue has. ``meta`` holds the axes, and the shape
+            noise if it was given.
 
         Examples
         --------
@@ -232,12 +244,13 @@ class CatalogTables:
         """
         table = QTable(meta={**self.meta, "CREATOR": CREATOR, "axes": self.axes})
         icrs, shear = self.coords.icrs, self.g1 + 1j * self.g2
-        bias = self.c_bias[0] + 1j * self.c_bias[1]
+        bias, response = self.c_bias[0] + 1j * self.c_bias[1], cast("Any", self.response)
         if self.coords.frame.name != "icrs":
             shear, bias = (
                 _axes.to_west_north(shear_to_icrs(self.coords, _axes.to_west_north(e, self.axes)), self.axes)
                 for e in (shear, bias)
             )
+            response = seen_along(response, self.axes, self.axes, shear_to_icrs(self.coords, np.ones(len(self))))
         table["ra"], table["dec"] = icrs.ra.to(u.deg), icrs.dec.to(u.deg)
         table["g1"], table["g2"], table["weight"] = shear.real, shear.imag, self.weight
         if self.redshift is not None:
@@ -246,6 +259,10 @@ class CatalogTables:
             table["m_bias"] = np.broadcast_to(self.m_bias, len(self))
         if np.any(bias):
             table["c1"], table["c2"] = np.broadcast_to(bias.real, len(self)), np.broadcast_to(bias.imag, len(self))
+        if np.ndim(response) > 1:
+            table.update(dict(zip(MATRIX, np.broadcast_to(response, (len(self), 2, 2)).reshape(-1, 4).T, strict=True)))
+        elif response is not None:
+            table["response"] = np.broadcast_to(response, len(self))
         if self._given_shape_noise is not None:
             table.meta[_SHAPE_NOISE] = self._given_shape_noise
         return table

@@ -25,6 +25,7 @@ _RADII: tuple[str, ...] = (
     "rad",
     "theta",
 )
+_SUFFIXES = {"arcmin": u.arcmin, "arcsec": u.arcsec, "deg": u.deg, "kpc": u.kpc, "mpc": u.Mpc}  # radius_arcmin
 _DOUBTFUL = ("r", "rad", "theta")  # names of other quantities too
 _NAMES: tuple[str, ...] = (
     "name",
@@ -97,9 +98,12 @@ def _named(table, names):
     """Columns of these names, in the order of ``names``."""
     plain = {}
     for column in table.colnames:
-        plain.setdefault(re.sub(r"[^a-z0-9]", "", column.lower()), column)
-    plain_names = dict.fromkeys(re.sub(r"[^a-z0-9]", "", name) for name in names)
-    return [plain[name] for name in plain_names if name in plain]
+        plain.setdefault(_plain(column), column)
+    return [plain[name] for name in dict.fromkeys(map(_plain, names)) if name in plain]
+
+
+def _plain(name):
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 # ---- radii
@@ -109,9 +113,9 @@ def _radii(table, cosmology):
     """A Quantity of angles, or None where the table has no radius."""
     faults, unused = [], []
     lengths = None
-    for column in _named(table, _RADII):
+    for column in _named(table, [name + suffix for name in _RADII for suffix in ("", *_SUFFIXES)]):
         try:
-            unit = known_unit(getattr(table[column], "unit", None), f"regions: column {column!r}", u.arcmin)
+            unit = _unit(table, column)
         except u.UnitsError as error:
             unit, fault = None, str(error)
         else:
@@ -120,7 +124,7 @@ def _radii(table, cosmology):
                 "FITS keep units"
             )
         if isinstance(unit, u.UnitBase) and unit.is_equivalent(u.rad):
-            return _positive(table, column, unit)
+            return _positive(table, column)
         if isinstance(unit, u.UnitBase) and unit.is_equivalent(u.m):
             lengths = lengths or column
         elif column.lower() in _DOUBTFUL:
@@ -140,7 +144,17 @@ def _radii(table, cosmology):
     return None
 
 
-def _positive(table, column, unit):
+def _unit(table, column):
+    """Unit of a column, or else that at the end of its name, or None; UnitsError for an unknown one."""
+    unit = known_unit(getattr(table[column], "unit", None), f"regions: column {column!r}", u.arcmin)
+    if unit in (None, u.dimensionless_unscaled):
+        return next((unit for suffix, unit in _SUFFIXES.items() if _plain(column).endswith(suffix)), None)
+    return unit
+
+
+def _positive(table, column):
+    """Radii in the unit of the column, or an error where one is missing or not positive."""
+    unit = _unit(table, column)
     values, missing = numbers(table[column], f"regions: column {column!r}", unit=unit)
     if missing.any():
         raise ValueError(
@@ -156,15 +170,15 @@ def _angles(table, column, cosmology):
     """Angles of proper lengths at the redshifts of the table; None, with a hint, where it has no redshift."""
     from .mass import checked_cosmology
 
-    lengths = _positive(table, column, u.Unit(table[column].unit))
     name = redshift_column(table)
     if name is None:
         warn(
-            f"regions: column {column!r} in {lengths.unit} is no angle; positions stand for one pixel each. A column "
-            "redshift would convert it, or give an angular radius",
+            f"regions: column {column!r} in {_unit(table, column)} is no angle; positions stand for one pixel each. A "
+            "column redshift would convert it, or give an angular radius",
             6,
         )
         return None
+    lengths = _positive(table, column)
     z, _ = numbers(table[name], f"regions: column {name!r}")
     bad = ~((z > 0) & (z < _FARTHEST))
     if bad.any():

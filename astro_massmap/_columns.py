@@ -27,6 +27,12 @@ USUAL_NAMES = {
     "m_bias": (),
     "c1": (),
     "c2": (),
+    "response": (),
+    "R11": (),
+    "R12": (),
+    "R21": (),
+    "R22": (),
+    "rms_e": (),
 }
 REQUIRED = ("ra", "dec", "g1", "g2")
 # columns that belong together, with the part of their names by which they differ

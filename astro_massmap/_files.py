@@ -1,6 +1,7 @@
 """Files are written whole or not at all."""
 
 import os
+import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,15 @@ def atomic_path(file, *, overwrite=False):
         os.replace(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_space(file, needed):
+    """OSError if less than ``needed`` bytes are free on the disk of ``file``."""
+    free = shutil.disk_usage(Path(os.path.realpath(file)).parent).free
+    if needed > free:
+        raise OSError(
+            f"file: {str(file)!r} needs {needed / 2**20:.4g} MiB, but {free / 2**20:.4g} MiB are free on its disk"
+        )
 
 
 def check_target(file, *, overwrite=False):

@@ -1,22 +1,21 @@
 """How maps lie in FITS files: every image with the WCS, and what is not an image as text in a table."""
 
+import io
 import os
 import warnings
 
 import astropy.units as u
 import numpy as np
 from astropy.io import fits
-from astropy.io.misc import yaml
 from astropy.table import Table
 from astropy.wcs import WCS
-from yaml import YAMLError
 
 from . import __version__
 from ._files import atomic_path
 from ._fits_headers import open_fits
 from ._provenance import now
 from ._untrusted import parsing
-from ._yaml_text import load_yaml
+from ._yaml_text import check_yaml, dump_yaml, load_yaml
 
 
 def write_images(file, images, wcs, notes, *, unit=u.dimensionless_unscaled, cards=(), overwrite=False):
@@ -25,7 +24,7 @@ def write_images(file, images, wcs, notes, *, unit=u.dimensionless_unscaled, car
 
     Parameters
     ----------
-    file : str or path-like
+    file : str, path-like or `io.BytesIO`
         Target.
     images : dict
         Arrays ``(ny, nx)`` or ``(n, ny, nx)`` by the name of their HDU; bool arrays become bytes, and of a stack that
@@ -53,6 +52,9 @@ def write_images(file, images, wcs, notes, *, unit=u.dimensionless_unscaled, car
     written = ("CREATOR", f"astro_massmap {__version__}", ""), ("DATE", now(), "UTC, when the file was written")
     _add_cards(hdus[0].header, (*written, *cards))
     hdus.append(fits.table_to_hdu(table))
+    if isinstance(file, io.BytesIO):
+        fits.HDUList(hdus).writeto(file)
+        return
     with atomic_path(file, overwrite=overwrite) as temporary:
         _write(hdus, temporary)
 
@@ -173,21 +175,24 @@ def _notes_to_table(notes):
     texts = []
     for section, content in notes.items():
         try:
-            texts.append(yaml.dump(content).strip())
-        except YAMLError as error:
-            raise ValueError(f"{section}: {_culprit(content)} cannot be written to a file") from error
+            texts.append(dump_yaml(content))
+        except ValueError as error:
+            culprits = unwritable(content) if isinstance(content, dict) else {}
+            raise ValueError(f"{section}: {next(iter(culprits.values()), 'it')} cannot be written to a file") from error
     table = Table({"section": list(notes), "content": texts})
     table.meta["EXTNAME"] = "NOTES"
     return table
 
 
-def _culprit(content):
+def unwritable(content):
+    """The keys of a dictionary that cannot be written and read again, with the types of their values, in words."""
+    found = {}
     for key, value in content.items():
         try:
-            yaml.dump(value)
-        except YAMLError:
-            return f"{key!r}, a {type(value).__name__},"
-    return "it"
+            check_yaml(dump_yaml({key: value}))
+        except ValueError:
+            found[key] = f"{key!r}, a {type(value).__name__},"
+    return found
 
 
 def _table_to_notes(table):

@@ -1,7 +1,8 @@
 """
 FITS files are opened here, after a look at their headers: all that they declare must be in the file.
 
-astropy allocates what a header asks for, follows it backwards through the file, and builds a YAML text in its comments.
+Every rule, with what it prevents, is in ``docs/tables/file_rules.rst``; there is none for what astropy reads safely. It
+allocates what a header asks for, follows it backwards through the file, and builds a YAML text in its comments.
 """
 
 import math
@@ -55,7 +56,21 @@ def open_fits(file, *, whole=True, images=True, memmap=False):
         check_headers(plain, whole=whole, images=images)
         plain.seek(0)
         with fits.open(plain, memmap=memmap) as hdus:
+            if whole:
+                _scale_nulls(hdus)
             yield hdus
+
+
+def _scale_nulls(hdus):
+    """Give TNULL of scaled columns as a physical value, to which astropy compares it; the standard has a stored one."""
+    for hdu in hdus:
+        if not (isinstance(hdu, fits.BinTableHDU) and any(key.startswith("TNULL") for key in hdu.header)):
+            continue
+        for column in hdu.columns:
+            scale, zero = (default if x in ("", None) else x for x, default in ((column.bscale, 1), (column.bzero, 0)))
+            if isinstance(column.null, int) and (scale, zero) != (1, 0):
+                exact = scale == 1 and zero in (2**15, 2**31, 2**63)  # unsigned integers
+                column.null = column.null + int(zero) if exact else float(column.null) * scale + zero
 
 
 def check_headers(stream, *, whole=True, images=True):

@@ -173,7 +173,10 @@ def _read(file, wcs, shape, nested, frame, field):
             frame = _frame(str(table.header.get("COORDSYS") or "icrs")) if frame is None else frame
             sphere = Sphere(np.empty(0), _nside_of(table, numbers, column), nested, frame)
             near = np.unique(_neighbours(wcs, shape, sphere)[0])
-            return replace(sphere, **_values(table, numbers, column, near, 12 * sphere.nside**2))
+            sphere = replace(sphere, **_values(table, numbers, column, near, 12 * sphere.nside**2))
+            for of_table in table.columns:  # astropy would copy all of them into memory when the file is closed
+                del of_table.array
+            return sphere
     raise ValueError(
         f"field: needs the name or number of one of the columns {[c.name for c in columns]}, got {field!r}"
     )
@@ -233,9 +236,7 @@ def _values(table, numbers, column, near, npix):
 
 def _finite(values, column, header):
     """Values as floats, NaN where the map has no value."""
-    missing = np.zeros(values.shape, bool)
-    if column.null is not None and values.dtype.kind in "iu":
-        missing |= values == column.null
+    missing = np.zeros(values.shape, bool) if column.null is None else values == column.null
     values = floats(values, "values", dtype=None)
     bad = header.get("BAD_DATA")
     if isinstance(bad, int | float) and not isinstance(bad, bool):

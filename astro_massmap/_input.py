@@ -149,6 +149,13 @@ def pair(values: Any, name: str, n: int) -> tuple[float | NDArray[np.float64], .
     return columns
 
 
+def _finite_rows(values: Any, n: int) -> Bools:
+    """Which of n galaxies have finite values, in a column of numbers or matrices; all where it is no column."""
+    if np.shape(values) in ((), (2, 2)):
+        return np.ones(n, dtype=bool)
+    return np.asarray(np.isfinite(values).reshape(n, -1).all(axis=1))
+
+
 def credible(
     coords: SkyCoord,
     g1: NDArray[np.float64],
@@ -157,6 +164,7 @@ def credible(
     max_shear: float,
     m_bias: float | NDArray[np.float64] | None = None,
     c_bias: tuple[float | NDArray[np.float64], ...] = (0.0, 0.0),
+    response: Any = None,
 ) -> Bools:
     """Which galaxies can be used, a bool array; a warning counts the others by their fault."""
     good = np.ones(len(g1), dtype=bool)
@@ -169,6 +177,7 @@ def credible(
         "weight not positive": ~((weight > 0) & np.isfinite(weight)),
         "m_bias not finite, or not larger than -1": ~((m > -1) & np.isfinite(m)),
         "c_bias not finite": ~(np.isfinite(c_bias[0]) & np.isfinite(c_bias[1])),
+        "response not finite": ~_finite_rows(response, len(g1)),
     }.items():
         count = int((bad & good).sum())
         good &= ~bad

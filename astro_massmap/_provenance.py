@@ -10,7 +10,8 @@ A record is made of plain numbers, texts, lists and dictionaries:
   weights;
 - ``input``, the SHA-256 of shear (or convergence), noise and pixel size as the method sees them; a pixel without data
   has infinite noise, so that the mask is part of it;
-- ``command``, for maps of the shell: the command, all its options, and the checksums of the files that it read;
+- ``command``, for maps of the shell: the command, all its options, and the names and checksums of the files that it
+  read (no folders outside the current one: files are published);
 - ``of_input``, the record of the map (or whatever stood in its place) that was the input, where there is one.
 """
 
@@ -20,6 +21,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import metadata
 from numbers import Integral, Real
+from pathlib import PurePath
 
 import numpy as np
 
@@ -45,7 +47,14 @@ def versions():
 def settings_of(method):
     """The options of a method in plain numbers and texts."""
     fields = dataclasses.fields(method) if dataclasses.is_dataclass(method) else ()
-    return {f.name: _plain(getattr(method, f.name)) for f in fields}
+    values = {f.name: getattr(method, f.name) for f in fields}
+    return {k: v if v is None else without_folders(v) if k == "checkpoint" else _plain(v) for k, v in values.items()}
+
+
+def without_folders(path):
+    """A path as it may be published: one below the current folder as it is, of any other the name of the file."""
+    path = PurePath(path)
+    return path.name if path.is_absolute() or {"..", "~"} & set(path.parts) else str(path)
 
 
 def record(method, observation, diagnostics):
@@ -270,7 +279,7 @@ def story(provenance):
     if command:
         lines.append(f"command: {command.get('line')}")
     for option, file in _dict(command.get("inputs")).items():
-        lines += [f"{option}: {_dict(file).get('path')}", f"sha256 {_dict(file).get('sha256')}"]
+        lines += [f"{option}: {_dict(file).get('given')}", f"sha256 {_dict(file).get('sha256')}"]
     before = _dict(provenance.get("of_input"))
     if before:
         lines.append(f"input: a map that was made by {before.get('method')} on {before.get('date')}")

@@ -88,9 +88,7 @@ def keep_columns(table, regions, keep):
 
 
 class _Write(TableWrite):
-    """Writing of tables, which FITS files hold in ASCII."""
-
-    __doc__ = TableWrite.__doc__
+    """Write as `~astropy.table.Table.write` does, FITS files in ASCII."""
 
     def __call__(self, *args, **kwargs):
         table, file = self._instance, args[0] if args else None

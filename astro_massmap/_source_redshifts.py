@@ -15,18 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._n_z_files import BIN_NAME, DENSITY_NAMES, REDSHIFT_NAMES, open_n_z
 from ._progress import warn
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-REDSHIFT_NAMES = ("z_mid", "zmid", "z_mean", "z", "redshift", "z_b", "photo_z", "zphot")
-DENSITY_NAMES = ("n", "nz", "n_z", "n(z)", "dndz", "dn/dz", "dn_dz", "pz", "p_z", "p(z)", "nofz", "n_of_z", "density")
 WEIGHT_NAMES = ("weight", "w", "shape_weight", "lensfit_weight")
-_BIN = re.compile(r"(bin|nz|n|n_z|tomo|pz|source)_?\d+")
 _EDGE = re.compile(r"z_?(low|lo|high|hi|min|max|left|right|edges?)(er|_edge)?")
 _STEP, _FEWEST_STEPS = 0.005, 400
 _MOST_NODES = 2000  # for sums over the sources at each of many distances
+_NOISE = 0.01  # of the sum of the densities may be negative
 _FARTHEST = 10  # redshifts beyond it are rare, magnitudes are not
 
 
@@ -193,8 +192,7 @@ def _tabulated(z, n, name, label="n(z)"):
         raise ValueError(f"{name}: needs increasing redshifts z; number {int(np.argmax(np.diff(z) <= 0)) + 1} is not")
     if z[0] < 0:
         raise ValueError(f"{name}: needs redshifts z that are not negative, got {z[0]:g}")
-    if not ((n >= 0).all() and n.any()):
-        raise ValueError(f"{name}: needs densities n that are not negative, nor all zero; {int((n < 0).sum())} are")
+    n = _without_noise(n, name)
     if len(z) == 1:
         return _listed(z[0], None, name)
     parts = np.ceil(np.diff(z) / min(_STEP, (z[-1] - z[0]) / _FEWEST_STEPS)).astype(int)
@@ -206,6 +204,17 @@ def _tabulated(z, n, name, label="n(z)"):
     _doubt(nodes[weight > 0], name)
     used = weight > 0
     return Sources(nodes[used], weight[used] / weight.sum(), label, (z, n))
+
+
+def _without_noise(n, name):
+    """Densities without the slightly negative ones of estimates such as that of DES Y3, or an error."""
+    negative = n < 0
+    if not n.any() or -n[negative].sum() > _NOISE * n[~negative].sum():
+        raise ValueError(f"{name}: needs densities n that are not negative, nor all zero; {int(negative.sum())} are")
+    if negative.any():
+        part = -n[negative].sum() / n[~negative].sum()
+        warn(f"{name}: {int(negative.sum())} negative densities, {part:.2%} of the sum, are set to 0", stacklevel=5)
+    return np.where(negative, 0, n)
 
 
 def _listed(z, weight, name, label=None):
@@ -272,7 +281,7 @@ def _from_table(table, name, column, label=""):
         density = []
     else:
         density = [lower[c] for c in DENSITY_NAMES if c in lower][:1]
-        density = density or [c for c in table.colnames if _BIN.fullmatch(c.lower())]
+        density = density or [c for c in table.colnames if BIN_NAME.fullmatch(c.lower())]
     if len(density) > 1:
         raise ValueError(
             f"{name}: the table has several distributions, {', '.join(density)}; choose one, for example "
@@ -310,67 +319,9 @@ def _from_tracers(sacc, name, column):
 
 
 def _from_file(file, name, column):
-    from ._columns import read_table
-    from ._untrusted import begins, parsing
-
     if isinstance(file, str) and re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*", file):
         return read_n_z(float(file), name)
-    if not os.path.isfile(file):
-        raise FileNotFoundError(f"{name}: needs a redshift, n(z) or a file of it; there is no file {str(file)!r}")
-    with parsing(f"{name}: cannot read {str(file)!r}"):
-        is_hdf, is_fits = (begins(file, start) for start in (b"\x89HDF", b"SIMPLE"))
-    if is_hdf:
-        return _from_tracers(_sacc_of_hdf(file, name), name, column)
-    table = _table_of_fits(file, name, column) if is_fits else None
-    table, column = (read_table(file, name), column) if table is None else table
-    return _from_table(table, name, column, f"{os.path.basename(file)}, ")
-
-
-def _sacc_of_hdf(file, name):
-    from ._untrusted import parsing
-
-    try:
-        from sacc import Sacc
-    except ImportError as error:
-        raise ImportError(f"{name}: sacc is needed to read {str(file)!r}, a file in HDF5: pip install sacc") from error
-    with parsing(f"{name}: cannot read {str(file)!r} as a SACC file"):
-        return Sacc.load_hdf5(str(file))
-
-
-def _table_of_fits(file, name, column):
-    """
-    The table with n(z) of a FITS file of several, such as those of SACC and 2point; None if it has one.
-
-    With it the column of the density, None where ``column`` is the name of the table.
-    """
-    from astropy.table import Table
-
-    from ._fits_headers import open_fits
-    from ._untrusted import parsing
-
-    with parsing(f"{name}: cannot read a table from {str(file)!r}"), open_fits(file) as hdus:
-        tables = {hdu.name or str(i): hdu for i, hdu in enumerate(hdus) if hasattr(hdu, "columns")}
-        if len(tables) < 2:
-            return None
-        found = {key: hdu for key, hdu in tables.items() if _has_n_z(hdu.columns.names)}
-        named = {key: hdu for key, hdu in found.items() if column in (*_keys(key, hdu), *hdu.columns.names)}
-        sources = {key: hdu for key, hdu in found.items() if "source" in key.lower()}
-        chosen = next((some for some in (named, found, sources) if len(some) == 1), {})
-        result = [(Table.read(hdu), None if column in _keys(key, hdu) else column) for key, hdu in chosen.items()]
-    if not result:
-        raise ValueError(
-            f"{name}: {str(file)!r} has {len(found)} tables with columns such as z and n, {', '.join(found)}, among "
-            f"{', '.join(tables)}; read one with astropy.table.Table.read(file, hdu=...)"
-        )
-    return result[0]
-
-
-def _has_n_z(names):
-    lower = [n.lower() for n in names]
-    dense = [n for n in lower if n in DENSITY_NAMES or _BIN.fullmatch(n)]
-    return bool(dense) and any(n in REDSHIFT_NAMES for n in lower)
-
-
-def _keys(key, hdu):
-    """Names of a table: that of its HDU, and of its tracer in a SACC file."""
-    return key, hdu.header.get("SACCNAME", key)
+    found, column = open_n_z(file, name, column)
+    if hasattr(found, "tracers"):
+        return _from_tracers(found, name, column)
+    return _from_table(found, name, column, f"{os.path.basename(file)}, ")

@@ -11,15 +11,18 @@ from astropy.table import Table
 from numpy.typing import ArrayLike, NDArray
 from regions import PixelRegion, Regions, SkyRegion
 
-Axes: TypeAlias = Literal["west-north", "east-north", "north-east"]
+Axes: TypeAlias = Literal[
+    "west-north", "east-north", "north-east", "south-east", "east-south", "west-south", "south-west", "north-west"
+]
 Bools: TypeAlias = NDArray[np.bool_]
 File: TypeAlias = str | os.PathLike[str]
 Floats: TypeAlias = NDArray[np.floating]
 Pair: TypeAlias = ArrayLike | Sequence[ArrayLike]  # of numbers or columns
 RegionsLike: TypeAlias = SkyRegion | PixelRegion | Iterable[SkyRegion | PixelRegion] | Regions | Table | str | Path
 Select: TypeAlias = str | ArrayLike  # a condition, or flags
-KeepColumns: TypeAlias = bool | str | Sequence[str]
 RedshiftsLike: TypeAlias = "ArrayLike | tuple[ArrayLike, ArrayLike] | Table | File | ShearCatalog | Sources"
+KeepColumns: TypeAlias = bool | str | Sequence[str]
+Response: TypeAlias = float | NDArray[np.float64]  # one number, (n,), (2, 2) or (n, 2, 2)
 Shape: TypeAlias = tuple[int, int]  # (ny, nx)
 
 Background: TypeAlias = RegionsLike | u.Quantity

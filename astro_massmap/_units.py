@@ -28,7 +28,7 @@ _ANGLES = {
     "hour angle": u.hourangle,
     "decimal hour": u.hourangle,
 }
-_NONE = ("", "none", "null", "n/a", "na", "1", "number", "unitless", "dimensionless")
+_NONE: tuple[str, ...] = ("", "none", "null", "n/a", "na", "1", "number", "unitless", "dimensionless")
 _NONE += ("no unit", "nounit", "no dimension", "pure number")
 _AROUND = " \t'\"[](){}<>-_."
 
@@ -60,9 +60,9 @@ def known_unit(unit: Any, name: str, needed: u.UnitBase | None = None) -> u.Unit
         return None
     text = str(unit).strip()
     check_unit(text)
-    parsed = u.Unit(unit, parse_strict="silent")
+    parsed = _parsed(unit)
     if isinstance(parsed, u.UnrecognizedUnit) or not (needed is None or parsed.is_equivalent(needed)):
-        parsed = u.Unit(text, parse_strict="silent")  # VOTables make units of words: "degrees" is 0.1 "egrees"
+        parsed = _parsed(text)  # VOTables make units of words: "degrees" is 0.1 "egrees"
     angle = needed is not None and needed.is_equivalent(u.deg)
     if not isinstance(parsed, u.UnrecognizedUnit):
         if not (angle and parsed == u.hour):
@@ -91,6 +91,10 @@ def scale_to(unit: Any, needed: u.UnitBase, name: str) -> float:
         except u.UnitConversionError:
             pass
     raise u.UnitsError(f"{name}: needs {_wanted(needed)}, got the unit {own}")
+
+
+def _parsed(unit: Any) -> Any:
+    return u.Unit(unit, parse_strict="silent")  # type: ignore[call-arg]
 
 
 def _wanted(unit: u.UnitBase) -> str:

@@ -7,14 +7,39 @@ which it computes.
 """
 
 import re
+from pathlib import PurePath
 
+import numpy as np
 import yaml
-from astropy.io.misc.yaml import AstropyLoader
+from astropy.io.fits.card import Undefined
+from astropy.io.misc.yaml import AstropyDumper, AstropyLoader
 
 _DEEPEST, _MOST_PARTS = 64, 10**6
 _ARRAYS = ("!numpy.ndarray", "!numpy.void")
 _ARRAY_KEYS = ("buffer", "dtype", "shape", "order")
 _HUGE_POWER = re.compile(r"(?:\*\*|\^)[\s(+-]*\d{4,}|[⁰¹²³⁴⁵⁶⁷⁸⁹]{4,}")
+
+
+class _Dumper(AstropyDumper):
+    """Writes also what headers and tables have in their meta: cards without a value, masked numbers, paths."""
+
+
+def _as_list(dumper, values):
+    return dumper.represent_list(values.tolist())
+
+
+_Dumper.add_representer(Undefined, lambda dumper, _: dumper.represent_none(None))
+_Dumper.add_representer(type(np.ma.masked), lambda dumper, _: dumper.represent_none(None))
+_Dumper.add_representer(np.ma.MaskedArray, _as_list)
+_Dumper.add_multi_representer(PurePath, lambda dumper, path: dumper.represent_str(str(path)))
+
+
+def dump_yaml(value):
+    """Text of plain data and objects of astropy; ValueError for anything else."""
+    try:
+        return yaml.dump(value, Dumper=_Dumper).strip()
+    except (yaml.YAMLError, TypeError, RecursionError) as error:
+        raise ValueError(f"a {type(value).__name__} cannot be written as YAML") from error
 
 
 def check_unit(text):

@@ -10,6 +10,7 @@ from astropy.coordinates import SkyCoord
 
 from . import _axes
 from ._binning import bin_galaxies, normalised
+from ._calibration import Calibration, check_response
 from ._catalog_tables import CatalogTables
 from ._geometry import (
     DEFAULT_PIXEL_SCALE,
@@ -37,36 +38,42 @@ if TYPE_CHECKING:
     from .shear_map import ShearMap
 
 
-class ShearCatalog(CatalogTables):
+class ShearCatalog(CatalogTables, Calibration):
     """
     Positions and ellipticities of background galaxies.
 
-    Galaxies are dropped, with a warning that counts them, if their shear, position or bias is not finite, the shear is
-    larger than ``max_shear``, the weight is not positive, or the multiplicative bias is not larger than -1. Positions
-    in tables are missing also if they are out of range, such as -999.
+    Galaxies are dropped, with a warning that counts them, if their shear, position, bias or response is not finite, the
+    shear is larger than ``max_shear``, the weight is not positive, or the multiplicative bias is not larger than -1.
+    Positions in tables are missing also if they are out of range, such as -999.
 
     Parameters
     ----------
     coords : `~astropy.coordinates.SkyCoord`
         Positions, ``(n,)``.
     g1, g2 : array-like
-        Components of the shear estimate of each galaxy (its ellipticity, calibrated to respond to
-        shear with slope one), dimensionless.
-    axes : {'west-north', 'east-north', 'north-east'}
-        Along which axes the components are measured: x to the West and y to the North, as on an image
-        with North up and East left; x to the East and y to the North; or position angles from North
-        through East (IAU). North is that of the frame of ``coords``. `check_axes` asks the data.
+        Components of the ellipticity of each galaxy, dimensionless.
+    axes : {'west-north', 'east-north', 'north-east', 'south-east'}
+        Directions of the x and y axes along which the components are measured: those of an image with
+        North up and East left; x along increasing right ascension; position angles from North through
+        East (IAU); or HEALPix. Other pairs, such as ``'north-west'``, are the same rotated by 180 degrees.
+        North is that of the frame of ``coords``. `check_axes` tests the axes with the data.
     weight : array-like, optional
         Weights; equal by default.
     redshift : array-like, optional
         Redshifts of the galaxies.
     m_bias : float or array-like, optional
-        Multiplicative bias: a pixel holds ``sum(w e) / sum(w (1 + m))``.
+        Multiplicative bias m of the shear.
     c_bias : tuple of two floats or array-likes
-        Additive bias of both components, along the same axes; it is subtracted when galaxies are binned.
+        Additive bias c of both components of the shear, along the same axes.
     shape_noise : float, optional
-        Standard deviation of a component of the ellipticities; by default it is measured,
-        ``sigma^2 = sum(w^2 |e|^2) / (2 sum(w^2))``.
+        Standard deviation of a component of the estimated shear ``e / <R>`` of single galaxies; by default
+        it is measured, ``sigma^2 = sum(w^2 |e / <R> - c|^2) / (2 sum(w^2))``.
+    responsivity : float or array-like, optional
+        Responsivity of distortions, ``|e| = (1 - q^2) / (1 + q^2)`` with the axis ratio q, for instance
+        ``1 - e_rms^2``. The response R is twice as large.
+    response : float or array-like, optional
+        Response R of the ellipticities to shear, by default 1: one number, ``(n,)``, or matrices ``(2, 2)`` or
+        ``(n, 2, 2)``, ``R_ij = d e_i / d g_j``. The response to the selection of the galaxies, if any, is added.
     meta : dict, optional
         Anything worth keeping; it goes on to the maps.
     max_shear : float
@@ -84,6 +91,12 @@ class ShearCatalog(CatalogTables):
 
     Notes
     -----
+    A pixel holds ``sum(w (<R>^-1 e - c)) / sum(w (1 + m))``, and its noise is the shape noise times
+    ``sqrt(sum(w^2)) / sum(w (1 + m))``. ``<R>`` is the mean of the response over the catalogue, weighted by w,
+    since that of single galaxies is too noisy (Sheldon & Huff 2017, ApJ 841, 24; Gatti et al. 2021, MNRAS 504,
+    4312); a selection such as ``catalog[mask]`` has its own. For distortions this is ``(sum(w e) / (2 R) -
+    sum(w c)) / sum(w (1 + m))`` (Bernstein & Jarvis 2002, AJ 123, 583; Mandelbaum et al. 2018, PASJ 70, S25).
+
     Tables and files are with `~astro_massmap._catalog_tables.CatalogTables`.
 
     Examples
@@ -114,6 +127,8 @@ class ShearCatalog(CatalogTables):
         m_bias: ArrayLike | None = None,
         c_bias: Pair = (0, 0),
         shape_noise: float | None = None,
+        responsivity: ArrayLike | None = None,
+        response: ArrayLike | None = None,
         meta: Mapping[str, Any] | None = None,
         max_shear: float = 2.0,
     ) -> None:
@@ -133,16 +148,18 @@ class ShearCatalog(CatalogTables):
         redshift = None if redshift is None else column(redshift, "redshift", n)
         m_bias = None if m_bias is None else column(m_bias, "m_bias", n, scalar=True)
         c_bias = pair(c_bias, "c_bias", n)
-        if np.ndim(m_bias) == 0 and m_bias is not None and not -1 < m_bias < np.inf:
+        if isinstance(m_bias, float) and not -1 < m_bias < np.inf:
             raise ValueError("m_bias: needs to be finite and larger than -1, where galaxies still respond to shear")
         if shape_noise is not None and not (isinstance(shape_noise, Real) and 0 < shape_noise < np.inf):
             raise ValueError(f"shape_noise: needs to be positive, got {shape_noise!r}")
         if not max_shear > 0:
             raise ValueError(f"max_shear: needs to be positive, got {max_shear!r}")
-        keep = credible(coords, g1, g2, weight, max_shear, m_bias, c_bias)
+        self.response = check_response(response, responsivity, n)
+        keep = credible(coords, g1, g2, weight, max_shear, m_bias, c_bias, self.response)
         self._assign(coords, g1, g2, weight, redshift, m_bias, c_bias, shape_noise, meta)
         if not keep.all():
             self.__dict__.update(self[keep].__dict__)
+        _ = self._mean_response  # an error here, not where it is used
 
     def _assign(
         self,
@@ -178,8 +195,9 @@ class ShearCatalog(CatalogTables):
         new.axes = self.axes
 
         def part(x: Any) -> Any:
-            return x if x is None or np.ndim(x) == 0 else x[item]
+            return x if x is None or np.shape(x) in ((), (2, 2)) else x[item]
 
+        new.response = part(self.response)
         new._assign(
             self.coords[item],
             self.g1[item],
@@ -195,36 +213,26 @@ class ShearCatalog(CatalogTables):
         return new
 
     def __repr__(self) -> str:
-        return f"<ShearCatalog: {len(self)} galaxies, axes {self.axes!r}, shape noise {self.shape_noise:.3f}>"
+        try:
+            noise = f"{self.shape_noise:.3f}"
+        except ValueError:  # a selection without a positive mean response
+            noise = "unknown"
+        return f"<ShearCatalog: {len(self)} galaxies, axes {self.axes!r}, shape noise {noise}>"
 
     @property
     def shape_noise(self) -> float:
-        """Standard deviation of a component of the ellipticities, as given or measured."""
+        """Standard deviation of a component of the shear estimates of single galaxies, as given or measured."""
         if self._given_shape_noise is not None:
             return self._given_shape_noise
-        e1, e2 = self.g1 - self.c_bias[0], self.g2 - self.c_bias[1]
-        square = normalised(self.weight) ** 2
-        return float(np.sqrt((square * (e1**2 + e2**2)).sum() / (2 * square.sum())))
-
-    @property
-    def _west_north(self) -> NDArray[np.complex128]:
-        """Complex shear without its additive bias, x to the West and y to the North."""
-        e = (self.g1 - self.c_bias[0]) + 1j * (self.g2 - self.c_bias[1])
-        return _axes.to_west_north(e, self.axes)
-
-    def _with_shear(self, west_north: NDArray[np.complex128]) -> Self:
-        """This catalogue with another (complex, unbiased) shear."""
-        new = self[:]
-        e = _axes.to_west_north(west_north, self.axes)
-        new.g1, new.g2, new.c_bias = e.real.copy(), e.imag.copy(), (0.0, 0.0)
-        return new
+        square, shear = normalised(self.weight) ** 2, self._shear
+        return float(np.sqrt((square * (shear.real**2 + shear.imag**2)).sum() / (2 * square.sum())))
 
     def check_axes(self) -> _axes.AxesReport:
         """
-        Ask the data whether the axes are right.
+        Test with the data whether the axes are right, and suggest the right ones of the four conventions.
 
         Gravity makes E modes, not B modes: if West and East are swapped the difference vanishes.
-        Clusters stand out more than voids do: if North was taken for x, clusters turn into voids.
+        Clusters stand out more than voids do: if the axes are rotated by 90 degrees, clusters turn into voids.
 
         Returns
         -------
@@ -234,7 +242,7 @@ class ShearCatalog(CatalogTables):
         Warns
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
-            When other axes fit clearly better (by 4 standard deviations of the noise).
+            When other axes fit clearly better (by 4 standard deviations).
 
         Examples
         --------
@@ -268,8 +276,9 @@ class ShearCatalog(CatalogTables):
         pixel_scale : `~astropy.units.Quantity`, optional
             Side of a pixel where no ``wcs`` is given; 0.4 arcmin by default.
         mask : ndarray of bool, or regions, optional
-            What to leave out: pixels of the grid ``(ny, nx)`` where it is True, or the galaxies inside
-            `regions` (a region, a list of them, or a file).
+            What to leave out: pixels of the grid ``(ny, nx)`` where it is True, or the galaxies inside `regions` (a
+            region, a list of them, or a file) and outside of those that a file excludes, such as ``-circle(...)`` of
+            DS9. Text labels, points and lines are left out with a warning.
 
         Returns
         -------
@@ -317,9 +326,9 @@ class ShearCatalog(CatalogTables):
             raise ValueError("shape_noise: all ellipticities are zero, so that it cannot be measured; give it")
         _, mirrored = measure_pixel_scale(wcs, shape)
         x, y, shear = shear_in_pixels(kept.coords, kept._west_north, wcs, mirrored)
-        response = 1.0 if kept.m_bias is None else 1 + kept.m_bias
+        to_shear = 1.0 if kept.m_bias is None else 1 + kept.m_bias
         data, noise_std, counts = bin_galaxies(
-            x, y, shear, weight=kept.weight, response=response, shape_noise=shape_noise, shape=shape
+            x, y, shear, weight=kept.weight, response=to_shear, shape_noise=shape_noise, shape=shape
         )
         n_galaxies = int(counts.sum())
         if blank is not None:
@@ -328,6 +337,8 @@ class ShearCatalog(CatalogTables):
         if not np.isfinite(noise_std).any():
             raise ValueError("wcs, mask: the grid holds no galaxy; do wcs and shape cover the catalogue?")
         meta = {**self.meta, "axes": self.axes, "n_galaxies": n_galaxies, "shape_noise": shape_noise}
+        if self.response is not None:
+            meta["response"] = np.array(kept._mean_response).tolist()
         return ShearMap(data, wcs=wcs, noise_std=noise_std, meta=meta)
 
     def reconstruct(

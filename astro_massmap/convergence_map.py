@@ -10,7 +10,7 @@ import numpy as np
 from astropy.nddata import NDData, NDIOMixin
 
 from . import _geometry, _provenance
-from ._convergence_files import register_fits
+from ._convergence_files import register_fits, warn_of_meta
 from ._fit_statements import fit_statements
 from ._fits import wcs_cards
 from ._input import bools, floats
@@ -305,6 +305,7 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
             raise ValueError(f"uncertainty, mask: {int(bad.sum())} pixels with data have no positive uncertainty")
         if self.mask.all():
             raise ValueError("mask: no pixel holds data")
+        warn_of_meta(self.meta)
         size, cards = self.pixel_scale.to_value(u.rad), wcs_cards(self.wcs)
         observation = ConvergenceObservation.from_arrays(self.data, noise_std, size, cards)
         estimate = methods.run(method, observation, progress=progress, executor=executor)

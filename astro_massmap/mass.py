@@ -225,7 +225,7 @@ def projected_mass(
     -------
     `~astropy.table.QTable`
         Columns ``region``, ``center``, ``mass`` (in Msun), ``std``, ``lower``, ``upper`` and ``data_fraction``, the
-        share of the whole region that holds data. NaN for regions outside of the field, and for those whose redshift
+        fraction of the whole region that holds data. NaN for regions outside of the field, and for those whose redshift
         in a column is missing.
 
     Raises

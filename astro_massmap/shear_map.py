@@ -9,6 +9,7 @@ import astropy.units as u
 import numpy as np
 
 from . import _geometry
+from ._convergence_files import warn_of_meta
 from ._fits import read_images, wcs_cards, write_images
 from ._input import bools, floats
 
@@ -182,6 +183,7 @@ class ShearMap:
         from .inference import Observation
 
         method = methods.resolve(method, options)
+        warn_of_meta(self.meta)
         size, cards = self.pixel_scale.to_value(u.rad), wcs_cards(self.wcs)
         observation = Observation.from_arrays(self.data, self.noise_std, size, cards)
         estimate = methods.run(method, observation, progress=progress, executor=executor)

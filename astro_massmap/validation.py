@@ -191,6 +191,8 @@ class MockSurveys:
         c = self.catalog
         columns = (c.coords.spherical.lon.deg, c.coords.spherical.lat.deg, c.g1, c.g2, c.weight)
         digest = hashlib.sha256(np.array(columns, dtype="<f8").tobytes())
+        if c.response is not None:
+            digest.update(np.asarray(c.response, dtype="<f8").tobytes())
         return digest.hexdigest()[:16]
 
 

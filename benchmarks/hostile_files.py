@@ -128,7 +128,16 @@ def catalog_files():
     rng = np.random.default_rng(3)
     place = SkyCoord(rng.uniform(150, 150.1, 12) * u.deg, rng.uniform(2, 2.1, 12) * u.deg)
     shapes, options = rng.normal(scale=0.2, size=(2, 12)), {"weight": np.ones(12), "redshift": rng.uniform(size=12)}
-    full = ShearCatalog(place, *shapes, axes="west-north", m_bias=0.01, shape_noise=0.2, meta={"a": [1, 2]}, **options)
+    full = ShearCatalog(
+        place,
+        *shapes,
+        axes="west-north",
+        m_bias=0.01,
+        shape_noise=0.2,
+        response=np.eye(2),
+        meta={"a": [1, 2]},
+        **options,
+    )
     plain = ShearCatalog(place, *shapes, axes="west-north")
     found = {end: [_bytes(c.write, f"c{end}") for c in (full, plain)] for end in (".ecsv", ".csv")}
     found[".vot"] = [_bytes(partial(full.write, format="votable"), "c.vot")]

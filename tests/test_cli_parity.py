@@ -179,7 +179,7 @@ def test_a_flag_that_is_none(folder, capsys):
 def test_the_hdu_of_a_file(folder, hdu, capsys):
     assert ks(folder, "k.fits", "--hdu", hdu, "--columns", "redshift=", catalog="second.fits") == 0
     assert "not used" not in capsys.readouterr().err
-    assert main(["repeat", "k.fits", "-o", "again.fits", "--quiet"]) == 0
+    assert main(["repeat", "k.fits", "-o", "again.fits", "--quiet", "--input", str(folder)]) == 0
     assert "identical, bit by bit" in capsys.readouterr().out
     assert ks(folder, "other.fits", catalog="second.fits") == 1
     assert "--columns ra=NAME" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from astropy.io import fits
 from hypothesis import given, strategies as st
 
 from astro_massmap import ConvergenceMap, KaiserSquires, PowerSpectrum, ScorePrior, datasets
+from astro_massmap._provenance import without_folders
 from astro_massmap.cli import main, reconstruct
 from astro_massmap.cli.arguments import as_text, columns, file_sha256, shell_arguments
 from astro_massmap.cli.repeat import LEFT, MAKERS, TAKEN, difference
@@ -75,7 +76,7 @@ def same(a, b):
 @pytest.mark.parametrize("options", [WIENER, SAMPLED], ids=["wiener", "annealed_hmc"])
 def test_pixels_and_samples_are_equal_bit_by_bit(survey, capsys, tmp_path, options):
     old = make(survey, *options)
-    assert repeat() == 0
+    assert repeat("--input", survey) == 0
     new = ConvergenceMap.read("new.fits")
     assert same(old, new) and len(new.samples) == 2
     printed = capsys.readouterr()
@@ -86,7 +87,7 @@ def test_pixels_and_samples_are_equal_bit_by_bit(survey, capsys, tmp_path, optio
     make(survey, *options, "--seed", "4", output="other.fits")
     assert not same(old, ConvergenceMap.read("other.fits"))
     # and what was repeated can be repeated
-    assert repeat(file="new.fits", output="newer.fits") == 0
+    assert repeat("--input", survey, file="new.fits", output="newer.fits") == 0
     assert same(old, ConvergenceMap.read("newer.fits"))
 
 
@@ -99,10 +100,9 @@ def test_every_input_is_read_again(survey, tmp_path):
     command = old.meta["provenance"]["command"]
     assert set(command["inputs"]) == {"catalog", "wcs", "exclude", "spectrum"}
     for option, file in command["inputs"].items():
-        assert file["sha256"] == file_sha256(file["path"]) and Path(file["path"]).is_absolute(), option
-    assert command["inputs"]["wcs"]["given"] == "grid.fits"
-    assert command["inputs"]["wcs"]["path"] == str(tmp_path / "grid.fits")
-    assert repeat() == 0
+        place = tmp_path if option == "wcs" else survey
+        assert file == {"given": Path(file["given"]).name, "sha256": file_sha256(place / file["given"])}, option
+    assert repeat("--input", survey) == 0
     new = ConvergenceMap.read("new.fits")
     assert same(old, new)
     assert new.meta["provenance"]["input"] == old.meta["provenance"]["input"]
@@ -112,7 +112,7 @@ def test_every_input_is_read_again(survey, tmp_path):
 def test_a_b_mode_and_a_length_with_unit(survey):
     old = make(survey, "--method", "kaiser_squires", "--smoothing", "0.1 deg")
     assert old.meta["provenance"]["command"]["options"]["smoothing"] == "0.1 deg"
-    assert repeat() == 0
+    assert repeat("--input", survey) == 0
     assert same(old, ConvergenceMap.read("new.fits"))
 
 
@@ -123,7 +123,7 @@ def test_a_trained_prior_from_a_file(survey):
     options = ["--prior", "p.safetensors", "--n-samples", "1", "--schedule", "fast"]
     old = make(survey, *options)
     assert old.meta["provenance"]["command"]["inputs"]["prior"]["sha256"] == file_sha256("p.safetensors")
-    assert repeat() == 0
+    assert repeat("--input", survey) == 0
     assert same(old, ConvergenceMap.read("new.fits"))
 
 
@@ -160,11 +160,40 @@ def test_any_name_of_a_file(survey, tmp_path, name):
     with fits.open("kappa.fits") as hdus:
         hdus.verify("exception")
         history = "".join(hdus[0].header["HISTORY"])
-    assert f"catalog: {tmp_path / name}".encode("unicode_escape").decode() in history
+    assert f"catalog: {name}".encode("unicode_escape").decode() in history
     assert repeat() == 0
 
 
 # ---- what is recorded
+
+
+def test_no_folder_of_a_disk_is_published(survey, tmp_path):
+    """Of absolute paths, and of those that lead out of the current folder, the name of the file is recorded."""
+    make(survey, "--method", "kaiser_squires", output="grid.fits")
+    Path("below").mkdir()
+    Path("below", "cl.ecsv").write_bytes((survey / "cl.ecsv").read_bytes())
+    inputs = ["--wcs", str(tmp_path / "grid.fits"), "--spectrum", "below/cl.ecsv"]
+    inputs += ["--exclude", os.path.relpath(survey / "clusters.ecsv"), "--regions", str(survey / "clusters.ecsv")]
+    outputs = ["--report", str(tmp_path / "report.html"), "--plot", str(tmp_path / "kappa.png")]
+    outputs += ["--checkpoint", str(tmp_path / "kept.fits")]
+    old = make(survey, *SAMPLED, *inputs, *outputs, output=str(tmp_path / "kappa.fits"))
+    command = old.meta["provenance"]["command"]
+    given = {option: file["given"] for option, file in command["inputs"].items()}
+    names = {"catalog": "survey.fits", "wcs": "grid.fits", "exclude": "clusters.ecsv", "spectrum": "below/cl.ecsv"}
+    assert given == names and names.items() <= command["options"].items()
+    assert old.meta["provenance"]["settings"]["checkpoint"] == old.diagnostics["settings"]["checkpoint"] == "kept.fits"
+    for file in tmp_path.iterdir():
+        for folder in (survey, tmp_path, survey.parent):
+            assert file.is_dir() or folder.name.encode() not in file.read_bytes(), file
+    assert repeat("--input", survey) == 0
+    assert same(old, ConvergenceMap.read("new.fits"))
+
+
+@given(st.text(max_size=20))
+def test_paths_without_folders(text):
+    for path in (text, f"/{text}", f"../{text}", f"~/{text}", f"a/../{text}"):
+        inside = not Path(path).is_absolute() and not {"..", "~"} & set(Path(path).parts)
+        assert without_folders(path) == (str(Path(path)) if inside else Path(path).name)
 
 
 def test_options_are_recorded_with_their_defaults(survey):
@@ -172,12 +201,12 @@ def test_options_are_recorded_with_their_defaults(survey):
     command = kappa.meta["provenance"]["command"]
     assert command["name"] == "reconstruct"
     expected = {
-        "catalog": str(survey / "survey.fits"), "axes": "west-north", "pixel_scale": "1.6 arcmin", "seed": 0,
+        "catalog": "survey.fits", "axes": "west-north", "pixel_scale": "1.6 arcmin", "seed": 0,
         "method": "annealed_hmc", "schedule": "annealed", "device": "auto", "n_samples": 1, "prior": "gaussian",
         "output": "kappa.fits", "threshold": 0.02, "overwrite": False, "quiet": True, "wcs": None, "plot": None,
     }  # fmt: skip
     assert expected.items() <= command["options"].items()
-    assert command["line"].startswith(f"massmap reconstruct {survey / 'survey.fits'} ")
+    assert command["line"].startswith("massmap reconstruct survey.fits ")
     history = "".join(fits.getheader("kappa.fits")["HISTORY"]).replace(" ", "")  # some versions cut blanks at the ends
     assert command["line"].replace(" ", "") in history and command["inputs"]["catalog"]["sha256"] in history
 
@@ -256,7 +285,10 @@ def test_a_catalogue_that_has_changed(moved, capsys):
 def test_a_catalogue_that_has_moved(moved, capsys):
     Path("elsewhere").mkdir()
     there = shutil.move(moved, "elsewhere/renamed.fits")
-    refused(capsys, "small.fits' is not there; say where it is now with --input")
+    refused(
+        capsys,
+        "'small.fits' is neither in the current folder nor in that of the map; give the file or its folder",
+    )
     refused(capsys, "--input: there is no file 'nowhere.fits'", "--input", "nowhere.fits")
     datasets.demo()[::49].write("other.fits")
     line = refused(capsys, "'other.fits'", "--input", "other.fits")
@@ -408,10 +440,10 @@ def test_recorded_outputs_are_not_written(moved, capsys, tmp_path):
         ({"options": {"prior": "/etc/passwd"}}, "the file '/etc/passwd' for 'prior', but not its checksum"),
         ({"inputs": {"catalog": "small.fits"}}, "its record of the input 'catalog' is damaged"),
         ({"inputs": {"plot": {"path": "a", "sha256": "b"}}}, "its record of the input 'plot' is damaged"),
-        ({"inputs": {"catalog": {"path": "/dev/zero", "sha256": "b"}}}, "'/dev/zero' is not there"),
-        ({"inputs": {"catalog": {"path": "small\x00", "sha256": "b"}}}, "is not there"),
+        ({"inputs": {"catalog": {"path": "/dev/zero", "sha256": "b"}}}, "'/dev/zero' is neither"),
+        ({"inputs": {"catalog": {"path": "small\x00", "sha256": "b"}}}, "is neither in"),
         ({"inputs": {"catalog": {"path": "kappa.fits", "sha256": "\n" * 64}}}, "kappa.fits' has changed"),
-        ({"inputs": {"catalog": {}}}, "is not there"),
+        ({"inputs": {"catalog": {}}}, "is neither in"),
         ({"options": 3}, "is damaged"),
         ({"inputs": None}, "is damaged"),
     ],

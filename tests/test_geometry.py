@@ -68,17 +68,17 @@ def test_a_halo_comes_back_at_its_place_with_a_tangential_pattern(options):
     assert np.abs(kappa.b_mode.data[ring]).max() < 0.1 * kappa.data.max()
 
 
-@pytest.mark.parametrize("axes", ["west-north", "east-north", "north-east"])
+@pytest.mark.parametrize("axes", ["west-north", "east-north", "north-east", "south-east"])
 def test_axes_name_the_same_shear(axes):
     wcs = _wcs({"rotation": 25})
     galaxies = scatter(wcs, SHAPE, 2000)
     e = halo_shear(galaxies, wcs.pixel_to_world(30, 30))
     reference = ShearCatalog(galaxies, e.real, e.imag, axes="west-north").to_map(wcs=wcs)
-    # position angle pa from North through East: at 90 deg + pa from West, at 90 deg - pa from East
+    # position angle pa from North through East: at 90 deg + pa from West,
+    # at 90 deg - pa from East, at 180 deg - pa from South
     pa = np.angle(e) / 2 - np.pi / 2
-    own = np.abs(e) * np.exp(
-        {"west-north": 2j * (pa + np.pi / 2), "east-north": 2j * (np.pi / 2 - pa), "north-east": 2j * pa}[axes]
-    )
+    angle = {"west-north": pa + np.pi / 2, "east-north": np.pi / 2 - pa, "north-east": pa, "south-east": np.pi - pa}
+    own = np.abs(e) * np.exp(2j * angle[axes])
     assert np.allclose(
         ShearCatalog(galaxies, own.real, own.imag, axes=axes).to_map(wcs=wcs).data, reference.data, atol=1e-12
     )

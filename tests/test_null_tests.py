@@ -7,6 +7,7 @@ from astropy.coordinates import SkyCoord
 from hypothesis import given, settings, strategies as st
 
 from astro_massmap import ConvergenceMap, KaiserSquires, PowerSpectrum, ShearCatalog, Wiener, datasets
+from astro_massmap._axes import AXES
 from astro_massmap._binned_survey import generator_of_angles
 from astro_massmap.null_tests import BModeTest, b_mode_test, jackknife, noise_maps, rotated
 from astro_massmap.simulation import lognormal_maps, observe
@@ -37,7 +38,7 @@ def noise_catalog(seed, n=1500, side=16):
 
 
 def odd_catalog():
-    """Everything a catalogue may have: biases, weights, axes from the North, another frame."""
+    """Everything a catalogue may have: biases, weights, a response, axes from the North, another frame."""
     rng = np.random.default_rng(1)
     n = 900
     coords = scatter(tan_wcs((20, 24), scale=1.6), (20, 24), n).galactic
@@ -45,10 +46,11 @@ def odd_catalog():
     return ShearCatalog(
         SkyCoord(coords.l, coords.b, frame="galactic"), g1, g2, axes="north-east", weight=rng.uniform(0.2, 2, n),
         m_bias=rng.uniform(-0.2, 0.1, n), c_bias=(0.02, -0.01), redshift=rng.uniform(0.3, 2, n),
+        response=[[0.7, 0.05], [-0.03, 0.8]],
     )  # fmt: skip
 
 
-@given(st.integers(0, 2**32), st.sampled_from(["west-north", "east-north", "north-east"]))
+@given(st.integers(0, 2**32), st.sampled_from(list(AXES)))
 @settings(max_examples=20, deadline=None)
 def test_turned_galaxies_keep_all_but_their_angles(seed, axes):
     rng = np.random.default_rng(0)

@@ -14,16 +14,23 @@ from .sources import add_spectrum_arguments, read_spectrum
 PLACES = "catalog", "map"  # what is told by its place, not by an option
 FILES = (*PLACES, "exclude", "wcs", "spectrum", "n_z", "prior")  # what commands that make maps read
 PRIORS = "default", "gaussian"  # that are no files
+AXES_HELP = (
+    f"axes of shear, x and y: {', '.join(list(AXES)[:4])}, or the same rotated by 180 degrees, such as south-west"
+)
 
 
 def add_galaxy_arguments(parser, *, required=True):
     """The catalogue, and how to read it."""
     many = {} if required else {"nargs": "?"}
     parser.add_argument("catalog", type=Path, metavar="CATALOG", help="table of galaxies: FITS, ECSV, CSV, ...", **many)
-    parser.add_argument("--axes", required=required, choices=list(AXES), help="axes along which shear is measured")
+    parser.add_argument("--axes", required=required, choices=list(AXES), metavar="AXES", help=AXES_HELP)
     parser.add_argument(
         "--columns", type=columns, default={}, metavar="g1=e1,g2=e2", help="names of columns; 'redshift=' for none"
     )
+    parser.add_argument(
+        "--responsivity", type=float, metavar="R", help="of distortions, such as 1 - e_rms^2: g = e / 2R"
+    )
+    parser.add_argument("--response", type=float, metavar="R", help="mean response of the ellipticities: g = e / R")
     parser.add_argument(
         "--select", metavar="CONDITION", help="galaxies to use: a flag, or a condition such as 'z > 0.6 & mag < 24'"
     )
@@ -95,7 +102,8 @@ def read_catalog(arguments):
     """The catalogue, as the arguments say."""
     from ..catalog import ShearCatalog
 
-    return ShearCatalog.read(arguments.catalog, **options(arguments, "axes", "columns", "select", "hdu", "encoding"))
+    table = options(arguments, "axes", "columns", "responsivity", "response", "select", "hdu", "encoding")
+    return ShearCatalog.read(arguments.catalog, **table)
 
 
 def open_maps(arguments):
@@ -167,8 +175,9 @@ def record(name, arguments, method, **effective):
     -------
     dict
         ``name``; ``options``, all of them, in the form that the shell takes; ``line``, the same as one command; and
-        ``inputs``, by option the files that were read, with their SHA-256.
+        ``inputs``, by option the files that were read, with their SHA-256. Paths are those of `without_folders`.
     """
+    from .._provenance import without_folders
     from ..methods import METHODS
 
     chosen = vars(arguments).copy()
@@ -178,11 +187,14 @@ def record(name, arguments, method, **effective):
         effective["method"] = next(key for key, kind in METHODS.items() if type(method) is kind)
     chosen = {key: effective.get(key) if value is None else value for key, value in chosen.items()}
     files = [key for key in FILES if chosen.get(key) is not None and (key != "prior" or chosen[key] not in PRIORS)]
-    inputs = {
-        key: {"given": str(chosen[key]), "path": str(Path(chosen[key]).absolute()), "sha256": file_sha256(chosen[key])}
-        for key in files
-    }
+    inputs = {key: {"given": without_folders(chosen[key]), "sha256": file_sha256(chosen[key])} for key in files}
     shown = {key: as_text(value) for key, value in chosen.items()}
+    paths = [
+        key
+        for key, value in chosen.items()
+        if value is not None and (isinstance(value, Path) or key in (*files, "regions"))
+    ]
+    shown |= {key: without_folders(chosen[key]) for key in paths}
     line = shlex.join(["massmap", *shell_arguments(name, shown)])
     return {"name": name, "line": line, "options": shown, "inputs": inputs}
 

@@ -101,6 +101,7 @@ def make_demo(arguments):
 
 def make_reconstruct(arguments):
     """The map of ``massmap reconstruct``; it writes nothing."""
+    from .._convergence_files import check_result
     from .._geometry import DEFAULT_PIXEL_SCALE
     from .._regions import as_regions
 
@@ -116,6 +117,7 @@ def make_reconstruct(arguments):
     catalog.meta["catalog"] = arguments.catalog.name
     shear = catalog.to_map(wcs=wcs, pixel_scale=arguments.pixel_scale, mask=exclude)
     print(f"{shear!r} from {shear.meta['n_galaxies']} of {len(catalog)} galaxies")
+    check_result(arguments.output, shear, getattr(method, "n_samples", 0), command)
     with workers(arguments) as executor:
         kappa = shear.reconstruct(method, progress=not arguments.quiet, executor=executor)
     return _recorded(kappa, command)
@@ -123,11 +125,13 @@ def make_reconstruct(arguments):
 
 def make_denoise(arguments):
     """The map of ``massmap denoise``; it writes nothing."""
+    from .._convergence_files import check_result
     from ..convergence_map import ConvergenceMap
 
     method = read_method(arguments)
     noisy = ConvergenceMap.read(arguments.map, format="fits")
     command = record("denoise", arguments, method)
+    check_result(arguments.output, noisy, getattr(method, "n_samples", 0), command)
     with workers(arguments) as executor:
         kappa = noisy.reconstruct(method, progress=not arguments.quiet, executor=executor)
     return _recorded(kappa, command)

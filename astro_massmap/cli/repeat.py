@@ -8,7 +8,7 @@ checksum is the recorded one. Recorded outputs are left out, so that nothing is 
 
 import argparse
 import shlex
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -21,8 +21,8 @@ MAKERS = {
     "reconstruct": reconstruct.make_reconstruct,
     "denoise": reconstruct.make_denoise,
 }
-TAKEN: tuple[str, ...] = (*FILES, "axes", "columns", "select", "pixel_scale", "check_axes", "method", "smoothing")
-TAKEN += ("schedule", "n_samples", "seed", "device", "hdu", "encoding")
+TAKEN: tuple[str, ...] = (*FILES, "axes", "columns", "responsivity", "response", "select", "hdu", "encoding")
+TAKEN += ("pixel_scale", "check_axes", "method", "smoothing", "schedule", "n_samples", "seed", "device")
 TAKEN += ("source_bin", "cosmology", "sigma8", "As", "n_s")
 LEFT = ("output", "overwrite", "quiet", "plot", "report", "threshold", "regions", "checkpoint", "workers")
 _LONGEST = 400  # characters of a reason
@@ -39,7 +39,8 @@ def add_commands(commands):
     repeat.add_argument("-o", "--output", type=Path, required=True, metavar="NEW", help="FITS file for the new map")
     repeat.add_argument(
         "--input", type=Path, action="append", default=[], metavar="FILE",
-        help="where the catalogue, or another file that was read, is now; told by its checksum; may be repeated",
+        help="the catalogue, or another file that was read, identified by its checksum, or a folder with such files; "
+        "may be repeated (default: the current folder and that of the map)",
     )  # fmt: skip
     repeat.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     repeat.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -54,7 +55,7 @@ def _repeat(arguments):
     old, made = _read(arguments.map)
     command = _command(made, arguments.map)
     check_targets(arguments.output, None, overwrite=arguments.overwrite)
-    files = _find_inputs(command["inputs"], arguments.input)
+    files = _find_inputs(command["inputs"], arguments.input, arguments.map.absolute().parent)
     for file in (arguments.map, *files.values()):
         if arguments.output.exists() and arguments.output.samefile(file):
             raise ValueError(f"--output: is {file.name!r} itself, which is read")
@@ -108,13 +109,15 @@ def _command(made, file):
     return command
 
 
-def _find_inputs(inputs, given):
-    """The files of a record by option; errors for those that are not there or not what they were."""
+def _find_inputs(inputs, given, folder):
+    """The files of a record by option; errors for files that are missing or have changed. The map is in ``folder``."""
     for option, file in inputs.items():
         if option not in FILES or not (isinstance(file, dict) and all(isinstance(v, str) for v in file.values())):
             raise ValueError(f"MAP: its record of the input {option!r} is damaged, or of no file that could be kept")
-    moved = {}
+    moved, folders = {}, [file for file in given if file.is_dir()]
     for file in given:
+        if file in folders:
+            continue
         if not file.is_file():
             raise OSError(f"--input: there is no file {str(file)!r}")
         moved[file_sha256(file)] = file.absolute()
@@ -123,22 +126,31 @@ def _find_inputs(inputs, given):
         if found not in wanted:
             known = ", ".join(f"{o} {f.get('given')!r} ({_short(f.get('sha256'))})" for o, f in inputs.items())
             raise ValueError(f"--input: {file.name!r} ({_short(found)}) is not what was read: {known or 'no file'}")
-    return {o: moved[f["sha256"]] if f.get("sha256") in moved else _checked(o, f) for o, f in inputs.items()}
+    folders += [Path.cwd(), folder]
+    return {
+        option: moved[file["sha256"]] if file.get("sha256") in moved else _checked(option, file, folders)
+        for option, file in inputs.items()
+    }
 
 
-def _checked(option, file):
-    """Where a file of the record is, if it is what it was."""
-    places = [Path(file[key]).absolute() for key in ("path", "given") if file.get(key)]
+def _checked(option, file, folders):
+    """Path of a file of the record in one of the folders, or of an older record its full path, if it is unchanged."""
+    given = file.get("given") or ""
+    places = [Path(file["path"]).absolute()] if file.get("path") else []
+    places += [folder.absolute() / name for folder in folders for name in (given, PurePath(given).name) if name]
     found = {place: file_sha256(place) for place in places if _is_file(place)}
     for place, found_sha256 in found.items():
         if found_sha256 == file.get("sha256"):
             return place
     if not found:
-        raise OSError(f"{option}: {file.get('path')!r} is not there; say where it is now with --input")
+        raise OSError(
+            f"{option}: {file.get('path') or given!r} is neither in the current folder nor in that of the map; give "
+            "the file or its folder with --input"
+        )
     place, found_sha256 = next(iter(found.items()))
     raise ValueError(
         f"{option}: {str(place)!r} has changed: its SHA-256 was {_short(file.get('sha256'))}, now it is "
-        f"{_short(found_sha256)}; say where the old one is with --input"
+        f"{_short(found_sha256)}; give the old one with --input"
     )
 
 

@@ -121,8 +121,7 @@ def _into_catalog(catalog, halos, centers, z_source):
         phi = catalog.coords.position_angle(center).rad
         gamma += halo.shear(theta, z_source) * np.exp(2j * phi)
         kappa += halo.convergence(theta, z_source)
-    bias = 0.0 if catalog.m_bias is None else catalog.m_bias
-    new = catalog._with_shear(lensed(catalog._west_north, gamma, kappa, bias))
+    new = catalog._with_shear(lensed(catalog._west_north, gamma, kappa, catalog._bias_of))
     new.meta["halos"] = catalog.meta.get("halos", 0) + len(halos)
     return new
 

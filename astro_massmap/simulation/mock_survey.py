@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from .._checks import check_integer, check_padding
 from ..inference import FourierGrid, LensingOperator, padded_shape
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import astropy.units as u
     from astropy.coordinates import SkyCoord
     from numpy.typing import ArrayLike, NDArray
@@ -61,9 +63,10 @@ def observe(
     kappa : ConvergenceMap
         The truth. Its mask does not matter; to see no galaxies there, give it as ``mask``.
     positions : `~astropy.coordinates.SkyCoord` or ShearCatalog
-        Where the galaxies are; this or ``density``. A catalogue also gives weights, redshifts, and a
-        multiplicative bias m: its galaxies respond to (1 + m) times the shear. Its additive bias is taken off.
-        It gives its ellipticities too, turned at random, unless others or ``shape_noise`` are given.
+        Positions of the galaxies; this or ``density``. A catalogue also gives weights, redshifts, a multiplicative
+        bias m and the response R: its galaxies respond to the shear with ``R (1 + m)``. Its additive bias is
+        subtracted. Its ellipticities, rotated by random angles, are used unless ``ellipticities`` or ``shape_noise``
+        are given.
     density : `~astropy.units.Quantity`
         Mean number of galaxies per solid angle, ``30 / u.arcmin**2`` for instance; their number is Poisson
         distributed. They are scattered evenly over the pixels, which on a tangential grid is evenly over the
@@ -72,16 +75,17 @@ def observe(
         Where there are no galaxies: pixels ``(ny, nx)`` of the map where it is True, or the inside of regions
         (a region, a list of them, or a file).
     shape_noise : float, optional
-        Standard deviation of a component of the ellipticities, which are drawn from a Gaussian; 0.27 by
+        Standard deviation of a component of the ellipticities over the response, drawn from a Gaussian; 0.27 by
         default. With reduced shear, those of 1 and more, which are no shapes but noise, have the mean of ``e``
         added to them.
     ellipticities : pair of array-like, optional
-        Both components of real ellipticities, each turned by a random angle: one for each of ``positions``.
+        Both components of real ellipticities over the response, each rotated by a random angle: one for each
+        of ``positions``.
         With ``density``, as many as there are; galaxies are drawn from them with replacement.
     weight : array-like, optional
         Weights, one for each of ``positions``, or of ``ellipticities`` with ``density``.
-    axes : {'west-north', 'east-north', 'north-east'}
-        Along which axes the catalogue shall measure, see `~astro_massmap.ShearCatalog`.
+    axes : {'west-north', 'east-north', 'north-east', 'south-east'}
+        Axes along which the catalogue measures shear, see `~astro_massmap.ShearCatalog`.
     reduced_shear : bool
         Shear as galaxies see it, rather than its limit where the convergence is small.
     padding : float
@@ -129,8 +133,8 @@ def observe(
     galaxies.meta |= {} if density is None else {"density": density}
     galaxies = _seen(galaxies, kappa, mask, given=positions is not None)
     gamma, convergence = _field_at(galaxies, kappa, padding)
-    bias = 0.0 if galaxies.m_bias is None else galaxies.m_bias
-    return galaxies._with_shear(lensed(galaxies._west_north, gamma, convergence if reduced_shear else None, bias))
+    kappa_at = convergence if reduced_shear else None
+    return galaxies._with_shear(lensed(galaxies._west_north, gamma, kappa_at, galaxies._bias_of))
 
 
 def shear_field(kappa: NDArray[np.floating], padding: float = 2.0) -> NDArray[np.complex128]:
@@ -161,7 +165,7 @@ def lensed(
     intrinsic: NDArray[np.complex128],
     gamma: NDArray[np.complex128],
     kappa: NDArray[np.floating] | None = None,
-    m_bias: float | NDArray[np.floating] = 0.0,
+    bias: Callable[[NDArray[np.complex128]], NDArray[np.complex128]] | None = None,
 ) -> NDArray[np.complex128]:
     """
     Ellipticities of galaxies behind a lens.
@@ -172,8 +176,9 @@ def lensed(
         Complex intrinsic ellipticity, and shear, along the same axes.
     kappa : ndarray, optional
         Convergence; without it shear is weak.
-    m_bias : float or ndarray
-        Multiplicative bias, by which the mean of the result is off.
+    bias : callable, optional
+        Function of the mean of the ellipticity over the orientations of a galaxy (complex) that returns by how much
+        the ellipticity is off, for instance ``lambda g: m * g``.
 
     Returns
     -------
@@ -181,16 +186,16 @@ def lensed(
         Complex ellipticities.
     """
     if kappa is None:
-        return intrinsic + (1 + m_bias) * gamma
+        return intrinsic + gamma + (0 if bias is None else bias(gamma))
     # Both forms times a = 1 - kappa, which may vanish; the mean is that over the orientations of the galaxy.
     a = np.where(kappa == 1, 1e-100, 1 - kappa)
     weak = np.abs(gamma) <= np.abs(a)
     numerator = np.where(weak, a * intrinsic + gamma, a + gamma * intrinsic.conj())
     denominator = np.where(weak, a + gamma.conj() * intrinsic, a * intrinsic.conj() + gamma.conj())
-    mean = np.where(weak, gamma, a) / np.where(weak, a, gamma.conj())
+    mean: Any = np.where(weak, gamma, a) / np.where(weak, a, gamma.conj())
     shape = np.abs(intrinsic) < 1
     e = np.divide(numerator, denominator, out=intrinsic + mean, where=shape)
-    return e + m_bias * mean  # type: ignore[return-value]  # the types of numpy take it for real
+    return e if bias is None else e + bias(mean)
 
 
 def _check(kappa, positions, density, shape_noise, ellipticities, padding, seed):
@@ -245,6 +250,7 @@ def _scatter(kappa, density, rng):
 def _unlensed(coords, positions, shape_noise, ellipticities, weight, axes, rng):
     """The galaxies as they are without a lens, a ShearCatalog."""
     from .. import _axes
+    from .._calibration import mean_response, seen_along, times
     from ..catalog import ShearCatalog
 
     _axes.check_axes_name(axes)
@@ -258,7 +264,10 @@ def _unlensed(coords, positions, shape_noise, ellipticities, weight, axes, rng):
         e = shape_noise * rng.normal(size=(len(coords), 2)).view(complex)[:, 0]
     else:
         e, weight, shape_noise = _turned(len(coords), source, ellipticities, weight, rng, resample=positions is None)
-    e = _axes.to_west_north(e, axes)
+    e, response = _axes.to_west_north(e, axes), None
+    if source is not None and source.response is not None:
+        response = seen_along(source.response, source.axes, axes)
+        e = times(mean_response(response, _usable(weight)), e)
     return ShearCatalog(
         coords,
         e.real,
@@ -267,6 +276,7 @@ def _unlensed(coords, positions, shape_noise, ellipticities, weight, axes, rng):
         weight=weight,
         redshift=None if source is None else source.redshift,
         m_bias=None if source is None else source.m_bias,
+        response=response,
         shape_noise=shape_noise or None,
         max_shear=np.inf,
         meta={**({} if source is None else source.meta), "mock": f"ellipticities {'drawn' if drawn else 'turned'}"},
@@ -295,10 +305,16 @@ def _given(ellipticities, weight, n):
     e1, e2 = pair(ellipticities, "ellipticities", n)
     e = np.broadcast_to(e1 + 1j * np.asarray(e2), n)
     w = np.ones(n) if weight is None else column(weight, "weight", n)
-    square = normalised(np.where((w > 0) & np.isfinite(w), w, 0.0)) ** 2  # ShearCatalog drops the others
+    square = normalised(_usable(w)) ** 2
     if not square.sum() > 0:
         raise ValueError("ellipticities, weight: need at least one galaxy with a positive weight")
     return e, float(np.sqrt((square * np.abs(e) ** 2).sum() / (2 * square.sum())))
+
+
+def _usable(weight):
+    """Weights, zero for the galaxies that ShearCatalog drops."""
+    weight = np.asarray(weight, dtype=float)
+    return np.where((weight > 0) & np.isfinite(weight), weight, 0.0)
 
 
 def _seen(galaxies, kappa, mask, *, given):
