@@ -435,7 +435,7 @@ def test_recorded_outputs_are_not_written(moved, capsys, tmp_path):
         ({"options": {"device": "meta"}}, "it cannot be made again here"),
         ({"options": {"n_samples": 10**13}}, "it cannot be made again here"),
         ({"options": {"n_samples": 10**30}}, "it cannot be made again here"),
-        ({"options": {"select": "x\x00\n"}}, "no column 'x\\x00\\n'"),
+        ({"options": {"select": "x\x00\n"}}, "no column 'x' among"),
         ({"options": {"spectrum": "/etc/passwd"}}, "the file '/etc/passwd' for 'spectrum', but not its checksum"),
         ({"options": {"prior": "/etc/passwd"}}, "the file '/etc/passwd' for 'prior', but not its checksum"),
         ({"inputs": {"catalog": "small.fits"}}, "its record of the input 'catalog' is damaged"),
