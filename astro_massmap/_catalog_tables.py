@@ -11,10 +11,13 @@ from astropy.table import QTable, Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from . import _axes
-from ._calibration import MATRIX, response_of_columns, seen_along
-from ._columns import CREATOR, find_columns, positions, read_table
+from ._calibration import RESPONSE, response_of_columns, response_to_table, seen_along
+from ._columns import CREATOR, find_columns, is_own, read_table
 from ._files import atomic_path
 from ._geometry import shear_to_icrs
+from ._input import numbers
+from ._positions import positions
+from ._progress import warn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from ._typing import Axes, File, Response
 
 _SHAPE_NOISE = "sigma_e"  # its keyword in the header of a table, which FITS limits to eight letters
+_C = ("c1", "c2")
+_LARGEST_REDSHIFT = 10  # larger medians are those of magnitudes
 
 
 class CatalogTables:
@@ -46,6 +51,7 @@ class CatalogTables:
         c_bias: tuple[float | NDArray[np.float64], ...]
         response: Response | None
         meta: dict[str, Any]
+        columns: dict[str, str]
         _given_shape_noise: float | None
 
     @classmethod
@@ -58,21 +64,24 @@ class CatalogTables:
         Parameters
         ----------
         table : `~astropy.table.Table`
-            Positions in degrees where a column has no unit, of which a warning tells.
+            Positions in any unit of angle. Numbers without a unit are degrees, and sexagesimal text is hours and
+            degrees; a warning states what was assumed. Masked values, NaN and blank text are missing values.
         axes : str
             See `~astro_massmap.ShearCatalog`.
         columns : dict, optional
-            Which column of the table holds what, for instance ``{"g1": "e1", "g2": "e2"}``; keys are
+            Names of the columns by what they contain, for instance ``{"g1": "e1", "g2": "e2"}``; keys are
             ``ra``, ``dec``, ``g1``, ``g2``, ``weight``, ``redshift``; of the calibration ``m_bias``, ``c1``,
             ``c2``, and ``response``, or ``R11``, ``R12``, ``R21``, ``R22`` (metacalibration), or ``rms_e``
             (distortions, whose responsivity is ``1 - rms_e^2``), which are used only where they are named.
-            Others are looked for under their usual names. Value None: do not use one.
+            Others that are not given are found by their usual names. None: do not use one, for instance
+            ``{"redshift": None}``.
         **kwargs
             Further arguments of `~astro_massmap.ShearCatalog`.
 
         Returns
         -------
         ShearCatalog
+            Its attribute ``columns`` contains the names of the columns that were used.
 
         Raises
         ------
@@ -87,8 +96,11 @@ class CatalogTables:
         Warns
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
-            If positions have no unit, the table declares other axes, or its names are those of ellipticities
-            that need a response and none is given.
+            If positions have no unit, look like radians or hours, or are sexagesimal text without a unit; a unit is
+            not in a standard spelling; the names of two columns are of different conventions (``e1`` with
+            ``gamma2``), or of ellipticities that need a response and none is given; a redshift column does not look
+            like redshifts, and is not used; galaxies are dropped; the header of the table contains other axes, or the
+            shape noise of other columns.
 
         Examples
         --------
@@ -99,6 +111,8 @@ class CatalogTables:
         >>> catalog = ShearCatalog.from_table(table, axes="north-east", columns={"weight": None})
         >>> catalog.g1.tolist(), catalog.weight.tolist()
         ([0.1, -0.2], [1.0, 1.0])
+        >>> catalog.columns
+        {'ra': 'RA', 'dec': 'DEC', 'g1': 'e1', 'g2': 'e2'}
         """
         _axes.check_axes_name(axes)
         if not isinstance(table, Table):
@@ -107,25 +121,33 @@ class CatalogTables:
             )
         if len(table) == 0:
             raise ValueError("table: the catalogue is empty")
-        found = find_columns(table, columns)
-        ours = str(table.meta.get("CREATOR", "")).startswith(CREATOR)
+        names = find_columns(table, columns)
+        instead = {*kwargs} | ({*_C} if "c_bias" in kwargs else set())
+        instead |= {*RESPONSE} if {"response", "responsivity"} & instead else set()
+        names = {key: name for key, name in names.items() if key not in instead}
+        ours = is_own(table)
         notes = {k.lower(): v for k, v in table.meta.items()} if ours else {}
-        written, shape_noise = notes.get("axes"), notes.get(_SHAPE_NOISE)
+        written = notes.get("axes")
         if isinstance(written, str) and written in _axes.AXES and not _axes.same(written, axes):
             warnings.warn(
                 f"axes: the table says {written!r}, the argument {axes!r}; the argument is used",
                 AstropyUserWarning,
                 stacklevel=2,
             )
+        found: dict[str, Any] = {key: table[name] for key, name in names.items() if key not in ("ra", "dec")}
+        if "redshift" in found and not _is_redshift(found["redshift"]):
+            del found["redshift"], names["redshift"]
         response_of_columns(found, kwargs, table.colnames, columns)
         if "c1" in found or "c2" in found:
             found["c_bias"] = (found.pop("c1", 0), found.pop("c2", 0))
-        if isinstance(shape_noise, float):
-            found["shape_noise"] = shape_noise
+        if "shape_noise" not in kwargs and isinstance(notes.get(_SHAPE_NOISE), float):
+            found |= _written_shape_noise(notes[_SHAPE_NOISE], names)
         own = ("axes", "creator", _SHAPE_NOISE) if ours else ()
         found["meta"] = {k: v for k, v in table.meta.items() if k.lower() not in own}
-        coords = positions(found.pop("ra"), found.pop("dec"))
-        return cls(coords, found.pop("g1"), found.pop("g2"), axes=axes, **(found | kwargs))
+        coords = positions(table[names["ra"]], table[names["dec"]], drop=True)
+        new = cls(coords, found.pop("g1"), found.pop("g2"), axes=axes, **(found | kwargs))
+        new.columns = names
+        return new
 
     @classmethod
     def read(
@@ -146,7 +168,8 @@ class CatalogTables:
         Parameters
         ----------
         file : str or path-like
-            The file.
+            The file. Text is UTF-8, with or without a byte order mark, or else Latin-1, of which a warning is
+            given. Of a FITS file in the LDAC format the table of objects is read.
         axes, columns
             See `from_table`.
         responsivity, response
@@ -218,10 +241,7 @@ class CatalogTables:
             table["m_bias"] = np.broadcast_to(self.m_bias, len(self))
         if np.any(bias):
             table["c1"], table["c2"] = np.broadcast_to(bias.real, len(self)), np.broadcast_to(bias.imag, len(self))
-        if np.ndim(response) > 1:
-            table.update(dict(zip(MATRIX, np.broadcast_to(response, (len(self), 2, 2)).reshape(-1, 4).T, strict=True)))
-        elif response is not None:
-            table["response"] = np.broadcast_to(response, len(self))
+        table.update(response_to_table(response, len(self)))
         if self._given_shape_noise is not None:
             table.meta[_SHAPE_NOISE] = self._given_shape_noise
         return table
@@ -264,3 +284,34 @@ class CatalogTables:
             )
         with atomic_path(file, overwrite=overwrite) as temporary:
             self.to_table().write(temporary, **kwargs)
+
+
+def _is_redshift(column: Any) -> bool:
+    """Whether a column contains redshifts; a warning gives the reason if it does not."""
+    try:
+        values, missing = numbers(column, "redshift")
+        reason = "it contains no numbers" if missing.all() else ""
+        if not reason and np.median(values[~missing]) > _LARGEST_REDSHIFT:
+            reason = f"more than half of its values are larger than {_LARGEST_REDSHIFT}"
+    except (TypeError, ValueError, u.UnitsError) as error:
+        reason = str(error).removeprefix("redshift: ")
+    if reason:
+        warn(
+            f"redshift: the column {column.info.name!r} is not used, for it does not look like redshifts: {reason}. "
+            "Give the name of another one, or None, by columns={'redshift': ...}",
+            stacklevel=4,
+        )
+    return not reason
+
+
+def _written_shape_noise(value: float, names: Mapping[str, str]) -> dict[str, float]:
+    """The shape noise in the header of a table, if it is that of the columns that are used."""
+    used = [names.get(key) for key in ("g1", "g2", "weight")]
+    if used[2] == "weight" and set(used[:2]) == {"g1", "g2"}:
+        return {"shape_noise": value}
+    warn(
+        f"shape_noise: {value:g} in the header of the table is that of the columns g1, g2 and weight, but {used} are "
+        "used; it is measured instead",
+        stacklevel=4,
+    )
+    return {}

@@ -1,21 +1,24 @@
 """Finding the columns of a table of galaxies, or of clusters, under the names that surveys give them."""
 
+import re
 import warnings
+from itertools import product
 from pathlib import Path
 
-import astropy.units as u
-import numpy as np
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from astropy.table import Table
-from astropy.utils.exceptions import AstropyUserWarning
+from astropy.units import UnitsWarning
 
 from ._fits_headers import open_fits
-from ._text_files import check_table
+from ._positions import positions
+from ._progress import warn
+from ._text_files import check_table, text_encoding
 from ._untrusted import begins, parsing
 
 USUAL_NAMES = {
     "ra": ("ra", "raj2000", "ra_icrs", "alpha_j2000", "alpha", "right_ascension"),
-    "dec": ("dec", "dej2000", "decj2000", "de_icrs", "delta_j2000", "delta", "declination"),
+    "dec": ("dec", "dej2000", "decj2000", "de_icrs", "dec_icrs", "delta_j2000", "delta", "declination"),
     "g1": ("g1", "e1", "gamma1", "e_1", "e1_corr", "bias_corrected_e1"),
     "g2": ("g2", "e2", "gamma2", "e_2", "e2_corr", "bias_corrected_e2"),
     "weight": ("weight", "w", "shape_weight", "lensfit_weight"),
@@ -32,18 +35,34 @@ USUAL_NAMES = {
     "rms_e": (),
 }
 REQUIRED = ("ra", "dec", "g1", "g2")
+# columns that belong together, with the part of their names by which they differ
+PAIRS = {
+    ("ra", "dec"): re.compile(r"right_?ascension|declination|alpha|delta|ra|dec|de", re.IGNORECASE),
+    ("g1", "g2"): re.compile(r"[12](?!.*[12])"),
+}
 CREATOR = "astro_massmap"
 
 
 def read_table(file, name, **kwargs):
     """
-    A table from a file, OSError if there is none in it; arguments are those of `astropy.table.Table.read`.
+    Read a table from a file; OSError if there is none in it.
 
-    ``name`` is that of the argument, for errors. Files ``.txt`` and ``.dat`` are taken for plain ASCII.
+    Parameters
+    ----------
+    file : str or path-like
+        The file. Those named ``.txt`` and ``.dat`` are plain ASCII. Text that is not in UTF-8 is read as Latin-1, with
+        a warning. Of FITS files in the LDAC format, the table of objects is read.
+    name : str
+        Name of the argument, for errors.
+    **kwargs
+        Arguments of `astropy.table.Table.read`.
     """
     if str(file).lower().endswith((".txt", ".dat")):
         kwargs.setdefault("format", "ascii")
-    with parsing(f"{name}: cannot read a table from {str(file)!r}"):
+    with parsing(f"{name}: cannot read a table from {str(file)!r}"), warnings.catch_warnings():
+        # units in other spellings: of the columns that are used, see astro_massmap._units
+        warnings.simplefilter("ignore", UnitsWarning)
+        warnings.filterwarnings("ignore", message=".*Invalid unit string")
         table = _read(file, **kwargs)
         if not all(isinstance(key, str) for key in table.meta):
             raise ValueError("its notes have names that are no texts")
@@ -55,23 +74,39 @@ def _read(file, **kwargs):
         return Table.read(file, **kwargs)
     if kwargs.get("format") in (None, "fits") and begins(file, b"SIMPLE"):
         with open_fits(file) as hdus:
-            return Table.read(hdus, **kwargs | {"format": "fits"})
+            return Table.read(hdus, **{"hdu": _ldac_objects(hdus)} | kwargs | {"format": "fits"})
     if begins(file, b"\x89HDF"):
         raise ValueError("a damaged table in HDF5 breaks its library; convert it to FITS or ECSV")
-    check_table(file)
+    encoding = None if "encoding" in kwargs else text_encoding(file)
+    if encoding is not None:
+        kwargs["encoding"] = encoding
+    check_table(file, kwargs.get("encoding"))
+    if encoding == "latin-1":
+        warn(f"{str(file)!r} is not in UTF-8; Latin-1 is assumed", stacklevel=6)
     return Table.read(file, **kwargs)
+
+
+def _ldac_objects(hdus):
+    """Number of the HDU with the objects of a file in the LDAC format, None for other files."""
+    tables = {i: hdu.name.upper() for i, hdu in enumerate(hdus) if isinstance(hdu, fits.BinTableHDU)}
+    objects = [i for i, name in tables.items() if name in ("LDAC_OBJECTS", "OBJECTS")]
+    if not objects and "LDAC_IMHEAD" in tables.values():
+        objects = [i for i, name in tables.items() if name != "LDAC_IMHEAD"]
+    if len(objects) > 1:
+        warn(f"HDUs {objects} all contain objects; HDU {objects[0]} is read. Use hdu= for another one", stacklevel=7)
+    return objects[0] if objects else None
 
 
 def find_columns(table, columns=None):
     """
-    The columns of a table by what they hold.
+    Return the names of the columns of a table of galaxies by what they contain.
 
     Parameters
     ----------
     table : `~astropy.table.Table`
         Names are compared without regard to case.
     columns : dict, optional
-        From what a column holds to its name in the table, or to None for no such column.
+        Names of columns by what they contain; None (or an empty name) for no such column.
 
     Returns
     -------
@@ -82,75 +117,79 @@ def find_columns(table, columns=None):
     ------
     ValueError
         If a column that is named, or one that is needed, is not there.
+
+    Warns
+    -----
+    `~astropy.utils.exceptions.AstropyUserWarning`
+        If the columns of both coordinates, or of both components, have names of different conventions.
     """
-    columns = dict(columns or {})
-    for key, name in columns.items():
+    named = dict(columns or {})
+    for key, name in named.items():
         if key not in USUAL_NAMES:
             raise ValueError(f"columns: {key!r} is unknown; known are {', '.join(USUAL_NAMES)}")
-        if name is not None and name not in table.colnames:
+        if name not in (None, "", *table.colnames):
             raise ValueError(f"columns: no column {name!r} (for {key!r}) in the table, which has {table.colnames}")
-    by_lower = {name.lower(): name for name in reversed(table.colnames)}
-    ours = str(table.meta.get("CREATOR", "")).startswith(CREATOR)
-    for key, usual in USUAL_NAMES.items():
-        if key not in columns:
-            usual = usual or ((key.lower(),) if ours else ())
-            columns[key] = next((by_lower[name] for name in usual if name in by_lower), None)
-    if columns["ra"] is None and columns["dec"] is None:
-        columns["ra"] = columns["dec"] = _sky_column(table)
-    missing = [key for key in REQUIRED if columns[key] is None]
+    found = _usual_columns(table, named)
+    if not found.get("ra") and not found.get("dec"):
+        found["ra"] = found["dec"] = _sky_column(table)
+    missing = [key for key in REQUIRED if not found.get(key)]
     if missing:
         raise ValueError(
-            f"columns: cannot find {', '.join(missing)} among {table.colnames}; say which they are, "
+            f"columns: cannot find {', '.join(missing)} among {table.colnames}; name the columns, "
             f"for instance columns={{{missing[0]!r}: '...'}}"
         )
-    return {key: table[name] for key, name in columns.items() if name is not None}
+    for pair in PAIRS:
+        if not all(named.get(key) for key in pair):
+            _check_pair(pair, found)
+    return {key: found[key] for key in USUAL_NAMES if found.get(key)}
+
+
+def is_own(table):
+    """Whether this package wrote a table."""
+    return str(table.meta.get("CREATOR", "")).startswith(CREATOR)
+
+
+def _usual_columns(table, named=()):
+    """Names of columns by what they contain: those that are named, others by their usual names."""
+    by_lower = {name.lower(): name for name in reversed(table.colnames)}
+    known = {key: names or ((key.lower(),) if is_own(table) else ()) for key, names in USUAL_NAMES.items()}
+    candidates = {key: [by_lower[name] for name in names if name in by_lower] for key, names in known.items()}
+    candidates |= {key: [name] if name else [] for key, name in dict(named).items()}
+    found = {key: names[0] for key, names in candidates.items() if names}
+    for pair in PAIRS:
+        both = product(*(candidates[key] for key in pair))
+        found |= next((dict(zip(pair, names, strict=True)) for names in both if _match(pair, *names)), {})
+    return found
+
+
+def _match(pair, first, second):
+    """Whether the names of two columns are of one convention, as "RAJ2000" and "DEJ2000" are."""
+    first, second = (PAIRS[pair].sub("#", name, count=1).lower().replace("_", "") for name in (first, second))
+    return first == second
+
+
+def _check_pair(pair, found):
+    names = {key: found[key] for key in pair}
+    if not _match(pair, *names.values()):
+        warn(
+            f"columns: {' and '.join(map(repr, names.values()))} are used as {' and '.join(pair)}, but their names are "
+            f"of different conventions; give the names of both, columns={names}, if they belong together",
+            stacklevel=5,
+        )
 
 
 def table_positions(table, name):
-    """The positions in a table, found under the usual names of their columns; ``name`` is that of the argument."""
-    by_lower = {column.lower(): column for column in reversed(table.colnames)}
-    found = [next((by_lower[n] for n in USUAL_NAMES[key] if n in by_lower), None) for key in ("ra", "dec")]
-    if found == [None, None]:
-        found = [_sky_column(table)] * 2
-    if None in found:
+    """Return the positions in a table, by the usual names of their columns; ``name`` is that of the argument."""
+    found = _usual_columns(table)
+    if "ra" not in found and "dec" not in found:
+        found["ra"] = found["dec"] = _sky_column(table)
+    if not found.get("ra") or not found.get("dec"):
         raise ValueError(f"{name}: the table needs columns ra and dec, it has {table.colnames}")
-    return positions(*(table[column] for column in found))
+    _check_pair(("ra", "dec"), found)
+    return positions(table[found["ra"]], table[found["dec"]])
 
 
 def _sky_column(table):
     """The name of the column of positions, if there is one and no other."""
     names = [name for name in table.colnames if isinstance(table[name], SkyCoord)]
     return names[0] if len(names) == 1 else None
-
-
-def positions(ra, dec):
-    """
-    A `SkyCoord`: of two columns in ICRS, where plain numbers are degrees, which a warning states.
-
-    Both may be one column of positions, which keeps its frame.
-    """
-    if isinstance(ra, SkyCoord):
-        return ra
-    for column, name in ((ra, "ra"), (dec, "dec")):
-        if not hasattr(column, "unit") or np.ndim(column) != 1:
-            raise ValueError(f"{name}: needs a column of angles, got a {type(column).__name__} of shape {column.shape}")
-    if ra.unit is None and dec.unit is None:
-        warnings.warn("ra and dec have no unit; degrees are assumed", AstropyUserWarning, stacklevel=3)
-    elif ra.unit is None or dec.unit is None:
-        raise u.UnitsError(f"ra, dec: one has the unit {ra.unit or dec.unit}, the other none")
-    lon, lat = (_degrees(c, name) for c, name in ((ra, "ra"), (dec, "dec")))
-    outside = np.abs(lat) > 90
-    if outside.any():
-        raise ValueError(f"dec: {int(outside.sum())} values lie beyond 90 degrees; is its unit right?")
-    return SkyCoord(lon * u.deg, lat * u.deg)
-
-
-def _degrees(column, name):
-    unit = column.unit or u.deg
-    if not unit.is_equivalent(u.deg):
-        raise u.UnitsError(f"{name}: needs an angle, got the unit {unit}")
-    try:
-        values = np.ma.asarray(getattr(column, "value", column)).astype(float)
-    except ValueError as error:
-        raise ValueError(f"{name}: needs numbers ({error})") from error
-    return np.ma.filled(values, np.nan) * unit.to(u.deg)

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, overload
 import astropy.units as u
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
+from astropy.utils.masked import Masked
+
+from ._units import scale_to
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
@@ -15,43 +18,91 @@ if TYPE_CHECKING:
 
     from ._typing import Bools, Shape
 
+BLANK = ("", "-", "--", "---", "...", "nan", "na", "n/a", "null", "none", "masked", "<na>", '""')
 
-def floats(values: Any, name: str, *, dtype: Any = float, unit: Any = u.dimensionless_unscaled) -> NDArray[Any]:
+
+def numbers(
+    values: Any, name: str, *, unit: Any = u.dimensionless_unscaled, dtype: Any = float
+) -> tuple[NDArray[Any], Bools]:
     """
-    A copy of numbers as a plain array of native floats; masked values become NaN.
+    Return the numbers of a column as a plain array of native floats, and where it has none.
 
     Parameters
     ----------
     values : array-like
-        Numbers, a Quantity or a column of a table.
+        Plain array, Quantity, or column of a table, each of which may be masked; text that holds numbers is converted.
     name : str
-        Of the argument, for errors.
-    dtype : type or None
-        Of the result; None keeps single precision single, and makes doubles of the rest.
+        Name of the column or argument, for errors.
     unit : `~astropy.units.Unit`
-        Of the result, and of numbers that have none.
+        Unit of the result, and of numbers that have none.
+    dtype : type or None
+        Type of the result; None keeps single precision single, and converts the rest to double precision.
+
+    Returns
+    -------
+    values : ndarray of float
+        A copy, NaN where a value is missing.
+    missing : ndarray of bool
+        True where a value is masked, NaN, None or blank text.
 
     Raises
     ------
     TypeError, `~astropy.units.UnitsError`
-        If they are no numbers, or have a unit that cannot be converted.
+        If a value is no number, or the unit is unknown or cannot be converted.
+
+    Examples
+    --------
+    >>> from astropy.table import MaskedColumn
+    >>> from astro_massmap._input import numbers
+    >>> radius = MaskedColumn([60, 999999, 30], mask=[False, True, False], unit="arcsec")
+    >>> numbers(radius, "radius", unit="arcmin")
+    (array([1. , nan, 0.5]), array([False,  True, False]))
     """
-    own = getattr(values, "unit", None)
-    scale = 1.0
-    if own is not None:
-        try:
-            scale = u.Unit(own).to(unit)
-        except u.UnitConversionError as error:
-            needed = f"the unit {unit}" if unit.to_string() else "to be dimensionless"
-            raise u.UnitsError(f"{name}: needs {needed}, got the unit {own}") from error
+    array = floats(values, name, unit=unit, dtype=dtype)
+    return array, np.isnan(array)
+
+
+def floats(values: Any, name: str, *, unit: Any = u.dimensionless_unscaled, dtype: Any = float) -> NDArray[Any]:
+    """Return the first result of `numbers`: a copy as native floats, NaN where a value is missing."""
+    scale = scale_to(getattr(values, "unit", None), u.Unit(unit), name)
+    array = without_unit(values, name, dtype=dtype)
+    return array if scale == 1 else (array * scale).astype(array.dtype)
+
+
+def without_unit(values: Any, name: str, *, dtype: Any = float) -> NDArray[Any]:
+    """Return the numbers of `floats` in the unit that they have."""
+    mask: Any = False
+    if isinstance(values, Masked):
+        mask, values = values.mask, values.unmasked
     try:
-        array: NDArray[Any] = np.ma.asarray(getattr(values, "value", values))
+        masked = np.ma.asarray(values.value if isinstance(values, u.Quantity) else values)
+        mask, array = mask | np.ma.getmask(masked), np.asarray(np.ma.getdata(masked))
+        if array.dtype.kind in "SUO":
+            array = _from_text(array, np.broadcast_to(mask, array.shape))
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"its type is {array.dtype}")
         if dtype is None:
             dtype = np.float32 if array.dtype.kind == "f" and array.dtype.itemsize <= 4 else np.float64
-        array = np.array(np.ma.filled(array.astype(dtype), np.nan))
+        array = np.array(array, dtype=dtype)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}: needs numbers ({error})") from error
-    return array if scale == 1 else (array * scale).astype(dtype)
+    if np.any(mask):
+        array[mask] = np.nan
+    return array
+
+
+def _from_text(array: NDArray[Any], mask: Bools) -> NDArray[np.float64]:
+    """Numbers of an array of text or objects, NaN where it is masked or blank."""
+    found = np.full(array.shape, np.nan)
+    for i in zip(*np.nonzero(~mask), strict=True) if array.ndim else [()]:
+        value = array[i]
+        text = value.decode("latin-1") if isinstance(value, bytes) else value
+        if text is None or str(text).strip().lower() in BLANK:
+            continue
+        if isinstance(text, str) and "_" in text:  # Python reads 1_000 as a number
+            raise ValueError(f"could not convert string to float: {str(text)!r}")
+        found[i] = float(str(text) if isinstance(text, str) else text)
+    return found
 
 
 def checked_level(level: ArrayLike) -> float:
@@ -87,14 +138,14 @@ def column(values: ArrayLike, name: str, n: int, *, scalar: bool = False) -> flo
 
 
 def pair(values: Any, name: str, n: int) -> tuple[float | NDArray[np.float64], ...]:
-    """Two finite numbers, or columns of ``n`` of them."""
+    """Return two numbers, which are finite, or columns of ``n`` numbers."""
     try:
         first, second = values
     except (TypeError, ValueError):
         raise ValueError(f"{name}: needs two numbers (or arrays), one a component; got {values!r}") from None
     columns = tuple(column(c, name, n, scalar=True) for c in (first, second))
-    if not all(np.all(np.isfinite(c)) for c in columns):
-        raise ValueError(f"{name}: needs finite numbers")
+    if not all(np.isfinite(c) for c in columns if np.ndim(c) == 0):
+        raise ValueError(f"{name}: needs finite numbers, got {values!r}")
     return columns
 
 
@@ -111,16 +162,21 @@ def credible(
     g2: NDArray[np.float64],
     weight: NDArray[np.float64],
     max_shear: float,
+    m_bias: float | NDArray[np.float64] | None = None,
+    c_bias: tuple[float | NDArray[np.float64], ...] = (0.0, 0.0),
     response: Any = None,
 ) -> Bools:
     """Which galaxies can be used, a bool array; a warning counts the others by their fault."""
     good = np.ones(len(g1), dtype=bool)
     where = coords.spherical
+    m = np.broadcast_to(0.0 if m_bias is None else m_bias, good.shape)
     for fault, bad in {
-        "position not finite": ~(np.isfinite(where.lon.deg) & np.isfinite(where.lat.deg)),
+        "position missing or out of range": ~(np.isfinite(where.lon.deg) & np.isfinite(where.lat.deg)),
         "shear not finite": ~(np.isfinite(g1) & np.isfinite(g2)),
         f"|g| > max_shear = {max_shear:g}": np.hypot(g1, g2) > max_shear,
         "weight not positive": ~((weight > 0) & np.isfinite(weight)),
+        "m_bias not finite, or not larger than -1": ~((m > -1) & np.isfinite(m)),
+        "c_bias not finite": ~(np.isfinite(c_bias[0]) & np.isfinite(c_bias[1])),
         "response not finite": ~_finite_rows(response, len(g1)),
     }.items():
         count = int((bad & good).sum())

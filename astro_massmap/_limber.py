@@ -21,9 +21,15 @@ from ._optional import require
 KMAX = 30.0  # 1 / Mpc; beyond it the spectrum goes on as a power law
 
 
-def limber_spectrum(ell, cosmology, *, redshift, n_z, sigma8, As, n_s):
-    """C_ell of the convergence at the multipoles ``ell``; the arguments are those of `PowerSpectrum.from_cosmology`."""
-    z_source, weight = _sources(redshift, n_z)
+def limber_spectrum(ell, cosmology, sources, *, sigma8, As, n_s):
+    """
+    C_ell of the convergence at the multipoles ``ell``, for `~astro_massmap._source_redshifts.Sources`.
+
+    The other arguments are those of `PowerSpectrum.from_cosmology`.
+    """
+    z_source, weight = sources.few()
+    if not z_source.size:
+        raise ValueError("n_z: needs sources at redshifts larger than 0")
     power, results = matter_power(cosmology, sigma8=sigma8, As=As, n_s=n_s, z_max=z_source.max())
     z = np.linspace(0, z_source.max(), 401)[1:]
     chi, chi_source = results.comoving_radial_distance(z), results.comoving_radial_distance(z_source)
@@ -99,29 +105,6 @@ def _camb_parameters(camb, cosmology, n_s, amplitude, z_max):
 def _linear(camb, parameters):
     parameters.NonLinear = camb.model.NonLinear_none
     return parameters
-
-
-def _sources(redshift, n_z):
-    """Redshifts of the sources and their normalised weights."""
-    if (redshift is None) == (n_z is None):
-        raise ValueError("redshift, n_z: give one of them, a source plane or a distribution (z, n)")
-    if n_z is None:
-        if not isinstance(redshift, Real):
-            raise ValueError(f"redshift: needs to be a number, got {redshift!r}")
-        z, weight, total = np.array([float(redshift)]), np.ones(1), 1.0
-    else:
-        z, n = (n_z["z"], n_z["n"]) if hasattr(n_z, "colnames") else n_z
-        z, n = np.asarray(z, dtype=float), np.asarray(n, dtype=float)
-        if z.ndim != 1 or z.shape != n.shape or z.size < 2 or not np.all(np.diff(z) > 0):
-            raise ValueError("n_z: needs increasing redshifts z and as many values n, at least two")
-        steps = np.diff(z)
-        weight = n * (np.concatenate([[0], steps]) + np.concatenate([steps, [0]])) / 2  # the trapezoidal rule
-        # sources at redshift zero are not lensed, but they are there
-        total = weight.sum()
-        z, weight = z[(weight != 0) & (z != 0)], weight[(weight != 0) & (z != 0)]
-    if not (z.size and np.all(np.isfinite(z)) and np.all(z > 0) and np.all(weight > 0) and np.isfinite(weight.sum())):
-        raise ValueError("redshift, n_z: need positive, finite redshifts and non-negative densities")
-    return z, weight / total
 
 
 def _extended(power, z, k):

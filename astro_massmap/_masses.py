@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from astropy.table import QTable
     from numpy.typing import ArrayLike
 
-    from ._typing import Background, MapParts, RegionsLike
+    from ._typing import Background, MapParts, RedshiftsLike, RegionsLike
 else:
     MapParts = object
 
@@ -21,7 +21,7 @@ class Masses(MapParts):
     """Methods of `~astro_massmap.ConvergenceMap` that weigh the matter."""
 
     def surface_density(
-        self, z_lens: float, z_source: ArrayLike, cosmology: FLRW | None = None, *, weight: ArrayLike | None = None
+        self, z_lens: float, z_source: RedshiftsLike, cosmology: FLRW | None = None, *, weight: ArrayLike | None = None
     ) -> Self:
         """
         The map in units of mass per area, were all of the matter at one redshift.
@@ -30,12 +30,13 @@ class Masses(MapParts):
         ----------
         z_lens : float
             Redshift of the matter.
-        z_source : float or array-like
-            Redshift of the galaxies behind, or of each of them.
+        z_source : float, array-like, pair of array-like, table, file, SACC object or ShearCatalog
+            Redshift of the galaxies behind, of each of them, or their distribution n(z), such as (z, n); as for
+            `~astro_massmap.mass.critical_surface_density`.
         cosmology : `~astropy.cosmology.FLRW`, optional
             By default the one that astropy is set to.
         weight : array-like, optional
-            Of the galaxies, where ``z_source`` has one redshift for each.
+            Weight of each galaxy, where ``z_source`` has one redshift for each.
 
         Returns
         -------
@@ -60,11 +61,13 @@ class Masses(MapParts):
         >>> datasets.demo_truth().surface_density(z_lens=0.3, z_source=1.0).unit
         Unit("solMass / kpc2")
         """
+        from ._source_redshifts import read_n_z
         from .mass import critical_surface_density
 
         self._need_convergence()
         self._warn_if_gaussian()
-        critical = critical_surface_density(z_lens, z_source, cosmology, weight=weight).to(u.Msun / u.kpc**2)
+        sources = read_n_z(z_source, "z_source", weight=weight)
+        critical = critical_surface_density(z_lens, sources, cosmology).to(u.Msun / u.kpc**2)
         b_mode = self.b_mode
         notes = {"z_lens": float(z_lens), "critical_surface_density": f"{critical:.6g}"}
         return type(self)(
@@ -75,7 +78,7 @@ class Masses(MapParts):
             samples=None if self.samples is None else self.samples * critical,
             meta={**self.meta, **notes},
             diagnostics=self.diagnostics,
-            b_mode=None if b_mode is None else b_mode.surface_density(z_lens, z_source, cosmology, weight=weight),
+            b_mode=None if b_mode is None else b_mode.surface_density(z_lens, sources, cosmology),
         )
 
     def aperture_mass(self, centers: SkyCoord, radius: u.Quantity, *, level: float = 0.68) -> QTable:
@@ -134,7 +137,7 @@ class Masses(MapParts):
         self,
         regions: RegionsLike,
         z_lens: ArrayLike,
-        z_source: ArrayLike,
+        z_source: RedshiftsLike,
         *,
         cosmology: FLRW | None = None,
         weight: ArrayLike | None = None,

@@ -28,7 +28,8 @@ class Pictures(MapParts):
         Parameters
         ----------
         ax : `~astropy.visualization.wcsaxes.WCSAxes`, optional
-            Where; by default a new figure.
+            Axes of any celestial WCS, on which the map is drawn at its position on the sky; by default those of a
+            new figure. Axes of another WCS that show something keep their limits.
         regions : regions, optional
             Drawn on top: a region, a list of them, a table of positions and radii, or a file.
         **kwargs

@@ -1,5 +1,6 @@
 """Tables and regions in text: a look at them before astropy and regions read them."""
 
+import codecs
 import json
 import math
 import re
@@ -10,6 +11,7 @@ from astropy.table.meta import get_header_from_yaml
 from ._untrusted import unpacked
 from ._yaml_text import check_unit, check_yaml
 
+_MARK = codecs.BOM_UTF8
 _COMMENT = re.compile(r"\s*# ?")
 _ECSV_TYPE = re.compile(r"(bool|u?int(8|16|32|64)|float(16|32|64|128)|complex(64|128|256)|string|str|object)")
 _MOST_NUMBERS = 2**22  # of an array in a column, where a blank stands for a whole one
@@ -25,17 +27,17 @@ _LONG_WORD = re.compile(r"\w{200}|[\s'\"]{200}")
 _LONGEST = {"ds9": 4096, "crtf": 2048}  # letters of a line beside its coordinates
 
 
-def check_table(file):
-    """ValueError for a table in text that would grow as it is read, or take for ever."""
+def check_table(file, encoding=None):
+    """Raise ValueError for a table in text, UTF-8 by default, that would grow as it is read, or take for ever."""
     with open(file, "rb") as stream, unpacked(stream) as plain:
         start = plain.read(512)
         plain.seek(0)
         if b"\0" in start[:4] or start.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise ValueError("it is no text, or one in UTF-16")
-        if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        if start.lstrip(_MARK + b" \t\r\n").startswith(b"<"):
             _check_xml(plain.read())
             return
-        lines = _head(plain)
+        lines = _head(plain, encoding or "utf-8")
     comments = [line[match.end() :] for line in lines if (match := _COMMENT.match(line))]
     comments = [line for line in comments if line]
     if comments and comments[0].strip().startswith("%ECSV"):
@@ -46,14 +48,44 @@ def check_table(file):
         raise ValueError(f"it begins with a line of {widest} letters, which names no columns")
 
 
-def _head(stream):
+def text_encoding(file):
+    """
+    Return the encoding of a text that astropy would not read as it is, None for others.
+
+    This is "utf-8-sig" for UTF-8 with a byte order mark, as spreadsheets write it, and "latin-1" for text that is not
+    UTF-8. Files that contain zero bytes are not text.
+    """
+    with open(file, "rb") as stream, unpacked(stream) as plain:
+        start, decoder = plain.read(512), codecs.getincrementaldecoder("utf-8")()
+        if start.lstrip(_MARK + b" \t\r\n").startswith(b"<"):  # XML declares its own
+            return None
+        found = "utf-8-sig" if start.startswith(_MARK) else None
+        plain.seek(0)
+        while piece := plain.read(2**20):
+            if b"\0" in piece:
+                return None
+            if found == "latin-1":
+                continue
+            try:
+                decoder.decode(piece)
+            except UnicodeDecodeError:
+                found = "latin-1"
+        try:
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            found = "latin-1"
+    return found
+
+
+def _head(stream, encoding):
     """The comments at the beginning of a text, and the line behind them."""
     found = bytearray()
     for line in stream:
         found += line
+        line = line.removeprefix(_MARK) if len(found) == len(line) else line
         if line.strip() and not line.lstrip().startswith(b"#"):
             break
-    lines = found.decode("utf-8", errors="replace").removeprefix("\ufeff").splitlines()
+    lines = found.decode(encoding, errors="replace").removeprefix("\ufeff").splitlines()
     lines = [line for line in lines if line.strip()]
     end = next((i for i, line in enumerate(lines) if not _COMMENT.match(line)), len(lines))
     return lines[: end + 1]

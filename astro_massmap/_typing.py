@@ -19,6 +19,7 @@ File: TypeAlias = str | os.PathLike[str]
 Floats: TypeAlias = NDArray[np.floating]
 Pair: TypeAlias = ArrayLike | Sequence[ArrayLike]  # of numbers or columns
 RegionsLike: TypeAlias = SkyRegion | PixelRegion | Iterable[SkyRegion | PixelRegion] | Regions | Table | str | Path
+RedshiftsLike: TypeAlias = "ArrayLike | tuple[ArrayLike, ArrayLike] | Table | File | ShearCatalog | Sources"
 Response: TypeAlias = float | NDArray[np.float64]  # one number, (n,), (2, 2) or (n, 2, 2)
 Shape: TypeAlias = tuple[int, int]  # (ny, nx)
 
@@ -28,6 +29,9 @@ Mask: TypeAlias = Bools | RegionsLike
 if TYPE_CHECKING:
     from astropy.nddata import StdDevUncertainty
     from astropy.wcs import WCS
+
+    from ._source_redshifts import Sources
+    from .catalog import ShearCatalog
 
     class MapParts:
         """What a map holds, for the classes whose methods it has."""

@@ -9,7 +9,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from . import _axes
-from ._binning import bin_galaxies, normalised
+from ._binning import bin_galaxies
 from ._calibration import Calibration, check_response
 from ._catalog_tables import CatalogTables
 from ._geometry import (
@@ -41,8 +41,9 @@ class ShearCatalog(CatalogTables, Calibration):
     """
     Positions and ellipticities of background galaxies.
 
-    Galaxies whose shear, position or response is not finite, whose shear is larger than ``max_shear``, or whose
-    weight is not positive are dropped with a warning that counts them.
+    Galaxies are dropped, with a warning that counts them, if their shear, position, bias or response is not finite, the
+    shear is larger than ``max_shear``, the weight is not positive, or the multiplicative bias is not larger than -1.
+    Positions in tables are missing also if they are out of range, such as -999.
 
     Parameters
     ----------
@@ -76,6 +77,11 @@ class ShearCatalog(CatalogTables, Calibration):
         Anything worth keeping; it goes on to the maps.
     max_shear : float
         Largest credible ``|g|``. Corrected ellipticities exceed 1 at times, and belong to the sample.
+
+    Attributes
+    ----------
+    columns : dict
+        Names of the columns of the table that was read, by what they contain (``ra``, ``g1``, ...); otherwise empty.
 
     Raises
     ------
@@ -141,14 +147,14 @@ class ShearCatalog(CatalogTables, Calibration):
         redshift = None if redshift is None else column(redshift, "redshift", n)
         m_bias = None if m_bias is None else column(m_bias, "m_bias", n, scalar=True)
         c_bias = pair(c_bias, "c_bias", n)
-        if m_bias is not None and not np.all(m_bias > -1):
+        if isinstance(m_bias, float) and not -1 < m_bias < np.inf:
             raise ValueError("m_bias: needs to be finite and larger than -1, where galaxies still respond to shear")
         if shape_noise is not None and not (isinstance(shape_noise, Real) and 0 < shape_noise < np.inf):
             raise ValueError(f"shape_noise: needs to be positive, got {shape_noise!r}")
         if not max_shear > 0:
             raise ValueError(f"max_shear: needs to be positive, got {max_shear!r}")
         self.response = check_response(response, responsivity, n)
-        keep = credible(coords, g1, g2, weight, max_shear, self.response)
+        keep = credible(coords, g1, g2, weight, max_shear, m_bias, c_bias, self.response)
         self._assign(coords, g1, g2, weight, redshift, m_bias, c_bias, shape_noise, meta)
         if not keep.all():
             self.__dict__.update(self[keep].__dict__)
@@ -170,6 +176,7 @@ class ShearCatalog(CatalogTables, Calibration):
         self.redshift, self.m_bias, self.c_bias = redshift, m_bias, c_bias
         self._given_shape_noise = None if shape_noise is None else float(shape_noise)
         self.meta = dict(meta or {})
+        self.columns: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self.g1)
@@ -201,6 +208,7 @@ class ShearCatalog(CatalogTables, Calibration):
             self._given_shape_noise,
             self.meta,
         )
+        new.columns = self.columns.copy()
         return new
 
     def __repr__(self) -> str:
@@ -209,14 +217,6 @@ class ShearCatalog(CatalogTables, Calibration):
         except ValueError:  # a selection without a positive mean response
             noise = "unknown"
         return f"<ShearCatalog: {len(self)} galaxies, axes {self.axes!r}, shape noise {noise}>"
-
-    @property
-    def shape_noise(self) -> float:
-        """Standard deviation of a component of the shear estimates of single galaxies, as given or measured."""
-        if self._given_shape_noise is not None:
-            return self._given_shape_noise
-        square, shear = normalised(self.weight) ** 2, self._shear
-        return float(np.sqrt((square * (shear.real**2 + shear.imag**2)).sum() / (2 * square.sum())))
 
     def check_axes(self) -> _axes.AxesReport:
         """

@@ -22,12 +22,13 @@ from ._geometry import to_angle
 from ._input import bools
 from ._progress import progress_bar
 from ._quantiles import probability_interval
+from ._source_redshifts import is_listed, read_n_z
 
 if TYPE_CHECKING:
     from astropy.cosmology import FLRW
     from astropy.wcs import WCS
 
-    from ._typing import Background, Bools, Shape
+    from ._typing import Background, Bools, RedshiftsLike, Shape
     from .catalog import ShearCatalog
     from .methods import Method
 
@@ -47,7 +48,7 @@ def completeness(
     method: str | Method,
     threshold: float,
     radius: u.Quantity,
-    z_source: float | None = None,
+    z_source: RedshiftsLike | None = None,
     probability: float = 0.5,
     wcs: WCS | None = None,
     shape: Shape | None = None,
@@ -80,8 +81,9 @@ def completeness(
         Of the mean convergence of an aperture.
     radius : `~astropy.units.Quantity`
         Of the apertures.
-    z_source : float, optional
-        Redshift of all galaxies; by default they have their own.
+    z_source : float, pair of array-like, table, file, SACC object or ShearCatalog, optional
+        Redshift of all galaxies, or their distribution n(z), as for `~astro_massmap.simulation.inject_halo`; by
+        default they have their own.
     probability : float
         From which on a halo is detected, between 0 and 1.
     wcs, shape, pixel_scale
@@ -133,6 +135,8 @@ def completeness(
     centers = _far_apart(centers, radius)
     masses = np.atleast_1d(u.Quantity(masses))  # type: ignore[assignment]  # it is a Quantity
     halos = [NFWHalo(m, redshift, concentration, cosmology) for m in masses]
+    if z_source is not None and not is_listed(z_source):
+        z_source = read_n_z(z_source, "z_source")
     shear = catalog.to_map(wcs=wcs, shape=shape, pixel_scale=pixel_scale)
     apertures = [CircleSkyRegion(c, radius) for c in centers]
 

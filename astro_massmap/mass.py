@@ -29,13 +29,14 @@ from ._geometry import local_scale
 from ._input import checked_level, floats
 from ._places import add_interval, checked_maps, excess
 from ._regions import as_regions
+from ._source_redshifts import is_listed, read_n_z
 
 if TYPE_CHECKING:
     from astropy.cosmology import FLRW
     from astropy.wcs import WCS
     from numpy.typing import ArrayLike, NDArray
 
-    from ._typing import Background, Bools, Floats, RegionsLike
+    from ._typing import Background, Bools, Floats, RedshiftsLike, RegionsLike
 
 __all__ = [
     "aperture_filter",
@@ -50,7 +51,7 @@ _NODES = 256  # redshifts between which the distances of many sources are interp
 
 
 def critical_surface_density(
-    z_lens: float, z_source: ArrayLike, cosmology: FLRW | None = None, *, weight: ArrayLike | None = None
+    z_lens: float, z_source: RedshiftsLike, cosmology: FLRW | None = None, *, weight: ArrayLike | None = None
 ) -> u.Quantity:
     """
     Surface density of matter whose convergence is one.
@@ -59,13 +60,16 @@ def critical_surface_density(
     ----------
     z_lens : float
         Redshift of the matter.
-    z_source : float or array-like
-        Redshift of the sources, or of each of them: then the inverse is averaged, to which those in front of the
-        matter contribute zero.
+    z_source : float, array-like, pair of array-like, table, file, SACC object or ShearCatalog
+        Redshift of a source plane, redshifts of the sources ``(n,)``, or their distribution n(z): a tuple (z, n) of
+        increasing redshifts and densities, a table or a file with columns such as ``z`` and ``n`` (or ``Z_MID`` and
+        ``BIN1``), a SACC object with one tracer, or a catalogue with redshifts. The inverse is averaged over the
+        sources; those in front of the matter contribute zero. A tabulated n(z) is linear between its points; it need
+        not be normalised.
     cosmology : `~astropy.cosmology.FLRW`, optional
         By default the one that astropy is set to.
     weight : array-like, optional
-        Of each source.
+        Weight of each source, where ``z_source`` has one redshift for each.
 
     Returns
     -------
@@ -75,7 +79,7 @@ def critical_surface_density(
     Raises
     ------
     TypeError, ValueError
-        If a redshift is not positive, or no source lies behind the matter.
+        If a redshift is not positive, the distribution is not as described, or no source lies behind the matter.
 
     Examples
     --------
@@ -86,25 +90,23 @@ def critical_surface_density(
     2.835e+09 solMass / kpc2
     >>> print(f"{critical_surface_density(0.3, [0.2, 0.8, 1.0, 1.5], cosmology):.4g}")
     3.739e+09 solMass / kpc2
+
+    Sources with n(z) proportional to z^2 exp(-z / 0.3):
+
+    >>> z = np.linspace(0, 3, 61)
+    >>> print(f"{critical_surface_density(0.3, (z, z**2 * np.exp(-z / 0.3)), cosmology):.4g}")
+    3.603e+09 solMass / kpc2
     """
-    z_source, cosmology = floats(z_source, "z_source"), checked_cosmology(cosmology)
-    efficiency = lensing_efficiency(z_lens, z_source, cosmology)
-    if z_source.ndim == 0 and weight is not None:
-        raise ValueError("weight: only where z_source has one redshift for each source")
-    weight = np.ones(z_source.shape) if weight is None else floats(weight, "weight")
-    if weight.shape != z_source.shape:
-        raise ValueError(f"weight: needs the shape {z_source.shape} of z_source, got {weight.shape}")
-    if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.sum() > 0):
-        raise ValueError("weight: needs finite numbers that are not negative, nor all zero")
-    mean = (weight * efficiency).sum() / weight.sum()
+    sources, cosmology = read_n_z(z_source, "z_source", weight=weight), checked_cosmology(cosmology)
+    mean = lensing_efficiency(z_lens, sources, cosmology)
     if not mean > 0:
-        farthest = f"the farthest is at {z_source.max():g}" if z_source.ndim else f"got {z_source:g}"
+        farthest = f"the farthest is at {sources.farthest:g}" if len(sources.z) > 1 else f"got {sources.farthest:g}"
         raise ValueError(f"z_source: needs sources behind z_lens = {z_lens:g}, {farthest}")
     distance = cosmology.angular_diameter_distance(z_lens)  # type: ignore[type-var]
     return (c**2 / (4 * np.pi * G * distance * mean)).to(_SURFACE_DENSITY)
 
 
-def lensing_efficiency(z_lens: float, z_source: ArrayLike, cosmology: FLRW | None = None) -> NDArray[np.float64]:
+def lensing_efficiency(z_lens: float, z_source: RedshiftsLike, cosmology: FLRW | None = None) -> NDArray[np.float64]:
     """
     Distance from the lens to the source over that to the source, ``D_ls / D_s``, source by source.
 
@@ -114,20 +116,22 @@ def lensing_efficiency(z_lens: float, z_source: ArrayLike, cosmology: FLRW | Non
     ----------
     z_lens : float
         Redshift of the lens.
-    z_source : float or array-like
-        Redshifts of the sources.
+    z_source : float, array-like, pair of array-like, table, file, SACC object or ShearCatalog
+        Redshifts of the sources, or their distribution as for `critical_surface_density`.
     cosmology : `~astropy.cosmology.FLRW`, optional
         By default the one that astropy is set to.
 
     Returns
     -------
     ndarray
-        Of the shape of ``z_source``, right to 1e-6; zero for sources that are not behind the lens.
+        Ratios with the shape of ``z_source``, accurate to 1e-6; zero for sources that are not behind the lens. Their
+        mean, one number, for a distribution.
 
     Raises
     ------
     TypeError, ValueError
-        If a redshift is not positive, or the cosmology knows no distances.
+        If a redshift is negative or not finite, the distribution is not as described, or the cosmology has no
+        distances.
 
     Examples
     --------
@@ -137,10 +141,13 @@ def lensing_efficiency(z_lens: float, z_source: ArrayLike, cosmology: FLRW | Non
     [0.    0.459 0.638 0.812]
     """
     z_lens, cosmology = redshift(z_lens, "z_lens"), checked_cosmology(cosmology)
+    if not is_listed(z_source):
+        sources = read_n_z(z_source, "z_source")
+        return (sources.weight * lensing_efficiency(z_lens, sources.z, cosmology)).sum()
     z_source = floats(z_source, "z_source")
-    bad = ~((z_source > 0) & np.isfinite(z_source))
+    bad = ~((z_source >= 0) & np.isfinite(z_source))
     if bad.any() or z_source.size == 0:
-        raise ValueError(f"z_source: needs positive, finite redshifts; {int(bad.sum())} of {bad.size} are not")
+        raise ValueError(f"z_source: needs finite redshifts, not negative ones; got {int(bad.sum())} of {bad.size}")
     behind = z_source > z_lens
     efficiency = np.zeros(z_source.shape)
     if behind.any():
@@ -187,7 +194,7 @@ def projected_mass(
     mask: Bools,
     regions: RegionsLike,
     z_lens: ArrayLike,
-    z_source: ArrayLike,
+    z_source: RedshiftsLike,
     *,
     cosmology: FLRW | None = None,
     weight: ArrayLike | None = None,
@@ -236,13 +243,13 @@ def projected_mass(
     1.17e+14 solMass +- 8.43e+12 solMass
     """
     listed, cosmology = as_regions(regions), checked_cosmology(cosmology)
-    z_lens = _redshifts(z_lens, len(listed))
+    z_lens, sources = _redshifts(z_lens, len(listed)), read_n_z(z_source, "z_source", weight=weight)
     level, (mean, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
     kappa, values = excess(mean, samples, wcs, mask, listed, background)
     add_interval(kappa, values, level)
     critical, distance = np.zeros(len(listed)) * _SURFACE_DENSITY, np.zeros(len(listed)) * u.kpc
     for z in np.unique(z_lens):
-        critical[z_lens == z] = critical_surface_density(z, z_source, cosmology, weight=weight)
+        critical[z_lens == z] = critical_surface_density(z, sources, cosmology)
         distance[z_lens == z] = cosmology.angular_diameter_distance(z)
     *_, scale = local_scale(kappa["center"], wcs)
     mass = (critical * distance**2 * kappa["area"] / scale**2).to(u.Msun)

@@ -266,7 +266,8 @@ class ShearMap:
         Parameters
         ----------
         ax : `~astropy.visualization.wcsaxes.WCSAxes`, optional
-            Where; by default a new figure.
+            Axes of any celestial WCS, on which the sticks are drawn at their positions on the sky; by default those of
+            a new figure. Axes of another WCS that show something keep their limits.
         **kwargs
             Of `astro_massmap.plotting.plot_shear`.
 

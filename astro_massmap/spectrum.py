@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from astropy.table import Table
     from numpy.typing import ArrayLike, NDArray
 
+    from ._typing import RedshiftsLike
+
 
 class PowerSpectrum:
     """
@@ -200,7 +202,7 @@ class PowerSpectrum:
         cosmology: FLRW,
         *,
         redshift: float | None = None,
-        n_z: Table | tuple[ArrayLike, ArrayLike] | None = None,
+        n_z: RedshiftsLike | None = None,
         sigma8: float | None = None,
         As: float | None = None,
         n_s: float,
@@ -217,9 +219,9 @@ class PowerSpectrum:
             Background; needs ``Ob0``. Its neutrino masses and dark energy (w0, wa) are respected.
         redshift : float
             Redshift of a single source plane; this or ``n_z``.
-        n_z : table or pair of array-like
-            Redshift distribution of the sources, as (z, n) or a table with the columns ``z`` and
-            ``n``; it need not be normalised.
+        n_z : pair of array-like, table, file, SACC object or ShearCatalog
+            Redshift distribution of the sources: (z, n), or a table or a file with columns such as ``z``
+            and ``n``, as for `~astro_massmap.mass.critical_surface_density`; it need not be normalised.
         sigma8, As : float
             Amplitude of the fluctuations: the rms in spheres of 8 Mpc/h today, or the primordial
             amplitude at 0.05 / Mpc. One of the two.
@@ -251,11 +253,12 @@ class PowerSpectrum:
         1.00
         """
         from ._limber import limber_spectrum
+        from ._source_redshifts import one_of
 
+        sources = one_of(redshift, n_z)
         ell = np.geomspace(10, 1e5, 128) if ell is None else np.asarray(ell, dtype=float)
-        cl = limber_spectrum(ell, cosmology, redshift=redshift, n_z=n_z, sigma8=sigma8, As=As, n_s=n_s)
-        sources = f"z_s = {redshift:g}" if n_z is None else "n(z)"
-        return cls(ell, cl, name=f"{cosmology.name or type(cosmology).__name__}, {sources}")
+        cl = limber_spectrum(ell, cosmology, sources, sigma8=sigma8, As=As, n_s=n_s)
+        return cls(ell, cl, name=f"{cosmology.name or type(cosmology).__name__}, {sources.label}")
 
 
 def _values(x: Any, label: str) -> NDArray[np.float64]:

@@ -39,7 +39,7 @@ PIXEL = np.radians(0.4 / 60)
 NOISE, OBSERVED, SHIFT = 0.15, 0.6, 0.05
 CASES = ("1024:network", "4096:gaussian", "4096:network:32")
 TABLE = Path(__file__).resolve().parents[1] / "docs" / "tables" / "large_fields.ecsv"
-UNITS = {"seconds": "s", "per_evaluation": "s", "peak": "GiB", "foretold": "GiB"}
+UNITS = {"seconds": "s", "per_evaluation": "s", "peak": "GiB", "estimated": "GiB"}
 
 
 def observed(spectrum, side):
@@ -97,7 +97,7 @@ def measured(case, threads, padding):
         "seconds": round(seconds, 1),
         "per_evaluation": round(seconds / run.evaluations, 2) if run.evaluations else float("nan"),
         "peak": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
-        "foretold": round(needs.bytes / 2**30, 2),
+        "estimated": round(needs.bytes / 2**30, 2),
         "threads": threads,
     }
 

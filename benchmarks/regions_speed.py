@@ -1,12 +1,14 @@
 """
-CPU time of regions, transforms and reprojection as ratios, in one run: ``python benchmarks/regions_speed.py``.
+CPU time of regions, transforms and reprojection, in one run: ``python benchmarks/regions_speed.py [--rst FOLDER]``.
 
 One thread; each number is the least of some repetitions. The ratios depend little on the computer: an ellipse against a
 circle, a map with a thousand star masks against one without, Kaiser-Squires against one transform of its box, and the
 move of 64 samples to another grid against the move of 16.
 """
 
+import argparse
 import time
+from pathlib import Path
 
 import astropy.units as u
 import numpy as np
@@ -17,6 +19,8 @@ from regions import CircleSkyRegion, EllipseSkyRegion, PolygonSkyRegion, Rectang
 from astro_massmap import ConvergenceMap, KaiserSquires, ShearCatalog
 from astro_massmap._geometry import fitting_wcs
 from astro_massmap.inference import Observation, padded_shape
+
+from list_table import list_table
 
 SIDE, PIXEL = 1.28, 0.4 * u.arcmin  # degrees of the COSMOS field
 
@@ -48,7 +52,7 @@ def shapes(centers, radii):
 
 
 def regions(rng, n=500):
-    """Milliseconds of `detection_probability` per region."""
+    """Milliseconds of `detection_probability` per region, and relative to a circle."""
     centers = positions(rng, n)
     wcs = fitting_wcs(centers, PIXEL)
     samples = rng.normal(size=(64, *wcs.array_shape))
@@ -56,18 +60,19 @@ def regions(rng, n=500):
     found = {}
     for name, listed in shapes(centers, [1.5 * u.arcmin] * n).items():
         found[name] = cpu_time(lambda listed=listed: kappa.detection_probability(listed, 0.1)) / n
-        print(f"{name:>12}: {found[name] * 1e3:.2f} ms each, {found[name] / found['circles']:.2f} of a circle")
+        ratio = f"{found[name] / found['circles']:.2f} of a circle"
+        yield f"detection_probability, each of {n} {name}", f"{found[name] * 1e3:.2f} ms", ratio
 
 
 def star_masks(rng, n_galaxies=400_000, n_stars=1000):
-    """Seconds of `to_map` with star masks."""
+    """Seconds of `to_map` with star masks, and relative to one without."""
     shear = rng.normal(scale=0.25, size=(2, n_galaxies))
     catalog = ShearCatalog(positions(rng, n_galaxies), *shear, axes="west-north")
     plain = cpu_time(catalog.to_map)
-    print(f"{'no mask':>12}: {plain:.2f} s")
+    yield f"map of {n_galaxies:,} galaxies", f"{plain:.2f} s", ""
     for name, listed in shapes(positions(rng, n_stars), rng.exponential(0.5, n_stars) * u.arcmin).items():
         seconds = cpu_time(lambda listed=listed: catalog.to_map(mask=listed), 1)
-        print(f"{name:>12}: {seconds:.2f} s, {seconds / plain:.1f} of a map without mask")
+        yield f"with {n_stars:,} masks, {name}", f"{seconds:.2f} s", f"{seconds / plain:.1f} of that without masks"
 
 
 def kaiser_squires(rng, sides=(128, 256, 512, 1024)):
@@ -78,7 +83,8 @@ def kaiser_squires(rng, sides=(128, 256, 512, 1024)):
         box = torch.from_numpy(rng.normal(size=padded_shape((side, side), 2)))
         method = KaiserSquires(device="cpu")
         one, whole = cpu_time(lambda box=box: torch.fft.rfft2(box), 9), cpu_time(lambda: method.solve(observation), 5)  # noqa: B023
-        print(f"{side:12d}: {whole * 1e3:.1f} ms, {whole / one:.0f} transforms of {one * 1e3:.2f} ms")
+        ratio = f"{whole / one:.0f} transforms of the box"
+        yield f"Kaiser-Squires, {side} x {side}", f"{whole * 1e3:.1f} ms", ratio
 
 
 def reprojection(rng, n=256):
@@ -90,12 +96,27 @@ def reprojection(rng, n=256):
         kappa = ConvergenceMap(samples[0], wcs=old, samples=samples)
         seconds = cpu_time(lambda kappa=kappa: kappa.reproject_to(new))
         few = few or seconds
-        print(f"{n_samples:12d}: {seconds:.3f} s, {seconds / few:.2f} of the first")
+        yield (
+            f"reproject_to, {n_samples} samples of {n} x {n}",
+            f"{seconds:.3f} s",
+            f"{seconds / few:.2f} of 16 samples",
+        )
+
+
+def main():
+    """Measure, print, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rst", type=Path, help="folder for the table of the documentation")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    generator, rows = np.random.default_rng(0), [("task", "CPU time", "ratio")]
+    for part in (regions, star_masks, kaiser_squires, reprojection):
+        for row in part(generator):
+            rows.append(row)
+            print("  |  ".join(row), flush=True)
+    if arguments.rst:
+        (arguments.rst / "regions_speed.rst").write_text(list_table(rows))
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    generator = np.random.default_rng(0)
-    for part in (regions, star_masks, kaiser_squires, reprojection):
-        print(part.__doc__.strip())
-        part(generator)
+    main()

@@ -38,7 +38,7 @@ def ensemble(plan, n, *, seed=1, start=None):
     """Modes of ``n`` samples, one chain at a time, and the last run."""
     out = []
     for i in range(n):
-        streams = Streams(seed, [i])
+        streams = plan.streams(seed, [i])
         modes = None if start is None else start(streams)
         run = run_chains(plan, streams, modes=modes)
         out.append(run)

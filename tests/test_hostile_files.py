@@ -459,6 +459,18 @@ def test_ecsv_heads(old, new, reason):
     refused("ShearCatalog.read", content.replace(old, new, 1).encode(), reason, ".ecsv")
 
 
+def test_ecsv_heads_in_other_encodings():
+    content = first("ShearCatalog.read", ".ecsv").decode()
+    bomb = content.replace("unit: deg", "unit: 10**9999999999 m", 1)
+    refused("ShearCatalog.read", bomb.encode("utf-8-sig"), "no unit", ".ecsv")
+    refused("ShearCatalog.read", (bomb + "# é").encode("latin-1"), "no unit", ".ecsv")
+    # a line break in Latin-1, which is no character at all in UTF-8: the second line is no comment of the first
+    hidden = content.replace("# datatype:", "# # a\x85# b: {unit: 10**9999999999 m}\n# datatype:", 1)
+    assert hidden != content
+    refused("ShearCatalog.read", hidden.encode("latin-1"), "no unit", ".ecsv")
+    assert len(read("ShearCatalog.read", content.encode("utf-8-sig"), ".ecsv")) == 12
+
+
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [

@@ -21,8 +21,9 @@ import numpy as np
 if TYPE_CHECKING:
     import astropy.units as u
     from astropy.cosmology import FLRW
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
+    from .._typing import RedshiftsLike
 
 _SMALLEST = 1e-6  # scale radii
 # sum of w^k (1 / (2k + 1) + 1 / (2k + 3)), with w = (1 - x) / (1 + x), and of w^k / (2k + 1)
@@ -165,7 +166,7 @@ class NFWHalo:
         x = self._x(theta)
         return (4 * np.pi * self._scale_density * self.scale_radius**2 * x**2 * _mean_profile(x)).to("Msun")
 
-    def convergence(self, theta: u.Quantity, z_source: ArrayLike) -> NDArray[np.float64]:
+    def convergence(self, theta: u.Quantity, z_source: RedshiftsLike) -> NDArray[np.float64]:
         """
         Convergence.
 
@@ -173,8 +174,10 @@ class NFWHalo:
         ----------
         theta : `~astropy.units.Quantity`
             Angles from the centre.
-        z_source : float or array-like
-            Redshift of the sources, or of the one at each angle; those in front of the halo see nothing.
+        z_source : float, array-like, pair of array-like, table, file, SACC object or ShearCatalog
+            Redshift of the sources, or of the one at each angle; those in front of the halo are not lensed. For a
+            distribution n(z), such as a tuple (z, n), the mean over the sources; forms as for
+            `~astro_massmap.mass.critical_surface_density`.
 
         Returns
         -------
@@ -196,7 +199,7 @@ class NFWHalo:
         """
         return 2 * self._scale_convergence(z_source) * _profile(self._x(theta))
 
-    def shear(self, theta: u.Quantity, z_source: ArrayLike) -> NDArray[np.float64]:
+    def shear(self, theta: u.Quantity, z_source: RedshiftsLike) -> NDArray[np.float64]:
         """
         Tangential shear.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from .._source_redshifts import is_listed, read_n_z
 from .halos import NFWHalo
 from .mock_survey import lensed
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from astropy.coordinates import SkyCoord
 
+    from .._typing import RedshiftsLike
     from ..catalog import ShearCatalog
     from ..convergence_map import ConvergenceMap
 
@@ -23,7 +25,7 @@ _SUBPIXELS = 16  # on a side
 
 
 def inject_halo(
-    target: _Target, halo: NFWHalo | Sequence[NFWHalo], center: SkyCoord, *, z_source: float | None = None
+    target: _Target, halo: NFWHalo | Sequence[NFWHalo], center: SkyCoord, *, z_source: RedshiftsLike | None = None
 ) -> _Target:
     """
     Put halos into a survey, or into a map.
@@ -41,9 +43,10 @@ def inject_halo(
         One for all centres, or one for each.
     center : `~astropy.coordinates.SkyCoord`
         One position or several.
-    z_source : float, optional
-        Redshift of all sources. By default the galaxies of a catalogue have their own; those in front of a halo do
-        not feel it. A map needs it.
+    z_source : float, pair of array-like, table, file, SACC object or ShearCatalog, optional
+        Redshift of all sources, or their distribution n(z), such as a tuple (z, n), over which the shear and the
+        convergence are averaged; forms as for `~astro_massmap.mass.critical_surface_density`. By default the galaxies
+        of a catalogue have their own redshifts; those in front of a halo are not lensed by it. A map needs it.
 
     Returns
     -------
@@ -97,13 +100,15 @@ def _pairs(halo, center):
 
 
 def _behind(z_source, halos):
-    from ..mass import redshift
-
-    z_source = redshift(z_source, "z_source")
+    sources = read_n_z(z_source, "z_source")
+    if sources.table is None and is_listed(z_source) and np.ndim(z_source):
+        raise ValueError("z_source: needs one positive redshift or n(z), such as (z, n); got an array of redshifts")
     farthest = max((h.redshift for h in halos), default=0)
-    if z_source <= farthest:
-        raise ValueError(f"z_source: needs to be larger than the redshift {farthest:g} of a halo, got {z_source:g}")
-    return z_source
+    if sources.farthest <= farthest:
+        raise ValueError(
+            f"z_source: needs to be larger than the redshift {farthest:g} of a halo, got {sources.farthest:g}"
+        )
+    return sources
 
 
 def _into_catalog(catalog, halos, centers, z_source):
@@ -123,7 +128,7 @@ def _into_catalog(catalog, halos, centers, z_source):
 
 def _source_redshifts(catalog):
     if catalog.redshift is None:
-        raise ValueError("z_source: the catalogue has no redshifts of its own; give that of the sources")
+        raise ValueError("z_source: the catalogue has no redshifts of its own; give that of the sources, or n(z)")
     bad = ~((catalog.redshift > 0) & np.isfinite(catalog.redshift))
     if bad.any():
         raise ValueError(

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from .._files import atomic_path
+from .._source_redshifts import one_of
 from .._untrusted import parsing, read_tensors
 from .cosmology import HUBBLE_LENGTH
 from .mesh import Mesh
@@ -238,8 +239,9 @@ def lensing_weights(cosmology, distance, thickness, *, redshift=None, n_z=None):
         Theirs, in Mpc/h.
     redshift : float
         Of a source plane; this or ``n_z``.
-    n_z : pair of array-like
-        Redshifts, increasing, and a density of sources, linear between them, which need not be normalised.
+    n_z : pair of array-like, table, file or SACC object
+        Redshifts, increasing, and a density of sources, linear between them, which need not be normalised; as for
+        `~astro_massmap.PowerSpectrum.from_cosmology`.
 
     Returns
     -------
@@ -265,14 +267,8 @@ def lensing_weights(cosmology, distance, thickness, *, redshift=None, n_z=None):
     >>> print(f"{weights.sum():.3f} {18 * math.log(2) - 12:.3f}")
     0.477 0.477
     """
-    if (redshift is None) == (n_z is None):
-        raise ValueError("redshift, n_z: give one of them, a source plane or a distribution (z, n)")
-    z, n = (np.array([float(redshift)]), np.ones(1)) if n_z is None else (np.asarray(x, dtype=float) for x in n_z)
-    if z.shape != n.shape or not (np.all(z > 0) and np.all(np.diff(z) > 0) and np.all(n >= 0) and n.sum() > 0):
-        raise ValueError("redshift, n_z: need positive, increasing redshifts and as many densities, not all zero")
-    steps = np.diff(z, prepend=z[0], append=z[-1])
-    share = n * (steps[1:] + steps[:-1]) if len(z) > 1 else n  # the trapezoidal rule
-    source, share = cosmology.distance(z), share / share.sum()
+    z, share = one_of(redshift, n_z).few()
+    source = cosmology.distance(z)
     reach = distance[-1] + thickness / 2
     if (share * np.clip(source - reach - thickness, 0, None)).sum() > 0:
         raise ValueError(

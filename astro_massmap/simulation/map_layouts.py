@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._progress import warn
+from .._source_redshifts import read_n_z
 from .map_files import Layout, MapFile, ending
 
 # of z01 to z40
@@ -211,8 +212,9 @@ def plane_weights(n_z, planes):
 
     Parameters
     ----------
-    n_z : table or pair of array-like
-        Redshifts ``z``, increasing, and a density ``n``, linear between them; it need not be normalised.
+    n_z : pair of array-like, table, file, SACC object or ShearCatalog
+        Redshifts ``z``, increasing, and a density ``n``, linear between them; it need not be normalised. As for
+        `~astro_massmap.PowerSpectrum.from_cosmology`.
     planes : ndarray
         Redshifts of the source planes.
 
@@ -221,28 +223,25 @@ def plane_weights(n_z, planes):
     ndarray
         One for each plane.
     """
-    z, n = _distribution(n_z)
-    nodes = np.concatenate([[0], planes])
-    grid = np.union1d(z, nodes[(nodes > z[0]) & (nodes < z[-1])])
-    tents = np.stack([np.interp(grid, nodes, unit) for unit in np.eye(len(nodes))])
-    density = np.interp(grid, z, n)
-    # Simpson's rule: exact for the product of two straight lines
-    ends, middle = tents * density, (tents[:, 1:] + tents[:, :-1]) * (density[1:] + density[:-1])
-    pieces = (ends[:, 1:] + ends[:, :-1] + middle) * np.diff(grid) / 6
-    beyond = pieces[:, grid[:-1] >= planes[-1]].sum() / pieces.sum()
+    sources, nodes = read_n_z(n_z, "n_z"), np.concatenate([[0], planes])
+    if sources.table is None:
+        pieces, far = _tents(sources.z, nodes) * sources.weight, sources.z >= planes[-1]
+    else:
+        pieces, far = _pieces(*sources.table, nodes)
+    beyond = pieces[:, far].sum() / pieces.sum()
     if beyond > 0.01:
         warn(f"n_z: {beyond:.0%} of the sources lie beyond the last source plane, {planes[-1]:g}; they count there")
     return pieces.sum(axis=1)[1:] / pieces.sum()
 
 
-def _distribution(n_z):
-    try:
-        z, n = (n_z["z"], n_z["n"]) if hasattr(n_z, "colnames") else n_z
-        z, n = np.asarray(z, dtype=float), np.asarray(n, dtype=float)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"n_z: needs a pair (z, n) of arrays, or a table with columns z and n ({error})") from error
-    if z.ndim != 1 or z.shape != n.shape or len(z) < 2 or not np.all(np.diff(z) > 0):
-        raise ValueError("n_z: needs increasing redshifts z and as many values n, at least two")
-    if not (z[0] >= 0 and np.all(np.isfinite(z) & np.isfinite(n)) and np.all(n >= 0) and n.any()):
-        raise ValueError("n_z: needs finite redshifts and densities that are not negative, nor all zero")
-    return z, n
+def _pieces(z, n, nodes):
+    """Integrals of n(z) times each tent over intervals, ``(tents, intervals)``, and which lie beyond the nodes."""
+    grid = np.union1d(z, nodes[(nodes > z[0]) & (nodes < z[-1])])
+    tents, density = _tents(grid, nodes), np.interp(grid, z, n)
+    # Simpson's rule: exact for the product of two straight lines
+    ends, middle = tents * density, (tents[:, 1:] + tents[:, :-1]) * (density[1:] + density[:-1])
+    return (ends[:, 1:] + ends[:, :-1] + middle) * np.diff(grid) / 6, grid[:-1] >= nodes[-1]
+
+
+def _tents(z, nodes):
+    return np.stack([np.interp(z, nodes, unit) for unit in np.eye(len(nodes))])

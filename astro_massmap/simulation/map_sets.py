@@ -71,8 +71,9 @@ class MapSet:
             against those that do.
         redshift : float, optional
             Of the source plane, to 0.05; for published sets with more than one.
-        n_z : table or pair of array-like, optional
-            Distribution of sources ``(z, n)`` to which the planes of kappaTNG are combined; this or ``redshift``.
+        n_z : pair of array-like, table, file, SACC object or ShearCatalog, optional
+            Distribution of sources, such as ``(z, n)``, to which the planes of kappaTNG are combined; this or
+            ``redshift``. As for `~astro_massmap.PowerSpectrum.from_cosmology`.
         dataset : str, optional
             Name of the maps in HDF5 files of a folder, ``"kappa"`` if None.
 

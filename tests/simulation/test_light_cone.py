@@ -106,7 +106,7 @@ def test_sources_beyond_the_planes_are_an_error():
     with pytest.raises(ValueError, match="z_max"):
         lensing_weights(COSMOLOGY, SLABS, 128.0, n_z=([0.5, 1.0, 1.5], [1, 1, 0.01]))
     # but not if the distribution has none there
-    lensing_weights(COSMOLOGY, SLABS, 128.0, n_z=([0.5, 1.0, 1.5], [1, 1, 0]))
+    lensing_weights(COSMOLOGY, SLABS, 128.0, n_z=([0.5, 1.0, 1.01, 1.5], [1, 1, 0, 0]))
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,7 @@ def test_sources_beyond_the_planes_are_an_error():
         {"redshift": 0.0},
         {"redshift": -0.5},
         {"redshift": math.nan},
+        {"n_z": ([0.5, 1.0, 1.5], [1])},
         {"n_z": ([0.5, 1.0], [1])},
         {"n_z": ([0.5, 1.0], [1, -1])},
         {"n_z": ([0.5, 1.0], [0, 0])},
@@ -126,7 +127,7 @@ def test_sources_beyond_the_planes_are_an_error():
     ],
 )
 def test_bad_sources_are_named(sources):
-    with pytest.raises(ValueError, match=r"^redshift, n_z:"):
+    with pytest.raises(ValueError, match=r"^(redshift|n_z|redshift, n_z):"):
         lensing_weights(COSMOLOGY, SLABS, 128.0, **sources)
 
 
