@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.table import QTable
 from scipy.ndimage import correlate1d
 from scipy.sparse import csr_array
 
 from ._geometry import local_scale, to_angle
 from ._input import checked_level, floats
 from ._places import add_interval, checked_maps
+from ._region_results import RegionTable
 
 if TYPE_CHECKING:
+    from astropy.table import QTable
     from astropy.wcs import WCS
 
     from ._typing import Bools, Floats
@@ -135,7 +136,7 @@ def aperture_mass(
         raise TypeError(f"centers: needs a SkyCoord, got {type(centers).__name__}")
     centers, radius = centers.reshape(-1), to_angle(radius, "radius")
     values, data_fraction = _apertures(np.concatenate([mean[None], samples]), wcs, mask, centers, radius)
-    table = QTable({"center": centers, "aperture_mass": values[0]})
+    table = RegionTable({"center": centers, "aperture_mass": values[0]})
     add_interval(table, values[1:], level)
     with np.errstate(invalid="ignore", divide="ignore"):
         table["signal_to_noise"] = table["aperture_mass"] / table["std"]

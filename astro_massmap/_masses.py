@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from astropy.table import QTable
     from numpy.typing import ArrayLike
 
-    from ._typing import Background, MapParts, RedshiftsLike, RegionsLike
+    from ._typing import Background, KeepColumns, MapParts, RedshiftsLike, RegionsLike
 else:
     MapParts = object
 
@@ -136,23 +136,24 @@ class Masses(MapParts):
     def projected_mass(
         self,
         regions: RegionsLike,
-        z_lens: ArrayLike,
+        z_lens: ArrayLike | str,
         z_source: RedshiftsLike,
         *,
         cosmology: FLRW | None = None,
         weight: ArrayLike | None = None,
         background: Background | None = None,
         level: float = 0.68,
+        keep_columns: KeepColumns = False,
     ) -> QTable:
         """
         Mass projected onto regions, were all of the matter at one redshift.
 
         Parameters
         ----------
-        regions, background
+        regions, background, keep_columns
             As for ``region_statistics``.
-        z_lens : float or array-like
-            Redshift of the matter, in all regions or in each.
+        z_lens : float, array-like or str
+            Redshift of the matter, in all regions or in each, or the name of its column in a table of clusters.
         z_source, cosmology, weight
             As for `surface_density`.
         level : float
@@ -174,7 +175,7 @@ class Masses(MapParts):
         Warns
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
-            If the map was made with a Gaussian prior, which biases masses low.
+            If the map was made with a Gaussian prior, which biases masses low, or redshifts are missing in a column.
 
         Examples
         --------
@@ -207,4 +208,5 @@ class Masses(MapParts):
             weight=weight,
             background=background,
             level=level,
+            keep_columns=keep_columns,
         )

@@ -2,7 +2,8 @@
 How much of each pixel of a grid lies in a region.
 
 Exact where the package ``regions`` knows it, else from points within the pixels. A point stands for the pixel that
-holds it. Where a region is much larger than the field, only the pixels of the field are looked at.
+holds it. Where a region is much larger than the field, only the pixels of the field are looked at. Excluded regions
+take their area out of each of the others: exactly, but for pixels that the edges of two regions cut.
 """
 
 from __future__ import annotations
@@ -99,8 +100,10 @@ class RegionWeights:
         return RegionWeights(overlap, self.area)
 
 
-def weights_of(pixel_regions, shape):
-    parts = [_NOTHING if region is None else _overlap(region, shape) for region in pixel_regions]
+def weights_of(pixel_regions, shape, excluded=()):
+    """The `RegionWeights` of pixel regions, without the area of excluded ones; None has no overlap."""
+    holes = _Holes(excluded)
+    parts = [_NOTHING if region is None else _overlap(region, shape, holes) for region in pixel_regions]
     y, x, covered = (np.concatenate([_NOTHING[k], *(part[k] for part in parts)]) for k in range(3))
     starts = np.cumsum([0, *(len(part[0]) for part in parts)])
     overlap = csr_array((covered, y * shape[1] + x, starts), shape=(len(parts), shape[0] * shape[1]))
@@ -129,12 +132,70 @@ class _Rectangle(_Boxed, RectanglePixelRegion):
 _BOXED = {EllipsePixelRegion: _Ellipse, RectanglePixelRegion: _Rectangle}
 
 
-def _overlap(region, shape):
+class _Holes:
+    """Excluded regions, and which of them reach a bounding box."""
+
+    def __init__(self, regions):
+        boxes = [(region, box) for region in regions if region is not None and (box := _box(region)) is not None]
+        self._regions = [region for region, _ in boxes]
+        self._boxes = np.array([(b.ixmin, b.ixmax, b.iymin, b.iymax) for _, b in boxes]).reshape(-1, 4)
+
+    def near(self, box):
+        if not self._regions:
+            return []
+        left, right, bottom, top = self._boxes.T
+        meets = (left < box.ixmax) & (right > box.ixmin) & (bottom < box.iymax) & (top > box.iymin)
+        return [self._regions[i] for i in np.flatnonzero(meets)]
+
+
+@dataclass
+class _Rest:
+    """The positions of a region that lie in no hole."""
+
+    region: object
+    holes: list
+
+    def contains(self, points):
+        inside = self.region.contains(points)
+        for hole in self.holes:
+            inside &= ~hole.contains(points)
+        return inside
+
+
+def _cut(covered, region, holes, y, x):
+    """Covered areas of pixels without what holes cover of them."""
+    left, cuts = covered.copy(), ((covered > 0) & (covered < 1)).astype(int)
+    for hole in holes:
+        part = _in_window(hole, y, x)
+        left *= 1 - part
+        cuts += (part > 0) & (part < 1)
+    several = (cuts > 1) & (left > 0)
+    if several.any():
+        left[several] = _on_subpixels(_Rest(region, holes), y[several], x[several], _FINE // 2)
+    return left
+
+
+def _in_window(region, y, x):
+    """Covered area of the pixels of a window that begins and ends anywhere."""
+    covered, box = np.zeros(y.shape), _box(region)
+    seen = box & RegionBoundingBox(x[0, 0], x[0, -1] + 1, y[0, 0], y[-1, 0] + 1)
+    if seen is None:
+        return covered
+    height, width = box.shape
+    box = seen if height * width > _AT_ONCE else box
+    rows, columns = np.mgrid[box.iymin : box.iymax, box.ixmin : box.ixmax]
+    part = _on_subpixels(region, rows, columns) if box is seen else _covered(region, rows, columns)
+    part = part[seen.iymin - box.iymin : seen.iymax - box.iymin, seen.ixmin - box.ixmin : seen.ixmax - box.ixmin]
+    covered[seen.iymin - y[0, 0] : seen.iymax - y[0, 0], seen.ixmin - x[0, 0] : seen.ixmax - x[0, 0]] = part
+    return covered
+
+
+def _overlap(region, shape, holes):
     """Rows, columns and covered areas of the pixels of the field, and the area of the whole region."""
     if type(region) in _BOXED:
         region = _BOXED[type(region)](region.center, region.width, region.height, region.angle, region.meta)
     if isinstance(region, PointPixelRegion):
-        return _one_pixel(region, shape)
+        return _one_pixel(region, shape, holes)
     box = _box(region)
     if box is None:
         return _NOTHING
@@ -149,10 +210,13 @@ def _overlap(region, shape):
     covered = _on_subpixels(region, y, x) if large else _covered(region, y, x)
     if not (covered.any() or large):
         if not isinstance(region, CompoundPixelRegion):  # smaller than rounding errors
-            return _one_pixel(region, shape) if region.area > 0 else _NOTHING
+            return _one_pixel(region, shape, holes) if region.area > 0 else _NOTHING
         if _is_small(y):
             covered = _on_subpixels(region, y, x, _FINE)
     area = _area(region, box) if large else covered.sum()
+    if y.size and (near := holes.near(box)):
+        whole, covered = covered, _cut(covered, region, near, y, x)
+        area -= (whole - covered).sum()
     inside = (covered > (0 if large else ROUNDING * area)) & (x >= 0) & (x < shape[1]) & (y >= 0) & (y < shape[0])
     return y[inside], x[inside], covered[inside], area
 
@@ -165,10 +229,12 @@ def _box(region):
         return None
 
 
-def _one_pixel(region, shape):
+def _one_pixel(region, shape, holes):
     """As `_overlap`, of the pixel that holds the centre of a region."""
     x, y = pixel_center(region)
-    if not np.isfinite(x + y):
+    if not np.isfinite(x + y) or any(
+        hole.contains(PixCoord(x, y)) for hole in holes.near(RegionBoundingBox.from_float(x, x, y, y))
+    ):
         return _NOTHING
     x, y = np.floor(x + 0.5), np.floor(y + 0.5)
     inside = int(0 <= x < shape[1] and 0 <= y < shape[0])

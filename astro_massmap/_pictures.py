@@ -260,14 +260,14 @@ class Pictures(MapParts):
         >>> figure = kappa.plot_detection(circle, 0.015, label="cluster C", figure=Figure())
         >>> figure.savefig("cluster.png")
         """
-        from ._regions import as_regions
+        from ._places import listed
         from .figures import plot_detection
 
-        values = self.region_means(region, background=background)
+        found = listed(region, "region")
+        values = self.region_means(found, background=background)
         if values.shape[1] != 1 or not np.isfinite(values).all():
             raise ValueError("region: needs one region that lies in the field")
-        (found,) = as_regions(region)
-        label = str(found.meta.get("text", "")) if label is None else label
+        label = str(found[0].meta.get("text", "")) if label is None else label
         return plot_detection(values[:, 0], threshold, label=label, figure=figure)
 
     def report(

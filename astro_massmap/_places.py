@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.table import QTable
 from regions import CircleSkyRegion
 from scipy.sparse import csr_array
 
 from ._input import bools
 from ._overlap import ROUNDING, RegionWeights, pixel_center, weights_of
 from ._quantiles import interval, probability_interval
-from ._regions import all_to_pixel, as_regions
+from ._region_results import RegionTable, region_names
+from ._regions import all_to_pixel, as_regions, included
 
 if TYPE_CHECKING:
     from ._typing import Bools, Floats
@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 _AT_ONCE = 2**22  # numbers that are held at a time
 
 
-def listed(regions, name="regions"):
-    """A list of regions; errors begin with the name of the argument."""
+def listed(regions, name="regions", *, areas=False, cosmology=None):
+    """The regions that are `included` in an argument; errors begin with its name."""
     try:
-        return as_regions(regions)
+        found = as_regions(regions, cosmology=cosmology)
     except (TypeError, ValueError, OSError) as error:
         raise type(error)(f"{name}: {str(error).removeprefix('regions: ')}") from error
+    return included(found, name, areas=areas)
 
 
 def _used(maps, weights):
@@ -99,11 +100,17 @@ def add_probability(table, probability, n, level):
     table.meta["level"] = level
 
 
+def weights_on(regions, wcs, shape):
+    """The `RegionWeights` of regions as `listed` returns them."""
+    return weights_of(all_to_pixel(regions, wcs), shape, all_to_pixel(regions.excluded, wcs))
+
+
 def excess(mean, samples, wcs, mask, regions, background):
     """
     What is asked of regions, as a table and the means ``(n_samples, n_regions)`` of the samples.
 
-    The columns are region, center, kappa, data_fraction, and area: that of the whole region, in pixels.
+    The columns are region, center, kappa, data_fraction, and area: that of the whole region, in pixels. What is
+    excluded is taken out of the regions and of the rings around them.
     """
     regions = listed(regions)
     pixel_regions = all_to_pixel(regions, wcs)
@@ -118,12 +125,13 @@ def excess(mean, samples, wcs, mask, regions, background):
             weights.overlap @ (~mask.ravel()).astype(float),
         )
 
-    weights = weights_of(pixel_regions, mask.shape)
+    excluded = all_to_pixel(regions.excluded, wcs)
+    weights = weights_of(pixel_regions, mask.shape, excluded)
     kappa, values, measured = means(weights)
     if background is not None:
-        around, background = _background(background, centers, wcs, mask.shape)
+        around, background = _background(background, centers, wcs, mask.shape, excluded)
         kappa, values = (a - b for a, b in zip((kappa, values), means(around), strict=False))
-    table = QTable({"region": np.array([_label(i, r) for i, r in enumerate(regions)], dtype=str), "center": centers})
+    table = RegionTable({"region": np.array(region_names(regions), dtype=str), "center": centers})
     table["kappa"] = kappa
     area = np.where(weights.area > 0, weights.area, np.inf)
     table["data_fraction"], table["area"] = np.minimum(measured / area, 1), weights.area  # rounding
@@ -131,32 +139,29 @@ def excess(mean, samples, wcs, mask, regions, background):
     return table, values
 
 
-def _background(background, centers, wcs, shape):
+def _background(background, centers, wcs, shape, excluded):
     """Weights of the background, one row for all regions or one for each; and what it is, in words."""
     if isinstance(background, u.Quantity):
-        return _rings(centers, background, wcs, shape), f"{background[0]:g} to {background[1]:g} around each"
-    weights = weights_of(all_to_pixel(listed(background, "background"), wcs), shape)
+        return _rings(centers, background, wcs, shape, excluded), f"{background[0]:g} to {background[1]:g} around each"
+    weights = weights_on(listed(background, "background"), wcs, shape)
     if len(weights) not in (1, len(centers)):
         raise ValueError(f"background: needs one region, or one for each of {len(centers)}, got {len(weights)}")
     return weights, "one region for all" if len(weights) == 1 else "one region for each"
 
 
-def _rings(centers, radii, wcs, shape):
+def _rings(centers, radii, wcs, shape, excluded):
     if not radii.unit.is_equivalent(u.rad):
         raise u.UnitsError(f"background: needs two angles, got {radii}")
     if radii.shape != (2,) or not 0 < radii[0] < radii[1] < np.inf:
         raise ValueError(f"background: needs two positive radii, the smaller first, got {radii}")
     inner, outer = (
-        weights_of(all_to_pixel([CircleSkyRegion(c, radius) for c in centers], wcs), shape) for radius in radii
+        weights_of(all_to_pixel([CircleSkyRegion(c, radius) for c in centers], wcs), shape, excluded)
+        for radius in radii
     )
     overlap = csr_array(outer.overlap - inner.overlap)
     overlap.data[overlap.data < ROUNDING * np.repeat(outer.area, np.diff(overlap.indptr))] = 0
     overlap.eliminate_zeros()
     return RegionWeights(overlap, outer.area - inner.area)
-
-
-def _label(i, region):
-    return str(next((region.meta[key] for key in ("text", "name", "label") if region.meta.get(key)), i))
 
 
 def _centers(regions, pixel_regions, wcs):

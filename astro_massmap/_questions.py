@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
 import numpy as np
@@ -16,10 +16,11 @@ from ._quantiles import over_samples, quantiles, warn_of_few
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from astropy.cosmology import FLRW
     from astropy.table import QTable
     from numpy.typing import ArrayLike
 
-    from ._typing import Background, Floats, MapParts, RegionsLike
+    from ._typing import Background, Floats, KeepColumns, MapParts, RegionsLike
 else:
     MapParts = object
 
@@ -108,7 +109,13 @@ class Questions(MapParts):
     # ---- places
 
     def region_statistics(
-        self, regions: RegionsLike, *, background: Background | None = None, level: float = 0.68
+        self,
+        regions: RegionsLike,
+        *,
+        background: Background | None = None,
+        level: float = 0.68,
+        keep_columns: KeepColumns = False,
+        cosmology: FLRW | None = None,
     ) -> QTable:
         """
         Mean convergence in regions, with its credible interval over the samples.
@@ -121,6 +128,9 @@ class Questions(MapParts):
             Whose mean is subtracted: one region for all, one for each, or the two radii of a ring around each.
         level : float
             Of the interval.
+        keep_columns, cosmology
+            Columns of a table of clusters to keep, and the cosmology for its radii in kpc or Mpc; see
+            `~astro_massmap.detection.region_statistics`.
 
         Returns
         -------
@@ -146,9 +156,9 @@ class Questions(MapParts):
         from .detection import region_statistics
 
         self._need_convergence()
-        return region_statistics(
-            self.data, self._need_samples(), self.wcs, self.mask, regions, background=background, level=level
-        )
+        maps = self.data, self._need_samples(), self.wcs, self.mask
+        options: dict[str, Any] = {"level": level, "keep_columns": keep_columns, "cosmology": cosmology}
+        return region_statistics(*maps, regions, background=background, **options)
 
     def region_means(self, regions: RegionsLike, *, background: Background | None = None) -> Floats:
         """
@@ -162,14 +172,7 @@ class Questions(MapParts):
         Returns
         -------
         ndarray
-            ``(n_samples, n_regions)``, NaN for regions outside of the field.
-
-        Raises
-        ------
-        TypeError, ValueError, OSError
-            If an argument is not as described, a file cannot be read, or the map has no samples.
-        `~astropy.units.UnitsError`
-            Of a map in units of a surface density.
+            ``(n_samples, n_regions)``, NaN for regions outside of the field. Errors are those of `region_statistics`.
 
         Examples
         --------
@@ -195,18 +198,18 @@ class Questions(MapParts):
         background: Background | None = None,
         *,
         level: float = 0.68,
+        keep_columns: KeepColumns = False,
+        cosmology: FLRW | None = None,
     ) -> QTable:
         """
         Probability that there is a structure: the fraction of samples whose mean over a region exceeds a threshold.
 
         Parameters
         ----------
-        regions : regions
+        regions, background, keep_columns, cosmology
             As for `region_statistics`.
         threshold : float or array-like
             Of the mean convergence, for all regions or for each.
-        background : regions or `~astropy.units.Quantity`, optional
-            As for `region_statistics`.
         level : float
             Level of the interval of the probability.
 
@@ -215,15 +218,12 @@ class Questions(MapParts):
         `~astropy.table.QTable`
             Columns ``region``, ``center``, ``kappa`` (of the posterior mean), ``probability``, its Wilson interval
             ``lower`` to ``upper`` and the number ``n_samples`` of samples, taken as independent, ``data_fraction``,
-            and ``measured``, False where less than 5 % of the region holds data: the probability is then essentially
-            that of the prior.
+            and ``measured``, False where less than 5 % of the region holds data (the prior dominates).
 
         Raises
         ------
-        TypeError, ValueError, OSError
-            As for `region_means`, or if the threshold is not finite or the level is not between 0 and 1.
-        `~astropy.units.UnitsError`
-            Of a map in units of a surface density.
+        TypeError, ValueError, OSError, `~astropy.units.UnitsError`
+            As for `region_statistics`, or if the threshold is not finite.
 
         Warns
         -----
@@ -238,8 +238,6 @@ class Questions(MapParts):
         >>> samples = truth.data + np.random.default_rng(0).normal(scale=0.05, size=(32, *truth.shape))
         >>> kappa = ConvergenceMap(truth.data, wcs=truth.wcs, samples=samples)
         >>> table = kappa.detection_probability(datasets.demo_clusters(), threshold=0.015)
-        >>> table.colnames
-        ['region', 'center', 'kappa', 'probability', 'lower', 'upper', 'n_samples', 'data_fraction', 'measured']
         >>> bool(((table["lower"] <= table["probability"]) & (table["probability"] <= table["upper"])).all())
         True
         """
@@ -248,9 +246,9 @@ class Questions(MapParts):
         self._need_convergence()
         samples = self._need_samples()
         self._warn_if_gaussian()
-        return detection_probability(
-            self.data, samples, self.wcs, self.mask, regions, threshold, background, level=level
-        )
+        maps = self.data, samples, self.wcs, self.mask
+        options: dict[str, Any] = {"level": level, "keep_columns": keep_columns, "cosmology": cosmology}
+        return detection_probability(*maps, regions, threshold, background, **options)
 
     def peaks(
         self,

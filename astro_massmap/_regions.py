@@ -1,5 +1,12 @@
-"""Regions of the sky, in whatever form they come."""
+"""
+Regions of the sky, in whatever form they come.
 
+Regions that a file excludes (``-circle(...)`` or ``include=0`` of DS9, ``-`` of CRTF, ``!`` of FITS) take their area
+out of all others of the list, wherever they stand in it. DS9 does the same where it saves regions as a mask of pixels;
+the package ``regions`` reads the mark, and leaves it to the user.
+"""
+
+import re
 from pathlib import Path
 
 import astropy.units as u
@@ -14,22 +21,28 @@ from regions import (
     CompoundPixelRegion,
     EllipsePixelRegion,
     EllipseSkyRegion,
+    LinePixelRegion,
+    LineSkyRegion,
     PixCoord,
     PixelRegion,
+    PointPixelRegion,
     PointSkyRegion,
     RectanglePixelRegion,
     RectangleSkyRegion,
     Regions,
     SkyRegion,
+    TextPixelRegion,
+    TextSkyRegion,
 )
 
-from ._columns import read_table, table_positions
+from ._cluster_tables import regions_of
+from ._columns import read_table
 from ._fits_headers import open_fits
 from ._geometry import local_steps
+from ._progress import warn
 from ._text_files import region_text
 from ._untrusted import parsing
 
-_RADIUS_NAMES = ("radius", "r500", "r200", "r", "rad", "theta")
 _AROUND = {  # kinds of regions around a centre on the sky, on the grid, and what they have
     CircleSkyRegion: (CirclePixelRegion, ("radius",)),
     CircleAnnulusSkyRegion: (CircleAnnulusPixelRegion, ("inner_radius", "outer_radius")),
@@ -38,9 +51,37 @@ _AROUND = {  # kinds of regions around a centre on the sky, on the grid, and wha
 }
 _TABLE_SUFFIXES = (".ecsv", ".csv", ".txt", ".dat", ".vot", ".xml")
 _FORMATS = {".crtf": "crtf", ".fits": "fits", ".fit": "fits"}  # other names are DS9 region files
+_QUOTED, _MARK = re.compile(r"(\btext\s*=\s*[{'\"])"), "\ue000"  # before a text of DS9, which would become a number
+_KINDS = {  # without an area; texts are points too
+    "text label": (TextSkyRegion, TextPixelRegion),
+    "line": (LineSkyRegion, LinePixelRegion),
+    "point": (PointSkyRegion, PointPixelRegion),
+}
 
 
-def as_regions(regions, wcs=None):
+class RegionList(list):
+    """
+    Regions, with what belongs to all of them.
+
+    Attributes
+    ----------
+    table : `~astropy.table.Table` or None
+        Table of clusters, a row for each region.
+    excluded : list of region
+        Regions whose area does not count; only `included` finds them.
+    """
+
+    def __init__(self, regions=(), table=None, excluded=()):
+        super().__init__(regions)
+        self.table, self.excluded = table, list(excluded)
+
+    def __getitem__(self, item):
+        if not isinstance(item, slice):
+            return super().__getitem__(item)
+        return RegionList(super().__getitem__(item), None if self.table is None else self.table[item], self.excluded)
+
+
+def as_regions(regions, wcs=None, *, cosmology=None):
     """
     A list of regions.
 
@@ -51,10 +92,15 @@ def as_regions(regions, wcs=None):
         regions (DS9, CRTF, FITS) or of a table (ECSV, CSV, ...).
     wcs : `~astropy.wcs.WCS`, optional
         If given, all are turned into pixel regions of this grid; those beyond its projection are left out.
+    cosmology : `~astropy.cosmology.FLRW`, optional
+        Cosmology that converts radii in kpc or Mpc, of a table with redshifts, to angles; by default the one that
+        astropy is set to.
 
     Returns
     -------
-    list
+    RegionList
+        All of them, with labels and those that are excluded (see `included`); a plain list of pixel regions with
+        ``wcs``.
 
     Raises
     ------
@@ -64,7 +110,7 @@ def as_regions(regions, wcs=None):
     if isinstance(regions, str | Path):
         regions = _read(Path(regions))
     if isinstance(regions, Table):
-        regions = _from_table(regions)
+        regions = RegionList(regions_of(regions, cosmology), regions)
     if isinstance(regions, SkyRegion | PixelRegion):
         regions = [regions]
     if isinstance(regions, SkyCoord) or not np.iterable(regions):
@@ -72,13 +118,77 @@ def as_regions(regions, wcs=None):
             f"regions: needs a region, a list of them, a table or a file, got {type(regions).__name__}; a circle is "
             "CircleSkyRegion(center, radius)"
         )
-    regions = list(regions)
+    regions = regions if isinstance(regions, RegionList) else RegionList(regions)
     for region in regions:
         if not isinstance(region, SkyRegion | PixelRegion):
             raise TypeError(f"regions: needs regions of the sky or of pixels, got {type(region).__name__}")
     if wcs is None:
         return regions
     return [r for r in all_to_pixel(regions, wcs) if r is not None]
+
+
+def is_excluded(region):
+    """Whether the area of a region is to be taken out of others."""
+    include = region.meta.get("include", True)
+    return not include or str(include).strip().lower() in ("-", "0", "false", "no")
+
+
+def _without_area(region):
+    """The kind of a region that covers no area, or None."""
+    if region.meta.get("type") == "ann":  # of CRTF
+        return "annotation"
+    return next((kind for kind, classes in _KINDS.items() if isinstance(region, classes)), None)
+
+
+def included(regions, name, *, areas=False):
+    """
+    The regions that are measured, and those that are excluded apart.
+
+    Parameters
+    ----------
+    regions : RegionList
+        Regions as `as_regions` returns them.
+    name : str
+        Name of the argument, for errors and warnings.
+    areas : bool
+        Leave out points and lines too, and not only text labels and annotations.
+
+    Returns
+    -------
+    RegionList
+        With ``excluded``.
+
+    Raises
+    ------
+    ValueError
+        If none is left.
+
+    Warns
+    -----
+    `~astropy.utils.exceptions.AstropyUserWarning`
+        Counts of the regions that are left out because they cover no area.
+    """
+    kept, excluded, left_out = [], list(regions.excluded), {}
+    for region in regions:
+        kind, minus = _without_area(region), is_excluded(region)
+        if kind in ("text label", "annotation") or (kind is not None and (areas or minus)):
+            left_out[kind] = left_out.get(kind, 0) + 1
+        else:
+            (excluded if minus else kept).append(region)
+    counts = ", ".join(f"{n} {kind}{'s' * (n > 1)}" for kind, n in left_out.items())
+    if not kept and (left_out or excluded):
+        if not excluded:
+            raise ValueError(
+                f"{name}: holds {counts} and nothing else, {'points exclude nothing' if areas else 'no area'}; give "
+                "circles, or a table with a column radius"
+            )
+        raise ValueError(
+            f"{name}: all of the regions are excluded ones (-circle(...), include=0), which only take their area out "
+            "of others; remove the minus sign, or add the region from which they are to be taken"
+        )
+    if left_out:
+        warn(f"{name}: {counts} left out; they cover no area", 5)
+    return RegionList(kept, regions.table if len(kept) == len(regions) else None, excluded)
 
 
 def all_to_pixel(regions, wcs):
@@ -155,7 +265,10 @@ def _read(file):
     with parsing(f"{fault} as regions"):
         if kind == "fits":
             with open_fits(file) as hdus:
-                regions = Regions.parse(QTable.read(hdus["REGION"]), format=kind)
+                regions = _from_fits(QTable.read(hdus["REGION"]))
+        elif kind == "ds9":
+            regions = Regions.parse(_QUOTED.sub(rf"\1{_MARK}", region_text(file, kind)), format=kind)
+            _unmark(regions)
         else:
             regions = Regions.parse(region_text(file, kind), format=kind)
     if not len(regions):
@@ -163,34 +276,28 @@ def _read(file):
     return regions
 
 
+def _from_fits(table):
+    """The regions of a table; regions (0.12) forgets which are excluded where there is a column COMPONENT."""
+    if "SHAPE" not in table.colnames:
+        return Regions.parse(table, format="fits")
+    minus = np.array([str(shape).strip().startswith("!") for shape in table["SHAPE"]], dtype=bool)
+    kept, excluded = ([*Regions.parse(table[part], format="fits")] if part.any() else [] for part in (~minus, minus))
+    for region in excluded:
+        region.meta["include"] = 0
+    return kept + excluded
+
+
+def _unmark(regions):
+    for region in regions:
+        if "text" in region.meta:
+            region.meta["text"] = str(region.meta["text"]).replace(_MARK, "")
+        if isinstance(region, TextSkyRegion | TextPixelRegion):
+            region.text = str(region.text).replace(_MARK, "")
+
+
 def _holds_fits_regions(file):
     with parsing(f"regions: cannot read {str(file)!r}"), open_fits(file) as hdus:
         return "REGION" in [hdu.name for hdu in hdus]
-
-
-def _from_table(table):
-    """Circles from positions and radii, points where there is no radius; labelled by redshift or name."""
-    by_lower = {name.lower(): name for name in reversed(table.colnames)}
-
-    def column(*names):
-        return next((table[by_lower[n]] for n in names if n in by_lower), None)
-
-    centres, radius = table_positions(table, "regions"), column(*_RADIUS_NAMES)
-    if radius is None:
-        regions = [PointSkyRegion(c) for c in centres]
-    else:
-        if radius.unit is None or not radius.unit.is_equivalent(u.deg):
-            raise u.UnitsError(
-                f"regions: the radius needs an angular unit such as arcmin, got {radius.unit}; ECSV and FITS keep it"
-            )
-        if not np.all(np.asarray(u.Quantity(radius)) > 0):
-            raise ValueError("regions: the radius needs to be positive everywhere")
-        regions = [CircleSkyRegion(c, r) for c, r in zip(centres, u.Quantity(radius), strict=True)]
-    labels = column("name", "label", "redshift", "z")
-    if labels is not None:
-        for region, label in zip(regions, labels, strict=True):
-            region.meta["text"] = f"{label:.2f}" if isinstance(label, float | np.floating) else str(label)
-    return regions
 
 
 def inside_any(regions, x, y):

@@ -8,6 +8,7 @@ import textwrap
 
 from astropy.table.meta import get_header_from_yaml
 
+from ._progress import warn
 from ._untrusted import unpacked
 from ._yaml_text import check_unit, check_yaml
 
@@ -118,10 +119,23 @@ def _check_xml(text):
         check_unit(unit.decode("utf-8", errors="replace"))
 
 
+def _decoded(data):
+    """Text in UTF-8, or UTF-16 with its mark, or else in Latin-1, with a warning."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        if b"\0" in data:
+            raise ValueError("it is no text") from error
+        warn("regions: the file is not in UTF-8; it is read as Latin-1")
+        return data.decode("latin-1")
+
+
 def region_text(file, kind):
     """The text of a file of regions; ValueError for one over which its reader would take for ever."""
     with open(file, "rb") as stream, unpacked(stream) as plain:
-        text = plain.read().decode().removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+        text = _decoded(plain.read()).removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     if kind == "crtf" and not text.startswith("#CRTF"):
         raise ValueError("it does not begin with #CRTF")
     for line in text.split("\n"):

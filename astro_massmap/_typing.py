@@ -20,6 +20,7 @@ Floats: TypeAlias = NDArray[np.floating]
 Pair: TypeAlias = ArrayLike | Sequence[ArrayLike]  # of numbers or columns
 RegionsLike: TypeAlias = SkyRegion | PixelRegion | Iterable[SkyRegion | PixelRegion] | Regions | Table | str | Path
 RedshiftsLike: TypeAlias = "ArrayLike | tuple[ArrayLike, ArrayLike] | Table | File | ShearCatalog | Sources"
+KeepColumns: TypeAlias = bool | str | Sequence[str]
 Response: TypeAlias = float | NDArray[np.float64]  # one number, (n,), (2, 2) or (n, 2, 2)
 Shape: TypeAlias = tuple[int, int]  # (ny, nx)
 

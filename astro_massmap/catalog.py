@@ -267,8 +267,9 @@ class ShearCatalog(CatalogTables, Calibration):
         pixel_scale : `~astropy.units.Quantity`, optional
             Side of a pixel where no ``wcs`` is given; 0.4 arcmin by default.
         mask : ndarray of bool, or regions, optional
-            What to leave out: pixels of the grid ``(ny, nx)`` where it is True, or the galaxies inside
-            `regions` (a region, a list of them, or a file).
+            What to leave out: pixels of the grid ``(ny, nx)`` where it is True, or the galaxies inside `regions` (a
+            region, a list of them, or a file) and outside of those that a file excludes, such as ``-circle(...)`` of
+            DS9. Text labels, points and lines are left out with a warning.
 
         Returns
         -------
@@ -382,16 +383,17 @@ class ShearCatalog(CatalogTables, Calibration):
         return shear.reconstruct(method, progress=progress, executor=executor)
 
     def _outside(self, regions: RegionsLike, wcs: WCS) -> Self:
-        """The galaxies outside of all regions."""
-        from regions import PointPixelRegion
-
+        """The galaxies outside of all regions, and those inside regions that a file excludes."""
         from ._places import listed
-        from ._regions import as_regions, inside_any
+        from ._regions import all_to_pixel, inside_any
 
-        on_grid = as_regions(listed(regions, "mask"), wcs)
-        if any(isinstance(region, PointPixelRegion) for region in on_grid):
-            raise ValueError("mask: points exclude nothing; give circles, or a table with a column radius")
-        inside = inside_any(on_grid, *wcs.world_to_pixel(self.coords))
+        found = listed(regions, "mask", areas=True)
+        x, y = wcs.world_to_pixel(self.coords)
+        inside, excluded = (
+            inside_any([region for region in all_to_pixel(part, wcs) if region is not None], x, y)
+            for part in (found, found.excluded)
+        )
+        inside &= ~excluded
         if inside.all():
             raise ValueError("mask: the regions exclude every galaxy")
         return self[~inside]

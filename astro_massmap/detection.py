@@ -15,18 +15,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.table import QTable
 
 from ._input import checked_level, floats
-from ._overlap import RegionWeights, weights_of
-from ._places import add_interval, add_probability, checked_maps, excess, finite_in_regions, listed, means_over
-from ._regions import all_to_pixel
+from ._overlap import RegionWeights
+from ._places import (
+    add_interval,
+    add_probability,
+    checked_maps,
+    excess,
+    finite_in_regions,
+    listed,
+    means_over,
+    weights_on,
+)
+from ._region_results import keep_columns as with_columns
 
 if TYPE_CHECKING:
+    from astropy.cosmology import FLRW
+    from astropy.table import QTable
     from astropy.wcs import WCS
     from numpy.typing import ArrayLike
 
-    from ._typing import Background, Bools, Floats, RegionsLike, Shape
+    from ._typing import Background, Bools, Floats, KeepColumns, RegionsLike, Shape
 
 __all__ = [
     "RegionWeights",
@@ -58,12 +68,19 @@ def region_weights(regions: RegionsLike, wcs: WCS, shape: Shape) -> RegionWeight
     RegionWeights
         Exact where `regions <https://astropy-regions.readthedocs.io>`__ knows it (circles, ellipses and their annuli,
         rectangles, polygons), else from 10 x 10 points of a pixel. A point stands for the pixel that holds it. Lines,
-        and regions outside of the field or beyond its projection, have no overlap.
+        and regions outside of the field or beyond its projection, have no overlap. Regions that a file excludes
+        (``-circle(...)`` or ``include=0`` of DS9, ``-`` of CRTF, ``!`` of FITS) have no row: their area is taken out
+        of all of the others.
 
     Raises
     ------
     TypeError, ValueError, OSError
-        If ``regions`` is none of these, or the file cannot be read.
+        If ``regions`` is none of these, holds excluded regions or labels alone, or the file cannot be read.
+
+    Warns
+    -----
+    `~astropy.utils.exceptions.AstropyUserWarning`
+        Counts of text labels and annotations, which are left out.
 
     Examples
     --------
@@ -78,7 +95,7 @@ def region_weights(regions: RegionsLike, wcs: WCS, shape: Shape) -> RegionWeight
     >>> print(f"{weights.area[0]:.1f} pixels, {weights.overlap.sum():.1f} in the field")
     78.5 pixels, 78.5 in the field
     """
-    return weights_of(all_to_pixel(listed(regions), wcs), shape)
+    return weights_on(listed(regions), wcs, shape)
 
 
 def region_means(maps: Floats, weights: RegionWeights) -> Floats:
@@ -130,6 +147,8 @@ def region_statistics(
     *,
     background: Background | None = None,
     level: float = 0.68,
+    keep_columns: KeepColumns = False,
+    cosmology: FLRW | None = None,
 ) -> QTable:
     """
     Mean convergence in regions, with its credible interval over the samples.
@@ -151,11 +170,18 @@ def region_statistics(
         each.
     level : float
         Of the interval.
+    keep_columns : bool, str or list of str
+        Columns of a table of clusters that the result keeps: all, none, or those named. A name that the result has
+        already gets ``_input`` behind it.
+    cosmology : `~astropy.cosmology.FLRW`, optional
+        Cosmology that converts radii in kpc or Mpc of a table with redshifts to angles; by default the one that
+        astropy is set to.
 
     Returns
     -------
     `~astropy.table.QTable`
-        Columns ``region`` (its label, or its number), ``center`` (in the frame of the WCS; of the bounding box where
+        Columns ``region`` (name, label or identifier of the input, tags of DS9, or the number of the region; a second
+        region of the same name has `` (2)`` behind it), ``center`` (in the frame of the WCS; of the bounding box where
         a region has no other), ``kappa``, ``std``, ``lower``, ``upper``, ``signal_to_noise`` and ``data_fraction``:
         the share of the whole region that holds data. NaN for regions outside of the field.
 
@@ -178,12 +204,14 @@ def region_statistics(
     B: 0.060, from 0.051 to 0.068
     """
     level, (mean, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
+    regions = listed(regions, cosmology=cosmology)
     table, values = excess(mean, samples, wcs, mask, regions, background)
     add_interval(table, values, level)
     with np.errstate(invalid="ignore", divide="ignore"):
         table["signal_to_noise"] = table["kappa"] / table["std"]
     table.meta["level"] = level
-    return table["region", "center", "kappa", "std", "lower", "upper", "signal_to_noise", "data_fraction"]
+    table = table["region", "center", "kappa", "std", "lower", "upper", "signal_to_noise", "data_fraction"]
+    return with_columns(table, regions, keep_columns)
 
 
 def region_values(
@@ -238,13 +266,15 @@ def detection_probability(
     background: Background | None = None,
     *,
     level: float = 0.68,
+    keep_columns: KeepColumns = False,
+    cosmology: FLRW | None = None,
 ) -> QTable:
     """
     Fraction of the samples in which the mean convergence of a region exceeds a threshold.
 
     Parameters
     ----------
-    mean, samples, wcs, mask, regions, background
+    mean, samples, wcs, mask, regions, background, keep_columns, cosmology
         As for `region_statistics`.
     threshold : float or array-like
         For all regions, or for each.
@@ -283,6 +313,7 @@ def detection_probability(
     """
     threshold, level = floats(threshold, "threshold"), checked_level(level)
     mean, samples, mask = checked_maps(mean, samples, mask)
+    regions = listed(regions, cosmology=cosmology)
     table, values = excess(mean, samples, wcs, mask, regions, background)
     if threshold.shape not in ((), (len(table),)) or not np.isfinite(threshold).all():
         raise ValueError(f"threshold: needs a finite number, or one for each of {len(table)} regions; got {threshold}")
@@ -291,4 +322,5 @@ def detection_probability(
     table["measured"] = table["data_fraction"] >= _LEAST_DATA
     table.meta["threshold"] = threshold.tolist()
     probabilities = ["probability", "lower", "upper", "n_samples"]
-    return table["region", "center", "kappa", *probabilities, "data_fraction", "measured"]
+    table = table["region", "center", "kappa", *probabilities, "data_fraction", "measured"]
+    return with_columns(table, regions, keep_columns)

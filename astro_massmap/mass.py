@@ -21,22 +21,24 @@ import astropy.units as u
 import numpy as np
 from astropy.constants import G, c
 from astropy.cosmology import default_cosmology
-from astropy.table import QTable
 from scipy.interpolate import CubicSpline
 
 from ._aperture import aperture_filter, aperture_mass
 from ._geometry import local_scale
-from ._input import checked_level, floats
-from ._places import add_interval, checked_maps, excess
-from ._regions import as_regions
+from ._input import checked_level, floats, numbers
+from ._places import add_interval, checked_maps, excess, listed
+from ._progress import warn
+from ._region_results import keep_columns as with_columns
 from ._source_redshifts import is_listed, read_n_z
 
 if TYPE_CHECKING:
     from astropy.cosmology import FLRW
+    from astropy.table import QTable
     from astropy.wcs import WCS
     from numpy.typing import ArrayLike, NDArray
 
-    from ._typing import Background, Bools, Floats, RedshiftsLike, RegionsLike
+    from ._regions import RegionList
+    from ._typing import Background, Bools, Floats, KeepColumns, RedshiftsLike, RegionsLike
 
 __all__ = [
     "aperture_filter",
@@ -193,13 +195,14 @@ def projected_mass(
     wcs: WCS,
     mask: Bools,
     regions: RegionsLike,
-    z_lens: ArrayLike,
+    z_lens: ArrayLike | str,
     z_source: RedshiftsLike,
     *,
     cosmology: FLRW | None = None,
     weight: ArrayLike | None = None,
     background: Background | None = None,
     level: float = 0.68,
+    keep_columns: KeepColumns = False,
 ) -> QTable:
     """
     Mass projected onto regions, were all of the matter at one redshift.
@@ -210,24 +213,30 @@ def projected_mass(
 
     Parameters
     ----------
-    mean, samples, wcs, mask, regions, background, level
+    mean, samples, wcs, mask, regions, background, level, keep_columns
         As for `~astro_massmap.detection.region_statistics`. Shear does not tell the mean of a field: subtract a
         background.
-    z_lens : float or array-like
-        Redshift of the matter, in all regions or in each.
+    z_lens : float, array-like or str
+        Redshift of the matter, in all regions or in each, or the name of its column in a table of clusters.
     z_source, cosmology, weight
-        As for `critical_surface_density`.
+        As for `critical_surface_density`. The cosmology also converts radii in kpc or Mpc of a table of clusters.
 
     Returns
     -------
     `~astropy.table.QTable`
         Columns ``region``, ``center``, ``mass`` (in Msun), ``std``, ``lower``, ``upper`` and ``data_fraction``, the
-        share of the whole region that holds data. NaN for regions outside of the field.
+        fraction of the whole region that holds data. NaN for regions outside of the field, and for those whose redshift
+        in a column is missing.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is not as described, there are fewer than two samples, or no source is behind the matter.
+
+    Warns
+    -----
+    `~astropy.utils.exceptions.AstropyUserWarning`
+        Count of the redshifts that are missing in a column ``z_lens``.
 
     Examples
     --------
@@ -242,13 +251,14 @@ def projected_mass(
     >>> print(f"{table['mass'][0]:.3g} +- {table['std'][0]:.3g}")
     1.17e+14 solMass +- 8.43e+12 solMass
     """
-    listed, cosmology = as_regions(regions), checked_cosmology(cosmology)
-    z_lens, sources = _redshifts(z_lens, len(listed)), read_n_z(z_source, "z_source", weight=weight)
+    cosmology = checked_cosmology(cosmology)
+    found = listed(regions, cosmology=cosmology)
+    z_lens, sources = _redshifts(z_lens, found), read_n_z(z_source, "z_source", weight=weight)
     level, (mean, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
-    kappa, values = excess(mean, samples, wcs, mask, listed, background)
+    kappa, values = excess(mean, samples, wcs, mask, found, background)
     add_interval(kappa, values, level)
-    critical, distance = np.zeros(len(listed)) * _SURFACE_DENSITY, np.zeros(len(listed)) * u.kpc
-    for z in np.unique(z_lens):
+    critical, distance = np.full(len(found), np.nan) * _SURFACE_DENSITY, np.full(len(found), np.nan) * u.kpc
+    for z in np.unique(z_lens[np.isfinite(z_lens)]):
         critical[z_lens == z] = critical_surface_density(z, sources, cosmology)
         distance[z_lens == z] = cosmology.angular_diameter_distance(z)
     *_, scale = local_scale(kappa["center"], wcs)
@@ -260,14 +270,36 @@ def projected_mass(
         table[name] = kappa[name] * mass
     table["data_fraction"] = kappa["data_fraction"]
     table.meta |= {"z_lens": z_lens.tolist(), "critical_surface_density": critical, "cosmology": cosmology.name}
-    return table
+    return with_columns(table, found, keep_columns)
 
 
-def _redshifts(z: ArrayLike, n: int) -> NDArray[np.float64]:
-    """``z`` as ``n`` positive numbers."""
+def _redshifts(z: ArrayLike | str, regions: RegionList) -> NDArray[np.float64]:
+    """``z`` as a positive number for each region, NaN where a column holds none."""
+    n = len(regions)
+    if isinstance(z, str):
+        return _column_of_redshifts(z, regions.table)
     z = floats(z, "z_lens")
     if z.shape not in ((), (n,)):
         raise ValueError(f"z_lens: needs one redshift, or one for each of {n} regions, got the shape {z.shape}")
     if not ((z > 0) & np.isfinite(z)).all():
         raise ValueError(f"z_lens: needs positive redshifts, got {z}")
     return np.broadcast_to(z, n)
+
+
+def _column_of_redshifts(name, table):
+    if table is None:
+        raise ValueError(
+            f"z_lens: got {name!r}, the name of a column, but the regions are no table; give a redshift, or one for "
+            "each region"
+        )
+    if name not in table.colnames:
+        raise ValueError(f"z_lens: no column {name!r} in the table of clusters, which has {table.colnames}")
+    z, _ = numbers(table[name], f"z_lens: column {name!r}")
+    if z.ndim != 1:
+        raise ValueError(f"z_lens: column {name!r} needs one redshift a row, got the shape {z.shape}")
+    good = (z > 0) & np.isfinite(z)
+    if len(z) and not good.any():
+        raise ValueError(f"z_lens: column {name!r} holds no positive redshift")
+    if not good.all():
+        warn(f"z_lens: {(~good).sum()} of {len(z)} values of column {name!r} are no redshift; their mass is NaN", 4)
+    return np.where(good, z, np.nan)

@@ -191,7 +191,7 @@ def draw_regions(ax, regions, wcs, shape, color="black"):
     """
     from regions import CompoundPixelRegion, TextPixelRegion
 
-    from ._regions import as_regions, overlaps
+    from ._regions import as_regions, is_excluded, overlaps
 
     _, transform = _axes_on(wcs, ax, shape)
     for region in as_regions(regions, wcs):
@@ -202,6 +202,8 @@ def draw_regions(ax, regions, wcs, shape, color="black"):
             continue
         own = region.visual.get("color", region.visual.get("edgecolor", color))
         lines = {"linewidth": 1.2} | {k: v for k, v in region.visual.items() if k in ("linestyle", "linewidth")}
+        if is_excluded(region):
+            lines["linestyle"] = "dashed"
         if isinstance(region, TextPixelRegion):
             lines = {}
         artist = region.copy(visual={}).as_artist(color=own, **lines)

@@ -107,9 +107,11 @@ def _needs_output(arguments):
 
 
 def _clusters(arguments):
-    kappa = _read(arguments)
-    found = kappa.detection_probability(arguments.regions, arguments.threshold, arguments.background)
-    spread = kappa.region_statistics(arguments.regions, background=arguments.background)
+    from .._places import listed
+
+    kappa, regions = _read(arguments), listed(arguments.regions)
+    found = kappa.detection_probability(regions, arguments.threshold, arguments.background)
+    spread = kappa.region_statistics(regions, background=arguments.background)
     found["std"], found["signal_to_noise"] = spread["std"], spread["signal_to_noise"]
     tell(found, arguments)
     print(f"lower, upper: {found.meta['level']:.0%} interval of the probability")
@@ -121,10 +123,8 @@ def _clusters(arguments):
         figure = kappa.plot_cutouts(doubtful["center"], regions=arguments.regions)
         save_figure(figure, arguments.plot, overwrite=arguments.overwrite)
     if arguments.histogram is not None:
-        from .._regions import as_regions
-
         number = list(found["region"]).index(doubtful["region"])
-        region = as_regions(arguments.regions)[number]
+        region = regions[number : number + 1]
         figure = kappa.plot_detection(region, arguments.threshold, background=arguments.background)
         save_figure(figure, arguments.histogram, overwrite=arguments.overwrite)
 

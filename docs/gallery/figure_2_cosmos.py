@@ -44,6 +44,7 @@ else:
     catalogs = {name: datasets.cosmos(name) for name in ("bright", "all")}
     clusters = datasets.cosmos_clusters()
 clusters.sort("m500", reverse=True)
+clusters["label"] = [f"{z:.2f}" for z in clusters["redshift"]]  # in figures
 centers = SkyCoord(clusters["ra"], clusters["dec"])
 radius, threshold = 1.5 * u.arcmin, 0.015
 

@@ -30,6 +30,7 @@ if "MASSMAP_DATA" in os.environ:
     clusters = QTable.read(data / "xray_clusters.ecsv")
 else:
     catalog, clusters = datasets.cosmos(), datasets.cosmos_clusters()
+clusters["label"] = [f"{z:.2f}" for z in clusters["redshift"]]  # in figures, and in tables of results
 print(catalog.check_axes())
 
 # %%
@@ -52,11 +53,11 @@ kappa = catalog.reconstruct("wiener", n_samples=32, progress=False)
 kappa.plot_summary(regions=clusters)
 
 # %%
-# Mean convergence at the X-ray clusters: the ten with the highest signal to noise, named by their redshifts. Those at
+# Mean convergence at the X-ray clusters: the ten with the highest signal to noise, and their redshifts. Those at
 # 0.12 and 0.73 exceed five standard deviations. A Gaussian prior pulls high peaks towards zero (:doc:`../limits`), so
 # that probabilities of detection and masses need the learned prior (:doc:`figure_2_cosmos`).
 
-table = kappa.region_statistics(clusters)
+table = kappa.region_statistics(clusters, keep_columns=["id", "m500"])
 table = table[table["data_fraction"] > 0.5]
 table.sort("signal_to_noise", reverse=True)
-table["region", "kappa", "std", "signal_to_noise", "data_fraction"][:10]
+table["region", "id", "m500", "kappa", "std", "signal_to_noise", "data_fraction"][:10]
