@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ._typing import Axes, Response
 
 MATRIX = ("R11", "R12", "R21", "R22")  # columns of a table
+RESPONSE = ("response", "rms_e", *MATRIX)
 
 
 def check_response(response: ArrayLike | None, responsivity: ArrayLike | None, n: int) -> Response | None:
@@ -63,9 +64,9 @@ def response_of_columns(
     Parameters
     ----------
     found : dict
-        Columns by what they hold; changed in place.
+        Columns by what they hold, but for those that arguments replace; changed in place.
     given : dict
-        Further arguments of `~astro_massmap.ShearCatalog`, which are used instead of columns.
+        Further arguments of `~astro_massmap.ShearCatalog`.
     names : list of str
         Names of all columns of the table.
     columns : dict or None
@@ -73,10 +74,8 @@ def response_of_columns(
     """
     matrix = {key: found.pop(key) for key in MATRIX if key in found}
     rms = found.pop("rms_e", None)
-    if given.get("response") is not None or given.get("responsivity") is not None:
-        found.pop("response", None)
-        return
-    if not (matrix or rms is not None or "response" in found or {"response", "rms_e", *MATRIX} & {*(columns or ())}):
+    used = matrix or rms is not None or "response" in found
+    if not used and not {"response", "responsivity"} & {*given} and not {*RESPONSE} & {*(columns or ())}:
         _doubt(str(found["g1"].info.name), names)
     if sum(("response" in found, bool(matrix), rms is not None)) > 1:
         raise ValueError("columns: give one of response, R11 to R22, and rms_e, which all are the response to shear")
@@ -103,6 +102,15 @@ def _doubt(g1: str, names: list[str]) -> None:
     else:
         return
     warnings.warn(f"columns: {fault}; response=1 if the shear is calibrated", AstropyUserWarning, stacklevel=4)
+
+
+def response_to_table(response: Any, n: int) -> dict[str, NDArray[np.float64]]:
+    """Return the columns of a table that hold the response of n galaxies."""
+    if response is None:
+        return {}
+    if np.ndim(response) < 2:
+        return {"response": np.broadcast_to(response, n)}
+    return dict(zip(MATRIX, np.broadcast_to(response, (n, 2, 2)).reshape(-1, 4).T, strict=True))
 
 
 def mean_response(response: Response | None, weight: NDArray[np.float64]) -> Response:
@@ -169,6 +177,15 @@ class Calibration:
         m_bias: float | NDArray[np.float64] | None
         c_bias: tuple[float | NDArray[np.float64], ...]
         response: Response | None
+        _given_shape_noise: float | None
+
+    @property
+    def shape_noise(self) -> float:
+        """Standard deviation of a component of the shear estimates of single galaxies, as given or measured."""
+        if self._given_shape_noise is not None:
+            return self._given_shape_noise
+        square, shear = normalised(self.weight) ** 2, self._shear
+        return float(np.sqrt((square * (shear.real**2 + shear.imag**2)).sum() / (2 * square.sum())))
 
     @property
     def _mean_response(self) -> Response:

@@ -11,7 +11,7 @@ from astropy.table import QTable, Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from . import _axes
-from ._calibration import MATRIX, response_of_columns, seen_along
+from ._calibration import RESPONSE, response_of_columns, response_to_table, seen_along
 from ._columns import CREATOR, find_columns, is_own, read_table
 from ._files import atomic_path
 from ._geometry import shear_to_icrs
@@ -80,7 +80,8 @@ class CatalogTables:
             ``ra``, ``dec``, ``g1``, ``g2``, ``weight``, ``redshift``; of the calibration ``m_bias``, ``c1``,
             ``c2``, and ``response``, or ``R11``, ``R12``, ``R21``, ``R22`` (metacalibration), or ``rms_e``
             (distortions, whose responsivity is ``1 - rms_e^2``), which are used only where they are named.
-            Others are found by their usual names. None: do not use one, for instance ``{"redshift": None}``.
+            Others that are not given are found by their usual names. None: do not use one, for instance
+            ``{"redshift": None}``.
         select : str or array-like, optional
             Galaxies to use: a condition, such as ``"tomo == 1"``, ``"z > 0.6 & mag < 24"`` or ``"not star"``, or flags
             ``(n,)``. Conditions compare columns with numbers and quoted texts by ``==``, ``!=``, ``<``, ``<=``, ``>``,
@@ -111,9 +112,9 @@ class CatalogTables:
         `~astropy.utils.exceptions.AstropyUserWarning`
             If positions have no unit, look like radians or hours, or are sexagesimal text without a unit; a unit is
             not in a standard spelling; the names of two columns are of different conventions (``e1`` with
-            ``gamma2``); a redshift column does not look like redshifts, and is not used; galaxies are dropped; the
-            header of the table contains other axes, or the shape noise of other columns; or the names are those of
-            ellipticities that need a response and none is given.
+            ``gamma2``), or of ellipticities that need a response and none is given; a redshift column does not look
+            like redshifts, and is not used; galaxies are dropped; the header of the table contains other axes, or the
+            shape noise of other columns.
 
         Examples
         --------
@@ -137,9 +138,9 @@ class CatalogTables:
         if select is not None:
             table = table[selected(select, table)]
         names = find_columns(table, columns)
-        names = {
-            key: name for key, name in names.items() if key not in kwargs and not (key in _C and "c_bias" in kwargs)
-        }
+        instead = {*kwargs} | ({*_C} if "c_bias" in kwargs else set())
+        instead |= {*RESPONSE} if {"response", "responsivity"} & instead else set()
+        names = {key: name for key, name in names.items() if key not in instead}
         ours = is_own(table)
         notes = {k.lower(): v for k, v in table.meta.items()} if ours else {}
         written = notes.get("axes")
@@ -259,10 +260,7 @@ class CatalogTables:
             table["m_bias"] = np.broadcast_to(self.m_bias, len(self))
         if np.any(bias):
             table["c1"], table["c2"] = np.broadcast_to(bias.real, len(self)), np.broadcast_to(bias.imag, len(self))
-        if np.ndim(response) > 1:
-            table.update(dict(zip(MATRIX, np.broadcast_to(response, (len(self), 2, 2)).reshape(-1, 4).T, strict=True)))
-        elif response is not None:
-            table["response"] = np.broadcast_to(response, len(self))
+        table.update(response_to_table(response, len(self)))
         if self._given_shape_noise is not None:
             table.meta[_SHAPE_NOISE] = self._given_shape_noise
         return table

@@ -73,7 +73,7 @@ def _read(file, **kwargs):
     if not Path(file).is_file():
         return Table.read(file, **kwargs)
     if kwargs.get("format") in (None, "fits") and begins(file, b"SIMPLE"):
-        with open_fits(file) as hdus:
+        with open_fits(file, images=False) as hdus:
             return Table.read(hdus, **{"hdu": _ldac_objects(hdus)} | kwargs | {"format": "fits"})
     if begins(file, b"\x89HDF"):
         raise ValueError("a damaged table in HDF5 breaks its library; convert it to FITS or ECSV")

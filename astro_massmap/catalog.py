@@ -9,7 +9,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from . import _axes
-from ._binning import bin_galaxies, normalised
+from ._binning import bin_galaxies
 from ._calibration import Calibration, check_response
 from ._catalog_tables import CatalogTables
 from ._geometry import (
@@ -218,14 +218,6 @@ class ShearCatalog(CatalogTables, Calibration):
         except ValueError:  # a selection without a positive mean response
             noise = "unknown"
         return f"<ShearCatalog: {len(self)} galaxies, axes {self.axes!r}, shape noise {noise}>"
-
-    @property
-    def shape_noise(self) -> float:
-        """Standard deviation of a component of the shear estimates of single galaxies, as given or measured."""
-        if self._given_shape_noise is not None:
-            return self._given_shape_noise
-        square, shear = normalised(self.weight) ** 2, self._shear
-        return float(np.sqrt((square * (shear.real**2 + shear.imag**2)).sum() / (2 * square.sum())))
 
     def check_axes(self) -> _axes.AxesReport:
         """

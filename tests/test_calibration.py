@@ -190,6 +190,9 @@ def test_columns_of_the_response():
     metacal = table(**{names[key]: column for key, column in columns_of(response).items()})
     catalog = ShearCatalog.from_table(metacal, axes="west-north", columns=names)
     assert np.array_equal(catalog.response, response)
+    assert names.items() <= catalog.columns.items()
+    other = ShearCatalog.from_table(metacal, axes="west-north", columns=names, response=0.7)
+    assert other.response == 0.7 and not names.keys() & other.columns.keys()
     del names["R12"], names["R21"]
     diagonal = ShearCatalog.from_table(metacal, axes="west-north", columns=names).response
     assert np.array_equal(diagonal, response * np.eye(2))

@@ -32,7 +32,7 @@ from astro_massmap.validation import MockSurveys, compare, read_mocks, run_mocks
 import small_priors
 from skies import scatter, tan_wcs
 
-pytestmark = pytest.mark.filterwarnings("ignore:level=0.[69]\\d+. needs at least")
+pytestmark = pytest.mark.filterwarnings("ignore:level=0.[69]\\d*. needs at least")
 ARCMIN = np.radians(1 / 60)
 SIDE, WHOLE = 32, 48
 
