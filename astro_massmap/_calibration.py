@@ -83,7 +83,9 @@ def response_of_columns(
     if rms is not None:
         rms = column(rms, "rms_e", n)
         if np.any(np.abs(rms) >= 1):
-            raise ValueError(f"rms_e: needs the rms distortion per component, which is below 1; got {np.nanmax(rms):g}")
+            raise ValueError(
+                f"rms_e: needs the rms distortion per component, which is below 1; got up to {np.nanmax(np.abs(rms)):g}"
+            )
         found["responsivity"] = 1 - rms**2
     if matrix:
         if not {"R11", "R22"} <= matrix.keys():

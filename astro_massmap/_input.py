@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._typing import Bools, Shape
 
 BLANK = ("", "-", "--", "---", "...", "nan", "na", "n/a", "null", "none", "masked", "<na>", '""')
+_LARGEST_M, _LARGEST_RESPONSE = 10, 50  # of single galaxies; surveys write -99 or 99 where there is none
 
 
 def numbers(
@@ -149,11 +150,11 @@ def pair(values: Any, name: str, n: int) -> tuple[float | NDArray[np.float64], .
     return columns
 
 
-def _finite_rows(values: Any, n: int) -> Bools:
-    """Which of n galaxies have finite values, in a column of numbers or matrices; all where it is no column."""
+def _credible_rows(values: Any, n: int, largest: float) -> Bools:
+    """Which of n galaxies have values up to ``largest``, numbers or matrices; all where it is no column."""
     if np.shape(values) in ((), (2, 2)):
         return np.ones(n, dtype=bool)
-    return np.asarray(np.isfinite(values).reshape(n, -1).all(axis=1))
+    return np.asarray((np.abs(values) <= largest).reshape(n, -1).all(axis=1))
 
 
 def credible(
@@ -175,9 +176,9 @@ def credible(
         "shear not finite": ~(np.isfinite(g1) & np.isfinite(g2)),
         f"|g| > max_shear = {max_shear:g}": np.hypot(g1, g2) > max_shear,
         "weight not positive": ~((weight > 0) & np.isfinite(weight)),
-        "m_bias not finite, or not larger than -1": ~((m > -1) & np.isfinite(m)),
-        "c_bias not finite": ~(np.isfinite(c_bias[0]) & np.isfinite(c_bias[1])),
-        "response not finite": ~_finite_rows(response, len(g1)),
+        f"m_bias not between -1 and {_LARGEST_M}": ~((m > -1) & (m < _LARGEST_M)),
+        f"|c_bias| > max_shear = {max_shear:g}, or not finite": ~(np.hypot(*c_bias) <= max_shear),
+        f"|response| > {_LARGEST_RESPONSE}, or not finite": ~_credible_rows(response, len(g1), _LARGEST_RESPONSE),
     }.items():
         count = int((bad & good).sum())
         good &= ~bad

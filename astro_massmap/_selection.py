@@ -281,7 +281,7 @@ class _Condition:
             return data, mask | (data != data)
         if isinstance(side, _Quoted):
             try:
-                return float(side.text), np.False_
+                return int(side.text) if side.text.strip().isdecimal() else float(side.text), np.False_
             except ValueError:
                 raise self._error(f"{side.text!r} is compared with numbers, and is none") from None
         if isinstance(side, bool):

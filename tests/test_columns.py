@@ -304,13 +304,13 @@ FAULTS = {  # column: bad values
     "dec": [np.nan, -999.0, -99.0, 90.5],
     "e1": [np.nan, np.inf, -99.0],
     "weight": [np.nan, 0.0, -1.0],
-    "m_bias": [np.nan, np.inf, -99.0, -1.0],
-    "c1": [np.nan, -np.inf],
+    "m_bias": [np.nan, np.inf, -99.0, -1.0, 99.0],
+    "c1": [np.nan, -np.inf, -99.0],
 }
 
 
 @FEW
-@given(st.lists(st.tuples(st.integers(0, N - 1), st.sampled_from(list(FAULTS)), st.integers(0, 3)), max_size=8))
+@given(st.lists(st.tuples(st.integers(0, N - 1), st.sampled_from(list(FAULTS)), st.integers(0, 4)), max_size=8))
 def test_bad_rows_are_dropped_and_counted(faults):
     table = galaxies(WHERE.ra.deg, WHERE.dec.deg, weight=np.ones(N), m_bias=np.full(N, 0.1), c1=np.full(N, 0.01))
     for row, name, i in faults:

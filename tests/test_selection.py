@@ -338,3 +338,9 @@ def test_columns_of_flags_pick_galaxies(flag):
     masked = np.ma.array(np.ones(N_GALAXIES, bool), mask=~KEEP)
     with pytest.warns(AstropyUserWarning, match="20 of 40"):
         assert np.array_equal(catalog[masked].g1, catalog.g1[KEEP])
+
+
+def test_quoted_integers_are_exact():
+    table = Table({"id": [2**53 + 1, 2**53, 3]})
+    for condition in (f"id == '{2**53 + 1}'", f"id == {2**53 + 1}"):
+        assert selected(condition, table).tolist() == [True, False, False]
