@@ -177,7 +177,7 @@ def credible(
         f"|g| > max_shear = {max_shear:g}": np.hypot(g1, g2) > max_shear,
         "weight not positive": ~((weight > 0) & np.isfinite(weight)),
         f"m_bias not between -1 and {_LARGEST_M}": ~((m > -1) & (m < _LARGEST_M)),
-        f"|c_bias| > max_shear = {max_shear:g}, or not finite": ~(np.hypot(*c_bias) <= max_shear),
+        f"|c_bias| > max_shear = {max_shear:g}, or not finite": ~(np.hypot(c_bias[0], c_bias[1]) <= max_shear),
         f"|response| > {_LARGEST_RESPONSE}, or not finite": ~_credible_rows(response, len(g1), _LARGEST_RESPONSE),
     }.items():
         count = int((bad & good).sum())
