@@ -49,7 +49,7 @@ def plot_map(data, wcs, *, ax=None, regions=None, mask=None, colorbar=True, labe
         Drawn on top with their labels: a region, a list of them, a table of positions and radii, or
         a file. Those outside of the map are left out.
     mask : ndarray of bool, optional
-        Drawn as a grey veil: under it nothing was measured.
+        Drawn as a grey overlay, under which nothing was measured.
     colorbar : bool
         Draw one.
     label : str
@@ -84,9 +84,9 @@ def plot_map(data, wcs, *, ax=None, regions=None, mask=None, colorbar=True, labe
     defaults = {"vmin": -limit if signed else 0, "vmax": limit, "cmap": "RdBu_r" if signed else "viridis"}
     image = _draw_pixels(ax, data, transform, **(defaults | kwargs))
     if mask is not None and mask.any():
-        veil = np.zeros((*mask.shape, 4))
-        veil[mask] = (0.5, 0.5, 0.5, 0.3)
-        _draw_pixels(ax, veil, transform)
+        overlay = np.zeros((*mask.shape, 4))
+        overlay[mask] = (0.5, 0.5, 0.5, 0.3)
+        _draw_pixels(ax, overlay, transform)
     if regions is not None:
         draw_regions(ax, regions, wcs, data.shape)
     if colorbar:

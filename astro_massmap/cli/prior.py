@@ -80,16 +80,13 @@ def _sources(arguments):
     """What tells the sources to simulations, their largest redshift, and the theory that belongs to them."""
     from astropy.cosmology import FlatLambdaCDM
 
-    from .._columns import read_table
+    from .._source_redshifts import read_n_z
     from ..spectrum import PowerSpectrum
 
     fiducial = FlatLambdaCDM(H0=70, Om0=0.3, Ob0=0.05, Tcmb0=2.7255, m_nu=0)
     if arguments.n_z is not None:
-        table = read_table(arguments.n_z, "--n-z")
-        n_z = np.asarray(table["z"], dtype=float), np.asarray(table["n"], dtype=float)
-        inside = n_z[0] > 0
-        n_z = n_z[0][inside], n_z[1][inside]
-        return {"n_z": n_z}, n_z[0].max(), PowerSpectrum.from_cosmology(fiducial, n_z=n_z, As=2.1e-9, n_s=0.97)
+        n_z = read_n_z(arguments.n_z, "n_z")
+        return {"n_z": n_z}, n_z.farthest, PowerSpectrum.from_cosmology(fiducial, n_z=n_z, As=2.1e-9, n_s=0.97)
     z = arguments.z_source
     if z == 1.0:
         return {"redshift": z}, z, PowerSpectrum.default()
