@@ -5,7 +5,7 @@ import hashlib
 
 import numpy as np
 
-from . import __version__
+from ._utils.version import __version__
 
 
 def path_of(folder, number, name):

@@ -6,7 +6,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import Angle, SkyCoord
 
 from . import _axes
 from ._binning import bin_galaxies
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from .convergence_map import ConvergenceMap
     from .methods import Method
     from .shear_map import ShearMap
+
+_GALAXIES_PER_PIXEL = 40  # of the coarse grid on which axes are checked
 
 
 class ShearCatalog(CatalogTables, Calibration):
@@ -243,7 +245,18 @@ class ShearCatalog(CatalogTables, Calibration):
         >>> report.ok, report.e_minus_b > report.e_minus_b_mirrored
         (True, True)
         """
-        return _axes.check_axes(self)
+        return _axes.report_of(self.axes, *(self._coarse_shear(mirror) for mirror in (False, True)))
+
+    def _coarse_shear(self, mirror: bool) -> NDArray[np.complex128]:
+        """Weighted shear (complex, pixel axes) on a grid with some tens of galaxies a pixel."""
+        diameter = max(2 * self.coords.separation(self.coords[0]).max(), Angle("1 arcsec"))
+        spread = self.to_map(pixel_scale=diameter / 64)
+        n_pixels = np.clip(len(self) / _GALAXIES_PER_PIXEL, 16**2, 512**2)
+        scale = spread.pixel_scale * np.sqrt((~spread.mask).sum() / n_pixels)
+        galaxies = self._with_shear(np.conj(self._west_north)) if mirror else self
+        shear = galaxies.to_map(pixel_scale=scale)
+        weight = shear.noise_std**-2.0  # zero without data
+        return (shear.data[0] + 1j * shear.data[1]) * weight / weight.max()
 
     # ---- maps
 

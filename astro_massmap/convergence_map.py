@@ -9,7 +9,7 @@ import astropy.units as u
 import numpy as np
 from astropy.nddata import NDData, NDIOMixin
 
-from . import _geometry, _provenance
+from . import _geometry
 from ._convergence_files import register_fits, warn_of_meta
 from ._fit_statements import fit_statements
 from ._fits import wcs_cards
@@ -18,6 +18,7 @@ from ._map_arguments import map_samples, map_std, map_unit
 from ._masses import Masses
 from ._other_grids import OtherGrids
 from ._pictures import Pictures
+from ._provenance import into_meta
 from ._questions import Questions
 
 if TYPE_CHECKING:
@@ -204,8 +205,7 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
     @classmethod
     def _from_estimate(cls, estimate: Estimate, *, wcs: WCS, mask: Bools, meta: Mapping[str, Any]) -> Self:
         """The way back from plain arrays to the sky."""
-        diagnostics, b_mode = dict(estimate.diagnostics), None
-        meta = _provenance.into_meta(meta, diagnostics.pop("provenance", None))
+        b_mode, meta = None, into_meta(meta, estimate.provenance)
         if estimate.b_mode is not None:
             b_mode = cls(estimate.b_mode, wcs=wcs, uncertainty=estimate.b_std, mask=mask)
         return cls(
@@ -215,7 +215,7 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
             mask=mask,
             samples=estimate.samples,
             meta=meta,
-            diagnostics=diagnostics,
+            diagnostics=dict(estimate.diagnostics),
             b_mode=b_mode,
         )
 
@@ -306,9 +306,9 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         if self.mask.all():
             raise ValueError("mask: no pixel holds data")
         warn_of_meta(self.meta)
-        size, cards = self.pixel_scale.to_value(u.rad), wcs_cards(self.wcs)
-        observation = ConvergenceObservation.from_arrays(self.data, noise_std, size, cards)
-        estimate = methods.run(method, observation, progress=progress, executor=executor)
+        observation = ConvergenceObservation.from_arrays(self.data, noise_std, self.pixel_scale.to_value(u.rad))
+        cards = wcs_cards(self.wcs)
+        estimate = methods.run(method, observation, progress=progress, executor=executor, cards=cards)
         return type(self)._from_estimate(estimate, wcs=self.wcs, mask=self.mask, meta=self.meta)
 
     # ---- parts and other grids

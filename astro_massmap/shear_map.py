@@ -184,9 +184,9 @@ class ShearMap:
 
         method = methods.resolve(method, options)
         warn_of_meta(self.meta)
-        size, cards = self.pixel_scale.to_value(u.rad), wcs_cards(self.wcs)
-        observation = Observation.from_arrays(self.data, self.noise_std, size, cards)
-        estimate = methods.run(method, observation, progress=progress, executor=executor)
+        observation = Observation.from_arrays(self.data, self.noise_std, self.pixel_scale.to_value(u.rad))
+        cards = wcs_cards(self.wcs)
+        estimate = methods.run(method, observation, progress=progress, executor=executor, cards=cards)
         return ConvergenceMap._from_estimate(estimate, wcs=self.wcs, mask=self.mask, meta=self.meta)
 
     def write(self, file: File, *, overwrite: bool = False) -> None:
