@@ -51,7 +51,7 @@ def to_west_north(shear: Any, axes: Axes) -> Any:
     return sign * (np.conj(shear) if mirror else shear)
 
 
-def same(one: Axes, other: Axes) -> bool:
+def same_axes(one: Axes, other: Axes) -> bool:
     """Return whether shear has the same components along both axes."""
     return AXES[one] == AXES[other]
 

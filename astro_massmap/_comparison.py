@@ -29,6 +29,10 @@ class Comparison:
         By the name of a method, its ``Score`` (``values``, ``density``, ``ranks``, ``balls``), for figures.
     edges, density : ndarray
         Bins of the one-point distributions, and the density of the truths.
+    bands : sequence of float
+        Edges in ell of the bands of the power.
+    thresholds : sequence of float
+        Convergence above which peaks are counted.
 
     Examples
     --------
@@ -49,6 +53,8 @@ class Comparison:
     scores: dict[str, Any]
     edges: np.ndarray
     density: np.ndarray
+    bands: Sequence[float] = ()
+    thresholds: Sequence[float] = ()
 
     def text(self) -> Table:
         """
@@ -125,7 +131,7 @@ def compare(
     >>> len(comparison.table), comparison.table.colnames
     (41, ['quantity', 'wiener', 'wiener error'])
     """
-    from ._scores import Truths, least_side, score
+    from ._scores import BANDS, THRESHOLDS, Truths, least_side, score
 
     if not truths:
         raise ValueError("truths: need at least one mock that was mapped by all methods")
@@ -147,7 +153,7 @@ def compare(
         samples = None if kappas[0].samples is None else [k.samples.astype(float) for k in kappas]  # type: ignore[union-attr]
         of_map = data[name] if samples is None else np.stack([s.mean(axis=0) for s in samples])
         scores[name] = score(prepared, of_map, samples, [k.diagnostics for k in kappas], seed=seed)
-    return Comparison(_table(scores, len(truths)), scores, prepared.edges, prepared.density)
+    return Comparison(_table(scores, len(truths)), scores, prepared.edges, prepared.density, BANDS, THRESHOLDS)
 
 
 def _table(scores, n_mocks):

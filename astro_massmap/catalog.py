@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from astropy.coordinates import Angle, SkyCoord
 
-from . import _axes
+from ._axes import AxesReport, check_axes_name, report_of
 from ._binning import bin_galaxies
 from ._calibration import Calibration, check_response
 from ._catalog_tables import CatalogTables
@@ -134,7 +134,7 @@ class ShearCatalog(CatalogTables, Calibration):
         meta: Mapping[str, Any] | None = None,
         max_shear: float = 2.0,
     ) -> None:
-        self.axes = _axes.check_axes_name(axes)
+        self.axes = check_axes_name(axes)
         if not isinstance(coords, SkyCoord) or coords.ndim != 1:
             raise TypeError(
                 "coords: needs a SkyCoord of one dimension, such as SkyCoord(ra, dec, unit='deg'); got "
@@ -221,7 +221,7 @@ class ShearCatalog(CatalogTables, Calibration):
             noise = "unknown"
         return f"<ShearCatalog: {len(self)} galaxies, axes {self.axes!r}, shape noise {noise}>"
 
-    def check_axes(self) -> _axes.AxesReport:
+    def check_axes(self) -> AxesReport:
         """
         Test with the data whether the axes are right, and suggest the right ones of the four conventions.
 
@@ -230,7 +230,7 @@ class ShearCatalog(CatalogTables, Calibration):
 
         Returns
         -------
-        `~astro_massmap._axes.AxesReport`
+        `~astro_massmap.AxesReport`
             ``report.ok``, ``report.suggested`` and the figures behind them; ``print(report)`` reads well.
 
         Warns
@@ -245,7 +245,7 @@ class ShearCatalog(CatalogTables, Calibration):
         >>> report.ok, report.e_minus_b > report.e_minus_b_mirrored
         (True, True)
         """
-        return _axes.report_of(self.axes, *(self._coarse_shear(mirror) for mirror in (False, True)))
+        return report_of(self.axes, *(self._coarse_shear(mirror) for mirror in (False, True)))
 
     def _coarse_shear(self, mirror: bool) -> NDArray[np.complex128]:
         """Weighted shear (complex, pixel axes) on a grid with some tens of galaxies a pixel."""

@@ -9,10 +9,10 @@ import astropy.units as u
 import numpy as np
 from astropy.nddata import NDData, NDIOMixin
 
-from . import _geometry
 from ._convergence_files import register_fits, warn_of_meta
 from ._fit_statements import fit_statements
 from ._fits import wcs_cards
+from ._geometry import celestial_wcs, pixel_scale
 from ._input import bools, floats
 from ._map_arguments import map_samples, map_std, map_unit
 from ._masses import Masses
@@ -116,8 +116,8 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
             uncertainty = map_std(uncertainty, data.shape, unit)
         if samples is not None:
             samples = map_samples(samples, data.shape, unit)
-        wcs, _ = _geometry.celestial_wcs(wcs, data.shape)
-        self._pixel_scale, _ = _geometry.pixel_scale(wcs, data.shape)
+        wcs, _ = celestial_wcs(wcs, data.shape)
+        self._pixel_scale, _ = pixel_scale(wcs, data.shape)
         meta = copy.deepcopy(dict(meta or {}))
         super().__init__(data, uncertainty=uncertainty, mask=mask, wcs=wcs, meta=meta, unit=unit)
         self._samples = samples
@@ -188,7 +188,7 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         """
         from ._healpix import from_healpix, opened
 
-        wcs, shape = _geometry.celestial_wcs(wcs, shape)
+        wcs, shape = celestial_wcs(wcs, shape)
         sphere = opened(values, wcs, shape, nested=nested, frame=frame, field=field)
         # uncertainty and samples are on the sphere of the values
         order = {"nested": sphere.nested, "frame": sphere.frame}
