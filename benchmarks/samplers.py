@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from astro_massmap import GaussianPrior, Schedule
-from astro_massmap.diagnostics import coverage as coverage_of
 from astro_massmap.inference import (
     FourierGrid,
     LeapfrogTarget,
@@ -29,6 +28,7 @@ from astro_massmap.inference import (
     Trajectory,
     run_chains,
 )
+from astro_massmap.validation.diagnostics import coverage as coverage_of
 
 import problems
 from list_table import list_table

@@ -21,7 +21,6 @@ from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
 from astro_massmap import AnnealedHMC, GaussianPrior, PowerSpectrum, Schedule, ScorePrior, Wiener
-from astro_massmap.diagnostics import coverage, reliability
 from astro_massmap.inference import (
     FourierGrid,
     LensingOperator,
@@ -43,6 +42,7 @@ from astro_massmap.simulation import (
     smoothed,
 )
 from astro_massmap.training import LEVELS, MapBank, Noiser, denoising_ratios
+from astro_massmap.validation.diagnostics import coverage, reliability
 
 ARCMIN = np.radians(1 / 60)
 BANDS = np.array([500, 1000, 2000, 4000, 7000, 12000, 20000])

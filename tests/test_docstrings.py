@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import re
 
 import pytest
 
@@ -10,9 +11,10 @@ import astro_massmap
 
 
 def public_modules():
-    """The package and its public modules and subpackages, those that say what they offer."""
-    names = [m.name for m in pkgutil.iter_modules(astro_massmap.__path__) if not m.name.startswith("_")]
-    modules = [importlib.import_module(f"astro_massmap.{name}") for name in names]
+    """Return the package and its public modules and subpackages, those with a list of names."""
+    found = pkgutil.walk_packages(astro_massmap.__path__, "astro_massmap.")
+    names = [m.name for m in found if not re.search(r"\._|\.cli", m.name)]
+    modules = [importlib.import_module(name) for name in names]
     return [astro_massmap, *(module for module in modules if hasattr(module, "__all__"))]
 
 

@@ -13,15 +13,16 @@ from typing import get_args
 import pytest
 
 import astro_massmap
-from astro_massmap import AnnealedHMC, _typing
-from astro_massmap._axes import AXES
+from astro_massmap import AnnealedHMC
+from astro_massmap._utils import typing as types
+from astro_massmap.maps.axes import AXES
 from astro_massmap.methods import Estimate
 
 ROOT = Path(__file__).parents[1]
 FACE = [getattr(astro_massmap, name) for name in astro_massmap.__all__ if name != "__version__"]
 # modules of the upper floor, all of whose public names count
-MODULES = ("angular_power", "completeness", "datasets", "detection", "diagnostics", "mass", "null_tests", "peaks")
-MODULES += ("validation",)
+MODULES = ("analysis.angular_power", "analysis.detection", "analysis.mass", "analysis.peaks", "datasets", "validation")
+MODULES += ("validation.completeness", "validation.diagnostics", "validation.null_tests")
 OPERATORS = ("__init__", "__call__", "__getitem__", "__len__")
 
 
@@ -92,7 +93,7 @@ def test_type_checkers_see_the_names_that_are_imported_on_first_use():
 
 
 def test_literals_are_what_is_taken():
-    assert get_args(_typing.Axes) == tuple(AXES)
+    assert get_args(types.Axes) == tuple(AXES)
     (schedule,) = (field.type for field in dataclasses.fields(AnnealedHMC) if field.name == "schedule")
     assert set(get_args(get_args(schedule)[1])) == {*AnnealedHMC.SCHEDULES}
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from .._checks import check_integer, is_object_with
+from .._utils.checks import check_integer, is_object_with
 from ..inference import (
     Observation,
     Plan,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..spectrum import PowerSpectrum
+from ..theory.spectrum import PowerSpectrum
 from .base import PriorOnGrid
 
 

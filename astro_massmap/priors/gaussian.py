@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .._checks import check_spectrum
-from ..spectrum import PowerSpectrum
+from .._utils.checks import check_spectrum
+from ..theory.spectrum import PowerSpectrum
 from .base import PriorOnGrid
 
 if TYPE_CHECKING:

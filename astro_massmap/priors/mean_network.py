@@ -22,7 +22,7 @@ from importlib import resources
 
 import torch
 
-from ..spectrum import PowerSpectrum
+from ..theory.spectrum import PowerSpectrum
 from .denoiser import HybridDenoiser
 from .tiles import check_tile, in_tiles, tiles
 from .unet import UNet

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from .._checks import check_spectrum
-from .._progress import warn
-from ..spectrum import PowerSpectrum
+from .._utils.checks import check_spectrum
+from .._utils.progress import warn
+from ..theory.spectrum import PowerSpectrum
 from .base import PriorOnGrid
 from .correction import Correction
 from .denoiser import HybridDenoiser

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from .._files import atomic_path
-from .._untrusted import parsing, read_tensors
-from ..spectrum import PowerSpectrum
+from .._utils.files import atomic_path
+from .._utils.untrusted import parsing, read_tensors
+from ..theory.spectrum import PowerSpectrum
 from .correction import Correction
 from .denoiser import HybridDenoiser
 from .energy import EnergyDenoiser

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from .._files import atomic_path
+from .._utils.files import atomic_path
 
 
 def write_curves(history, stem):

@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from .._progress import progress_bar
+from .._utils.progress import progress_bar
 from .._utils.version import __version__
 from ..priors import HybridDenoiser, ScorePrior, UNet
-from ..spectrum import PowerSpectrum
+from ..theory.spectrum import PowerSpectrum
 from .maps import MapBank, Noiser
 from .regression import fit_correction
 from .trainer import Trainer, denoising_ratios

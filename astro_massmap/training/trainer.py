@@ -18,9 +18,9 @@ import torch
 from safetensors.torch import save_file
 from torch import distributed
 
-from .._files import atomic_path
-from .._progress import progress_bar
-from .._untrusted import parsing, read_tensors
+from .._utils.files import atomic_path
+from .._utils.progress import progress_bar
+from .._utils.untrusted import parsing, read_tensors
 
 LEVELS = (0.003, 0.01, 0.02, 0.03, 0.05, 0.08, 0.15, 0.3)
 

@@ -241,7 +241,7 @@ def test_a_map_is_the_same_from_memory_and_from_its_file():
 
 
 def test_quantiles_in_strips_are_those_of_the_whole(monkeypatch):
-    from astro_massmap import _quantiles
+    from astro_massmap.analysis import quantiles as _quantiles
 
     kappa = datasets.demo().reconstruct("wiener", n_samples=6, pixel_scale=1.6 * u.arcmin, progress=False)
     monkeypatch.setattr(_quantiles, "_STRIP", 5 * kappa.samples[:, 0].nbytes)

@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from scipy.ndimage import gaussian_filter
 
 from astro_massmap import ConvergenceMap, KaiserSquires, ShearCatalog, Wiener
-from astro_massmap.mass import critical_surface_density
+from astro_massmap.analysis.mass import critical_surface_density
 from astro_massmap.simulation import NFWHalo, inject_halo, observe
 
 from skies import halo_shear, scatter, tan_wcs
