@@ -20,7 +20,6 @@ from astro_massmap import GaussianPrior, Schedule
 from astro_massmap.diagnostics import coverage as coverage_of
 from astro_massmap.inference import (
     FourierGrid,
-    LeapfrogTarget,
     LensingOperator,
     Observation,
     SplitPlan,
@@ -31,6 +30,7 @@ from astro_massmap.inference import (
 )
 
 import problems
+from helpers.leapfrog import LeapfrogTarget
 from list_table import list_table
 
 

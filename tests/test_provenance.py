@@ -28,9 +28,10 @@ from astro_massmap import (
     Wiener,
 )
 from astro_massmap._provenance import cards, identity
-from astro_massmap.priors import LognormalPrior, MeanNetwork, MixturePrior
+from astro_massmap.priors import MeanNetwork
 
 import small_priors
+from helpers.analytic_priors import LognormalPrior, MixturePrior
 from skies import tan_wcs
 
 SHAPE = (20, 24)

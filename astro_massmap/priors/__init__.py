@@ -5,11 +5,9 @@ A prior is an object with a Gaussian half, told by its power spectrum, and a res
 Gaussian misses. Samplers integrate the first exactly and evaluate only the second.
 """
 
-from .analytic import LognormalPrior, MixturePrior
 from .base import Prior, PriorOnGrid
 from .correction import Correction
 from .denoiser import HybridDenoiser
-from .energy import EnergyDenoiser
 from .gaussian import GaussianPrior
 from .mean_network import MeanNetwork, MomentDenoiser
 from .score import ScorePrior
@@ -17,12 +15,9 @@ from .unet import UNet
 
 __all__ = [
     "Correction",
-    "EnergyDenoiser",
     "GaussianPrior",
     "HybridDenoiser",
-    "LognormalPrior",
     "MeanNetwork",
-    "MixturePrior",
     "MomentDenoiser",
     "Prior",
     "PriorOnGrid",

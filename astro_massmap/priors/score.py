@@ -16,8 +16,7 @@ from ..spectrum import PowerSpectrum
 from .base import PriorOnGrid
 from .correction import Correction
 from .denoiser import HybridDenoiser
-from .energy import EnergyDenoiser
-from .score_on_grid import EnergyOnGrid, ScoreOnGrid
+from .score_on_grid import ScoreOnGrid
 from .tiles import check_tile
 from .weights_file import read_prior, write_prior
 
@@ -41,7 +40,7 @@ class ScorePrior:
 
     Parameters
     ----------
-    denoiser : `~astro_massmap.priors.HybridDenoiser` or `~astro_massmap.priors.EnergyDenoiser`
+    denoiser : `~astro_massmap.priors.HybridDenoiser`
         The trained network, with the spectrum and pixel size that it was trained with.
     trained_spectrum : `~astro_massmap.PowerSpectrum`
         Of the maps that it was trained with.
@@ -71,7 +70,7 @@ class ScorePrior:
     0.40 arcmin, sources at z = 1.0
     """
 
-    denoiser: HybridDenoiser | EnergyDenoiser
+    denoiser: HybridDenoiser
     trained_spectrum: PowerSpectrum
     sigma_range: tuple[float, float]
     spectrum: PowerSpectrum | None = None
@@ -268,7 +267,7 @@ class ScorePrior:
         >>> on_grid.gaussian, on_grid.max_sigma
         (False, 0.5)
         """
-        return (EnergyOnGrid if isinstance(self.denoiser, EnergyDenoiser) else ScoreOnGrid)(grid, self)
+        return ScoreOnGrid(grid, self)
 
 
 @lru_cache(maxsize=1)

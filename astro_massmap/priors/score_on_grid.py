@@ -2,8 +2,6 @@
 
 import math
 import threading
-import weakref
-from collections import deque
 
 import torch
 
@@ -93,82 +91,6 @@ class ScoreOnGrid(PriorOnGrid):
     def _modes(self, region):
         """The modes of a map that is zero outside of the region; the adjoint of `_region`."""
         return self.grid.to_modes(region.to(self.grid.dtype), where=self._where)
-
-
-class EnergyOnGrid(ScoreOnGrid):
-    """
-    The same with a density: the window weighs the energy, and the residual is the gradient of the sum.
-
-    A factor a for each mode of the gradient would leave no density. Both the map that the network is told and its
-    answer get the square root instead, which makes it the gradient of ``phi(a^(1/2) z)``.
-    """
-
-    def __init__(self, grid, prior):
-        super().__init__(grid, prior)
-        self._known = deque(maxlen=16)  # densities of the last maps: samplers ask for the residual first
-
-    @torch.no_grad()
-    def residual(self, modes, sigma):
-        network, theory, _ = self._factors(sigma)
-        gain = self._gain(sigma)
-        energy, slopes = self._slopes(*self._told(self._damped(modes, network), sigma, gain))
-        by_z, by_wiener = (self._modes(self.amplitude * slope) for slope in slopes)
-        self._remember(modes, sigma, energy)
-        return self.grid.pointwise(
-            lambda a, gain, theory, by_z, by_wiener, z: (
-                (a.sqrt() * (by_z + gain * by_wiener) + theory * gain * z) / sigma**2
-            ),
-            network,
-            gain,
-            theory,
-            by_z,
-            by_wiener,
-            modes,
-        )
-
-    @torch.no_grad()
-    def log_ratio(self, modes, sigma):
-        for known, level, value in tuple(self._known):
-            if known() is modes and level == sigma:
-                return value
-        damped = self._damped(modes, self._factors(sigma)[0])
-        *maps, noise = self._told(damped, sigma, self._gain(sigma))
-        energy = 0.0
-        for tile in self._tiles:
-            with self._precision():
-                parts = (m[:, *tile.outer] for m in maps)
-                energy = energy + self.denoiser.energy(*parts, noise, self._of_core(tile))
-        return self._remember(modes, sigma, energy)
-
-    def _damped(self, modes, network):
-        return self.grid.pointwise(lambda a, z: a.sqrt() * z, network, modes)
-
-    def _of_core(self, tile):
-        """The window in a tile, zero outside of its core: each pixel counts in one tile."""
-        window = torch.zeros_like(self._windowed(tile.outer))
-        window[tile.inner] = self._windowed(tile.core)
-        return window
-
-    def _slopes(self, *told):
-        """The energy and its slopes in the region: those of a tile reach beyond its core, and add up."""
-        *maps, level = told
-        energy, slopes = 0.0, [torch.zeros_like(m) for m in maps]
-        for tile in self._tiles:
-            with self._precision():
-                part, *steep = self.denoiser.slopes(*(m[:, *tile.outer] for m in maps), level, self._of_core(tile))
-            energy = energy + part
-            for slope, added in zip(slopes, steep, strict=True):
-                slope[:, *tile.outer] += added
-        return energy, slopes
-
-    def _remember(self, modes, sigma, energy):
-        """The log density, which an energy of the network gives with that of the factor of theory."""
-        filtered = self.grid.pointwise(
-            lambda theory, gain, z: theory * gain * z, self._factors(sigma)[1], self._gain(sigma), modes
-        )
-        value = (self.amplitude**2 * energy + 0.5 * self.grid.inner(modes, filtered)) / sigma**2
-        self._known.append((weakref.ref(modes), sigma, value))
-        return value
 
 
 def _around(field, box, margin, device):

@@ -16,7 +16,6 @@ from .._untrusted import parsing, read_tensors
 from ..spectrum import PowerSpectrum
 from .correction import Correction
 from .denoiser import HybridDenoiser
-from .energy import EnergyDenoiser
 from .unet import UNet
 
 _FORMAT = "astro_massmap score prior 1"
@@ -173,7 +172,6 @@ def write_prior(file, prior, *, overwrite=False):
     header = {
         "format": _FORMAT,
         "network": prior.denoiser.network.settings,
-        "energy": isinstance(prior.denoiser, EnergyDenoiser),
         "pixel_size": prior.pixel_size,
         "sigma_range": list(prior.sigma_range),
         "margin": prior.margin,
@@ -191,9 +189,11 @@ def read_prior(file):
 
 def _arguments(header, tensors):
     spectrum, settings = read_spectrum("spectrum", header, tensors), read_settings(header)
-    denoiser = EnergyDenoiser if header.get("energy", False) else HybridDenoiser
+    network = read_network(header, tensors)
+    if network.settings["inputs"] != 2 or network.settings["outputs"] != 1:
+        raise ValueError("the network of a score prior has two inputs and one output")
     return settings | {
-        "denoiser": denoiser(read_network(header, tensors), spectrum, settings.pop("pixel_size")).requires_grad_(False),
+        "denoiser": HybridDenoiser(network, spectrum, settings.pop("pixel_size")).requires_grad_(False),
         "trained_spectrum": spectrum,
         "spectrum": read_spectrum("theory", header, tensors) if "theory.ell" in tensors else None,
         "correction": _read_correction(tensors),

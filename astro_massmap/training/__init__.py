@@ -7,7 +7,6 @@ A `Noiser` makes noisy pieces of maps from a `MapBank` or from `LightConeMaps`, 
 """
 
 from .curves import write_curves
-from .energy import EnergyTrainer, train_energy
 from .maps import LightConeMaps, MapBank, Noiser
 from .mocks import MockPieces
 from .posterior_mean import MeanTrainer, fixed_mocks, mean_ratios, train_posterior_mean
@@ -17,7 +16,6 @@ from .trainer import LEVELS, Trainer, TrainingPlan, denoising_ratios, start_work
 
 __all__ = [
     "LEVELS",
-    "EnergyTrainer",
     "LightConeMaps",
     "MapBank",
     "MeanTrainer",
@@ -30,7 +28,6 @@ __all__ = [
     "fixed_mocks",
     "mean_ratios",
     "start_workers",
-    "train_energy",
     "train_posterior_mean",
     "train_prior",
     "write_curves",

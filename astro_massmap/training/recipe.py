@@ -71,7 +71,6 @@ def train_prior(
 
     See Also
     --------
-    train_energy : A prior with a density.
     train_posterior_mean : The mean of the posterior in one step.
 
     Examples

@@ -6,7 +6,9 @@ import torch
 
 from astro_massmap import GaussianPrior, PowerSpectrum
 from astro_massmap.inference import FourierGrid
-from astro_massmap.priors import LognormalPrior, MixturePrior, PriorOnGrid
+from astro_massmap.priors import PriorOnGrid
+
+from helpers.analytic_priors import LognormalPrior, MixturePrior
 
 SHAPE, PIXEL = (12, 14), 1.2e-4
 SPECTRUM = PowerSpectrum([100, 50000], [3e-9, 3e-12])

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from astro_massmap.inference import FourierGrid, Schedule, SplitPlan, Streams, run_chains
-from astro_massmap.priors import EnergyDenoiser, HybridDenoiser, MeanNetwork, ScorePrior, UNet
+from astro_massmap.priors import HybridDenoiser, MeanNetwork, ScorePrior, UNet
 from astro_massmap.priors.mean_network import MomentDenoiser
 from astro_massmap.priors.tiles import in_tiles, tiles
 
@@ -99,11 +99,6 @@ def prior(**options):
     return ScorePrior(denoiser, THEORY, (0.003, 0.5), correction=small_priors.table(), margin=8, **options)
 
 
-def energy_prior(**options):
-    denoiser = EnergyDenoiser(network(outputs=2), THEORY, PIXEL)
-    return ScorePrior(denoiser, THEORY, (0.003, 0.5), correction=small_priors.table(), margin=8, **options)
-
-
 def grid():
     # sides that are no multiples of 4, and a margin that reaches around the corner of the box
     return FourierGrid((101, 133), PIXEL, (160, 180))
@@ -114,20 +109,16 @@ def noisy(on, n=1, sigma=0.1):
     return (on.mode_variance(THEORY) + sigma**2).sqrt() * white
 
 
-@pytest.mark.parametrize("make", [prior, energy_prior])
 @pytest.mark.parametrize(("bfloat16", "tolerance"), [(False, 3e-6), (True, 2e-2)])
-def test_in_tiles_a_prior_says_what_it_says_of_the_whole_field(make, bfloat16, tolerance):
+def test_the_residual_in_tiles_is_that_of_the_whole_field(bfloat16, tolerance):
     # in mixed precision the rounding depends on the size of a piece
-    on, calls, whole = grid(), [], make(bfloat16=bfloat16)
+    on, calls, whole = grid(), [], prior(bfloat16=bfloat16)
     modes = noisy(on, n=2)
-    residual, density = (f(modes, 0.1) for f in (whole.on(on).residual, whole.on(on).log_ratio))
+    residual = whole.on(on).residual(modes, 0.1)
     whole.denoiser.network.register_forward_hook(lambda *_: calls.append(1))
     tiled = dataclasses.replace(whole, tile=TILE).on(on)
     assert (tiled.residual(modes, 0.1) - residual).abs().max() < tolerance * residual.abs().max()
     assert len(calls) == 6
-    if density is not None:
-        for again in (modes, modes.clone()):  # one is remembered, one is computed
-            assert torch.allclose(tiled.log_ratio(again, 0.1), density, rtol=tolerance)
 
 
 def test_with_less_of_a_halo_seams_show(monkeypatch):
