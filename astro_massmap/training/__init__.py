@@ -1,9 +1,9 @@
 """
-Learning a prior: denoising score matching on simulated maps.
+Training of a prior by denoising score matching on simulated maps.
 
-A `Noiser` makes noisy pieces of maps from a `MapBank` or from `LightConeMaps`, a `Trainer` teaches a
-`~astro_massmap.priors.HybridDenoiser` to clean them, `fit_correction` puts the power of the result right, and
-`train_prior` does it all.
+A `Noiser` cuts noisy pieces from the maps of a `MapBank` or of `LightConeMaps`, a `Trainer` trains a
+`~astro_massmap.priors.HybridDenoiser` on them, `fit_correction` corrects the power of the result, and `train_prior`
+does all of it. `train_posterior_mean` trains a posterior-mean network on mock surveys.
 """
 
 from .curves import write_curves

@@ -89,7 +89,7 @@ def test_the_ends_of_the_range_are_in_it(noise):
 
 @pytest.mark.parametrize("margin", [-1, 1.5])
 def test_margins_that_are_none(margin):
-    with pytest.raises(ValueError, match="margin: needs a number of pixels"):
+    with pytest.raises(ValueError, match="margin: needs a non-negative integer"):
         network(margin=margin)
 
 
@@ -187,7 +187,7 @@ def test_a_network_with_one_output_is_none(content):
     tensors = tables | {f"network.{k}": v for k, v in unet.state_dict().items()}
     header |= {"network": unet.settings, "sha256": checksum(tensors)}
     save_file(tensors, "m.safetensors", {"prior": json.dumps(header)})
-    with pytest.raises(OSError, match="two channels at either end"):
+    with pytest.raises(OSError, match="two inputs and two outputs"):
         MeanNetwork.load("m.safetensors")
 
 

@@ -52,16 +52,16 @@ def test_a_map_that_is_small_enough_is_not_cut():
 
 
 def test_tiles_without_a_core_are_refused():
-    with pytest.raises(ValueError, match=r"tile: the network looks 48 pixels far.* at least 100, got 96"):
+    with pytest.raises(ValueError, match=r"tile: .* extends 48 pixels.* at least 100 pixels, got 96"):
         tiles((200, 200), 96, Looks(48))
     assert len(tiles((200, 96), 100, Looks(48))) == 26
 
 
 @pytest.mark.parametrize("tile", [0, -4, 12.0, True, "all"])
 def test_a_side_that_is_none_is_refused(tile):
-    with pytest.raises(ValueError, match="tile: needs a side in pixels"):
+    with pytest.raises(ValueError, match=r"tile: needs a positive integer \(side in pixels\)"):
         small_priors.prior(tile=tile)
-    with pytest.raises(ValueError, match="tile: needs a side in pixels"):
+    with pytest.raises(ValueError, match=r"tile: needs a positive integer \(side in pixels\)"):
         MeanNetwork(None, THEORY, (0.1, 0.2), tile=tile)
 
 

@@ -171,7 +171,7 @@ def test_bytes_that_were_added_are_found(content):
 
 @pytest.mark.parametrize("what", [b"", b"\x80\x04K\x01.", b"# a text\n" * 100, b"\xff" * 64, b"SIMPLE  =  T" * 300])
 def test_other_files(what):
-    with pytest.raises(OSError, match=r"p\.safetensors' is damaged, or holds no prior"):
+    with pytest.raises(OSError, match=r"p\.safetensors' is damaged, or contains no prior"):
         ScorePrior.load(written(what))
 
 
@@ -185,7 +185,7 @@ def test_a_missing_file_and_a_folder(tmp_path):
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"prior": "{"}, {"prior": "[1]"}, {"prior": "null"}])
 def test_safetensors_of_something_else(metadata):
     save_file({"weight": torch.zeros(3)}, "p.safetensors", metadata)
-    with pytest.raises(OSError, match=r"p\.safetensors' is damaged, or holds no prior"):
+    with pytest.raises(OSError, match=r"p\.safetensors' is damaged, or contains no prior"):
         ScorePrior.load("p.safetensors")
 
 
@@ -242,8 +242,18 @@ def without_tensor(key):
 )
 def test_a_header_that_is_not_credible(change):
     file = edited(change)
-    with pytest.raises(OSError, match=r"p\.safetensors' is damaged, or holds no prior"):
+    with pytest.raises(OSError, match=r"p\.safetensors' is damaged, or contains no prior"):
         ScorePrior.load(file)
+
+
+def test_a_network_with_two_outputs_is_refused():
+    def change(header, tensors):
+        network = small_priors.network(outputs=2)
+        tensors.update({f"network.{k}": v for k, v in network.state_dict().items()})
+        header["network"] = network.settings
+
+    with pytest.raises(OSError, match="two inputs and one output"):
+        ScorePrior.load(edited(change))
 
 
 def test_an_edit_that_is_credible_is_read():

@@ -95,7 +95,7 @@ def test_a_batch_depends_on_its_seeds():
 
 @pytest.mark.parametrize(("size", "margin"), [(41, 0), (24, 9)])
 def test_pieces_that_do_not_fit(size, margin):
-    message = f"pieces of {size} pixels, {margin} from the edge, do not fit into maps of 40 x 50"
+    message = f"pieces of {size} pixels with a margin of {margin} do not fit into maps of 40 x 50"
     with pytest.raises(ValueError, match=message):
         Noiser(bank(shape=(40, 50)), THEORY, size=size, margin=margin)
 

@@ -217,7 +217,7 @@ def test_a_training_that_was_interrupted_goes_on(monkeypatch):
 def test_the_checkpoint_of_another_training_is_left_as_it_is():
     noiser = Noiser(gaussian(), THEORY, **CUT)
     Trainer(HybridDenoiser(UNet(WIDTHS), THEORY, PIXEL), noiser, PLAN, checkpoint="c.safetensors").run(progress=False)
-    with pytest.raises(ValueError, match="is of another run"):
+    with pytest.raises(ValueError, match="is from another run"):
         trainer(checkpoint="c.safetensors")
 
 

@@ -187,7 +187,7 @@ def test_a_training_that_is_over_stays_as_it_is():
 def test_a_checkpoint_of_another_run_is_refused_and_kept(tmp_path, changes, options, named):
     trainer(plan(), checkpoint="c.safetensors").run(progress=False)
     before = (tmp_path / "c.safetensors").read_bytes()
-    with pytest.raises(ValueError, match=rf"'c\.safetensors' is of another run \({named} differ\)"):
+    with pytest.raises(ValueError, match=rf"'c\.safetensors' is from another run \({named} differ\)"):
         trainer(plan(**changes), checkpoint="c.safetensors", **options)
     assert (tmp_path / "c.safetensors").read_bytes() == before
 
@@ -205,7 +205,7 @@ def test_checkpoints_that_are_damaged(tmp_path):
 @pytest.mark.parametrize("metadata", [None, {"training": "{"}, {"training": "[]"}, {"training": '{"step": 3}'}])
 def test_checkpoints_of_something_else(metadata):
     save_file({"weight": torch.zeros(3)}, "c.safetensors", metadata)
-    with pytest.raises(OSError, match="damaged, or of something else"):
+    with pytest.raises(OSError, match="damaged, or is not a checkpoint of a training"):
         trainer(plan(), checkpoint="c.safetensors")
 
 
@@ -213,7 +213,7 @@ def test_checkpoints_of_something_else(metadata):
 
 
 def test_a_loss_that_is_no_number_is_told():
-    with pytest.raises(ValueError, match=r"not finite after 4 steps: lower the learning_rate"):
+    with pytest.raises(ValueError, match=r"learning_rate: the loss is not finite after 4 steps"):
         trainer(plan(learning_rate=1e30, warm_up=0)).run(progress=False)
 
 
