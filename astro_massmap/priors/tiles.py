@@ -27,8 +27,8 @@ def tiles(shape, largest, denoiser):
     """
     Return tiles no larger than ``largest`` pixels whose cores cover a map of the given shape, each pixel once.
 
-    The receptive field of the network of ``denoiser`` sets the overlap; a map of at most ``largest`` pixels is one tile.
-    Raise a ValueError if ``largest`` is too small for the receptive field.
+    The receptive field of the network of ``denoiser`` sets the overlap; a map that is not larger is one tile. Raise a
+    ValueError if ``largest`` is too small for the receptive field.
     """
     halo = 0
     if max(shape) > largest:
