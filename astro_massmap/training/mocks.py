@@ -19,7 +19,7 @@ from ..priors.mean_network import noise_level, noise_share
 from .maps import Tensors, check_pieces, piece, symmetry
 
 _PADDING = 1.5  # side of the box of the Wiener filter, in sides of a piece
-_TOLERANCE = 1e-3  # relative residual of the Wiener filter, small compared with its noise
+_TOLERANCE = 1e-3  # relative residual of the Wiener filter, sufficient for the training
 _LEAST = 0.4  # smallest fraction of a piece with data
 
 

@@ -1,4 +1,4 @@
-"""Tiles: their geometry, and that what a network says in tiles is what it says of the whole map."""
+"""Geometry of tiles, and equality of the network in tiles and on the whole map."""
 
 import dataclasses
 import math
@@ -21,7 +21,7 @@ TILE = 96  # 28 pixels of halo on both sides of a network of single blocks, 40 o
 
 
 class Looks:
-    """A denoiser whose network looks so many pixels far."""
+    """A denoiser whose network has the given reach."""
 
     def __init__(self, reach):
         self.network, self.reach = self, reach
@@ -46,7 +46,7 @@ def test_cores_cover_a_map_once_and_lie_deep_in_their_tiles(ny, nx, reach, more)
     assert (counts == 1).all()
 
 
-def test_a_map_that_is_small_enough_is_not_cut():
+def test_a_small_map_is_one_tile():
     ((outer, core, inner),) = tiles((512, 500), 512, None)
     assert outer == core == inner == (slice(0, 512), slice(0, 500))
 
@@ -58,15 +58,15 @@ def test_tiles_without_a_core_are_refused():
 
 
 @pytest.mark.parametrize("tile", [0, -4, 12.0, True, "all"])
-def test_a_side_that_is_none_is_refused(tile):
+def test_invalid_sides(tile):
     with pytest.raises(ValueError, match=r"tile: needs a positive integer \(side in pixels\)"):
         small_priors.prior(tile=tile)
     with pytest.raises(ValueError, match=r"tile: needs a positive integer \(side in pixels\)"):
         MeanNetwork(None, THEORY, (0.1, 0.2), tile=tile)
 
 
-def test_the_pieces_of_a_sum_over_neighbours_make_the_whole():
-    # a network that adds up 5 pixels on either side
+def test_a_sum_over_neighbours_in_tiles_is_that_of_the_whole_map():
+    # a network that sums 5 pixels on either side
     maps = torch.randint(0, 9, (2, 70, 90), generator=torch.Generator().manual_seed(0)).double()
     kernel = torch.ones(1, 1, 11, 11, dtype=torch.float64)
 
@@ -82,7 +82,7 @@ def test_the_pieces_of_a_sum_over_neighbours_make_the_whole():
 
 
 def network(outputs=1):
-    """A small network that has learned nothing, but has much to say."""
+    """A small untrained network whose output is not small."""
     generator = torch.Generator().manual_seed(0)
     unet = UNet((4, 8, 8), blocks=1, outputs=outputs).requires_grad_(False)
     for name, parameter in unet.named_parameters():
@@ -100,7 +100,7 @@ def prior(**options):
 
 
 def grid():
-    # sides that are no multiples of 4, and a margin that reaches around the corner of the box
+    # sides that are not multiples of 4, and a margin that wraps around the box
     return FourierGrid((101, 133), PIXEL, (160, 180))
 
 
@@ -121,7 +121,7 @@ def test_the_residual_in_tiles_is_that_of_the_whole_field(bfloat16, tolerance):
     assert len(calls) == 6
 
 
-def test_with_less_of_a_halo_seams_show(monkeypatch):
+def test_a_halo_that_is_too_small_leaves_seams(monkeypatch):
     on, whole = grid(), prior()
     modes = noisy(on)
     residual = whole.on(on).residual(modes, 0.1)
@@ -130,7 +130,7 @@ def test_with_less_of_a_halo_seams_show(monkeypatch):
     assert (seams - residual).abs().max() > 1e-4 * residual.abs().max()
 
 
-def test_in_tiles_the_moments_are_those_of_the_whole_field():
+def test_the_moments_in_tiles_are_those_of_the_whole_field():
     moments = MeanNetwork(MomentDenoiser(network(outputs=2), THEORY, PIXEL), THEORY, (0.05, 0.3))
     generator = torch.Generator().manual_seed(1)
     wiener = 0.05 * torch.randn(150, 131, generator=generator)
@@ -141,7 +141,7 @@ def test_in_tiles_the_moments_are_those_of_the_whole_field():
         assert torch.allclose(a, b, atol=1e-6) and a.std() > 1e-3
 
 
-def test_a_chain_in_tiles_is_the_chain_without():
+def test_a_chain_does_not_depend_on_tiles():
     # the network decides whether a step is accepted, and where it leads
     generator = torch.Generator().manual_seed(2)
     observation = problems.observe(problems.gaussian_sky(128, generator), np.full((128, 128), 0.15), generator)
