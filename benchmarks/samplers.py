@@ -19,7 +19,6 @@ import torch
 from astro_massmap import GaussianPrior, Schedule
 from astro_massmap.inference import (
     FourierGrid,
-    LeapfrogTarget,
     LensingOperator,
     Observation,
     SplitPlan,
@@ -31,6 +30,7 @@ from astro_massmap.inference import (
 from astro_massmap.validation.diagnostics import coverage as coverage_of
 
 import problems
+from helpers.leapfrog import LeapfrogTarget
 from list_table import list_table
 
 

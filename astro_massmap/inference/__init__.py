@@ -22,7 +22,7 @@ from .random import Streams
 from .reverse import reverse_diffusion
 from .schedule import Schedule
 from .split import SplitPosterior
-from .targets import LeapfrogTarget, SplitTarget, TemperedTarget
+from .targets import SplitTarget, TemperedTarget
 
 __all__ = [
     "Bands",
@@ -32,7 +32,6 @@ __all__ = [
     "FourierGrid",
     "FourierOperator",
     "GaussianPosterior",
-    "LeapfrogTarget",
     "LensingOperator",
     "Observation",
     "Plan",

@@ -29,9 +29,10 @@ from astro_massmap import (
 )
 from astro_massmap.maps.provenance import cards
 from astro_massmap.methods.provenance import identity
-from astro_massmap.priors import LognormalPrior, MeanNetwork, MixturePrior
+from astro_massmap.priors import MeanNetwork
 
 import small_priors
+from helpers.analytic_priors import LognormalPrior, MixturePrior
 from skies import tan_wcs
 
 SHAPE = (20, 24)

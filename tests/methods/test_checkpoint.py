@@ -66,11 +66,11 @@ SCRIPT = """
 import sys
 sys.path[:0] = {path!r}
 import torch
-from astro_massmap import AnnealedHMC, GaussianPrior
-from chains import FAST, observation
+from astro_massmap import AnnealedHMC
+from chains import FAST, GENTLE, observation
 torch.set_num_threads(1)
-options = dict(FAST, n_samples=300, checkpoint="c.fits", start="kaiser_squires")
-AnnealedHMC(GaussianPrior(), **options).solve(observation())
+options = dict(FAST, n_samples=300, checkpoint="c.fits")
+AnnealedHMC(GENTLE, **options).solve(observation())
 """
 
 
