@@ -19,20 +19,20 @@ def public_modules():
 
 
 def public_names():
-    """Classes and functions, each once, by where they are first offered."""
-    offered = {}
+    """Classes and functions, each once, by their first public name."""
+    found = {}
     for module in public_modules():
         for name in module.__all__:
             thing = getattr(module, name)
             if inspect.isclass(thing) or inspect.isfunction(thing):
-                offered.setdefault(id(thing), (f"{module.__name__}.{name}", thing))
-    return dict(offered.values())
+                found.setdefault(id(thing), (f"{module.__name__}.{name}", thing))
+    return dict(found.values())
 
 
 NAMES = public_names()
 
 
-def test_the_search_finds_the_face_and_the_rooms_behind():
+def test_the_search_finds_names_of_the_package_and_of_modules():
     assert {"astro_massmap.ShearCatalog", "astro_massmap.inference.run_chains"} <= NAMES.keys()
     assert len(NAMES) > 150
 
@@ -45,7 +45,7 @@ def test_a_public_name_has_an_example(name):
 
 
 @pytest.mark.parametrize("name", [name for name, thing in NAMES.items() if inspect.isclass(thing)])
-def test_public_methods_say_what_they_do(name):
+def test_public_methods_have_docstrings(name):
     members = dict(inspect.getmembers(NAMES[name], lambda m: inspect.isroutine(m) or isinstance(m, property)))
     ours = {
         key: member

@@ -1,21 +1,21 @@
 """
-The angular power spectrum of maps that are seen through a mask and have edges.
+The angular power spectrum of maps with a mask and edges.
 
-A map kappa is seen through the window w, which is 1 where the map is to be used, falls to 0 along holes and edges,
-and is 0 beyond. Its mean, weighted by w, is unknown to lensing and is taken away. The field is put into a box twice
+A map kappa is multiplied by the window w, which is 1 where the map is used, falls to 0 along holes and edges, and is 0
+beyond. Its mean, weighted by w, is unknown to lensing and is subtracted. The field is put into a box twice
 as large, whose N modes k then do not feel the period of the box: with F the orthonormal transform and p the side of
 a pixel, ``P(k) = p^2 |F(w (kappa - mean))(k)|^2`` is in expectation a sum over the power of the sky,
 
 ``<P(k)> = 1/N sum_k' |w(k - k') - w(k) w*(k') / w(0)|^2 C(k')``,
 
-where the second term is what the mean takes with it: k' = 0 drops out. With C constant within bands b, the means of
-P over bands are ``P_b = sum_b' M_bb' C_b'``, and ``C = M^-1 P`` undoes what window and edges mix (MASTER, Hivon et
-al. 2002). The sums over k' in a band are convolutions by FFT. Bands beyond the edges that are asked for are solved
-for too, so that their power is not taken for that of others.
+where the second term is the effect of subtracting the mean: k' = 0 drops out. With C constant within bands b, the means
+of P over bands are ``P_b = sum_b' M_bb' C_b'``, and ``C = M^-1 P`` corrects the mode coupling of window and edges
+(MASTER, Hivon et al. 2002). The sums over k' in a band are convolutions by FFT. Bands below and above the requested
+edges are solved for too, so that their power does not leak into the requested bands.
 
-A constant spectrum is recovered without bias. One that falls within the bands is recovered as its mean over their
-modes only nearly: that of the convergence to 1 %, and to 3 % where the waves are as long as the field. The resolution
-of the pixels is not divided out. All functions take arrays.
+A constant spectrum is recovered without bias. A spectrum that varies within the bands is recovered as its mean over
+their modes only approximately: that of the convergence to 1 %, and to 3 % on scales as large as the field. The pixel
+window is not corrected. All functions take arrays.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 
 __all__ = ["BandPowers", "default_edges", "power_spectrum", "spectrum_table"]
 
-_STEP = 64 ** (1 / 12)  # of the default edges: twelve bands in a field of 128 pixels
+_STEP = 64 ** (1 / 12)  # ratio of the default edges: twelve bands in a field of 128 pixels
 _SMALLEST = 4  # pixels along the side of a field
-_LARGEST_PIXEL = 0.1  # radians: more is an angle in other units
+_LARGEST_PIXEL = 0.1  # radians; larger values are angles in other units
 _WORST_CONDITION = 1e3
 _TAPER = 2  # pixels
 
@@ -58,7 +58,7 @@ class BandPowers(NamedTuple):
     low, high : ndarray
         Edges of the bands in ell, ``(bands,)``.
     ell : ndarray
-        Mean ell of their modes.
+        Mean ell of the modes in each band, ``(bands,)``.
     cl : ndarray
         C_ell ``(n, bands)``; NaN in bands without a mode.
 
@@ -80,19 +80,19 @@ class BandPowers(NamedTuple):
 
 def default_edges(shape: Shape, pixel_size: float) -> NDArray[np.float64]:
     """
-    Edges of bands from the longest wave in a field to the Nyquist frequency.
+    Compute edges of bands from the largest scale in a field to the Nyquist frequency.
 
     Parameters
     ----------
     shape : tuple of int
         Rows and columns of the field.
     pixel_size : float
-        In radians.
+        Side of a pixel in radians.
 
     Returns
     -------
     ndarray
-        In ell: in even steps of the longest wave first, then in even ratios of some 1.4.
+        Edges in ell: equal steps of the fundamental mode at first, then a constant ratio of about 1.4.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def default_edges(shape: Shape, pixel_size: float) -> NDArray[np.float64]:
     """
     side, pixel_size = np.sqrt(shape[0] * shape[1]), _radians(pixel_size)
     if side < _SMALLEST:
-        raise ValueError(f"maps: a field of {shape[0]} x {shape[1]} pixels is too small for a power spectrum")
+        raise ValueError(f"maps: need {_SMALLEST} x {_SMALLEST} pixels or more, got {shape[0]} x {shape[1]}")
     longest, nyquist = 2 * np.pi / (side * pixel_size), np.pi / pixel_size
     even = np.arange(1, min(np.ceil(1 / (_STEP - 1)), side // 2) + 1)
     steps = round(np.log(side / 2 / even[-1]) / np.log(_STEP))
@@ -127,21 +127,21 @@ def power_spectrum(
     apodization: float | None = None,
 ) -> BandPowers:
     """
-    Angular power spectra of maps in bands, freed from what the mask and the edges of the field do to them.
+    Measure angular power spectra of maps in bands, corrected for the mode coupling by mask and edges.
 
     Parameters
     ----------
     maps : ndarray or sequence of ndarray
-        ``(n, ny, nx)``; a pixel that is not finite in one of them is left out of all.
+        Maps ``(n, ny, nx)``; a pixel that is not finite in one of them is left out of all.
     mask : ndarray of bool
-        ``(ny, nx)``, True where the maps are not to be used.
+        Pixels ``(ny, nx)`` that are not used.
     pixel_size : float
-        In radians.
+        Side of a pixel in radians.
     edges : array-like, optional
-        Of the bands in ell, increasing; by default those of `default_edges`.
+        Edges of the bands in ell, increasing; by default `default_edges`.
     apodization : float, optional
-        Width in radians over which the window falls along holes and edges; by default two pixels. A wider one keeps
-        the power of long waves from adding to the scatter of short ones, where a spectrum is steep, and costs area.
+        Width in radians over which the window falls along holes and edges; by default two pixels. A larger width
+        reduces the scatter that large-scale power adds at high ell for a steep spectrum, and reduces the area.
 
     Returns
     -------
@@ -150,7 +150,7 @@ def power_spectrum(
     Raises
     ------
     ValueError
-        If an argument is not as described, no pixel is left, or the bands are too narrow to be told apart.
+        If an argument is not as described, no pixel is left, or the mode-coupling matrix is nearly singular.
 
     Examples
     --------
@@ -175,10 +175,12 @@ def power_spectrum(
     bands = _Bands(shape, pixel_size, edges)
     coupling = _coupling(window, bands)
     if not np.linalg.cond(coupling) < _WORST_CONDITION:
-        raise ValueError("edges, mask: what is seen of the field does not tell these bands apart; use wider ones")
+        raise ValueError(
+            "edges, mask: the mode-coupling matrix is nearly singular for these bands and this mask; use wider bands"
+        )
     power = np.array([_power(image, window, bands) for image in maps]) * pixel_size**2
     cl = np.linalg.solve(coupling, power.T).T
-    return BandPowers(edges[:-1], edges[1:], bands.asked(bands.ell), bands.asked(cl))
+    return BandPowers(edges[:-1], edges[1:], bands.requested(bands.ell), bands.requested(cl))
 
 
 def spectrum_table(
@@ -192,43 +194,36 @@ def spectrum_table(
     apodization: float | None = None,
 ) -> QTable:
     """
-    Power spectrum of a map and of its samples, as a table.
+    Measure the power spectra of a map and of its samples, as a table.
 
     Parameters
     ----------
-    mean : ndarray
-        The map ``(ny, nx)``.
-    samples : ndarray or None
-        ``(n_samples, ny, nx)``.
+    mean, samples, level
+        As for `~astro_massmap.analysis.detection.region_statistics`; ``samples`` may be None.
     mask, pixel_size, edges, apodization
         As for `power_spectrum`.
-    level : float
-        Of the interval over the samples.
 
     Returns
     -------
     `~astropy.table.QTable`
-        ``low``, ``high``, ``ell``, ``cl`` (of the map; the mean of a posterior has less power than the sky), and of
+        Columns ``low``, ``high``, ``ell``, ``cl`` (of the map; a posterior mean has less power than the sky), and of
         the samples ``cl_samples`` (mean), ``std``, ``lower`` and ``upper``: NaN without samples.
 
     Raises
     ------
     ValueError
-        As for `power_spectrum`, or if level is out of range.
+        As for `power_spectrum`, or if ``level`` is out of range.
 
     Examples
     --------
+    White noise in the samples adds its variance times the area of a pixel:
+
     >>> import numpy as np
     >>> from astro_massmap import datasets
     >>> from astro_massmap.analysis.angular_power import spectrum_table
     >>> truth = datasets.demo_truth()
     >>> samples = truth.data + np.random.default_rng(0).normal(scale=0.01, size=(8, *truth.shape))
     >>> table = spectrum_table(truth.data, samples, None, np.radians(0.4 / 60), edges=[500, 2000, 8000])
-    >>> table.colnames
-    ['low', 'high', 'ell', 'cl', 'cl_samples', 'std', 'lower', 'upper']
-
-    The noise adds its own power, its variance times the area of a pixel:
-
     >>> print(((table["cl_samples"] - table["cl"]) / (0.01 * np.radians(0.4 / 60)) ** 2).round(1))
     [0.7 1.1]
     """
@@ -247,37 +242,37 @@ def spectrum_table(
 def _radians(pixel_size: ArrayLike) -> float:
     pixel_size = floats(pixel_size, "pixel_size", unit=u.rad)
     if pixel_size.ndim or not 0 < pixel_size < _LARGEST_PIXEL:
-        raise ValueError(f"pixel_size: needs one angle in radians, positive and that of a pixel, got {pixel_size}")
+        raise ValueError(f"pixel_size: needs a positive angle in radians below {_LARGEST_PIXEL}, got {pixel_size}")
     return float(pixel_size)
 
 
 def _check_edges(edges: ArrayLike) -> NDArray[np.float64]:
     edges = floats(edges, "edges")
     if edges.ndim != 1 or len(edges) < 2 or not (edges[0] >= 0 and (np.diff(edges) > 0).all()):
-        raise ValueError(f"edges: need to be increasing, not negative and at least two, got {edges}")
+        raise ValueError(f"edges: need at least two increasing values that are not negative, got {edges}")
     return edges
 
 
 def _window(used, taper):
-    """1 where a map is used, falling along holes and edges as a cosine over ``taper`` pixels; 0 elsewhere."""
+    """Return the window: 1 in used pixels, a cosine over ``taper`` pixels along holes and edges, 0 elsewhere."""
     if not (np.isfinite(taper) and taper >= 0):
-        raise ValueError("apodization: needs to be finite and not negative")
+        raise ValueError(f"apodization: needs a finite width that is not negative, got {taper:g} pixels")
     if not used.any():
-        raise ValueError("mask: no pixel is left")
+        raise ValueError("mask: needs pixels that are used, but all are masked or not finite")
     distance = distance_transform_edt(np.pad(used, 1))[1:-1, 1:-1]
     return (1 - np.cos(np.pi * np.minimum(distance / (taper + 1), 1))) / 2
 
 
 class _Bands:
     """
-    All modes of the padded box but k = 0, in bands: those that are asked for, and others below and above.
+    Bands of all modes of the padded box except k = 0: the requested bands, and others below and above.
 
     Attributes
     ----------
     box : tuple of int
         Rows and columns of the box.
     number : ndarray
-        Of the band of each mode (of half the plane, as real transforms have it); that of k = 0 is one too many.
+        Band of each mode of the half-plane of a real transform; the number of bands for k = 0.
     ell : ndarray
         Mean ell of each band.
     """
@@ -295,7 +290,7 @@ class _Bands:
         self.number = number.reshape(ell.shape)
         self._count = len(filled) - 1
         self._modes = self.sum(np.ones(ell.shape))
-        self._asked = len(below) + 1 + np.arange(len(edges) - 1)
+        self._requested = len(below) + 1 + np.arange(len(edges) - 1)
         self._filled = filled[:-1]
         self.ell = self.mean(ell)
 
@@ -303,38 +298,38 @@ class _Bands:
         return self._count
 
     def sum(self, values):
-        """Over the modes of each band."""
+        """Sum over the modes of each band."""
         return np.bincount(self.number.ravel(), (values * self._multiplicity).ravel())[:-1]
 
     def mean(self, values):
-        """Over the modes of each band."""
+        """Average over the modes of each band."""
         return self.sum(values) / self._modes
 
-    def asked(self, values):
-        """Of values ``(..., bands)``, those of the bands that are asked for; NaN where these have no modes."""
-        place = np.minimum(np.searchsorted(self._filled, self._asked), self._count - 1)
-        return np.where(self._filled[place] == self._asked, values[..., place], np.nan)
+    def requested(self, values):
+        """Select the requested bands of values ``(..., bands)``; NaN for those without modes."""
+        index = np.minimum(np.searchsorted(self._filled, self._requested), self._count - 1)
+        return np.where(self._filled[index] == self._requested, values[..., index], np.nan)
 
 
 def _coupling(window, bands):
-    """The matrix M of the bands ``(bands, bands)``."""
+    """Return the mode-coupling matrix M ``(bands, bands)``."""
     size = bands.box[0] * bands.box[1]
     w = rfft2(window, s=bands.box, norm="ortho")
     power, w_0 = np.abs(w) ** 2, w[0, 0].real
-    padded = irfft2(w, s=bands.box)  # the window over the root of N
+    padded = irfft2(w, s=bands.box)  # the window divided by the root of N
     correlation = irfft2(power, s=bands.box)
     columns = []
     for b in range(len(bands)):
         inside = (bands.number == b).astype(float)
         direct = rfft2(correlation * irfft2(inside, s=bands.box))
         with_mean = (w * np.conj(rfft2(padded * irfft2(w * inside, s=bands.box)))).real / w_0
-        of_mean = power * bands.sum(power)[b] / w_0**2 / size
-        columns.append(bands.mean(direct.real - 2 * with_mean + of_mean))
+        mean_term = power * bands.sum(power)[b] / w_0**2 / size
+        columns.append(bands.mean(direct.real - 2 * with_mean + mean_term))
     return np.stack(columns, axis=1)
 
 
 def _power(image, window, bands):
-    """Mean of P over each band, in units of the pixel area."""
+    """Return the mean of P over each band, in units of the pixel area."""
     image = np.where(window > 0, image, 0).astype(float)
     image -= (window * image).sum() / window.sum()
     return bands.mean(np.abs(rfft2(window * image, s=bands.box, norm="ortho")) ** 2)

@@ -1,10 +1,10 @@
 """
 The aperture mass: the integral of a compensated filter times the convergence, from means over pixels.
 
-The Fourier transform of the weights is that of the filter over that of a pixel, ``sinc(k_x / 2) sinc(k_y / 2)``. The
-sum of weights times means over pixels is then the integral, for all structure that the pixels resolve. The filter
-averaged over each pixel, smooth enough to be sampled, has one factor of that window; ``1 / sinc^2`` is expanded
-in second differences D along each axis, ``1 - D / 12 + D^2 / 90``.
+The Fourier transform of the weights is that of the filter divided by that of a pixel, ``sinc(k_x / 2) sinc(k_y / 2)``.
+The sum of weights times pixel means is then the integral, for all structure that the pixels resolve. The filter
+averaged over each pixel, smooth enough to be sampled, contains this window once; ``1 / sinc^2`` is expanded in second
+differences D along each axis, ``1 - D / 12 + D^2 / 90``.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ if TYPE_CHECKING:
 
     from .._utils.typing import Bools, Floats
 
-_POINTS, _WEIGHTS = (a / 2 for a in np.polynomial.legendre.leggauss(4))  # of a pixel, along an axis
+_POINTS, _WEIGHTS = (a / 2 for a in np.polynomial.legendre.leggauss(4))  # quadrature within a pixel, along an axis
 _SHARPEN = np.array([1, -11.5, 111, -11.5, 1]) / 90  # 1 - D / 12 + D^2 / 90
 _LEAST_RADIUS = 3  # pixels
-_AT_ONCE = 2**21  # pixels of apertures
+_AT_ONCE = 2**21  # pixels of apertures in memory at a time
 
 
 def aperture_filter(theta: u.Quantity, radius: u.Quantity) -> u.Quantity:
     """
-    The compensated filter of the aperture mass.
+    Compute the compensated filter of the aperture mass.
 
     Parameters
     ----------
     theta : `~astropy.units.Quantity`
         Distances from the centre.
     radius : `~astropy.units.Quantity`
-        Of the aperture.
+        Radius of the aperture.
 
     Returns
     -------
     `~astropy.units.Quantity`
-        U, per solid angle, in the unit of ``radius``; zero beyond it.
+        Filter U per solid angle, in the unit of ``radius``; zero outside of the aperture.
 
     Raises
     ------
     TypeError, ValueError, `~astropy.units.UnitsError`
-        If an argument is no angle.
+        If an argument is not an angle.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def aperture_filter(theta: u.Quantity, radius: u.Quantity) -> u.Quantity:
 
 
 def _filter(x):
-    """``R^2 U``."""
+    """Return ``R^2 U``."""
     square = np.minimum(x**2, 1.0)
     return 9 / np.pi * (1 - square) * (1 / 3 - square)
 
@@ -84,13 +84,13 @@ def aperture_mass(
     level: float = 0.68,
 ) -> QTable:
     """
-    The compensated aperture mass, which a constant sheet of mass does not change.
+    Measure the compensated aperture mass, which a constant mass sheet does not change.
 
-    The filter is corrected for the smoothing by pixels, whose values are means over their area, and applied to the
-    map after subtracting its mean over the aperture. For an NFW halo with a scale radius of two pixels or more the
-    result is within 2 % of the integral for a radius of three pixels, wherever the centre lies in its pixel, and
-    within 1 % from four pixels on. If the edge of the field cuts an aperture, the mean of the part in the field is
-    subtracted, so that a constant map gives zero there too; the missing part of the filter still biases the mass.
+    The filter is corrected for the averaging over pixels, and applied to the map after subtracting its mean over the
+    aperture. For an NFW halo with a scale radius of two pixels or more the result is within 2 % of the integral for a
+    radius of three pixels, for any position of the centre within its pixel, and within 1 % from four pixels on. If the
+    edge of the field cuts an aperture, the mean of the part in the field is subtracted, so that a constant map gives
+    zero; the missing part of the filter still biases the mass.
 
     Parameters
     ----------
@@ -98,25 +98,26 @@ def aperture_mass(
         As for `~astro_massmap.analysis.detection.region_statistics`. Pixels without data, whose values are inferred,
         count.
     centers : `~astropy.coordinates.SkyCoord`
-        Of the apertures.
+        Centres of the apertures.
     radius : `~astropy.units.Quantity`
-        Radius of the apertures, at least three pixels: below, the result depends on where the centre lies in its
-        pixel, by up to 10 %.
+        Radius of the apertures, at least three pixels: below, the result depends by up to 10 % on the position of the
+        centre within its pixel.
 
     Returns
     -------
     `~astropy.table.QTable`
-        Columns ``center``, ``aperture_mass``, ``std``, ``lower``, ``upper``, ``signal_to_noise`` and
-        ``data_fraction``, the share of the whole aperture that holds data. NaN for apertures outside of the field.
+        Columns ``center``, ``aperture_mass``, ``std``, ``lower``, ``upper``, ``signal_to_noise`` and ``data_fraction``,
+        the fraction of the whole aperture that has data. NaN for apertures outside of the field.
 
     Raises
     ------
     TypeError, ValueError, `~astropy.units.UnitsError`
-        If an argument is not as described, the radius is less than three pixels, or there are fewer than two
-        samples.
+        If an argument is not as described, the radius is less than three pixels, or there are fewer than two samples.
 
     Examples
     --------
+    A constant mass sheet does not change the aperture mass, so that it is equal in all samples:
+
     >>> import astropy.units as u
     >>> import numpy as np
     >>> from astro_massmap import datasets
@@ -126,9 +127,6 @@ def aperture_mass(
     >>> highest = find_peaks(truth.data, None, None, truth.wcs, truth.mask, 0.1)["center"][:1]
     >>> samples = truth.data + np.linspace(-0.01, 0.01, 7)[:, None, None]
     >>> table = aperture_mass(truth.data, samples, truth.wcs, truth.mask, highest, 4 * u.arcmin)
-
-    A sheet of mass does not change it, so that all samples have the same:
-
     >>> print(f"{table['aperture_mass'][0]:.4f} +- {table['std'][0]:.4f}")
     0.0261 +- 0.0000
     """
@@ -147,7 +145,7 @@ def aperture_mass(
 
 
 def _apertures(maps, wcs, mask, centers, radius):
-    """Values of maps ``(n, ny, nx)``, as ``(n, n_centers)``, and the share of each aperture that holds data."""
+    """Return values ``(n, n_centers)`` of maps ``(n, ny, nx)``, and the fraction of each aperture that has data."""
     x, y, scale = local_scale(centers, wcs)
     r = radius.to_value(u.rad) * scale
     if (r < _LEAST_RADIUS * (1 - 1e-3)).any():  # the size of a pixel varies across a projection
@@ -163,45 +161,41 @@ def _apertures(maps, wcs, mask, centers, radius):
     if len(reached):
         pixels = (2 * _reach(r[reached]) + 1) ** 2
         for part in np.array_split(reached, min(len(reached), int(np.ceil(len(reached) * pixels / _AT_ONCE)))):
-            weights, share, area = _filters(x[part], y[part], r[part], field)
-            covered = share.sum(axis=1)
+            weights, fraction, area = _filters(x[part], y[part], r[part], field)
+            covered = fraction.sum(axis=1)
             with np.errstate(invalid="ignore", divide="ignore"):
-                mean = (share @ values).T / covered
+                mean = (fraction @ values).T / covered
             result[:, part] = (weights @ values).T - weights.sum(axis=1) * mean
-            measured[part] = (share @ (~mask & field).ravel().astype(float)) / area
+            measured[part] = (fraction @ (~mask & field).ravel().astype(float)) / area
     return result, np.minimum(measured, 1.0)
 
 
 def _reach(r):
-    """Pixels on each side of the central one that have weights."""
+    """Return the number of pixels with weights on each side of the central pixel."""
     return int(np.ceil(r.max())) + len(_SHARPEN) // 2
 
 
 def _filters(x, y, r, field):
-    """
-    Weights of the pixels, the fraction of each pixel in the aperture, and the pixels of the aperture.
-
-    The first two ``(n, ny * nx)``, sparse, on the field; the last ``(n,)``, with what is outside.
-    """
+    """Return sparse weights and fractions ``(n, ny * nx)`` of the pixels, and whole areas ``(n,)`` of apertures."""
     ny, nx = field.shape
     reach = _reach(r)
     step = np.arange(-reach, reach + 1)
     rows = np.floor(y + 0.5).astype(int)[:, None, None] + step[:, None]
     columns = np.floor(x + 0.5).astype(int)[:, None, None] + step
     dy, dx = rows - y[:, None, None], columns - x[:, None, None]
-    u_mean, share = (np.zeros(np.broadcast_shapes(dy.shape, dx.shape)) for _ in range(2))
+    u_mean, fraction = (np.zeros(np.broadcast_shapes(dy.shape, dx.shape)) for _ in range(2))
     for a, wa in zip(_POINTS, _WEIGHTS, strict=True):
         for b, wb in zip(_POINTS, _WEIGHTS, strict=True):
             distance = np.hypot(dy + a, dx + b) / r[:, None, None]
             u_mean += wa * wb * _filter(distance)
-            share += wa * wb * (distance < 1)
+            fraction += wa * wb * (distance < 1)
     for axis in (1, 2):
         u_mean = correlate1d(u_mean, _SHARPEN, axis=axis, mode="constant")
-    area = share.sum(axis=(1, 2))
-    inside = (rows >= 0) & (rows < ny) & (columns >= 0) & (columns < nx) & ((share > 0) | (u_mean != 0))
+    area = fraction.sum(axis=(1, 2))
+    inside = (rows >= 0) & (rows < ny) & (columns >= 0) & (columns < nx) & ((fraction > 0) | (u_mean != 0))
     index = np.where(inside, rows * nx + columns, 0)
     inside &= field.ravel()[index]
     starts = np.cumsum([0, *inside.sum(axis=(1, 2))])
     u_mean /= r[:, None, None] ** 2
-    both = (csr_array((a[inside], index[inside], starts), shape=(len(x), ny * nx)) for a in (u_mean, share))
+    both = (csr_array((a[inside], index[inside], starts), shape=(len(x), ny * nx)) for a in (u_mean, fraction))
     return *both, area

@@ -1,13 +1,12 @@
 """
-What the samples say about a place: is there a structure, and how much of it?
+Mean convergence of regions, and the probability that a region contains a structure.
 
-The mean of a map over a region R weighs every pixel p by the area w_p that R covers of it,
+The mean of a map over a region R weights every pixel p by the area w_p that R covers of it,
 
     kappa_R = sum_p w_p kappa_p / sum_p w_p,
 
-over the pixels of the field. A structure is there in a sample when kappa_R, less that of a background, exceeds a
-threshold; the share of samples in which it is there is its probability (Remy et al. 2020). All functions take arrays
-and a WCS.
+over the pixels of the field. The detection probability is the fraction of samples in which kappa_R, after subtracting
+the mean of a background, exceeds a threshold (Remy et al. 2020). All functions take arrays and a WCS.
 """
 
 from __future__ import annotations
@@ -47,40 +46,39 @@ __all__ = [
     "region_weights",
 ]
 
-_LEAST_DATA = 0.05  # fraction of a measured region that holds data
+_LEAST_DATA = 0.05  # fraction with data above which a region counts as measured
 
 
 def region_weights(regions: RegionsLike, wcs: WCS, shape: Shape) -> RegionWeights:
     """
-    The overlap of regions with the pixels of a grid.
+    Compute the overlap of regions with the pixels of a grid.
 
     Parameters
     ----------
     regions : regions
-        A region of the sky or of pixels, a list of them, a table of positions and radii, or a file.
+        Region of the sky or of pixels, list of regions, table of positions and radii, or file.
     wcs : `~astropy.wcs.WCS`
-        Of the grid.
+        WCS of the grid.
     shape : tuple of int
-        Its rows and columns.
+        Rows and columns of the grid.
 
     Returns
     -------
     RegionWeights
-        Exact where `regions <https://astropy-regions.readthedocs.io>`__ knows it (circles, ellipses and their annuli,
-        rectangles, polygons), else from 10 x 10 points of a pixel. A point stands for the pixel that holds it. Lines,
-        and regions outside of the field or beyond its projection, have no overlap. Regions that a file excludes
-        (``-circle(...)`` or ``include=0`` of DS9, ``-`` of CRTF, ``!`` of FITS) have no row: their area is taken out
-        of all of the others.
+        Exact for circles, ellipses and their annuli, rectangles and polygons, else from 10 x 10 points per pixel. A
+        point region covers the pixel that contains it. Lines, and regions outside of the field or of its projection,
+        have no overlap. Regions that a file excludes (``-circle(...)`` or ``include=0`` of DS9, ``-`` of CRTF, ``!`` of
+        FITS) have no row: their area is subtracted from all other regions.
 
     Raises
     ------
     TypeError, ValueError, OSError
-        If ``regions`` is none of these, holds excluded regions or labels alone, or the file cannot be read.
+        If ``regions`` is none of these, contains only excluded regions or labels, or the file cannot be read.
 
     Warns
     -----
     `~astropy.utils.exceptions.AstropyUserWarning`
-        Counts of text labels and annotations, which are left out.
+        If text labels and annotations are left out.
 
     Examples
     --------
@@ -100,24 +98,24 @@ def region_weights(regions: RegionsLike, wcs: WCS, shape: Shape) -> RegionWeight
 
 def region_means(maps: Floats, weights: RegionWeights) -> Floats:
     """
-    Mean of maps over regions.
+    Compute the mean of maps over regions.
 
     Parameters
     ----------
     maps : ndarray
-        ``(n, ny, nx)``; pixels that are not finite in any of them count as outside of the field.
+        Maps ``(n, ny, nx)``; pixels that are not finite in any of the maps count as outside of the field.
     weights : RegionWeights
-        Of ``n_regions`` regions.
+        Overlap of ``n_regions`` regions with the same grid, from `region_weights`.
 
     Returns
     -------
     ndarray
-        ``(n, n_regions)``, NaN for regions without a pixel.
+        Means ``(n, n_regions)``, NaN for regions without a pixel.
 
     Raises
     ------
     ValueError
-        If maps and weights are not of one grid.
+        If maps and weights are on different grids.
 
     Examples
     --------
@@ -151,44 +149,43 @@ def region_statistics(
     cosmology: FLRW | None = None,
 ) -> QTable:
     """
-    Mean convergence in regions, with its credible interval over the samples.
+    Measure the mean convergence in regions, with its credible interval over the samples.
 
     Parameters
     ----------
     mean : ndarray
         Posterior mean ``(ny, nx)``.
     samples : ndarray
-        ``(n_samples, ny, nx)``; pixels that are not finite in any of them count as outside of the field.
+        Samples ``(n_samples, ny, nx)``; pixels that are not finite in any of them count as outside of the field.
     wcs : `~astropy.wcs.WCS`
-        Of the maps.
+        WCS of the maps.
     mask : ndarray of bool
-        ``(ny, nx)``, True where there is no data. The values there, which are inferred, count.
+        Pixels without data ``(ny, nx)``. The values inferred there count.
     regions : regions
-        As for `region_weights`.
+        Regions as for `region_weights`.
     background : regions or `~astropy.units.Quantity`, optional
-        Whose mean is subtracted: one region for all, one for each, or the two radii of a ring around the centre of
-        each.
+        Background whose mean is subtracted: one region for all, one for each, or the two radii of a ring around the
+        centre of each region.
     level : float
-        Of the interval.
+        Level of the interval.
     keep_columns : bool, str or list of str
-        Columns of a table of clusters that the result keeps: all, none, or those named. A name that the result has
-        already gets ``_input`` behind it.
+        Columns of a table of clusters to keep in the result: all, none, or those named. ``_input`` is appended to a
+        name that the result already has.
     cosmology : `~astropy.cosmology.FLRW`, optional
-        Cosmology that converts radii in kpc or Mpc of a table with redshifts to angles; by default the one that
-        astropy is set to.
+        Cosmology that converts radii in kpc or Mpc of a table with redshifts to angles; by default that of astropy.
 
     Returns
     -------
     `~astropy.table.QTable`
-        Columns ``region`` (name, label or identifier of the input, tags of DS9, or the number of the region; a second
-        region of the same name has `` (2)`` behind it), ``center`` (in the frame of the WCS; of the bounding box where
-        a region has no other), ``kappa``, ``std``, ``lower``, ``upper``, ``signal_to_noise`` and ``data_fraction``:
-        the share of the whole region that holds data. NaN for regions outside of the field.
+        Columns ``region`` (name, label or identifier of the input, tags of DS9, or the number of the region; `` (2)``
+        is appended to the second of two equal names), ``center`` (in the frame of the WCS; centre of the bounding box
+        where a region has no other), ``kappa``, ``std``, ``lower``, ``upper``, ``signal_to_noise`` and
+        ``data_fraction``: the fraction of the whole region that has data. NaN for regions outside of the field.
 
     Raises
     ------
-    TypeError, ValueError, `~astropy.units.UnitsError`
-        If an argument is not as described, or there are fewer than two samples.
+    TypeError, ValueError, OSError, `~astropy.units.UnitsError`
+        If an argument is not as described, a file cannot be read, or there are fewer than two samples.
 
     Examples
     --------
@@ -224,7 +221,7 @@ def region_values(
     background: Background | None = None,
 ) -> Floats:
     """
-    Mean convergence of regions in every sample, less that of a background.
+    Compute the mean convergence of regions in every sample, after subtracting that of a background.
 
     Parameters
     ----------
@@ -234,12 +231,12 @@ def region_values(
     Returns
     -------
     ndarray
-        ``(n_samples, n_regions)``, NaN for regions outside of the field.
+        Means ``(n_samples, n_regions)``, NaN for regions outside of the field.
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described.
+    TypeError, ValueError, OSError, `~astropy.units.UnitsError`
+        If an argument is not as described, or a file cannot be read.
 
     Examples
     --------
@@ -253,7 +250,7 @@ def region_values(
     ((3, 5), [0.01, 0.01, 0.01, 0.01, 0.01])
     """
     mean, samples, mask = checked_maps(mean, samples, mask)
-    return excess(mean, samples, wcs, mask, regions, background)[1]
+    return excess(mean, samples, wcs, mask, listed(regions), background)[1]
 
 
 def detection_probability(
@@ -270,30 +267,30 @@ def detection_probability(
     cosmology: FLRW | None = None,
 ) -> QTable:
     """
-    Fraction of the samples in which the mean convergence of a region exceeds a threshold.
+    Compute the fraction of samples in which the mean convergence of a region exceeds a threshold.
 
     Parameters
     ----------
     mean, samples, wcs, mask, regions, background, keep_columns, cosmology
         As for `region_statistics`.
     threshold : float or array-like
-        For all regions, or for each.
+        Threshold of the mean convergence, for all regions or for each.
     level : float
         Level of the interval of the probability.
 
     Returns
     -------
     `~astropy.table.QTable`
-        Columns ``region``, ``center``, ``kappa`` (of the posterior mean, less the background), ``probability``, its
-        Wilson interval ``lower`` to ``upper``, the number ``n_samples`` of samples, taken as independent, that it is
-        estimated from, ``data_fraction`` as in `region_statistics`, and ``measured``: False where less than 5 % of the
-        region holds data, so that the probability is essentially that of the prior. Of regions outside of the field
-        the probability is NaN.
+        Columns ``region``, ``center``, ``kappa`` (of the posterior mean, after subtracting the background),
+        ``probability``, its Wilson interval ``lower`` to ``upper`` for ``n_samples`` samples taken as independent,
+        ``data_fraction`` as in `region_statistics`, and ``measured``: False where less than 5 % of the region has data,
+        so that the probability is essentially that of the prior. The probability is NaN for regions outside of the
+        field.
 
     Raises
     ------
-    TypeError, ValueError, `~astropy.units.UnitsError`
-        If an argument is not as described, or there are no samples.
+    TypeError, ValueError, OSError, `~astropy.units.UnitsError`
+        If an argument is not as described, a file cannot be read, or there are no samples.
 
     Examples
     --------

@@ -1,16 +1,17 @@
 """
-From convergence to mass.
+Masses from the convergence.
 
-The convergence is the surface density of matter at the redshift z_l over the critical one of sources at z_s,
+The convergence is the surface density of matter at the redshift z_l divided by the critical surface density for sources
+at z_s,
 
     kappa = Sigma / Sigma_crit,    Sigma_crit = c^2 / (4 pi G)  D_s / (D_l D_ls),
 
-with angular diameter distances D (Bartelmann & Schneider 2001). Shear does not tell a constant sheet of mass. The
+with angular diameter distances D (Bartelmann & Schneider 2001). Shear does not constrain a constant mass sheet. The
 aperture mass (Schneider, van Waerbeke, Jain & Kruse 1998)
 
     M_ap = int d^2theta U(theta) kappa(theta),    U = 9 / (pi R^2) (1 - x^2) (1/3 - x^2),    x = theta / R <= 1,
 
-does without: the integral of U vanishes. All functions take arrays and a WCS.
+does not depend on it, because the integral of U vanishes. All functions take arrays and a WCS.
 """
 
 from __future__ import annotations
@@ -56,32 +57,32 @@ def critical_surface_density(
     z_lens: float, z_source: RedshiftsLike, cosmology: FLRW | None = None, *, weight: ArrayLike | None = None
 ) -> u.Quantity:
     """
-    Surface density of matter whose convergence is one.
+    Compute the surface density of matter that has a convergence of one.
 
     Parameters
     ----------
     z_lens : float
-        Redshift of the matter.
+        Redshift of the lens.
     z_source : float, array-like, pair of array-like, table, file, SACC object or ShearCatalog
         Redshift of a source plane, redshifts of the sources ``(n,)``, or their distribution n(z): a tuple (z, n) of
         increasing redshifts and densities, a table or a file with columns such as ``z`` and ``n`` (or ``Z_MID`` and
         ``BIN1``), a SACC object with one tracer, or a catalogue with redshifts. The inverse is averaged over the
-        sources; those in front of the matter contribute zero. A tabulated n(z) is linear between its points; it need
-        not be normalised.
+        sources; those in front of the lens contribute zero. A tabulated n(z) is linear between its points and need not
+        be normalised.
     cosmology : `~astropy.cosmology.FLRW`, optional
-        By default the one that astropy is set to.
+        Cosmology; by default the default cosmology of astropy.
     weight : array-like, optional
-        Weight of each source, where ``z_source`` has one redshift for each.
+        Weight of each source, if ``z_source`` has one redshift for each.
 
     Returns
     -------
     `~astropy.units.Quantity`
-        In Msun / kpc2.
+        Critical surface density in Msun / kpc2.
 
     Raises
     ------
     TypeError, ValueError
-        If a redshift is not positive, the distribution is not as described, or no source lies behind the matter.
+        If a redshift is not positive, the distribution is not as described, or no source is behind the lens.
 
     Examples
     --------
@@ -110,24 +111,19 @@ def critical_surface_density(
 
 def lensing_efficiency(z_lens: float, z_source: RedshiftsLike, cosmology: FLRW | None = None) -> NDArray[np.float64]:
     """
-    Distance from the lens to the source over that to the source, ``D_ls / D_s``, source by source.
-
-    The distances of more than 256 redshifts are interpolated between as many.
+    Compute ``D_ls / D_s``, the distance from the lens to the source divided by the distance to the source.
 
     Parameters
     ----------
-    z_lens : float
-        Redshift of the lens.
-    z_source : float, array-like, pair of array-like, table, file, SACC object or ShearCatalog
-        Redshifts of the sources, or their distribution as for `critical_surface_density`.
-    cosmology : `~astropy.cosmology.FLRW`, optional
-        By default the one that astropy is set to.
+    z_lens, z_source, cosmology
+        As for `critical_surface_density`; source redshifts of any shape. Distances of more than 256 redshifts are
+        interpolated between 256 redshifts.
 
     Returns
     -------
     ndarray
-        Ratios with the shape of ``z_source``, accurate to 1e-6; zero for sources that are not behind the lens. Their
-        mean, one number, for a distribution.
+        Ratios with the shape of ``z_source``, accurate to 1e-6; zero for sources that are not behind the lens. For a
+        distribution, their mean, one number.
 
     Raises
     ------
@@ -149,7 +145,7 @@ def lensing_efficiency(z_lens: float, z_source: RedshiftsLike, cosmology: FLRW |
     z_source = floats(z_source, "z_source")
     bad = ~((z_source >= 0) & np.isfinite(z_source))
     if bad.any() or z_source.size == 0:
-        raise ValueError(f"z_source: needs finite redshifts, not negative ones; got {int(bad.sum())} of {bad.size}")
+        raise ValueError(f"z_source: needs finite redshifts, zero or positive; {int(bad.sum())} of {bad.size} are not")
     behind = z_source > z_lens
     efficiency = np.zeros(z_source.shape)
     if behind.any():
@@ -161,7 +157,7 @@ def lensing_efficiency(z_lens: float, z_source: RedshiftsLike, cosmology: FLRW |
 
 
 def _distance(z, cosmology):
-    """Comoving transverse distance over the Hubble distance."""
+    """Return the comoving transverse distance divided by the Hubble distance."""
 
     def exact(z):
         return (cosmology.comoving_transverse_distance(z) / cosmology.hubble_distance).to_value(u.one)
@@ -189,19 +185,19 @@ def projected_mass(
     keep_columns: KeepColumns = False,
 ) -> QTable:
     """
-    Mass projected onto regions, were all of the matter at one redshift.
+    Measure the mass projected onto regions, with all matter at one redshift (thin-lens approximation).
 
-    The mean convergence of a region times its area there times the critical surface density. Of a region that the
-    edge of the field cuts, the mean is that of the part in the field and the area that of the whole, so that masses
-    within one radius can be compared; ``data_fraction`` tells.
+    The mass is the mean convergence of a region times the area of the region times the critical surface density. If the
+    edge of the field cuts a region, the mean is that of the part in the field and the area that of the whole region, so
+    that masses within equal radii can be compared; see ``data_fraction``.
 
     Parameters
     ----------
     mean, samples, wcs, mask, regions, background, level, keep_columns
-        As for `~astro_massmap.analysis.detection.region_statistics`. Shear does not tell the mean of a field: subtract
-        a background.
+        As for `~astro_massmap.analysis.detection.region_statistics`. Shear does not constrain the mean of a field: subtract a
+        background.
     z_lens : float, array-like or str
-        Redshift of the matter, in all regions or in each, or the name of its column in a table of clusters.
+        Redshift of the matter, for all regions or for each, or the name of a column in a table of clusters.
     z_source, cosmology, weight
         As for `critical_surface_density`. The cosmology also converts radii in kpc or Mpc of a table of clusters.
 
@@ -209,18 +205,19 @@ def projected_mass(
     -------
     `~astropy.table.QTable`
         Columns ``region``, ``center``, ``mass`` (in Msun), ``std``, ``lower``, ``upper`` and ``data_fraction``, the
-        fraction of the whole region that holds data. NaN for regions outside of the field, and for those whose redshift
-        in a column is missing.
+        fraction of the whole region that has data. NaN for regions outside of the field, and for missing redshifts in a
+        column.
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described, there are fewer than two samples, or no source is behind the matter.
+    TypeError, ValueError, OSError, `~astropy.units.UnitsError`
+        If an argument is not as described, a file cannot be read, there are fewer than two samples, or no source is
+        behind the lens.
 
     Warns
     -----
     `~astropy.utils.exceptions.AstropyUserWarning`
-        Count of the redshifts that are missing in a column ``z_lens``.
+        If redshifts are missing in a column ``z_lens``.
 
     Examples
     --------
@@ -258,7 +255,7 @@ def projected_mass(
 
 
 def _redshifts(z: ArrayLike | str, regions: RegionList) -> NDArray[np.float64]:
-    """``z`` as a positive number for each region, NaN where a column holds none."""
+    """Return ``z`` as a positive number for each region; NaN for values of a column that are not positive."""
     n = len(regions)
     if isinstance(z, str):
         return _column_of_redshifts(z, regions.table)
@@ -273,17 +270,19 @@ def _redshifts(z: ArrayLike | str, regions: RegionList) -> NDArray[np.float64]:
 def _column_of_redshifts(name, table):
     if table is None:
         raise ValueError(
-            f"z_lens: got {name!r}, the name of a column, but the regions are no table; give a redshift, or one for "
-            "each region"
+            f"z_lens: got {name!r}, the name of a column, but the regions are not a table; give one redshift, or one "
+            "for each region"
         )
     if name not in table.colnames:
         raise ValueError(f"z_lens: no column {name!r} in the table of clusters, which has {table.colnames}")
     z, _ = numbers(table[name], f"z_lens: column {name!r}")
     if z.ndim != 1:
-        raise ValueError(f"z_lens: column {name!r} needs one redshift a row, got the shape {z.shape}")
+        raise ValueError(f"z_lens: column {name!r} needs one redshift per row, got the shape {z.shape}")
     good = (z > 0) & np.isfinite(z)
     if len(z) and not good.any():
-        raise ValueError(f"z_lens: column {name!r} holds no positive redshift")
+        raise ValueError(f"z_lens: column {name!r} contains no positive redshift")
     if not good.all():
-        warn(f"z_lens: {(~good).sum()} of {len(z)} values of column {name!r} are no redshift; their mass is NaN", 4)
+        warn(
+            f"z_lens: {(~good).sum()} of {len(z)} values of column {name!r} are not redshifts; these masses are NaN", 4
+        )
     return np.where(good, z, np.nan)

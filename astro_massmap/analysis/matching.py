@@ -1,4 +1,4 @@
-"""Which peaks are which clusters: pairs of positions, one to one."""
+"""One-to-one matching of peaks and clusters by position."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Matches:
     """
-    Which peaks are which clusters.
+    Matched pairs of peaks and clusters.
 
     Attributes
     ----------
     table : `~astropy.table.QTable`
-        A row a pair: ``peak`` and ``cluster``, their numbers, and ``separation``.
+        Pairs: indices ``peak`` and ``cluster``, and ``separation``.
     n_peaks, n_clusters : int
-        Of all that could be matched.
+        Numbers of all peaks and clusters.
     by_chance : float
-        Share of the field that lies within the radius of a peak: the completeness of clusters that have nothing to do
-        with the peaks, or a little more, for two clusters cannot share a peak. NaN where the field is not known.
+        Fraction of the field within the radius of a peak: the completeness expected for clusters at random positions,
+        or slightly more, since two clusters cannot share a peak. NaN where the field is unknown.
 
     Examples
     --------
@@ -55,22 +55,22 @@ class Matches:
 
     @property
     def completeness(self) -> float:
-        """Share of the clusters that have a peak; NaN without clusters."""
+        """Fraction of the clusters that have a peak; NaN without clusters."""
         return len(self.table) / self.n_clusters if self.n_clusters else np.nan
 
     @property
     def purity(self) -> float:
-        """Share of the peaks that have a cluster; NaN without peaks."""
+        """Fraction of the peaks that have a cluster; NaN without peaks."""
         return len(self.table) / self.n_peaks if self.n_peaks else np.nan
 
     @property
     def unmatched_peaks(self) -> NDArray[np.intp]:
-        """Numbers of the peaks without a cluster."""
+        """Indices of the peaks without a cluster."""
         return np.setdiff1d(np.arange(self.n_peaks), self.table["peak"])
 
     @property
     def unmatched_clusters(self) -> NDArray[np.intp]:
-        """Numbers of the clusters without a peak."""
+        """Indices of the clusters without a peak."""
         return np.setdiff1d(np.arange(self.n_clusters), self.table["cluster"])
 
     def __str__(self) -> str:
@@ -90,21 +90,21 @@ def match_clusters(
     mask: Bools | None = None,
 ) -> Matches:
     """
-    Match peaks with clusters, one to one: as many pairs as there can be, and of those the closest in total.
+    Match peaks and clusters one to one: the largest number of pairs, with the smallest total separation.
 
     Parameters
     ----------
     peaks : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
-        A table with a column ``center``, such as that of `find_peaks`, or positions.
+        Positions, or a table with a column ``center``, such as that of `find_peaks`.
     clusters : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
-        Positions, or a table of them (``center``, or ``ra`` and ``dec``). Those outside of the field count too: leave
-        them out before.
+        Positions, or a table of positions (``center``, or ``ra`` and ``dec``). Clusters outside of the field count too:
+        remove them first.
     radius : `~astropy.units.Quantity`
         Largest separation of a pair.
     wcs : `~astropy.wcs.WCS`, optional
-        Of the map, for ``by_chance``.
+        WCS of the map, for ``by_chance``.
     mask : ndarray of bool, optional
-        ``(ny, nx)``, True where clusters of ``by_chance`` do not lie.
+        Pixels ``(ny, nx)`` that ``by_chance`` leaves out.
 
     Returns
     -------
@@ -125,7 +125,7 @@ def match_clusters(
     1 pairs of 3 peaks and 2 clusters: completeness 0.50, purity 0.33
     """
     radius = to_angle(radius, "radius")
-    peaks, clusters = _places(peaks, "peaks"), _places(clusters, "clusters")
+    peaks, clusters = _positions(peaks, "peaks"), _positions(clusters, "clusters")
     i, j, separation = _assigned(*_pairs(peaks, clusters, radius), min(len(peaks), len(clusters)))
     table = QTable({"peak": i, "cluster": j, "separation": separation * u.arcmin})
     table.meta["radius"] = radius
@@ -135,7 +135,7 @@ def match_clusters(
 def _pairs(
     peaks: SkyCoord, clusters: SkyCoord, radius: u.Quantity
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-    """Peak, cluster and separation in arcmin of all pairs within the radius; places that are not finite have none."""
+    """Return peak, cluster and separation (arcmin) of all pairs of finite positions within the radius."""
     i, j = _known(peaks), _known(clusters)
     if not (len(i) and len(j)):
         return i[:0], j[:0], np.zeros(0)
@@ -143,16 +143,16 @@ def _pairs(
     return i[a], j[b], separation.to_value(u.arcmin)
 
 
-def _known(places):
-    """Numbers of the places that are finite."""
-    return np.flatnonzero(np.isfinite(places.spherical.lon) & np.isfinite(places.spherical.lat))
+def _known(positions):
+    """Return the indices of the finite positions."""
+    return np.flatnonzero(np.isfinite(positions.spherical.lon) & np.isfinite(positions.spherical.lat))
 
 
 def _assigned(i, j, separation, most):
-    """Those of the pairs that are kept, one to one and at most ``most``."""
+    """Return the pairs that are kept, one to one and at most ``most``."""
     rows, row = np.unique(i, return_inverse=True)
     columns, column = np.unique(j, return_inverse=True)
-    # what is no pair costs more than any other pairs can save
+    # a missing pair costs more than other pairs can save
     cost = np.full((len(rows), len(columns)), (most + 1) * (1 + separation.max(initial=0)))
     no_pair = cost.max(initial=0)
     cost[row, column] = separation
@@ -162,11 +162,11 @@ def _assigned(i, j, separation, most):
 
 
 def _by_chance(peaks, radius, wcs, mask):
-    """Share of the pixels that lie within the radius of a peak."""
+    """Return the fraction of the pixels within the radius of a peak."""
     if wcs is None and mask is None:
         return np.nan
     if wcs is None or (mask is None and wcs.array_shape is None):
-        raise ValueError("wcs, mask: the field needs both, or a wcs with an array_shape")
+        raise ValueError("wcs, mask: need both to define the field, or a wcs with an array_shape")
     wcs, shape = celestial_wcs(wcs, None if mask is None else np.shape(mask))
     y, x = np.nonzero(~bools(mask, shape))
     field, peaks = wcs.pixel_to_world(x, y), peaks[_known(peaks)]
@@ -176,7 +176,7 @@ def _by_chance(peaks, radius, wcs, mask):
     return float((field.match_to_catalog_sky(peaks)[1] <= radius).mean())
 
 
-def _places(where: Table | SkyCoord, name: str) -> SkyCoord:
+def _positions(where: Table | SkyCoord, name: str) -> SkyCoord:
     if isinstance(where, Table):
         where = where["center"] if "center" in where.colnames else table_positions(where, name)
     if not isinstance(where, SkyCoord):

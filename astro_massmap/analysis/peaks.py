@@ -1,11 +1,11 @@
 """
-Peaks of a map: where they are, whether the samples hold them too, how many there are, and which are clusters.
+Peaks of a map: positions, probabilities from the samples, counts, and matching with clusters.
 
-A peak is a pixel that is higher than its eight neighbours. A plateau of equal pixels counts once, at the first of
-them in reading order, if nothing beside it is higher. Beyond the edges of a map is nothing: a pixel on the edge is a
-peak if it is higher than the neighbours that it has.
+A peak is a pixel that is higher than its eight neighbours. A plateau of equal pixels counts once, at its first pixel in
+reading order, if no neighbour is higher. A pixel on the edge of a map is a peak if it is higher than its existing
+neighbours.
 
-Smoothing by a Gaussian G leaves out what lies outside of the field F (1 inside, 0 outside), as if it were not there:
+Smoothing by a Gaussian G is normalised within the field F (1 inside, 0 outside):
 
     kappa_s = G * (F kappa) / (G * F).
 
@@ -37,28 +37,28 @@ if TYPE_CHECKING:
 
 __all__ = ["Matches", "find_peaks", "local_maxima", "match_clusters", "peak_counts"]
 
-_LEVEL = 0.68  # of the interval of peak counts
+_LEVEL = 0.68  # level of the interval of peak counts
 _AROUND = [(dy, dx) for dy in (0, 1, 2) for dx in (0, 1, 2) if (dy, dx) != (1, 1)]
 
 
 def local_maxima(maps: NDArray[Any]) -> Bools:
     """
-    Where maps are higher than around.
+    Find the local maxima of maps.
 
     Parameters
     ----------
     maps : ndarray
-        ``(..., ny, nx)``. Pixels that are not finite are no peaks, and lower than anything.
+        Maps ``(..., ny, nx)``. Pixels that are not finite are no maxima, and count as lower than all others.
 
     Returns
     -------
     ndarray of bool
-        Of the same shape; one True for a plateau, at its first pixel in reading order.
+        True at maxima, in the shape of ``maps``; one True for a plateau, at its first pixel in reading order.
 
     Raises
     ------
     ValueError
-        If ``maps`` has less than two axes.
+        If ``maps`` has fewer than two axes.
 
     Examples
     --------
@@ -85,14 +85,14 @@ def local_maxima(maps: NDArray[Any]) -> Bools:
 
 
 def _neighbours(maps):
-    """The eight maps of neighbours in turn, -infinity beyond the edges."""
+    """Return the eight maps of neighbours, -infinity beyond the edges."""
     ny, nx = maps.shape[-2:]
     padded = np.pad(maps, [(0, 0)] * (maps.ndim - 2) + [(1, 1), (1, 1)], constant_values=-np.inf)
     return (padded[..., dy : dy + ny, dx : dx + nx] for dy, dx in _AROUND)
 
 
 def _plateaus(maps, highest, level):
-    """First pixels of plateaus that nothing beside them is higher than; ``level``: as high as the highest neighbour."""
+    """Return the first pixels of plateaus without higher neighbours; ``level``: as high as the highest neighbour."""
     structure = np.zeros((3,) * maps.ndim)
     structure[(1,) * (maps.ndim - 2)] = 1
     labels, _ = label(level, structure)
@@ -119,36 +119,30 @@ def find_peaks(
     level: float = 0.68,
 ) -> QTable:
     """
-    Peaks of a map, and the fraction of samples that hold a peak at the same place.
+    Find peaks of a map, and the fraction of samples with a peak at the same position.
 
     Parameters
     ----------
-    mean : ndarray
-        The map ``(ny, nx)``.
-    samples : ndarray or None
-        ``(n_samples, ny, nx)``; pixels that are not finite in any of them count as outside of the field.
+    mean, samples, wcs, mask
+        As for `~astro_massmap.analysis.detection.region_statistics`; ``samples`` may be None.
     std : ndarray or None
         Standard deviation ``(ny, nx)``.
-    wcs : `~astropy.wcs.WCS`
-        Of the maps.
-    mask : ndarray of bool
-        ``(ny, nx)``, True where there is no data.
     threshold : float
-        That a peak exceeds, in the map and in the samples.
+        Convergence that peaks exceed, in the map and in the samples.
     smoothing : `~astropy.units.Quantity`, optional
-        Standard deviation of a Gaussian that map and samples are smoothed with first.
+        Standard deviation of a Gaussian by which map and samples are smoothed first.
     radius : `~astropy.units.Quantity`
-        Within which a peak of a sample is at the same place.
+        Largest separation of a peak of a sample from the same peak of the map.
     level : float
         Level of the interval of the probability.
 
     Returns
     -------
     `~astropy.table.QTable`
-        Highest first: ``center``, ``kappa``, ``signal_to_noise``, ``probability`` with its Wilson interval ``lower`` to
-        ``upper`` (NaN without samples) from ``n_samples`` samples, taken as independent, and ``measured``, False where
-        there is no data. The noise is ``std``; if there is none, or if there is a smoothing,
-        the standard deviation of the (smoothed) samples; NaN with less than two of them.
+        Peaks, highest first: ``center``, ``kappa``, ``signal_to_noise``, ``probability`` with its Wilson interval
+        ``lower`` to ``upper`` for ``n_samples`` samples taken as independent (NaN without samples), and ``measured``,
+        False in pixels without data. The noise is ``std``; without ``std`` or with smoothing, the standard deviation of
+        the (smoothed) samples, NaN for fewer than two.
 
     Raises
     ------
@@ -189,15 +183,15 @@ def find_peaks(
 
 
 def _in_samples(samples, smooth, x, y, threshold, radius):
-    """Heights of the samples at n pixels, and the share that has a peak within ``radius`` pixels of each."""
-    places = np.stack([y, x], axis=1)
+    """Return heights of the samples at n pixels, and the fraction with a peak within ``radius`` pixels of each."""
+    positions = np.stack([y, x], axis=1)
     heights, held = np.zeros((len(samples), len(x))), np.zeros(len(x))
     for i, sample in enumerate(samples if len(x) else []):
         sample = smooth(sample)
         heights[i] = sample[y, x]
         peaks = np.argwhere(local_maxima(sample) & (sample > threshold))
         if len(peaks):
-            held += cKDTree(peaks).query(places)[0] <= radius
+            held += cKDTree(peaks).query(positions)[0] <= radius
     return heights, held / len(samples) if len(samples) else np.full(len(x), np.nan)
 
 
@@ -212,25 +206,25 @@ def peak_counts(
     minima: bool = False,
 ) -> QTable:
     """
-    Number of peaks, or of minima, by height, with its spread over the samples.
+    Count peaks or minima by height, with the standard deviation over the samples.
 
     Parameters
     ----------
     mean, samples, wcs, smoothing
         As for `find_peaks`.
-    mask : ndarray of bool
-        ``(ny, nx)``. Peaks where it is True are not counted, for the prior alone put them there. With None all of the
-        field is counted.
+    mask : ndarray of bool or None
+        Pixels without data ``(ny, nx)``, where peaks come from the prior alone and are not counted. With None all
+        pixels count.
     edges : array-like
-        Of the bins of height, increasing. The last bin holds both of its edges, others their lower one.
+        Edges of the bins of height, increasing. Bins include their lower edge, and the last bin both.
     minima : bool
         Count local minima, by their value.
 
     Returns
     -------
     `~astropy.table.QTable`
-        ``low``, ``high``, ``mean_map`` (of the map itself), and over the samples ``count`` (mean), ``std``, ``lower``
-        and ``upper`` (68 %). A single sample has no ``std`` (NaN).
+        Columns ``low``, ``high``, ``mean_map`` (count in the map itself), and over the samples ``count`` (mean),
+        ``std`` (NaN for a single sample), ``lower`` and ``upper`` (68 %).
 
     Raises
     ------
@@ -254,7 +248,7 @@ def peak_counts(
     """
     edges = floats(edges, "edges")
     if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
-        raise ValueError(f"edges: need to be increasing, at least two, got {edges}")
+        raise ValueError(f"edges: need at least two increasing values, got {edges}")
     mean, samples, mask = checked_maps(mean, samples, mask)
     smooth = _smoothing(mean, samples, smoothing, pixel_scale(wcs, mean.shape)[0])
 
@@ -272,7 +266,7 @@ def peak_counts(
 
 
 def _maps(mean: Floats, samples: Floats | None, mask: Bools) -> tuple[Floats, Floats, Bools]:
-    """As `checked_maps`, where no samples are allowed: then there are none of them."""
+    """Check maps like `checked_maps`, but also without samples: then ``(0, ny, nx)``."""
     if samples is not None and len(samples):
         return checked_maps(mean, samples, mask)
     mean, _, mask = checked_maps(mean, np.asarray(mean)[None], mask)
@@ -280,7 +274,7 @@ def _maps(mean: Floats, samples: Floats | None, mask: Bools) -> tuple[Floats, Fl
 
 
 def _smoothing(mean, samples, smoothing, scale):
-    """A function that smooths a map within the field, and makes it NaN outside."""
+    """Return a function that smooths a map within the field, with NaN outside."""
     field = np.isfinite(mean)
     for sample in samples:
         field &= np.isfinite(sample)

@@ -112,7 +112,6 @@ def excess(mean, samples, wcs, mask, regions, background):
     The columns are region, center, kappa, data_fraction, and area: that of the whole region, in pixels. What is
     excluded is taken out of the regions and of the rings around them.
     """
-    regions = listed(regions)
     pixel_regions = all_to_pixel(regions, wcs)
     centers = _centers(regions, pixel_regions, wcs)
 

@@ -1,4 +1,4 @@
-"""What users give to make a map, or to cut one, as the map keeps it."""
+"""Checks of the arguments of a map."""
 
 from __future__ import annotations
 
@@ -14,13 +14,22 @@ from .._io.quantities import floats
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from .._utils.typing import Floats, Shape
+    from .._utils.typing import Floats, MapParts, Shape
 
 _SURFACE_DENSITY = u.Msun / u.kpc**2
 
 
+def need_convergence(kappa: MapParts) -> None:
+    """Raise `~astropy.units.UnitsError` for a map that is not dimensionless."""
+    if kappa.unit != u.dimensionless_unscaled:
+        raise u.UnitsError(
+            f"kappa: needs a map of the convergence (dimensionless), got one in {kappa.unit}; use the map on which "
+            "surface_density was called"
+        )
+
+
 def map_unit(unit: u.UnitBase | str | None) -> u.UnitBase:
-    """The unit of a map: that of a surface density, or none."""
+    """Return ``unit`` if it is one of surface density, else the dimensionless unit."""
     unit = u.dimensionless_unscaled if unit is None else u.Unit(unit)
     return unit if unit.is_equivalent(_SURFACE_DENSITY) else u.dimensionless_unscaled
 
@@ -34,12 +43,12 @@ def map_std(uncertainty: StdDevUncertainty | ArrayLike, shape: Shape, unit: u.Un
     if uncertainty.shape != shape:
         raise ValueError(f"uncertainty: needs the shape {shape} of data, got {uncertainty.shape}")
     if (uncertainty < 0).any():
-        raise ValueError("uncertainty: a standard deviation is not negative")
+        raise ValueError(f"uncertainty: needs to be zero or positive, got a minimum of {np.nanmin(uncertainty):g}")
     return StdDevUncertainty(uncertainty, unit=unit)
 
 
 def map_samples(samples: ArrayLike, shape: Shape, unit: u.UnitBase) -> Floats:
-    """Samples as numbers in memory; those of a file stay there."""
+    """Return samples as an array; those in a file of single precision stay in the file."""
     if not (isinstance(samples, np.memmap) and samples.dtype.kind == "f" and samples.dtype.itemsize == 4):
         samples = floats(samples, "samples", dtype=None, unit=unit)
     if samples.ndim != 3 or samples.shape[1:] != shape or not len(samples):
@@ -48,14 +57,14 @@ def map_samples(samples: ArrayLike, shape: Shape, unit: u.UnitBase) -> Floats:
 
 
 def map_slices(item: Any, shape: Shape) -> tuple[slice, ...]:
-    """Two plain slices of step one from what stands in the brackets."""
+    """Return the slices of rows and columns of an index ``map[...]``."""
     item = tuple(part for part in (item if isinstance(item, tuple) else (item,)) if part is not Ellipsis)
     if any(isinstance(part, numbers.Integral) for part in item):
-        raise IndexError("a map keeps both of its axes: write [i:i + 1, j:j + 1] for one pixel, or map.data[i, j]")
+        raise IndexError("index: a map keeps both of its axes; use [i:i + 1, j:j + 1] for one pixel, or map.data[i, j]")
     if len(item) > 2 or not all(isinstance(part, slice) for part in item):
-        raise IndexError("a map is cut by slices of its rows and columns, such as map[10:50, 20:80]")
+        raise IndexError(f"index: needs slices of rows and columns, such as map[10:50, 20:80], got {item!r}")
     item = (*item, slice(None), slice(None))[:2]
     bounds = [part.indices(side) for part, side in zip(item, shape, strict=True)]
     if any(step != 1 for _, _, step in bounds):
-        raise IndexError("a map is cut by slices of step 1; for another resolution use reproject_to")
+        raise IndexError("index: needs slices of step 1; use reproject_to for another resolution")
     return tuple(slice(start, stop) for start, stop, _ in bounds)

@@ -203,12 +203,12 @@ class Calibration:
         return e - (self.c_bias[0] + 1j * np.asarray(self.c_bias[1]))
 
     @property
-    def _west_north(self) -> NDArray[np.complex128]:
-        """The same, x to the West and y to the North."""
+    def west_north(self) -> NDArray[np.complex128]:
+        """Complex shear estimates ``(n,)`` without additive bias, with x to the west and y to the north."""
         return to_west_north(self._shear, self.axes)
 
-    def _with_shear(self, west_north: NDArray[np.complex128]) -> Self:
-        """Return this catalogue with other estimates of the shear (complex, unbiased)."""
+    def with_shear(self, west_north: NDArray[np.complex128]) -> Self:
+        """Return the catalogue with other shear estimates ``(n,)``, in the form of `west_north`."""
         new = self[:]
         e = times(self._mean_response, to_west_north(west_north, self.axes))
         new.g1, new.g2, new.c_bias = e.real.copy(), e.imag.copy(), (0.0, 0.0)

@@ -99,8 +99,6 @@ class ShearCatalog(CatalogTables, Calibration):
     4312); a selection such as ``catalog[mask]`` has its own. For distortions this is ``(sum(w e) / (2 R) -
     sum(w c)) / sum(w (1 + m))`` (Bernstein & Jarvis 2002, AJ 123, 583; Mandelbaum et al. 2018, PASJ 70, S25).
 
-    Tables and files are with `~astro_massmap.maps.catalog_tables.CatalogTables`.
-
     Examples
     --------
     >>> import numpy as np
@@ -253,7 +251,7 @@ class ShearCatalog(CatalogTables, Calibration):
         spread = self.to_map(pixel_scale=diameter / 64)
         n_pixels = np.clip(len(self) / _GALAXIES_PER_PIXEL, 16**2, 512**2)
         scale = spread.pixel_scale * np.sqrt((~spread.mask).sum() / n_pixels)
-        galaxies = self._with_shear(np.conj(self._west_north)) if mirror else self
+        galaxies = self.with_shear(np.conj(self.west_north)) if mirror else self
         shear = galaxies.to_map(pixel_scale=scale)
         weight = shear.noise_std**-2.0  # zero without data
         return (shear.data[0] + 1j * shear.data[1]) * weight / weight.max()
@@ -325,12 +323,12 @@ class ShearCatalog(CatalogTables, Calibration):
         if isinstance(mask, np.ndarray) and mask.dtype != object:
             blank = bools(mask, shape)
         elif mask is not None:
-            kept = self._outside(mask, wcs)
+            kept = self.outside(mask, wcs)
         shape_noise = self.shape_noise
         if shape_noise == 0:
             raise ValueError("shape_noise: all ellipticities are zero, so that it cannot be measured; give it")
         _, mirrored = measure_pixel_scale(wcs, shape)
-        x, y, shear = shear_in_pixels(kept.coords, kept._west_north, wcs, mirrored)
+        x, y, shear = shear_in_pixels(kept.coords, kept.west_north, wcs, mirrored)
         to_shear = 1.0 if kept.m_bias is None else 1 + kept.m_bias
         data, noise_std, counts = bin_galaxies(
             x, y, shear, weight=kept.weight, response=to_shear, shape_noise=shape_noise, shape=shape
@@ -396,8 +394,8 @@ class ShearCatalog(CatalogTables, Calibration):
         shear = self.to_map(wcs=wcs, shape=shape, pixel_scale=pixel_scale, mask=mask)
         return shear.reconstruct(method, progress=progress, executor=executor)
 
-    def _outside(self, regions: RegionsLike, wcs: WCS) -> Self:
-        """The galaxies outside of all regions, and those inside regions that a file excludes."""
+    def outside(self, regions: RegionsLike, wcs: WCS) -> Self:
+        """Select the galaxies outside of all regions, except in regions that a file excludes."""
         from .._sky.regions import all_to_pixel, inside_any
         from ..analysis.region_means import listed
 

@@ -1,4 +1,4 @@
-"""The convergence kappa, the projected matter: a map of the sky with its uncertainty and samples."""
+"""Maps of the convergence kappa, the projected matter, with uncertainty and samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .._io.fits import wcs_cards
 from .._io.quantities import bools, floats
 from .._sky.geometry import celestial_wcs, pixel_scale
 from ..analysis.statements import fit_statements
-from .arguments import map_samples, map_std, map_unit
+from .arguments import map_samples, map_std, map_unit, need_convergence
 from .files import register_fits, warn_of_meta
 from .grids import OtherGrids
 from .masses import Masses
@@ -36,40 +36,34 @@ if TYPE_CHECKING:
 
 class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData):
     """
-    A map of the convergence with its WCS, uncertainty, mask and posterior samples.
+    Map of the convergence with its WCS, uncertainty, mask and posterior samples.
 
     Parameters
     ----------
     data : array-like
-        Convergence ``(ny, nx)``, dimensionless and finite: the posterior mean, or an estimate.
-        With a unit of mass per area it is a surface density (see ``surface_density``).
+        Convergence ``(ny, nx)``, dimensionless and finite outside of ``mask``: the posterior mean, or another estimate.
+        With a unit of mass per area, a surface density (see `surface_density`).
     wcs : `~astropy.wcs.WCS`
-        Where the pixels are on the sky.
+        Celestial WCS of the pixels.
     uncertainty : `~astropy.nddata.StdDevUncertainty` or array-like, optional
         Standard deviation ``(ny, nx)``.
     mask : array-like of bool, optional
-        ``(ny, nx)``, True where nothing was measured: the value there is inferred.
+        Pixels without data ``(ny, nx)``, where the values are inferred.
     samples : array-like, optional
-        Equally likely maps, ``(n_samples, ny, nx)``. A `numpy.memmap` in single precision stays in its file.
+        Equally likely maps ``(n_samples, ny, nx)``. A `numpy.memmap` in single precision stays in its file.
     meta : dict, optional
-        Anything worth keeping.
+        Metadata, which files keep.
     diagnostics : dict, optional
-        How the map was made, and how well.
+        Settings and quality of the reconstruction.
     b_mode : ConvergenceMap, optional
-        The B mode on the same grid, which lensing does not make.
+        B mode on the same grid, which lensing does not produce.
     unit : `~astropy.units.Unit`, optional
-        Of ``data``, ``uncertainty`` and ``samples`` where they have none of their own.
+        Unit of ``data``, ``uncertainty`` and ``samples`` if these have none.
 
     Raises
     ------
     TypeError, ValueError, `~astropy.units.UnitsError`
-        For arguments that are not as described; the message names the argument.
-
-    Notes
-    -----
-    What can be asked of a map (regions, peaks, power) is with `~astro_massmap.maps.measurements.Questions`, what it
-    weighs with `~astro_massmap.maps.masses.Masses`, parts of it and other grids with
-    `~astro_massmap.maps.grids.OtherGrids`, figures and reports with `~astro_massmap.maps.pictures.Pictures`.
+        If an argument is not as described; the message names the argument.
 
     Examples
     --------
@@ -81,7 +75,7 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
     (4, 20, 60)
     """
 
-    if TYPE_CHECKING:  # of astropy's unified I/O, with the options of those in maps.files
+    if TYPE_CHECKING:  # methods of astropy's unified I/O, with the options of `astro_massmap.maps.files`
 
         @classmethod
         def read(cls, file: File, *, format: str | None = None, memmap: bool = False) -> Self: ...
@@ -110,8 +104,8 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         mask = bools(mask, data.shape)
         bad = ~np.isfinite(data)
         if (bad & ~mask).any():
-            raise ValueError(f"data: {int((bad & ~mask).sum())} pixels are not finite; mark them in mask")
-        data[bad] = 0  # the mean of every prior, where nothing else is known
+            raise ValueError(f"data: {int((bad & ~mask).sum())} pixels are not finite; mask them")
+        data[bad] = 0  # the mean of every prior
         if uncertainty is not None:
             uncertainty = map_std(uncertainty, data.shape, unit)
         if samples is not None:
@@ -140,42 +134,42 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         samples: ArrayLike | None = None,
     ) -> Self:
         """
-        Interpolate a HEALPix map to the grid of an image, bilinearly.
+        Interpolate a HEALPix map bilinearly to the grid of an image.
 
-        Of a file only the pixels around the grid are read. The file may list its pixels (a partial map, ``INDXSCHM =
-        EXPLICIT``); pixels that are missing or have the value ``BAD_DATA`` of its header are masked.
+        Only the pixels of a file around the grid are read. The file may be a partial map (``INDXSCHM = EXPLICIT``);
+        missing pixels and those with the value ``BAD_DATA`` of its header are masked.
 
         Parameters
         ----------
         values : array-like, str or path-like
             Convergence ``(npix,)``, or a FITS file.
         wcs : `~astropy.wcs.WCS`
-            The grid.
+            WCS of the grid.
         shape : tuple of int, optional
-            Its rows and columns; by default ``wcs.array_shape``.
+            Rows and columns of the grid; by default ``wcs.array_shape``.
         nested : bool, optional
-            Whether the pixels are in nested order; by default as in the header of the file, and rings for an array.
+            Nested instead of ring order; by default as in the header of the file, and ring order for an array.
         frame : str or `~astropy.coordinates.BaseCoordinateFrame`, optional
-            Frame of the sphere: ``"icrs"``, ``"galactic"``, ``"barycentricmeanecliptic"``, any other frame of astropy,
-            or a name as HEALPix writes it (``"C"``, ``"G"``, ``"E"``). By default as in the header of the file, else
+            Frame of the HEALPix map: ``"icrs"``, ``"galactic"``, ``"barycentricmeanecliptic"``, any other frame of
+            astropy, or a HEALPix name (``"C"``, ``"G"``, ``"E"``). By default as in the header of the file, else
             ``"icrs"``.
         field : int or str, optional
-            Column of a file, by its name or by its number, from 0 on, among the columns of values.
+            Name or number (from 0) of a column of the file, among the columns of values.
         uncertainty : array-like, optional
-            Standard deviation ``(npix,)``; interpolation averages noise, which this does not know, so that it is an
-            upper limit.
+            Standard deviation ``(npix,)``. It is interpolated like the map, and is then an upper limit, because
+            interpolation averages noise.
         samples : array-like, optional
-            ``(n_samples, npix)``, moved one by one.
+            Samples ``(n_samples, npix)``.
 
         Returns
         -------
         ConvergenceMap
-            Masked where the map, the uncertainty or a sample has nothing.
+            Masked where the map, the uncertainty or a sample has no value.
 
         Raises
         ------
         TypeError, ValueError, OSError
-            If an argument is not as described, the map has nothing on the grid, or the file holds no HEALPix map.
+            If an argument is not as described, the map has no values on the grid, or the file is not a HEALPix map.
 
         Examples
         --------
@@ -190,13 +184,13 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
 
         wcs, shape = celestial_wcs(wcs, shape)
         sphere = opened(values, wcs, shape, nested=nested, frame=frame, field=field)
-        # uncertainty and samples are on the sphere of the values
+        # uncertainty and samples have the order and frame of the values
         order = {"nested": sphere.nested, "frame": sphere.frame}
         moved: dict[str, Any] = {"data": sphere, "uncertainty": uncertainty, "samples": samples}
         moved = {k: None if v is None else from_healpix(v, wcs, shape, **order) for k, v in moved.items()}
         mask = np.logical_or.reduce([m for _, m in filter(None, moved.values())])
         if mask.all():
-            raise ValueError("values: the map has nothing on the grid")
+            raise ValueError("values: needs pixels on the grid, but the map has none there; check wcs, shape and frame")
         maps: dict[str, Any] = {k: None if v is None else v[0] for k, v in moved.items()}
         if maps["uncertainty"] is not None:
             maps["uncertainty"] = np.where(mask, np.nan, maps["uncertainty"])
@@ -204,7 +198,7 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
 
     @classmethod
     def _from_estimate(cls, estimate: Estimate, *, wcs: WCS, mask: Bools, meta: Mapping[str, Any]) -> Self:
-        """The way back from plain arrays to the sky."""
+        """Make a map of the arrays of an estimate."""
         b_mode, meta = None, into_meta(meta, estimate.provenance)
         if estimate.b_mode is not None:
             b_mode = cls(estimate.b_mode, wcs=wcs, uncertainty=estimate.b_std, mask=mask)
@@ -226,7 +220,7 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
 
     @property
     def pixel_scale(self) -> u.Quantity:
-        """Side of a pixel, a `~astropy.units.Quantity`."""
+        """Side of a pixel, `~astropy.units.Quantity`."""
         return self._pixel_scale
 
     @property
@@ -236,7 +230,7 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
 
     @property
     def b_mode(self) -> ConvergenceMap | None:
-        """The B mode as a ConvergenceMap, or None where the method has none."""
+        """B mode, or None if the method has none."""
         return self._b_mode
 
     def __repr__(self) -> str:
@@ -250,8 +244,6 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
 
     __str__ = __repr__
 
-    # ---- a map as data
-
     def reconstruct(
         self,
         method: str | Method | None = None,
@@ -261,11 +253,11 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         **options: Any,
     ) -> Self:
         """
-        Take the map for data, as noisy maps are published, and infer the convergence behind it.
+        Infer the convergence from this map as noisy data, for example from a published map.
 
-        The uncertainty is taken for noise that is independent from pixel to pixel: the map must not have
-        been smoothed. Pixels of the mask hold no data. The mean of the map is data too: a constant that was
-        added to it, which shear does not measure, comes out again.
+        The uncertainty must be that of noise that is independent between pixels: the map must not have been smoothed.
+        Masked pixels have no data. The mean of the map counts as data: the result keeps a constant that was added to
+        the map, although shear does not measure it.
 
         Parameters
         ----------
@@ -279,7 +271,7 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         Raises
         ------
         TypeError, ValueError, `~astropy.units.UnitsError`
-            As `ShearMap.reconstruct` does; if the uncertainty is missing or not positive, or the map is in units.
+            As `ShearMap.reconstruct`; if the uncertainty is missing or not positive, or the map is a surface density.
 
         Examples
         --------
@@ -296,22 +288,22 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         from ..inference import ConvergenceObservation
 
         method = methods.resolve(method, options)
-        self._need_convergence()
+        need_convergence(self)
         if self.uncertainty is None:
-            raise ValueError("uncertainty: the map has none; without its noise it cannot be used as data")
+            raise ValueError("uncertainty: needs the standard deviation of the noise, but the map has none")
         noise_std = np.where(self.mask, np.inf, self.uncertainty.array)
         bad = ~self.mask & ~((noise_std > 0) & np.isfinite(noise_std))
         if bad.any():
-            raise ValueError(f"uncertainty, mask: {int(bad.sum())} pixels with data have no positive uncertainty")
+            raise ValueError(
+                f"uncertainty: needs to be positive and finite outside of mask, but {int(bad.sum())} are not"
+            )
         if self.mask.all():
-            raise ValueError("mask: no pixel holds data")
+            raise ValueError("mask: needs a pixel with data, but all are masked")
         warn_of_meta(self.meta)
         observation = ConvergenceObservation.from_arrays(self.data, noise_std, self.pixel_scale.to_value(u.rad))
         cards = wcs_cards(self.wcs)
         estimate = methods.run(method, observation, progress=progress, executor=executor, cards=cards)
         return type(self)._from_estimate(estimate, wcs=self.wcs, mask=self.mask, meta=self.meta)
-
-    # ---- parts and other grids
 
 
 register_fits(ConvergenceMap)

@@ -1,4 +1,4 @@
-"""Many fields, mapped one by one or by many workers."""
+"""Reconstruction of several fields, in threads or by an executor."""
 
 from __future__ import annotations
 
@@ -26,20 +26,19 @@ def reconstruct_fields(
     **options: Any,
 ) -> Iterator[ConvergenceMap]:
     """
-    Map several fields.
+    Reconstruct several fields in parallel.
 
-    Every field is a task of its own. For many samples of one field give the executor to its own ``reconstruct``, which
-    shares out its chains.
+    Each field is one task. To share the chains of one field between workers, give ``executor`` to its own
+    ``reconstruct``.
 
     Parameters
     ----------
     fields : iterable of `ShearCatalog`, `ShearMap` or `ConvergenceMap`
-        What is mapped.
+        Catalogues or maps, one for each field.
     method : str or method object, optional
-        As for `ShearMap.reconstruct`.
+        Method as for `ShearMap.reconstruct`.
     executor : `concurrent.futures.Executor`, optional
-        Executor that maps the fields; by default they are mapped in threads of this process, as many at a time as
-        there are cores.
+        Executor that runs the fields; by default threads of this process, as many as cores.
     progress : bool
         Show a progress bar.
     **options
@@ -48,14 +47,14 @@ def reconstruct_fields(
     Returns
     -------
     iterator of ConvergenceMap
-        In the order of the fields, each as soon as it and those before it are there: what is written from it at once
-        is not lost when a later field fails.
+        Maps in the order of the fields, each available as soon as it and the maps before it are done. Maps that are
+        written immediately are not lost if a later field fails.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no such method or option, a field cannot be mapped, or the method has a checkpoint, which is a file
-        for one field.
+        If there is no such method or option, the reconstruction of a field fails, or the method has a checkpoint, which
+        is a file for one field.
 
     Examples
     --------
@@ -70,20 +69,22 @@ def reconstruct_fields(
     from ..methods import resolve
 
     if not isinstance(fields, Iterable):
-        raise TypeError(f"fields: needs several catalogues or maps, got one {type(fields).__name__}")
+        raise TypeError(f"fields: needs an iterable of catalogues or maps, got a {type(fields).__name__}")
     fields, method = list(fields), resolve(method, options)
     for i, field in enumerate(fields):
         if not callable(getattr(field, "reconstruct", None)):
-            raise TypeError(f"fields: number {i} is a {type(field).__name__}, not a catalogue or a map")
+            raise TypeError(f"fields: needs catalogues or maps, got a {type(field).__name__} in fields[{i}]")
     if getattr(method, "checkpoint", None) is not None:
-        raise ValueError("checkpoint: it is a file for one field; map the fields one by one, each with its own")
+        raise ValueError(
+            "checkpoint: needs a single field, since it is one file; call reconstruct on each field with its own file"
+        )
     return _mapped(fields, method, executor, progress)
 
 
 def _mapped(
     fields: list[ShearCatalog | ShearMap | ConvergenceMap], method: Method, executor: Executor | None, progress: bool
 ) -> Iterator[ConvergenceMap]:
-    """The maps, in order."""
+    """Yield the maps in order."""
     from tqdm.auto import tqdm
 
     from ..inference import available_cores, pick_device, side_by_side
@@ -92,7 +93,7 @@ def _mapped(
     on_cpu = pick_device(getattr(method, "device", "cpu")).type == "cpu"
     workers = min(available_cores(), len(fields)) if on_cpu else 1
     if getattr(method, "n_jobs", 0) is None and dataclasses.is_dataclass(method) and (executor or workers > 1):
-        # the fields occupy the cores already
+        # the fields already occupy the cores
         method = dataclasses.replace(method, n_jobs=1 if executor else max(available_cores() // workers, 1))
     tasks = [(i, field, method) for i, field in enumerate(fields)]
     if executor is None:
@@ -110,7 +111,7 @@ def _mapped(
 
 
 def _map_field(task: tuple[int, ShearCatalog | ShearMap | ConvergenceMap, Method]) -> tuple[int, ConvergenceMap]:
-    """The number of a field, and its map."""
+    """Return the number of a field and its map."""
     number, field, method = task
     try:
         return number, field.reconstruct(method, progress=False)

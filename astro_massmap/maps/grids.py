@@ -1,4 +1,4 @@
-"""A map on other grids: parts of it, and the whole moved to the grid of another image."""
+"""Cut-outs of a map, and its interpolation to other grids."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ if TYPE_CHECKING:
 else:
     MapParts = object
 
-_ENOUGH_SAMPLES = 16  # to tell a standard deviation to 18 %
+_ENOUGH_SAMPLES = 16  # which determine a standard deviation to 18 %
 
 
 class OtherGrids(MapParts):
-    """Methods of `~astro_massmap.ConvergenceMap` that make one on another grid."""
+    """Methods of `~astro_massmap.ConvergenceMap` that return a map on another grid."""
 
     def __getitem__(self, item: slice | tuple[slice, ...]) -> Self:
-        """A part of the map, by slices of rows and columns; its WCS, uncertainty and samples follow."""
+        """Cut the map, its WCS, uncertainty and samples by slices of rows and columns."""
         rows, columns = map_slices(item, self.shape)
         part = np.s_[..., rows, columns]
         if 0 in self.data[part].shape:
-            raise IndexError(f"the part [{rows.start}:{rows.stop}, {columns.start}:{columns.stop}] is empty")
+            raise IndexError(
+                f"index: [{rows.start}:{rows.stop}, {columns.start}:{columns.stop}] selects no pixel of the "
+                f"{self.shape[0]} x {self.shape[1]} pixels of the map"
+            )
         return type(self)(
             self.data[part],
             wcs=self.wcs[rows, columns],
@@ -45,12 +48,12 @@ class OtherGrids(MapParts):
 
     def cutout(self, center: SkyCoord, size: u.Quantity | int | tuple[int, int]) -> Self:
         """
-        The part of the map around a position, as far as the map reaches.
+        Cut the map around a position; a part beyond the edge of the map is left out.
 
         Parameters
         ----------
         center : `~astropy.coordinates.SkyCoord`
-            Its middle.
+            Centre of the cut-out.
         size : `~astropy.units.Quantity` or int
             Height and width: one angle, or two (ny, nx); numbers without a unit are pixels.
 
@@ -61,8 +64,8 @@ class OtherGrids(MapParts):
         Raises
         ------
         TypeError, ValueError
-            If ``center`` is no SkyCoord, or ``size`` no angle and no number of pixels; a ValueError of the kind
-            `~astropy.nddata.NoOverlapError` if the part lies outside of the map.
+            If an argument is not as described, or the cut-out lies outside of the map
+            (`~astropy.nddata.NoOverlapError`).
 
         Examples
         --------
@@ -82,35 +85,35 @@ class OtherGrids(MapParts):
             raise ValueError(f"size: needs one angle or two, or positive numbers of pixels, got {size!r}")
         position = self.wcs.world_to_pixel(center)
         if not np.all(np.isfinite(position)):
-            raise NoOverlapError("center: lies on the other side of the sky")
+            raise NoOverlapError(
+                "center: needs a position on the projection of the map, got one on the far side of the sky"
+            )
         return self[Cutout2D(self.data, center, size, wcs=self.wcs, mode="trim").slices_original]
 
     def reproject_to(self, wcs: WCS, shape: Shape | None = None) -> Self:
         """
-        The map on another grid, by bilinear interpolation.
+        Interpolate the map and its samples bilinearly to another grid.
 
-        Every sample is moved, and the standard deviation is theirs on the new grid:
-        interpolation smooths, and a map of standard deviations cannot know by how much. With fewer
-        than 16 samples the standard deviation is interpolated, which is an upper limit. Pixels are
-        sampled, not averaged: cut the resolution of the catalogue's map instead of that of the result.
+        The standard deviation is that of the interpolated samples. With fewer than 16 samples it is interpolated, and
+        is then an upper limit, because interpolation smooths noise. Pixels are interpolated, not averaged: for a
+        coarser map, bin the catalogue on coarser pixels instead.
 
         Parameters
         ----------
         wcs : `~astropy.wcs.WCS`
-            The new grid.
+            WCS of the new grid.
         shape : tuple of int, optional
-            Its rows and columns; by default ``wcs.array_shape``.
+            Rows and columns of the new grid; by default ``wcs.array_shape``.
 
         Returns
         -------
         ConvergenceMap
-            Where the old map does not reach, it is masked, its value is 0, and its standard deviation
-            and samples are NaN (numpy's nan-functions pass over them).
+            Pixels outside of the old map are masked, with the value 0 and NaN for standard deviation and samples.
 
         Raises
         ------
         TypeError, ValueError
-            If ``wcs`` or ``shape`` is no grid, or the grids do not overlap.
+            If ``wcs`` or ``shape`` is not a valid grid, or the grids do not overlap.
 
         Examples
         --------
@@ -130,7 +133,7 @@ class OtherGrids(MapParts):
         data = move(self.data)
         outside = ~np.isfinite(data)
         if outside.all():
-            raise ValueError("wcs: the new grid does not overlap with the map")
+            raise ValueError("wcs: needs a grid that overlaps with the map")
         mask = outside | (move(self.mask.astype(float), "nearest-neighbor") != 0)
         samples = None if self.samples is None else move(self.samples)
         uncertainty = None

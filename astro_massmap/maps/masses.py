@@ -1,10 +1,12 @@
-"""What a map weighs: surface densities, aperture masses, projected masses."""
+"""Surface densities, aperture masses and projected masses of a map."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
 import astropy.units as u
+
+from .arguments import need_convergence
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
@@ -18,42 +20,30 @@ else:
 
 
 class Masses(MapParts):
-    """Methods of `~astro_massmap.ConvergenceMap` that weigh the matter."""
+    """Methods of `~astro_massmap.ConvergenceMap` that measure masses."""
 
     def surface_density(
         self, z_lens: float, z_source: RedshiftsLike, cosmology: FLRW | None = None, *, weight: ArrayLike | None = None
     ) -> Self:
         """
-        The map in units of mass per area, were all of the matter at one redshift.
+        Convert the convergence to mass per area, with all matter at one redshift (thin-lens approximation).
 
-        Parameters
-        ----------
-        z_lens : float
-            Redshift of the matter.
-        z_source : float, array-like, pair of array-like, table, file, SACC object or ShearCatalog
-            Redshift of the galaxies behind, of each of them, or their distribution n(z), such as (z, n); as for
-            `~astro_massmap.analysis.mass.critical_surface_density`.
-        cosmology : `~astropy.cosmology.FLRW`, optional
-            By default the one that astropy is set to.
-        weight : array-like, optional
-            Weight of each galaxy, where ``z_source`` has one redshift for each.
+        Parameters are those of `astro_massmap.analysis.mass.critical_surface_density`. A map made with a Gaussian prior gives a
+        warning, because masses are then too low.
 
         Returns
         -------
         ConvergenceMap
-            In Msun / kpc2, with the samples and the uncertainty scaled alike.
+            Map in Msun / kpc2, with uncertainty and samples.
 
         Raises
         ------
-        TypeError, ValueError
-            If an argument is not as described, or no source is behind the lens.
-        `~astropy.units.UnitsError`
-            Of a map that is in units of a surface density already.
+        TypeError, ValueError, `~astropy.units.UnitsError`
+            If an argument is not as described, no source is behind the lens, or the map is a surface density already.
 
-        Warns
-        -----
-        `~astropy.utils.exceptions.AstropyUserWarning`
-            If the map was made with a Gaussian prior, which biases masses low.
+        See Also
+        --------
+        astro_massmap.analysis.mass.critical_surface_density : Forms of ``z_source``.
 
         Examples
         --------
@@ -64,7 +54,7 @@ class Masses(MapParts):
         from ..analysis.mass import critical_surface_density
         from ..theory.source_redshifts import read_n_z
 
-        self._need_convergence()
+        need_convergence(self)
         self._warn_if_gaussian()
         sources = read_n_z(z_source, "z_source", weight=weight)
         critical = critical_surface_density(z_lens, sources, cosmology).to(u.Msun / u.kpc**2)
@@ -83,52 +73,30 @@ class Masses(MapParts):
 
     def aperture_mass(self, centers: SkyCoord, radius: u.Quantity, *, level: float = 0.68) -> QTable:
         """
-        The compensated aperture mass (Schneider et al. 1998), which a constant sheet of mass does not change.
+        Measure the compensated aperture mass (Schneider et al. 1998), which a mass sheet does not change.
 
-        Parameters
-        ----------
-        centers : `~astropy.coordinates.SkyCoord`
-            Of the apertures.
-        radius : `~astropy.units.Quantity`
-            Theirs.
-        level : float
-            Of the interval over the samples.
+        Parameters are those of `astro_massmap.analysis.mass.aperture_mass`, without the maps, mask and WCS. A map made with a
+        Gaussian prior gives a warning, because masses are then too low.
 
-        Returns
-        -------
-        `~astropy.table.QTable`
-            ``center``, ``aperture_mass``, ``std``, ``lower``, ``upper``, ``signal_to_noise`` and
-            ``data_fraction``.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is not as described, the radius is less than three pixels, or the map has fewer than two
-            samples.
-        `~astropy.units.UnitsError`
-            If the radius is no angle, or of a map in units of a surface density.
-
-        Warns
-        -----
-        `~astropy.utils.exceptions.AstropyUserWarning`
-            If the map was made with a Gaussian prior, which biases masses low.
+        See Also
+        --------
+        astro_massmap.analysis.mass.aperture_mass : Accuracy, columns of the table, and errors.
 
         Examples
         --------
         >>> import astropy.units as u
-        >>> import numpy as np
         >>> from astropy.coordinates import SkyCoord
         >>> from astro_massmap import ConvergenceMap, datasets
         >>> truth = datasets.demo_truth()
-        >>> samples = truth.data + np.random.default_rng(0).normal(scale=0.05, size=(32, *truth.shape))
+        >>> samples = [a * truth.data for a in (0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3)]
         >>> kappa = ConvergenceMap(truth.data, wcs=truth.wcs, samples=samples)
         >>> table = kappa.aperture_mass(SkyCoord(34.4163, -5.17, unit="deg"), 6 * u.arcmin)
-        >>> print(f"{table['aperture_mass'][0]:.4f} +- {table['std'][0]:.4f}")
-        0.0175 +- 0.0021
+        >>> print("{aperture_mass:.4f} +- {std:.4f}".format(**table[0]))
+        0.0175 +- 0.0038
         """
         from ..analysis.mass import aperture_mass
 
-        self._need_convergence()
+        need_convergence(self)
         samples = self._need_samples()
         self._warn_if_gaussian()
         return aperture_mass(self.data, samples, self.wcs, self.mask, centers, radius, level=level)
@@ -146,54 +114,29 @@ class Masses(MapParts):
         keep_columns: KeepColumns = False,
     ) -> QTable:
         """
-        Mass projected onto regions, were all of the matter at one redshift.
+        Measure the mass projected onto regions, with all matter at one redshift (thin-lens approximation).
 
-        Parameters
-        ----------
-        regions, background, keep_columns
-            As for ``region_statistics``.
-        z_lens : float, array-like or str
-            Redshift of the matter, in all regions or in each, or the name of its column in a table of clusters.
-        z_source, cosmology, weight
-            As for `surface_density`.
-        level : float
-            Of the interval over the samples.
+        Parameters are those of `astro_massmap.analysis.mass.projected_mass`, without the maps, mask and WCS. A map made with a
+        Gaussian prior gives a warning, because masses are then too low.
 
-        Returns
-        -------
-        `~astropy.table.QTable`
-            ``region``, ``center``, ``mass`` (in Msun), ``std``, ``lower``, ``upper`` and ``data_fraction``.
-
-        Raises
-        ------
-        TypeError, ValueError, OSError
-            If an argument is not as described, a file cannot be read, the map has fewer than two samples, or no
-            source is behind the lens.
-        `~astropy.units.UnitsError`
-            Of a map in units of a surface density.
-
-        Warns
-        -----
-        `~astropy.utils.exceptions.AstropyUserWarning`
-            If the map was made with a Gaussian prior, which biases masses low, or redshifts are missing in a column.
+        See Also
+        --------
+        astro_massmap.analysis.mass.projected_mass : Columns of the table, and errors.
 
         Examples
         --------
-        >>> import astropy.units as u
-        >>> import numpy as np
         >>> from astropy.cosmology import FlatLambdaCDM
         >>> from astro_massmap import ConvergenceMap, datasets
-        >>> truth = datasets.demo_truth()
-        >>> samples = truth.data + np.random.default_rng(0).normal(scale=0.05, size=(32, *truth.shape))
+        >>> truth, cosmology = datasets.demo_truth(), FlatLambdaCDM(70, 0.3)
+        >>> samples = [a * truth.data for a in (0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3)]
         >>> kappa = ConvergenceMap(truth.data, wcs=truth.wcs, samples=samples)
-        >>> table = kappa.projected_mass(datasets.demo_clusters(), z_lens=0.3, z_source=1.0,
-        ...                              cosmology=FlatLambdaCDM(70, 0.3), background=[6, 10] * u.arcmin)
-        >>> print(f"{table['region'][0]}: {table['mass'][0]:.1e}")
-        A: 1.2e+14 solMass
+        >>> table = kappa.projected_mass(datasets.demo_clusters(), z_lens=0.3, z_source=1.0, cosmology=cosmology)
+        >>> print("{region}: {mass:.2e} +- {std:.1e}".format(**table[0]))
+        A: 1.17e+14 solMass +- 2.5e+13 solMass
         """
         from ..analysis.mass import projected_mass
 
-        self._need_convergence()
+        need_convergence(self)
         samples = self._need_samples()
         self._warn_if_gaussian()
         return projected_mass(

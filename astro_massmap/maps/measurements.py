@@ -1,4 +1,4 @@
-"""What one asks of a map and of its samples."""
+"""Measurements on a map and its samples."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .._io.quantities import floats
 from .._utils.progress import warn
 from ..analysis.quantiles import over_samples, quantiles, warn_of_few
 from ..analysis.statements import LOW_PEAKS, gaussian_prior
+from .arguments import need_convergence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,27 +27,27 @@ else:
 
 
 class Questions(MapParts):
-    """Methods of `~astro_massmap.ConvergenceMap` that ask, and change nothing."""
+    """Methods of `~astro_massmap.ConvergenceMap` that measure regions, peaks and power."""
 
     def quantile(self, q: float | Sequence[float] | Floats) -> Floats:
         """
-        Quantiles of the samples, pixel by pixel, at rank q (n + 1) of n samples.
+        Compute quantiles of the samples, pixel by pixel, at rank q (n + 1) of n samples.
 
         Parameters
         ----------
         q : float or array-like
-            Probabilities between 0 and 1. Those beyond the lowest and the highest sample, 1 / (n + 1) and n / (n + 1),
-            return these samples, with a warning; 0 and 1 without.
+            Probabilities between 0 and 1. Below 1 / (n + 1) the quantile is the lowest sample and above n / (n + 1) the
+            highest, with a warning unless q is 0 or 1.
 
         Returns
         -------
         ndarray
-            ``(ny, nx)``, or ``(len(q), ny, nx)``.
+            Quantiles ``(ny, nx)``, or ``(len(q), ny, nx)``.
 
         Raises
         ------
         TypeError, ValueError
-            If the map has no samples, or q is no number between 0 and 1.
+            If the map has no samples, or q is not between 0 and 1.
 
         Examples
         --------
@@ -57,15 +58,15 @@ class Questions(MapParts):
         >>> low.shape, bool((low <= kappa.median).all() and (kappa.median <= high).all())
         ((32, 32), True)
         """
-        asked = floats(q, "q")
-        if not ((asked >= 0) & (asked <= 1)).all():
+        probability = floats(q, "q")
+        if not ((probability >= 0) & (probability <= 1)).all():
             raise ValueError(f"q: needs to be between 0 and 1, got {q}")
         samples = self._need_samples()
-        tails = np.minimum(asked, 1 - asked).ravel()
+        tails = np.minimum(probability, 1 - probability).ravel()
         if (tails > 0).any():
             i = np.argmin(np.where(tails > 0, tails, 1))
-            warn_of_few(len(samples), tails[i], f"q={asked.ravel()[i]:g}")
-        return over_samples(lambda part: quantiles(part, asked), samples)
+            warn_of_few(len(samples), tails[i], f"q={probability.ravel()[i]:g}")
+        return over_samples(lambda part: quantiles(part, probability), samples)
 
     @property
     def median(self) -> Floats:
@@ -75,9 +76,9 @@ class Questions(MapParts):
     @property
     def distribution(self) -> Distribution:
         """
-        The samples as an `astropy.uncertainty.Distribution`; ValueError without samples.
+        Samples as an `astropy.uncertainty.Distribution`; ValueError without samples.
 
-        Its ``pdf_percentiles`` are those of numpy, with too little coverage for few samples: use `quantile` instead.
+        Its ``pdf_percentiles`` are those of numpy, whose coverage is too low for few samples: use `quantile` instead.
         """
         return Distribution(np.moveaxis(self._need_samples(), 0, -1) * self.unit)
 
@@ -88,12 +89,8 @@ class Questions(MapParts):
             )
         return self.samples
 
-    def _need_convergence(self) -> None:
-        if self.unit != u.dimensionless_unscaled:
-            raise u.UnitsError(f"needs a map of the convergence, this one is in {self.unit}")
-
     def _warn_if_gaussian(self) -> None:
-        """Warn where peaks are measured on a map that was made with a Gaussian prior."""
+        """Warn if the map was made with a Gaussian prior, which biases peaks and masses."""
         if gaussian_prior(self.meta, self.diagnostics):
             warn(f"the map was made with {LOW_PEAKS}; use the learned prior, the default of reconstruct", 4)
 
@@ -101,7 +98,7 @@ class Questions(MapParts):
     def _std(self) -> Floats | None:
         return None if self.uncertainty is None else self.uncertainty.array
 
-    # ---- places
+    # ---- regions and peaks
 
     def region_statistics(
         self,
@@ -113,77 +110,52 @@ class Questions(MapParts):
         cosmology: FLRW | None = None,
     ) -> QTable:
         """
-        Mean convergence in regions, with its credible interval over the samples.
+        Measure the mean convergence in regions, with its credible interval over the samples.
 
-        Parameters
-        ----------
-        regions : regions
-            A region of the sky or of pixels, a list of them, a table of positions and radii, or a file.
-        background : regions or `~astropy.units.Quantity`, optional
-            Whose mean is subtracted: one region for all, one for each, or the two radii of a ring around each.
-        level : float
-            Of the interval.
-        keep_columns, cosmology
-            Columns of a table of clusters to keep, and the cosmology for its radii in kpc or Mpc; see
-            `~astro_massmap.analysis.detection.region_statistics`.
+        Parameters are those of `astro_massmap.analysis.detection.region_statistics`, without the maps, mask and WCS. A map in
+        units of a surface density raises `~astropy.units.UnitsError`, here and in the other measurements.
 
-        Returns
-        -------
-        `~astropy.table.QTable`
-            Columns ``region``, ``center``, ``kappa``, ``std``, ``lower``, ``upper``, ``signal_to_noise`` and
-            ``data_fraction``, the share of the region that holds data.
-
-        Raises
-        ------
-        TypeError, ValueError, OSError
-            If an argument is not as described, a file cannot be read, or the map has fewer than two samples.
-        `~astropy.units.UnitsError`
-            Of a map in units of a surface density.
+        See Also
+        --------
+        astro_massmap.analysis.detection.region_statistics : Columns of the table, and errors.
 
         Examples
         --------
-        >>> from astro_massmap import datasets
-        >>> kappa = datasets.demo().reconstruct("wiener", n_samples=16, progress=False)
-        >>> table = kappa.region_statistics(datasets.demo_clusters())
-        >>> bool((table["lower"] < table["kappa"]).all())
-        True
+        >>> from astro_massmap import ConvergenceMap, datasets
+        >>> truth = datasets.demo_truth()
+        >>> samples = [a * truth.data for a in (0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3)]
+        >>> kappa = ConvergenceMap(truth.data, wcs=truth.wcs, samples=samples)
+        >>> print("{region}: {kappa:.3f} +- {std:.3f}".format(**kappa.region_statistics(datasets.demo_clusters())[0]))
+        A: 0.072 +- 0.016
         """
         from ..analysis.detection import region_statistics
 
-        self._need_convergence()
+        need_convergence(self)
         maps = self.data, self._need_samples(), self.wcs, self.mask
         options: dict[str, Any] = {"level": level, "keep_columns": keep_columns, "cosmology": cosmology}
         return region_statistics(*maps, regions, background=background, **options)
 
     def region_means(self, regions: RegionsLike, *, background: Background | None = None) -> Floats:
         """
-        Mean convergence of regions in every sample.
+        Compute the mean convergence of regions in every sample, ``(n_samples, n_regions)``.
 
-        Parameters
-        ----------
-        regions, background
-            As for `region_statistics`.
+        Parameters are those of `astro_massmap.analysis.detection.region_values`, without the maps, mask and WCS.
 
-        Returns
-        -------
-        ndarray
-            ``(n_samples, n_regions)``, NaN for regions outside of the field. Errors are those of `region_statistics`.
+        See Also
+        --------
+        astro_massmap.analysis.detection.region_values : Returned array, and errors.
 
         Examples
         --------
-        >>> import numpy as np
         >>> from astro_massmap import ConvergenceMap, datasets
-        >>> truth, clusters = datasets.demo_truth(), datasets.demo_clusters()
-        >>> samples = truth.data + np.random.default_rng(0).normal(scale=0.05, size=(32, *truth.shape))
-        >>> kappa = ConvergenceMap(truth.data, wcs=truth.wcs, samples=samples)
-        >>> means = kappa.region_means(clusters)
-        >>> table = kappa.detection_probability(clusters, threshold=0.07)
-        >>> means.shape, bool(((means > 0.07).mean(axis=0) == table["probability"]).all())
-        ((32, 5), True)
+        >>> truth = datasets.demo_truth()
+        >>> kappa = ConvergenceMap(truth.data, wcs=truth.wcs, samples=[0.9 * truth.data, 1.1 * truth.data])
+        >>> kappa.region_means(datasets.demo_clusters()).shape
+        (2, 5)
         """
         from ..analysis.detection import region_values
 
-        self._need_convergence()
+        need_convergence(self)
         return region_values(self.data, self._need_samples(), self.wcs, self.mask, regions, background=background)
 
     def detection_probability(
@@ -197,48 +169,27 @@ class Questions(MapParts):
         cosmology: FLRW | None = None,
     ) -> QTable:
         """
-        Probability that there is a structure: the fraction of samples whose mean over a region exceeds a threshold.
+        Compute the fraction of samples in which the mean convergence of a region exceeds a threshold.
 
-        Parameters
-        ----------
-        regions, background, keep_columns, cosmology
-            As for `region_statistics`.
-        threshold : float or array-like
-            Of the mean convergence, for all regions or for each.
-        level : float
-            Level of the interval of the probability.
+        Parameters are those of `astro_massmap.analysis.detection.detection_probability`, without the maps, mask and WCS. A map
+        made with a Gaussian prior gives a warning, because the probabilities of massive halos are then too low.
 
-        Returns
-        -------
-        `~astropy.table.QTable`
-            Columns ``region``, ``center``, ``kappa`` (of the posterior mean), ``probability``, its Wilson interval
-            ``lower`` to ``upper`` and the number ``n_samples`` of samples, taken as independent, ``data_fraction``,
-            and ``measured``, False where less than 5 % of the region holds data (the prior dominates).
-
-        Raises
-        ------
-        TypeError, ValueError, OSError, `~astropy.units.UnitsError`
-            As for `region_statistics`, or if the threshold is not finite.
-
-        Warns
-        -----
-        `~astropy.utils.exceptions.AstropyUserWarning`
-            If the map was made with a Gaussian prior, which biases probabilities of massive halos low.
+        See Also
+        --------
+        astro_massmap.analysis.detection.detection_probability : Columns of the table, and errors.
 
         Examples
         --------
-        >>> import numpy as np
         >>> from astro_massmap import ConvergenceMap, datasets
         >>> truth = datasets.demo_truth()
-        >>> samples = truth.data + np.random.default_rng(0).normal(scale=0.05, size=(32, *truth.shape))
+        >>> samples = [a * truth.data for a in (0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3)]
         >>> kappa = ConvergenceMap(truth.data, wcs=truth.wcs, samples=samples)
-        >>> table = kappa.detection_probability(datasets.demo_clusters(), threshold=0.015)
-        >>> bool(((table["lower"] <= table["probability"]) & (table["probability"] <= table["upper"])).all())
-        True
+        >>> print(kappa.detection_probability(datasets.demo_clusters(), threshold=0.05)["probability"].round(2))
+        [1.   0.71 0.86 0.71 0.  ]
         """
         from ..analysis.detection import detection_probability
 
-        self._need_convergence()
+        need_convergence(self)
         samples = self._need_samples()
         self._warn_if_gaussian()
         maps = self.data, samples, self.wcs, self.mask
@@ -254,30 +205,13 @@ class Questions(MapParts):
         level: float = 0.68,
     ) -> QTable:
         """
-        Peaks of the map, and the fraction of samples that hold them too.
+        Find peaks of the map, and the fraction of samples with a peak at the same position.
 
-        Parameters
-        ----------
-        threshold : float
-            Least convergence of a peak, of the map and of the samples.
-        smoothing : `~astropy.units.Quantity`, optional
-            Standard deviation of a Gaussian that map and samples are smoothed with first.
-        radius : `~astropy.units.Quantity`
-            Within which a peak of a sample is the same.
-        level : float
-            Level of the interval of the probability.
+        Parameters are those of `astro_massmap.analysis.peaks.find_peaks`, without the maps, mask and WCS.
 
-        Returns
-        -------
-        `~astropy.table.QTable`
-            Highest first: ``center``, ``kappa``, ``signal_to_noise``, ``probability`` with its Wilson interval
-            ``lower`` to ``upper`` (NaN without samples) from ``n_samples`` samples, and ``measured``, False where there
-            is no data.
-
-        Raises
-        ------
-        TypeError, ValueError, `~astropy.units.UnitsError`
-            If an argument is not as described, or the map is in units of a surface density.
+        See Also
+        --------
+        astro_massmap.analysis.peaks.find_peaks : Columns of the table, and errors.
 
         Examples
         --------
@@ -290,7 +224,7 @@ class Questions(MapParts):
         """
         from ..analysis.peaks import find_peaks
 
-        self._need_convergence()
+        need_convergence(self)
         return find_peaks(
             self.data,
             self.samples,
@@ -305,31 +239,17 @@ class Questions(MapParts):
 
     def peak_counts(self, edges: ArrayLike, *, smoothing: u.Quantity | None = None, minima: bool = False) -> QTable:
         """
-        Number of peaks (or minima) by height, with its spread over the samples; those without data do not count.
+        Count peaks or minima by height, with the standard deviation over the samples, leaving out pixels without data.
 
-        Parameters
-        ----------
-        edges : array-like
-            Of the bins of convergence, increasing.
-        smoothing : `~astropy.units.Quantity`, optional
-            As for `peaks`.
-        minima : bool
-            Count local minima instead.
+        Parameters are those of `astro_massmap.analysis.peaks.peak_counts`, without the maps, mask and WCS.
 
-        Returns
-        -------
-        `~astropy.table.QTable`
-            ``low``, ``high``, ``mean_map`` (peaks of the map itself), ``count`` (their mean over the samples),
-            ``std``, ``lower`` and ``upper`` (68 %).
-
-        Raises
-        ------
-        TypeError, ValueError, `~astropy.units.UnitsError`
-            As for `peaks`, or if the map has no samples.
+        See Also
+        --------
+        astro_massmap.analysis.peaks.peak_counts : Columns of the table, and errors.
 
         Examples
         --------
-        The mean of the posterior is smoother than the sky: in its samples more peaks are high.
+        The posterior mean is smoother than the sky, so that its samples have more high peaks:
 
         >>> import astropy.units as u
         >>> from astro_massmap import datasets
@@ -340,7 +260,7 @@ class Questions(MapParts):
         """
         from ..analysis.peaks import peak_counts
 
-        self._need_convergence()
+        need_convergence(self)
         samples = self._need_samples()
         return peak_counts(self.data, samples, self.wcs, self.mask, edges, smoothing=smoothing, minima=minima)
 
@@ -350,30 +270,20 @@ class Questions(MapParts):
         self, edges: ArrayLike | None = None, *, measured_only: bool = False, level: float = 0.68
     ) -> QTable:
         """
-        Angular power spectrum of the map and of its samples, in bands of ell.
+        Measure the angular power spectrum of the map and of its samples, in bands of ell.
 
-        The edges of the field, and those of the mask, mix the bands; that is undone (Hivon et al. 2002).
+        The mode coupling by the edges of the field and by the mask is corrected (Hivon et al. 2002).
 
         Parameters
         ----------
-        edges : array-like, optional
-            Of the bands of ell, increasing.
+        edges, level
+            As for `astro_massmap.analysis.angular_power.spectrum_table`.
         measured_only : bool
-            Leave out the pixels without data, which samples fill with what is likely.
-        level : float
-            Of the interval over the samples.
+            Leave out the pixels without data, where the samples are draws of the prior.
 
-        Returns
-        -------
-        `~astropy.table.QTable`
-            ``low``, ``high``, ``ell``, ``cl`` (of the map; a posterior mean has less power than the sky), and of
-            the samples ``cl_samples`` (mean), ``std``, ``lower`` and ``upper``.
-
-        Raises
-        ------
-        TypeError, ValueError, `~astropy.units.UnitsError`
-            If an argument is not as described, the field is too small, what is seen of it does not tell the bands
-            apart, or the map is in units of a surface density.
+        See Also
+        --------
+        astro_massmap.analysis.angular_power.spectrum_table : Columns of the table, and errors.
 
         Examples
         --------
@@ -385,7 +295,7 @@ class Questions(MapParts):
         """
         from ..analysis.angular_power import spectrum_table
 
-        self._need_convergence()
+        need_convergence(self)
         mask = self.mask if measured_only else np.zeros(self.shape, dtype=bool)
         size = self.pixel_scale.to_value(u.rad)
         return spectrum_table(self.data, self.samples, mask, size, edges, level=level)

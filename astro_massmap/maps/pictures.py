@@ -1,4 +1,4 @@
-"""What a map looks like, on screen and on paper."""
+"""Figures and reports of a map."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
 import numpy as np
+
+from .arguments import need_convergence
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
@@ -25,26 +27,11 @@ class Pictures(MapParts):
         """
         Draw the map on sky coordinates.
 
-        Parameters
-        ----------
-        ax : `~astropy.visualization.wcsaxes.WCSAxes`, optional
-            Axes of any celestial WCS, on which the map is drawn at its position on the sky; by default those of a
-            new figure. Axes of another WCS that show something keep their limits.
-        regions : regions, optional
-            Drawn on top: a region, a list of them, a table of positions and radii, or a file.
-        **kwargs
-            Of `astro_massmap.plotting.plot_map`.
+        Parameters are those of `astro_massmap.plotting.plot_map`, without the map, mask and WCS.
 
-        Returns
-        -------
-        `~astropy.visualization.wcsaxes.WCSAxes`
-
-        Raises
-        ------
-        TypeError, ValueError, OSError
-            If ``ax`` has no sky coordinates, or ``regions`` are none or cannot be read.
-        ImportError
-            If matplotlib is not installed.
+        See Also
+        --------
+        astro_massmap.plotting.plot_map : Options, and errors.
 
         Examples
         --------
@@ -68,31 +55,19 @@ class Pictures(MapParts):
 
     @property
     def _what(self) -> str:
-        """What the values are, for a colour bar."""
+        """Label of the colour bar."""
         unit = self.unit.to_string("latex_inline")
         return r"convergence $\kappa$" if self._is_convergence else rf"surface density $\Sigma$ [{unit}]"
 
     def plot_summary(self, *, regions: RegionsLike | None = None, figure: Figure | None = None) -> Figure:
         """
-        The map, its standard deviation, and their ratio, side by side.
+        Draw the map, its standard deviation, and their ratio, side by side; ValueError without a standard deviation.
 
-        Parameters
-        ----------
-        regions : regions, optional
-            Drawn on top, as for ``plot``.
-        figure : `~matplotlib.figure.Figure`, optional
-            Where; by default a new one.
+        Parameters are those of `astro_massmap.plotting.plot_summary`, without the maps, mask and WCS.
 
-        Returns
-        -------
-        `~matplotlib.figure.Figure`
-
-        Raises
-        ------
-        TypeError, ValueError, OSError
-            If the map has no uncertainty, or ``regions`` are none or cannot be read.
-        ImportError
-            If matplotlib is not installed.
+        See Also
+        --------
+        astro_massmap.plotting.plot_summary : Options, and errors.
 
         Examples
         --------
@@ -107,7 +82,7 @@ class Pictures(MapParts):
         from ..plotting import plot_summary
 
         if self.uncertainty is None:
-            raise ValueError("uncertainty: the map has none")
+            raise ValueError("uncertainty: needs a standard deviation, but the map has none; draw it with plot")
         options = {"regions": regions, "label": self._what, "figure": figure}
         return plot_summary(self.data, self.uncertainty.array, self.wcs, self.mask, **options)
 
@@ -120,27 +95,13 @@ class Pictures(MapParts):
         figure: Figure | None = None,
     ) -> Figure:
         """
-        Some of the samples, and their mean, on one scale.
+        Draw samples and the mean of the map on one colour scale.
 
-        Parameters
-        ----------
-        n : int
-            How many.
-        smoothing : `~astropy.units.Quantity`, optional
-            Standard deviation of a Gaussian that they are smoothed with.
-        regions, figure
-            As for `plot_summary`.
+        Parameters are those of `astro_massmap.plotting.plot_samples`, without the maps and WCS.
 
-        Returns
-        -------
-        `~matplotlib.figure.Figure`
-
-        Raises
-        ------
-        TypeError, ValueError, OSError
-            If the map has no samples, an argument is not as described, or ``regions`` cannot be read.
-        ImportError
-            If matplotlib is not installed.
+        See Also
+        --------
+        astro_massmap.plotting.plot_samples : Options, and errors.
 
         Examples
         --------
@@ -168,30 +129,14 @@ class Pictures(MapParts):
         figure: Figure | None = None,
     ) -> Figure:
         """
-        One place in some of the samples: what is there in some of them may be absent in others.
+        Draw the samples around one position.
 
-        Parameters
-        ----------
-        center : `~astropy.coordinates.SkyCoord`
-            The place.
-        size : `~astropy.units.Quantity`, optional
-            Side of the cut-outs; by default a third of the field, at least 8 pixels and at most 12 arcmin.
-        n : int
-            How many samples.
-        regions, figure
-            As for `plot_summary`.
+        Parameters are those of `astro_massmap.plotting.plot_cutouts`, without the samples and WCS. By default ``size``
+        is a third of the field, at least 8 pixels and at most 12 arcmin.
 
-        Returns
-        -------
-        `~matplotlib.figure.Figure`
-
-        Raises
-        ------
-        TypeError, ValueError, OSError
-            If the map has no samples, an argument is not as described, the place is not in the field, or ``regions``
-            cannot be read.
-        ImportError
-            If matplotlib is not installed.
+        See Also
+        --------
+        astro_massmap.plotting.plot_cutouts : Options, and errors.
 
         Examples
         --------
@@ -222,31 +167,15 @@ class Pictures(MapParts):
         figure: Figure | None = None,
     ) -> Figure:
         """
-        The mean convergence of a region in all samples, as a histogram, and the share above a threshold.
+        Draw a histogram of the mean convergence of one region in all samples, and the fraction above a threshold.
 
-        Parameters
-        ----------
-        region : region
-            Of the sky or of pixels.
-        threshold : float
-            As for ``detection_probability``.
-        background : regions or `~astropy.units.Quantity`, optional
-            Whose mean is subtracted, as for ``region_statistics``.
-        label : str, optional
-            Of the figure; by default that of the region.
-        figure : `~matplotlib.figure.Figure`, optional
-            Where; by default a new one.
+        Parameters ``threshold`` and ``background`` are those of `detection_probability`, ``label`` and ``figure`` those
+        of `astro_massmap.plotting.plot_detection`; by default the label is that of the region. A region outside of the
+        field is a ValueError.
 
-        Returns
-        -------
-        `~matplotlib.figure.Figure`
-
-        Raises
-        ------
-        TypeError, ValueError, OSError, `~astropy.units.UnitsError`
-            As for ``region_means``; if it is not one region, or lies outside of the field.
-        ImportError
-            If matplotlib is not installed.
+        See Also
+        --------
+        astro_massmap.plotting.plot_detection : Figure, and errors.
 
         Examples
         --------
@@ -260,13 +189,17 @@ class Pictures(MapParts):
         >>> figure = kappa.plot_detection(circle, 0.015, label="cluster C", figure=Figure())
         >>> figure.savefig("cluster.png")
         """
-        from ..analysis.region_means import listed
+        from ..analysis.region_means import checked_maps, excess, listed
         from ..plotting import plot_detection
 
+        need_convergence(self)
+        mean, samples, mask = checked_maps(self.data, self.samples, self.mask)
         found = listed(region, "region")
-        values = self.region_means(found, background=background)
-        if values.shape[1] != 1 or not np.isfinite(values).all():
-            raise ValueError("region: needs one region that lies in the field")
+        _, values = excess(mean, samples, self.wcs, mask, found, background)
+        if len(found) != 1:
+            raise ValueError(f"region: needs one region, got {len(found)}")
+        if not np.isfinite(values).all():
+            raise ValueError("region: needs one region with pixels in the field")
         label = str(found[0].meta.get("text", "")) if label is None else label
         return plot_detection(values[:, 0], threshold, label=label, figure=figure)
 
@@ -280,30 +213,13 @@ class Pictures(MapParts):
         title: str | None = None,
     ) -> None:
         """
-        Write a report of the map as one HTML file that needs no other: figures, clusters, diagnostics, settings.
+        Write a report of the map as one self-contained HTML file: figures, clusters, diagnostics and settings.
 
-        Parameters
-        ----------
-        file : str or path-like
-            Written whole or not at all.
-        regions : regions, optional
-            Clusters to ask about, as for ``region_statistics``.
-        threshold : float
-            Of ``detection_probability``.
-        overwrite : bool
-            Replace an existing file.
-        title : str, optional
-            Of the report.
+        Parameters are those of `astro_massmap.plotting.report.write_report`, without the map.
 
-        Raises
-        ------
-        OSError
-            If the file exists and ``overwrite`` is False, it cannot be written, or that of the regions cannot be
-            read.
-        TypeError, ValueError, `~astropy.units.UnitsError`
-            If an argument is not as described, or of a map in units of a surface density.
-        ImportError
-            If matplotlib is not installed.
+        See Also
+        --------
+        astro_massmap.plotting.report.write_report : Options, and errors.
 
         Examples
         --------

@@ -24,14 +24,14 @@ def into_meta(meta, made):
 
 def cards(provenance, n_samples=None):
     """
-    The cards of a FITS header, ``(keyword, value, comment)``, for a record.
+    Make the cards ``(keyword, value, comment)`` of a FITS header for a record.
 
     Parameters
     ----------
     provenance : dict
-        A record. Whatever else stands there, as in the meta of a map of somebody else's, has no cards.
+        Record. Other values, as in the meta of files of other programs, give no cards.
     n_samples : int, optional
-        Samples of the map; by default those of the settings.
+        Number of samples of the map; by default that of the settings.
     """
     if not isinstance(provenance, dict) or "method" not in provenance:
         return []
@@ -39,14 +39,14 @@ def cards(provenance, n_samples=None):
     if n_samples is None:
         n_samples = _dict(provenance.get("settings")).get("n_samples", 0)
     found = [
-        ("METHOD", provenance["method"], "how the map was made; HISTORY has its settings"),
-        ("DATE-RUN", str(provenance.get("date", "")).removesuffix("Z"), "UTC, when the map was computed"),
-        ("NSAMPLES", n_samples, "posterior samples that were drawn"),
-        ("SEED", provenance.get("seed"), "of the random numbers"),
-        ("DEVICE", provenance.get("device"), "on which it was computed"),
+        ("METHOD", provenance["method"], "method; its settings are in HISTORY"),
+        ("DATE-RUN", str(provenance.get("date", "")).removesuffix("Z"), "UTC date of the computation"),
+        ("NSAMPLES", n_samples, "number of posterior samples"),
+        ("SEED", provenance.get("seed"), "seed of the random numbers"),
+        ("DEVICE", provenance.get("device"), "device of the computation"),
         ("PLATFORM", provenance.get("platform"), ""),
-        *((card, recorded.get(name), f"version of {name}, when computed") for name, card in _VERSION_CARDS.items()),
-        ("PRIOR", prior.get("name"), "what was known beforehand"),
+        *((card, recorded.get(name), f"version of {name}") for name, card in _VERSION_CARDS.items()),
+        ("PRIOR", prior.get("name"), "name of the prior"),
         ("COMMENT", "INPUTSHA: SHA-256 of data, noise and pixel size; PRIORSHA: of the prior.", ""),
         ("INPUTSHA", given.get("sha256"), ""),
         ("PRIORSHA", prior.get("sha256"), ""),
@@ -60,7 +60,7 @@ def _is_for_a_card(value):
 
 
 def story(provenance):
-    """The lines of text that tell what a record holds of settings, command and files; they may hold any character."""
+    """Return text lines with the settings, command and files of a record; they may contain any character."""
     lines = [f"settings of {provenance.get('method')}"]
     lines += [f"  {name} = {value}" for name, value in _dict(provenance.get("settings")).items()]
     command = _dict(provenance.get("command"))
@@ -70,7 +70,7 @@ def story(provenance):
         lines += [f"{option}: {_dict(file).get('given')}", f"sha256 {_dict(file).get('sha256')}"]
     before = _dict(provenance.get("of_input"))
     if before:
-        lines.append(f"input: a map that was made by {before.get('method')} on {before.get('date')}")
+        lines.append(f"input: a map made by {before.get('method')} on {before.get('date')}")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Shear and its noise on a grid of the sky."""
+"""Maps of the shear and its noise."""
 
 from __future__ import annotations
 
@@ -28,33 +28,32 @@ if TYPE_CHECKING:
 
 class ShearMap:
     """
-    The mean shear of the galaxies in each pixel, and its noise.
+    Mean shear of the galaxies in each pixel, with its noise.
 
     Parameters
     ----------
     data : array-like
-        Both components ``(2, ny, nx)`` along the pixel axes: x to the right, y upwards.
+        Shear ``(2, ny, nx)`` along the pixel axes, x to the right and y upwards.
     wcs : `~astropy.wcs.WCS`
-        Where the pixels are on the sky.
+        Celestial WCS of the pixels.
     noise_std : array-like
-        Standard deviation of the noise of a component: ``(ny, nx)``, or one number. Infinite where
-        there is no data.
+        Standard deviation of the noise of a component, ``(ny, nx)`` or one number; infinite in pixels without data.
     mask : array-like of bool, optional
-        ``(ny, nx)``, True where there is no data, whatever ``data`` and ``noise_std`` say there.
+        Pixels without data ``(ny, nx)``, where ``data`` and ``noise_std`` are ignored.
     meta : dict, optional
-        Anything worth keeping; it goes on to the maps.
+        Metadata, which are copied to the maps.
 
     Attributes
     ----------
     data, noise_std, mask : ndarray
-        As above; without data the shear is 0 and the noise infinite.
+        As above; pixels without data have zero shear and infinite noise.
     pixel_scale : `~astropy.units.Quantity`
         Side of a pixel.
 
     Raises
     ------
     TypeError, ValueError, `~astropy.units.UnitsError`
-        For arguments that are not as described; the message names the argument.
+        If an argument is not as described; the message names the argument.
 
     Examples
     --------
@@ -98,16 +97,16 @@ class ShearMap:
             noise_std[bools(mask, shape)] = np.inf
         self.mask = np.isposinf(noise_std)
         if self.mask.all():
-            raise ValueError("noise_std, mask: no pixel holds data")
+            raise ValueError("noise_std, mask: need a pixel with data, but all are masked or have infinite noise")
         bad = ~self.mask & ~(noise_std > 0)
         if bad.any():
             raise ValueError(
-                f"noise_std: needs to be positive, or infinite without data; {int(bad.sum())} pixels are not"
+                f"noise_std: needs to be positive, or infinite in pixels without data; {int(bad.sum())} pixels are not"
             )
         bad = ~self.mask & ~np.isfinite(data).all(axis=0)
         if bad.any():
             raise ValueError(
-                f"data: {int(bad.sum())} pixels are not finite; mark them in mask, or by an infinite noise_std"
+                f"data: {int(bad.sum())} pixels are not finite; mask them, or set their noise_std to infinity"
             )
         self.data = np.where(self.mask, 0.0, data)
         self.noise_std = noise_std
@@ -125,7 +124,7 @@ class ShearMap:
         """
         Effective number of galaxies in each pixel, ``(sum w)^2 / sum(w^2)``, times the square of the mean response.
 
-        Known where ``meta["shape_noise"]`` is, as it is for maps of catalogues; None otherwise.
+        None without ``meta["shape_noise"]``, which maps of catalogues have.
         """
         shape_noise = self.meta.get("shape_noise")
         return None if shape_noise is None else (shape_noise / self.noise_std) ** 2
@@ -143,7 +142,7 @@ class ShearMap:
         **options: Any,
     ) -> ConvergenceMap:
         """
-        Map the matter that causes the shear.
+        Infer the convergence from the shear.
 
         Parameters
         ----------
@@ -154,8 +153,9 @@ class ShearMap:
         progress : bool
             Show a progress bar.
         executor : `concurrent.futures.Executor`, optional
-            Whose workers draw the chains of `~astro_massmap.AnnealedHMC`: a pool of processes, or what
-            ``get_executor`` of a client of dask returns. The samples are the same as without.
+            Executor that runs the chains of `~astro_massmap.AnnealedHMC`, for example a
+            `concurrent.futures.ProcessPoolExecutor` or ``client.get_executor()`` of dask. The samples do not depend on
+            it.
         **options
             Options of a method that is given by name.
 
@@ -166,8 +166,8 @@ class ShearMap:
         Raises
         ------
         TypeError, ValueError
-            If there is no such method or option, or the method has no chains to share out; whatever its ``solve``
-            raises, such as `~astro_massmap.inference.ConvergenceError`, a ValueError.
+            If there is no such method or option, or an executor is given to a method without chains; errors of the
+            ``solve`` of the method, such as `~astro_massmap.inference.ConvergenceError`, a ValueError.
 
         Examples
         --------
@@ -196,7 +196,7 @@ class ShearMap:
         Parameters
         ----------
         file : str or path-like
-            Written whole or not at all.
+            File, written atomically.
         overwrite : bool
             Replace an existing file.
 
@@ -205,7 +205,7 @@ class ShearMap:
         OSError
             If the file exists and ``overwrite`` is False, or it cannot be written.
         ValueError
-            If something in ``meta`` cannot be written as text.
+            If a value in ``meta`` cannot be written as text.
 
         Examples
         --------
@@ -227,21 +227,16 @@ class ShearMap:
     @classmethod
     def read(cls, file: File) -> Self:
         """
-        Read what `write` wrote.
+        Read a file of `write`; OSError if it does not exist or is incomplete.
 
         Parameters
         ----------
         file : str or path-like
-            The file.
+            FITS file.
 
         Returns
         -------
         ShearMap
-
-        Raises
-        ------
-        OSError
-            If the file is not there, or not whole.
 
         Examples
         --------
@@ -263,26 +258,13 @@ class ShearMap:
 
     def plot(self, ax: WCSAxes | None = None, **kwargs: Any) -> WCSAxes:
         """
-        Draw the shear as sticks on sky coordinates.
+        Draw the shear as line segments on sky coordinates.
 
-        Parameters
-        ----------
-        ax : `~astropy.visualization.wcsaxes.WCSAxes`, optional
-            Axes of any celestial WCS, on which the sticks are drawn at their positions on the sky; by default those of
-            a new figure. Axes of another WCS that show something keep their limits.
-        **kwargs
-            Of `astro_massmap.plotting.plot_shear`.
+        Parameters are those of `astro_massmap.plotting.plot_shear`, without the shear, its noise and the WCS.
 
-        Returns
-        -------
-        `~astropy.visualization.wcsaxes.WCSAxes`
-
-        Raises
-        ------
-        TypeError
-            If ``ax`` has no sky coordinates.
-        ImportError
-            If matplotlib is not installed.
+        See Also
+        --------
+        astro_massmap.plotting.plot_shear : Options, and errors.
 
         Examples
         --------

@@ -13,7 +13,7 @@ from .._sky.geometry import to_angle
 from .._sky.regions import as_regions, overlaps
 from .._utils.optional import require
 from ..analysis.smoothing import smoother
-from .sky import draw_regions, plot_map
+from .sky import draw_pixel_regions, plot_map
 
 _KAPPA = r"convergence $\kappa$"
 _WIDE = 1.5  # width over height of a figure of panels
@@ -183,7 +183,7 @@ def plot_summary(mean, std, wcs, mask=None, *, regions=None, label=_KAPPA, figur
         ax = figure.add_subplot(1, len(panels), i + 1, projection=wcs)
         plot_map(image, wcs, ax=ax, mask=mask, colorbar=False, title=title, cmap=cmap, vmin=low, vmax=high)
         _sky_frame(ax, wcs, mean.shape, labels=i == 0)
-        draw_regions(ax, drawn, wcs, mean.shape)
+        draw_pixel_regions(ax, drawn, wcs, mean.shape)
         extend = "both" if cmap == "RdBu_r" or low > 0 else "max"
         figure.colorbar(ax.images[0], ax=ax, location="bottom", label=what, shrink=0.8, aspect=30, extend=extend)
     return figure
@@ -224,7 +224,7 @@ def _panels(images, wcs, titles, regions, label, figure, panel=2.6):
         ax.set_title(title, fontsize=9, pad=3)
         ax.set_facecolor("0.9")
         _sky_frame(ax, wcs, shape, labels=i == columns * (rows - 1))
-        draw_regions(ax, regions if i == 0 else [_unlabelled(region) for region in regions], wcs, shape)
+        draw_pixel_regions(ax, regions if i == 0 else [_unlabelled(region) for region in regions], wcs, shape)
     figure.colorbar(axes[0].images[0], ax=axes, label=label, shrink=0.8, aspect=30, extend="both")
     return figure
 

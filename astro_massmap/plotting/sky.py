@@ -189,16 +189,23 @@ def draw_regions(ax, regions, wcs, shape, color="black"):
     >>> len(ax.patches)
     5
     """
+    from .._sky.regions import as_regions
+
+    draw_pixel_regions(ax, as_regions(regions, wcs), wcs, shape, color)
+
+
+def draw_pixel_regions(ax, regions, wcs, shape, color="black"):
+    """Draw pixel regions, as `as_regions` returns them with a WCS."""
     from regions import CompoundPixelRegion, TextPixelRegion
 
-    from .._sky.regions import as_regions, is_excluded, overlaps
+    from .._sky.regions import is_excluded, overlaps
 
     _, transform = _axes_on(wcs, ax, shape)
-    for region in as_regions(regions, wcs):
+    for region in regions:
         if not overlaps(region, shape):
             continue
         if isinstance(region, CompoundPixelRegion):
-            draw_regions(ax, [region.region1, region.region2], wcs, shape, color)
+            draw_pixel_regions(ax, [region.region1, region.region2], wcs, shape, color)
             continue
         own = region.visual.get("color", region.visual.get("edgecolor", color))
         lines = {"linewidth": 1.2} | {k: v for k, v in region.visual.items() if k in ("linestyle", "linewidth")}

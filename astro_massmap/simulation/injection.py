@@ -121,7 +121,7 @@ def _into_catalog(catalog, halos, centers, z_source):
         phi = catalog.coords.position_angle(center).rad
         gamma += halo.shear(theta, z_source) * np.exp(2j * phi)
         kappa += halo.convergence(theta, z_source)
-    new = catalog._with_shear(lensed(catalog._west_north, gamma, kappa, catalog._bias_of))
+    new = catalog.with_shear(lensed(catalog.west_north, gamma, kappa, catalog._bias_of))
     new.meta["halos"] = catalog.meta.get("halos", 0) + len(halos)
     return new
 
@@ -139,9 +139,11 @@ def _source_redshifts(catalog):
 
 
 def _into_map(kappa, halos, centers, z_source):
+    from ..maps.arguments import need_convergence
+
     if z_source is None:
         raise ValueError("z_source: a map needs the redshift of the sources")
-    kappa._need_convergence()
+    need_convergence(kappa)
     added = np.zeros(kappa.shape)
     for halo, center in zip(halos, centers, strict=True):
         added += _pixel_means(halo, center, z_source, kappa.wcs, kappa.shape)

@@ -134,7 +134,7 @@ def observe(
     galaxies = _seen(galaxies, kappa, mask, given=positions is not None)
     gamma, convergence = _field_at(galaxies, kappa, padding)
     kappa_at = convergence if reduced_shear else None
-    return galaxies._with_shear(lensed(galaxies._west_north, gamma, kappa_at, galaxies._bias_of))
+    return galaxies.with_shear(lensed(galaxies.west_north, gamma, kappa_at, galaxies._bias_of))
 
 
 def shear_field(kappa: NDArray[np.floating], padding: float = 2.0) -> NDArray[np.complex128]:
@@ -286,7 +286,7 @@ def _unlensed(coords, positions, shape_noise, ellipticities, weight, axes, rng):
 def _turned(n, source, ellipticities, weight, rng, *, resample):
     """Real ellipticities at random angles, with their weights and the standard deviation of a component."""
     if ellipticities is None:
-        pool, shape_noise = source._west_north, source.shape_noise
+        pool, shape_noise = source.west_north, source.shape_noise
     else:
         pool, shape_noise = _given(ellipticities, weight, None if resample else n)
     if resample:
@@ -334,7 +334,7 @@ def _seen(galaxies, kappa, mask, *, given):
     if mask is None:
         return galaxies[on_map]
     if not isinstance(mask, np.ndarray) or mask.dtype == object:
-        return galaxies[on_map]._outside(mask, kappa.wcs)
+        return galaxies[on_map].outside(mask, kappa.wcs)
     blank = bools(mask, kappa.shape)
     on_map[on_map] = ~blank[tuple(np.floor(p[on_map] + 0.5).astype(int) for p in (y, x))]
     if not on_map.any():

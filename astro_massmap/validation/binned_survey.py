@@ -34,7 +34,7 @@ class BinnedSurvey:
 
     def observation(self, phase=1.0, kept=slice(None)):
         """What the galaxies show that are kept, turned by a phase."""
-        e = self._catalog._west_north * phase
+        e = self._catalog.west_north * phase
         e = (np.conj(e) if self._mirrored else e) * self._axes
         m_bias = self._catalog.m_bias
         data, noise_std, _ = bin_galaxies(

@@ -72,7 +72,7 @@ def rotated(catalog: ShearCatalog, seed: int | Sequence[int]) -> ShearCatalog:
     _check(catalog)
     for part in np.atleast_1d(seed):
         check_integer(part, "seed", 0)
-    return catalog._with_shear(catalog._west_north * random_phase(len(catalog), seed))
+    return catalog.with_shear(catalog.west_north * random_phase(len(catalog), seed))
 
 
 def noise_maps(
@@ -368,7 +368,7 @@ def _prepared(catalog, n, seed, method, wcs, shape, pixel_scale, mask):
     method = KaiserSquires() if method is None else resolve(method)
     if mask is not None:
         grid = catalog.to_map(wcs=wcs, shape=shape, pixel_scale=pixel_scale)  # that of all galaxies
-        catalog, wcs, shape, pixel_scale = catalog._outside(mask, grid.wcs), grid.wcs, grid.shape, None
+        catalog, wcs, shape, pixel_scale = catalog.outside(mask, grid.wcs), grid.wcs, grid.shape, None
     return method, BinnedSurvey(catalog, wcs=wcs, shape=shape, pixel_scale=pixel_scale)
 
 

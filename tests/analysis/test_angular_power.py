@@ -1,8 +1,8 @@
 """
-Power spectra of skies of which they are known, through masks with holes.
+Power spectra of masked skies with known power.
 
-A band power is quadratic in the map, so that its expectation over Gaussian skies of the covariance L L^T is the sum
-over the columns of L as maps: most of what follows holds to rounding, without a random number.
+A band power is quadratic in the map. Its expectation over Gaussian skies of covariance L L^T is therefore the sum over
+the columns of L as maps, so that most of these tests are exact to rounding, without random numbers.
 """
 
 from itertools import pairwise
@@ -31,7 +31,7 @@ def rng(seed=0):
 
 
 def holes(shape, n, radius, seed=0):
-    """A mask with round holes and a torn edge."""
+    """Mask with round holes and an irregular edge."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     mask = (x < 0.1 * shape[1] * (1 + np.sin(y / 5))) | (y > 0.95 * shape[0])
     for row, column in zip(*rng(seed).uniform(0, np.array(shape)[:, None], (2, n)), strict=True):
@@ -45,7 +45,7 @@ def multipoles(shape):
 
 
 def sky(n, shape, spectrum, seed=0):
-    """Gaussian maps, cut out of periodic ones that are three times as long."""
+    """Gaussian maps, cut out of periodic maps of three times the side."""
     large = tuple(3 * side for side in shape)
     ell = multipoles(large)
     ell[0, 0] = ell[0, 1]
@@ -55,7 +55,7 @@ def sky(n, shape, spectrum, seed=0):
 
 
 def columns(power, shape):
-    """Maps whose sum of squares is the covariance of pixels of a periodic box with the power of its modes."""
+    """Maps whose sum of outer products is the pixel covariance of a periodic box with this power of its modes."""
     box = power.shape
     spikes = np.eye(box[0] * box[1]).reshape(-1, *box)
     return np.fft.ifft2(np.fft.fft2(spikes) * np.sqrt(power)).real[:, : shape[0], : shape[1]] / PIXEL
@@ -69,7 +69,7 @@ def columns(power, shape):
     seed=st.integers(0, 99),
     taper=st.sampled_from([0, None, 1.5 * PIXEL, 4 * PIXEL]),
 )
-def test_white_noise_is_recovered_exactly_whatever_the_mask(shape, seed, taper):
+def test_white_noise_is_recovered_exactly_with_any_mask(shape, seed, taper):
     mask = rng(seed).random(shape) < 0.15
     spikes = np.eye(shape[0] * shape[1]).reshape(-1, *shape)
     cl = power_spectrum(spikes, mask, PIXEL, apodization=taper).cl
@@ -77,24 +77,24 @@ def test_white_noise_is_recovered_exactly_whatever_the_mask(shape, seed, taper):
 
 
 @pytest.mark.parametrize("edges", [[3000, 6000, 9000, 15000], [9000, 12000, 20000]])
-def test_a_spectrum_of_steep_steps_is_recovered_exactly(edges):
+def test_a_steep_piecewise_constant_spectrum_is_recovered_exactly(edges):
     shape = (16, 12)
     box = tuple(2 * side for side in shape)
     bands = _Bands(shape, PIXEL, np.array(edges, dtype=float))
     assert bands.box == box
-    steps = 1e-9 * 0.05 ** np.arange(len(bands))  # also of the bands below and above those that are asked for
-    half = np.append(steps, 7e-9)[bands.number]  # the last is of k = 0, which must not matter
+    steps = 1e-9 * 0.05 ** np.arange(len(bands))  # also of the bands below and above those that are requested
+    half = np.append(steps, 7e-9)[bands.number]  # the last value is that of k = 0, which must have no effect
     power = np.concatenate([half, np.roll(half[::-1], 1, axis=0)[:, -2:0:-1]], axis=1)
     maps = columns(power, shape)
     for mask in (np.zeros(shape, dtype=bool), rng().random(shape) < 0.1):
         cl = power_spectrum(maps, mask, PIXEL, edges).cl.sum(axis=0)
-        assert np.allclose(cl, bands.asked(steps), rtol=1e-6)
+        assert np.allclose(cl, bands.requested(steps), rtol=1e-6)
 
 
 def dense_coupling(window, box, number, n_bands):
-    """Every mode of the box on every mode of what is seen, by matrices: the modes of the sky, cut, windowed, seen."""
-    places = [np.arange(side) for side in box]
-    fourier = np.kron(*(np.exp(-2j * np.pi * np.outer(k, k) / len(k)) / np.sqrt(len(k)) for k in places))
+    """Mode coupling of all modes of the box, by dense matrices: cut, windowed, mean subtracted."""
+    indices = [np.arange(side) for side in box]
+    fourier = np.kron(*(np.exp(-2j * np.pi * np.outer(k, k) / len(k)) / np.sqrt(len(k)) for k in indices))
     w = np.zeros(box)
     w[: window.shape[0], : window.shape[1]] = window
     w = w.ravel()
@@ -108,7 +108,7 @@ def dense_coupling(window, box, number, n_bands):
 
 
 @pytest.mark.parametrize("shape", [(6, 8), (9, 7)])
-def test_the_coupling_is_that_of_dense_matrices(shape):
+def test_the_coupling_agrees_with_dense_matrices(shape):
     window = _window(rng(3).random(shape) > 0.2, 1.0)
     bands = _Bands(shape, PIXEL, np.array([6000.0, 12000, 20000]))
     edges = default_edges(shape, PIXEL)
@@ -121,10 +121,10 @@ def test_the_coupling_is_that_of_dense_matrices(shape):
     assert np.allclose(_coupling(window, bands), expected, atol=1e-12)
 
 
-# ---- skies as they are
+# ---- realistic skies
 
 
-def test_a_sky_with_holes_has_the_power_that_theory_says_and_a_sky_fraction_is_not_enough():
+def test_a_masked_sky_has_the_power_of_theory_and_a_sky_fraction_does_not_suffice():
     shape, spectrum = (128, 128), PowerSpectrum.default()
     mask = holes(shape, 50, 3.5)
     assert 0.2 < mask.mean() < 0.35
@@ -133,8 +133,8 @@ def test_a_sky_with_holes_has_the_power_that_theory_says_and_a_sky_fraction_is_n
     modes = multipoles((256, 256))
     expected = np.array([spectrum(modes[(modes >= a) & (modes < b)]).mean() for a, b in zip(low, high, strict=True)])
     error = cl.std(axis=0, ddof=1) / np.sqrt(len(cl))
-    # Bands are not white: 1 %, and 3 % for waves as long as the field. Beyond that 4 standard errors, which chance
-    # exceeds for one of 11 bands in 1 of 1000 skies.
+    # The spectrum varies within bands: 1 %, and 3 % on scales as large as the field. Beyond that 4 standard errors,
+    # which one of 11 bands exceeds by chance in 1 of 1000 skies.
     slack = np.where(ell < 1000, 0.03, 0.01) * expected
     assert np.all(np.abs(cl.mean(axis=0) - expected) < slack + 4 * error)
 
@@ -145,16 +145,16 @@ def test_a_sky_with_holes_has_the_power_that_theory_says_and_a_sky_fraction_is_n
     assert (np.abs(naive - expected) > slack + 6 * error).sum() >= 4
 
 
-def test_a_wave_is_in_its_band_with_all_its_variance():
+def test_a_plane_wave_has_all_its_variance_in_its_band():
     y, x = np.mgrid[:128, :128] * 2 * np.pi / 128
-    wave = 0.02 * np.cos(9 * x - 7 * y + 0.3)  # 11.4 waves along the field
+    wave = 0.02 * np.cos(9 * x - 7 * y + 0.3)  # 11.4 periods along the field
     longest = 2 * np.pi / (128 * PIXEL)
     edges = longest * np.array([1, 8, 15, 40])
     cl = power_spectrum([wave], np.zeros((128, 128), dtype=bool), PIXEL, edges, apodization=16 * PIXEL).cl[0]
     modes = multipoles((128, 128))
     in_band = ((modes >= edges[1]) & (modes < edges[2])).sum()
     variance = cl[1] * in_band / (128 * PIXEL) ** 2
-    assert abs(variance / (0.02**2 / 2) - 1) < 0.1  # it is not the same everywhere, as a sky is
+    assert abs(variance / (0.02**2 / 2) - 1) < 0.1  # a plane wave is not statistically homogeneous, unlike a sky
     assert np.abs(cl[[0, 2]]).max() < 0.1 * cl[1]
 
 
@@ -168,10 +168,10 @@ def test_the_window_falls_along_holes_and_edges():
     assert np.allclose(window[4, 9:16], [1, rise[2], rise[1], 0, rise[1], rise[2], 1])
 
 
-# ---- what must not matter
+# ---- invariances
 
 
-def test_the_mean_and_what_the_mask_hides_do_not_matter():
+def test_the_mean_and_masked_values_have_no_effect():
     shape = (32, 40)
     mask = holes(shape, 4, 2.5)
     maps = rng().normal(size=(3, *shape))
@@ -193,7 +193,7 @@ def test_a_pixel_missing_in_one_map_is_left_out_of_all():
 
 
 @pytest.mark.parametrize("dtype", ["<f4", ">f4", ">f8"])
-def test_numbers_of_all_kinds(dtype):
+def test_all_numeric_types(dtype):
     maps = rng().normal(size=(2, 20, 24)).astype(np.float32)
     mask = np.zeros((20, 24), dtype=bool)
     assert np.array_equal(power_spectrum(maps.astype(dtype), mask, PIXEL).cl, power_spectrum(maps, mask, PIXEL).cl)
@@ -203,18 +203,18 @@ def test_numbers_of_all_kinds(dtype):
 
 
 @given(shape=st.tuples(st.integers(4, 400), st.integers(4, 400)))
-def test_default_edges_lead_from_the_longest_wave_to_the_shortest_and_leave_no_band_empty(shape):
+def test_default_edges_cover_all_scales_without_empty_bands(shape):
     edges = default_edges(shape, PIXEL)
     assert np.isclose(edges[0], 2 * np.pi / (np.sqrt(shape[0] * shape[1]) * PIXEL))
     assert np.isclose(edges[-1], np.pi / PIXEL)
-    # as wide as the longest wave, so that a band holds some modes of the field itself
+    # at least as wide as the fundamental mode, so that each band contains modes of the field
     assert np.diff(edges[:-1]).min(initial=edges[0]) > 0.99 * edges[0]
     if min(shape) > 8:
         modes = multipoles(shape)
         assert np.histogram(modes, edges)[0].min() >= 4
 
 
-def test_bands_have_the_ell_of_their_modes_and_are_nan_without_any():
+def test_bands_have_the_mean_ell_of_their_modes_and_are_nan_without_modes():
     shape = (32, 32)
     edges = [10, 20, 4000, 8000, 1e6, 2e6]
     low, high, ell, cl = power_spectrum(rng().normal(size=(2, *shape)), np.zeros(shape, dtype=bool), PIXEL, edges)
@@ -236,25 +236,25 @@ MAPS = np.ones((1, 16, 16))
         ((MAPS[0], MASK, PIXEL), "maps"),
         (([], MASK, PIXEL), "maps"),
         (([MAPS[0], MAPS[0, 1:]], MASK, PIXEL), "maps"),
-        ((MAPS[:, :2, :2], MASK[:2, :2], PIXEL), "too small"),
+        ((MAPS[:, :2, :2], MASK[:2, :2], PIXEL), "maps: need 4 x 4 pixels"),
         ((MAPS, MASK[1:], PIXEL), "mask"),
-        ((MAPS, ~MASK, PIXEL), "no pixel is left"),
-        ((np.nan * MAPS, MASK, PIXEL), "no pixel is left"),
+        ((MAPS, ~MASK, PIXEL), "needs pixels that are used"),
+        ((np.nan * MAPS, MASK, PIXEL), "needs pixels that are used"),
         ((MAPS, MASK, 0.0), "pixel_size"),
         ((MAPS, MASK, PIXEL, [2000, 1000]), "edges"),
         ((MAPS, MASK, PIXEL, [2000]), "edges"),
         ((MAPS, MASK, PIXEL, [-1, np.nan]), "edges"),
     ],
 )
-def test_what_makes_no_spectrum(arguments, message):
+def test_invalid_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         power_spectrum(*arguments)
 
 
-def test_a_single_pixel_tells_no_bands_apart():
+def test_a_single_pixel_does_not_determine_the_bands():
     mask = ~MASK
     mask[8, 8] = False
-    with pytest.raises(ValueError, match="use wider ones"):
+    with pytest.raises(ValueError, match="use wider bands"):
         power_spectrum(rng().normal(size=(1, 16, 16)), mask, PIXEL)
     with pytest.raises(ValueError, match="apodization"):
         power_spectrum(MAPS, MASK, PIXEL, apodization=-1)
@@ -293,7 +293,7 @@ def test_a_table_of_few_samples_or_none():
         spectrum_table(image, None, mask, PIXEL, level=68)
 
 
-def test_units_are_heeded():
+def test_units_are_converted():
     mask, maps = np.zeros((32, 32), dtype=bool), rng().normal(size=(2, 32, 32))
     plain = power_spectrum(maps, mask, PIXEL)
     assert np.allclose(power_spectrum(maps, mask, 0.4 * u.arcmin).cl, plain.cl)
@@ -302,5 +302,5 @@ def test_units_are_heeded():
         power_spectrum(maps, mask, PIXEL, [500, 1000] * u.deg)
     with pytest.raises(u.UnitsError, match="pixel_size"):
         power_spectrum(maps, mask, 0.4 * u.kg)
-    with pytest.raises(ValueError, match="pixel_size: needs one angle in radians"):
+    with pytest.raises(ValueError, match="pixel_size: needs a positive angle in radians"):
         power_spectrum(maps, mask, 0.4)

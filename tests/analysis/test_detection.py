@@ -1,4 +1,4 @@
-"""Means over regions, beside dense sums over fine points, analytic integrals, and a known posterior."""
+"""Means over regions compared with sums over subpixels, analytic integrals, and a known posterior."""
 
 import operator
 
@@ -36,7 +36,7 @@ from skies import scatter, tan_wcs
 SHAPE = 12, 17
 GRID = tan_wcs(SHAPE)
 OPEN = np.zeros(SHAPE, dtype=bool)
-FAR = SkyCoord(330.0, -2.2, unit="deg")  # on the other side of the sky
+FAR = SkyCoord(330.0, -2.2, unit="deg")  # on the opposite side of the sky
 PROBABILITIES = [
     "region", "center", "kappa", "probability", "lower", "upper", "n_samples", "data_fraction", "measured",
 ]  # fmt: skip
@@ -74,7 +74,7 @@ def in_triangle(x, y, corners):
 
 
 def kinds(x0, y0, a, b, angle):
-    """Regions, what is inside of them, and how exactly 10 x 10 points tell it: circles alone are always exact."""
+    """Regions, their indicator functions, and the accuracy of 10 x 10 points per pixel (circles are exact)."""
     center, turn = PixCoord(x0, y0), angle * u.rad
     corners = np.array([[x0, y0], [x0 + 2 * a, y0 + b * np.sin(angle)], [x0 - b, y0 + 1.5 * a]])
     one, two = circle(x0, y0, a), circle(x0 + b, y0 - b, b)
@@ -89,7 +89,7 @@ def kinds(x0, y0, a, b, angle):
         lambda px, py: in_ellipse(px - x0, py - y0, a, b, angle) & ~in_ellipse(px - x0, py - y0, a / 2, b / 2, angle),
         0.04,
     )
-    # with old versions of regions, these two are known from 10 x 10 points
+    # old versions of regions compute these two from 10 x 10 points
     yield (
         RectanglePixelRegion(center, 2 * a, 2 * b, turn),
         lambda px, py: in_rectangle(px - x0, py - y0, a, b, angle),
@@ -107,7 +107,7 @@ def kinds(x0, y0, a, b, angle):
 
 
 def dense(inside, x0, y0, fine=30, reach=11):
-    """Covered shares of the pixels around a place by sums over fine points; and where in the array they are."""
+    """Covered fractions of the pixels around a position by sums over subpixels, and their indices."""
     x0, y0 = round(x0), round(y0)
     steps = (np.arange(-reach * fine, (reach + 1) * fine) + 0.5) / fine - 0.5
     n = 2 * reach + 1
@@ -116,7 +116,7 @@ def dense(inside, x0, y0, fine=30, reach=11):
 
 @settings(max_examples=25)
 @given(st.floats(-4, 20), st.floats(-4, 15), st.floats(0.5, 5), st.floats(0.4, 4), st.floats(0, 3))
-def test_overlaps_are_those_of_fine_points(x0, y0, a, b, angle):
+def test_overlaps_by_subpixels(x0, y0, a, b, angle):
     for region, inside, error in kinds(x0, y0, a, b, angle):
         weights = region_weights(region, GRID, SHAPE)
         covered, (x, y, reach) = dense(inside, x0, y0)
@@ -139,7 +139,7 @@ def test_overlaps_are_those_of_fine_points(x0, y0, a, b, angle):
     ],
 )
 def test_ellipses_through_the_corners_of_pixels(x, y, a, b, angle):
-    # of which the exact masks of regions 0.12 miss 9 % to 100 %
+    # the exact masks of regions 0.12 miss 9 % to 100 % of these
     weights = region_weights(EllipsePixelRegion(PixCoord(x, y), a, b, angle * u.rad), GRID, SHAPE)
     assert np.isclose(weights.overlap.sum(), np.pi * a * b / 4, rtol=0.01)
 
@@ -153,7 +153,7 @@ def test_the_area_of_a_circle(x, y, r):
         assert np.isclose(weights.overlap.sum(), np.pi * r**2, rtol=1e-9)
 
 
-def test_the_edge_of_the_field_cuts():
+def test_regions_across_the_edge_of_the_field():
     half, quarter, none = region_weights(
         [circle(-0.5, 5, 3), circle(16.5, 11.5, 3), circle(30, 5, 3)], GRID, SHAPE
     ).overlap
@@ -163,7 +163,7 @@ def test_the_edge_of_the_field_cuts():
 
 
 @given(st.floats(0, 16), st.floats(0, 11), st.floats(-18, -1))
-def test_small_regions_have_their_pixel(x, y, size):
+def test_small_regions_cover_a_pixel(x, y, size):
     r = 10**size
     expected = np.round(y) * SHAPE[1] + np.round(x)
     corners = PixCoord(x + r * np.array([0, 1, 0]), y + r * np.array([0, 0, 1]))
@@ -190,7 +190,7 @@ def test_small_regions_on_the_edge_of_a_pixel():
         assert weights.overlap[[1]].nnz in (1, 4)
 
 
-def test_small_compounds_have_their_pixels_and_empty_ones_none():
+def test_small_compounds_cover_pixels_and_empty_ones_none():
     both = circle(3.2, 4.2, 0.03) | circle(9.3, 4.2, 0.03)
     weights = region_weights([both, circle(3, 3, 1) & circle(9, 3, 1)], GRID, SHAPE)
     assert list(weights.overlap[[0]].indices) == [4 * 17 + 3, 4 * 17 + 9]
@@ -367,7 +367,7 @@ def test_tables_are_plain_sums(circles, ring):
 
 def test_a_known_posterior():
     # Pixels are independent, normal (mu, sigma): a mean with the weights w is normal (mu, sigma |w| / sum w).
-    # Five binomial or sampling errors, in 5 regions and 3 figures: a false alarm in 1e5 seeds.
+    # Five binomial or sampling errors, in 5 regions and 3 figures: one false alarm in 1e5 seeds.
     n, mu, sigma = 20000, 0.03, 0.2
     rng = np.random.default_rng(5)
     samples = (mu + sigma * rng.normal(size=(n, *SHAPE))).astype(np.float32)
@@ -385,7 +385,7 @@ def test_a_known_posterior():
     assert (np.abs((table["upper"] - table["lower"]) / (2 * spread) - 1) < 5 * 1.2 / np.sqrt(n)).all()
 
 
-def test_a_background_takes_away_what_is_common():
+def test_a_background_is_subtracted():
     y, x = np.mgrid[:40, :50]
     slope = 0.01 * x + 0.02 * y
     clump = (np.hypot(x - 24, y - 20) < 4) * 0.1
@@ -409,19 +409,19 @@ def test_a_background_takes_away_what_is_common():
 
 def test_pixels_without_a_value_are_outside():
     mean, samples = maps(6)
-    samples[:, :, :5] = np.nan  # as beyond the edge of a reprojected map
+    samples[:, :, :5] = np.nan  # as outside of a reprojected map
     samples[2, 7, 9] = np.nan  # one sample is enough
     mean[:, :5], mean[3, 11] = 0, np.nan
     table = region_statistics(mean, samples, GRID, OPEN, [circle(4.5, 6, 3), circle(9, 7, 0.4), circle(11, 3, 1.5)])
     assert np.isclose(table["data_fraction"][0], 0.5)
     assert table["data_fraction"][1] == 0 and np.isnan(table["kappa"][1])
-    part = region_weights(circle(-0.5, 6, 3), GRID, SHAPE)  # the same half circle, on the part that is left
+    part = region_weights(circle(-0.5, 6, 3), GRID, SHAPE)  # the same half circle, on the remaining part
     shifted = np.pad(mean[:, 5:], [(0, 0), (0, 5)])[None]
     assert np.isclose(table["kappa"][0], region_means(shifted, part)[0, 0])
     assert np.isfinite(table["kappa"][2]) and np.isclose(table["data_fraction"][2], 1 - 1 / (np.pi * 1.5**2))
 
 
-def test_data_fraction_is_a_share_of_the_whole_region():
+def test_data_fraction_is_relative_to_the_whole_region():
     mask = OPEN.copy()
     mask[:, :8] = True  # the edge of the data is at x = 7.5
     regions = [circle(7.5, 5, 3), circle(3, 5, 2), circle(12, 11.5, 3), circle(7.5, 11.5, 3)]
@@ -430,7 +430,7 @@ def test_data_fraction_is_a_share_of_the_whole_region():
     assert np.isfinite(table["probability"]).all()
 
 
-def test_nothing_depends_on_how_much_is_held_at_once(monkeypatch):
+def test_results_do_not_depend_on_the_batch_size(monkeypatch):
     _, samples = maps(7)
     regions = [circle(4, 5, 2), circle(4, 5, 2) | circle(9, 5, 2)]
     before = region_means(samples, region_weights(regions, GRID, SHAPE))
@@ -461,7 +461,7 @@ def test_regions_from_files():
     assert np.isclose(one["kappa"][0], expected["kappa"][1] - expected["kappa"][0], atol=1e-4)
 
 
-def test_tables_come_back():
+def test_tables_can_be_written_and_read():
     table = region_statistics(*maps(6), GRID, OPEN, [circle(4, 5, 2), circle(8, 8, 1)], background=[1, 2] * u.arcmin)
     table.write("t.ecsv")
     back = QTable.read("t.ecsv")
@@ -484,14 +484,14 @@ def test_no_regions():
     assert len(detection_probability(*maps(3), GRID, OPEN, [], 0.0)["center"]) == 0
 
 
-def test_one_sample_tells_no_spread():
+def test_one_sample_has_no_standard_deviation():
     mean, samples = maps(1)
     assert set(detection_probability(mean, samples, GRID, OPEN, circle(4, 5, 2), 0)["probability"]) <= {0.0, 1.0}
     with pytest.raises(ValueError, match="samples: an interval needs at least two"):
         region_statistics(mean, samples, GRID, OPEN, circle(4, 5, 2))
 
 
-# ---- what is refused
+# ---- invalid arguments
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Peaks and matches beside plain loops, planted peaks, and the peaks of white noise."""
+"""Peaks and matches compared with plain loops, simulated peaks, and white noise."""
 
 from collections import deque
 from itertools import permutations
@@ -31,7 +31,7 @@ def bump(x, y, height, width=1.2, shape=SHAPE):
 
 
 def flooded(image):
-    """Peaks by filling every plateau: its first pixel, if none around it is higher."""
+    """Peaks by flood fill of every plateau: its first pixel, if no neighbour is higher."""
     peaks, seen = np.zeros(image.shape, dtype=bool), ~np.isfinite(image)
     for start in np.ndindex(image.shape):
         if seen[start]:
@@ -59,7 +59,7 @@ def test_maxima_and_plateaus_are_those_of_a_loop(image):
 
 
 @given(arrays(np.float32, (3, 2, 6, 7), elements=st.sampled_from([0.0, 1.0, 2.0, 3.0])))
-def test_maps_of_a_stack_do_not_see_each_other(stack):
+def test_maps_of_a_stack_are_independent(stack):
     expected = [[flooded(image) for image in pair] for pair in stack]
     assert np.array_equal(local_maxima(stack), expected)
 
@@ -85,10 +85,10 @@ def test_a_map_has_two_axes():
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"rotation": 40}, {"flipped": True}, {"frame": "GLON"}])
-def test_planted_peaks_are_found(kwargs):
+def test_simulated_peaks_are_found(kwargs):
     wcs = tan_wcs(SHAPE, **kwargs)
-    places, heights = [(10, 8), (30, 25), (44, 5), (0, 39), (20, 30)], [0.1, 0.3, 0.2, 0.15, 0.01]
-    mean = sum(bump(x, y, h) for (x, y), h in zip(places, heights, strict=True))
+    positions, heights = [(10, 8), (30, 25), (44, 5), (0, 39), (20, 30)], [0.1, 0.3, 0.2, 0.15, 0.01]
+    mean = sum(bump(x, y, h) for (x, y), h in zip(positions, heights, strict=True))
     mask = OPEN.copy()
     mask[:, 40:] = True
     table = find_peaks(mean, None, np.full(SHAPE, 0.05), wcs, mask, 0.05)
@@ -103,8 +103,8 @@ def test_planted_peaks_are_found(kwargs):
     assert table.meta["threshold"] == 0.05 and table.meta["n_samples"] == 0
 
 
-def test_probability_is_the_share_of_samples_with_a_peak_nearby():
-    # 1.5 arcmin are 3.75 pixels; at (15, 10) 7 of 10 samples hold a peak within, at (35, 28) two
+def test_probability_is_the_fraction_of_samples_with_a_peak_nearby():
+    # 1.5 arcmin are 3.75 pixels; at (15, 10) 7 of 10 samples have a peak within this radius, at (35, 28) two
     offsets = [(0, 0), (3, 2), (-3, 2), (0, -3), (3, -2), (1, 1), (2, 3), (3, 3), (4, 0), (9, 9)]
     samples = np.array([bump(15 + dx, 10 + dy, 0.2) for dx, dy in offsets], dtype=np.float32)
     samples[3] += bump(35, 28, 0.11)
@@ -121,7 +121,7 @@ def test_probability_is_the_share_of_samples_with_a_peak_nearby():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_smoothing_is_a_gaussian_of_that_width(dtype):
-    # a Gaussian of the width w, smoothed by s, is w^2 / (w^2 + s^2) as high
+    # smoothing by s multiplies the height of a Gaussian of width w by w^2 / (w^2 + s^2)
     mean = bump(25, 20, 0.4, width=3).astype(dtype)
     smoothing = 0.8 * u.arcmin  # two pixels
     table = find_peaks(mean, mean[None] * np.ones((3, 1, 1)), None, GRID, OPEN, 0.1, smoothing=smoothing)
@@ -131,11 +131,11 @@ def test_smoothing_is_a_gaussian_of_that_width(dtype):
 
 
 def test_noise_is_that_of_the_smoothed_samples():
-    # White noise smoothed by s pixels has 1 / (2 sqrt(pi) s) of its standard deviation.
-    # 60 samples tell it to 9 % at each of 12 places, to 3 % on average: the limit is five of that.
+    # Smoothing by s pixels multiplies the standard deviation of white noise by 1 / (2 sqrt(pi) s).
+    # 60 samples determine it to 9 % at each of 12 positions, to 3 % on average: the limit is five times that.
     rng = np.random.default_rng(3)
-    places = [(x, y) for x in (10, 20, 30, 40) for y in (10, 20, 30)]
-    mean = sum(bump(x, y, 1.0) for x, y in places)
+    positions = [(x, y) for x in (10, 20, 30, 40) for y in (10, 20, 30)]
+    mean = sum(bump(x, y, 1.0) for x, y in positions)
     samples = mean + rng.normal(size=(60, *SHAPE))
     std = np.full(SHAPE, 0.5)
     table = find_peaks(mean, samples, std, GRID, OPEN, 0.2, smoothing=0.8 * u.arcmin)
@@ -149,8 +149,8 @@ def test_noise_is_that_of_the_smoothed_samples():
         assert np.isnan(find_peaks(mean, few, std, GRID, OPEN, 0.2, smoothing=0.8 * u.arcmin)["signal_to_noise"]).all()
 
 
-def test_what_is_outside_of_the_field_does_not_count():
-    # a constant stays one up to the edge, and up to pixels where samples are NaN
+def test_smoothing_leaves_out_pixels_outside_of_the_field():
+    # a constant remains constant up to the edge, and up to pixels where samples are NaN
     samples = np.full((6, *SHAPE), 0.2, dtype=np.float32)
     samples[:, :, :9] = np.nan
     samples[1, 20:23, 30] = np.nan
@@ -173,7 +173,7 @@ def test_no_peaks():
     assert nothing.completeness == 0 and np.isnan(nothing.purity)
 
 
-def test_tables_of_peaks_come_back():
+def test_tables_of_peaks_can_be_written_and_read():
     table = find_peaks(bump(15, 10, 0.2) + bump(35, 28, 0.12), None, None, GRID, OPEN, 0.01, smoothing=1 * u.arcmin)
     table.write("p.ecsv")
     back = QTable.read("p.ecsv")
@@ -204,8 +204,8 @@ def test_counts_are_those_of_a_loop(minima):
 
 
 def test_peaks_of_white_noise():
-    # One of nine pixels is the highest of its block, one of six on a side, one of four in a corner.
-    # The mean over 200 maps is compared to five of its standard errors: a false alarm in 1e6 seeds.
+    # The probability of a peak is 1/9 for inner pixels, 1/6 on a side, 1/4 in a corner.
+    # The mean over 200 maps is compared with five standard errors: one false alarm in 1e6 seeds.
     samples = np.random.default_rng(8).normal(size=(200, *SHAPE))
     expected = 38 * 48 / 9 + 2 * (38 + 48) / 6 + 1
     for minima in (False, True):
@@ -213,7 +213,7 @@ def test_peaks_of_white_noise():
         assert abs(table["count"][0] - expected) < 5 * table["std"][0] / np.sqrt(200)
 
 
-def test_a_single_sample_has_no_spread():
+def test_a_single_sample_has_no_standard_deviation():
     sample = np.random.default_rng(1).normal(size=(1, *SHAPE))
     with pytest.warns(AstropyUserWarning, match="level=0.68: needs at least 6 samples, got 1"):
         table = peak_counts(sample[0], sample, GRID, OPEN, [0, 1, np.inf])
@@ -225,7 +225,7 @@ def test_a_single_sample_has_no_spread():
 
 
 def best(separation, limit):
-    """Most pairs within a limit, and the smallest sum for them, by trying all."""
+    """Largest number of pairs within a limit, and their smallest total separation, by exhaustive search."""
     if separation.shape[0] > separation.shape[1]:
         separation = separation.T
     found = []
@@ -281,7 +281,7 @@ def test_clusters_in_tables():
     assert match_clusters(peaks[0], QTable({"center": peaks})).completeness == 0.5
 
 
-def test_places_that_are_not_known_match_nothing():
+def test_positions_that_are_not_finite_match_nothing():
     peaks, clusters = SkyCoord([1, np.nan], [0, 0], unit="deg"), SkyCoord([np.nan, 1, 1], [0, np.nan, 0], unit="deg")
     matches = match_clusters(peaks, clusters, wcs=tan_wcs(SHAPE, center=(1, 0)))
     assert list(matches.table["peak"]) == [0] and list(matches.table["cluster"]) == [2]
@@ -290,8 +290,8 @@ def test_places_that_are_not_known_match_nothing():
 
 @pytest.mark.parametrize(("n_peaks", "n_clusters"), [(0, 3), (3, 0), (0, 0)])
 def test_nothing_to_match(n_peaks, n_clusters):
-    places = on_sky([(0, 0), (5, 5), (9, 9)])
-    matches = match_clusters(places[:n_peaks], places[:n_clusters])
+    positions = on_sky([(0, 0), (5, 5), (9, 9)])
+    matches = match_clusters(positions[:n_peaks], positions[:n_clusters])
     assert len(matches.table) == 0 and matches.table["separation"].unit == u.arcmin
     assert list(matches.unmatched_peaks) == list(range(n_peaks))
     assert list(matches.unmatched_clusters) == list(range(n_clusters))
@@ -301,7 +301,7 @@ def test_nothing_to_match(n_peaks, n_clusters):
 
 def test_matches_by_chance():
     # One cluster at a time is matched with the probability by_chance. The limit is five binomial errors of
-    # 1000 clusters: a false alarm in 1e6 seeds. Of clusters together, those that share a peak are not all matched.
+    # 1000 clusters: one false alarm in 1e6 seeds. Matched together, clusters near one peak would not all be matched.
     wcs = tan_wcs(SHAPE, rotation=30)
     peaks = scatter(wcs, SHAPE, 12, seed=4)
     alone, together = [], []
@@ -309,7 +309,7 @@ def test_matches_by_chance():
         together.append(match_clusters(peaks, clusters).completeness)
         alone += [match_clusters(peaks, cluster).completeness for cluster in clusters]
     chance = match_clusters(peaks, clusters, wcs=wcs).by_chance
-    # of the area of 16 x 20 arcmin, 12 circles of 1.5 arcmin that may overlap, and stand out
+    # 12 circles of 1.5 arcmin, which may overlap or cross the edge, in an area of 16 x 20 arcmin
     assert 0.1 < chance < 12 * np.pi * 1.5**2 / 320
     assert abs(np.mean(alone) - chance) < 5 * np.sqrt(chance * (1 - chance) / 1000)
     assert np.mean(together) < chance
@@ -322,7 +322,7 @@ def test_matches_by_chance():
     assert np.isnan(match_clusters(peaks, clusters, wcs=wcs, mask=~OPEN).by_chance)
 
 
-# ---- what is refused
+# ---- invalid arguments
 
 
 @pytest.mark.parametrize(

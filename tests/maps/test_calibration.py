@@ -164,12 +164,12 @@ def test_matrices_are_rotated_into_icrs(axes):
     coords = scatter(GRID, SHAPE, N).galactic
     catalog = ShearCatalog(coords, *np.random.default_rng(0).normal(size=(2, N)) / 5, axes=axes, response=MATRIX)
     back = ShearCatalog.from_table(catalog.to_table(), axes=axes)
-    phase = back._west_north / catalog._west_north
+    phase = back.west_north / catalog.west_north
     assert np.allclose(np.abs(phase), 1, atol=1e-3) and abs(np.angle(phase).mean()) > 0.3
     for i in (0, 7):
         e = np.array([back.g1[i], back.g2[i]])
         shear = complex(*np.linalg.solve(back.response[i], e))
-        assert np.isclose(to_west_north(shear, axes), (catalog._west_north * phase)[i], atol=1e-3)
+        assert np.isclose(to_west_north(shear, axes), (catalog.west_north * phase)[i], atol=1e-3)
     assert np.allclose(back.to_map(wcs=GRID).data, catalog.to_map(wcs=GRID).data, atol=1e-3)
 
 
@@ -257,7 +257,7 @@ def test_rotated_galaxies_are_the_noise_of_the_calibrated_map(response, axes):
     catalog = make(response=response, axes=axes, c_bias=(0.02, 0.01))
     turned = rotated(catalog, 3)
     assert np.isclose(turned.shape_noise, catalog.shape_noise)
-    assert np.allclose(np.abs(turned._west_north), np.abs(catalog._west_north))
+    assert np.allclose(np.abs(turned.west_north), np.abs(catalog.west_north))
     by_hand = [rotated(catalog, [4, i]).reconstruct("kaiser_squires", wcs=GRID, progress=False).data for i in range(3)]
     maps = noise_maps(catalog, 3, seed=4, wcs=GRID)
     assert np.allclose(maps.samples, by_hand, atol=1e-5 * np.std(by_hand))
@@ -310,9 +310,9 @@ def test_mocks_of_a_survey_have_its_noise_and_the_truth(response):
     assert np.allclose(blank.to_map(wcs=GRID).noise_std, survey.to_map(wcs=GRID).noise_std)
     ideal = observe(truth(), positions=survey.coords, weight=survey.weight, shape_noise=0)
     # the mean over the sample, of which every half has its own response; exact without scatter of R
-    difference = mock._west_north - blank._west_north
+    difference = mock.west_north - blank.west_north
     w = survey.weight
-    slope = (w * difference * ideal._west_north.conj()).sum() / (w * np.abs(ideal._west_north) ** 2).sum()
+    slope = (w * difference * ideal.west_north.conj()).sum() / (w * np.abs(ideal.west_north) ** 2).sum()
     tolerance = 1e-12 if np.ndim(response) == 0 else 4 * 0.4 / 0.7 / np.sqrt(N / 4)  # 4 sigma
     assert abs(slope - 1) < tolerance
 
@@ -323,7 +323,7 @@ def test_part_of_a_mock_is_calibrated_as_well():
     mock = observe(truth(), positions=make(response=response), shape_noise=0)
     ideal = observe(truth(), positions=make().coords, shape_noise=0)
     for part in (slice(None, N // 2), slice(N // 2, None)):
-        assert np.allclose(mock[part]._west_north, ideal[part]._west_north, atol=1e-12)
+        assert np.allclose(mock[part].west_north, ideal[part].west_north, atol=1e-12)
 
 
 def test_injected_halos_shear_with_the_response():

@@ -67,8 +67,8 @@ def test_statistics_of_the_samples():
     assert np.allclose(kappa.distribution.pdf_mean(), kappa.samples.mean(axis=0))
 
 
-@pytest.mark.filterwarnings("ignore:the noise seems")  # the map is smooth, whatever its uncertainty
-def test_a_noisy_map_is_data_too():
+@pytest.mark.filterwarnings("ignore:the noise seems")  # the map is smoother than its uncertainty
+def test_a_noisy_map_can_be_reconstructed():
     # on a periodic box with white noise the Wiener filter is S / (S + N), mode by mode
     noise, spectrum = 0.02, PowerSpectrum.default()
     noisy = ConvergenceMap(smooth(), wcs=GRID, uncertainty=np.full(SHAPE, noise))
@@ -85,7 +85,7 @@ def test_a_noisy_map_is_data_too():
 
 @pytest.mark.filterwarnings("ignore:the noise seems")
 def test_the_chains_of_a_noisy_map_agree_with_exact_draws():
-    # 4 standard errors in the worst of the bands: a false alarm in some 1 of 1000 seeds; this seed is fixed
+    # 4 standard errors in the worst of the bands: false alarms in about 1 of 1000 seeds; the seed is fixed
     noisy = make(samples=None, b_mode=None, uncertainty=np.full(SHAPE, 0.05))
     method = AnnealedHMC(GaussianPrior(), n_samples=2, n_check=32)
     assert noisy.reconstruct(method, progress=False).diagnostics["gaussian_check"]["worst"] < 4
@@ -98,16 +98,16 @@ def test_direct_smoothing_of_a_noisy_map_has_no_b_mode():
     assert np.array_equal(kappa.mask, noisy.mask)
 
 
-def test_a_map_without_noise_is_no_data():
-    with pytest.raises(ValueError, match="uncertainty: the map has none"):
+def test_a_map_without_noise_is_rejected():
+    with pytest.raises(ValueError, match="uncertainty: needs the standard deviation"):
         make(uncertainty=None).reconstruct("wiener")
-    with pytest.raises(ValueError, match="no positive uncertainty"):
+    with pytest.raises(ValueError, match="needs to be positive and finite"):
         make(uncertainty=np.zeros(SHAPE)).reconstruct("wiener")
-    with pytest.raises(ValueError, match="no pixel holds data"):
+    with pytest.raises(ValueError, match="needs a pixel with data"):
         make(mask=np.ones(SHAPE, dtype=bool)).reconstruct("wiener")
 
 
-def test_a_healpix_map_is_cut_out_of_the_sky():
+def test_a_healpix_map_is_interpolated():
     sphere = HEALPix(128, order="ring")
     lon, lat = sphere.healpix_to_lonlat(np.arange(sphere.npix))
     pattern = np.sin(3 * lon.rad) * np.cos(2 * lat.rad)
@@ -119,24 +119,24 @@ def test_a_healpix_map_is_cut_out_of_the_sky():
     pattern[np.argmin(np.hypot(lon.deg - 150, lat.deg - 2.2))] = np.nan
     noisy = ConvergenceMap.from_healpix(pattern, wcs=GRID, uncertainty=np.full(sphere.npix, 0.1))
     assert noisy.mask.mean() > 0 and np.allclose(noisy.uncertainty.array[~noisy.mask], 0.1)
-    # arrays beside a file lie on the sphere of the file: here nested, and in Galactic coordinates
+    # arrays given with a file have its order and frame: here nested, in Galactic coordinates
     nested = fits.BinTableHDU.from_columns([fits.Column("KAPPA", "D", array=np.arange(12.0 * 64**2))])
     nested.header["ORDERING"], nested.header["COORDSYS"], nested.header["NSIDE"] = "NESTED", "G", 64
     nested.writeto("sphere.fits")
     both = ConvergenceMap.from_healpix("sphere.fits", wcs=GRID, uncertainty=np.arange(12.0 * 64**2))
     assert np.allclose(both.data, both.uncertainty.array)
-    with pytest.raises(ValueError, match="values: the map has nothing"):
+    with pytest.raises(ValueError, match="values: needs pixels on the grid"):
         ConvergenceMap.from_healpix(pattern * np.nan, wcs=GRID)
 
 
 def test_a_point_estimate_has_no_samples():
     kappa = make(samples=None)
-    for ask in (lambda: kappa.median, lambda: kappa.distribution, lambda: kappa.quantile(0.5)):
+    for measure in (lambda: kappa.median, lambda: kappa.distribution, lambda: kappa.quantile(0.5)):
         with pytest.raises(ValueError, match="n_samples"):
-            ask()
+            measure()
 
 
-def test_values_without_data_may_be_anything_and_become_zero():
+def test_masked_values_become_zero():
     data = smooth()
     data[0, 0] = np.nan
     assert ConvergenceMap(data, wcs=GRID, mask=make().mask).data[0, 0] == 0
@@ -146,7 +146,7 @@ def test_values_without_data_may_be_anything_and_become_zero():
     ("change", "error", "message"),
     [
         ({"uncertainty": np.ones((2, 2))}, ValueError, "uncertainty"),
-        ({"uncertainty": np.full(SHAPE, -1.0)}, ValueError, "not negative"),
+        ({"uncertainty": np.full(SHAPE, -1.0)}, ValueError, "uncertainty: needs to be zero or positive"),
         ({"uncertainty": VarianceUncertainty(np.ones(SHAPE))}, TypeError, "StdDevUncertainty"),
         ({"mask": np.zeros((2, 2), dtype=bool)}, ValueError, "mask"),
         ({"mask": np.zeros(SHAPE)}, ValueError, "mask"),
@@ -155,7 +155,7 @@ def test_values_without_data_may_be_anything_and_become_zero():
         ({"b_mode": ConvergenceMap(np.zeros((3, 3)), wcs=tan_wcs((3, 3)))}, ValueError, "b_mode"),
     ],
 )
-def test_bad_arguments_are_named(change, error, message):
+def test_errors_name_bad_arguments(change, error, message):
     with pytest.raises(error, match=message):
         make(**change)
 
@@ -174,14 +174,14 @@ def test_bad_data(data, error):
         ConvergenceMap(data, wcs=GRID)
 
 
-def test_oblong_pixels_are_refused():
+def test_oblong_pixels_are_rejected():
     wcs = tan_wcs(SHAPE)
     wcs.wcs.cd = np.diag([-0.4, 0.5]) / 60
     with pytest.raises(ValueError, match="oblong"):
         ConvergenceMap(smooth(), wcs=wcs)
 
 
-def test_quantities_and_uncertainties_of_astropy_are_taken():
+def test_quantities_and_uncertainties_of_astropy_are_accepted():
     kappa = ConvergenceMap(smooth() * 100 * u.percent, wcs=GRID, uncertainty=StdDevUncertainty(np.ones(SHAPE)))
     assert np.allclose(kappa.data, smooth())
     assert kappa.uncertainty.array.max() == 1
@@ -195,10 +195,10 @@ def test_quantities_and_uncertainties_of_astropy_are_taken():
 
 
 @given(st.tuples(*[st.slices(n).filter(lambda s: s.step in (None, 1)) for n in SHAPE]))
-def test_parts_keep_everything_in_its_place(item):
+def test_slices_of_all_arrays_agree(item):
     kappa = make()
     if 0 in kappa.data[item].shape:
-        with pytest.raises(IndexError, match="empty"):
+        with pytest.raises(IndexError, match="selects no pixel"):
             kappa[item]
         return
     part = kappa[item]
@@ -220,7 +220,7 @@ def test_one_axis_and_ellipsis():
 
 
 @pytest.mark.parametrize("item", [3, (3, 4), (slice(0, 9, 2),), "x", (slice(None),) * 3, np.ones(SHAPE, dtype=bool)])
-def test_what_is_no_part(item):
+def test_other_indices_are_rejected(item):
     with pytest.raises(IndexError):
         make()[item]
 
@@ -246,12 +246,12 @@ def test_a_map_moved_by_whole_pixels_is_the_same():
     assert moved.shape == (16, 24)
     assert np.allclose(moved.data, kappa.data[4:20, 6:30], atol=1e-9)
     assert np.allclose(moved.samples, kappa.samples[:, 4:20, 6:30], atol=1e-9)
-    assert np.allclose(moved.uncertainty.array, 0.01)  # six samples would tell it to 30 % only
+    assert np.allclose(moved.uncertainty.array, 0.01)  # six samples would determine it to 30 % only
     assert np.array_equal(moved.mask, kappa.mask[4:20, 6:30])
     assert np.allclose(moved.b_mode.data, kappa.b_mode.data[4:20, 6:30], atol=1e-9)
 
 
-def test_a_map_on_a_turned_grid_has_the_values_of_its_places():
+def test_a_map_on_a_rotated_grid_keeps_its_values_on_the_sky():
     kappa = make(mask=None, samples=smooth(1, 20))
     wcs = tan_wcs((25, 25), scale=0.3, rotation=-40)
     moved = kappa.reproject_to(wcs)
@@ -263,7 +263,7 @@ def test_a_map_on_a_turned_grid_has_the_values_of_its_places():
     assert moved.meta == kappa.meta
 
 
-def test_samples_are_moved_with_coordinates_that_are_computed_once(monkeypatch):
+def test_coordinates_of_samples_are_computed_once(monkeypatch):
     from reproject import reproject_interp
 
     transform, calls = WCS.pixel_to_world_values, []
@@ -285,7 +285,7 @@ def test_samples_are_moved_with_coordinates_that_are_computed_once(monkeypatch):
     assert computed[0] == computed[1] > 0
 
 
-def test_beyond_the_map_there_is_nothing():
+def test_pixels_outside_of_the_old_map_are_masked():
     kappa = make(mask=None, samples=None)
     moved = kappa.reproject_to(tan_wcs((80, 80), rotation=20))
     assert moved.mask.sum() > 80 * 80 - 1300
@@ -304,7 +304,7 @@ def test_grids_far_apart_are_an_error():
 # ---- files
 
 
-def test_everything_comes_back_from_a_file():
+def test_a_file_round_trip():
     kappa = make(meta={"field": "mock", "size": 3 * u.deg, "nested": {"a": [1, 2.5, None, True]}, "point": (1, 2)})
     kappa.write("kappa.fits")
     back = ConvergenceMap.read("kappa.fits")
@@ -326,7 +326,7 @@ def test_single_precision_stays_single():
     assert ConvergenceMap.read("kappa.fits").samples.dtype == np.float32
 
 
-def test_every_image_of_the_file_lies_in_the_right_place():
+def test_every_image_of_the_file_has_the_wcs():
     make()[3:20, 5:31].write("kappa.fits")
     with fits.open("kappa.fits") as hdus:
         names = [h.name for h in hdus]
@@ -340,7 +340,7 @@ def test_every_image_of_the_file_lies_in_the_right_place():
 @pytest.mark.parametrize(
     "options", [{"frame": "galactic"}, {"projection": "ZEA", "flipped": True}, {"center": (0.01, 89.9)}]
 )
-def test_other_projections_come_back_too(options):
+def test_a_file_round_trip_of_other_projections(options):
     wcs = tan_wcs(SHAPE, **options)
     ConvergenceMap(smooth(), wcs=wcs).write("kappa.fits")
     assert same_sky(ConvergenceMap.read("kappa.fits").wcs, wcs)
@@ -362,7 +362,7 @@ def test_targets(tmp_path):
             kappa.write(target)
     with pytest.raises(OSError, match="folder"):
         kappa.write(tmp_path, format="fits")
-    # what cannot be written leaves the old file whole, and no rubbish beside it
+    # a failed write leaves the old file intact, and no temporary file
     with pytest.raises(ValueError, match="meta: 'what', a object, cannot"):
         make(meta={"what": object()}).write("kappa.fits", overwrite=True)
     assert (tmp_path / "kappa.fits").read_bytes() == before
@@ -372,7 +372,7 @@ def test_targets(tmp_path):
 def test_damaged_files(tmp_path):
     make().write("kappa.fits")
     content = (tmp_path / "kappa.fits").read_bytes()
-    for kept in (0, 100, *range(2880, len(content), 2880)):  # at the seams of the file, too
+    for kept in (0, 100, *range(2880, len(content), 2880)):  # also at the boundaries of FITS blocks
         (tmp_path / "cut.fits").write_bytes(content[:kept])
         with pytest.raises(OSError, match=r"cut\.fits"):
             ConvergenceMap.read("cut.fits", format="fits")
@@ -381,7 +381,7 @@ def test_damaged_files(tmp_path):
         ConvergenceMap.read("other.fits")
 
 
-def test_the_result_of_a_method_goes_through_a_file():
+def test_a_file_round_trip_of_a_reconstruction():
     kappa = datasets.demo().reconstruct(KaiserSquires(), pixel_scale=0.8 * u.arcmin)
     kappa.write("kappa.fits")
     back = ConvergenceMap.read("kappa.fits")
@@ -390,13 +390,13 @@ def test_the_result_of_a_method_goes_through_a_file():
     assert np.array_equal(back.b_mode.data, kappa.b_mode.data)
 
 
-def test_a_cutout_is_of_one_place():
+def test_a_cutout_needs_one_position():
     with pytest.raises(TypeError, match="center: needs a SkyCoord of one position"):
         make().cutout(GRID.pixel_to_world([3, 4], [5, 6]), 4 * u.arcmin)
 
 
 @pytest.mark.parametrize("size", [-3, 0, np.nan, "8 arcmin", (3, 4, 5), 2.5])
-def test_sizes_of_cutouts_that_are_none(size):
+def test_invalid_sizes_of_cutouts(size):
     with pytest.raises(ValueError, match="size: needs one angle or two, or positive numbers of pixels"):
         make().cutout(GRID.pixel_to_world(20, 15), size)
 

@@ -1,4 +1,4 @@
-"""The methods of a map ask the functions of the rooms, with its own data."""
+"""Methods of a map call the functions with its own data."""
 
 import astropy.units as u
 import numpy as np
@@ -27,7 +27,7 @@ CENTER = WCS.pixel_to_world(25, 20)
 
 @pytest.fixture(scope="module")
 def kappa():
-    """Samples that scatter by 0.01 about a bump of 0.1 in a constant of 0.02."""
+    """Samples with standard deviation 0.01 around a Gaussian of height 0.1 on a constant of 0.02."""
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     mean = 0.02 + 0.1 * np.exp(-0.5 * (np.hypot(x - 25, y - 20) / 4) ** 2)
     samples = mean + 0.01 * np.random.default_rng(0).normal(size=(24, *SHAPE))
@@ -39,7 +39,7 @@ def kappa():
 def test_regions(kappa):
     circle = CircleSkyRegion(CENTER, 1 * u.arcmin)
     row = kappa.region_statistics(circle, background=[5, 7] * u.arcmin)[0]
-    # the mean of the bump within 2.5 pixels: 0.1 (1 - exp(-h)) / h with h = 2.5^2 / 2 / 4^2
+    # the mean of the Gaussian within 2.5 pixels: 0.1 (1 - exp(-h)) / h with h = 2.5^2 / 2 / 4^2
     h = 2.5**2 / 32
     assert row["kappa"] == pytest.approx(0.1 * (1 - np.exp(-h)) / h, rel=0.02)
     assert row["data_fraction"] == pytest.approx(1)
@@ -80,7 +80,7 @@ def test_masses(kappa):
     side = (1 * u.arcmin).to_value(u.rad) * default_cosmology.get().angular_diameter_distance(0.3)
     expected = kappa.region_statistics(circle)["kappa"][0] * critical * np.pi * side**2
     assert u.isclose(mass, expected, rtol=0.01)
-    # the constant does not count
+    # the aperture mass does not depend on the constant
     flat = ConvergenceMap(kappa.data + 1, wcs=WCS, samples=kappa.samples + 1)
     before, after = (m.aperture_mass(CENTER, 4 * u.arcmin)["aperture_mass"][0] for m in (kappa, flat))
     assert before > 0.01 and after == pytest.approx(before, abs=1e-12)
@@ -88,13 +88,13 @@ def test_masses(kappa):
 
 def test_power(kappa):
     table = kappa.power_spectrum()
-    # white samples of 0.01 about the map: their power exceeds that of the map by the noise
+    # the samples are the map plus white noise of 0.01: their power exceeds that of the map by that of the noise
     excess = (table["cl_samples"] - table["cl"]) / kappa.pixel_scale.to_value(u.rad) ** 2
     assert np.allclose(excess[-3:], 1e-4, rtol=0.15)
     assert len(kappa.power_spectrum([2000, 4000, 8000], measured_only=True)) == 2
 
 
-def test_a_point_estimate_answers_what_it_can():
+def test_measurements_of_a_point_estimate():
     flat = ConvergenceMap(np.zeros(SHAPE), wcs=WCS)
     assert np.isnan(flat.power_spectrum()["cl_samples"]).all()
     assert len(flat.peaks(0.1)) == 0
@@ -112,7 +112,7 @@ def test_a_point_estimate_answers_what_it_can():
     ):
         with pytest.raises(ValueError, match="n_samples"):
             ask()
-    with pytest.raises(ValueError, match="uncertainty: the map has none"):
+    with pytest.raises(ValueError, match="uncertainty: needs a standard deviation"):
         flat.plot_summary()
 
 
@@ -148,7 +148,7 @@ def test_a_surface_density_keeps_its_b_mode(kappa):
     assert np.allclose(mass.b_mode.data, 0.1 * mass.data)
 
 
-# ---- measurements that the prior does not support
+# ---- measurements biased by a Gaussian prior
 
 SMALL = tan_wcs((16, 16))
 MIDDLE = SMALL.pixel_to_world(7.5, 7.5)
@@ -180,7 +180,7 @@ def kept_in_a_file(kappa):
 
 
 @pytest.mark.parametrize("measure", MEASUREMENTS.values(), ids=MEASUREMENTS)
-def test_a_gaussian_prior_is_warned_of_once_a_call(wiener, measure):
+def test_each_call_warns_once_of_a_gaussian_prior(wiener, measure):
     with pytest.warns(AstropyUserWarning, match="was made with a Gaussian prior.*about half of the truth") as caught:
         measure(wiener)
         measure(wiener)
@@ -198,7 +198,7 @@ def test_a_gaussian_prior_is_warned_of_once_a_call(wiener, measure):
     ],
     ids=["a file", "a part", "another grid", "a subclass of Wiener", "AnnealedHMC"],
 )
-def test_the_prior_of_a_map_is_kept(wiener, change):
+def test_derived_maps_keep_the_record_of_the_prior(wiener, change):
     with pytest.warns(AstropyUserWarning, match="was made with a Gaussian prior"):
         change(wiener).surface_density(0.3, 1.0)
 

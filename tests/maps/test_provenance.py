@@ -1,4 +1,4 @@
-"""The record of how a map was made, in its meta and in the header of its file."""
+"""The provenance record of a map in its meta and in the header of its file."""
 
 import dataclasses
 import hashlib
@@ -58,7 +58,7 @@ def header_checksum(file):
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
-def test_what_is_recorded(method):
+def test_the_contents_of_a_record(method):
     before = datetime.now(UTC).replace(microsecond=0)
     kappa = shear(meta={"survey": "mock"}).reconstruct(method, progress=False)
     made = kappa.meta["provenance"]
@@ -77,7 +77,7 @@ def test_what_is_recorded(method):
     assert (made["prior"] is None) == isinstance(method, KaiserSquires)
 
 
-def test_plain_numbers_whatever_the_settings_were():
+def test_settings_become_plain_numbers():
     made = provenance(Wiener(n_samples=np.int64(2), seed=np.int32(3), padding=np.float32(2)))
     assert json.dumps([made["settings"], made["seed"]])
     assert type(made["seed"]) is int and type(made["settings"]["padding"]) is float
@@ -93,12 +93,12 @@ def test_the_checksum_of_the_input():
     assert made["shape"] == list(SHAPE) and made["pixel_size"] == pytest.approx(PIXEL_SIZE, rel=1e-3)
 
 
-def test_whatever_the_method_sees_changes_the_checksum_of_the_input():
+def test_all_data_of_the_method_change_the_checksum_of_the_input():
     mask = np.zeros(SHAPE, bool)
     mask[3, 4] = True
     changes = [{}, {"seed": 1}, {"noise_std": 0.2}, {"mask": mask}, {"scale": 0.5}]
     assert len({provenance(**change)["input"]["sha256"] for change in changes}) == len(changes)
-    # and nothing else: notes, method
+    # meta and method do not change it
     assert provenance(Wiener(n_samples=0), meta={"a": 1})["input"] == provenance()["input"]
 
 
@@ -127,7 +127,7 @@ def test_a_map_as_input_keeps_its_record():
     assert made["of_input"] == second.meta["provenance"]
     assert made["of_input"]["of_input"] == first.meta["provenance"]
     assert "of_input" not in first.meta["provenance"]
-    # what somebody else keeps under this name is not lost
+    # values of other programs under this name are kept
     made = provenance(meta={"provenance": "release 2"})
     assert made["of_input"] == "release 2" and made["method"] == "KaiserSquires"
 
@@ -161,7 +161,7 @@ def test_a_saved_prior_has_the_checksum_of_its_file(theory, tmp_path):
     assert made["options"].get("theory") == (theory and "other")
 
 
-def test_whatever_decides_the_prior_changes_its_identity():
+def test_all_parts_of_a_prior_change_its_identity():
     theory = PowerSpectrum(small_priors.THEORY.ell, 1.01 * small_priors.THEORY.cl, name=small_priors.THEORY.name)
     priors = [
         small_priors.prior(),
@@ -173,7 +173,7 @@ def test_whatever_decides_the_prior_changes_its_identity():
     ]
     made = [identity(AnnealedHMC(prior)) for prior in priors]
     assert len({json.dumps(m) for m in made}) == len(priors)
-    # arrays are in the checksum, plain options beside it
+    # arrays are in the checksum, plain options are listed separately
     assert len({m["sha256"] for m in made}) == 4
     assert made[4]["options"]["margin"] == 9 and made[5]["options"]["bfloat16"] is True
 
@@ -222,7 +222,7 @@ def test_functions_and_other_objects():
 
 
 def written(kappa, file="kappa.fits"):
-    """The primary header, read back and checked against the standard; the map comes back as it was."""
+    """Read the primary header back and check it against the standard; the map is unchanged."""
     kappa.write(file, overwrite=True)
     with fits.open(file) as hdus:
         hdus.verify("exception")
@@ -258,14 +258,14 @@ def test_a_header_without_seed_and_prior():
     assert not {"SEED", "PRIOR", "PRIORSHA"} & set(header)
 
 
-def test_samples_that_were_left_out_are_still_counted():
+def test_samples_left_out_of_a_file_are_counted():
     kappa = shear().reconstruct(Wiener(n_samples=3), progress=False)
     kappa.write("kappa.fits", samples=False)
     ConvergenceMap.read("kappa.fits").write("again.fits")
     assert fits.getheader("again.fits")["NSAMPLES"] == 3
 
 
-def test_maps_and_shear_of_no_method_say_who_wrote_them_and_when():
+def test_maps_without_a_method_and_shear_record_program_and_date():
     shear().write("shear.fits")
     header = fits.getheader("shear.fits")
     assert header["CREATOR"].startswith("astro_massmap") and datetime.fromisoformat(header["DATE"])
@@ -286,11 +286,11 @@ def test_any_name_of_a_spectrum_goes_into_a_file(name):
     kappa = shear().reconstruct(Wiener(spectrum, n_samples=0), progress=False)
     header, recorded = written(kappa), kappa.meta["provenance"]["prior"]["name"]
     escaped = recorded.encode("unicode_escape").decode()
-    assert header.get("PRIOR", "").rstrip() == escaped.rstrip()  # blanks at the end do not count in FITS
+    assert header.get("PRIOR", "").rstrip() == escaped.rstrip()  # trailing blanks are not significant in FITS
 
 
 @given(st.dictionaries(TEXTS, JSON, max_size=3), st.sampled_from(["meta", "diagnostics"]))
-def test_any_notes_come_back(notes, place):
+def test_any_meta_can_be_written_and_read(notes, place):
     written(ConvergenceMap(np.zeros((4, 4)), wcs=tan_wcs((4, 4)), **{place: notes}))
 
 
@@ -298,6 +298,6 @@ KEYS = "method", "settings", "seed", "date", "versions", "platform", "device", "
 
 
 @given(JSON | st.fixed_dictionaries({"method": JSON}, optional=dict.fromkeys(KEYS[1:], JSON)), st.none() | JSON)
-def test_whatever_stands_in_the_place_of_a_record(record, n_samples):
+def test_other_values_in_the_place_of_a_record(record, n_samples):
     written(ConvergenceMap(np.zeros((4, 4)), wcs=tan_wcs((4, 4)), meta={"provenance": record}))
     assert all(len(card) == 3 for card in cards(record, n_samples))

@@ -18,7 +18,7 @@ def make(**options):
     return ShearMap(**{"data": data, "wcs": GRID, "noise_std": 0.1} | options)
 
 
-def test_one_noise_serves_all_pixels():
+def test_one_noise_value_for_all_pixels():
     shear = make(noise_std=0.2)
     assert shear.noise_std.shape == shear.mask.shape == shear.shape == SHAPE
     assert not shear.mask.any()
@@ -51,7 +51,7 @@ def test_the_arguments_are_copied():
     assert shear.noise_std.max() == 0.1
 
 
-def test_files_come_back():
+def test_a_file_round_trip():
     mask = np.zeros(SHAPE, dtype=bool)
     mask[:4] = True
     shear = make(mask=mask, meta={"survey": "mock", "limits": [1.5, 2]})
@@ -84,15 +84,15 @@ def _same_sky(wcs):
         ({"noise_std": 0.0}, ValueError, "noise_std: needs to be positive"),
         ({"noise_std": -1.0}, ValueError, "noise_std"),
         ({"noise_std": np.nan}, ValueError, "noise_std"),
-        ({"noise_std": np.inf}, ValueError, "no pixel holds data"),
-        ({"mask": np.ones(SHAPE, dtype=bool)}, ValueError, "no pixel holds data"),
+        ({"noise_std": np.inf}, ValueError, "need a pixel with data"),
+        ({"mask": np.ones(SHAPE, dtype=bool)}, ValueError, "need a pixel with data"),
         ({"mask": np.zeros(SHAPE)}, ValueError, "mask"),
         ({"mask": np.zeros((3, 3), dtype=bool)}, ValueError, "mask"),
         ({"wcs": None}, TypeError, "wcs"),
         ({"wcs": WCS(naxis=2)}, ValueError, "celestial"),
     ],
 )
-def test_bad_arguments_are_named(change, error, message):
+def test_errors_name_bad_arguments(change, error, message):
     with pytest.raises(error, match=message):
         make(**change)
 
@@ -136,7 +136,7 @@ def test_results_keep_the_sky_the_mask_and_meta():
         assert key in kappa.diagnostics
 
 
-def test_progress_is_shown_and_silent_when_asked(capsys):
+def test_the_progress_bar_can_be_switched_off(capsys):
     make().reconstruct("wiener", n_samples=1, progress=False)
     assert not capsys.readouterr().err
     make().reconstruct("wiener", n_samples=1)
@@ -155,7 +155,7 @@ def test_any_rectangle_can_be_mapped(ny, nx):
 def test_damaged_files(tmp_path):
     make().write("shear.fits")
     content = (tmp_path / "shear.fits").read_bytes()
-    for kept in (100, *range(2880, len(content), 2880)):  # at the seams of the file, too
+    for kept in (100, *range(2880, len(content), 2880)):  # also at the boundaries of FITS blocks
         (tmp_path / "cut.fits").write_bytes(content[:kept])
         with pytest.raises(OSError, match=r"cut\.fits"):
             ShearMap.read("cut.fits")
@@ -166,7 +166,7 @@ def test_damaged_files(tmp_path):
         ShearMap.read("missing.fits")
 
 
-def test_targets_are_not_overwritten_unless_asked(tmp_path):
+def test_files_are_not_overwritten_by_default(tmp_path):
     make().write("shear.fits")
     before = (tmp_path / "shear.fits").read_bytes()
     with pytest.raises(OSError, match="overwrite=True"):

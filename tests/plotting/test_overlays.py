@@ -1,4 +1,4 @@
-"""Maps, sticks and regions on axes of another WCS: all of it lies where it is on the sky."""
+"""Maps, shear sticks and regions on axes of another WCS keep their positions on the sky."""
 
 import astropy.units as u
 import numpy as np
@@ -17,13 +17,13 @@ matplotlib.use("agg")
 SHAPE = (48, 60)
 GRID = tan_wcs(SHAPE)
 CENTER = GRID.pixel_to_world(29.5, 23.5)
-SIDE = 0.4 / 60  # of a pixel in degrees
+SIDE = 0.4 / 60  # side of a pixel in degrees
 PIXEL = 3600 * SIDE  # in arcsec
 PEAK = (41, 33)  # column and row
 
 
 def other_wcs(frame="galactic", rotation=0.0, scale=1.0, mirror=False, projection="TAN", size=100):
-    """A grid around the centre; a pixel has ``scale`` times the side of one of the map."""
+    """Grid around the centre with ``scale`` times the pixel side of the map."""
     names = {"galactic": ("GLON", "GLAT"), "icrs": ("RA--", "DEC-"), "fk5": ("RA--", "DEC-")}[frame]
     center = CENTER.transform_to(frame)
     wcs = WCS(naxis=2)
@@ -71,7 +71,7 @@ def one_peak(column=PEAK[0], row=PEAK[1]):
 
 
 def peak_on_the_sky(image, wcs):
-    """Position of the brightest points of an artist, by the extent of the image in pixels of the axes."""
+    """Sky position of the brightest points of an image, from its extent in pixels of the axes."""
     values = np.ma.filled(image.get_array(), np.nan)
     left, right, low, high = image.get_extent()
     rows, columns = np.nonzero(values == np.nanmax(values))
@@ -81,12 +81,12 @@ def peak_on_the_sky(image, wcs):
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_the_peak_lies_at_its_position_on_the_sky(name):
+def test_the_peak_is_drawn_at_its_position_on_the_sky(name):
     wcs = OTHERS[name]
     ax = ConvergenceMap(one_peak(), wcs=GRID).plot(axes_of(wcs))
     off = peak_on_the_sky(ax.images[0], wcs).separation(GRID.pixel_to_world(*PEAK)).arcsec
     assert off < 0.1 * PIXEL
-    # as many points are bright as belong to a pixel, and all of the map is there
+    # the number of bright points is that of one pixel, and the whole map is drawn
     values = np.ma.filled(ax.images[0].get_array(), np.nan)
     assert np.isclose(np.nansum(values) / np.isfinite(values).sum(), 1 / np.prod(SHAPE), rtol=0.3)
 
@@ -105,7 +105,7 @@ def test_the_peak_on_the_canvas(name):
         coord.set_ticklabel_visible(False)
         coord.set_axislabel(" ")
     ax.figure.canvas.draw()
-    canvas = 1.0 * (np.asarray(ax.figure.canvas.buffer_rgba())[..., 0] > 127)  # without the frame, which is grey
+    canvas = 1.0 * (np.asarray(ax.figure.canvas.buffer_rgba())[..., 0] > 127)  # leaves out the grey frame
     rows, columns = np.mgrid[: canvas.shape[0], : canvas.shape[1]]
     x = (canvas * (columns + 0.5)).sum() / canvas.sum()
     y = canvas.shape[0] - (canvas * (rows + 0.5)).sum() / canvas.sum()  # the first row is the top
@@ -122,7 +122,7 @@ def test_the_peak_on_the_canvas(name):
     st.integers(0, SHAPE[1] - 1),
     st.integers(0, SHAPE[0] - 1),
 )
-def test_whatever_the_axes(frame, rotation, scale, mirror, column, row):
+def test_the_peak_on_any_axes(frame, rotation, scale, mirror, column, row):
     from matplotlib.figure import Figure
 
     wcs = other_wcs(frame, rotation, scale, mirror)
@@ -132,7 +132,7 @@ def test_whatever_the_axes(frame, rotation, scale, mirror, column, row):
     assert off < 0.15 * PIXEL
 
 
-def test_values_stay_as_they_are():
+def test_values_are_not_interpolated():
     data = np.random.default_rng(0).normal(size=SHAPE)
     data[3:6, 3:9] = np.nan
     values = plot_map(data, GRID, ax=axes_of(OTHERS["rotated"])).images[0].get_array()
@@ -142,14 +142,14 @@ def test_values_stay_as_they_are():
 
 
 @pytest.mark.parametrize("same", [GRID, GRID.deepcopy(), WCS(GRID.to_header())])
-def test_the_same_pixels_are_an_image_as_they_are(same):
+def test_maps_on_the_same_grid_are_drawn_without_resampling(same):
     data = np.random.default_rng(0).normal(size=SHAPE)
     ax = plot_map(data, GRID, ax=axes_of(same))
     assert np.array_equal(ax.images[0].get_array(), data)
     assert list(ax.images[0].get_extent()) == [-0.5, SHAPE[1] - 0.5, -0.5, SHAPE[0] - 0.5]
 
 
-def test_axes_that_show_something_keep_their_limits():
+def test_axes_with_content_keep_their_limits():
     wcs = OTHERS["Galactic"]
     empty, used, limited = (axes_of(wcs) for _ in range(3))
     used.imshow(np.zeros((100, 100)), origin="lower")
@@ -166,13 +166,13 @@ def test_axes_that_show_something_keep_their_limits():
     assert np.allclose(empty.get_ylim(), (y.min(), y.max()), atol=1.5)
 
 
-def test_the_mask_is_at_its_position():
+def test_the_mask_is_drawn_at_its_position():
     mask = one_peak() > 0
     wcs = OTHERS["Galactic, rotated, mirrored"]
     ax = ConvergenceMap(np.zeros(SHAPE), wcs=GRID, mask=mask).plot(axes_of(wcs))
-    veil = ax.images[1]
-    veil.set_array(veil.get_array()[..., 3])
-    assert peak_on_the_sky(veil, wcs).separation(GRID.pixel_to_world(*PEAK)).arcsec < 0.1 * PIXEL
+    overlay = ax.images[1]
+    overlay.set_array(overlay.get_array()[..., 3])
+    assert peak_on_the_sky(overlay, wcs).separation(GRID.pixel_to_world(*PEAK)).arcsec < 0.1 * PIXEL
 
 
 def latitude_first():
@@ -207,7 +207,7 @@ def test_maps_with_the_latitude_first():
 
 
 def outline(artist):
-    """Points of the outline of a patch on the canvas."""
+    """Points along the outline of a patch on the canvas."""
     path = artist.get_transform().transform_path(artist.get_path())
     return np.concatenate(path.to_polygons(closed_only=False))
 
@@ -217,7 +217,7 @@ def outline_on_the_sky(artist, ax, wcs):
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_regions_lie_on_the_sky(name):
+def test_regions_are_drawn_at_their_positions_on_the_sky(name):
     wcs = OTHERS[name]
     here = GRID.pixel_to_world(*PEAK)
     radius = 3 * u.arcmin
@@ -278,7 +278,7 @@ def test_sticks_keep_their_direction_on_the_sky(name):
 
 
 def test_sticks_are_mirrored_with_the_axes():
-    """The direction of a stick follows axes that are inverted by hand."""
+    """The direction of a stick follows axes that the user inverts."""
     shear = 0.05 * np.exp(2j * np.radians(30))
     maps = np.stack([np.full(SHAPE, shear.real), np.full(SHAPE, shear.imag)])
     ax = ShearMap(maps, wcs=GRID, noise_std=0.1).plot(pixels_per_stick=12)
@@ -294,7 +294,7 @@ def test_the_whole_sky_around_a_map():
                "CRVAL2": 0.0, "CRPIX1": 180.5, "CRPIX2": 90.5})  # fmt: skip
     ax = axes_of(wcs)
     ax.imshow(np.zeros((180, 360)), origin="lower")
-    # across the edge of the plate, where right ascension is zero
+    # across the edge of the all-sky image, where right ascension is zero
     grid = tan_wcs(SHAPE, center=(0.1, 20.0), scale=6)
     plot_map(one_peak(), grid, ax=ax)
     image = ax.images[1]
@@ -304,11 +304,11 @@ def test_the_whole_sky_around_a_map():
     x = left + (columns + 0.5) * (right - left) / values.shape[1]
     y = low + (rows + 0.5) * (high - low) / values.shape[0]
     inside = grid.world_to_pixel(wcs.pixel_to_world(x, y))
-    assert np.all((np.abs(inside[0] - 29.5) < 30.1) & (np.abs(inside[1] - 23.5) < 24.1))  # neither at the antipodes
+    assert np.all((np.abs(inside[0] - 29.5) < 30.1) & (np.abs(inside[1] - 23.5) < 24.1))  # no part at the antipodes
     assert peak_on_the_sky(image, wcs).separation(grid.pixel_to_world(*PEAK)).deg < 0.1
 
 
-def test_axes_that_will_not_do():
+def test_invalid_axes():
     kappa = ConvergenceMap(one_peak(), wcs=GRID)
     spectrum = WCS({"CTYPE1": "FREQ", "CTYPE2": "STOKES", "CRVAL1": 1.4e9, "CDELT1": 1e6, "CUNIT1": "Hz"})
     with pytest.raises(TypeError, match="ax: needs axes of the sky, with a longitude first"):

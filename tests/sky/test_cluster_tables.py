@@ -259,7 +259,7 @@ def test_each_region_has_the_redshift_of_its_column():
 
 def test_a_missing_redshift_is_a_missing_mass():
     zl = MaskedColumn([0.2, 999.0, -1], mask=[0, 1, 0])
-    with pytest.warns(AstropyUserWarning, match="2 of 3 values of column 'zl' are no redshift"):
+    with pytest.warns(AstropyUserWarning, match="2 of 3 values of column 'zl' are not redshifts"):
         table = projected_mass(*maps(), clusters(radius=[2, 2, 2] * u.arcmin, zl=zl), "zl", 1.0, cosmology=COSMOLOGY)
     assert np.isfinite(table["mass"].value).tolist() == [True, False, False]
 
@@ -270,13 +270,13 @@ def test_a_missing_redshift_is_a_missing_mass():
         ({}, ValueError, "z_lens: no column 'zl' in the table of clusters"),
         ({"zl": [20, 21, 22] * u.mag}, u.UnitsError, "z_lens: column 'zl'"),
         ({"zl": ["a", "b", "c"]}, TypeError, "z_lens: column 'zl'"),
-        ({"zl": [np.nan, -1, 0]}, ValueError, "z_lens: column 'zl' holds no positive redshift"),
+        ({"zl": [np.nan, -1, 0]}, ValueError, "z_lens: column 'zl' contains no positive redshift"),
     ],
 )
 def test_columns_that_are_no_redshifts(columns, error, message):
     with pytest.raises(error, match=message):
         projected_mass(*maps(), clusters(radius=[2, 2, 2] * u.arcmin, **columns), "zl", 1.0)
-    with pytest.raises(ValueError, match="z_lens: got 'zl', the name of a column, but the regions are no table"):
+    with pytest.raises(ValueError, match="z_lens: got 'zl', the name of a column, but the regions are not a table"):
         projected_mass(*maps(), [CircleSkyRegion(PLACES[0], 1 * u.arcmin)], "zl", 1.0)
 
 

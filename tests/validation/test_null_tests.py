@@ -152,7 +152,7 @@ def test_the_demonstration_has_an_e_mode_and_no_b_mode(demo):
 
 
 def test_galaxies_turned_by_45_degrees_have_a_b_mode(demo):
-    turned = demo._with_shear(1j * demo._west_north)
+    turned = demo.with_shear(1j * demo.west_north)
     report, before = (b_mode_test(c, 99, pixel_scale=COARSE) for c in (turned, demo))
     assert not report.ok and report.p_value == 0.01
     assert "there is a B mode" in str(report)
