@@ -194,8 +194,8 @@ def projected_mass(
     Parameters
     ----------
     mean, samples, wcs, mask, regions, background, level, keep_columns
-        As for `~astro_massmap.analysis.detection.region_statistics`. Shear does not constrain the mean of a field: subtract a
-        background.
+        As for `~astro_massmap.analysis.detection.region_statistics`. Shear does not constrain the mean of a field:
+        subtract a background.
     z_lens : float, array-like or str
         Redshift of the matter, for all regions or for each, or the name of a column in a table of clusters.
     z_source, cosmology, weight

@@ -28,8 +28,8 @@ class Masses(MapParts):
         """
         Convert the convergence to mass per area, with all matter at one redshift (thin-lens approximation).
 
-        Parameters are those of `astro_massmap.analysis.mass.critical_surface_density`. A map made with a Gaussian prior gives a
-        warning, because masses are then too low.
+        Parameters are those of `astro_massmap.analysis.mass.critical_surface_density`. A map made with a Gaussian prior
+        gives a warning, because masses are then too low.
 
         Returns
         -------
@@ -75,8 +75,8 @@ class Masses(MapParts):
         """
         Measure the compensated aperture mass (Schneider et al. 1998), which a mass sheet does not change.
 
-        Parameters are those of `astro_massmap.analysis.mass.aperture_mass`, without the maps, mask and WCS. A map made with a
-        Gaussian prior gives a warning, because masses are then too low.
+        Parameters are those of `astro_massmap.analysis.mass.aperture_mass`, without the maps, mask and WCS. A map made
+        with a Gaussian prior gives a warning, because masses are then too low.
 
         See Also
         --------
@@ -116,8 +116,8 @@ class Masses(MapParts):
         """
         Measure the mass projected onto regions, with all matter at one redshift (thin-lens approximation).
 
-        Parameters are those of `astro_massmap.analysis.mass.projected_mass`, without the maps, mask and WCS. A map made with a
-        Gaussian prior gives a warning, because masses are then too low.
+        Parameters are those of `astro_massmap.analysis.mass.projected_mass`, without the maps, mask and WCS. A map made
+        with a Gaussian prior gives a warning, because masses are then too low.
 
         See Also
         --------

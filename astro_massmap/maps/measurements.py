@@ -112,8 +112,8 @@ class Questions(MapParts):
         """
         Measure the mean convergence in regions, with its credible interval over the samples.
 
-        Parameters are those of `astro_massmap.analysis.detection.region_statistics`, without the maps, mask and WCS. A map in
-        units of a surface density raises `~astropy.units.UnitsError`, here and in the other measurements.
+        Parameters are those of `astro_massmap.analysis.detection.region_statistics`, without the maps, mask and WCS. A
+        map in units of a surface density raises `~astropy.units.UnitsError`, here and in the other measurements.
 
         See Also
         --------
@@ -171,8 +171,9 @@ class Questions(MapParts):
         """
         Compute the fraction of samples in which the mean convergence of a region exceeds a threshold.
 
-        Parameters are those of `astro_massmap.analysis.detection.detection_probability`, without the maps, mask and WCS. A map
-        made with a Gaussian prior gives a warning, because the probabilities of massive halos are then too low.
+        Parameters are those of `astro_massmap.analysis.detection.detection_probability`, without the maps, mask and
+        WCS. A map made with a Gaussian prior gives a warning, because the probabilities of massive halos are then too
+        low.
 
         See Also
         --------
