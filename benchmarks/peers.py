@@ -263,7 +263,7 @@ def conventions(arguments):
         "x is the last axis, g1 + i g2": (g1, g2),
         "x is the first axis (transposed)": (g1.T, g2.T),
         "g2 reversed": (g1, -g2),
-        "g1 and g2 reversed (turned by 90 deg)": (-g1, -g2),
+        "g1 and g2 reversed (rotated by 90 deg)": (-g1, -g2),
     }
     for number, (name, shear) in enumerate(given.items()):
         back = (lambda m: m.T) if "first" in name else (lambda m: m)
@@ -282,7 +282,7 @@ def _like(a, b):
 
 def binning(arguments):
     """The same galaxies on the same grid by both packages."""
-    yield "catalogue", "pixels", "rms of a component", "rms of the difference", "the same, axes not turned"
+    yield "catalogue", "pixels", "rms of a component", "rms of the difference", "the same, axes not rotated"
     if not version("lenspack"):
         return
     catalog, truth = datasets.demo(), datasets.demo_truth()
@@ -364,7 +364,7 @@ def _races(catalog):
         lambda: catalog.to_map().reconstruct(method),
     )
     yield (
-        "galaxies to a shear map (to_map: axes turned to the grid, noise)",
+        "galaxies to a shear map (to_map: axes rotated to the grid, noise)",
         lambda: lenspack_bins(catalog, wcs, shape),
         lambda: catalog.to_map(wcs=wcs, shape=shape),
     )
@@ -400,9 +400,9 @@ def takes(arguments):
     )
     yield (
         "coordinates",
-        "a gnomonic projection of ra and dec in degrees; shear stays as it is",
+        "a gnomonic projection of ra and dec in degrees; shear is not rotated",
         "none",
-        "any celestial WCS; shear is turned to the grid galaxy by galaxy",
+        "any celestial WCS; the shear of each galaxy is rotated to the grid",
     )
     yield "shape", "any rectangle", "n x n, n even (of an odd n the wave numbers are off by a half)", "any rectangle"
     yield (
@@ -414,8 +414,8 @@ def takes(arguments):
     yield (
         "gaps",
         "zero shear in empty pixels; inpaint fills an image in",
-        "a mask: not fitted, told by the prior",
-        "not fitted, told by the prior (KaiserSquires: zero shear)",
+        "a mask: not fitted; inferred from the prior",
+        "not fitted; inferred from the prior (KaiserSquires: zero shear)",
     )
     yield (
         "noise that varies",
