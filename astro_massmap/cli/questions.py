@@ -37,6 +37,11 @@ def _add_regions(commands):
     aperture = _command(commands, "aperture-mass", _aperture_mass, "compensated aperture mass", regions=True)
     aperture.add_argument("--radius", type=angle, required=True, metavar="ANGLE", help="of the apertures")
 
+    for parser in (found, means, mass, aperture):
+        parser.add_argument(
+            "--select", metavar="CONDITION", help="rows of a table of regions, such as 'z < 0.5 & snr > 5'"
+        )
+
 
 def _add_statistics(commands):
     peaks = _command(commands, "peaks", _peaks, "peaks of the map, and the fraction of samples that have them")
@@ -122,8 +127,8 @@ def _detection_probability(arguments):
     from ..analysis.region_means import listed
 
     kappa = _read(arguments)
-    regions = listed(arguments.regions, cosmology=cosmology_of(arguments))
-    chosen = _of_regions(arguments)
+    regions = listed(arguments.regions, cosmology=cosmology_of(arguments), select=arguments.select)
+    chosen = options(arguments, "background", "keep_columns")
     found = kappa.detection_probability(regions, arguments.threshold, **chosen)
     spread = kappa.region_statistics(regions, background=arguments.background)
     found["std"], found["signal_to_noise"] = spread["std"], spread["signal_to_noise"]
@@ -134,7 +139,8 @@ def _detection_probability(arguments):
         return
     doubtful = inside[abs(inside["probability"] - 0.5).argmin()]
     if arguments.plot is not None:
-        figure = kappa.plot_cutouts(doubtful["center"], regions=arguments.regions)
+        drawn = arguments.regions if regions.table is None else regions
+        figure = kappa.plot_cutouts(doubtful["center"], regions=drawn)
         save_figure(figure, arguments.plot, overwrite=arguments.overwrite)
     if arguments.histogram is not None:
         number = list(found["region"]).index(doubtful["region"])
@@ -189,12 +195,12 @@ def _region_statistics(arguments):
 
 
 def _of_regions(arguments):
-    return options(arguments, "background", "keep_columns") | {"cosmology": cosmology_of(arguments)}
+    return options(arguments, "background", "keep_columns", "select") | {"cosmology": cosmology_of(arguments)}
 
 
 def _aperture_mass(arguments):
     kappa = _read(arguments)
-    places = kappa.region_statistics(arguments.regions)
+    places = kappa.region_statistics(arguments.regions, **options(arguments, "select"))
     table = kappa.aperture_mass(places["center"], arguments.radius)
     table.add_column(places["region"], index=0)
     tell(table, arguments)

@@ -415,7 +415,7 @@ def test_a_grid_without_a_shape_needs_one():
 
 
 def test_points_exclude_nothing_and_say_so():
-    with pytest.raises(ValueError, match="points exclude nothing"):
+    with pytest.raises(ValueError, match="without an area to exclude"):
         make().to_map(wcs=GRID, mask=make()[:3].to_table()["ra", "dec"])
 
 
