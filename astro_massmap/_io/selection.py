@@ -219,7 +219,8 @@ class _Condition:
             raise self._error("a comparison needs a column")
         equality = compare in (operator.eq, operator.ne)
         if any(self._is_bool(side) for side in pair):
-            pair = left, right = tuple(self._as_bool(side) if isinstance(side, _Quoted) else side for side in pair)
+            left, right = (self._as_bool(side) if isinstance(side, _Quoted) else side for side in pair)
+            pair = (left, right)
         if any(isinstance(side, bool) for side in pair):
             column = left if isinstance(left, _Column) else right
             if not (equality and isinstance(column, _Column)):

@@ -172,5 +172,70 @@ def _angles(table, column, unit, per_h, cosmology):
             6,
         )
         return None
+    lengths = _positive(table, column) * unit
+    z, _ = numbers(table[name], f"regions: column {name!r}")
+    bad = ~((z > 0) & (z < _FARTHEST))
+    if bad.any():
+        raise ValueError(
+            f"regions: {bad.sum()} of {len(z)} redshifts of column {name!r} are missing or not between 0 and "
+            f"{_FARTHEST:g}; they are needed to convert column {column!r} in {shown} to angles"
+        )
+    cosmology = checked_cosmology(cosmology)
+    warn(
+        f"regions: column {column!r} in {shown} is converted to angles, as proper lengths at the redshifts of "
+        f"column {name!r}, with the cosmology {cosmology.name or type(cosmology).__name__}; to use another one, give "
+        "cosmology= or set astropy.cosmology.default_cosmology",
+        6,
+    )
+    lengths = lengths / cosmology.h if per_h else lengths
+    return (lengths / cosmology.angular_diameter_distance(z)).to(u.arcmin, u.dimensionless_angles())
+
+
+def redshift_column(table):
+    """Return the name of the column of redshifts, or None; a column z with a unit is a magnitude."""
+    for column in _named(table, _REDSHIFTS):
+        unit = getattr(table[column], "unit", None)
+        if unit is None or str(unit).strip() in ("", "---"):
+            return column
+    return None
+
+
+# ---- names
+
+
+def names_of(table):
+    """Return the names, or else the identifiers, of the rows as text; empty if there is none."""
+    usual = _named(table, _NAMES)
+    others = [name for name in table.colnames if name not in usual and _LIKE_A_NAME.search(name)]
+    for column in (*usual, *others):
+        values = table[column]
+        if getattr(values, "ndim", 0) != 1 or getattr(values, "dtype", np.dtype(complex)).kind not in "SUOiuf":
+            continue
+        names = [_text(value) for value in _listed(values)]
+        if None not in names and any(names):
+            return names
+    return [""] * len(table)
+
+
+def _listed(values):
+    """Return the values of a column as Python objects, None where masked."""
+    array = np.ma.asarray(getattr(values, "value", values))
+    return array.tolist()
+
+
+def _text(value):
+    """Return the text of a name or an integer, empty for a missing value; None for other values."""
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            value = value.decode("latin-1")
+    if isinstance(value, float):
+        if np.isnan(value):
+            return ""
+        if not value.is_integer():
+            return None
         value = int(value)
     return str(value).strip() if isinstance(value, str | int) else None
