@@ -207,7 +207,7 @@ def test_columns_of_the_response():
     wide = table(R=np.ones(N), wide=np.ones((N, 2)))
     for names in ({"R11": "wide", "R22": "R"}, {"R11": "R", "R22": "R", "R12": "wide"}, {"rms_e": "wide"}):
         key = next(key for key, name in names.items() if name == "wide")
-        with pytest.raises(ValueError, match=f"{key}: has shape"):
+        with pytest.raises(ValueError, match=f"{key}: needs the shape"):
             ShearCatalog.from_table(wide, axes="west-north", columns=names)
 
 

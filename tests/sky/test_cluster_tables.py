@@ -447,7 +447,7 @@ def test_region_files_in_other_encodings(encoding, tmp_path):
         (region,) = as_regions(tmp_path / "a.reg")
     assert region.meta["text"] == "Größe"
     assert [str(one.message) for one in caught if "Latin-1" in str(one.message)] == (
-        ["regions: the file is not in UTF-8; it is read as Latin-1"] * (encoding == "latin-1")
+        ["regions: the file is not in UTF-8; Latin-1 is assumed"] * (encoding == "latin-1")
     )
 
 
