@@ -154,7 +154,7 @@ def test_an_interrupted_training_continues(lognormal, monkeypatch, capsys):
     assert torch.equal(weights(), weights("whole.safetensors"))
     assert Path("p.csv").read_text() == Path("whole.csv").read_text()
     assert train(lognormal, *options, "--seed", "5", output="other.safetensors") == 1
-    assert "'c.safetensors' is of another run (seed differ)" in capsys.readouterr().err
+    assert "'c.safetensors' is from another run (seed differ)" in capsys.readouterr().err
 
 
 # ---- what goes wrong
@@ -168,9 +168,9 @@ def test_an_interrupted_training_continues(lognormal, monkeypatch, capsys):
         (["--widths", "4,0,8"], "--widths: needs three positive numbers"),
         (["--kind", "magic"], "kind: needs to be one of"),
         (["--steps", "0"], "steps: needs a positive integer, got 0"),
-        (["--margin", "-1"], "margin: needs a number of pixels, not negative, got -1"),
+        (["--margin", "-1"], "margin: needs a non-negative integer (pixels), got -1"),
         (["--corrections", "-1"], "--corrections: needs a number of maps, zero or more, got -1"),
-        (["--size", "96"], "pieces of 96 pixels, 16 from the edge, do not fit into maps of 80 x 80"),
+        (["--size", "96"], "pieces of 96 pixels with a margin of 16 do not fit into maps of 80 x 80"),
         (["--validation", "1.5"], "validation: needs a fraction between 0 and 1"),
         (["--pixel-scale", "2 arcmin"], "0.5 arcmin"),
         (["--device", "cuda:99"], "device"),
