@@ -140,7 +140,7 @@ def _numbers(values, name):
     """Return ``values`` as floats, NaN where masked; astropy is imported only for units."""
     unit = getattr(values, "unit", None)
     if unit is not None and str(unit) not in ("", "redshift"):
-        from .._io.quantities import floats
+        from .._io.quantities import floats  # loads astropy
 
         return floats(values, name)
     try:
