@@ -290,7 +290,7 @@ class Questions(MapParts):
         edges, level
             As for `astro_massmap.analysis.angular_power.spectrum_table`.
         measured_only : bool
-            Leave out the pixels without data, where the samples are draws of the prior.
+            Leave out the pixels without data, whose values are inferred.
 
         See Also
         --------

@@ -47,7 +47,7 @@ class ShearMap:
     Attributes
     ----------
     data, noise_std, mask : ndarray
-        As above; pixels without data have zero shear and infinite noise.
+        As the parameters; pixels without data have zero shear and infinite noise.
     pixel_scale : `~astropy.units.Quantity`
         Side of a pixel.
 
