@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+
+from ._scores import BANDS, LABELS, THRESHOLDS, Truths, least_side, score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +31,8 @@ class Comparison:
         By the name of a method, its ``Score`` (``values``, ``density``, ``ranks``, ``balls``), for figures.
     edges, density : ndarray
         Bins of the one-point distributions, and the density of the truths.
+    bands, thresholds : tuple
+        Edges of the bands in ell of the power, and thresholds in the convergence of the peaks.
 
     Examples
     --------
@@ -45,6 +49,8 @@ class Comparison:
     RMSE / Wiener, with data      1
     """
 
+    bands: ClassVar[tuple[int, ...]] = BANDS
+    thresholds: ClassVar[tuple[float, ...]] = THRESHOLDS
     table: QTable
     scores: dict[str, Any]
     edges: np.ndarray
@@ -125,8 +131,6 @@ def compare(
     >>> len(comparison.table), comparison.table.colnames
     (41, ['quantity', 'wiener', 'wiener error'])
     """
-    from ._scores import Truths, least_side, score
-
     if not truths:
         raise ValueError("truths: need at least one mock that was mapped by all methods")
     if wiener not in maps:
@@ -152,8 +156,6 @@ def compare(
 
 def _table(scores, n_mocks):
     from astropy.table import QTable
-
-    from ._scores import LABELS
 
     table = QTable({"quantity": [label for labels in LABELS.values() for label in labels]})
     for name, of_method in scores.items():

@@ -42,10 +42,10 @@ def plot_validation(comparison, *, figure=None):
     colors = {name: f"C{i}" for i, name in enumerate(comparison.scores)}
     panels = figure.subplots(2, 3).ravel()
     sampled = {name: score for name, score in comparison.scores.items() if score.ranks is not None}
-    _power(panels[0], comparison.scores, "power of map", colors)
-    _power(panels[1], sampled, "power of samples", colors)
+    _power(panels[0], comparison.scores, "power of map", comparison.bands, colors)
+    _power(panels[1], sampled, "power of samples", comparison.bands, colors)
     _distributions(panels[2], comparison, colors)
-    _peaks(panels[3], sampled, colors)
+    _peaks(panels[3], sampled, comparison.thresholds, colors)
     _ranks(panels[4], sampled, colors)
     _balls(panels[5], sampled, colors)
     for ax in panels:
@@ -61,10 +61,8 @@ def _spread(i, n, width=0.05):
     return np.exp(width * (i - (n - 1) / 2))
 
 
-def _power(ax, scores, key, colors):
-    from .._scores import BANDS
-
-    middle = np.sqrt(np.multiply(BANDS[1:], BANDS[:-1]))
+def _power(ax, scores, key, bands, colors):
+    middle = np.sqrt(np.multiply(bands[1:], bands[:-1]))
     ax.axhline(1, color="0.7", lw=1)
     for i, (name, score) in enumerate(scores.items()):
         value, error = score.values[key]
@@ -95,15 +93,13 @@ def _distributions(ax, comparison, colors):
     ax.set_title("lines: samples; dotted: maps without samples", fontsize=8, loc="left")
 
 
-def _peaks(ax, scores, colors):
-    from .._scores import THRESHOLDS
-
+def _peaks(ax, scores, thresholds, colors):
     ax.axhline(1, color="0.7", lw=1)
     for i, (name, score) in enumerate(scores.items()):
         value, error = score.values["peaks of samples"]
-        x = np.array(THRESHOLDS) + 0.0012 * (i - (len(scores) - 1) / 2)
+        x = np.array(thresholds) + 0.0012 * (i - (len(scores) - 1) / 2)
         ax.errorbar(x, value, np.nan_to_num(error), fmt="o-", ms=3.5, lw=1, color=colors[name])
-    ax.set(xlabel=r"threshold in $\kappa$", ylabel="peaks of samples / truth", ylim=(0, None), xticks=THRESHOLDS)
+    ax.set(xlabel=r"threshold in $\kappa$", ylabel="peaks of samples / truth", ylim=(0, None), xticks=thresholds)
 
 
 def _ranks(ax, scores, colors):
