@@ -6,8 +6,11 @@ rotation or pixel size) the image is resampled: each point shows the pixel of th
 """
 
 import numpy as np
+from astropy.wcs import WCSSUB_LATITUDE, WCSSUB_LONGITUDE
+from regions import CirclePixelRegion, CompoundPixelRegion, TextPixelRegion
 
 from ._optional import require
+from ._regions import as_regions, is_excluded, overlaps
 
 __all__ = ["draw_regions", "new_axes", "plot_map", "plot_shear"]
 
@@ -189,10 +192,6 @@ def draw_regions(ax, regions, wcs, shape, color="black"):
     >>> len(ax.patches)
     5
     """
-    from regions import CompoundPixelRegion, TextPixelRegion
-
-    from ._regions import as_regions, is_excluded, overlaps
-
     _, transform = _axes_on(wcs, ax, shape)
     for region in as_regions(regions, wcs):
         if not overlaps(region, shape):
@@ -231,8 +230,6 @@ def draw_regions(ax, regions, wcs, shape, color="black"):
 
 def _outline(region, transform):
     """Points around a pixel region, in pixels of the axes."""
-    from regions import CirclePixelRegion
-
     if isinstance(region, CirclePixelRegion):
         turn = np.exp(2j * np.pi * np.arange(64) / 64)
         points = np.transpose([turn.real, turn.imag]) * region.radius + region.center.xy
@@ -279,8 +276,7 @@ def _axes_on(wcs, ax, shape):
 
 def _pixels_to_pixels(wcs, ax):
     """The transformation of matplotlib from pixels of a WCS to those of axes."""
-    from astropy.wcs import WCSSUB_LATITUDE, WCSSUB_LONGITUDE
-    from matplotlib.transforms import Affine2D
+    from matplotlib.transforms import Affine2D  # optional dependency
 
     if wcs.wcs.lng < wcs.wcs.lat:
         return ax.get_transform(wcs) - ax.transData
