@@ -9,6 +9,8 @@ equally likely maps.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ._utils.version import __version__
+
 if TYPE_CHECKING:
     from .catalog import ShearCatalog
     from .convergence_map import ConvergenceMap
@@ -18,11 +20,6 @@ if TYPE_CHECKING:
     from .priors import GaussianPrior, ScorePrior
     from .shear_map import ShearMap
     from .spectrum import PowerSpectrum
-
-try:
-    from ._version import version as __version__
-except ImportError:  # a source tree that was never built
-    __version__ = "unknown"
 
 # The public names and the modules they live in. They are imported on first use, so that
 # ``import astro_massmap`` stays light: no torch, no matplotlib, no astropy.

@@ -13,7 +13,6 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import astropy.units as u
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ._typing import Axes
-    from .catalog import ShearCatalog
 
 # name: (whether to conjugate, sign) that lead from these axes to west-north, and back
 AXES: dict[Axes, tuple[bool, int]] = {
@@ -37,7 +35,6 @@ AXES: dict[Axes, tuple[bool, int]] = {
 }
 _SIGNIFICANT = 4  # standard deviations
 _N_NOISE = 64
-_GALAXIES_PER_PIXEL = 40
 _SMOOTHING = 1.5  # pixels
 
 
@@ -54,7 +51,7 @@ def to_west_north(shear: Any, axes: Axes) -> Any:
     return sign * (np.conj(shear) if mirror else shear)
 
 
-def same(one: Axes, other: Axes) -> bool:
+def same_axes(one: Axes, other: Axes) -> bool:
     """Return whether shear has the same components along both axes."""
     return AXES[one] == AXES[other]
 
@@ -103,17 +100,26 @@ class AxesReport:
         )
 
 
-def check_axes(catalog: ShearCatalog) -> AxesReport:
-    """The `AxesReport` of a `ShearCatalog`; warns when other axes fit clearly better."""
-    right, mirrored = (_powers(catalog, mirror) for mirror in (False, True))
+def report_of(axes: Axes, shear: NDArray[np.complex128], mirrored_shear: NDArray[np.complex128]) -> AxesReport:
+    """
+    Return the `AxesReport` of a catalogue; warn when other axes fit clearly better.
+
+    Parameters
+    ----------
+    axes : str
+        Axes of the catalogue.
+    shear, mirrored_shear : ndarray of complex
+        Weighted shear on a coarse grid ``(ny, nx)``, along the pixel axes, as it is and with West and East swapped.
+    """
+    right, mirrored = _powers(shear), _powers(mirrored_shear)
     swap = mirrored.contrast - right.contrast > _SIGNIFICANT and mirrored.contrast > _SIGNIFICANT
     skewness = (mirrored if swap else right).skewness
-    mirror, sign = AXES[catalog.axes]
+    mirror, sign = AXES[axes]
     wanted = (mirror != swap, -sign if skewness < -_SIGNIFICANT else sign)
-    suggested: Axes | None = next(name for name in (catalog.axes, *AXES) if AXES[name] == wanted)
+    suggested: Axes | None = next(name for name in (axes, *AXES) if AXES[name] == wanted)
     if right.contrast < -_SIGNIFICANT and not swap:  # a B mode that no swap of axes makes
         suggested = None
-    report = AxesReport(catalog.axes, right.contrast, mirrored.contrast, right.skewness, suggested)
+    report = AxesReport(axes, right.contrast, mirrored.contrast, right.skewness, suggested)
     if not report.ok:
         warnings.warn(str(report), AstropyUserWarning, stacklevel=3)
     return report
@@ -125,14 +131,13 @@ class _Powers:
     skewness: float
 
 
-def _powers(catalog: ShearCatalog, mirror: bool) -> _Powers:
+def _powers(gamma: NDArray[np.complex128]) -> _Powers:
     """
     E - B power of the smoothed map in standard deviations of the noise, and the third moment of its E mode.
 
     The noise is that of randomly rotated pixels. The third moment of a field without skewness scatters more than
     that of noise alone: its standard deviation is that of Gaussian fields with the power of the map, if larger.
     """
-    gamma = _coarse_shear(catalog, mirror)
     rng = np.random.default_rng(0)
     kappa = _smoothed(gamma)
     noise = [_smoothed(gamma * np.exp(2j * np.pi * rng.random(gamma.shape))) for _ in range(_N_NOISE)]
@@ -142,23 +147,6 @@ def _powers(catalog: ShearCatalog, mirror: bool) -> _Powers:
     scatter = max(third[1:].std(ddof=1), np.std([(k**3).mean() for k in gaussian], ddof=1))
     contrast = (contrasts[0] - contrasts[1:].mean()) / contrasts[1:].std(ddof=1)
     return _Powers(float(contrast), float((third[0] - third[1:].mean()) / scatter))
-
-
-def _coarse_shear(catalog: ShearCatalog, mirror: bool) -> NDArray[np.complex128]:
-    """Weighted sum of the shear (complex, pixel axes) on a grid with some tens of galaxies a pixel."""
-    spread = catalog.to_map(pixel_scale=_extent(catalog) / 64)
-    n_pixels = np.clip(len(catalog) / _GALAXIES_PER_PIXEL, 16**2, 512**2)
-    scale = spread.pixel_scale * np.sqrt((~spread.mask).sum() / n_pixels)
-    galaxies = catalog._with_shear(np.conj(catalog._west_north)) if mirror else catalog
-    shear = galaxies.to_map(pixel_scale=scale)
-    weight = shear.noise_std**-2.0  # zero without data
-    return (shear.data[0] + 1j * shear.data[1]) * weight / weight.max()
-
-
-def _extent(catalog: ShearCatalog) -> u.Quantity:
-    """Rough diameter of the survey."""
-    separation = catalog.coords.separation(catalog.coords[0])
-    return max(2 * separation.max(), 1 * u.arcsec)
 
 
 def _smoothed(gamma: NDArray[np.complex128]) -> NDArray[np.complex128]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
-from . import _axes
+from ._axes import AXES, to_west_north
 from ._binning import normalised
 from ._input import column, floats
 
@@ -159,10 +159,10 @@ def seen_along(response: Response | None, axes: Axes, other: Axes, phase: Any = 
     if response is None or np.ndim(response) < 2:
         return response
     a, b = complex_parts(response)
-    if _axes.AXES[axes][0]:
+    if AXES[axes][0]:
         a, b = np.conj(a), np.conj(b)
     b = b * phase**2
-    return real_matrix(np.conj(a), np.conj(b)) if _axes.AXES[other][0] else real_matrix(a, b)
+    return real_matrix(np.conj(a), np.conj(b)) if AXES[other][0] else real_matrix(a, b)
 
 
 class Calibration:
@@ -205,12 +205,12 @@ class Calibration:
     @property
     def _west_north(self) -> NDArray[np.complex128]:
         """The same, x to the West and y to the North."""
-        return _axes.to_west_north(self._shear, self.axes)
+        return to_west_north(self._shear, self.axes)
 
     def _with_shear(self, west_north: NDArray[np.complex128]) -> Self:
         """Return this catalogue with other estimates of the shear (complex, unbiased)."""
         new = self[:]
-        e = times(self._mean_response, _axes.to_west_north(west_north, self.axes))
+        e = times(self._mean_response, to_west_north(west_north, self.axes))
         new.g1, new.g2, new.c_bias = e.real.copy(), e.imag.copy(), (0.0, 0.0)
         return new
 

@@ -10,7 +10,7 @@ import numpy as np
 from astropy.table import QTable, Table
 from astropy.utils.exceptions import AstropyUserWarning
 
-from . import _axes
+from ._axes import AXES, check_axes_name, same_axes, to_west_north
 from ._calibration import RESPONSE, response_of_columns, response_to_table, seen_along
 from ._columns import CREATOR, find_columns, is_own, read_table
 from ._files import atomic_path
@@ -128,7 +128,7 @@ class CatalogTables:
         >>> catalog.columns
         {'ra': 'RA', 'dec': 'DEC', 'g1': 'e1', 'g2': 'e2'}
         """
-        _axes.check_axes_name(axes)
+        check_axes_name(axes)
         if not isinstance(table, Table):
             raise TypeError(
                 f"table: needs an astropy table, got {type(table).__name__}; files are for ShearCatalog.read"
@@ -144,7 +144,7 @@ class CatalogTables:
         ours = is_own(table)
         notes = {k.lower(): v for k, v in table.meta.items()} if ours else {}
         written = notes.get("axes")
-        if isinstance(written, str) and written in _axes.AXES and not _axes.same(written, axes):
+        if isinstance(written, str) and written in AXES and not same_axes(written, axes):
             warnings.warn(
                 f"axes: the table says {written!r}, the argument {axes!r}; the argument is used",
                 AstropyUserWarning,
@@ -214,7 +214,7 @@ class CatalogTables:
         >>> ShearCatalog.read("galaxies.fits", axes="west-north", select="weight > 0 & ra > 34.5")
         <ShearCatalog: 542 galaxies, axes 'west-north', shape noise 0.257>
         """
-        _axes.check_axes_name(axes)
+        check_axes_name(axes)
         table = read_table(file, "file", **kwargs)
         given = {"responsivity": responsivity, "response": response}
         given = {key: value for key, value in given.items() if value is not None}  # they go before columns
@@ -248,8 +248,7 @@ class CatalogTables:
         bias, response = self.c_bias[0] + 1j * self.c_bias[1], cast("Any", self.response)
         if self.coords.frame.name != "icrs":
             shear, bias = (
-                _axes.to_west_north(shear_to_icrs(self.coords, _axes.to_west_north(e, self.axes)), self.axes)
-                for e in (shear, bias)
+                to_west_north(shear_to_icrs(self.coords, to_west_north(e, self.axes)), self.axes) for e in (shear, bias)
             )
             response = seen_along(response, self.axes, self.axes, shear_to_icrs(self.coords, np.ones(len(self))))
         table["ra"], table["dec"] = icrs.ra.to(u.deg), icrs.dec.to(u.deg)

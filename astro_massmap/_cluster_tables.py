@@ -168,7 +168,7 @@ def _positive(table, column):
 
 def _angles(table, column, cosmology):
     """Angles of proper lengths at the redshifts of the table; None, with a hint, where it has no redshift."""
-    from .mass import checked_cosmology
+    from ._cosmology import checked_cosmology
 
     name = redshift_column(table)
     if name is None:

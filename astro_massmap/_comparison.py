@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.table import QTable, Table
@@ -30,8 +30,10 @@ class Comparison:
         By the name of a method, its ``Score`` (``values``, ``density``, ``ranks``, ``balls``), for figures.
     edges, density : ndarray
         Bins of the one-point distributions, and the density of the truths.
-    bands, thresholds : tuple
-        Edges of the bands in ell of the power, and thresholds in the convergence of the peaks.
+    bands : sequence of float
+        Edges in ell of the bands of the power.
+    thresholds : sequence of float
+        Convergence above which peaks are counted.
 
     Examples
     --------
@@ -48,12 +50,12 @@ class Comparison:
     RMSE / Wiener, with data      1
     """
 
-    bands: ClassVar[tuple[int, ...]] = BANDS
-    thresholds: ClassVar[tuple[float, ...]] = THRESHOLDS
     table: QTable
     scores: dict[str, Any]
     edges: np.ndarray
     density: np.ndarray
+    bands: Sequence[float] = ()
+    thresholds: Sequence[float] = ()
 
     def text(self) -> Table:
         """
@@ -148,7 +150,7 @@ def compare(
         samples = None if kappas[0].samples is None else [k.samples.astype(float) for k in kappas]  # type: ignore[union-attr]
         of_map = data[name] if samples is None else np.stack([s.mean(axis=0) for s in samples])
         scores[name] = score(prepared, of_map, samples, [k.diagnostics for k in kappas], seed=seed)
-    return Comparison(_table(scores, len(truths)), scores, prepared.edges, prepared.density)
+    return Comparison(_table(scores, len(truths)), scores, prepared.edges, prepared.density, BANDS, THRESHOLDS)
 
 
 def _table(scores, n_mocks):

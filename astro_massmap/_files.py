@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 
 
 @contextmanager
@@ -52,3 +52,9 @@ def check_target(file, *, overwrite=False):
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise OSError(f"file: the folder {str(folder)!r} does not exist or cannot be written")
     return file
+
+
+def without_folders(path):
+    """Return a path as it may be published: unchanged below the current folder, otherwise the name of the file."""
+    path = PurePath(path)
+    return path.name if path.is_absolute() or {"..", "~"} & set(path.parts) else str(path)

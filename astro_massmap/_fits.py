@@ -10,11 +10,10 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from . import __version__
 from ._files import atomic_path
 from ._fits_headers import open_fits
-from ._provenance import now
 from ._untrusted import parsing
+from ._utils.version import __version__, now
 from ._yaml_text import check_yaml, dump_yaml, load_yaml
 
 

@@ -15,7 +15,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, NonseparableSubimageCoordinateSystemError
 from astropy.wcs.utils import wcs_to_celestial_frame
 
-from ._untrusted import physical_memory
+from ._utils.memory import physical_memory
 
 DEFAULT_PIXEL_SCALE = 0.4 * u.arcmin
 _STEP = 1e-6  # radians; along the meridian

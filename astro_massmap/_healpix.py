@@ -17,8 +17,8 @@ from astropy.coordinates import BaseCoordinateFrame, SkyCoord, frame_transform_g
 from astropy.io import fits
 from astropy_healpix import bilinear_interpolation_weights
 
-from . import _geometry
 from ._fits_headers import open_fits
+from ._geometry import celestial_wcs
 from ._input import floats
 from ._progress import warn
 from ._untrusted import parsing
@@ -98,7 +98,7 @@ def from_healpix(values, wcs, shape=None, *, nested=None, frame=None, field=0):
     TypeError, ValueError, OSError
         If an argument is not as described, or the file holds no HEALPix map.
     """
-    wcs, shape = _geometry.celestial_wcs(wcs, shape)
+    wcs, shape = celestial_wcs(wcs, shape)
     sphere = opened(values, wcs, shape, nested=nested, frame=frame, field=field)
     pixels, weights, on_sky = _neighbours(wcs, shape, sphere)
     maps = np.full((*sphere.values.shape[:-1], *shape), np.nan, sphere.values.dtype)

@@ -6,7 +6,7 @@ import hashlib
 import numpy as np
 import torch
 
-from . import __version__
+from ._utils.version import __version__
 from .convergence_map import ConvergenceMap
 
 

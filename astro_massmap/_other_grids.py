@@ -9,7 +9,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.nddata import Cutout2D, NoOverlapError
 
-from . import _geometry
+from ._geometry import celestial_wcs, to_angle
 from ._map_arguments import map_slices
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class OtherGrids(MapParts):
         sides = np.atleast_1d(size)
         if isinstance(size, u.Quantity):
             for side in sides:
-                _geometry.to_angle(side, "size")
+                to_angle(side, "size")
         elif sides.dtype.kind not in "iu" or not (sides > 0).all() or sides.size > 2:
             raise ValueError(f"size: needs one angle or two, or positive numbers of pixels, got {size!r}")
         position = self.wcs.world_to_pixel(center)
@@ -122,7 +122,7 @@ class OtherGrids(MapParts):
         """
         from reproject import reproject_interp
 
-        wcs, shape = _geometry.celestial_wcs(wcs, shape)
+        wcs, shape = celestial_wcs(wcs, shape)
 
         def move(arrays: Floats, order: str = "bilinear") -> Floats:  # the coordinates of all images are computed once
             return reproject_interp((arrays, self.wcs), wcs, shape_out=shape, order=order, return_footprint=False)

@@ -8,9 +8,9 @@ import astropy.units as u
 import numpy as np
 from astropy.uncertainty import Distribution
 
+from ._fit_statements import LOW_PEAKS, gaussian_prior
 from ._input import floats
 from ._progress import warn
-from ._provenance import gaussian_prior
 from ._quantiles import over_samples, quantiles, warn_of_few
 
 if TYPE_CHECKING:
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from ._typing import Background, Floats, KeepColumns, MapParts, RegionsLike
 else:
     MapParts = object
-
-LOW_PEAKS = (
-    "a Gaussian prior, which pulls high peaks towards zero: masses of halos of 1e14 to 1e15 Msun come out at about "
-    "half of the truth, off by many of the stated standard deviations, and their detection probabilities too low"
-)
 
 
 class Questions(MapParts):

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
     from ._typing import Bools
-    from .catalog import ShearCatalog
 
 _TOKEN = re.compile(
     r"\s*(?:`(?P<column>[^`]+)`|'(?P<single>[^']*)'|\"(?P<double>[^\"]*)\""
@@ -110,7 +109,7 @@ def selected(select: Any, table: Any, name: str = "select") -> Bools:
     return answers.true
 
 
-def as_index(item: Any, catalog: ShearCatalog) -> Any:
+def as_index(item: Any, catalog: Any) -> Any:
     """An index of a catalogue as a plain array; columns and masked arrays are flags."""
     if isinstance(item, Column | np.ma.MaskedArray | Masked):
         return selected(item, catalog, "the selection")

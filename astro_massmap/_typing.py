@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import astropy.units as u
 import numpy as np
@@ -20,20 +20,38 @@ Floats: TypeAlias = NDArray[np.floating]
 Pair: TypeAlias = ArrayLike | Sequence[ArrayLike]  # of numbers or columns
 RegionsLike: TypeAlias = SkyRegion | PixelRegion | Iterable[SkyRegion | PixelRegion] | Regions | Table | str | Path
 Select: TypeAlias = str | ArrayLike  # a condition, or flags
-RedshiftsLike: TypeAlias = "ArrayLike | tuple[ArrayLike, ArrayLike] | Table | File | ShearCatalog | Sources"
 KeepColumns: TypeAlias = bool | str | Sequence[str]
 Response: TypeAlias = float | NDArray[np.float64]  # one number, (n,), (2, 2) or (n, 2, 2)
 Shape: TypeAlias = tuple[int, int]  # (ny, nx)
 
+
+class CatalogWithRedshifts(Protocol):
+    """A `~astro_massmap.ShearCatalog`."""
+
+    @property
+    def coords(self) -> Any: ...
+    @property
+    def redshift(self) -> Any: ...
+
+
+class Distribution(Protocol):
+    """Redshifts and weights of sources, as the reader of n(z) returns them."""
+
+    @property
+    def z(self) -> NDArray[np.float64]: ...
+    @property
+    def weight(self) -> NDArray[np.float64]: ...
+
+
+RedshiftsLike: TypeAlias = (
+    ArrayLike | tuple[ArrayLike, ArrayLike] | Table | str | os.PathLike[str] | CatalogWithRedshifts | Distribution
+)
 Background: TypeAlias = RegionsLike | u.Quantity
 Mask: TypeAlias = Bools | RegionsLike
 
 if TYPE_CHECKING:
     from astropy.nddata import StdDevUncertainty
     from astropy.wcs import WCS
-
-    from ._source_redshifts import Sources
-    from .catalog import ShearCatalog
 
     class MapParts:
         """What a map holds, for the classes whose methods it has."""

@@ -13,18 +13,12 @@ import math
 import os
 from contextlib import contextmanager
 
+from ._utils.memory import physical_memory
+
 _BEST_PACKING, _SPARE, _SHARE = 1100, 2**27, 8
 _PACKINGS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
 _OTHER_PACKINGS = b"\xfd7z", b"PK\x03\x04", b"\x1f\x9d"  # xz, zip and compress, which astropy would open
 _LONGEST = 300  # letters of a reason
-
-
-def physical_memory():
-    """Bytes of the computer's memory."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 2**36
 
 
 def allowance(size):

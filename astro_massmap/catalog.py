@@ -6,9 +6,9 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import Angle, SkyCoord
 
-from . import _axes
+from ._axes import AxesReport, check_axes_name, report_of
 from ._binning import bin_galaxies
 from ._calibration import Calibration, check_response
 from ._catalog_tables import CatalogTables
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from .convergence_map import ConvergenceMap
     from .methods import Method
     from .shear_map import ShearMap
+
+_GALAXIES_PER_PIXEL = 40  # of the coarse grid on which axes are checked
 
 
 class ShearCatalog(CatalogTables, Calibration):
@@ -132,7 +134,7 @@ class ShearCatalog(CatalogTables, Calibration):
         meta: Mapping[str, Any] | None = None,
         max_shear: float = 2.0,
     ) -> None:
-        self.axes = _axes.check_axes_name(axes)
+        self.axes = check_axes_name(axes)
         if not isinstance(coords, SkyCoord) or coords.ndim != 1:
             raise TypeError(
                 "coords: needs a SkyCoord of one dimension, such as SkyCoord(ra, dec, unit='deg'); got "
@@ -219,7 +221,7 @@ class ShearCatalog(CatalogTables, Calibration):
             noise = "unknown"
         return f"<ShearCatalog: {len(self)} galaxies, axes {self.axes!r}, shape noise {noise}>"
 
-    def check_axes(self) -> _axes.AxesReport:
+    def check_axes(self) -> AxesReport:
         """
         Test with the data whether the axes are right, and suggest the right ones of the four conventions.
 
@@ -228,7 +230,7 @@ class ShearCatalog(CatalogTables, Calibration):
 
         Returns
         -------
-        `~astro_massmap._axes.AxesReport`
+        `~astro_massmap.AxesReport`
             ``report.ok``, ``report.suggested`` and the figures behind them; ``print(report)`` reads well.
 
         Warns
@@ -243,7 +245,18 @@ class ShearCatalog(CatalogTables, Calibration):
         >>> report.ok, report.e_minus_b > report.e_minus_b_mirrored
         (True, True)
         """
-        return _axes.check_axes(self)
+        return report_of(self.axes, *(self._coarse_shear(mirror) for mirror in (False, True)))
+
+    def _coarse_shear(self, mirror: bool) -> NDArray[np.complex128]:
+        """Weighted shear (complex, pixel axes) on a grid with some tens of galaxies a pixel."""
+        diameter = max(2 * self.coords.separation(self.coords[0]).max(), Angle("1 arcsec"))
+        spread = self.to_map(pixel_scale=diameter / 64)
+        n_pixels = np.clip(len(self) / _GALAXIES_PER_PIXEL, 16**2, 512**2)
+        scale = spread.pixel_scale * np.sqrt((~spread.mask).sum() / n_pixels)
+        galaxies = self._with_shear(np.conj(self._west_north)) if mirror else self
+        shear = galaxies.to_map(pixel_scale=scale)
+        weight = shear.noise_std**-2.0  # zero without data
+        return (shear.data[0] + 1j * shear.data[1]) * weight / weight.max()
 
     # ---- maps
 

@@ -9,15 +9,16 @@ import astropy.units as u
 import numpy as np
 from astropy.nddata import NDData, NDIOMixin
 
-from . import _geometry, _provenance
 from ._convergence_files import register_fits, warn_of_meta
 from ._fit_statements import fit_statements
 from ._fits import wcs_cards
+from ._geometry import celestial_wcs, pixel_scale
 from ._input import bools, floats
 from ._map_arguments import map_samples, map_std, map_unit
 from ._masses import Masses
 from ._other_grids import OtherGrids
 from ._pictures import Pictures
+from ._provenance import into_meta
 from ._questions import Questions
 
 if TYPE_CHECKING:
@@ -115,8 +116,8 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
             uncertainty = map_std(uncertainty, data.shape, unit)
         if samples is not None:
             samples = map_samples(samples, data.shape, unit)
-        wcs, _ = _geometry.celestial_wcs(wcs, data.shape)
-        self._pixel_scale, _ = _geometry.pixel_scale(wcs, data.shape)
+        wcs, _ = celestial_wcs(wcs, data.shape)
+        self._pixel_scale, _ = pixel_scale(wcs, data.shape)
         meta = copy.deepcopy(dict(meta or {}))
         super().__init__(data, uncertainty=uncertainty, mask=mask, wcs=wcs, meta=meta, unit=unit)
         self._samples = samples
@@ -187,7 +188,7 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         """
         from ._healpix import from_healpix, opened
 
-        wcs, shape = _geometry.celestial_wcs(wcs, shape)
+        wcs, shape = celestial_wcs(wcs, shape)
         sphere = opened(values, wcs, shape, nested=nested, frame=frame, field=field)
         # uncertainty and samples are on the sphere of the values
         order = {"nested": sphere.nested, "frame": sphere.frame}
@@ -204,8 +205,7 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
     @classmethod
     def _from_estimate(cls, estimate: Estimate, *, wcs: WCS, mask: Bools, meta: Mapping[str, Any]) -> Self:
         """The way back from plain arrays to the sky."""
-        diagnostics, b_mode = dict(estimate.diagnostics), None
-        meta = _provenance.into_meta(meta, diagnostics.pop("provenance", None))
+        b_mode, meta = None, into_meta(meta, estimate.provenance)
         if estimate.b_mode is not None:
             b_mode = cls(estimate.b_mode, wcs=wcs, uncertainty=estimate.b_std, mask=mask)
         return cls(
@@ -215,7 +215,7 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
             mask=mask,
             samples=estimate.samples,
             meta=meta,
-            diagnostics=diagnostics,
+            diagnostics=dict(estimate.diagnostics),
             b_mode=b_mode,
         )
 
@@ -306,9 +306,9 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         if self.mask.all():
             raise ValueError("mask: no pixel holds data")
         warn_of_meta(self.meta)
-        size, cards = self.pixel_scale.to_value(u.rad), wcs_cards(self.wcs)
-        observation = ConvergenceObservation.from_arrays(self.data, noise_std, size, cards)
-        estimate = methods.run(method, observation, progress=progress, executor=executor)
+        observation = ConvergenceObservation.from_arrays(self.data, noise_std, self.pixel_scale.to_value(u.rad))
+        cards = wcs_cards(self.wcs)
+        estimate = methods.run(method, observation, progress=progress, executor=executor, cards=cards)
         return type(self)._from_estimate(estimate, wcs=self.wcs, mask=self.mask, meta=self.meta)
 
     # ---- parts and other grids

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 import astropy.units as u
 import numpy as np
 from astropy.constants import G, c
-from astropy.cosmology import default_cosmology
 from scipy.interpolate import CubicSpline
 
 from ._aperture import aperture_filter, aperture_mass
+from ._cosmology import checked_cosmology, redshift
 from ._geometry import local_scale
 from ._input import checked_level, floats, numbers
 from ._places import add_interval, checked_maps, excess, listed
@@ -171,22 +171,6 @@ def _distance(z, cosmology):
         return exact(values)[index]
     t = np.unique(np.linspace(np.log1p(values[0]), np.log1p(values[-1]), _NODES))
     return CubicSpline(t, exact(np.expm1(t)))(np.log1p(z))
-
-
-def redshift(z: ArrayLike, name: str) -> float:
-    """``z`` as one positive number, or an error that names the argument."""
-    z = floats(z, name)
-    if z.ndim or not 0 < z < np.inf:
-        raise ValueError(f"{name}: needs one positive redshift, got {z}")
-    return float(z)
-
-
-def checked_cosmology(cosmology: FLRW | None) -> FLRW:
-    """``cosmology``, or the one that astropy is set to; an error if it knows no distances."""
-    cosmology = default_cosmology.get() if cosmology is None else cosmology
-    if not hasattr(cosmology, "comoving_transverse_distance"):
-        raise TypeError(f"cosmology: needs one such as FlatLambdaCDM(70, 0.3), got {cosmology!r}")
-    return cosmology
 
 
 def projected_mass(

@@ -7,10 +7,8 @@ rotation or pixel size) the image is resampled: each point shows the pixel of th
 
 import numpy as np
 from astropy.wcs import WCSSUB_LATITUDE, WCSSUB_LONGITUDE
-from regions import CirclePixelRegion, CompoundPixelRegion, TextPixelRegion
 
 from ._optional import require
-from ._regions import as_regions, is_excluded, overlaps
 
 __all__ = ["draw_regions", "new_axes", "plot_map", "plot_shear"]
 
@@ -192,6 +190,11 @@ def draw_regions(ax, regions, wcs, shape, color="black"):
     >>> len(ax.patches)
     5
     """
+    # here and below, because regions imports matplotlib where it is installed, and maps import this module
+    from regions import CompoundPixelRegion, TextPixelRegion
+
+    from ._regions import as_regions, is_excluded, overlaps
+
     _, transform = _axes_on(wcs, ax, shape)
     for region in as_regions(regions, wcs):
         if not overlaps(region, shape):
@@ -230,6 +233,8 @@ def draw_regions(ax, regions, wcs, shape, color="black"):
 
 def _outline(region, transform):
     """Points around a pixel region, in pixels of the axes."""
+    from regions import CirclePixelRegion
+
     if isinstance(region, CirclePixelRegion):
         turn = np.exp(2j * np.pi * np.arange(64) / 64)
         points = np.transpose([turn.real, turn.imag]) * region.radius + region.center.xy

@@ -14,13 +14,11 @@ import astropy.units as u
 import jinja2
 import numpy as np
 
-from . import __version__
 from ._files import atomic_path
-from ._fit_statements import fit_statements, fit_summary
+from ._fit_statements import LOW_PEAKS, fit_statements, fit_summary, gaussian_prior
 from ._optional import require
-from ._provenance import gaussian_prior
-from ._questions import LOW_PEAKS
 from ._regions import as_regions
+from ._utils.version import __version__
 from .detection import detection_probability
 from .figures import plot_spectrum, plot_summary
 

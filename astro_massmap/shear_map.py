@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 import astropy.units as u
 import numpy as np
 
-from . import _geometry
 from ._convergence_files import warn_of_meta
 from ._fits import read_images, wcs_cards, write_images
+from ._geometry import celestial_wcs, pixel_scale
 from ._input import bools, floats
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ class ShearMap:
             )
         self.data = np.where(self.mask, 0.0, data)
         self.noise_std = noise_std
-        self.wcs, _ = _geometry.celestial_wcs(wcs, shape)
-        self.pixel_scale, _ = _geometry.pixel_scale(self.wcs, shape)
+        self.wcs, _ = celestial_wcs(wcs, shape)
+        self.pixel_scale, _ = pixel_scale(self.wcs, shape)
         self.meta = copy.deepcopy(dict(meta or {}))
 
     @property
@@ -184,9 +184,9 @@ class ShearMap:
 
         method = methods.resolve(method, options)
         warn_of_meta(self.meta)
-        size, cards = self.pixel_scale.to_value(u.rad), wcs_cards(self.wcs)
-        observation = Observation.from_arrays(self.data, self.noise_std, size, cards)
-        estimate = methods.run(method, observation, progress=progress, executor=executor)
+        observation = Observation.from_arrays(self.data, self.noise_std, self.pixel_scale.to_value(u.rad))
+        cards = wcs_cards(self.wcs)
+        estimate = methods.run(method, observation, progress=progress, executor=executor, cards=cards)
         return ConvergenceMap._from_estimate(estimate, wcs=self.wcs, mask=self.mask, meta=self.meta)
 
     def write(self, file: File, *, overwrite: bool = False) -> None:

@@ -7,7 +7,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from scipy.ndimage import gaussian_filter
 
 from astro_massmap import ConvergenceMap, ShearCatalog, datasets
-from astro_massmap._axes import AXES, same, to_west_north
+from astro_massmap._axes import AXES, same_axes, to_west_north
 from astro_massmap.simulation import observe
 
 from skies import halo_shear, scatter, tan_wcs
@@ -51,7 +51,7 @@ def test_eight_names_are_four_conventions():
     names = [f"{x}-{y}" for x in DIRECTIONS for y in DIRECTIONS if (DIRECTIONS[x] * np.conj(DIRECTIONS[y])).real == 0]
     assert sorted(AXES) == sorted(names)
     for names in ("west-north east-south", "east-north west-south", "north-east south-west", "south-east north-west"):
-        assert [name for name in AXES if same(name, names.split()[0])] == names.split()
+        assert [name for name in AXES if same_axes(name, names.split()[0])] == names.split()
 
 
 @pytest.mark.parametrize("claimed", AXES)
@@ -60,12 +60,12 @@ def test_the_right_axes_are_suggested(true, claimed):
     catalog = survey("west-north", n=30000)
     e = to_west_north(catalog.g1 + 1j * catalog.g2, true)
     catalog = ShearCatalog(catalog.coords, e.real, e.imag, axes=claimed)
-    if same(true, claimed):
+    if same_axes(true, claimed):
         assert catalog.check_axes().suggested == claimed
         return
     with pytest.warns(AstropyUserWarning, match="fit clearly better"):
         suggested = catalog.check_axes().suggested
-    assert same(suggested, true)
+    assert same_axes(suggested, true)
     assert suggested in list(AXES)[:4]
 
 

@@ -13,7 +13,7 @@ from astropy.io import fits
 from hypothesis import given, strategies as st
 
 from astro_massmap import ConvergenceMap, KaiserSquires, PowerSpectrum, ScorePrior, datasets
-from astro_massmap._provenance import without_folders
+from astro_massmap._files import without_folders
 from astro_massmap.cli import main, reconstruct
 from astro_massmap.cli.arguments import as_text, columns, file_sha256, shell_arguments
 from astro_massmap.cli.repeat import LEFT, MAKERS, TAKEN, difference

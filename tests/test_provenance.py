@@ -27,7 +27,8 @@ from astro_massmap import (
     ShearMap,
     Wiener,
 )
-from astro_massmap._provenance import cards, identity
+from astro_massmap._provenance import cards
+from astro_massmap.methods.provenance import identity
 from astro_massmap.priors import LognormalPrior, MeanNetwork, MixturePrior
 
 import small_priors

@@ -12,9 +12,10 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 from hypothesis import given, settings, strategies as st
 
-from astro_massmap import ConvergenceMap, ShearCatalog, ShearMap, Wiener, _convergence_files
-from astro_massmap._convergence_files import check_result, write_map
-from astro_massmap.cli import main
+from astro_massmap import ConvergenceMap, ShearCatalog, ShearMap, Wiener
+from astro_massmap._convergence_files import write_map
+from astro_massmap.cli import dry_run, main
+from astro_massmap.cli.dry_run import check_result
 
 from skies import tan_wcs
 
@@ -142,7 +143,7 @@ def test_room_on_the_disk(monkeypatch, capsys):
 
 def test_the_size_is_that_of_the_file(monkeypatch):
     found = []
-    monkeypatch.setattr(_convergence_files, "check_space", lambda file, needed: found.append(needed))
+    monkeypatch.setattr(dry_run, "check_space", lambda file, needed: found.append(needed))
     check_result("kappa.fits", shear(), 40, {})
     kappa = shear().reconstruct("wiener", n_samples=40, progress=False)
     kappa.write("kappa.fits")

@@ -177,7 +177,7 @@ def record(name, arguments, method, **effective):
         ``name``; ``options``, all of them, in the form that the shell takes; ``line``, the same as one command; and
         ``inputs``, by option the files that were read, with their SHA-256. Paths are those of `without_folders`.
     """
-    from .._provenance import without_folders
+    from .._files import without_folders
     from ..methods import METHODS
 
     chosen = vars(arguments).copy()

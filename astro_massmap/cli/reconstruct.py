@@ -101,9 +101,9 @@ def make_demo(arguments):
 
 def make_reconstruct(arguments):
     """The map of ``massmap reconstruct``; it writes nothing."""
-    from .._convergence_files import check_result
     from .._geometry import DEFAULT_PIXEL_SCALE
     from .._regions import as_regions
+    from .dry_run import check_result
 
     exclude = None if arguments.exclude is None else as_regions(arguments.exclude)
     method = read_method(arguments)
@@ -125,8 +125,8 @@ def make_reconstruct(arguments):
 
 def make_denoise(arguments):
     """The map of ``massmap denoise``; it writes nothing."""
-    from .._convergence_files import check_result
     from ..convergence_map import ConvergenceMap
+    from .dry_run import check_result
 
     method = read_method(arguments)
     noisy = ConvergenceMap.read(arguments.map, format="fits")

@@ -200,7 +200,7 @@ def _make(name, again):
 
 def _warn_of_versions(made):
     """Warn of what may change the last digits."""
-    from .._provenance import versions
+    from ..methods.provenance import versions
 
     was, now = _part(made, "versions"), versions()
     other = [f"{name} {was.get(name)}, here {now[name]}" for name in now if was.get(name) != now[name]]

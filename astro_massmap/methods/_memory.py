@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .._geometry import physical_memory
+from .._utils.memory import physical_memory
 from ..inference import posterior_shape
 from ..priors import EnergyDenoiser, GaussianPrior
 from ..priors.score_on_grid import KEPT

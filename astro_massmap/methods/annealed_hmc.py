@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
@@ -248,7 +249,14 @@ class AnnealedHMC:
             plan.schedule = dataclasses.replace(schedule, levels=(1.0,), trajectories=(0,))
         return plan
 
-    def solve(self, observation: Observation, *, progress: bool = False, executor: Executor | None = None) -> Estimate:
+    def solve(
+        self,
+        observation: Observation,
+        *,
+        progress: bool = False,
+        executor: Executor | None = None,
+        cards: Sequence[tuple[str, Any]] = (),
+    ) -> Estimate:
         """
         Map one observation.
 
@@ -261,6 +269,8 @@ class AnnealedHMC:
         executor : `concurrent.futures.Executor`, optional
             Executor that runs the chains, such as a `concurrent.futures.ProcessPoolExecutor` with the start method
             "spawn" or that of a Dask client; by default they run in threads of this process.
+        cards : sequence of (str, value)
+            Cards of the header of the checkpoint, such as those of the WCS.
 
         Returns
         -------
@@ -301,7 +311,7 @@ class AnnealedHMC:
         checkpoint = None
         if self.checkpoint is not None:
             shape, mark = (self.n_samples, *observation.shape), fingerprint(plan.observation, self._decisive(plan))
-            checkpoint = Checkpoint(self.checkpoint, shape, mark, observation.cards)
+            checkpoint = Checkpoint(self.checkpoint, shape, mark, cards)
         workers = None if executor is None else (executor, Job(self, observation))
         samples, records = draw_samples(self, plan, checkpoint, workers, n_jobs, progress)
         mean, std = moments(samples)

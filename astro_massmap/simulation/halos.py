@@ -71,7 +71,7 @@ class NFWHalo:
     cosmology: FLRW | Any = field(default=None, repr=False, hash=False)
 
     def __post_init__(self) -> None:
-        from ..mass import checked_cosmology, redshift
+        from .._cosmology import checked_cosmology, redshift
 
         mass, cosmology = _mass(self.mass), checked_cosmology(self.cosmology)
         z = redshift(self.redshift, "redshift")

@@ -249,11 +249,11 @@ def _scatter(kappa, density, rng):
 
 def _unlensed(coords, positions, shape_noise, ellipticities, weight, axes, rng):
     """The galaxies as they are without a lens, a ShearCatalog."""
-    from .. import _axes
+    from .._axes import check_axes_name, to_west_north
     from .._calibration import mean_response, seen_along, times
     from ..catalog import ShearCatalog
 
-    _axes.check_axes_name(axes)
+    check_axes_name(axes)
     source = positions if isinstance(positions, ShearCatalog) else None
     weight = source.weight if weight is None and source is not None else weight
     drawn = ellipticities is None and (source is None or shape_noise is not None)
@@ -264,7 +264,7 @@ def _unlensed(coords, positions, shape_noise, ellipticities, weight, axes, rng):
         e = shape_noise * rng.normal(size=(len(coords), 2)).view(complex)[:, 0]
     else:
         e, weight, shape_noise = _turned(len(coords), source, ellipticities, weight, rng, resample=positions is None)
-    e, response = _axes.to_west_north(e, axes), None
+    e, response = to_west_north(e, axes), None
     if source is not None and source.response is not None:
         response = seen_along(source.response, source.axes, axes)
         e = times(mean_response(response, _usable(weight)), e)

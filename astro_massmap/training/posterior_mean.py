@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from .. import __version__
+from .._utils.version import __version__
 from ..priors.mean_network import MeanNetwork, untrained
 from .maps import MapBank
 from .mocks import MockBatch, MockPieces, random_holes

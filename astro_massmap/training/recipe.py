@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from .. import __version__
 from .._progress import progress_bar
+from .._utils.version import __version__
 from ..priors import HybridDenoiser, ScorePrior, UNet
 from ..spectrum import PowerSpectrum
 from .maps import MapBank, Noiser
