@@ -1,8 +1,8 @@
 """
-Figures of a map and of its samples: what is known of the field, of one place, and of the whole in numbers.
+Figures of a map, of its samples, and of checks on mock surveys.
 
 Each function draws into a given figure or a new one and returns it. The convergence is blue below and red above zero
-on one scale for all panels of a figure; samples are blue, what exceeds a threshold is red, and the map itself is
+on one scale for all panels of a figure; samples are blue, values above a threshold are red, and the map itself is
 black. North is up and East is left as far as the grid allows. Needs matplotlib: ``pip install "astro_massmap[plot]"``.
 """
 
