@@ -315,7 +315,7 @@ def test_axes_that_will_not_do():
         kappa.plot(axes_of(spectrum))
     away = WCS({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -0.01, "CDELT2": 0.01,
                 "CRVAL1": (CENTER.ra.deg + 180) % 360, "CRVAL2": -CENTER.dec.deg})  # fmt: skip
-    with pytest.raises(ValueError, match="ax: the map is not on the projection of the axes"):
+    with pytest.raises(ValueError, match="ax: needs a projection on which the map lies"):
         kappa.plot(axes_of(away))
 
 

@@ -119,7 +119,7 @@ def plot_cutouts(samples, wcs, center, size, *, n=12, regions=None, label=_KAPPA
     except ValueError as error:
         raise ValueError(f"center: needs a position in the field, got {center.to_string('decimal')}") from error
     if not cuts[0].data.size:
-        raise ValueError(f"size: needs at least a pixel, got {size}, which is less than a pixel")
+        raise ValueError(f"size: needs to be at least a pixel, got {size}")
     if regions is not None:
         regions = [r.to_sky(wcs) if isinstance(r, PixelRegion) else r for r in as_regions(regions)]
     titles = [f"sample {i}" for i in range(1, len(samples) + 1)]
