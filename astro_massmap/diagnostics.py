@@ -195,8 +195,9 @@ def tarp(
     """
     Compute the coverage of credible balls around random points (TARP; Lemos et al. 2023).
 
-    TARP tests correlations of pixels too. The rank of the distance of the truth from a random point, among the distances of the samples, is uniform for a
-    correct posterior, as long as the point depends neither on the truth nor on the samples.
+    TARP tests correlations of pixels too. The rank of the distance of the truth from a random point, among the
+    distances of the samples, is uniform for a correct posterior, as long as the point depends neither on the truth nor
+    on the samples.
 
     Parameters
     ----------
