@@ -19,7 +19,7 @@ def calibration(truths, draws, seed):
     """Return coverage, distance, p-values (values and errors by name), and the tables of ranks and TARP or None."""
     values = {"distance": _distance(truths, draws, seed)}
     samples, truth = draws[truths.thin], truths.smooth[truths.thin]
-    for where, chosen in truths.places.items():
+    for where, chosen in truths.pixels.items():
         if chosen.any():
             table = coverage(samples[..., chosen], truth[..., chosen], LEVELS)
             values[f"coverage, {where}"] = np.array(table["coverage"]), np.array(table["error"])

@@ -52,7 +52,7 @@ def write_report(file, kappa, *, regions=None, threshold=0.015, overwrite=False,
     Raises
     ------
     OSError
-        If the file exists and must not be replaced, or cannot be written.
+        If the file exists and ``overwrite`` is False, or cannot be written.
     TypeError, ValueError, `~astropy.units.UnitsError`
         If ``regions`` are not regions, ``threshold`` is not a finite number, or the map is not a convergence.
 
@@ -144,15 +144,16 @@ def _clusters(kappa, regions, threshold):
     if kappa.samples is None or len(kappa.samples) < 2:
         return _section("Clusters", _note("The map has too few samples to measure how likely its structures are."))
     found = detection_probability(kappa.data, kappa.samples, kappa.wcs, kappa.mask, regions, threshold)
-    spread = kappa.region_statistics(regions)
-    parts = [_cluster_table(found, spread, threshold), _note(
-        f"Mean convergence of each region, with its standard deviation and {spread.meta['level']:.0%} interval over "
+    statistics = kappa.region_statistics(regions)
+    level = statistics.meta["level"]
+    parts = [_cluster_table(found, statistics, threshold), _note(
+        f"Mean convergence of each region, with its standard deviation and {level:.0%} interval over "
         f"the {len(kappa.samples)} samples, and the fraction of the samples in which it exceeds {threshold:g}, with "
         f"its {found.meta['level']:.0%} interval. Regions with (almost) no data are marked as prior only."
     )]  # fmt: skip
     if gaussian_prior(kappa.meta, kappa.diagnostics):
         parts.append(_note(f"The map was made with {LOW_PEAKS}."))
-    certain = np.where(found["measured"], spread["signal_to_noise"], np.nan)
+    certain = np.where(found["measured"], statistics["signal_to_noise"], np.nan)
     if np.isfinite(certain).any():
         strongest = int(np.nanargmax(certain))
         name = str(found["region"][strongest])
@@ -163,14 +164,14 @@ def _clusters(kappa, regions, threshold):
     return _section("Clusters", *parts)
 
 
-def _cluster_table(found, spread, threshold):
-    level = spread.meta["level"]
+def _cluster_table(found, statistics, threshold):
+    level = statistics.meta["level"]
     head = ["region", "RA [deg]", "Dec [deg]", "κ", "std", f"{level:.0%} interval", "S/N", f"P(κ > {threshold:g})"]
     rows = []
-    for one, other in zip(found, spread, strict=True):
-        place = one["center"].icrs
+    for one, other in zip(found, statistics, strict=True):
+        center = one["center"].icrs
         low, high = (_number(other[name], ".4f") for name in ("lower", "upper"))
-        row = [str(one["region"]), _number(place.ra.deg, ".4f"), _number(place.dec.deg, ".4f")]
+        row = [str(one["region"]), _number(center.ra.deg, ".4f"), _number(center.dec.deg, ".4f")]
         row += [_number(one["kappa"], ".4f"), _number(other["std"], ".4f")]
         row += [_NOTHING if _NOTHING in (low, high) else f"{low} to {high}", _number(other["signal_to_noise"], ".1f")]
         probability, least, most = (_number(one[name], ".2f") for name in ("probability", "lower", "upper"))

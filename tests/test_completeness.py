@@ -140,7 +140,7 @@ def test_one_mass_at_one_place_by_name(survey, capfd):
     ("changes", "error", "message"),
     [
         ({"centers": SkyCoord([150, 150.1], [2.2, 2.2], unit="deg")}, ValueError, "centers: need to be 4 radii apart"),
-        ({"centers": SkyCoord([150, 152], [2.2, 2.2], unit="deg")}, ValueError, "centers: 1 of 2 lie outside"),
+        ({"centers": SkyCoord([150, 152], [2.2, 2.2], unit="deg")}, ValueError, "need to lie in the field, 1 of 2"),
         ({"catalog": np.zeros(3)}, TypeError, "catalog: needs a ShearCatalog"),
         ({"centers": (150, 2.2)}, TypeError, "centers: needs a SkyCoord"),
         ({"method": KaiserSquires()}, ValueError, "method: needs one that draws samples"),
@@ -201,9 +201,9 @@ def test_places_fill_the_field_evenly():
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"n": 200}, ValueError, "n, separation: only .* places 8 arcmin apart were found, not 200"),
-        ({"mask": np.ones(SHAPE, dtype=bool)}, ValueError, "n, separation: only 0 places"),
-        ({"separation": 200 * u.arcmin}, ValueError, "n, separation: only 0 places"),
+        ({"n": 200}, ValueError, "n, separation: .* only .* positions of 200 were found 8 arcmin apart"),
+        ({"mask": np.ones(SHAPE, dtype=bool)}, ValueError, "n, separation: .* only 0 positions"),
+        ({"separation": 200 * u.arcmin}, ValueError, "n, separation: .* only 0 positions"),
         ({"separation": 8}, u.UnitsError, "separation: needs an angle"),
         ({"n": 0}, ValueError, "n: needs to be at least 1"),
         ({"n": 2.5}, TypeError, "n: needs an integer"),
