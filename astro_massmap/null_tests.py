@@ -217,12 +217,6 @@ class BModeTest:
     >>> report = b_mode_test(datasets.demo(), 40, pixel_scale=3.2 * u.arcmin)
     >>> print(str(report).splitlines()[0])
     no sign of a B mode: chi2 = 3.0 in 3 bands, p = 0.415
-
-    Sixteen rotations cannot detect a B mode, however strong, at the level of 0.01:
-
-    >>> from astro_massmap.null_tests import BModeTest
-    >>> BModeTest(report.table, chi2=100.0, p_value=1 / 17, n=16).ok is None
-    True
     """
 
     table: QTable

@@ -91,16 +91,12 @@ def plot_spectrum(table, theory=None, *, figure=None):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from matplotlib.figure import Figure
     >>> from astro_massmap import PowerSpectrum, datasets, figures
-    >>> from astro_massmap.angular_power import spectrum_table
-    >>> truth = datasets.demo_truth()
-    >>> samples = truth.data + np.random.default_rng(0).normal(scale=0.01, size=(8, *truth.shape))
-    >>> table = spectrum_table(truth.data, samples, None, np.radians(0.4 / 60))
+    >>> table = datasets.demo_truth().power_spectrum()
     >>> figure = figures.plot_spectrum(table, PowerSpectrum.default(), figure=Figure())
     >>> [text.get_text() for text in figure.axes[0].get_legend().texts]
-    ['map', 'mean of the samples', '68% of the samples', 'theory']
+    ['map', 'theory']
     """
     low, high, ell, cl, of_samples, lower, upper = (
         np.asarray(table[name], dtype=float) for name in ("low", "high", "ell", "cl", "cl_samples", "lower", "upper")
@@ -137,13 +133,9 @@ def plot_peak_counts(table, *, figure=None):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from matplotlib.figure import Figure
     >>> from astro_massmap import datasets, figures
-    >>> from astro_massmap.peaks import peak_counts
-    >>> truth = datasets.demo_truth()
-    >>> samples = truth.data + np.random.default_rng(0).normal(scale=0.02, size=(8, *truth.shape))
-    >>> table = peak_counts(truth.data, samples, truth.wcs, None, [0.05, 0.1, 0.2, 0.4])
+    >>> table = datasets.demo_truth().peak_counts([0.05, 0.1, 0.2, 0.4])
     >>> figure = figures.plot_peak_counts(table, figure=Figure())
     >>> figure.axes[0].get_ylabel()
     'number of peaks'
