@@ -133,9 +133,12 @@ def plot_peak_counts(table, *, figure=None):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from matplotlib.figure import Figure
     >>> from astro_massmap import datasets, figures
-    >>> table = datasets.demo_truth().peak_counts([0.05, 0.1, 0.2, 0.4])
+    >>> from astro_massmap.peaks import peak_counts
+    >>> truth = datasets.demo_truth()
+    >>> table = peak_counts(truth.data, np.stack([truth.data] * 6), truth.wcs, None, [0.05, 0.1, 0.2, 0.4])
     >>> figure = figures.plot_peak_counts(table, figure=Figure())
     >>> figure.axes[0].get_ylabel()
     'number of peaks'
