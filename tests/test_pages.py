@@ -1,9 +1,9 @@
 """
-The HTML report, and the pages of the documentation, as a browser shows them on a phone.
+HTML report and pages of the documentation, as rendered by a browser on a phone.
 
-Needs a Chromium: on the PATH, or named by MASSMAP_CHROMIUM. The documentation is that of docs/_build/html, or of the
-folder that MASSMAP_DOCS names. Pages are opened as they are, from their files and without a network. They stand in a
-frame that is as wide as a phone, because the window of a Chromium cannot be.
+Needs a Chromium on the PATH, or named by MASSMAP_CHROMIUM. The documentation is that of docs/_build/html, or of the
+folder MASSMAP_DOCS. Pages are opened from their files, without a network, in a frame as wide as a phone: the window of
+a Chromium cannot be as narrow.
 """
 
 import base64
@@ -31,7 +31,7 @@ SETTINGS = {"WIDTH": SIZE[0], "SMALLEST": 12, "SHRUNK": 0.7}
 
 
 class Elements(HTMLParser):
-    """Those of a file, each with its attributes."""
+    """Elements of a file with their attributes."""
 
     def __init__(self, file):
         super().__init__()
@@ -63,7 +63,7 @@ def report(tmp_path_factory):
 
 
 def pages_of(folder):
-    """Those of the table of contents, in its order: each names the next."""
+    """Pages of the table of contents, in order: each links to the next."""
     pages = [folder / "index.html"]
     while following := [link["href"] for link in Elements(pages[-1]).all("link") if link.get("rel") == "next"]:
         pages.append((pages[-1].parent / following[0]).resolve())
@@ -71,7 +71,7 @@ def pages_of(folder):
 
 
 def look_at(pages, browser):
-    """Title, numbers and faults of each page, and what the pages say to the console."""
+    """Title, numbers and faults of each page, and the console messages of the pages."""
     settings = SETTINGS | {"PAGES": [page.as_uri() for page in pages]}
     script = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in settings.items())
     script += Path(__file__).with_name("probe.js").read_text(encoding="utf-8")
@@ -86,11 +86,11 @@ def look_at(pages, browser):
         capture_output=True, encoding="utf-8", errors="replace", timeout=60 + 5 * len(pages),
     )  # fmt: skip
     written = re.search(r"<pre>(\{.*?\})</pre>", done.stdout, re.DOTALL)
-    assert written, f"the browser ended with {done.returncode} and said:\n{done.stderr[-3000:]}"
+    assert written, f"the browser ended with {done.returncode}:\n{done.stderr[-3000:]}"
     return json.loads(html.unescape(written[1])), re.findall(r'CONSOLE\W\d+\W+(".*", source: .*)', done.stderr)
 
 
-def test_the_report_stands_alone_and_tells_what_it_is(report):
+def test_the_report_is_self_contained_and_has_a_title(report):
     page = Elements(report)
     assert page.all("html") == [{"lang": "en"}] and len(page.all("title")) == len(page.all("h1")) == 1
     assert any("width=device-width" in a.get("content", "") for a in page.all("meta") if a.get("name") == "viewport")
@@ -105,10 +105,10 @@ def test_the_report_stands_alone_and_tells_what_it_is(report):
 
 
 def test_the_report_on_a_phone(report, browser):
-    found, said = look_at([report], browser)
+    found, messages = look_at([report], browser)
     page = found[report.as_uri()]
     assert page["title"].startswith("Mass map around") and page["pictures"] == 4 and page["letters"] > 1000
-    assert page["faults"] == [] and said == []
+    assert page["faults"] == [] and messages == []
 
 
 def test_the_documentation_on_a_phone(browser):
@@ -116,11 +116,11 @@ def test_the_documentation_on_a_phone(browser):
     if not (folder / "index.html").is_file():
         pytest.skip("needs the built documentation: in docs/_build/html, or in the folder MASSMAP_DOCS")
     pages = pages_of(folder)
-    found, said = look_at(pages, browser)
+    found, messages = look_at(pages, browser)
     assert len(found) == len(set(pages)) > 20
     assert all(page["title"] and page["letters"] > 200 for page in found.values())
     assert {address: page["faults"] for address, page in found.items() if page["faults"]} == {}
-    assert [line for line in said if not line.startswith('"[PST]')] == []  # the theme says which colours it takes
+    assert [line for line in messages if not line.startswith('"[PST]')] == []  # the theme logs its colours
 
 
 FAULTS = {
@@ -151,8 +151,8 @@ def test_faults_are_found(browser, tmp_path):
         body = body.replace("DOT", picture(2)).replace("WIDE", picture(600))
         files.append(tmp_path / f"{i}.html")
         files[-1].write_text(f"<!DOCTYPE html><title>A page</title><p>Words.</p>{body}")
-    found, said = look_at(files, browser)
+    found, messages = look_at(files, browser)
     for file, (body, fault) in zip(files, FAULTS.items(), strict=True):
         faults = found[file.as_uri()]["faults"]
         assert any(line.startswith(fault) for line in faults) if fault else faults == [], (body, faults)
-    assert len(said) == 1 and said[0].startswith('"no"')
+    assert len(messages) == 1 and messages[0].startswith('"no"')
