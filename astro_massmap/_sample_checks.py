@@ -12,7 +12,7 @@ from .diagnostics import coverage, rank_histogram, tarp
 
 LEVELS = (0.68, 0.9)  # 90 % intervals need 19 samples
 _PERMUTATIONS_OF_DISTANCES, _PERMUTATIONS_OF_TARP = 999, 99
-_POINTS = 20  # reference points of TARP in each permutation; those of one mock are nearly degenerate
+_POINTS = 20  # reference points of TARP in each permutation; those of one mock are strongly correlated
 
 
 def calibration(truths, draws, seed):

@@ -51,23 +51,12 @@ _BINS = 480  # of cumulative distributions
 
 @dataclass
 class Score:
-    """
-    Scores of one method.
+    """Scores of one method."""
 
-    Attributes
-    ----------
-    values : dict
-        Values and standard errors by name of the quantity, arrays ``(k,)``.
-    density : dict
-        One-point densities ``(bins,)`` of ``"map"`` and ``"samples"``.
-    ranks, balls : `~astropy.table.QTable` or None
-        Tables of `~astro_massmap.diagnostics.rank_histogram` and `~astro_massmap.diagnostics.tarp`.
-    """
-
-    values: dict
-    density: dict
-    ranks: QTable | None = None
-    balls: QTable | None = None
+    values: dict  # values and standard errors by name of the quantity, arrays (k,)
+    density: dict  # one-point densities (bins,) of "map" and "samples"
+    ranks: QTable | None = None  # of rank_histogram
+    balls: QTable | None = None  # of tarp
 
 
 class Truths:
@@ -79,7 +68,7 @@ class Truths:
         low, high = self.smooth.min(), self.smooth.max()
         margin = 0.2 * (high - low)
         self.edges = np.linspace(low - margin, high + margin, _BINS + 1)
-        step = max(int(SMOOTHING / pixel_size), 1)  # neighbouring pixels of a smoothed map are degenerate
+        step = max(int(SMOOTHING / pixel_size), 1)  # neighbouring pixels of a smoothed map are strongly correlated
         edge = (kappa.shape[-1] - self.smooth.shape[-1]) // 2
         inner = mask[:, edge : mask.shape[1] - edge, edge : mask.shape[2] - edge]
         self.thin = np.s_[..., ::step, ::step]
@@ -91,8 +80,8 @@ def score(truths, maps, samples, diagnostics, *, seed=0):
     """
     Compare the maps ``(n_mocks, ny, nx)`` of one method with the truths.
 
-    ``samples`` is None or a list of ``(n_samples, ny, nx)`` for each mock, of which the maps are the means;
-    ``diagnostics`` a list of dict, those of the method.
+    ``samples`` is None, or the samples ``(n_samples, ny, nx)`` of each mock, with the maps as their means;
+    ``diagnostics`` is the dict of the method for each mock.
     """
     sums = [_of_maps(truths, maps, samples)]
     smooth = smoothed(maps, truths.pixel_size, SMOOTHING)

@@ -198,7 +198,7 @@ def draw_regions(ax, regions, wcs, shape, color="black"):
     >>> len(ax.patches)
     5
     """
-    # here and below: regions imports matplotlib, and maps import this module without it
+    # regions imports matplotlib, and maps import this module without it
     from regions import CompoundPixelRegion, TextPixelRegion
 
     from ._regions import as_regions, is_excluded, overlaps
@@ -241,7 +241,7 @@ def draw_regions(ax, regions, wcs, shape, color="black"):
 
 def _outline(region, transform):
     """Return points around a pixel region, in pixels of the axes."""
-    from regions import CirclePixelRegion
+    from regions import CirclePixelRegion  # as in draw_regions
 
     if isinstance(region, CirclePixelRegion):
         turn = np.exp(2j * np.pi * np.arange(64) / 64)
@@ -289,7 +289,7 @@ def _axes_on(wcs, ax, shape):
 
 def _pixels_to_pixels(wcs, ax):
     """Return the matplotlib transformation from pixels of a WCS to those of axes."""
-    from matplotlib.transforms import Affine2D  # optional dependency
+    from matplotlib.transforms import Affine2D  # an optional dependency
 
     if wcs.wcs.lng < wcs.wcs.lat:
         return ax.get_transform(wcs) - ax.transData

@@ -133,7 +133,7 @@ def _samples(kappa):
     alt = f"The mean of the posterior and {shown} of its samples, on one scale."
     caption = (
         f"{shown} of {len(kappa.samples)} equally likely maps, and their mean. Structures in all of them are "
-        "constrained by the data; structures that differ between them are not."
+        "well determined; structures that differ between them are not."
     )
     return _section("Samples", _figure(figure, alt, caption))
 
@@ -142,7 +142,7 @@ def _clusters(kappa, regions, threshold):
     if not regions:
         return None
     if kappa.samples is None or len(kappa.samples) < 2:
-        return _section("Clusters", _note("The map has too few samples to measure how likely its structures are."))
+        return _section("Clusters", _note("The map has too few samples for detection probabilities."))
     found = detection_probability(kappa.data, kappa.samples, kappa.wcs, kappa.mask, regions, threshold)
     statistics = kappa.region_statistics(regions)
     level = statistics.meta["level"]
@@ -195,7 +195,7 @@ def _spectrum(kappa):
 
 
 def _records(kappa):
-    """Provenance of the map (without it, settings and versions), diagnostics and notes."""
+    """Return sections of the provenance (without it, settings and versions), the diagnostics and notes."""
     diagnostics, notes = dict(kappa.diagnostics), dict(kappa.meta)
     settings, versions = diagnostics.pop("settings", None), diagnostics.pop("versions", None)
     made = notes.pop("provenance", None)
@@ -205,7 +205,7 @@ def _records(kappa):
 
 
 def _record(record):
-    """Parts of a dictionary: lists of equal length as columns of a table, and inner dictionaries under headings."""
+    """Return parts of a dictionary: lists of equal length as columns of a table, inner dictionaries under headings."""
     if not isinstance(record, dict):
         return [_note(_text(record))]
     lists = {k: v for k, v in record.items() if isinstance(v, list | tuple) and 2 < len(v) <= _LONGEST}
@@ -240,7 +240,7 @@ def _is_plain(value):
 
 
 def _text(value):
-    """Short text of a value."""
+    """Return the short text of a value."""
     if value is None:
         return "none"
     if isinstance(value, bool | np.bool_):
@@ -272,7 +272,7 @@ def _table(head, rows):
 
 
 def _figure(figure, alt, caption):
-    """Part with a matplotlib figure as an embedded PNG; the figure is closed."""
+    """Return a matplotlib figure as an embedded PNG, and close it."""
     buffer = io.BytesIO()
     try:
         figure.savefig(buffer, format="png", dpi=_DPI)

@@ -157,7 +157,7 @@ class MockSurveys:
 
     @cached_property
     def _checksum(self):
-        """Checksum of the galaxies."""
+        """Return a checksum of the galaxies."""
         c = self.catalog
         columns = (c.coords.spherical.lon.deg, c.coords.spherical.lat.deg, c.g1, c.g2, c.weight)
         digest = hashlib.sha256(np.array(columns, dtype="<f8").tobytes())
