@@ -52,7 +52,7 @@ def fit_statements(fit):
                 f"residuals {fit['chi2']:.3g} times the noise",
                 f"the residuals of the samples have {fit['chi2']:.3g} times the power of the noise "
                 f"({abs(fit['chi2_sigma']):.0f} standard deviations), but their B mode agrees with it: under this "
-                "prior the maps follow the data too closely or not closely enough",
+                "prior the maps fit the data too closely or not closely enough",
             )
         )
     p_value = fit["power_p_value"]
@@ -63,8 +63,8 @@ def fit_statements(fit):
             (
                 f"unlike its prior (p = {p_value:.1g})",
                 f"the power of the data is {fit['power_ratio'][band]:.3g} times that of prior and noise at ell = "
-                f"{fit['ell'][band]:.0f} (p = {p_value:.1g}): the field is unlike those that the prior was made for, "
-                "and its structures may come out too low",
+                f"{fit['ell'][band]:.0f} (p = {p_value:.1g}): the field is unlike those that the prior was made "
+                "for, and the convergence of its structures may be biased low",
             )
         )
     return found
