@@ -4,12 +4,12 @@ import io
 
 import numpy as np
 
-from .._convergence_files import read_map, write_map
-from .._files import check_space
-from .._fits import unwritable
-from .._progress import warn
-from .._provenance import into_meta
-from ..convergence_map import ConvergenceMap
+from .._io.fits import unwritable
+from .._utils.files import check_space
+from .._utils.progress import warn
+from ..maps.convergence_map import ConvergenceMap
+from ..maps.files import read_map, write_map
+from ..maps.provenance import into_meta
 
 
 def check_result(file, data, n_samples, command):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .._files import atomic_path
-from .._optional import require
+from .._utils.files import atomic_path
+from .._utils.optional import require
 
 
 def create_samples(path, shape, cards=()):

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from .._checks import check_integer, is_object_with
+from .._utils.checks import check_integer, is_object_with
 from ..inference import (
     Observation,
     Plan,
@@ -75,9 +75,6 @@ class AnnealedHMC:
     n_check : int
         Chains of the Gaussian self-check: the same run without the residual of the prior, against exact
         draws. 0 for none.
-    start : {'gaussian', 'kaiser_squires'}
-        Where chains start: at exact draws of the Gaussian half, or at the inverted shear plus noise, from
-        where the way is longer.
 
     Raises
     ------
@@ -116,7 +113,6 @@ class AnnealedHMC:
     n_jobs: int | None = None
     checkpoint: str | os.PathLike[str] | None = None
     n_check: int = 4
-    start: Literal["gaussian", "kaiser_squires"] = "gaussian"
 
     def __post_init__(self) -> None:
         if self.prior is not None and not is_object_with(self.prior, "on"):
@@ -134,8 +130,6 @@ class AnnealedHMC:
                 check_integer(getattr(self, name), name, 1)
         if self.checkpoint is not None:
             check_name(self.checkpoint)
-        if self.start not in ("gaussian", "kaiser_squires"):
-            raise ValueError(f"start: needs to be 'gaussian' or 'kaiser_squires', got {self.start!r}")
         for name, low in (("tolerance", 0), ("information", 0.1)):
             value: float = getattr(self, name)
             if not (isinstance(value, Real) and low < value <= 1):
@@ -242,8 +236,7 @@ class AnnealedHMC:
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
         )
-        plan.start_from = self.start
-        if schedule.splitting and plan.prior.gaussian and self.start == "gaussian":
+        if schedule.splitting and plan.prior.gaussian:
             # an exact draw at the last level: there is nowhere to go
             plan.targets = plan.targets[-1:]
             plan.schedule = dataclasses.replace(schedule, levels=(1.0,), trajectories=(0,))

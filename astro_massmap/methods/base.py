@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from astropy.utils.exceptions import AstropyUserWarning
 
-from .. import _checks as checks
-from .._fit_statements import fit_statements
+from .._utils import checks as checks
+from ..analysis.statements import fit_statements
 from ..inference import one_thread
 from . import provenance
 

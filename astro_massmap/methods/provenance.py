@@ -11,7 +11,7 @@ A record is made of plain numbers, texts, lists and dictionaries:
 - ``input``, the SHA-256 of shear (or convergence), noise and pixel size as the method receives them; a pixel without
   data has infinite noise, so that the mask is part of it.
 
-`astro_massmap._provenance` adds what is known of a file: the command and the record of the input.
+`astro_massmap.maps.provenance` adds what is known of a file: the command and the record of the input.
 """
 
 import dataclasses
@@ -23,11 +23,11 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 
-from .._files import without_folders
+from .._utils.files import without_folders
 from .._utils.version import __version__, now
 from ..priors import GaussianPrior, MeanNetwork, ScorePrior
 from ..priors.weights_file import checksum
-from ..spectrum import PowerSpectrum
+from ..theory.spectrum import PowerSpectrum
 
 # the names of the tables of a prior in its file
 _IN_FILES = {"ScorePrior": {"trained_spectrum": "spectrum", "spectrum": "theory"}}

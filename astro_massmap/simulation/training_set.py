@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .._files import atomic_path
-from .._progress import progress_bar
+from .._utils.files import atomic_path
+from .._utils.progress import progress_bar
 from .._utils.version import __version__
 from .calibration import RESOLUTION, Transfer, declared_spectrum
 from .light_cone import LensPlanes, LightCone, lensing_weights, slab_distances

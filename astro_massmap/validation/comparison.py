@@ -1,0 +1,160 @@
+"""Table of the scores of all methods on the same mock surveys."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from astropy.table import QTable, Table
+
+from .metrics import BANDS, LABELS, THRESHOLDS, Truths, least_side, score
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ..maps.convergence_map import ConvergenceMap
+
+
+@dataclasses.dataclass
+class Comparison:
+    """
+    Scores of all methods on the same mocks.
+
+    Attributes
+    ----------
+    table : `~astropy.table.QTable`
+        A row for each ``quantity``, and for each method a column of values and a column ``"NAME error"`` of standard
+        errors; NaN where a method does not have the quantity.
+    scores : dict
+        ``Score`` of each method by name (``values``, ``density``, ``ranks``, ``balls``), for figures.
+    edges, density : ndarray
+        Bins of the one-point distributions, and the density of the truths.
+    bands : sequence of float
+        Edges in ell of the bands of the power.
+    thresholds : sequence of float
+        Convergence above which peaks are counted.
+
+    Examples
+    --------
+    >>> from astropy.table import QTable
+    >>> from astro_massmap.validation import Comparison
+    >>> table = QTable({"quantity": ["RMSE / Wiener"], "wiener": [0.98765], "wiener error": [0.01234]})
+    >>> Comparison(table, scores={"wiener": None}, edges=None, density=None).text().pprint()
+       quantity        wiener
+    ------------- --------------
+    RMSE / Wiener 0.988 +- 0.012
+    """
+
+    table: QTable
+    scores: dict[str, Any]
+    edges: np.ndarray
+    density: np.ndarray
+    bands: Sequence[float] = ()
+    thresholds: Sequence[float] = ()
+
+    def text(self) -> Table:
+        """
+        Return the table as text.
+
+        Returns
+        -------
+        `~astropy.table.Table`
+            ``quantity``, and a column of text for each method: ``value +- error`` to two digits of the error, with at
+            most three decimals.
+        """
+        names = list(self.scores)
+        cells = {n: [_cell(*pair) for pair in zip(self.table[n], self.table[f"{n} error"], strict=True)] for n in names}
+        return Table({"quantity": list(self.table["quantity"]), **cells})
+
+
+def compare(
+    truths: Sequence[ConvergenceMap],
+    maps: Mapping[str, Sequence[ConvergenceMap]],
+    wiener: str = "wiener",
+    *,
+    seed: int = 0,
+) -> Comparison:
+    """
+    Compare maps of mocks with their truths.
+
+    The scatter of the mean of a finite number of samples is subtracted from its error, correlation, variance and power.
+    Peaks, one-point distributions and calibration are those of maps smoothed by a Gaussian of 1 arcmin, without a
+    border of 3 arcmin.
+
+    Parameters
+    ----------
+    truths : sequence of ConvergenceMap
+        Truth of each mock, masked without data.
+    maps : dict
+        Sequence of ConvergenceMap by name of the method.
+    wiener : str
+        Name of the Wiener filter, with which errors are compared.
+    seed : int
+        Seed of ties, random points and permutations.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    ValueError
+        If there are no mocks or no Wiener filter, or fields are too small to be smoothed.
+
+    Examples
+    --------
+    Truth and samples are drawn from one distribution, as for a prior without data:
+
+    >>> import numpy as np
+    >>> from astro_massmap import ConvergenceMap, datasets
+    >>> from astro_massmap.validation import compare
+    >>> wcs, rng = datasets.demo_truth().wcs, np.random.default_rng(0)
+    >>> skies = rng.normal(scale=0.03, size=(4, 40, 48, 48))
+    >>> truths = [ConvergenceMap(sky[0], wcs=wcs) for sky in skies]
+    >>> maps = [ConvergenceMap(sky[1:].mean(axis=0), wcs=wcs, samples=sky[1:]) for sky in skies]
+    >>> comparison = compare(truths, {"wiener": maps})
+    >>> len(comparison.table), comparison.table.colnames
+    (41, ['quantity', 'wiener', 'wiener error'])
+    """
+    if not truths:
+        raise ValueError("truths: need at least one mock that all methods have mapped, got none")
+    if wiener not in maps:
+        raise ValueError(f"wiener: needs to be one of {', '.join(maps)}, got {wiener!r}")
+    pixel_size = truths[0].pixel_scale.to_value("rad")
+    if min(truths[0].shape) < least_side(pixel_size):
+        side, shape = least_side(pixel_size), truths[0].shape
+        raise ValueError(f"truths: need fields of at least {side} pixels on a side, got {shape}")
+    for name, kappas in maps.items():
+        if len(kappas) != len(truths):
+            raise ValueError(f"maps: need one map per truth, got {len(kappas)} of {name!r} and {len(truths)} truths")
+        if kappas[0].samples is not None and len(kappas[0].samples) < 2:
+            raise ValueError(f"maps: need no samples or at least two, got one in those of {name!r}")
+    data = {name: np.stack([k.data for k in kappas]).astype(float) for name, kappas in maps.items()}
+    prepared = Truths(np.stack([t.data for t in truths]).astype(float), data[wiener],
+                      np.stack([t.mask for t in truths]), pixel_size)  # fmt: skip
+    scores = {}
+    for name, kappas in maps.items():
+        samples = None if kappas[0].samples is None else [k.samples.astype(float) for k in kappas]  # type: ignore[union-attr]
+        of_map = data[name] if samples is None else np.stack([s.mean(axis=0) for s in samples])
+        scores[name] = score(prepared, of_map, samples, [k.diagnostics for k in kappas], seed=seed)
+    return Comparison(_table(scores, len(truths)), scores, prepared.edges, prepared.density, BANDS, THRESHOLDS)
+
+
+def _table(scores, n_mocks):
+    table = QTable({"quantity": [label for labels in LABELS.values() for label in labels]})
+    for name, of_method in scores.items():
+        cells = [of_method.values.get(key, np.full((2, len(labels)), np.nan)) for key, labels in LABELS.items()]
+        table[name], table[f"{name} error"] = np.concatenate(cells, axis=1)
+    table.meta |= {"mocks": n_mocks}
+    return table
+
+
+def _cell(value, error):
+    """Return ``value +- error`` to two digits of the error, with at most three decimals; nothing for NaN."""
+    if not np.isfinite(value):
+        return ""
+    if not (np.isfinite(error) and error > 0):
+        return f"{value:.3g}"
+    digits = min(max(1 - int(np.floor(np.log10(error))), 0), 3)
+    return f"{value:.{digits}f} +- {error:.{digits}f}"

@@ -1,0 +1,297 @@
+"""
+Comparison of methods on mock surveys with the footprint, noise and density of a real catalogue.
+
+The truth of a mock is a simulated map, larger than the field, centred on the catalogue. It shears the galaxies of the
+catalogue: real positions and weights, real ellipticities rotated at random. The galaxies are binned on a grid in the
+middle of the map, so that matter beyond the edges of the field acts as on the sky. Bilinear interpolation of the shear,
+and its mean over the galaxies of a pixel, smooth the truth by about a pixel, which the methods do not model.
+
+Every estimate is written to a file as soon as it is made, with its settings. An interrupted run continues, several
+processes can share the work, and methods can be added later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import astropy.units as u
+import numpy as np
+
+from .._sky.geometry import fitting_wcs
+from .._utils.checks import check_integer
+from .._utils.progress import progress_bar
+from ..maps.catalog import ShearCatalog
+from ..maps.convergence_map import ConvergenceMap
+from ..simulation import observe
+from .comparison import Comparison, compare
+from .metrics import least_side
+from .mock_files import is_there, path_of, read, seeded, settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .._utils.typing import File
+    from ..maps.shear_map import ShearMap
+    from ..methods import Method
+    from ..simulation import MapSet
+
+__all__ = ["Comparison", "MockSurveys", "compare", "read_mocks", "run_mocks"]
+
+TRUTH = "truth"
+
+
+class MockSurveys:
+    """
+    Mock surveys of a catalogue behind simulated maps, indexed by number.
+
+    Parameters
+    ----------
+    catalog : ShearCatalog
+        Real galaxies. Galaxies outside the maps are left out.
+    maps : `~astro_massmap.simulation.MapSet`
+        True convergence, one map for each mock.
+    size : int
+        Side of the field in pixels: at most that of a map, and large enough for smoothing by 1 arcmin.
+    seed : int
+        Seed of the rotations and of the methods; each mock has its own random numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, or no galaxy lies on the maps.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from astro_massmap import datasets
+    >>> from astro_massmap.simulation import MapSet
+    >>> from astro_massmap.validation import MockSurveys
+    >>> np.save("maps.npy", np.random.default_rng(1).normal(scale=0.03, size=(2, 48, 48)))
+    >>> mocks = MockSurveys(datasets.demo()[::8], MapSet.open(".", pixel_scale=1 * u.arcmin), size=32)
+    >>> truth, shear = mocks[0]
+    >>> truth
+    <ConvergenceMap: 32 x 32 pixels of 1 arcmin, 96% measured, no samples>
+    >>> shear
+    <ShearMap: 32 x 32 pixels of 1 arcmin, 96% with data>
+    >>> mocks.seed_of(1), mocks.settings(1)["map"]
+    (1, 'maps.npy, 1, 1')
+    """
+
+    def __init__(self, catalog: ShearCatalog, maps: MapSet, *, size: int = 192, seed: int = 0) -> None:
+        if not isinstance(catalog, ShearCatalog):
+            raise TypeError(f"catalog: needs a ShearCatalog, got {type(catalog).__name__}")
+        check_integer(size, "size", least_side(maps.pixel_size))
+        check_integer(seed, "seed", 0)
+        if size > min(maps.shape):
+            raise ValueError(f"size: needs to be at most {min(maps.shape)}, the side of the maps, got {size}")
+        self.maps, self.size, self.seed = maps, size, seed
+        self.wcs = fitting_wcs(catalog.coords, (maps.pixel_size * u.rad).to(u.arcmin), maps.shape)
+        x, y = self.wcs.world_to_pixel(catalog.coords)
+        ny, nx = maps.shape
+        on_map = (x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5)
+        if not on_map.any():
+            raise ValueError("catalog: needs galaxies on the maps, which are centred on the catalogue; none lies there")
+        self.catalog = catalog[on_map]
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def __repr__(self) -> str:
+        return f"<MockSurveys: {len(self)} maps, {self.size} x {self.size} pixels, of {self.catalog!r}>"
+
+    def __getitem__(self, number: int) -> tuple[ConvergenceMap, ShearMap]:
+        """Return the truth, a ConvergenceMap, and its mock data, a ShearMap, of the middle of a map."""
+        whole = ConvergenceMap(self.maps[number], wcs=self.wcs)
+        truth = whole[tuple(slice((n - self.size) // 2, (n + self.size) // 2) for n in whole.shape)]
+        galaxies = observe(whole, positions=self.catalog, axes=self.catalog.axes, seed=self.seed_of(number))
+        shear = galaxies.to_map(wcs=truth.wcs, shape=truth.shape)
+        return ConvergenceMap(truth.data, wcs=truth.wcs, mask=shear.mask), shear
+
+    def seed_of(self, number: int) -> int:
+        """
+        Return the seed of a mock and of the methods applied to it.
+
+        Parameters
+        ----------
+        number : int
+            Number of the mock.
+
+        Returns
+        -------
+        int
+            A different number for each mock and each ``seed``.
+        """
+        return 10**6 * self.seed + number
+
+    def settings(self, number: int) -> dict[str, Any]:
+        """
+        Return the settings that determine a mock, as plain numbers and strings.
+
+        Parameters
+        ----------
+        number : int
+            Number of the mock.
+
+        Returns
+        -------
+        dict
+
+        Raises
+        ------
+        IndexError
+            If there is no such mock.
+        """
+        entry = self.maps.entries[number]
+        return {
+            "galaxies": len(self.catalog),
+            "catalog": self._checksum,
+            "map": f"{entry.box}, {entry.index}, {entry.realisation}",
+            "size": self.size,
+            "pixel_arcmin": round(float(np.degrees(self.maps.pixel_size) * 60), 6),
+            "seed": self.seed_of(number),
+        }
+
+    @cached_property
+    def _checksum(self):
+        """Return a checksum of the galaxies."""
+        c = self.catalog
+        columns = (c.coords.spherical.lon.deg, c.coords.spherical.lat.deg, c.g1, c.g2, c.weight)
+        digest = hashlib.sha256(np.array(columns, dtype="<f8").tobytes())
+        if c.response is not None:
+            digest.update(np.asarray(c.response, dtype="<f8").tobytes())
+        return digest.hexdigest()[:16]
+
+
+def run_mocks(
+    mocks: MockSurveys,
+    methods: Mapping[str, Method],
+    folder: File,
+    *,
+    numbers: Iterable[int] | None = None,
+    progress: bool = True,
+) -> None:
+    """
+    Map the mocks by every method, and write each map as soon as it is made.
+
+    Parameters
+    ----------
+    mocks : MockSurveys
+        Truths and mock data.
+    methods : dict
+        Method objects by name, such as ``Wiener(n_samples=16)``. Seeds are replaced by those of the mocks.
+    folder : str or path-like
+        Folder of the files ``mock_003_truth.fits`` and ``mock_003_NAME.fits``. Existing files are kept.
+    numbers : iterable of int, optional
+        Numbers of the mocks; by default all.
+    progress : bool
+        Show a progress bar.
+
+    Raises
+    ------
+    ValueError
+        If a file was made with other settings, before any computation.
+    OSError
+        If a file is damaged or cannot be written.
+
+    Examples
+    --------
+    White-noise maps replace simulated maps here:
+
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from astro_massmap import KaiserSquires, Wiener, datasets
+    >>> from astro_massmap.simulation import MapSet
+    >>> from astro_massmap.validation import MockSurveys, compare, read_mocks, run_mocks
+    >>> np.save("maps.npy", np.random.default_rng(1).normal(scale=0.03, size=(2, 48, 48)))
+    >>> maps = MapSet.open(".", pixel_scale=1 * u.arcmin)
+    >>> mocks = MockSurveys(datasets.demo()[::8], maps, size=32)
+    >>> methods = {"kaiser_squires": KaiserSquires(), "wiener": Wiener(n_samples=0)}
+    >>> run_mocks(mocks, methods, "validation", progress=False)
+    >>> truths, kappas = read_mocks(mocks, methods, "validation")
+    >>> comparison = compare(truths, kappas)
+    >>> comparison.table["quantity", "wiener"][:1].pprint()
+            quantity         wiener
+    ------------------------ ------
+    RMSE / Wiener, with data    1.0
+    """
+    numbers = _checked_numbers(mocks, numbers)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = {TRUTH: None, **methods}
+    todo = {i: [name for name, method in wanted.items() if not is_there(folder, mocks, i, name, method)]
+            for i in numbers}  # fmt: skip
+    with progress_bar(total=sum(map(len, todo.values())), desc="maps", disable=not progress) as bar:
+        for i, names in todo.items():
+            if not names:
+                continue
+            truth, shear = mocks[i]
+            for name in names:
+                bar.set_postfix(mock=i, method=name)
+                if is_there(folder, mocks, i, name, wanted[name]):  # written by another process meanwhile
+                    bar.update()
+                    continue
+                kappa = truth if name == TRUTH else shear.reconstruct(seeded(wanted[name], mocks, i), progress=False)
+                kappa.meta["validation"] = settings_of(mocks, i, wanted[name])
+                kappa.write(path_of(folder, i, name), format="fits", overwrite=True)
+                bar.update()
+
+
+def read_mocks(
+    mocks: MockSurveys, methods: Mapping[str, Method], folder: File, *, numbers: Iterable[int] | None = None
+) -> tuple[list[ConvergenceMap], dict[str, list[ConvergenceMap]]]:
+    """
+    Read the files of `run_mocks`.
+
+    Parameters
+    ----------
+    mocks, methods, folder, numbers
+        See `run_mocks`.
+
+    Returns
+    -------
+    truths : list of ConvergenceMap
+        Truths of the mocks with files of all methods.
+    maps : dict
+        List of ConvergenceMap by name of the method.
+
+    Raises
+    ------
+    ValueError
+        If a file was made with other settings.
+    OSError
+        If a file is damaged.
+
+    Examples
+    --------
+    Before `run_mocks` there are no files:
+
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from astro_massmap import datasets
+    >>> from astro_massmap.simulation import MapSet
+    >>> from astro_massmap.validation import MockSurveys, read_mocks
+    >>> np.save("maps.npy", np.random.default_rng(1).normal(scale=0.03, size=(2, 48, 48)))
+    >>> mocks = MockSurveys(datasets.demo()[::8], MapSet.open(".", pixel_scale=1 * u.arcmin), size=32)
+    >>> read_mocks(mocks, {}, "nothing")
+    ([], {})
+    """
+    folder, wanted = Path(folder), {TRUTH: None, **methods}
+    complete = [
+        i
+        for i in _checked_numbers(mocks, numbers)
+        if all(is_there(folder, mocks, i, name, method) for name, method in wanted.items())
+    ]
+    maps = {name: [read(path_of(folder, i, name)) for i in complete] for name in wanted}
+    return maps.pop(TRUTH), maps
+
+
+def _checked_numbers(mocks, numbers):
+    numbers = list(range(len(mocks)) if numbers is None else numbers)
+    wrong = [i for i in numbers if not 0 <= i < len(mocks)]
+    if wrong or not numbers:
+        raise ValueError(f"numbers: need to be from 0 to {len(mocks) - 1}, as the maps, got {wrong or numbers}")
+    return numbers
