@@ -1,9 +1,9 @@
 """
-HTML report and pages of the documentation, as rendered by a browser on a phone.
+Layout of the HTML report and of the documentation in a browser, at the width of a phone.
 
-Needs a Chromium on the PATH, or named by MASSMAP_CHROMIUM. The documentation is that of docs/_build/html, or of the
-folder MASSMAP_DOCS. Pages are opened from their files, without a network, in a frame as wide as a phone: the window of
-a Chromium cannot be as narrow.
+The tests need a Chromium on the PATH or in MASSMAP_CHROMIUM, and the documentation in docs/_build/html or in the folder
+MASSMAP_DOCS. Pages are opened from their files, without a network, in a frame as wide as a phone, because the
+window of a Chromium cannot be that narrow.
 """
 
 import base64
@@ -31,7 +31,7 @@ SETTINGS = {"WIDTH": SIZE[0], "SMALLEST": 12, "SHRUNK": 0.7}
 
 
 class Elements(HTMLParser):
-    """Elements of a file with their attributes."""
+    """Elements of an HTML file with their attributes."""
 
     def __init__(self, file):
         super().__init__()
@@ -50,8 +50,8 @@ def browser():
     named = os.environ.get("MASSMAP_CHROMIUM")
     found = [path for path in map(shutil.which, [named] if named else NAMES) if path]
     if named and not found:
-        pytest.fail(f"MASSMAP_CHROMIUM: nothing to run at {named!r}")
-    return found[0] if found else pytest.skip("needs a Chromium: on the PATH, or named by MASSMAP_CHROMIUM")
+        pytest.fail(f"MASSMAP_CHROMIUM: needs an executable, got {named!r}")
+    return found[0] if found else pytest.skip("needs a Chromium on the PATH or in MASSMAP_CHROMIUM")
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +63,15 @@ def report(tmp_path_factory):
 
 
 def pages_of(folder):
-    """Pages of the table of contents, in order: each links to the next."""
+    """Return the pages in the order of the table of contents, by the link from each page to the next."""
     pages = [folder / "index.html"]
     while following := [link["href"] for link in Elements(pages[-1]).all("link") if link.get("rel") == "next"]:
         pages.append((pages[-1].parent / following[0]).resolve())
     return pages
 
 
-def look_at(pages, browser):
-    """Title, numbers and faults of each page, and the console messages of the pages."""
+def inspect(pages, browser):
+    """Return the title, counts and faults of each page, and the messages on the console of the browser."""
     settings = SETTINGS | {"PAGES": [page.as_uri() for page in pages]}
     script = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in settings.items())
     script += Path(__file__).with_name("probe.js").read_text(encoding="utf-8")
@@ -90,7 +90,7 @@ def look_at(pages, browser):
     return json.loads(html.unescape(written[1])), re.findall(r'CONSOLE\W\d+\W+(".*", source: .*)', done.stderr)
 
 
-def test_the_report_is_self_contained_and_has_a_title(report):
+def test_report_is_self_contained_and_described(report):
     page = Elements(report)
     assert page.all("html") == [{"lang": "en"}] and len(page.all("title")) == len(page.all("h1")) == 1
     assert any("width=device-width" in a.get("content", "") for a in page.all("meta") if a.get("name") == "viewport")
@@ -104,28 +104,28 @@ def test_the_report_is_self_contained_and_has_a_title(report):
     assert not [tag for tag, attributes in page.elements if {"href", "srcset", "style"} & set(attributes)]
 
 
-def test_the_report_on_a_phone(report, browser):
-    found, messages = look_at([report], browser)
+def test_report_on_a_phone(report, browser):
+    found, messages = inspect([report], browser)
     page = found[report.as_uri()]
     assert page["title"].startswith("Mass map around") and page["pictures"] == 4 and page["letters"] > 1000
     assert page["faults"] == [] and messages == []
 
 
-def test_the_documentation_on_a_phone(browser):
+def test_documentation_on_a_phone(browser):
     folder = Path(os.environ.get("MASSMAP_DOCS") or Path(__file__).parents[1] / "docs/_build/html").absolute()
     if not (folder / "index.html").is_file():
-        pytest.skip("needs the built documentation: in docs/_build/html, or in the folder MASSMAP_DOCS")
+        pytest.skip("needs the built documentation in docs/_build/html or in the folder MASSMAP_DOCS")
     pages = pages_of(folder)
-    found, messages = look_at(pages, browser)
+    found, messages = inspect(pages, browser)
     assert len(found) == len(set(pages)) > 20
     assert all(page["title"] and page["letters"] > 200 for page in found.values())
     assert {address: page["faults"] for address, page in found.items() if page["faults"]} == {}
-    assert [line for line in messages if not line.startswith('"[PST]')] == []  # the theme logs its colours
+    assert [line for line in messages if not line.startswith('"[PST]')] == []  # the theme reports its colours
 
 
 FAULTS = {
     "<img src='nowhere.png' alt='A map.'>": "missing image",
-    "<img src='DOT'>": "image without words",
+    "<img src='DOT'>": "image without alt text",
     "<img src='DOT' alt='A dot.' width=700>": "sideways scrolling",
     "<img src='WIDE' alt='A line.' width=300>": "image shrunk",
     "<div style='overflow: hidden'><img src='WIDE' alt='A line.'></div>": "image cut off",
@@ -145,13 +145,13 @@ def picture(width):
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def test_faults_are_found(browser, tmp_path):
+def test_faults_are_detected(browser, tmp_path):
     files = []
     for i, body in enumerate(FAULTS):
         body = body.replace("DOT", picture(2)).replace("WIDE", picture(600))
         files.append(tmp_path / f"{i}.html")
         files[-1].write_text(f"<!DOCTYPE html><title>A page</title><p>Words.</p>{body}")
-    found, messages = look_at(files, browser)
+    found, messages = inspect(files, browser)
     for file, (body, fault) in zip(files, FAULTS.items(), strict=True):
         faults = found[file.as_uri()]["faults"]
         assert any(line.startswith(fault) for line in faults) if fault else faults == [], (body, faults)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from astropy.table import QTable
     from numpy.typing import ArrayLike
 
-    from .._utils.typing import Background, KeepColumns, MapParts, RedshiftsLike, RegionsLike
+    from .._utils.typing import Background, KeepColumns, MapParts, RedshiftsLike, RegionsLike, Select
 else:
     MapParts = object
 
@@ -112,6 +112,7 @@ class Masses(MapParts):
         background: Background | None = None,
         level: float = 0.68,
         keep_columns: KeepColumns = False,
+        select: Select | None = None,
     ) -> QTable:
         """
         Measure the mass projected onto regions, with all matter at one redshift (thin-lens approximation).
@@ -152,4 +153,5 @@ class Masses(MapParts):
             background=background,
             level=level,
             keep_columns=keep_columns,
+            select=select,
         )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from astropy.table import QTable
     from numpy.typing import ArrayLike
 
-    from .._utils.typing import Background, Floats, KeepColumns, MapParts, RegionsLike
+    from .._utils.typing import Background, Floats, KeepColumns, MapParts, RegionsLike, Select
 else:
     MapParts = object
 
@@ -108,6 +108,7 @@ class Questions(MapParts):
         level: float = 0.68,
         keep_columns: KeepColumns = False,
         cosmology: FLRW | None = None,
+        select: Select | None = None,
     ) -> QTable:
         """
         Measure the mean convergence in regions, with its credible interval over the samples.
@@ -132,10 +133,17 @@ class Questions(MapParts):
 
         need_convergence(self)
         maps = self.data, self._need_samples(), self.wcs, self.mask
-        options: dict[str, Any] = {"level": level, "keep_columns": keep_columns, "cosmology": cosmology}
-        return region_statistics(*maps, regions, background=background, **options)
+        chosen: dict[str, Any] = {"keep_columns": keep_columns, "cosmology": cosmology, "select": select}
+        return region_statistics(*maps, regions, background=background, level=level, **chosen)
 
-    def region_means(self, regions: RegionsLike, *, background: Background | None = None) -> Floats:
+    def region_means(
+        self,
+        regions: RegionsLike,
+        *,
+        background: Background | None = None,
+        cosmology: FLRW | None = None,
+        select: Select | None = None,
+    ) -> Floats:
         """
         Compute the mean convergence of regions in every sample, ``(n_samples, n_regions)``.
 
@@ -156,7 +164,8 @@ class Questions(MapParts):
         from ..analysis.detection import region_values
 
         need_convergence(self)
-        return region_values(self.data, self._need_samples(), self.wcs, self.mask, regions, background=background)
+        maps = self.data, self._need_samples(), self.wcs, self.mask
+        return region_values(*maps, regions, background=background, cosmology=cosmology, select=select)
 
     def detection_probability(
         self,
@@ -167,6 +176,7 @@ class Questions(MapParts):
         level: float = 0.68,
         keep_columns: KeepColumns = False,
         cosmology: FLRW | None = None,
+        select: Select | None = None,
     ) -> QTable:
         """
         Compute the fraction of samples in which the mean convergence of a region exceeds a threshold.
@@ -194,8 +204,8 @@ class Questions(MapParts):
         samples = self._need_samples()
         self._warn_if_gaussian()
         maps = self.data, samples, self.wcs, self.mask
-        options: dict[str, Any] = {"level": level, "keep_columns": keep_columns, "cosmology": cosmology}
-        return detection_probability(*maps, regions, threshold, background, **options)
+        chosen: dict[str, Any] = {"keep_columns": keep_columns, "cosmology": cosmology, "select": select}
+        return detection_probability(*maps, regions, threshold, background, level=level, **chosen)
 
     def peaks(
         self,

@@ -1,4 +1,4 @@
-"""Mock fields with halos near the detection limit: their statistics need to be those of the simulations."""
+"""The mocks of halos at the detection limit: halos must be as frequent as in the simulations."""
 
 import numpy as np
 import pytest
@@ -15,11 +15,11 @@ PIXEL = np.radians(0.4 / 60)
 def drawn():
     maps = lognormal_maps(PowerSpectrum.default(), 6, (192, 192), PIXEL, seed=3).numpy()
     world = two_modes.World(maps, 48, 0.15, PowerSpectrum.default())
-    world.share = 0.5  # half of the fields with a halo
+    world.fraction = 0.5  # half of the fields with a halo
     return world, [world.draw(seed) for seed in range(120)]
 
 
-def test_fields_have_a_structure_if_and_only_if_they_have_a_halo(drawn):
+def test_a_halo_makes_a_structure_and_without_one_there_is_none(drawn):
     world, fields = drawn
     values = np.array([truth[world.aperture].mean() for truth, *_ in fields])
     injected = np.array([halo for *_, halo in fields])
@@ -30,7 +30,7 @@ def test_fields_have_a_structure_if_and_only_if_they_have_a_halo(drawn):
 def test_injected_structures_are_as_strong_as_the_simulated_ones(drawn):
     world, fields = drawn
     values = [truth[world.aperture].mean() for truth, _, halo in fields if halo]
-    assert ks_2samp(values, world.structures).pvalue > 1e-3  # the false-alarm rate
+    assert ks_2samp(values, world.structures).pvalue > 1e-3  # its false-alarm rate
 
 
 def test_the_aperture_is_observed_and_its_noise_is_that_of_the_survey(drawn):
