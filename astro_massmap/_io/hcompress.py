@@ -9,8 +9,8 @@ import sys
 import numpy as np
 from astropy.io import fits
 
-_SECONDS, _RATE = 60, 1e6  # time limit: that, and pixels per second
-_SPARE, _COPIES = 2**30, 8  # memory limit: bytes beyond those of the imports, and images in double precision
+_SECONDS, _RATE = 60, 1e6  # time limit: start, and pixels per second
+_SPARE, _COPIES = 2**30, 8  # memory limit after the imports: bytes, and copies of the image in double precision
 
 
 class IsolatedImage(fits.CompImageHDU):
@@ -33,22 +33,22 @@ class IsolatedImage(fits.CompImageHDU):
         place["file"].seek(place["hdrLoc"])
         content = fits.PrimaryHDU().header.tostring().encode()
         content += place["file"].read(place["datLoc"] + place["datSpan"] - place["hdrLoc"])
-        pixels, paths = math.prod(self.shape), map(os.path.abspath, sys.path)
-        limits = str(_SPARE + _COPIES * 8 * pixels), str(_SECONDS + pixels / _RATE)
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-        command = [sys.executable, "-P", "-m", __name__, limits[0]]
+        pixels = math.prod(self.shape)
+        memory, seconds = _SPARE + _COPIES * 8 * pixels, _SECONDS + pixels / _RATE
+        command = [sys.executable, "-P", "-m", __name__, str(memory)]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
         try:
             done = subprocess.run(
-                command, input=content, capture_output=True, env=environment, timeout=float(limits[1]), check=False
+                command, input=content, capture_output=True, env=environment, timeout=seconds, check=False
             )
         except subprocess.TimeoutExpired as error:
-            raise OSError(f"its image compressed by HCOMPRESS_1 is not decoded after {limits[1]} s") from error
+            raise OSError(f"its image compressed by HCOMPRESS_1 is not decoded after {seconds:.0f} s") from error
         kind, found = done.stdout[:3].decode("latin-1"), done.stdout[3:]
         good = not done.returncode and kind in ("|u1", "|i1", "<i2", "<u2", "<i4", "<u4", "<i8", "<f4", "<f8")
         if not good or len(found) != np.dtype(kind).itemsize * pixels:
             reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
             raise OSError(
-                f"its image compressed by HCOMPRESS_1 cannot be decoded, exit status {done.returncode} {reason[:200]}"
+                f"its image compressed by HCOMPRESS_1 cannot be decoded (exit status {done.returncode}): {reason[:200]}"
             )
         return np.frombuffer(bytearray(found), kind).reshape(self.shape)
 

@@ -16,7 +16,7 @@ def open_n_z(file, name, column=None):
 
     FileNotFoundError, OSError, ImportError or ValueError, with ``name`` first, if there is no table.
     """
-    from .columns import read_table
+    from .columns import read_table  # loads astropy
 
     if not os.path.isfile(file):
         raise FileNotFoundError(f"{name}: needs a redshift, n(z) or a file of n(z); there is no file {str(file)!r}")
@@ -44,7 +44,7 @@ def _table_of_fits(file, name, column):
     """
     from astropy.table import Table
 
-    from .fits_headers import open_fits
+    from .fits_headers import open_fits  # loads astropy
 
     with parsing(f"{name}: cannot read a table from {str(file)!r}"), open_fits(file) as hdus:
         tables = {hdu.name or str(i): hdu for i, hdu in enumerate(hdus) if hasattr(hdu, "columns")}

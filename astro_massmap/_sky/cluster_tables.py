@@ -10,6 +10,7 @@ from .._io.columns import USUAL_NAMES, table_positions
 from .._io.quantities import numbers, without_unit
 from .._io.units import known_unit
 from .._utils.progress import warn
+from ..theory.cosmology import checked_cosmology
 
 # compared in lower case, letters and digits only, in this order
 _RADII: tuple[str, ...] = (
@@ -162,8 +163,6 @@ def _positive(table, column):
 
 def _angles(table, column, unit, per_h, cosmology):
     """Convert proper lengths to angles at the redshifts of the table; None, with a warning, if it has no redshifts."""
-    from ..theory.cosmology import checked_cosmology
-
     name, shown = redshift_column(table), f"{unit}/h" if per_h else str(unit)
     if name is None:
         warn(

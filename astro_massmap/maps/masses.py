@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 import astropy.units as u
 
+from ..theory.source_redshifts import read_n_z
 from .arguments import need_convergence
 
 if TYPE_CHECKING:
@@ -51,8 +52,7 @@ class Masses(MapParts):
         >>> datasets.demo_truth().surface_density(z_lens=0.3, z_source=1.0).unit
         Unit("solMass / kpc2")
         """
-        from ..analysis.mass import critical_surface_density
-        from ..theory.source_redshifts import read_n_z
+        from ..analysis.mass import critical_surface_density  # loads regions
 
         need_convergence(self)
         self._warn_if_gaussian()
@@ -94,7 +94,7 @@ class Masses(MapParts):
         >>> print("{aperture_mass:.4f} +- {std:.4f}".format(**table[0]))
         0.0175 +- 0.0038
         """
-        from ..analysis.mass import aperture_mass
+        from ..analysis.mass import aperture_mass  # loads regions
 
         need_convergence(self)
         samples = self._need_samples()
@@ -135,7 +135,7 @@ class Masses(MapParts):
         >>> print("{region}: {mass:.2e} +- {std:.1e}".format(**table[0]))
         A: 1.17e+14 solMass +- 2.5e+13 solMass
         """
-        from ..analysis.mass import projected_mass
+        from ..analysis.mass import projected_mass  # loads regions
 
         need_convergence(self)
         samples = self._need_samples()

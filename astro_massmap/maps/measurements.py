@@ -129,7 +129,7 @@ class Questions(MapParts):
         >>> print("{region}: {kappa:.3f} +- {std:.3f}".format(**kappa.region_statistics(datasets.demo_clusters())[0]))
         A: 0.072 +- 0.016
         """
-        from ..analysis.detection import region_statistics
+        from ..analysis.detection import region_statistics  # loads regions
 
         need_convergence(self)
         maps = self.data, self._need_samples(), self.wcs, self.mask
@@ -161,7 +161,7 @@ class Questions(MapParts):
         >>> kappa.region_means(datasets.demo_clusters()).shape
         (2, 5)
         """
-        from ..analysis.detection import region_values
+        from ..analysis.detection import region_values  # loads regions
 
         need_convergence(self)
         maps = self.data, self._need_samples(), self.wcs, self.mask
@@ -198,7 +198,7 @@ class Questions(MapParts):
         >>> print(kappa.detection_probability(datasets.demo_clusters(), threshold=0.05)["probability"].round(2))
         [1.   0.71 0.86 0.71 0.  ]
         """
-        from ..analysis.detection import detection_probability
+        from ..analysis.detection import detection_probability  # loads regions
 
         need_convergence(self)
         samples = self._need_samples()
@@ -233,7 +233,7 @@ class Questions(MapParts):
         >>> bool(peaks["kappa"][0] > peaks["kappa"][-1] > 0.02)
         True
         """
-        from ..analysis.peaks import find_peaks
+        from ..analysis.peaks import find_peaks  # loads regions
 
         need_convergence(self)
         return find_peaks(
@@ -269,7 +269,7 @@ class Questions(MapParts):
         >>> bool(table["mean_map"][-1] < table["count"][-1])
         True
         """
-        from ..analysis.peaks import peak_counts
+        from ..analysis.peaks import peak_counts  # loads regions
 
         need_convergence(self)
         samples = self._need_samples()
@@ -290,7 +290,7 @@ class Questions(MapParts):
         edges, level
             As for `astro_massmap.analysis.angular_power.spectrum_table`.
         measured_only : bool
-            Leave out the pixels without data, where the samples are draws of the prior.
+            Leave out the pixels without data, whose values are inferred.
 
         See Also
         --------
@@ -304,7 +304,7 @@ class Questions(MapParts):
         >>> bool((table["cl"] < table["cl_samples"]).all())
         True
         """
-        from ..analysis.angular_power import spectrum_table
+        from ..analysis.angular_power import spectrum_table  # loads torch
 
         need_convergence(self)
         mask = self.mask if measured_only else np.zeros(self.shape, dtype=bool)

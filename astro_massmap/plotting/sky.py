@@ -8,6 +8,7 @@ size) the image is resampled: each point shows the map pixel in which it lies on
 import numpy as np
 from astropy.wcs import WCSSUB_LATITUDE, WCSSUB_LONGITUDE
 
+from .._sky.regions import as_regions, is_excluded, overlaps
 from .._utils.optional import require
 
 __all__ = ["draw_regions", "new_axes", "plot_map", "plot_shear"]
@@ -198,8 +199,6 @@ def draw_regions(ax, regions, wcs, shape, color="black"):
     >>> len(ax.patches)
     5
     """
-    from .._sky.regions import as_regions
-
     draw_pixel_regions(ax, as_regions(regions, wcs), wcs, shape, color)
 
 
@@ -207,8 +206,6 @@ def draw_pixel_regions(ax, regions, wcs, shape, color="black"):
     """Draw pixel regions, as `as_regions` returns them with a WCS."""
     # here and above: regions imports matplotlib, and maps import this module without it
     from regions import CompoundPixelRegion, TextPixelRegion
-
-    from .._sky.regions import is_excluded, overlaps
 
     _, transform = _axes_on(wcs, ax, shape)
     for region in regions:

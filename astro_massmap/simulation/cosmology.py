@@ -121,7 +121,7 @@ class Cosmology:
         >>> print(f"{cosmology.linear_power(0.1) / Cosmology.default().linear_power(0.1):.2f}")
         1.00
         """
-        from ..theory.limber import matter_power
+        from ..theory.limber import matter_power  # loads astropy
 
         if getattr(cosmology, "w0", -1.0) != -1.0 or getattr(cosmology, "wa", 0.0) != 0.0:
             raise ValueError(

@@ -83,7 +83,7 @@ class NFWHalo:
     cosmology: FLRW | Any = field(default=None, repr=False, hash=False)
 
     def __post_init__(self) -> None:
-        from ..theory.cosmology import checked_cosmology, redshift
+        from ..theory.cosmology import checked_cosmology, redshift  # loads astropy
 
         mass, cosmology = _mass(self.mass), checked_cosmology(self.cosmology)
         z = redshift(self.redshift, "redshift")
@@ -171,7 +171,7 @@ class NFWHalo:
         import astropy.units as u
         from astropy.constants import G, c
 
-        from ..analysis.mass import lensing_efficiency
+        from ..analysis.mass import lensing_efficiency  # loads astropy
 
         distance = self.cosmology.angular_diameter_distance(self.redshift)
         strongest = (self._scale_density * 4 * np.pi * G * distance / c**2).to_value(u.one)
@@ -180,7 +180,7 @@ class NFWHalo:
     def _x(self, theta):
         import astropy.units as u
 
-        from .._io.quantities import floats
+        from .._io.quantities import floats  # loads astropy
 
         x = floats(theta, "theta", unit=u.arcmin) / self.angular_scale_radius.to_value(u.arcmin)
         return np.maximum(np.abs(x), _SMALLEST)

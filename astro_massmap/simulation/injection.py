@@ -69,8 +69,8 @@ def inject_halo(
     >>> survey, survey.meta["halos"]
     (<ShearCatalog: 65666 galaxies, axes 'west-north', shape noise 0.260>, 1)
     """
-    from ..maps.catalog import ShearCatalog
-    from ..maps.convergence_map import ConvergenceMap
+    from ..maps.catalog import ShearCatalog  # loads astropy
+    from ..maps.convergence_map import ConvergenceMap  # loads astropy
 
     halos, centers = _pairs(halo, center)
     if z_source is not None:
@@ -139,7 +139,7 @@ def _source_redshifts(catalog):
 
 
 def _into_map(kappa, halos, centers, z_source):
-    from ..maps.arguments import need_convergence
+    from ..maps.arguments import need_convergence  # loads astropy
 
     if z_source is None:
         raise ValueError("z_source: needed for a map, the redshift of the sources or n(z)")

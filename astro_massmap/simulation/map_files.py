@@ -153,7 +153,7 @@ class MapFile:
 
 @contextmanager
 def _open_fits(path, dataset):
-    from .._io.fits_headers import open_fits
+    from .._io.fits_headers import open_fits  # loads astropy
 
     with ExitStack() as stack:
         with warnings.catch_warnings(record=True) as caught:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from scipy.ndimage import map_coordinates
 
+from .._sky.binning import normalised
 from .._utils.checks import check_integer, check_padding
 from ..inference import FourierGrid, LensingOperator, padded_shape
 
@@ -199,8 +200,8 @@ def lensed(
 def _check(kappa, positions, density, shape_noise, ellipticities, padding, seed):
     from astropy.coordinates import SkyCoord
 
-    from ..maps.catalog import ShearCatalog
-    from ..maps.convergence_map import ConvergenceMap
+    from ..maps.catalog import ShearCatalog  # loads astropy
+    from ..maps.convergence_map import ConvergenceMap  # loads astropy
 
     if not isinstance(kappa, ConvergenceMap):
         raise TypeError(f"kappa: needs a ConvergenceMap, got {type(kappa).__name__}")
@@ -247,9 +248,9 @@ def _scatter(kappa, density, rng):
 
 def _unlensed(coords, positions, shape_noise, ellipticities, weight, axes, rng):
     """Return the galaxies without a lens, a ShearCatalog."""
-    from ..maps.axes import check_axes_name, to_west_north
-    from ..maps.calibration import mean_response, seen_along, times
-    from ..maps.catalog import ShearCatalog
+    from ..maps.axes import check_axes_name, to_west_north  # loads astropy
+    from ..maps.calibration import mean_response, seen_along, times  # loads astropy
+    from ..maps.catalog import ShearCatalog  # loads astropy
 
     check_axes_name(axes)
     source = positions if isinstance(positions, ShearCatalog) else None
@@ -295,8 +296,7 @@ def _rotated(n, source, ellipticities, weight, rng, *, resample):
 
 def _given(ellipticities, weight, n):
     """Return n complex ellipticities (all if None), and the standard deviation of a component."""
-    from .._io.quantities import column, pair
-    from .._sky.binning import normalised
+    from .._io.quantities import column, pair  # loads astropy
 
     if n is None:
         n = np.size(ellipticities[0]) if np.iterable(ellipticities) and len(ellipticities) else 1
@@ -319,7 +319,7 @@ def _seen(galaxies, kappa, mask, *, given):
     """Return the galaxies on the map and outside of the mask."""
     from astropy.utils.exceptions import AstropyUserWarning
 
-    from .._io.quantities import bools
+    from .._io.quantities import bools  # loads astropy
 
     ny, nx = kappa.shape
     x, y = kappa.wcs.world_to_pixel(galaxies.coords)
@@ -342,7 +342,7 @@ def _seen(galaxies, kappa, mask, *, given):
 
 def _field_at(galaxies, kappa, padding):
     """Return complex shear (west-north) and convergence at the galaxies."""
-    from .._sky.geometry import pixel_scale, shear_in_pixels
+    from .._sky.geometry import pixel_scale, shear_in_pixels  # loads astropy
 
     _, mirrored = pixel_scale(kappa.wcs, kappa.shape)
     x, y, phase = shear_in_pixels(galaxies.coords, np.ones(len(galaxies)), kappa.wcs, mirrored)

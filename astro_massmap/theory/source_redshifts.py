@@ -140,7 +140,7 @@ def _numbers(values, name):
     """Return ``values`` as floats, NaN where masked; astropy is imported only for units."""
     unit = getattr(values, "unit", None)
     if unit is not None and str(unit) not in ("", "redshift"):
-        from .._io.quantities import floats
+        from .._io.quantities import floats  # loads astropy
 
         return floats(values, name)
     try:
@@ -210,7 +210,7 @@ def _listed(z, weight, name, label=None):
     if weight.shape != z.shape:
         raise ValueError(f"weight: needs the shape {z.shape} of {name}, got {weight.shape}")
     if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.sum() > 0):
-        raise ValueError("weight: needs finite numbers that are not negative, nor all zero")
+        raise ValueError("weight: needs finite numbers, none negative and some positive")
     _doubt(z[weight > 0], name)
     label = label or (f"z_s = {z:g}" if z.ndim == 0 else f"{z.size} redshifts")
     return Sources(np.atleast_1d(z), np.atleast_1d(weight / weight.sum()), label)

@@ -409,7 +409,7 @@ def test_bad_grids(options, error, message):
 def test_a_grid_without_a_shape_needs_one():
     wcs = tan_wcs(SHAPE)
     wcs.array_shape = None
-    with pytest.raises(ValueError, match="shape: needed"):
+    with pytest.raises(ValueError, match="shape: needs to be given"):
         make().to_map(wcs=wcs)
     assert make().to_map(wcs=wcs, shape=SHAPE).shape == SHAPE
 

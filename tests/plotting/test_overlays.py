@@ -129,7 +129,8 @@ def test_the_peak_on_any_axes(frame, rotation, scale, mirror, column, row):
     ax = Figure().add_subplot(projection=wcs)
     plot_map(one_peak(column, row), GRID, ax=ax)
     off = peak_on_the_sky(ax.images[0], wcs).separation(GRID.pixel_to_world(column, row)).arcsec
-    assert off < 0.15 * PIXEL
+    # the 4 x 4 points of a pixel become 5 x 5 where its edges are almost parallel to them: half a point along both axes
+    assert off < np.hypot(0.125, 0.125) * 1.05 * PIXEL
 
 
 def test_values_are_not_interpolated():
