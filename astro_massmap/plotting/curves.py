@@ -39,8 +39,8 @@ def plot_detection(values, threshold, *, label="", figure=None):
     Examples
     --------
     >>> from matplotlib.figure import Figure
-    >>> from astro_massmap import figures
-    >>> figure = figures.plot_detection([0.01, 0.03, 0.04], 0.02, label="cluster A", figure=Figure())
+    >>> from astro_massmap import plotting
+    >>> figure = plotting.plot_detection([0.01, 0.03, 0.04], 0.02, label="cluster A", figure=Figure())
     >>> print(figure.axes[0].get_title(loc="left"))
     cluster A
     above the threshold: 2 of 3 samples, 67% (68% interval: 39% to 86%)
@@ -93,9 +93,9 @@ def plot_spectrum(table, theory=None, *, figure=None):
     Examples
     --------
     >>> from matplotlib.figure import Figure
-    >>> from astro_massmap import PowerSpectrum, datasets, figures
+    >>> from astro_massmap import PowerSpectrum, datasets, plotting
     >>> table = datasets.demo_truth().power_spectrum()
-    >>> figure = figures.plot_spectrum(table, PowerSpectrum.default(), figure=Figure())
+    >>> figure = plotting.plot_spectrum(table, PowerSpectrum.default(), figure=Figure())
     >>> [text.get_text() for text in figure.axes[0].get_legend().texts]
     ['map', 'theory']
     """
@@ -136,11 +136,11 @@ def plot_peak_counts(table, *, figure=None):
     --------
     >>> import numpy as np
     >>> from matplotlib.figure import Figure
-    >>> from astro_massmap import datasets, figures
+    >>> from astro_massmap import datasets, plotting
     >>> from astro_massmap.analysis.peaks import peak_counts
     >>> truth = datasets.demo_truth()
     >>> table = peak_counts(truth.data, np.stack([truth.data] * 6), truth.wcs, None, [0.05, 0.1, 0.2, 0.4])
-    >>> figure = figures.plot_peak_counts(table, figure=Figure())
+    >>> figure = plotting.plot_peak_counts(table, figure=Figure())
     >>> figure.axes[0].get_ylabel()
     'number of peaks'
     """
