@@ -19,7 +19,7 @@ _HOPELESS = 8  # chains, all of the first of which fail
 _MIXING = 0.1  # fraction of accepted steps at the last level below which a chain does not mix
 
 
-class Kept:
+class SampleStore:
     """
     Samples in memory, and the records of their chains.
 
@@ -45,8 +45,8 @@ class Kept:
 
 
 def task(job, indices):
-    """Samples of a `~astro_massmap.methods._workers.Job` for ``add`` of `Kept`: the work of one task of an executor."""
-    drawn = Kept(len(indices), job.observation.shape)
+    """Samples of a `~astro_massmap.methods._workers.RunContext` for ``add`` of `SampleStore`: the work of one task of an executor."""
+    drawn = SampleStore(len(indices), job.observation.shape)
 
     def draw(rows):
         drawn.add(rows, *draw_chains(job.prepared(), job.method.seed, [indices[row] for row in rows]))
@@ -69,7 +69,7 @@ def draw_samples(method, plan, checkpoint, workers, n_jobs, progress):
     checkpoint : Checkpoint or None
         File of the finished samples; None to keep them in memory.
     workers : tuple or None
-        Executor and `Job`; without them the chains are drawn in this process.
+        Executor and `RunContext`; without them the chains are drawn in this process.
     n_jobs : int
         Batches of chains side by side, on a CPU in this process.
     progress : bool
@@ -82,7 +82,7 @@ def draw_samples(method, plan, checkpoint, workers, n_jobs, progress):
     records : list of dict
         Record of every chain.
     """
-    kept = Kept(method.n_samples, plan.grid.field_shape) if checkpoint is None else checkpoint
+    kept = SampleStore(method.n_samples, plan.grid.field_shape) if checkpoint is None else checkpoint
     todo = [i for i in range(method.n_samples) if i not in kept.records]
     batch = method.batch_size or (1 if plan.grid.device.type == "cpu" else 32)
     pieces, stopped = [todo[i : i + batch] for i in range(0, len(todo), batch)], threading.Event()

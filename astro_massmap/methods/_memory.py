@@ -27,7 +27,7 @@ _SHARE = 0.95  # of the memory of a device that may be needed
 
 
 @dataclass(frozen=True)
-class Needs:
+class MemoryEstimate:
     """
     What a run needs; as text, in one line.
 
@@ -78,7 +78,7 @@ def needed_memory(shape, padding=2.0, *, prior=None, dtype="float32", batch=1, l
 
     Returns
     -------
-    Needs
+    MemoryEstimate
     """
     box, (ny, nx) = posterior_shape(shape, padding), shape
     real = getattr(torch, dtype).itemsize
@@ -94,7 +94,7 @@ def needed_memory(shape, padding=2.0, *, prior=None, dtype="float32", batch=1, l
         needed += corrections * min(max(real * KEPT // corrections, 1), levels + _REVERSE)
         told = pieces[-1].core[0].stop * pieces[-1].core[1].stop
         needed += batch * (rows * columns * layers + told * _TOLD)
-    return Needs(tuple(shape), box, pieces, int(needed))
+    return MemoryEstimate(tuple(shape), box, pieces, int(needed))
 
 
 def _pieces(shape, box, prior):
@@ -115,13 +115,13 @@ def _largest(pieces):
     return tuple(max(tile.outer[axis].stop - tile.outer[axis].start for tile in pieces) for axis in (0, 1))
 
 
-def check_memory(needs, device="cpu", name="shape"):
+def check_memory(estimate, device="cpu", name="shape"):
     """
     Refuse a run that a device cannot hold.
 
     Parameters
     ----------
-    needs : Needs
+    estimate : MemoryEstimate
         Of the run.
     device : `torch.device` or str
         Where it takes place.
@@ -140,23 +140,23 @@ def check_memory(needs, device="cpu", name="shape"):
     """
     device = torch.device(device)
     memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else physical_memory()
-    if needs.bytes > _SHARE * memory:
+    if estimate.bytes > _SHARE * memory:
         owner = f"the device {device}" if device.type == "cuda" else "this computer"
         raise ValueError(
-            f"{name}: {needs}, {owner} has {_gibibytes(memory)}; use larger pixels, a part of the field, less padding, "
+            f"{name}: {estimate}, {owner} has {_gibibytes(memory)}; use larger pixels, a part of the field, less padding, "
             "or a smaller batch_size or n_jobs"
         )
-    return str(needs)
+    return str(estimate)
 
 
-def workers_that_fit(needs_of, most):
+def workers_that_fit(estimate_of, most):
     """
     Number of chains side by side that the memory of this computer holds, at least one.
 
     Parameters
     ----------
-    needs_of : callable
-        `Needs` of a run with so many workers.
+    estimate_of : callable
+        `MemoryEstimate` of a run with so many workers.
     most : int
         Largest number to consider.
 
@@ -165,7 +165,7 @@ def workers_that_fit(needs_of, most):
     int
     """
     memory = _SHARE * physical_memory()
-    return next((n for n in range(most, 1, -1) if needs_of(n).bytes <= memory), 1)
+    return next((n for n in range(most, 1, -1) if estimate_of(n).bytes <= memory), 1)
 
 
 def _gibibytes(count):

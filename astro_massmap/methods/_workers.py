@@ -84,7 +84,7 @@ def shared_out(function, pieces, executor):
 
 
 @dataclass(frozen=True)
-class Job:
+class RunContext:
     """
     What every task of a run has in common; a worker prepares it once.
 

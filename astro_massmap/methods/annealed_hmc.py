@@ -29,9 +29,9 @@ from ..priors import Prior, ScorePrior
 from ._chain_diagnostics import run_diagnostics, self_check
 from ._chains import draw_samples
 from ._checkpoint import Checkpoint, fingerprint
-from ._memory import Needs, check_memory, needed_memory, workers_that_fit
+from ._memory import MemoryEstimate, check_memory, needed_memory, workers_that_fit
 from ._sample_files import check_name
-from ._workers import Job
+from ._workers import RunContext
 from .base import Estimate, check_dtype, check_padding, moments
 
 _SPREAD_DRAWS, _COARSE = 16, 1e-2  # of the standard deviation of a single sample, and the tolerance of their solves
@@ -151,7 +151,7 @@ class AnnealedHMC:
     def _schedule(self) -> Schedule:
         return self.schedule if isinstance(self.schedule, Schedule) else self.SCHEDULES[self.schedule]()
 
-    def memory(self, shape: tuple[int, int]) -> Needs:
+    def memory(self, shape: tuple[int, int]) -> MemoryEstimate:
         """
         The memory that a run needs, known before it begins.
 
@@ -162,7 +162,7 @@ class AnnealedHMC:
 
         Returns
         -------
-        `~astro_massmap.methods._memory.Needs`
+        `~astro_massmap.methods._memory.MemoryEstimate`
             ``bytes``, ``box`` and ``tiles``; as text one line. With an executor it is the need of each worker. On a GPU
             it is that of a single chain, and batches are as large as its memory allows.
 
@@ -172,9 +172,9 @@ class AnnealedHMC:
         >>> print(AnnealedHMC(n_jobs=1).memory((1024, 1024)))
         1024 x 1024 pixels in a box of 2048 x 2048, the network in 9 tiles of 428 x 428: some 1.2 GiB
         """
-        return self._needs(shape, self._workers(shape))
+        return self._memory_estimate(shape, self._workers(shape))
 
-    def _needs(self, shape: tuple[int, int], workers: int) -> Needs:
+    def _memory_estimate(self, shape: tuple[int, int], workers: int) -> MemoryEstimate:
         on_cpu = pick_device(self.device).type == "cpu"
         return needed_memory(
             shape,
@@ -194,7 +194,7 @@ class AnnealedHMC:
         if self.n_jobs is not None:
             return min(self.n_jobs, pieces)
         most = min(available_cores(), pieces)
-        return workers_that_fit(lambda workers: self._needs(shape, workers), most)
+        return workers_that_fit(lambda workers: self._memory_estimate(shape, workers), most)
 
     def prepare(self, observation: Observation) -> Plan:
         """
@@ -293,8 +293,8 @@ class AnnealedHMC:
         ((2, 16, 16), 0)
         """
         n_jobs = self._workers(observation.shape) if executor is None else 1
-        needs = self._needs(observation.shape, n_jobs)
-        told = check_memory(needs, pick_device(self.device))
+        estimate = self._memory_estimate(observation.shape, n_jobs)
+        told = check_memory(estimate, pick_device(self.device))
         if progress:
             tqdm.write(told, file=sys.stderr)
         plan = self.prepare(observation)
@@ -302,10 +302,10 @@ class AnnealedHMC:
         if self.checkpoint is not None:
             shape, mark = (self.n_samples, *observation.shape), fingerprint(plan.observation, self._decisive(plan))
             checkpoint = Checkpoint(self.checkpoint, shape, mark, observation.cards)
-        workers = None if executor is None else (executor, Job(self, observation))
+        workers = None if executor is None else (executor, RunContext(self, observation))
         samples, records = draw_samples(self, plan, checkpoint, workers, n_jobs, progress)
         mean, std = moments(samples)
-        diagnostics = {"prior": repr(self._prior), "memory": needs.bytes}
+        diagnostics = {"prior": repr(self._prior), "memory": estimate.bytes}
         diagnostics |= run_diagnostics(plan, observation, records)
         if plan.schedule.splitting and self.n_check:
             diagnostics["gaussian_check"] = self_check(plan, self.seed, self.n_check, n_jobs)

@@ -20,7 +20,7 @@ from ..inference import (
     side_by_side,
 )
 from ..spectrum import PowerSpectrum
-from ._memory import Needs, check_memory, needed_memory, workers_that_fit
+from ._memory import MemoryEstimate, check_memory, needed_memory, workers_that_fit
 from .base import Estimate, check_dtype, check_padding, check_tolerance, in_batches, warn_of_fit
 
 # At least so many draws tell the standard deviation, to about 4 %; for nothing else they may be coarse.
@@ -151,7 +151,7 @@ class Wiener:
         """
         device = pick_device(self.device)
         workers = self._workers(observation.shape)
-        check_memory(self._needs(observation.shape, workers), device)
+        check_memory(self._memory_estimate(observation.shape, workers), device)
         spectrum = PowerSpectrum.default() if self.spectrum is None else self.spectrum
         posterior = GaussianPosterior(
             observation,
@@ -181,7 +181,7 @@ class Wiener:
             },
         )
 
-    def _needs(self, shape: tuple[int, int], workers: int) -> Needs:
+    def _memory_estimate(self, shape: tuple[int, int], workers: int) -> MemoryEstimate:
         return needed_memory(shape, self.padding, dtype=self.dtype, batch=workers, samples=self.n_samples)
 
     def _workers(self, shape: tuple[int, int]) -> int:
@@ -191,7 +191,7 @@ class Wiener:
         draws = max(self.n_samples, _MIN_DRAWS) if self.uncertainty else 1
         if self.n_jobs is not None:
             return min(self.n_jobs, draws)
-        return workers_that_fit(lambda workers: self._needs(shape, workers), min(available_cores(), draws))
+        return workers_that_fit(lambda workers: self._memory_estimate(shape, workers), min(available_cores(), draws))
 
 
 class _Draws:

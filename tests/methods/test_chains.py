@@ -96,7 +96,7 @@ def failing(monkeypatch, which):
     monkeypatch.setattr(_chains, "_attempt", attempt)
 
 
-@pytest.mark.parametrize("checkpoint", [None, "c.npy"])
+@pytest.mark.parametrize("checkpoint", [None, "c.fits"])
 def test_chains_that_fail_are_left_out(monkeypatch, checkpoint):
     method = AnnealedHMC(GENTLE, n_samples=8, **FAST)
     everything = method.solve(observation())
@@ -111,11 +111,11 @@ def test_chains_that_fail_are_left_out(monkeypatch, checkpoint):
 
 
 def test_more_than_half_is_an_error_that_keeps_the_checkpoint(monkeypatch):
-    good = AnnealedHMC(GENTLE, n_samples=6, checkpoint="c.npy", **FAST)
+    good = AnnealedHMC(GENTLE, n_samples=6, checkpoint="c.fits", **FAST)
     failing(monkeypatch, {0, 1, 3, 5})
-    with pytest.raises(ValueError, match=r"'posterior_mean' and 'wiener' need no chains; .* kept in 'c\.npy'"):
+    with pytest.raises(ValueError, match=r"'posterior_mean' and 'wiener' need no chains; .* kept in 'c\.fits'"):
         good.solve(observation())
-    with open("c.npy.ledger") as file:
+    with open("c.fits.ledger") as file:
         assert len(file.readlines()) > 3
 
 

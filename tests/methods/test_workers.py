@@ -200,9 +200,9 @@ def test_a_pool_whose_process_was_killed():
 
 def test_a_worker_of_dask_that_was_killed_in_the_middle():
     distributed = pytest.importorskip("distributed")
-    method = AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS | {"n_samples": 40})
+    method = AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS | {"n_samples": 40})
     alone = AnnealedHMC(GENTLE, **OPTIONS | {"n_samples": 40}).solve(observation())
-    ledger = Path("c.npy.ledger").absolute()
+    ledger = Path("c.fits.ledger").absolute()
 
     def finished():
         return ledger.read_bytes().count(b"\n") - 1 if ledger.exists() else 0
