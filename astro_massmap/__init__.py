@@ -9,36 +9,33 @@ equally likely maps.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ._utils.version import __version__
+
 if TYPE_CHECKING:
-    from .catalog import ShearCatalog
-    from .convergence_map import ConvergenceMap
-    from .fields import reconstruct_fields
     from .inference import Schedule
+    from .maps.catalog import ShearCatalog
+    from .maps.convergence_map import ConvergenceMap
+    from .maps.fields import reconstruct_fields
+    from .maps.shear_map import ShearMap
     from .methods import AnnealedHMC, KaiserSquires, PosteriorMean, Wiener
     from .priors import GaussianPrior, ScorePrior
-    from .shear_map import ShearMap
-    from .spectrum import PowerSpectrum
-
-try:
-    from ._version import version as __version__
-except ImportError:  # a source tree that was never built
-    __version__ = "unknown"
+    from .theory.spectrum import PowerSpectrum
 
 # The public names and the modules they live in. They are imported on first use, so that
 # ``import astro_massmap`` stays light: no torch, no matplotlib, no astropy.
 _HOMES = {
     "AnnealedHMC": "methods",
-    "ConvergenceMap": "convergence_map",
+    "ConvergenceMap": "maps.convergence_map",
     "GaussianPrior": "priors",
     "KaiserSquires": "methods",
     "PosteriorMean": "methods",
-    "PowerSpectrum": "spectrum",
+    "PowerSpectrum": "theory.spectrum",
     "Schedule": "inference",
     "ScorePrior": "priors",
-    "ShearCatalog": "catalog",
-    "ShearMap": "shear_map",
+    "ShearCatalog": "maps.catalog",
+    "ShearMap": "maps.shear_map",
     "Wiener": "methods",
-    "reconstruct_fields": "fields",
+    "reconstruct_fields": "maps.fields",
 }
 
 __all__ = [

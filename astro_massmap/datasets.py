@@ -19,8 +19,8 @@ from astropy.io import fits
 from astropy.table import QTable, Table
 from astropy.utils.data import clear_download_cache, download_file
 
-from .catalog import ShearCatalog
-from .convergence_map import ConvergenceMap
+from .maps.catalog import ShearCatalog
+from .maps.convergence_map import ConvergenceMap
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable

@@ -1,11 +1,11 @@
 """
-The large networks in one go, on a machine that has a GPU, torch and safetensors, and perhaps nothing else.
+Train the large networks on a machine with a GPU, torch and safetensors.
 
 ``python benchmarks/gpu_prior.py OUT --boxes 8 --particles 512 --box-size 256 --widths 32,64,128``
-simulates the boxes, calibrates their maps, and trains the prior and the network of the posterior mean on maps that are
-drawn on the fly. All of it goes on where it was when it is started again. The rehearsal on a processor:
+simulates the boxes, calibrates their maps, and trains the prior and the posterior-mean network on maps that are drawn
+during the training. An interrupted run continues when it is started again. A small run on a processor:
 ``python benchmarks/gpu_prior.py OUT --boxes 4 --particles 32 --box-size 64 --steps 20 --mean-steps 10 --maps 4 --size
-224 --widths 8,8,8``. What a sample costs with such networks says ``benchmarks/speed.py --prior OUT/prior.safetensors``.
+224 --widths 8,8,8``. ``benchmarks/speed.py --prior OUT/prior.safetensors`` measures the cost of a sample.
 """
 
 import argparse
@@ -41,7 +41,7 @@ PIXEL = np.radians(0.4 / 60)
 
 
 class Run:
-    """The steps of it, which share the clock, the device and what is known of the maps."""
+    """The steps of the run, with their clock, device and theory."""
 
     def __init__(self, arguments):
         self.arguments, self.out, self.start = arguments, arguments.out, time.perf_counter()
@@ -56,7 +56,7 @@ class Run:
         print(f"{time.perf_counter() - self.start:7.1f} s  {text}", flush=True)
 
     def maps(self):
-        """Maps to train with, drawn on the fly, and a bank of held-out ones; those that are simulated are kept."""
+        """Return training maps, drawn during the training, and a bank of held-out maps; simulations are kept."""
         arguments = self.arguments
         simulation = NBody(arguments.particles, arguments.box_size, self.cosmology, device=self.device)
         self.clock(f"{self.device}, {simulation.memory / 2**30:.1f} GiB for a simulation")
@@ -98,14 +98,14 @@ class Run:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--boxes", type=int, default=8, help="the last quarter of them is held out")
+    parser.add_argument("--boxes", type=int, default=8, help="number of boxes, of which the last quarter is held out")
     parser.add_argument("--particles", type=int, default=512)
     parser.add_argument("--box-size", type=float, default=256.0)
-    parser.add_argument("--maps", type=int, default=64, help="held out, and for the correction four times as many")
+    parser.add_argument("--maps", type=int, default=64, help="held-out maps; the correction uses four times as many")
     parser.add_argument("--size", type=int, default=384)
     parser.add_argument("--widths", default="32,64,128")
     parser.add_argument("--steps", type=int, default=20000)
-    parser.add_argument("--mean-steps", type=int, default=8000, help="of the network of the posterior mean")
+    parser.add_argument("--mean-steps", type=int, default=8000, help="steps of the posterior-mean network")
     parser.add_argument("--maps-per-step", type=int, default=16)
     arguments = parser.parse_args()
     run, steps, mean_steps = Run(arguments), arguments.steps, arguments.mean_steps

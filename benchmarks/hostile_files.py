@@ -35,7 +35,7 @@ from astropy.wcs import WCS
 from regions import CircleSkyRegion, PolygonSkyRegion, Regions, TextSkyRegion
 
 from astro_massmap import ConvergenceMap, PowerSpectrum, ScorePrior, ShearCatalog, ShearMap
-from astro_massmap._regions import as_regions
+from astro_massmap._sky.regions import as_regions
 from astro_massmap.cli.arguments import wcs_of
 from astro_massmap.priors import MeanNetwork
 from astro_massmap.simulation import LensPlanes, MapSet

@@ -20,8 +20,8 @@ from astropy.wcs import WCS
 from regions import CircleSkyRegion
 
 from astro_massmap import PowerSpectrum, ShearCatalog
-from astro_massmap._files import atomic_path
-from astro_massmap.mass import projected_mass
+from astro_massmap._utils.files import atomic_path
+from astro_massmap.analysis.mass import projected_mass
 from astro_massmap.simulation import NFWHalo
 
 from list_table import list_table

@@ -39,7 +39,7 @@ from astro_massmap import (
     __version__,
     datasets,
 )
-from astro_massmap._binning import bin_galaxies
+from astro_massmap._sky.binning import bin_galaxies
 from astro_massmap.inference import FourierGrid, LensingOperator, Observation
 from astro_massmap.simulation import smoothed
 

@@ -17,7 +17,7 @@ from astropy.coordinates import SkyCoord
 from regions import CircleSkyRegion, EllipseSkyRegion, PolygonSkyRegion, RectangleSkyRegion
 
 from astro_massmap import ConvergenceMap, KaiserSquires, ShearCatalog
-from astro_massmap._geometry import fitting_wcs
+from astro_massmap._sky.geometry import fitting_wcs
 from astro_massmap.inference import Observation, padded_shape
 
 from list_table import list_table

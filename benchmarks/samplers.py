@@ -17,10 +17,8 @@ import numpy as np
 import torch
 
 from astro_massmap import GaussianPrior, Schedule
-from astro_massmap.diagnostics import coverage as coverage_of
 from astro_massmap.inference import (
     FourierGrid,
-    LeapfrogTarget,
     LensingOperator,
     Observation,
     SplitPlan,
@@ -29,8 +27,10 @@ from astro_massmap.inference import (
     Trajectory,
     run_chains,
 )
+from astro_massmap.validation.diagnostics import coverage as coverage_of
 
 import problems
+from helpers.leapfrog import LeapfrogTarget
 from list_table import list_table
 
 

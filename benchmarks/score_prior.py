@@ -1,10 +1,9 @@
 """
-How good a score prior is: ``python benchmarks/score_prior.py PRIOR MAPS [SECTION ...] [--out FOLDER]``.
+Accuracy of a score prior: ``python benchmarks/score_prior.py PRIOR MAPS [SECTION ...] [--out FOLDER]``.
 
-PRIOR is a file or "default", MAPS a folder of ``massmap simulate`` whose held-out boxes (those of the split of the
-training) give the truths. Sections: card, denoising, rarity, samples, free, bright, deep, reliability, massivenus,
-stationarity, sources.
-Every section prints a table and, with --out, writes it and a picture.
+PRIOR is a file or "default". MAPS is a folder of ``massmap simulate``; the truths are maps of its held-out boxes (those
+of the split of the training). Sections: card, denoising, rarity, samples, free, bright, deep, reliability, massivenus,
+stationarity, sources. Every section prints a table and, with --out, writes it and a figure.
 """
 
 import argparse
@@ -21,7 +20,6 @@ from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
 from astro_massmap import AnnealedHMC, GaussianPrior, PowerSpectrum, Schedule, ScorePrior, Wiener
-from astro_massmap.diagnostics import coverage, reliability
 from astro_massmap.inference import (
     FourierGrid,
     LensingOperator,
@@ -43,11 +41,12 @@ from astro_massmap.simulation import (
     smoothed,
 )
 from astro_massmap.training import LEVELS, MapBank, Noiser, denoising_ratios
+from astro_massmap.validation.diagnostics import coverage, reliability
 
 ARCMIN = np.radians(1 / 60)
 BANDS = np.array([500, 1000, 2000, 4000, 7000, 12000, 20000])
 THRESHOLDS = (0.02, 0.04, 0.06)
-APERTURE, DETECTED = 1.5, 0.015  # arcmin, and the mean convergence that counts as a structure
+APERTURE, DETECTED = 1.5, 0.015  # arcmin, and the mean convergence that defines a structure
 INTERVALS = (0.68, 0.9)  # 90 % intervals need 19 samples
 FIDUCIAL = FlatLambdaCDM(H0=70, Om0=0.3, Ob0=0.05, Tcmb0=2.7255, m_nu=0)
 
@@ -65,7 +64,7 @@ def footprint(side, seed):
 
 
 def mock(truth, side, noise, seen, seed):
-    """The middle of a larger map, and its noisy shear: truth ``(side, side)`` and an observation."""
+    """Cut the middle of a larger map and its noisy shear: truth ``(side, side)`` and an observation."""
     pixel = 0.4 * ARCMIN
     large = FourierGrid(truth.shape, pixel, dtype=torch.float64)
     shear = LensingOperator(large).forward(large.to_modes(torch.as_tensor(truth, dtype=torch.float64))).numpy()
@@ -77,7 +76,7 @@ def mock(truth, side, noise, seen, seed):
 
 
 def in_apertures(maps, spacing=8):
-    """Mean of maps ``(n, ny, nx)`` in round apertures on a grid over the field: ``(n, n_apertures)``."""
+    """Return the mean of maps ``(n, ny, nx)`` in round apertures on a grid over the field, ``(n, n_apertures)``."""
     y, x = np.mgrid[: maps.shape[-2], : maps.shape[-1]]
     places = np.arange(spacing, maps.shape[-1] - spacing, spacing) + spacing // 2
     discs = [np.hypot(x - a, y - b) < APERTURE / 0.4 for a in places for b in places]
@@ -85,7 +84,7 @@ def in_apertures(maps, spacing=8):
 
 
 class Score:
-    """Sums over mocks of what one method gets wrong."""
+    """Sums over mocks of the errors of one method."""
 
     def __init__(self):
         self.errors, self.power, self.moments, self.cover = [], [], [], []
@@ -113,7 +112,7 @@ class Score:
         self.cover.append(np.concatenate([table["coverage"] for table in tables]))
 
     def ratio(self, k):
-        """RMSE over the Wiener filter's, and its standard error over mocks (jackknife)."""
+        """RMSE over that of the Wiener filter, and its standard error over mocks (jackknife)."""
         errors = np.array(self.errors)[:, k : k + 2]
         total = errors.sum(axis=0)
         left = np.sqrt((total[0] - errors[:, 0]) / (total[1] - errors[:, 1]))
@@ -141,7 +140,7 @@ class Score:
             yield "evaluations, seconds a mock", f"{self.evaluations} {self.seconds / len(self.errors):.1f}"
 
 
-def compare(mocks, methods, say):
+def compare(mocks, methods, log):
     """All methods on the same mocks."""
     scores = {name: Score() for name in methods}
     for i, (truth, observation) in enumerate(mocks):
@@ -149,14 +148,14 @@ def compare(mocks, methods, say):
         estimates = {}
         for name, method in methods.items():
             start = time.perf_counter()
-            # random numbers of its own for each mock: what samples have in common would not average out
+            # an own seed for each mock: common random numbers would not average out
             estimates[name] = dataclasses.replace(method, seed=i).solve(observation)
             scores[name].add(truth, seen, estimates[name], estimates["wiener"], time.perf_counter() - start)
         print(".", end="", flush=True)
     print()
     for name, score in scores.items():
         for label, value in score.rows():
-            say(f"{name:10} {label:45} {value}")
+            log(f"{name:10} {label:45} {value}")
     return estimates
 
 
@@ -176,10 +175,10 @@ class Bench:
         self.lines = []
 
     def truths(self, n):
-        """The first maps, of all held-out boxes by turns."""
+        """Return the first ``n`` maps, interleaved over the held-out boxes."""
         return [self.bank.maps[i].numpy() for i in range(n)]
 
-    def say(self, text):
+    def log(self, text):
         print(text, flush=True)
         self.lines.append(text)
 
@@ -192,7 +191,7 @@ class Bench:
         }
 
     def card(self):
-        """What the header of the file says, as a list."""
+        """Metadata of the prior, as a list."""
         card = self.prior.card
         facts = {
             "Parameters": card["parameters"],
@@ -206,11 +205,11 @@ class Bench:
             "Version": card["version"],
         }
         for name, value in facts.items():
-            self.say(f":{name}: {value}")
+            self.log(f":{name}: {value}")
 
     @torch.no_grad()
     def denoising(self):
-        """Errors on held-out maps over those of the Wiener filter, also of a network without theory."""
+        """Denoising errors on held-out maps over those of the Wiener filter, also of a network without theory."""
         noiser, n = Noiser(self.bank, self.theory), 2 * self.n
         rivals = {"theory and network": (self.prior.denoiser, noiser)}
         if self.without_theory is not None:
@@ -228,15 +227,15 @@ class Bench:
                     if column == 1:
                         errors[row, 0] += float((truth - wiener)[inner].square().mean())
         line = "===== " + " ".join("=" * len(name) for name in rivals)
-        self.say("\n".join([line, "noise " + " ".join(rivals), line]))
+        self.log("\n".join([line, "noise " + " ".join(rivals), line]))
         for level, (theory, *hybrid) in zip(LEVELS, errors, strict=True):
             cells = (f"{h / theory:.3f}".ljust(len(name)) for h, name in zip(hybrid, rivals, strict=True))
-            self.say(f"{level:<5} " + " ".join(cells).rstrip())
-        self.say(line)
+            self.log(f"{level:<5} " + " ".join(cells).rstrip())
+        self.log(line)
 
     @torch.no_grad()
     def rarity(self, levels=(0.05, 0.15, 0.3)):
-        """The same errors, by how skewed the map is: what there is to gain where noise is high are rare clusters."""
+        """Denoising errors by the skewness of the map: at high noise the gain comes from rare clusters."""
         noiser, n = Noiser(self.bank, self.theory), 4 * self.n
         inner, errors = (..., slice(48, -48), slice(48, -48)), np.zeros((n, len(levels), 2))
         for i in range(n):
@@ -251,10 +250,10 @@ class Bench:
         for part in np.array_split(skewness.argsort(), 3):
             ratios = errors[part, :, 1].sum(axis=0) / errors[part, :, 0].sum(axis=0)
             text = "  ".join(f"{r:.3f}" for r in ratios)
-            self.say(f"{len(part)} maps of skewness {skewness[part].mean():.2f}: at noise {levels}: {text}")
+            self.log(f"{len(part)} maps of skewness {skewness[part].mean():.2f}: at noise {levels}: {text}")
 
     def samples(self, side=192, steps=120):
-        """Maps drawn without data, by the reverse diffusion from a noise at which all is Gaussian."""
+        """Maps drawn without data, by the reverse diffusion from a noise level at which maps are Gaussian."""
         pixel = self.prior.pixel_size
         grid = FourierGrid((side, side), pixel, (320, 320))
         on_grid, levels = self.prior.on(grid), list(np.geomspace(self.prior.max_sigma, 0.005, steps))
@@ -271,18 +270,18 @@ class Bench:
         power = [band_power(m, pixel, edges) for m in (drawn, real)]
         error = power[0].std(axis=0) / np.sqrt(len(drawn)) / power[1].mean(axis=0)
         ratio = power[0].mean(axis=0) / power[1].mean(axis=0)
-        self.say("power / simulated: " + " ".join(f"{r:.3f}+-{e:.3f}" for r, e in zip(ratio, error, strict=True)))
+        self.log("power / simulated: " + " ".join(f"{r:.3f}+-{e:.3f}" for r, e in zip(ratio, error, strict=True)))
         for scale in (1, 2):
             a, b = (smoothed(m, pixel, scale * ARCMIN) for m in (drawn, real))
-            self.say(f"{scale} arcmin: std, skewness, kurtosis {np.round(moments(a), 4)} of {np.round(moments(b), 4)}")
+            self.log(f"{scale} arcmin: std, skewness, kurtosis {np.round(moments(a), 4)} of {np.round(moments(b), 4)}")
             if scale == 1:
                 peaks = [peak_density(m, pixel, THRESHOLDS).mean(axis=0) for m in (a, b)]
-                self.say(f"peaks above {THRESHOLDS}: {np.round(peaks[0], 2)} of {np.round(peaks[1], 2)}")
+                self.log(f"peaks above {THRESHOLDS}: {np.round(peaks[0], 2)} of {np.round(peaks[1], 2)}")
         pairs = [("drawn from the prior", m) for m in drawn[:4]] + [("simulated, held out", m) for m in real[::40][:4]]
         self.picture("prior_samples", pairs, smooth=0.5)
 
     def free(self, side=128):
-        """Without a mask the mean of samples is one call of the denoiser on the Kaiser-Squires map."""
+        """Mean of samples against one evaluation of the denoiser on the Kaiser-Squires map, without a mask."""
         from astro_massmap.inference import GaussianPosterior
 
         for noise in (0.15, 0.08):
@@ -297,20 +296,20 @@ class Bench:
                 once = grid.to_field(gain * inverted + noise**2 * prior.residual(inverted, noise))[0].numpy()
                 gaps.append([((m - kappa) ** 2)[24:-24, 24:-24].mean() for m in (hmc.mean, once)])
             a, b = np.sqrt(np.mean(gaps, axis=0))
-            self.say(f"noise {noise}: RMSE of the mean of samples over that of one call {a / b:.3f}")
+            self.log(f"noise {noise}: RMSE of the mean of samples over that of one call {a / b:.3f}")
 
     def bright(self):
-        """Noise 0.15 a pixel and component, that of a bright sample of galaxies."""
+        """Noise of 0.15 per pixel and component, that of a bright sample of galaxies."""
         self.posterior(0.15)
 
     def deep(self):
-        """Noise 0.08, that of a deep one."""
+        """Noise of 0.08, that of a deep sample."""
         self.posterior(0.08)
 
     def posterior(self, noise, side=128):
-        self.say(f"noise {noise}, {self.n} mocks of {side} x {side}, {self.n_samples} samples")
+        self.log(f"noise {noise}, {self.n} mocks of {side} x {side}, {self.n_samples} samples")
         mocks = [mock(t, side, noise, footprint(side, i), i) for i, t in enumerate(self.truths(self.n))]
-        estimates = compare(mocks, self.methods(self.n_samples), self.say)
+        estimates = compare(mocks, self.methods(self.n_samples), self.log)
         truth, observation = mocks[-1]
         shown = [("truth", truth), ("Wiener", estimates["wiener"].mean), ("mean", estimates["neural"].mean)]
         shown += [("Gaussian sample", estimates["gaussian"].samples[0])]
@@ -318,26 +317,26 @@ class Bench:
         self.picture(f"prior_posterior_{noise:.2f}", shown, observation.observed.numpy())
 
     def reliability(self, side=128, noise=0.15):
-        """Structures claimed with some probability, on other fields, and how many of them are there."""
-        claims, found = {"gaussian": [], "neural": []}, []
+        """Predicted probabilities of structures on other fields, and the fraction that exists."""
+        predicted, found = {"gaussian": [], "neural": []}, []
         for i in range(self.n, 2 * self.n):
             truth, observation = mock(self.truths(i + 1)[-1], side, noise, footprint(side, i), i)
             found.append(in_apertures(truth[None])[0] > DETECTED)
-            for name, of_method in claims.items():
+            for name, of_method in predicted.items():
                 samples = dataclasses.replace(self.methods(self.n_samples)[name], seed=i).solve(observation).samples
                 of_method.append((in_apertures(samples) > DETECTED).mean(axis=0))
             print(".", end="", flush=True)
         print()
-        self.say(f"noise {noise}, {self.n} mocks, {found[0].size} apertures of {APERTURE} arcmin, above {DETECTED}")
-        self.say(f"{'':10} {'claimed':>20}  on the mean  true")
-        for name, of_method in claims.items():
+        self.log(f"noise {noise}, {self.n} mocks, {found[0].size} apertures of {APERTURE} arcmin, above {DETECTED}")
+        self.log(f"{'':10} {'predicted':>20}  mean         true")
+        for name, of_method in predicted.items():
             table = reliability(np.array(of_method), np.array(found), bins=8, n_samples=self.n_samples)
             for row in table:
                 text = f"{row['claimed']:.3f}        {row['true']:.3f} +- {row['error']:.3f}  of {row['n']}"
-                self.say(f"{name:10} {row['low']:8.3f} to {row['high']:8.3f}  {text}")
+                self.log(f"{name:10} {row['low']:8.3f} to {row['high']:8.3f}  {text}")
 
     def sources(self, n=6, levels=(0.02, 0.05, 0.15)):
-        """The network scaled to sources at other redshifts, and to none, over the Wiener filter of their theory."""
+        """The network scaled to sources at other redshifts, over the Wiener filter of their theory."""
         cosmology, pixel = Cosmology.default(), self.prior.pixel_size
         held = sorted({Path(name).stem.removeprefix("maps_") for name in self.held_out.boxes})
         files = [self.folder / f"box_{number}.safetensors" for number in held]
@@ -361,26 +360,26 @@ class Bench:
                 ]
                 ratios.append(float(errors[0] / errors[1]))
             text = "  ".join(f"{r:.3f}" for r in ratios)
-            self.say(f"z_s = {z}: alpha {prior.amplitude:.2f}  at noise {levels}: {text}{'  warned' * bool(caught)}")
+            self.log(f"z_s = {z}: alpha {prior.amplitude:.2f}  at noise {levels}: {text}{'  warned' * bool(caught)}")
 
     def massivenus(self):
         if "MASSMAP_DATA" not in os.environ:
-            return self.say("MASSMAP_DATA does not name a folder with the field of MassiveNuS: left out")
+            return self.log("MASSMAP_DATA is not set to a folder with the field of MassiveNuS: left out")
         folder = Path(os.environ["MASSMAP_DATA"]) / "massivenus"
         kappa, shear = (np.load(folder / f"{name}.npy").astype(float) for name in ("kappa", "shear_bright"))
         seen = np.load(folder / "mask.npy")
         ratios = denoising_ratios(self.prior.denoiser, Noiser(MapBank(kappa[None], 0.4 * ARCMIN), self.theory), 1)
-        self.say("denoising over Wiener: " + "  ".join(f"{level} {ratio:.3f}" for level, ratio in ratios.items()))
+        self.log("denoising over Wiener: " + "  ".join(f"{level} {ratio:.3f}" for level, ratio in ratios.items()))
         noise_std = np.where(seen, 0.15, np.inf)
         data = np.where(seen, np.moveaxis(shear, -1, 0), 0)
         observation = Observation.from_arrays(data, noise_std, 0.4 * ARCMIN)
-        estimates = compare([(kappa, observation)], self.methods(self.n_samples), self.say)
+        estimates = compare([(kappa, observation)], self.methods(self.n_samples), self.log)
         shown = [("truth", kappa), ("Wiener", estimates["wiener"].mean), ("mean", estimates["neural"].mean)]
         shown += [(f"sample {i}", s) for i, s in enumerate(estimates["neural"].samples[:3])]
         self.picture("prior_massivenus", shown, seen)
 
     def stationarity(self, side=128):
-        """Chains that start at the truth must leave its statistics as they are; the network acts in all of the box."""
+        """Chains that start at the truth must preserve its statistics; the network acts in the whole box."""
         box, prior = (256, 256), dataclasses.replace(self.prior, margin=64)
         observation = mock(self.truths(1)[0], side, 0.15, footprint(side, 0), 0)[1]
 
@@ -390,14 +389,14 @@ class Bench:
         cut = slice(64, 320)
         truths = [torch.from_numpy(t[cut, cut].copy()) for t in self.truths(self.n)]
         before, after = stationarity_check(plan, observation, truths, seed=3)["maps"].numpy()
-        # simulated maps are not periodic: a window takes off what the edges of the box do to their power
+        # simulated maps are not periodic: a window removes the effect of the edges on their power
         power = [band_power(m, prior.pixel_size, BANDS) for m in (before, after)]
         ratio = power[1].mean(axis=0) / power[0].mean(axis=0)
         error = (power[1] - power[0]).std(axis=0, ddof=1) / np.sqrt(len(before)) / power[0].mean(axis=0)
-        self.say("power after over before: " + " ".join(f"{r:.3f}+-{e:.3f}" for r, e in zip(ratio, error, strict=True)))
+        self.log("power after over before: " + " ".join(f"{r:.3f}+-{e:.3f}" for r, e in zip(ratio, error, strict=True)))
         for scale in (0.4, 1):
             a, b = (np.round(moments(smoothed(m, prior.pixel_size, scale * ARCMIN)), 4) for m in (before, after))
-            self.say(f"{scale} arcmin: std, skewness, kurtosis {a} before, {b} after")
+            self.log(f"{scale} arcmin: std, skewness, kurtosis {a} before, {b} after")
 
     def picture(self, name, images, seen=None, smooth=0.0):
         if self.out is None:
@@ -436,8 +435,8 @@ def main():
     parser.add_argument("--out", type=Path)
     parser.add_argument("--fields", type=int, default=16)
     parser.add_argument("--samples", type=int, default=19)
-    parser.add_argument("--validation", type=float, default=0.2, help="as in the training")
-    parser.add_argument("--without-theory", type=Path, metavar="PRIOR", help="trained so, for the table")
+    parser.add_argument("--validation", type=float, default=0.2, help="fraction of held-out boxes, as in the training")
+    parser.add_argument("--without-theory", type=Path, metavar="PRIOR", help="prior trained without theory")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
     if arguments.threads:

@@ -17,10 +17,10 @@ from astropy.cosmology import FlatLambdaCDM
 from astropy.table import Table
 from matplotlib.figure import Figure
 
-from astro_massmap._limber import matter_power
 from astro_massmap.simulation import Cosmology, MapSet, NBody, moments, peak_density, smoothed
 from astro_massmap.simulation.light_cone import slab_distances
 from astro_massmap.simulation.mesh import Mesh
+from astro_massmap.theory.limber import matter_power
 
 ARCMIN = np.radians(1 / 60)
 THRESHOLDS = (0.02, 0.04, 0.06, 0.08)

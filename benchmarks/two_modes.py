@@ -27,9 +27,9 @@ from astropy.wcs import WCS
 from score_prior import mock
 
 from astro_massmap import AnnealedHMC, ConvergenceMap, GaussianPrior, ScorePrior
-from astro_massmap.diagnostics import reliability
 from astro_massmap.inference import FourierGrid, GaussianPosterior
 from astro_massmap.simulation import RESOLUTION, MapSet, NFWHalo, inject_halo
+from astro_massmap.validation.diagnostics import reliability
 
 PIXEL = np.radians(0.4 / 60)
 RADIUS, THRESHOLD = 1.5, 0.015  # arcmin, and the mean convergence that counts as a structure

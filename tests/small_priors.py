@@ -13,13 +13,13 @@ import problems
 
 PIXEL = problems.PIXEL
 THEORY = problems.spectrum()
-# a sky that theory is mildly wrong about: by -30 % on large scales, +10 % on small ones
+# a sky whose spectrum differs from theory: by -30 % on large scales, +10 % on small ones
 TRUTH = PowerSpectrum(THEORY.ell, THEORY.cl * (0.9 + 0.2 * np.tanh(2 * np.log(THEORY.ell / 9000))), name="truth")
 WIDTHS = (4, 8, 8)
 
 
 def network(seed=0, gain=0.3, widths=WIDTHS, outputs=1):
-    """A network that has learned nothing, but has much to say about maps and noise levels."""
+    """An untrained network whose output is not small and depends on maps and noise levels."""
     generator = torch.Generator().manual_seed(seed)
     unet = UNet(widths, outputs=outputs).requires_grad_(False)
     for name, parameter in unet.named_parameters():

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import re
 
 import pytest
 
@@ -10,27 +11,28 @@ import astro_massmap
 
 
 def public_modules():
-    """The package and its public modules and subpackages, those that say what they offer."""
-    names = [m.name for m in pkgutil.iter_modules(astro_massmap.__path__) if not m.name.startswith("_")]
-    modules = [importlib.import_module(f"astro_massmap.{name}") for name in names]
+    """Return the package and its public modules and subpackages, those with a list of names."""
+    found = pkgutil.walk_packages(astro_massmap.__path__, "astro_massmap.")
+    names = [m.name for m in found if not re.search(r"\._|\.cli", m.name)]
+    modules = [importlib.import_module(name) for name in names]
     return [astro_massmap, *(module for module in modules if hasattr(module, "__all__"))]
 
 
 def public_names():
-    """Classes and functions, each once, by where they are first offered."""
-    offered = {}
+    """Classes and functions, each once, by their first public name."""
+    found = {}
     for module in public_modules():
         for name in module.__all__:
             thing = getattr(module, name)
             if inspect.isclass(thing) or inspect.isfunction(thing):
-                offered.setdefault(id(thing), (f"{module.__name__}.{name}", thing))
-    return dict(offered.values())
+                found.setdefault(id(thing), (f"{module.__name__}.{name}", thing))
+    return dict(found.values())
 
 
 NAMES = public_names()
 
 
-def test_the_search_finds_the_face_and_the_rooms_behind():
+def test_the_search_finds_names_of_the_package_and_of_modules():
     assert {"astro_massmap.ShearCatalog", "astro_massmap.inference.run_chains"} <= NAMES.keys()
     assert len(NAMES) > 150
 
@@ -43,7 +45,7 @@ def test_a_public_name_has_an_example(name):
 
 
 @pytest.mark.parametrize("name", [name for name, thing in NAMES.items() if inspect.isclass(thing)])
-def test_public_methods_say_what_they_do(name):
+def test_public_methods_have_docstrings(name):
     members = dict(inspect.getmembers(NAMES[name], lambda m: inspect.isroutine(m) or isinstance(m, property)))
     ours = {
         key: member

@@ -1,4 +1,4 @@
-"""What importing costs, and what the floors of the house may import."""
+"""Import cost, and allowed imports of the parts of the package."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ def run(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
-def test_public_names_are_there():
+def test_public_names_exist():
     for name in astro_massmap.__all__:
         assert getattr(astro_massmap, name) is not None
         assert name in dir(astro_massmap)
@@ -26,12 +26,12 @@ def test_importing_the_package_is_light(heavy):
 
 
 @pytest.mark.parametrize("heavy", ["torch", "matplotlib"])
-def test_catalogues_do_without_torch(heavy):
+def test_catalogues_do_not_need_torch(heavy):
     code = f"import sys; from astro_massmap import ShearCatalog, ShearMap; sys.exit({heavy!r} in sys.modules)"
     assert run(code).returncode == 0
 
 
-def test_the_numerical_core_does_without_astropy():
+def test_the_numerical_core_does_not_need_astropy():
     code = """
 import sys
 for name in ("astropy", "regions", "reproject", "tqdm", "matplotlib"):
@@ -45,7 +45,7 @@ GaussianPosterior(o, lambda ell: ell**-2.0).mean_modes()
     assert result.returncode == 0, result.stderr
 
 
-def test_simulation_and_training_do_without_astropy():
+def test_simulation_and_training_do_not_need_astropy():
     code = """
 import sys
 for name in ("astropy", "regions", "reproject", "tqdm", "matplotlib", "camb", "h5py"):

@@ -21,7 +21,7 @@ from astro_massmap import (
 )
 from astro_massmap.priors import MeanNetwork, UNet, mean_network, score
 from astro_massmap.simulation import NBody, band_power, lognormal_maps
-from astro_massmap.training import MapBank, TrainingPlan, train_energy, train_posterior_mean, train_prior
+from astro_massmap.training import MapBank, TrainingPlan, train_posterior_mean, train_prior
 
 PIXEL = 1.2e-4
 # makes a tensor of the default type or on the default device
@@ -127,7 +127,7 @@ def test_every_tensor_names_its_type_and_its_device():
         Wiener(n_samples=2),
         PosteriorMean(),
         AnnealedHMC(n_samples=2, n_check=2),
-        AnnealedHMC(GaussianPrior(), n_samples=1, schedule="tempered", start="kaiser_squires"),
+        AnnealedHMC(GaussianPrior(), n_samples=1, schedule="tempered"),
     ],
     ids=["kaiser_squires", "wiener", "posterior_mean", "annealed_hmc", "tempered"],
 )
@@ -144,11 +144,11 @@ def test_networks_are_in_single_precision_on_the_cpu(defaults):
         assert {(p.dtype, p.device.type) for p in module.parameters()} == {(torch.float32, "cpu")}
 
 
-@pytest.mark.parametrize("train", [train_prior, train_energy, train_posterior_mean])
+@pytest.mark.parametrize("train", [train_prior, train_posterior_mean])
 def test_defaults_change_no_training(defaults, train, tmp_path):
     spectrum = PowerSpectrum.default()
     plan = TrainingPlan(steps=2, size=16, margin=8, sigma=(0.05, 0.3), validation_maps=1, validate_every=1)
-    options = {"widths": (4, 4, 4), "progress": False} | ({"border": 4} if train is train_energy else {})
+    options = {"widths": (4, 4, 4), "progress": False}
 
     def trained(name, plan=plan):
         maps = lognormal_maps(spectrum, 4, (32, 32), PIXEL)

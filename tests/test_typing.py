@@ -1,4 +1,4 @@
-"""What a type checker sees of the public face."""
+"""Type annotations of the public interface."""
 
 import ast
 import dataclasses
@@ -13,15 +13,16 @@ from typing import get_args
 import pytest
 
 import astro_massmap
-from astro_massmap import AnnealedHMC, _typing
-from astro_massmap._axes import AXES
+from astro_massmap import AnnealedHMC
+from astro_massmap._utils import typing as types
+from astro_massmap.maps.axes import AXES
 from astro_massmap.methods import Estimate
 
 ROOT = Path(__file__).parents[1]
 FACE = [getattr(astro_massmap, name) for name in astro_massmap.__all__ if name != "__version__"]
-# modules of the upper floor, all of whose public names count
-MODULES = ("angular_power", "completeness", "datasets", "detection", "diagnostics", "mass", "null_tests", "peaks")
-MODULES += ("validation",)
+# modules whose public names are all checked
+MODULES = ("analysis.angular_power", "analysis.detection", "analysis.mass", "analysis.peaks", "datasets", "validation")
+MODULES += ("validation.completeness", "validation.diagnostics", "validation.null_tests")
 OPERATORS = ("__init__", "__call__", "__getitem__", "__len__")
 
 
@@ -31,7 +32,7 @@ def public_of(module):
 
 
 def functions_of(kind):
-    """The public functions of a class of the package, by name: methods, properties and some operators."""
+    """Public functions of a class by name: methods, properties and some operators."""
     for base in kind.__mro__:
         if not base.__module__.startswith("astro_massmap"):
             continue
@@ -44,7 +45,7 @@ def functions_of(kind):
 
 
 def untyped(thing):
-    """The parameters and results without a type, of a function or of what is public in a class."""
+    """Parameters and results without a type, of a function or of the public members of a class."""
     found = functions_of(thing) if inspect.isclass(thing) else [(thing.__name__, thing, False)]
     for name, function, bound in found:
         signature = inspect.signature(function)
@@ -55,21 +56,21 @@ def untyped(thing):
             yield f"{name} -> ?"
 
 
-def test_the_package_says_that_it_has_types():
+def test_the_package_declares_types():
     assert (resources.files("astro_massmap") / "py.typed").is_file()
 
 
 @pytest.mark.parametrize("thing", [*FACE, Estimate], ids=lambda thing: thing.__name__)
-def test_the_public_face_has_types(thing):
+def test_the_public_names_have_types(thing):
     assert list(untyped(thing)) == []
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_the_upper_floor_has_types(module):
+def test_the_public_modules_have_types(module):
     assert [gap for thing in public_of(module) for gap in untyped(thing)] == []
 
 
-def test_what_is_without_a_type_is_found():
+def test_missing_types_are_found():
     class Half:
         def __init__(self, a, b: int) -> None: ...
 
@@ -83,7 +84,7 @@ def test_what_is_without_a_type_is_found():
     assert list(untyped(Half)) == ["Half.__init__(a)", "Half.c -> ?", "Half.d(args)"]
 
 
-def test_type_checkers_see_the_names_that_are_imported_on_first_use():
+def test_type_checkers_find_names_that_are_imported_on_first_use():
     tree = ast.parse(Path(astro_massmap.__file__).read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
     seen = {name.name: node.module for node in block.body for name in node.names}
@@ -91,8 +92,8 @@ def test_type_checkers_see_the_names_that_are_imported_on_first_use():
     assert {*seen, "__version__"} == {*astro_massmap.__all__}
 
 
-def test_literals_are_what_is_taken():
-    assert get_args(_typing.Axes) == tuple(AXES)
+def test_literals_are_the_accepted_values():
+    assert get_args(types.Axes) == tuple(AXES)
     (schedule,) = (field.type for field in dataclasses.fields(AnnealedHMC) if field.name == "schedule")
     assert set(get_args(get_args(schedule)[1])) == {*AnnealedHMC.SCHEDULES}
 
@@ -144,14 +145,14 @@ def use(catalog: ShearCatalog) -> None:
 """
 
 
-def test_a_user_who_checks_types(tmp_path):
-    """Types are what they are said to be, and mistakes are found: both by mypy, with the settings of the package."""
+def test_types_of_user_code(tmp_path):
+    """Declared types are correct and mistakes are found, both by mypy with the settings of the package."""
     pytest.importorskip("mypy")
     file = tmp_path / "user.py"
     file.write_text(USER, encoding="utf-8")
     settings = ["--config-file", str(ROOT / "pyproject.toml"), "--no-error-summary"]
     command = [sys.executable, "-m", "mypy", *settings, str(file)]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    found = dict(re.findall(r"user\.py:(\d+): error: .*\[([\w-]+)\]", said.stdout))
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    found = dict(re.findall(r"user\.py:(\d+): error: .*\[([\w-]+)\]", result.stdout))
     marked = (line.partition("# ERROR ")[2] for line in USER.splitlines())
-    assert found == {str(i): code for i, code in enumerate(marked, 1) if code}, said.stdout + said.stderr
+    assert found == {str(i): code for i, code in enumerate(marked, 1) if code}, result.stdout + result.stderr

@@ -16,7 +16,7 @@ from astropy.wcs import WCS
 from scipy.ndimage import map_coordinates
 
 from astro_massmap import ConvergenceMap, PowerSpectrum
-from astro_massmap._geometry import shear_in_pixels
+from astro_massmap._sky.geometry import shear_in_pixels
 
 DATA = Path(__file__).parents[1] / "astro_massmap" / "data"
 SIDE, BOX, SCALE = 128, 384, 0.4 * u.arcmin

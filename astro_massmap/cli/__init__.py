@@ -10,7 +10,7 @@ from functools import partial
 
 import astropy.units as u
 
-from .. import __version__
+from .._utils.version import __version__
 from . import prior, questions, reconstruct, repeat, survey, validate
 from .hints import in_shell_syntax
 from .parity import commands_by_task

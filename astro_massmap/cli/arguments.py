@@ -8,7 +8,7 @@ from pathlib import Path
 
 import astropy.units as u
 
-from .._axes import AXES
+from ..maps.axes import AXES
 from .sources import add_spectrum_arguments, read_spectrum
 
 PLACES = "catalog", "map"  # what is told by its place, not by an option
@@ -82,7 +82,7 @@ def add_workers_argument(parser):
 @contextmanager
 def workers(arguments):
     """The executor of ``--workers``, or None."""
-    from .._checks import check_integer
+    from .._utils.checks import check_integer
 
     if arguments.workers is None:
         yield None
@@ -100,7 +100,7 @@ def workers(arguments):
 
 def read_catalog(arguments):
     """The catalogue, as the arguments say."""
-    from ..catalog import ShearCatalog
+    from ..maps.catalog import ShearCatalog
 
     table = options(arguments, "axes", "columns", "responsivity", "response", "select", "hdu", "encoding")
     return ShearCatalog.read(arguments.catalog, **table)
@@ -141,8 +141,8 @@ def wcs_of(file):
     """The WCS of the first image of a FITS file."""
     from astropy.wcs import WCS
 
-    from .._fits_headers import open_fits
-    from .._untrusted import parsing
+    from .._io.fits_headers import open_fits
+    from .._utils.untrusted import parsing
 
     with parsing(f"--wcs: cannot read {str(file)!r}"), open_fits(file, whole=False, images=False) as hdus:
         image = next((h for h in hdus if h.is_image and h.header["NAXIS"] >= 2), None)
@@ -177,7 +177,7 @@ def record(name, arguments, method, **effective):
         ``name``; ``options``, all of them, in the form that the shell takes; ``line``, the same as one command; and
         ``inputs``, by option the files that were read, with their SHA-256. Paths are those of `without_folders`.
     """
-    from .._provenance import without_folders
+    from .._utils.files import without_folders
     from ..methods import METHODS
 
     chosen = vars(arguments).copy()
@@ -226,7 +226,7 @@ def file_sha256(file):
 
 def check_targets(output, picture, *, overwrite):
     """Errors for a map or a picture that could not be written."""
-    from .._files import check_target
+    from .._utils.files import check_target
 
     check_target(output, overwrite=overwrite)
     if output.suffix.lower() not in (".fits", ".fit", ".gz"):
@@ -237,8 +237,8 @@ def check_targets(output, picture, *, overwrite):
 
 def check_picture(picture, *, overwrite):
     """Errors for a picture that could not be written."""
-    from .._files import check_target
-    from .._optional import require
+    from .._utils.files import check_target
+    from .._utils.optional import require
 
     check_target(picture, overwrite=overwrite)
     known = require("matplotlib.figure", "plot").Figure().canvas.get_supported_filetypes()
@@ -248,8 +248,8 @@ def check_picture(picture, *, overwrite):
 
 def save_figure(figure, file, *, overwrite):
     """Write a picture, and say so."""
-    from .._files import atomic_path
-    from .._optional import require
+    from .._utils.files import atomic_path
+    from .._utils.optional import require
 
     with atomic_path(file, overwrite=overwrite) as temporary:
         figure.savefig(temporary, dpi=150)
@@ -273,7 +273,7 @@ def hdu(text):
 
 def angle(text):
     """An angle with its unit."""
-    from .._geometry import to_angle
+    from .._sky.geometry import to_angle
 
     try:
         return to_angle(u.Quantity(text), "angle")
@@ -291,7 +291,7 @@ def numbers(text):
 
 def tell(table, arguments=None):
     """Print a table, and write it if the arguments ask for it."""
-    from .._files import atomic_path
+    from .._utils.files import atomic_path
 
     shown = table.copy()
     for name in shown.colnames:

@@ -17,7 +17,7 @@ TASKS = {
         "aperture-mass": ("their aperture mass", ("ConvergenceMap.aperture_mass",)),
     },
     "Peaks and power": {
-        "peaks": ("peaks, and how many samples have them", ("ConvergenceMap.peaks", "peaks.match_clusters")),
+        "peaks": ("peaks, and how many samples have them", ("ConvergenceMap.peaks", "analysis.peaks.match_clusters")),
         "peak-counts": ("number of peaks, or minima, by height", ("ConvergenceMap.peak_counts",)),
         "power-spectrum": ("angular power spectrum", ("ConvergenceMap.power_spectrum",)),
     },
@@ -29,13 +29,17 @@ TASKS = {
     "Tests of a survey": {
         "null-test": (
             "is there a B mode?",
-            ("null_tests.b_mode_test", "null_tests.noise_maps", "null_tests.jackknife"),
+            (
+                "validation.null_tests.b_mode_test",
+                "validation.null_tests.noise_maps",
+                "validation.null_tests.jackknife",
+            ),
         ),
         "inject-halo": ("put a halo in front of the galaxies", ("simulation.inject_halo",)),
-        "completeness": ("would a cluster have been seen?", ("completeness.completeness",)),
+        "completeness": ("would a cluster have been seen?", ("validation.completeness.completeness",)),
         "calibration": (
             "are credible intervals right on mock surveys?",
-            ("diagnostics.coverage", "diagnostics.rank_histogram", "diagnostics.tarp"),
+            ("validation.diagnostics.coverage", "validation.diagnostics.rank_histogram", "validation.diagnostics.tarp"),
         ),
         "validate": ("all methods on mock surveys", ("validation.compare", "validation.run_mocks")),
     },
@@ -62,7 +66,7 @@ OPTIONS = {
     "ConvergenceMap.plot_cutouts": "detection-probability --plot",
     "ConvergenceMap.plot_detection": "detection-probability --histogram",
     "ShearMap.plot": "reconstruct --plot",
-    "completeness.random_centers": "completeness --places",
+    "validation.completeness.random_centers": "completeness --places",
     "PowerSpectrum.read": "reconstruct --spectrum",
     "PowerSpectrum.to_table": "from-cosmology -o",
 }
@@ -80,9 +84,9 @@ PYTHON_ONLY = (
     "ConvergenceMap.region_means",
     "PowerSpectrum.default",
     "PowerSpectrum.resolved",
-    "diagnostics.ranks",
-    "diagnostics.reliability",
-    "null_tests.rotated",
+    "validation.diagnostics.ranks",
+    "validation.diagnostics.reliability",
+    "validation.null_tests.rotated",
 )
 
 

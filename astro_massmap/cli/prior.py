@@ -80,8 +80,8 @@ def _sources(arguments):
     """What tells the sources to simulations, their largest redshift, and the theory that belongs to them."""
     from astropy.cosmology import FlatLambdaCDM
 
-    from .._source_redshifts import read_n_z
-    from ..spectrum import PowerSpectrum
+    from ..theory.source_redshifts import read_n_z
+    from ..theory.spectrum import PowerSpectrum
 
     fiducial = FlatLambdaCDM(H0=70, Om0=0.3, Ob0=0.05, Tcmb0=2.7255, m_nu=0)
     if arguments.n_z is not None:
@@ -143,9 +143,9 @@ def _simulate_lognormal(arguments, spectrum, shape, pixel_size):
 
 
 def _train(arguments):
-    from .._files import check_target
+    from .._utils.files import check_target
     from ..inference import pick_device
-    from ..spectrum import PowerSpectrum
+    from ..theory.spectrum import PowerSpectrum
     from ..training import MapBank, TrainingPlan, start_workers, train_posterior_mean, train_prior, write_curves
 
     if arguments.posterior_mean and arguments.without_theory:
@@ -216,7 +216,7 @@ def _card(arguments, maps, spectrum):
 
 def _resolution(file):
     """What the table of the spectrum says of the resolution of its maps, if it does: multipole and slope."""
-    from .._columns import read_table
+    from .._io.columns import read_table
 
     return read_table(file, "--spectrum").meta.get("resolution")
 
@@ -236,7 +236,7 @@ def _add_from_cosmology(commands):
 
 
 def _from_cosmology(arguments):
-    from .._files import check_target
+    from .._utils.files import check_target
 
     if arguments.output is not None:
         check_target(arguments.output, overwrite=arguments.overwrite)

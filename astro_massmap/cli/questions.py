@@ -102,8 +102,8 @@ def _add_smoothing(parser):
 
 def _read(arguments):
     """The map; errors for files that could not be written come first."""
-    from .._files import check_target
-    from ..convergence_map import ConvergenceMap
+    from .._utils.files import check_target
+    from ..maps.convergence_map import ConvergenceMap
 
     if arguments.output is not None:
         check_target(arguments.output, overwrite=arguments.overwrite)
@@ -119,7 +119,7 @@ def _needs_output(arguments):
 
 
 def _detection_probability(arguments):
-    from .._places import listed
+    from ..analysis.region_means import listed
 
     kappa = _read(arguments)
     regions = listed(arguments.regions, cosmology=cosmology_of(arguments))
@@ -146,14 +146,14 @@ def _detection_probability(arguments):
 def _peaks(arguments):
     import astropy.units as u
 
-    from ..peaks import match_clusters
+    from ..analysis.peaks import match_clusters
 
     kappa = _read(arguments)
     radius = 1.5 * u.arcmin if arguments.radius is None else arguments.radius
     peaks = kappa.peaks(arguments.threshold, smoothing=arguments.smoothing, radius=radius)
     tell(peaks, arguments)
     if arguments.clusters is not None:
-        from .._columns import read_table
+        from .._io.columns import read_table
 
         clusters = read_table(arguments.clusters, "--clusters")
         print(match_clusters(peaks, clusters, radius, wcs=kappa.wcs, mask=kappa.mask))
@@ -164,7 +164,7 @@ def _peak_counts(arguments):
     table = kappa.peak_counts(arguments.edges, smoothing=arguments.smoothing, minima=arguments.minima)
     tell(table, arguments)
     if arguments.plot is not None:
-        from ..figures import plot_peak_counts
+        from ..plotting import plot_peak_counts
 
         save_figure(plot_peak_counts(table), arguments.plot, overwrite=arguments.overwrite)
 
@@ -173,7 +173,7 @@ def _power_spectrum(arguments):
     table = _read(arguments).power_spectrum(arguments.edges, measured_only=arguments.measured_only)
     tell(table, arguments)
     if arguments.plot is not None:
-        from ..figures import plot_spectrum
+        from ..plotting import plot_spectrum
 
         save_figure(plot_spectrum(table), arguments.plot, overwrite=arguments.overwrite)
 
@@ -212,8 +212,8 @@ def _reproject_to(arguments):
 
 
 def _from_healpix(arguments):
-    from .._files import check_target
-    from ..convergence_map import ConvergenceMap
+    from .._utils.files import check_target
+    from ..maps.convergence_map import ConvergenceMap
 
     _needs_output(arguments)
     check_target(arguments.output, overwrite=arguments.overwrite)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .._optional import require
+from .._utils.optional import require
 from .arguments import (
     add_catalog_arguments,
     add_exclude_argument,
@@ -101,9 +101,9 @@ def make_demo(arguments):
 
 def make_reconstruct(arguments):
     """The map of ``massmap reconstruct``; it writes nothing."""
-    from .._convergence_files import check_result
-    from .._geometry import DEFAULT_PIXEL_SCALE
-    from .._regions import as_regions
+    from .._sky.geometry import DEFAULT_PIXEL_SCALE
+    from .._sky.regions import as_regions
+    from .dry_run import check_result
 
     exclude = None if arguments.exclude is None else as_regions(arguments.exclude)
     method = read_method(arguments)
@@ -125,8 +125,8 @@ def make_reconstruct(arguments):
 
 def make_denoise(arguments):
     """The map of ``massmap denoise``; it writes nothing."""
-    from .._convergence_files import check_result
-    from ..convergence_map import ConvergenceMap
+    from ..maps.convergence_map import ConvergenceMap
+    from .dry_run import check_result
 
     method = read_method(arguments)
     noisy = ConvergenceMap.read(arguments.map, format="fits")
@@ -144,8 +144,8 @@ def _recorded(kappa, command):
 
 def _check_output(arguments, source):
     """The regions of the arguments; errors for files that cannot be written, before the work begins."""
-    from .._files import check_target
-    from .._regions import as_regions
+    from .._sky.regions import as_regions
+    from .._utils.files import check_target
 
     check_targets(arguments.output, arguments.plot, overwrite=arguments.overwrite)
     if arguments.report is not None:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from .._progress import warn
+from .._utils.progress import warn
 from . import reconstruct
 from .arguments import FILES, PRIORS, check_targets, file_sha256, shell_arguments
 
@@ -70,7 +70,7 @@ def _repeat(arguments):
 
 def _read(file):
     """A map, and its record."""
-    from ..convergence_map import ConvergenceMap
+    from ..maps.convergence_map import ConvergenceMap
 
     kappa = ConvergenceMap.read(file, format="fits")
     made = kappa.meta.get("provenance")
@@ -200,7 +200,7 @@ def _make(name, again):
 
 def _warn_of_versions(made):
     """Warn of what may change the last digits."""
-    from .._provenance import versions
+    from ..methods.provenance import versions
 
     was, now = _part(made, "versions"), versions()
     other = [f"{name} {was.get(name)}, here {now[name]}" for name in now if was.get(name) != now[name]]
@@ -277,8 +277,8 @@ def _changes(was, now):
 
 
 def _info(arguments):
-    from .._fit_statements import fit_statements, fit_summary
-    from .._provenance import story
+    from ..analysis.statements import fit_statements, fit_summary
+    from ..maps.provenance import story
 
     kappa, made = _read(arguments.map)
     print(kappa)

@@ -50,7 +50,7 @@ def number_or_name(text):
 
 def z_source_of(arguments):
     """The redshifts of the sources: a number, n(z), or None."""
-    from .._source_redshifts import read_n_z
+    from ..theory.source_redshifts import read_n_z
 
     if not isinstance(arguments.z_source, str):
         return arguments.z_source
@@ -71,7 +71,7 @@ def cosmology_of(arguments):
 
 def read_spectrum(arguments):
     """The spectrum of ``--spectrum`` or of ``--n-z``, or None."""
-    from ..spectrum import PowerSpectrum
+    from ..theory.spectrum import PowerSpectrum
 
     if arguments.n_z is not None:
         if arguments.spectrum is not None:
@@ -87,8 +87,8 @@ def computed_spectrum(arguments, **options):
     """The spectrum of the cosmology and the sources of the arguments."""
     from astropy.cosmology import FlatLambdaCDM
 
-    from .._source_redshifts import read_n_z
-    from ..spectrum import PowerSpectrum
+    from ..theory.source_redshifts import read_n_z
+    from ..theory.spectrum import PowerSpectrum
 
     cosmology, amplitude, n_s = cosmology_of(arguments), {"sigma8": arguments.sigma8, "As": arguments.As}, arguments.n_s
     if cosmology is None:

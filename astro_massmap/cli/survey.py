@@ -101,9 +101,9 @@ def _grid(arguments):
 
 
 def _null_test(arguments):
-    from .._files import check_target
-    from ..figures import plot_b_modes
-    from ..null_tests import b_mode_test, jackknife, noise_maps
+    from .._utils.files import check_target
+    from ..plotting import plot_b_modes
+    from ..validation.null_tests import b_mode_test, jackknife, noise_maps
 
     wanted = {noise_maps: arguments.noise, jackknife: arguments.jackknife}
     for file in filter(None, wanted.values()):
@@ -126,7 +126,7 @@ def _inject(arguments):
     import astropy.units as u
     from astropy.coordinates import SkyCoord
 
-    from .._files import check_target
+    from .._utils.files import check_target
     from ..simulation import NFWHalo, inject_halo
 
     check_target(arguments.output, overwrite=arguments.overwrite)
@@ -142,9 +142,9 @@ def _inject(arguments):
 def _completeness(arguments):
     import astropy.units as u
 
-    from .._files import check_target
-    from ..completeness import completeness, random_centers
-    from ..figures import plot_completeness
+    from .._utils.files import check_target
+    from ..plotting import plot_completeness
+    from ..validation.completeness import completeness, random_centers
 
     if arguments.output is not None:
         check_target(arguments.output, overwrite=arguments.overwrite)
@@ -172,9 +172,9 @@ def _completeness(arguments):
 
 
 def _calibration(arguments):
-    from ..convergence_map import ConvergenceMap
-    from ..diagnostics import coverage, rank_histogram, tarp
-    from ..figures import plot_calibration
+    from ..maps.convergence_map import ConvergenceMap
+    from ..plotting import plot_calibration
+    from ..validation.diagnostics import coverage, rank_histogram, tarp
 
     if len(arguments.maps) != len(arguments.truths):
         raise ValueError(f"--truths: needs one for each map, got {len(arguments.truths)} for {len(arguments.maps)}")

@@ -74,7 +74,7 @@ def _check_sampler(arguments):
 
 
 def _compare(arguments):
-    from ..validation import MockSurveys, compare, read_mocks, run_mocks
+    from ..validation.mock_surveys import MockSurveys, compare, read_mocks, run_mocks
 
     if arguments.samples < 2:
         raise ValueError(f"--samples: needs at least 2, got {arguments.samples}")
@@ -107,8 +107,8 @@ def _with_wiener(kappas, wanted):
 
 def _write(comparison, folder):
     """The table in numbers and as text, and the figure."""
-    from .._files import atomic_path
-    from ..figures import plot_validation
+    from .._utils.files import atomic_path
+    from ..plotting import plot_validation
 
     text = comparison.text()
     print("\n".join(text.pformat(max_lines=-1, max_width=-1, align="<")))
@@ -126,7 +126,7 @@ def _methods(arguments):
     """The methods that have files of their own: the Wiener filter is the mean of ``gaussian``."""
     from ..methods import AnnealedHMC, KaiserSquires, PosteriorMean, Wiener
     from ..priors import GaussianPrior, MeanNetwork, ScorePrior
-    from ..spectrum import PowerSpectrum
+    from ..theory.spectrum import PowerSpectrum
 
     wanted, device = arguments.methods or METHODS.split(","), arguments.device
     unknown = [name for name in wanted if name not in METHODS.split(",")]

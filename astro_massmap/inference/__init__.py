@@ -8,9 +8,9 @@ a `LensingOperator` turns convergence into shear there (a `DirectOperator` leave
 
 from .annealing import Plan, Run, SplitPlan, TemperedPlan, run_chains
 from .bands import Bands
+from .checks import diverged, gaussian_check, power_over_prior, stationarity_check
 from .conjugate_gradients import ConvergenceError, conjugate_gradients
 from .device import pick_device
-from .diagnostics import diverged, gaussian_check, power_over_prior, stationarity_check
 from .fit import model_fit, residual_power
 from .gaussian import GaussianPosterior
 from .grid import FourierGrid, padded_shape, posterior_shape
@@ -22,7 +22,7 @@ from .random import Streams
 from .reverse import reverse_diffusion
 from .schedule import Schedule
 from .split import SplitPosterior
-from .targets import LeapfrogTarget, SplitTarget, TemperedTarget
+from .targets import SplitTarget, TemperedTarget
 
 __all__ = [
     "Bands",
@@ -32,7 +32,6 @@ __all__ = [
     "FourierGrid",
     "FourierOperator",
     "GaussianPosterior",
-    "LeapfrogTarget",
     "LensingOperator",
     "Observation",
     "Plan",

@@ -79,9 +79,6 @@ class Plan:
         What Hamiltonian Monte Carlo samples at each level.
     final_evaluations : int
         Evaluations of the residual of the score in ``finish``.
-    start_from : {'gaussian', 'kaiser_squires'}
-        Where chains start: at exact draws of the Gaussian half, or at the inverted shear plus white noise
-        of the first level.
     settles : bool
         Whether chains always take the first step at a new level.
 
@@ -112,7 +109,6 @@ class Plan:
     """
 
     final_evaluations = 0
-    start_from = "gaussian"
     settles = True
 
     def __init__(self, observation, prior, schedule, box_shape, *, dtype=torch.float32, device="cpu", **options):
@@ -127,11 +123,6 @@ class Plan:
     def posterior(self, extra_variance=0.0, prior_variance=None):
         """The Gaussian posterior with more noise in the data, and perhaps another prior."""
         return self._posterior.given(noisier(self.observation, extra_variance).weight, prior_variance)
-
-    def _inverted(self, posterior, sigma, streams):
-        """The shear inverted, zero where there is none, plus white noise."""
-        white = self.grid.to_modes(streams.normal(*self.grid.box_shape, dtype=self.grid.dtype))
-        return posterior.operator.adjoint(posterior.shear) + sigma * white
 
     def streams(self, seed, indices, attempt=0):
         """Random numbers of some chains: those of the data, on the device of the plan."""
@@ -190,15 +181,13 @@ class SplitPlan(Plan):
     def gaussian_half(self):
         """The same plan for the Gaussian half of the prior alone."""
         half = copy.copy(self)
-        half.start_from, half.prior = "gaussian", self.prior.gaussian_half()
+        half.prior = self.prior.gaussian_half()
         half.targets = [SplitTarget(target.split, half.prior) for target in self.targets]
         return half
 
     def start(self, streams):
         """Where the chains begin, at the first level."""
         target = self.targets[0]
-        if self.start_from == "kaiser_squires":
-            return self._inverted(target.split.posterior, target.sigma, streams)
         return target.mean + target.split.fluctuations(streams)
 
     def finish(self, modes, streams):
@@ -241,8 +230,6 @@ class TemperedPlan(Plan):
     def start(self, streams):
         """Where the chains begin, at the first level."""
         posterior = self.targets[0].posterior
-        if self.start_from == "kaiser_squires":
-            return self._inverted(posterior, self.targets[0].sigma, streams)
         return posterior.mean_modes() + posterior.fluctuations(streams)
 
     def finish(self, modes, streams):

@@ -30,8 +30,6 @@ class Observation:
         Standard deviation ``(ny, nx)`` of the noise of a component; infinite without data.
     pixel_size : float
         Side of a pixel in radians.
-    cards : tuple of (str, value)
-        What files of samples get in their header, such as where the pixels are on the sky; nothing here reads it.
 
     Examples
     --------
@@ -54,10 +52,9 @@ class Observation:
     shear: torch.Tensor
     noise_std: torch.Tensor
     pixel_size: float
-    cards: tuple = ()
 
     @classmethod
-    def from_arrays(cls, shear, noise_std, pixel_size, cards=()):
+    def from_arrays(cls, shear, noise_std, pixel_size):
         """
         Copy from numpy arrays, whatever their byte order, in double precision.
 
@@ -70,8 +67,6 @@ class Observation:
             Standard deviation ``(ny, nx)`` of the noise of a component: positive, infinite without data.
         pixel_size : float
             Side of a pixel in radians.
-        cards : sequence of (str, value)
-            For the header of files of samples, such as where the pixels are on the sky.
 
         Returns
         -------
@@ -91,7 +86,7 @@ class Observation:
         if not (noise_std > 0).all():
             raise ValueError("noise_std: needs to be positive, and infinite without data")
         shear = torch.where(torch.isinf(noise_std), 0.0, shear)
-        return cls(shear, noise_std, float(pixel_size), tuple(cards))
+        return cls(shear, noise_std, float(pixel_size))
 
     @property
     def shape(self):
@@ -194,7 +189,7 @@ class ConvergenceObservation(Observation):
 
     Attributes
     ----------
-    shear, noise_std, pixel_size, cards
+    shear, noise_std, pixel_size
         As for `Observation`, with the map in ``shear[0]`` and zero in ``shear[1]``.
 
     Examples
@@ -217,7 +212,7 @@ class ConvergenceObservation(Observation):
     components: ClassVar = 1
 
     @classmethod
-    def from_arrays(cls, kappa, noise_std, pixel_size, cards=()):  # type: ignore[override]
+    def from_arrays(cls, kappa, noise_std, pixel_size):  # type: ignore[override]
         """
         Copy from numpy arrays, in double precision.
 
@@ -227,11 +222,11 @@ class ConvergenceObservation(Observation):
             The noisy map ``(ny, nx)``, dimensionless; without data it may be anything.
         noise_std : array-like
             Standard deviation ``(ny, nx)`` of its noise: positive, infinite without data.
-        pixel_size, cards
+        pixel_size
             As for `Observation.from_arrays`.
 
         Returns
         -------
         ConvergenceObservation
         """
-        return super().from_arrays(np.stack([kappa, np.zeros_like(kappa)]), noise_std, pixel_size, cards)
+        return super().from_arrays(np.stack([kappa, np.zeros_like(kappa)]), noise_std, pixel_size)

@@ -150,57 +150,6 @@ class TemperedTarget:
         return force + self._masked(modes)
 
 
-class LeapfrogTarget(TemperedTarget):
-    """
-    The same posterior, moved by plain leapfrog steps instead of rotations.
-
-    Parameters
-    ----------
-    posterior, prior, sigma
-        As for `TemperedTarget`.
-    mass : {'identity', 'fourier'}
-        The same for all modes, as in the paper, so that a step of length 1 moves by the width of the
-        narrowest; or the precision of the reference, mode by mode.
-
-    Examples
-    --------
-    There is no reference: with a Gaussian prior the force is all of ``P' N^-1 y - Lambda x``, and the flow is a
-    straight line.
-
-    >>> import numpy as np
-    >>> import torch
-    >>> from astro_massmap import GaussianPrior, PowerSpectrum
-    >>> from astro_massmap.inference import GaussianPosterior, LeapfrogTarget, Observation
-    >>> shear = np.random.default_rng(0).normal(scale=0.1, size=(2, 16, 16))
-    >>> observation = Observation.from_arrays(shear, np.full((16, 16), 0.1), 1.2e-4)
-    >>> options = {"dtype": torch.float64, "tolerance": 1e-10}
-    >>> posterior = GaussianPosterior(observation, PowerSpectrum.default(), (32, 32), **options)
-    >>> target = LeapfrogTarget(posterior, GaussianPrior().on(posterior.grid), 0.0)
-    >>> data = posterior.operator.adjoint(posterior.weight * posterior.shear)
-    >>> torch.allclose(target.force(torch.zeros_like(data)[None])[0], data)
-    True
-    >>> target.flow(1.0, 2.0, 0.5)
-    (2.0, 2.0)
-    """
-
-    def __init__(self, posterior, prior, sigma, mass="identity"):
-        if mass not in ("identity", "fourier"):
-            raise ValueError(f"mass: needs to be 'identity' or 'fourier', got {mass!r}")
-        super().__init__(posterior, prior, sigma)
-        self.mean = torch.zeros_like(self.centre)
-        if mass == "identity":
-            self.inverse_mass = posterior.reference.min().expand(posterior.reference.shape)
-
-    @staticmethod
-    def flow(u, v, angle):
-        """A straight line: the velocity stays what it is."""
-        return u + angle * v, v
-
-    def _masked(self, modes):
-        """All of the force: there is no reference here."""
-        return self.posterior.precision(modes - self.centre)
-
-
 def noisier(observation, extra_variance):
     """An observation of the same shear with more noise, or less, by the variance given."""
     noise_std = (observation.noise_std**2 + extra_variance).sqrt()

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from .._checks import is_object_with
+from .._utils.checks import is_object_with
 from ._workers import shared_out
 from .annealed_hmc import AnnealedHMC
 from .base import Estimate, Method, run

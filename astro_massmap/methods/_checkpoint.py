@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .._files import atomic_path
-from .._progress import warn
-from .._untrusted import parsing
+from .._utils.files import atomic_path
+from .._utils.progress import warn
+from .._utils.untrusted import parsing
 from ._sample_files import create_samples, open_samples, put_sample
 
 # in the record of a sample

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 import torch
 
-from .._geometry import physical_memory
+from .._utils.memory import physical_memory
 from ..inference import posterior_shape
-from ..priors import EnergyDenoiser, GaussianPrior
+from ..priors import GaussianPrior
 from ..priors.score_on_grid import KEPT
 from ..priors.tiles import tiles
 
 _PROGRAM = 0.3 * 2**30  # bytes, of Python and its libraries
 _BOX, _LEVEL, _DRAW, _CHAIN = 4.0, 1.0, 9.0, 15.0  # vectors of modes: of a box, a level, a Gaussian draw, a chain
 _OBSERVATION, _TOLD = 60, 16  # bytes: of a pixel, and of one that the network is told
-_LAYERS, _SLOPES = 6, 48  # numbers of four bytes in a pixel of a tile and a channel: of a network, of its gradient
+_LAYERS = 6  # numbers of four bytes in a pixel of a tile and a channel of a network
 _REVERSE = 10  # levels of the reverse diffusion
 _SHARE = 0.95  # of the memory of a device that may be needed
 
@@ -89,7 +89,7 @@ def needed_memory(shape, padding=2.0, *, prior=None, dtype="float32", batch=1, l
     pieces = _pieces(shape, box, prior)
     if pieces:
         rows, columns = _largest(pieces)
-        layers = 4 * _channels(prior.denoiser) * (_SLOPES if isinstance(prior.denoiser, EnergyDenoiser) else _LAYERS)
+        layers = 4 * _channels(prior.denoiser) * _LAYERS
         corrections = 3 * vector // 2
         needed += corrections * min(max(real * KEPT // corrections, 1), levels + _REVERSE)
         told = pieces[-1].core[0].stop * pieces[-1].core[1].stop

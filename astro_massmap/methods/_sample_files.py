@@ -1,8 +1,8 @@
 """
 FITS files of samples, written sample by sample.
 
-The primary image ``(n_samples, ny, nx)`` has its final size from the beginning, and each sample is written at its place in
-the file: the file is valid at any time, also after a kill, and may be larger than the memory.
+The primary image ``(n_samples, ny, nx)`` has its final size from the beginning, and each sample is written at its
+position in the file: the file is valid at any time, also after a kill, and may be larger than the memory.
 """
 
 import os
@@ -10,8 +10,10 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+from astropy.io import fits
 
-from .._files import atomic_path
+from .._io.fits_headers import open_fits
+from .._utils.files import atomic_path
 
 
 def create_samples(path, shape, cards=()):
@@ -48,8 +50,6 @@ def create_samples(path, shape, cards=()):
 
 
 def _header(shape, cards):
-    from astropy.io import fits
-
     header = fits.PrimaryHDU(np.empty((1, 1, 1), np.float32)).header
     for axis, side in enumerate(reversed(shape), start=1):
         header[f"NAXIS{axis}"] = side
@@ -60,10 +60,8 @@ def _header(shape, cards):
 
 
 def open_samples(path):
-    """Return the samples of a file of `create_samples` as a read-only memory map; OSError or ValueError for others."""
-    from astropy.io import fits
-
-    with fits.open(path) as hdus:
+    """Return the samples of a file as a read-only memory map; OSError, ValueError or TypeError for other files."""
+    with open_fits(path, memmap=True) as hdus:
         image = hdus[0]
         shape, offset = image.shape, image.fileinfo()["datLoc"]
         if image.header["BITPIX"] != -32:

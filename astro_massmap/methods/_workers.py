@@ -10,7 +10,7 @@ from functools import partial
 
 import torch
 
-from .._progress import warn
+from .._utils.progress import warn
 
 _WAITING = 256  # tasks that wait or run at a time: their arguments are kept until they are done
 _here = threading.local()

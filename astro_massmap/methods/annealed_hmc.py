@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from .._checks import check_integer, is_object_with
+from .._utils.checks import check_integer, is_object_with
 from ..inference import (
     Observation,
     Plan,
@@ -74,9 +75,6 @@ class AnnealedHMC:
     n_check : int
         Chains of the Gaussian self-check: the same run without the residual of the prior, against exact
         draws. 0 for none.
-    start : {'gaussian', 'kaiser_squires'}
-        Where chains start: at exact draws of the Gaussian half, or at the inverted shear plus noise, from
-        where the way is longer.
 
     Raises
     ------
@@ -115,7 +113,6 @@ class AnnealedHMC:
     n_jobs: int | None = None
     checkpoint: str | os.PathLike[str] | None = None
     n_check: int = 4
-    start: Literal["gaussian", "kaiser_squires"] = "gaussian"
 
     def __post_init__(self) -> None:
         if self.prior is not None and not is_object_with(self.prior, "on"):
@@ -133,8 +130,6 @@ class AnnealedHMC:
                 check_integer(getattr(self, name), name, 1)
         if self.checkpoint is not None:
             check_name(self.checkpoint)
-        if self.start not in ("gaussian", "kaiser_squires"):
-            raise ValueError(f"start: needs to be 'gaussian' or 'kaiser_squires', got {self.start!r}")
         for name, low in (("tolerance", 0), ("information", 0.1)):
             value: float = getattr(self, name)
             if not (isinstance(value, Real) and low < value <= 1):
@@ -241,14 +236,20 @@ class AnnealedHMC:
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
         )
-        plan.start_from = self.start
-        if schedule.splitting and plan.prior.gaussian and self.start == "gaussian":
+        if schedule.splitting and plan.prior.gaussian:
             # an exact draw at the last level: there is nowhere to go
             plan.targets = plan.targets[-1:]
             plan.schedule = dataclasses.replace(schedule, levels=(1.0,), trajectories=(0,))
         return plan
 
-    def solve(self, observation: Observation, *, progress: bool = False, executor: Executor | None = None) -> Estimate:
+    def solve(
+        self,
+        observation: Observation,
+        *,
+        progress: bool = False,
+        executor: Executor | None = None,
+        cards: Sequence[tuple[str, Any]] = (),
+    ) -> Estimate:
         """
         Map one observation.
 
@@ -261,6 +262,8 @@ class AnnealedHMC:
         executor : `concurrent.futures.Executor`, optional
             Executor that runs the chains, such as a `concurrent.futures.ProcessPoolExecutor` with the start method
             "spawn" or that of a Dask client; by default they run in threads of this process.
+        cards : sequence of (str, value)
+            Cards of the header of the checkpoint, such as those of the WCS.
 
         Returns
         -------
@@ -301,7 +304,7 @@ class AnnealedHMC:
         checkpoint = None
         if self.checkpoint is not None:
             shape, mark = (self.n_samples, *observation.shape), fingerprint(plan.observation, self._decisive(plan))
-            checkpoint = Checkpoint(self.checkpoint, shape, mark, observation.cards)
+            checkpoint = Checkpoint(self.checkpoint, shape, mark, cards)
         workers = None if executor is None else (executor, RunContext(self, observation))
         samples, records = draw_samples(self, plan, checkpoint, workers, n_jobs, progress)
         mean, std = moments(samples)

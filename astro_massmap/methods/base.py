@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from astropy.utils.exceptions import AstropyUserWarning
 
-from .. import _checks as checks, _provenance
-from .._fit_statements import fit_statements
+from .._utils import checks as checks
+from ..analysis.statements import fit_statements
 from ..inference import one_thread
+from . import provenance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +42,9 @@ class Estimate:
     b_mode, b_std : ndarray or None
         The B mode and its standard deviation, ``(ny, nx)``.
     diagnostics : dict
-        How it went, in plain numbers and strings.
+        Results of checks, counts and times, as plain numbers and strings.
+    provenance : dict or None
+        Record of the run, which `run` adds (see `astro_massmap.methods.provenance`).
 
     Examples
     --------
@@ -63,6 +66,7 @@ class Estimate:
     b_mode: np.ndarray | None = None
     b_std: np.ndarray | None = None
     diagnostics: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] | None = None
 
 
 class Method(Protocol):
@@ -118,12 +122,15 @@ class Method(Protocol):
 
 
 def run(
-    method: Method, observation: Observation, *, progress: bool = True, executor: Executor | None = None
+    method: Method,
+    observation: Observation,
+    *,
+    progress: bool = True,
+    executor: Executor | None = None,
+    cards: Sequence[tuple[str, Any]] = (),
 ) -> Estimate:
     """
-    Solve, and add to the diagnostics what every method has: its name and settings, versions, wall time, provenance.
-
-    The provenance is for the meta of a map, see `astro_massmap._provenance`.
+    Solve, and add name, settings, versions and wall time to the diagnostics, and the record of the run.
 
     Parameters
     ----------
@@ -135,6 +142,8 @@ def run(
         Show a progress bar.
     executor : `concurrent.futures.Executor`, optional
         Workers to share the chains of the method out to.
+    cards : sequence of (str, value)
+        Cards of the header of a checkpoint, such as those of the WCS.
 
     Returns
     -------
@@ -165,16 +174,18 @@ def run(
             f"executor: {type(method).__name__} has no chains to share out; AnnealedHMC has, and with GaussianPrior() "
             "it draws from the posterior of Wiener()"
         )
-    shared = {} if executor is None else {"executor": executor}
+    options: dict[str, Any] = {} if executor is None else {"executor": executor}
+    if getattr(method, "checkpoint", None) is not None:
+        options["cards"] = cards
     with one_thread():  # chains run side by side; two threads of one chain would wait for each other
-        estimate = method.solve(observation, progress=progress, **shared)
+        estimate = method.solve(observation, progress=progress, **options)
         estimate.diagnostics |= {
             "method": type(method).__name__,
-            "settings": _provenance.settings_of(method),
-            "versions": dict(_provenance.versions()),
+            "settings": provenance.settings_of(method),
+            "versions": dict(provenance.versions()),
             "wall_time": time.perf_counter() - start,
         }
-        estimate.diagnostics["provenance"] = _provenance.record(method, observation, estimate.diagnostics)
+        estimate.provenance = provenance.record(method, observation, estimate.diagnostics)
     return estimate
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch.nn import functional as F
 
-from .._checks import check_integer, is_object_with
+from .._utils.checks import check_integer, is_object_with
 from ..inference import (
     FourierGrid,
     GaussianPosterior,

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from .._checks import check_integer, check_spectrum
+from .._utils.checks import check_integer, check_spectrum
 from ..inference import (
     GaussianPosterior,
     Observation,
@@ -19,7 +19,7 @@ from ..inference import (
     residual_power,
     side_by_side,
 )
-from ..spectrum import PowerSpectrum
+from ..theory.spectrum import PowerSpectrum
 from ._memory import MemoryEstimate, check_memory, needed_memory, workers_that_fit
 from .base import Estimate, check_dtype, check_padding, check_tolerance, in_batches, warn_of_fit
 

@@ -1,15 +1,13 @@
 """
-What is believed of the convergence before the data: a score at every noise level.
+Priors of the convergence: the score of the prior convolved with white noise, at every noise level.
 
-A prior is an object with a Gaussian half, told by its power spectrum, and a residual, which is what the
-Gaussian misses. Samplers integrate the first exactly and evaluate only the second.
+A prior has a Gaussian component, given by its power spectrum, and a residual: the score minus that of the Gaussian
+component. Samplers integrate the Gaussian component exactly and evaluate only the residual.
 """
 
-from .analytic import LognormalPrior, MixturePrior
 from .base import Prior, PriorOnGrid
 from .correction import Correction
 from .denoiser import HybridDenoiser
-from .energy import EnergyDenoiser
 from .gaussian import GaussianPrior
 from .mean_network import MeanNetwork, MomentDenoiser
 from .score import ScorePrior
@@ -17,12 +15,9 @@ from .unet import UNet
 
 __all__ = [
     "Correction",
-    "EnergyDenoiser",
     "GaussianPrior",
     "HybridDenoiser",
-    "LognormalPrior",
     "MeanNetwork",
-    "MixturePrior",
     "MomentDenoiser",
     "Prior",
     "PriorOnGrid",

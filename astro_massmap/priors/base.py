@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 class Prior(Protocol):
     """
-    What a prior is asked for: itself on a grid.
+    Interface of a prior: ``on(grid)`` and ``pixel_size``.
 
     Attributes
     ----------
     pixel_size : float or None
-        Side of a pixel in radians, for a prior that knows one resolution only.
+        Side of a pixel in radians, for a prior that is valid at one pixel scale only.
 
     Examples
     --------
-    White noise of variance 0.03, and more of it with the noise level 0.1: the score of ``x = 1`` is -1 / 0.04.
+    White noise with a variance of 0.03. With a noise level of 0.1 the score of ``x = 1`` is -1 / 0.04:
 
     >>> import torch
     >>> from astro_massmap.inference import FourierGrid
@@ -41,12 +41,12 @@ class Prior(Protocol):
 
     def on(self, grid: FourierGrid) -> PriorOnGrid:
         """
-        This prior on the modes of a grid.
+        Evaluate the prior on the modes of a grid.
 
         Parameters
         ----------
         grid : `~astro_massmap.inference.FourierGrid`
-            The box and the field within it.
+            Periodic box and the field within it.
 
         Returns
         -------
@@ -63,31 +63,31 @@ class Prior(Protocol):
 
 class PriorOnGrid:
     """
-    A prior on the modes of one grid: its Gaussian half, here, and nothing else.
+    A prior on the modes of one grid; the base class is Gaussian.
 
-    Other priors are made by overriding `residual`, and `log_ratio` where there is a density.
+    Other priors override `residual`, and `log_ratio` if their density is known.
 
     Parameters
     ----------
     grid : `~astro_massmap.inference.FourierGrid`
-        The box.
+        Periodic box and the field within it.
     spectrum : callable or `torch.Tensor`
-        C_ell of the Gaussian half, or the variance of its modes.
+        Angular power spectrum C_ell of the Gaussian component, or the variance of its modes.
 
     Attributes
     ----------
     variance : `torch.Tensor`
-        Variance of the modes, S.
+        Variance S of the modes of the Gaussian component, ``(ny, nx // 2 + 1)``.
     gaussian : bool
-        Whether there is no residual, so that samplers may spare themselves the call.
+        True if the residual is zero; samplers then skip its evaluation.
     max_sigma : float
-        Noise level above which the prior is not to be asked.
+        Highest noise level at which the prior is defined.
     max_step : float
-        The longest rotation between two kicks, in radians, for which its residual is smooth enough.
+        Longest rotation between two kicks of the sampler, in radians, at which the residual is smooth enough.
 
     Examples
     --------
-    A Gaussian about a map that is not zero. Its residual is what the mean adds to the score, which vanishes there:
+    A Gaussian with a mean map. The score vanishes at the mean:
 
     >>> import torch
     >>> from astro_massmap import PowerSpectrum
@@ -112,56 +112,58 @@ class PriorOnGrid:
         self.grid = grid
         self.variance = spectrum if isinstance(spectrum, torch.Tensor) else grid.mode_variance(spectrum)
 
-    # noise levels above this the prior does not know
     max_sigma = float("inf")
-    # the longest rotation between two kicks for which its residual is smooth enough
     max_step = float("inf")
 
     def conditional_variance(self, sigma):
-        """Mean variance of the modes of x given x with noise ``sigma``: what a draw of x adds to its mean."""
+        """Return the mean variance of the modes of x given x plus white noise of level ``sigma``."""
         return self.variance * sigma**2 / (self.variance + sigma**2)
 
     def gaussian_half(self):
-        """The Gaussian half alone."""
+        """Return the Gaussian component of the prior."""
         return PriorOnGrid(self.grid, self.variance)
 
     def residual(self, modes, sigma):
         """
-        The score at noise level ``sigma`` less that of the Gaussian half.
+        Return the score at noise level ``sigma`` minus that of the Gaussian component.
 
         Parameters
         ----------
         modes : `torch.Tensor`
-            ``(n, ny, nx // 2 + 1)``.
+            Modes ``(n, ny, nx // 2 + 1)``.
         sigma : float
-            Standard deviation of the white noise that the prior is convolved with.
+            Noise level: standard deviation per pixel of the white noise that the prior is convolved with.
 
         Returns
         -------
         `torch.Tensor`
-            Modes of the gradient of the log density with respect to the pixels.
+            Modes of the gradient of the log density with respect to the pixels, ``(n, ny, nx // 2 + 1)``.
         """
         return torch.zeros_like(modes)
 
     def log_ratio(self, modes, sigma):
-        """Log density less that of the Gaussian half, up to a constant: ``(n,)``, or None where it is unknown."""
+        """
+        Return the log density minus that of the Gaussian component, up to a constant.
+
+        The parameters are those of `residual`; the result has the shape ``(n,)``. It is None if the density is unknown.
+        """
         return torch.zeros(len(modes), dtype=torch.float64, device=modes.device)
 
     def score(self, x, sigma):
         """
-        Gradient of the log prior, convolved with white noise ``sigma``, at some maps.
+        Return the gradient of the log prior, convolved with white noise of level ``sigma``.
 
         Parameters
         ----------
         x : `torch.Tensor`
             Maps ``(n, ny, nx)`` of the whole box.
         sigma : float
-            Noise level.
+            Noise level per pixel.
 
         Returns
         -------
         `torch.Tensor`
-            ``(n, ny, nx)``.
+            Score per pixel, ``(n, ny, nx)``.
         """
         modes = self.grid.to_modes(x)
         score = self.residual(modes, sigma) - modes / (self.variance + sigma**2)

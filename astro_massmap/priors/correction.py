@@ -1,15 +1,15 @@
 """
-What is put right in a trained denoiser, wave by wave.
+Correction of a trained denoiser by factors that depend on multipole and noise level.
 
-A mean squared error hardly notices that a denoiser is a per cent too timid on large scales; but where S is much
-larger than sigma^2 that per cent of the denoiser is tens of per cent of the power of samples. So, on maps that the
-training has seen or not, the truth is regressed on both halves of the denoiser in bands of ell and of sigma,
+The mean squared error is insensitive to an error of the denoiser of one per cent on large scales. Where S is much
+larger than sigma^2, such an error changes the power of samples by tens of per cent. Therefore the truth x is regressed
+on both components of the denoiser D (D_G is the Wiener filter), in bands of ell and at several noise levels,
 
     x ~ (1 + b) D_G + a (D - D_G),
 
-and what is left of the variance, over that of the Gaussian half, is kept as c. Then the power of a denoised map
-and the variance about it add up to that of the truth, in every band. On the largest scales theory is right, and
-cannot be improved by few maps: there a tapers off, as ``1 / (1 + (l_c / l)^4)``, and b with it.
+and c is the residual variance in units of that of the Gaussian component. With these factors the power of a denoised
+map plus the variance about it equals the power of the truth in every band. On the largest scales theory is accurate
+and a few maps cannot improve it: a and b are tapered there by ``1 / (1 + (l_c / l)^4)``.
 """
 
 from dataclasses import dataclass
@@ -19,25 +19,25 @@ import torch
 
 
 def taper(ell, corner):
-    """0 far below the corner, 1 far above it."""
+    """Return ``1 / (1 + (corner / ell)^4)``: 0 far below the corner, 1 far above it."""
     return 1 / (1 + (corner / np.maximum(ell, 1e-9)) ** 4)
 
 
 @dataclass(frozen=True)
 class Correction:
     """
-    Factors by noise level and ell.
+    Correction factors on a table of noise levels and multipoles.
 
     Parameters
     ----------
     sigma, ell : ndarray
         Noise levels and multipoles of the table, increasing.
     network, theory, variance : ndarray
-        a, b and c of the module, ``(sigma, ell)``.
+        Factors a, b and c, ``(sigma, ell)``: of the network, of the Wiener filter and of the conditional variance.
 
     Examples
     --------
-    Between the nodes it is linear in the logarithms: 0.03 is half way from 0.01 to 0.09.
+    The interpolation is linear in log sigma and log ell; 0.03 is the geometric mean of 0.01 and 0.09:
 
     >>> import numpy as np
     >>> import torch
@@ -57,31 +57,21 @@ class Correction:
 
     @classmethod
     def none(cls, corner=0.0):
-        """Nothing but the taper below ``corner``."""
+        """Return a correction that consists of the taper below ``corner`` only."""
         ell = np.geomspace(10, 1e5, 200)
         one = np.ones((1, len(ell)))
         return cls(np.ones(1), ell, one * taper(ell, corner), 0 * one, one)
 
     def at(self, sigma, ell):
         """
-        The factors at a noise level.
+        Return a, b and c at a noise level and at multipoles ``ell`` (tensor), in double precision.
 
-        Parameters
-        ----------
-        sigma : float
-            Noise level; beyond the table that of its end.
-        ell : `torch.Tensor`
-            Of modes.
-
-        Returns
-        -------
-        tuple of three `torch.Tensor`
-            a, b and c, in double precision, of the shape of ``ell``.
+        Outside the table the nearest noise level is used.
         """
         levels = np.log(self.sigma)
         low = int(np.clip(np.searchsorted(levels, np.log(sigma)) - 1, 0, max(len(levels) - 2, 0)))
         high = min(low + 1, len(levels) - 1)
-        share = 0.0 if low == high else (np.log(sigma) - levels[low]) / (levels[high] - levels[low])
-        share, x = np.clip(share, 0, 1), np.log(np.maximum(ell.cpu().numpy(), self.ell[0]))
-        rows = ((1 - share) * table[low] + share * table[high] for table in (self.network, self.theory, self.variance))
+        part = 0.0 if low == high else (np.log(sigma) - levels[low]) / (levels[high] - levels[low])
+        part, x = np.clip(part, 0, 1), np.log(np.maximum(ell.cpu().numpy(), self.ell[0]))
+        rows = ((1 - part) * table[low] + part * table[high] for table in (self.network, self.theory, self.variance))
         return tuple(torch.from_numpy(np.interp(x, np.log(self.ell), row)) for row in rows)

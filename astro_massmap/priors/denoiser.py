@@ -1,11 +1,11 @@
 """
-The hybrid denoiser: what theory makes of a noisy map, and what a network adds to it.
+The hybrid denoiser: the Wiener filter of a noisy map plus a contribution of a network.
 
-With ``z = x + sigma * white`` the Gaussian half knows ``D_G = S / (S + sigma^2) z``, the Wiener filter. The network
-is told z and D_G, both scaled to unit variance, and its output times the standard deviation of the Gaussian
-posterior, ``sp^2 = <S sigma^2 / (S + sigma^2)>``, is added: ``D = D_G + sp * net``. All it sees and says is of order
-one at every noise level, and a network that says nothing leaves the theory. The score is ``(D - z) / sigma^2``
-(Tweedie), which is equation 6 of Remy et al. (2020) in other units.
+For ``z = x + sigma * white`` the Gaussian component gives the Wiener filter ``D_G = S / (S + sigma^2) z``. The inputs
+of the network are z and D_G, scaled to unit variance, and its output is multiplied by the standard deviation of the
+Gaussian posterior, ``sp^2 = <S sigma^2 / (S + sigma^2)>``: ``D = D_G + sp * net``. Inputs and outputs are of order one
+at every noise level, and with zero output the denoiser is the Wiener filter. The score is ``(D - z) / sigma^2``
+(Tweedie's formula), which is equation 6 of Remy et al. (2020) in other units.
 """
 
 import math
@@ -13,31 +13,31 @@ import math
 import torch
 from torch import nn
 
-_REFERENCE = 192  # pixels on a side of the box whose modes stand for the spectrum
+_REFERENCE = 192  # pixels on a side of the box whose modes sample the spectrum
 
 
 class HybridDenoiser(nn.Module):
     """
-    A network around a Gaussian half.
+    Wiener filter of a map with white noise, corrected by a network.
 
     Parameters
     ----------
     network : `~astro_massmap.priors.UNet`
-        From two channels to one.
+        Network with two inputs and one output.
     spectrum : callable
-        C_ell of the Gaussian half.
+        Angular power spectrum C_ell of the Gaussian component.
     pixel_size : float
         Side of a pixel in radians.
 
     Attributes
     ----------
     variance : float
-        Of a pixel under the Gaussian half.
+        Variance of a pixel under the Gaussian component.
 
     Examples
     --------
-    A network that has learned nothing leaves theory as it is. What the Wiener filter tells of a pixel, and what it
-    does not, add up to the variance:
+    An untrained network adds nothing to the Wiener filter. The variance of the Wiener filter and that of the posterior
+    add up to the variance of the map:
 
     >>> import torch
     >>> from astro_massmap import PowerSpectrum
@@ -66,17 +66,9 @@ class HybridDenoiser(nn.Module):
 
     def spreads(self, sigma):
         """
-        Standard deviations of z, of D_G, and of x given z, under the Gaussian half.
+        Return the standard deviations of z, of D_G and of x given z under the Gaussian component.
 
-        Parameters
-        ----------
-        sigma : `torch.Tensor`
-            Noise levels ``(n,)``.
-
-        Returns
-        -------
-        tuple of `torch.Tensor`
-            Three times ``(n, 1, 1)``.
+        They are per pixel, ``(n, 1, 1)`` each, for noise levels ``(n,)``.
         """
         noise = sigma.to(self.modes.dtype)[:, None] ** 2
         gain = self.modes / (self.modes + noise)
@@ -87,19 +79,14 @@ class HybridDenoiser(nn.Module):
 
     def forward(self, z, wiener, sigma):
         """
-        What the network adds to the Wiener filter: ``D - D_G``.
+        Return the contribution of the network, ``D - D_G``, ``(n, ny, nx)``.
 
         Parameters
         ----------
         z, wiener : `torch.Tensor`
-            Noisy maps and their Wiener filter, ``(n, ny, nx)``; pieces of larger maps, filtered before they were cut.
+            Noisy maps and their Wiener filter, ``(n, ny, nx)``; parts of larger maps must be filtered before the cut.
         sigma : `torch.Tensor`
             Noise levels ``(n,)``.
-
-        Returns
-        -------
-        `torch.Tensor`
-            ``(n, ny, nx)``.
         """
         observed, filtered, posterior = self.spreads(sigma)
         seen = torch.stack([z / observed, wiener / filtered], dim=1)
@@ -107,24 +94,13 @@ class HybridDenoiser(nn.Module):
 
 
 def wiener_filter(maps, variance, sigma):
-    """
-    ``D_G`` of periodic maps.
-
-    Parameters
-    ----------
-    maps : `torch.Tensor`
-        ``(n, ny, nx)``.
-    variance : `torch.Tensor`
-        S, of the modes of such a map, ``(ny, nx // 2 + 1)``.
-    sigma : `torch.Tensor`
-        Noise levels ``(n,)``.
-    """
+    """Return D_G of periodic maps ``(n, ny, nx)`` for variances S of the modes and noise levels ``(n,)``."""
     gain = variance / (variance + sigma[:, None, None] ** 2)
     return torch.fft.irfft2(torch.fft.rfft2(maps) * gain, s=maps.shape[-2:])
 
 
 def log_levels(low, high, n, generator, device="cpu"):
-    """Noise levels ``(n,)``, log-uniform and stratified: one in each n-th part of the range."""
+    """Draw ``n`` noise levels, log-uniform and stratified: one in each n-th part of the range."""
     cells = torch.arange(n, dtype=torch.float32, device="cpu")
     u = (cells + torch.rand(n, generator=generator, dtype=torch.float32, device="cpu")) / n
     return torch.exp(math.log(low) + u * math.log(high / low)).to(device)

@@ -1,12 +1,12 @@
-"""The Gaussian prior: all that two-point statistics know."""
+"""The Gaussian prior: a Gaussian random field with a given power spectrum."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .._checks import check_spectrum
-from ..spectrum import PowerSpectrum
+from .._utils.checks import check_spectrum
+from ..theory.spectrum import PowerSpectrum
 from .base import PriorOnGrid
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class GaussianPrior:
     Parameters
     ----------
     spectrum : `~astro_massmap.PowerSpectrum`, optional
-        By default that of sources at redshift 1.
+        Power spectrum of the convergence; by default that of sources at redshift 1.
 
     Examples
     --------
@@ -42,16 +42,7 @@ class GaussianPrior:
 
     def on(self, grid: FourierGrid) -> PriorOnGrid:
         """
-        This prior on the modes of a grid.
-
-        Parameters
-        ----------
-        grid : `~astro_massmap.inference.FourierGrid`
-            The box and the field within it.
-
-        Returns
-        -------
-        `~astro_massmap.priors.PriorOnGrid`
+        Evaluate the prior on the modes of a grid; see `~astro_massmap.priors.Prior`.
 
         Examples
         --------

@@ -1,19 +1,19 @@
 """
-The posterior mean in one step: what a network adds to the Wiener filter of masked, noisy shear.
+Posterior-mean network: a network that adds a correction to the Wiener filter of masked, noisy shear.
 
-The network that makes the mean squared error least gives the mean of the posterior (DeepMass, Jeffrey et al. 2020);
-one that does so for the squared error of that mean gives its variance (moment networks, Jeffrey & Wandelt 2020).
-With W the exact Wiener filter of the data, N the noise variance of a pixel, infinite without data, and ``s_n^2`` its
-median where there are data, the network f is told
+The network with the least mean squared error is the mean of the posterior (DeepMass, Jeffrey et al. 2020); a second
+output, fitted to the squared error of that mean, is its variance (moment networks, Jeffrey & Wandelt 2020). With W the
+exact Wiener filter of the data, N the noise variance of a pixel (infinite without data) and ``s_n^2`` the median of N
+over the pixels with data, the inputs of the network f are
 
     W / s_w,    q = 2 s_n^2 / (s_n^2 + N),    log s_n,
 
-q being 0 where there are no data and 1 for noise as usual, and says
+where q is 0 without data and 1 for the median noise. Its two outputs give
 
     mean = W + s_p f_1,    variance = s_p^2 exp(f_2).
 
-``s_w`` and ``s_p`` are the standard deviations of W and of the posterior under the Gaussian prior, as if all pixels
-had the noise s_n: all that the network sees and says is of order one. Without any training the mean is W.
+``s_w`` and ``s_p`` are the standard deviations of W and of the posterior under the Gaussian prior, if all pixels had
+the noise s_n; inputs and outputs are then of order one. Before training the mean is W.
 """
 
 from dataclasses import dataclass, field
@@ -22,61 +22,48 @@ from importlib import resources
 
 import torch
 
-from ..spectrum import PowerSpectrum
+from ..theory.spectrum import PowerSpectrum
 from .denoiser import HybridDenoiser
 from .tiles import check_tile, in_tiles, tiles
 from .unet import UNet
 from .weights_file import read_network, read_settings, read_spectrum, read_weights, spectrum_tables, write_weights
 
 _FORMAT = "astro_massmap posterior mean 1"
-_LARGEST = 8.0  # f_2 beyond which it is no logarithm of a variance that anything has taught
-_SLACK = 0.02  # relative, of the range of noise levels
+_LARGEST = 8.0  # limit of |f_2|, the log variance in units of s_p^2
+_SLACK = 0.02  # relative tolerance at the ends of the range of noise levels
 
 
 class MomentDenoiser(HybridDenoiser):
     """
-    A network around the Wiener filter of shear: the mean of the posterior, and its standard deviation.
+    Denoiser of a posterior-mean network: mean and standard deviation of the posterior, given the Wiener filter.
 
-    Parameters
-    ----------
-    network : `~astro_massmap.priors.UNet`
-        From two channels to two.
-    spectrum : callable
-        C_ell of the Wiener filter.
-    pixel_size : float
-        Side of a pixel in radians.
+    The parameters are those of `HybridDenoiser`; the network has two outputs.
 
     Examples
     --------
-    A network that has learned nothing adds nothing to the mean, and leaves the standard deviation of theory:
+    Before training, the correction is zero and the standard deviation is that of the Gaussian posterior:
 
     >>> import torch
     >>> from astro_massmap import PowerSpectrum
     >>> from astro_massmap.priors import MomentDenoiser, UNet
     >>> network = UNet((8, 8, 8), outputs=2).requires_grad_(False)
     >>> denoiser = MomentDenoiser(network, PowerSpectrum.default(), pixel_size=1.2e-4)
-    >>> wiener, share, sigma = torch.zeros(2, 32, 32), torch.ones(2, 32, 32), torch.tensor([0.1, 0.2])
-    >>> added, std = denoiser(wiener, share, sigma)
-    >>> _, _, posterior = denoiser.spreads(sigma)
-    >>> float(added.abs().max()), torch.allclose(std, posterior.expand_as(std))
+    >>> sigma = torch.tensor([0.1, 0.2])
+    >>> added, std = denoiser(torch.zeros(2, 32, 32), torch.ones(2, 32, 32), sigma)
+    >>> float(added.abs().max()), torch.allclose(std, denoiser.spreads(sigma)[2].expand_as(std))
     (0.0, True)
     """
 
     def forward(self, wiener, share, sigma):
         """
-        What the network adds to the Wiener filter, and the standard deviation about the sum.
+        Return the correction to the Wiener filter and the standard deviation of the posterior, ``(n, ny, nx)`` each.
 
         Parameters
         ----------
         wiener, share : `torch.Tensor`
             Wiener filter and q, ``(n, ny, nx)``.
         sigma : `torch.Tensor`
-            Noise levels ``(n,)``, s_n.
-
-        Returns
-        -------
-        tuple of two `torch.Tensor`
-            ``(n, ny, nx)`` each.
+            Noise levels s_n, ``(n,)``.
         """
         _, filtered, posterior = self.spreads(sigma)
         mean, log_variance = self.network(torch.stack([wiener / filtered, share], dim=1), sigma).float().unbind(dim=1)
@@ -84,48 +71,35 @@ class MomentDenoiser(HybridDenoiser):
 
 
 def noise_level(noise_std):
-    """
-    s_n, what is called the noise level of some data: the median of its noise where there are data.
-
-    Parameters
-    ----------
-    noise_std : `torch.Tensor`
-        Standard deviation of the noise ``(ny, nx)``, infinite without data.
-
-    Returns
-    -------
-    float
-        Infinite if there are no data at all.
-    """
+    """Return s_n: the median of ``noise_std`` ``(ny, nx)`` where it is finite, or infinity without data."""
     known = noise_std[torch.isfinite(noise_std)]
     return float(known.median()) if len(known) else float("inf")
 
 
 def noise_share(noise_std, sigma):
-    """q of the module: 0 without data, 1 where the noise is ``sigma``, 2 without noise."""
+    """Return q: 0 without data, 1 where the noise is ``sigma``, 2 without noise."""
     return 2 * sigma**2 / (sigma**2 + noise_std**2)
 
 
 @dataclass(frozen=True, eq=False)
 class MeanNetwork:
     """
-    A trained network for the mean of the posterior and its standard deviation.
+    A trained posterior-mean network.
 
     Parameters
     ----------
     denoiser : `~astro_massmap.priors.MomentDenoiser`
-        The network, with the spectrum of its Wiener filter and its pixel size.
+        Trained denoiser, with the spectrum of its Wiener filter and its pixel size.
     spectrum : `~astro_massmap.PowerSpectrum`
-        Of the maps that it was trained with, and of the Wiener filter.
+        Power spectrum of the training maps and of the Wiener filter.
     sigma_range : tuple of float
-        Noise levels per pixel and component of the shear that it was trained at.
+        Range of noise levels of the training, per pixel and component of the shear.
     margin : int
-        Pixels around the field within which it is evaluated too: the field has no edge then.
+        Width in pixels of the margin around the field in which the network is evaluated too.
     card : dict
-        How it was made: redshift, resolution, training set, version.
+        Metadata of the training: redshift, resolution, training set, version.
     tile : int
-        Side in pixels of the largest piece that the network is evaluated on at once, as of
-        `~astro_massmap.ScorePrior`; not kept in a file.
+        Side of the largest tile in pixels, see `~astro_massmap.ScorePrior`; not written to files.
 
     Examples
     --------
@@ -144,7 +118,7 @@ class MeanNetwork:
 
     def __post_init__(self):
         if not (isinstance(self.margin, int) and self.margin >= 0):
-            raise ValueError(f"margin: needs a number of pixels, not negative, got {self.margin!r}")
+            raise ValueError(f"margin: needs a non-negative integer (pixels), got {self.margin!r}")
         check_tile(self.tile)
 
     def __repr__(self):
@@ -167,28 +141,28 @@ class MeanNetwork:
     @torch.no_grad()
     def moments(self, wiener, noise_std):
         """
-        Mean and standard deviation of the posterior.
+        Return mean and standard deviation of the posterior.
 
         Parameters
         ----------
         wiener : `torch.Tensor`
-            Wiener filter of the data ``(ny, nx)``, with `spectrum` as its prior.
+            Wiener filter of the data ``(ny, nx)``, under a Gaussian prior with `spectrum`.
         noise_std : `torch.Tensor`
-            Standard deviation of the noise ``(ny, nx)``, infinite without data.
+            Standard deviation of the noise per pixel ``(ny, nx)``, infinite without data.
 
         Returns
         -------
         tuple of two `torch.Tensor`
-            ``(ny, nx)`` each, of the type of ``wiener``.
+            Mean and standard deviation, ``(ny, nx)`` each, with the dtype of ``wiener``.
 
         Raises
         ------
         ValueError
-            If there are no data, or the noise is not what the network was trained at.
+            If there are no data, or their noise is outside the range of the training.
 
         Examples
         --------
-        Where there are no data there is more to be uncertain about:
+        The standard deviation is larger where there are no data:
 
         >>> import torch
         >>> from astro_massmap.priors import MeanNetwork
@@ -202,7 +176,7 @@ class MeanNetwork:
         if not low * (1 - _SLACK) <= sigma <= high * (1 + _SLACK):
             raise ValueError(
                 f"noise_std: the network was trained at a noise of {low:g} to {high:g} per pixel, the median of the "
-                f"data is {sigma:.3g}; use another method, or a network that was trained for it"
+                f"data is {sigma:.3g}; use another method, or a network trained for this noise"
             )
         denoiser = self.denoiser.to(wiener.device).eval()
         share = noise_share(noise_std, sigma)
@@ -217,22 +191,10 @@ class MeanNetwork:
     @classmethod
     def load(cls, file="default"):
         """
-        Read a network.
+        Read a network from a file; parameters and errors as for `~astro_massmap.ScorePrior.load`.
 
-        Parameters
-        ----------
-        file : str or path-like
-            ``"default"`` is the one shipped with the package: sources at redshift 1, pixels of 0.4 arcmin. Else a
-            file that `save` or ``massmap train --posterior-mean`` wrote.
-
-        Returns
-        -------
-        MeanNetwork
-
-        Raises
-        ------
-        OSError
-            If the file is not there, is damaged, or holds something else.
+        ``"default"`` is the network shipped with the package; others are written by `save` or
+        ``massmap train --posterior-mean``.
 
         Examples
         --------
@@ -247,19 +209,7 @@ class MeanNetwork:
 
     def save(self, file, *, overwrite=False):
         """
-        Write the network to a safetensors file.
-
-        Parameters
-        ----------
-        file : str or path-like
-            Written whole or not at all.
-        overwrite : bool
-            Replace an existing file.
-
-        Raises
-        ------
-        OSError
-            If the file exists and ``overwrite`` is False, or it cannot be written.
+        Write the network to a safetensors file; parameters and errors as for `~astro_massmap.ScorePrior.save`.
 
         Examples
         --------
@@ -290,12 +240,12 @@ def _default(path):
 def _build(header, tensors):
     network = read_network(header, tensors)
     if network.settings["inputs"] != 2 or network.settings["outputs"] != 2:
-        raise ValueError("a network for mean and variance has two channels at either end")
+        raise ValueError("a posterior-mean network has two inputs and two outputs")
     spectrum, settings = read_spectrum("spectrum", header, tensors), read_settings(header)
     denoiser = MomentDenoiser(network, spectrum, settings.pop("pixel_size")).requires_grad_(False)
     return MeanNetwork(denoiser, spectrum, **settings)
 
 
 def untrained(widths, spectrum, pixel_size):
-    """A `MomentDenoiser` that leaves the Wiener filter as it is."""
+    """Return a `MomentDenoiser` whose correction is zero."""
     return MomentDenoiser(UNet(widths, outputs=2), spectrum, pixel_size)

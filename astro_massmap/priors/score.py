@@ -1,4 +1,4 @@
-"""The score prior: a Gaussian half from theory, and a network that learned from simulations what that misses."""
+"""The score prior: a Gaussian component from theory, and a residual learned from simulations by a network."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from .._checks import check_spectrum
-from .._progress import warn
-from ..spectrum import PowerSpectrum
+from .._utils.checks import check_spectrum
+from .._utils.progress import warn
+from ..theory.spectrum import PowerSpectrum
 from .base import PriorOnGrid
 from .correction import Correction
 from .denoiser import HybridDenoiser
-from .energy import EnergyDenoiser
-from .score_on_grid import EnergyOnGrid, ScoreOnGrid
+from .score_on_grid import ScoreOnGrid
 from .tiles import check_tile
 from .weights_file import read_prior, write_prior
 
@@ -29,39 +28,37 @@ if TYPE_CHECKING:
     from ..inference import FourierGrid
 
 _RANGE = (300.0, 5000.0)  # multipoles at which amplitude and shape of two spectra are compared
-# How far a spectrum may be from the trained one before a warning: measured to be better than theory alone at
-# amplitudes of 0.5 to 1 and up to this shape (sources at redshift 0.5 to 1); above 1 it is a guess.
+# Limits on amplitude and shape of a spectrum before a warning. At amplitudes of 0.5 to 1 and up to this difference in
+# shape (sources at redshift 0.5 to 1) the prior was measured to be better than theory; above 1 it was not tested.
 _SHAPE, _AMPLITUDE = 0.25, (0.5, 1.25)
 
 
 @dataclass(frozen=True, eq=False)
 class ScorePrior:
     """
-    A learned prior: the score of noisy maps at any noise level, theory and network together.
+    A learned prior: the score of noisy maps at any noise level, from theory and a network.
 
     Parameters
     ----------
-    denoiser : `~astro_massmap.priors.HybridDenoiser` or `~astro_massmap.priors.EnergyDenoiser`
-        The trained network, with the spectrum and pixel size that it was trained with.
+    denoiser : `~astro_massmap.priors.HybridDenoiser`
+        Trained denoiser, with its spectrum and pixel size.
     trained_spectrum : `~astro_massmap.PowerSpectrum`
-        Of the maps that it was trained with.
+        Power spectrum of the training maps.
     sigma_range : tuple of float
-        Noise levels that it was trained at.
+        Range of noise levels of the training.
     spectrum : `~astro_massmap.PowerSpectrum`, optional
-        Of the theory half, if it is another one.
+        Power spectrum of the Gaussian component, if it differs from ``trained_spectrum``.
     correction : `~astro_massmap.priors.Correction`, optional
-        Factors that put its power right.
+        Factors that correct the power of the denoiser.
     margin : int
-        Pixels around the field within which the network is evaluated; beyond the prior is Gaussian.
+        Margin around the field in pixels, in which the network is evaluated too; beyond it the prior is Gaussian.
     card : dict
-        How it was made: pixel scale, redshift, cosmology, resolution, training set, version.
+        Metadata of the training: redshift, cosmology, resolution, training set, version.
     bfloat16 : bool
-        Evaluate the network in mixed precision, as ``dataclasses.replace(prior, bfloat16=True)`` does. It is not kept
-        in a file.
+        Mixed precision of the network, as in ``dataclasses.replace(prior, bfloat16=True)``; not written to files.
     tile : int
-        Side in pixels of the largest piece that the network is evaluated on at once, all chains of a batch together.
-        Larger fields are evaluated in tiles that overlap by as much as the network looks around: what comes out is
-        the same, only memory is less. It is not kept in a file.
+        Side in pixels of the largest tile on which the network is evaluated. Larger fields are evaluated in tiles that
+        overlap by the receptive field of the network: the result is the same, with less memory. Not written to files.
 
     Examples
     --------
@@ -71,7 +68,7 @@ class ScorePrior:
     0.40 arcmin, sources at z = 1.0
     """
 
-    denoiser: HybridDenoiser | EnergyDenoiser
+    denoiser: HybridDenoiser
     trained_spectrum: PowerSpectrum
     sigma_range: tuple[float, float]
     spectrum: PowerSpectrum | None = None
@@ -85,7 +82,7 @@ class ScorePrior:
         if self.spectrum is not None:
             check_spectrum(self.spectrum)
         if not (isinstance(self.margin, int) and self.margin >= 0):
-            raise ValueError(f"margin: needs a number of pixels, not negative, got {self.margin!r}")
+            raise ValueError(f"margin: needs a non-negative integer (pixels), got {self.margin!r}")
         check_tile(self.tile)
 
     def __repr__(self) -> str:
@@ -97,16 +94,15 @@ class ScorePrior:
     @classmethod
     def load(cls, file: str | os.PathLike[str] = "default", spectrum: PowerSpectrum | None = None) -> Self:
         """
-        Read a prior.
+        Read a prior from a file.
 
         Parameters
         ----------
         file : str or path-like
-            ``"default"`` is the one shipped with the package: sources at redshift 1, pixels of 0.4 arcmin. Else a
-            file that `save` or ``massmap train`` wrote.
+            File written by `save` or ``massmap train``; ``"default"`` is the prior shipped with the package, for
+            sources at redshift 1 and pixels of 0.4 arcmin.
         spectrum : `~astro_massmap.PowerSpectrum`, optional
-            Theory for other sources or another cosmology, of the matter itself: it is multiplied by the resolution
-            of the training maps. The network is scaled to it, see `scaled`.
+            Power spectrum for other sources or another cosmology, to which the prior is scaled, see `scaled`.
 
         Returns
         -------
@@ -115,14 +111,14 @@ class ScorePrior:
         Raises
         ------
         OSError
-            If the file is not there, is damaged, or holds something else.
+            If the file does not exist, is damaged, or contains something else.
         TypeError
-            If ``spectrum`` is none.
+            If ``spectrum`` is not a PowerSpectrum.
 
         Warns
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
-            If the spectrum is far from the trained one.
+            If the spectrum differs too much from that of the training maps.
 
         Examples
         --------
@@ -144,7 +140,7 @@ class ScorePrior:
         Parameters
         ----------
         file : str or path-like
-            Written whole or not at all.
+            Name of the file, which is written atomically.
         overwrite : bool
             Replace an existing file.
 
@@ -177,21 +173,21 @@ class ScorePrior:
 
     @property
     def theory(self) -> PowerSpectrum:
-        """The `~astro_massmap.PowerSpectrum` of the Gaussian half."""
+        """Power spectrum of the Gaussian component, a `~astro_massmap.PowerSpectrum`."""
         return self.trained_spectrum if self.spectrum is None else self.spectrum
 
     @property
     def max_sigma(self) -> float:
-        """The largest noise level at which the network may be asked."""
+        """Highest noise level at which the network may be evaluated."""
         return self.sigma_range[1] * self.amplitude
 
     @property
     def amplitude(self) -> float:
         """
-        By how much maps are higher than those that the network has seen, alpha.
+        Amplitude alpha of the maps relative to the training maps.
 
-        ``alpha^2`` is the ratio of the variances of the two spectra at 300 < ell < 5000. The network is asked about
-        maps, and noise, divided by alpha, and its answer is multiplied by alpha.
+        ``alpha^2`` is the ratio of the variances of the two spectra at 300 < ell < 5000. The network is evaluated on
+        maps and noise divided by alpha, and its output is multiplied by alpha.
         """
         if self.spectrum is None:
             return 1.0
@@ -201,12 +197,14 @@ class ScorePrior:
 
     def scaled(self, spectrum: PowerSpectrum) -> Self:
         """
-        This prior with the theory of other sources: see `amplitude`.
+        Return the prior for the power spectrum of other sources or another cosmology.
+
+        The spectrum becomes that of the Gaussian component; the network is scaled by `amplitude`.
 
         Parameters
         ----------
         spectrum : `~astro_massmap.PowerSpectrum`
-            As for `load`.
+            Power spectrum of the matter, without smoothing: it is multiplied by the resolution of the training maps.
 
         Returns
         -------
@@ -215,12 +213,13 @@ class ScorePrior:
         Raises
         ------
         TypeError
-            If ``spectrum`` is none.
+            If ``spectrum`` is not a PowerSpectrum.
 
         Warns
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
-            If the spectrum is far from the trained one.
+            If the amplitude is outside 0.5 to 1.25, or the shape of the spectrum differs by more than 28 % from that of
+            the training maps.
 
         Examples
         --------
@@ -239,28 +238,21 @@ class ScorePrior:
         shape = np.abs(np.log(spectrum(ell) / self.trained_spectrum(ell) / alpha**2)).max()
         if shape > _SHAPE or not _AMPLITUDE[0] <= alpha <= _AMPLITUDE[1]:
             warn(
-                f"spectrum: its amplitude is {alpha:.2f} times the one the network was trained with (trusted: "
+                f"spectrum: its amplitude is {alpha:.2f} times that of the training maps (limits: "
                 f"{_AMPLITUDE[0]:g} to {_AMPLITUDE[1]:g}), its shape differs by up to {np.expm1(shape):.0%} "
-                f"(trusted: {np.expm1(_SHAPE):.0%}); what the network adds to theory may be wrong. A prior trained for "
-                "these sources would be right"
+                f"(limit: {np.expm1(_SHAPE):.0%}); the contribution of the network may be wrong. Train a prior for "
+                "these sources"
             )
         return prior
 
     def on(self, grid: FourierGrid) -> PriorOnGrid:
         """
-        This prior on the modes of a grid.
-
-        Parameters
-        ----------
-        grid : `~astro_massmap.inference.FourierGrid`
-            The box, with the pixels of `pixel_size`, and the field within it.
-
-        Returns
-        -------
-        `~astro_massmap.priors.PriorOnGrid`
+        Evaluate the prior on the modes of a grid; see `~astro_massmap.priors.Prior`.
 
         Examples
         --------
+        The pixels of the grid must be those of the prior:
+
         >>> from astro_massmap import ScorePrior
         >>> from astro_massmap.inference import FourierGrid
         >>> prior = ScorePrior.load()
@@ -268,7 +260,7 @@ class ScorePrior:
         >>> on_grid.gaussian, on_grid.max_sigma
         (False, 0.5)
         """
-        return (EnergyOnGrid if isinstance(self.denoiser, EnergyDenoiser) else ScoreOnGrid)(grid, self)
+        return ScoreOnGrid(grid, self)
 
 
 @lru_cache(maxsize=1)

@@ -1,9 +1,7 @@
-"""What a score prior says of the modes of a box: theory there, and the network around the field, apodised."""
+"""A score prior on the modes of a box: Gaussian in the whole box, with the network on the field and its margin."""
 
 import math
 import threading
-import weakref
-from collections import deque
 
 import torch
 
@@ -11,12 +9,12 @@ from .base import PriorOnGrid
 from .tiles import in_tiles, tiles
 
 _lock = threading.Lock()
-KEPT = 2**25  # numbers of corrections that are kept, but always those of the last noise level
+KEPT = 2**25  # cached numbers of the corrections; those of the last noise level are always kept
 
 
 class ScoreOnGrid(PriorOnGrid):
     gaussian = False
-    # measured with the shipped weights at a noise of 0.08 and 0.15: nine steps of ten are accepted, at 0.55 a third
+    # measured with the shipped weights at a noise of 0.08 and 0.15: 90 % of steps are accepted, at 0.55 a third
     max_step = 0.3
 
     def __init__(self, grid, prior):
@@ -32,12 +30,12 @@ class ScoreOnGrid(PriorOnGrid):
         self._corrections = {}
 
     def _factors(self, sigma):
-        """The correction at a noise level, kept: an annealing comes to the same few levels again and again."""
+        """Return the correction at a noise level; it is cached, as chains return to the same few levels."""
         factors = self._corrections.get(sigma)
         if factors is None:
             level = sigma / self.amplitude
             factors = self.grid.of_ell(lambda ell: torch.stack(self.prior.correction.at(level, ell))).unbind()
-            with _lock:  # chains run side by side
+            with _lock:  # chains run in threads
                 while self._corrections and (len(self._corrections) + 1) * 3 * self.variance.numel() > KEPT:
                     self._corrections.pop(next(iter(self._corrections)))
                 self._corrections[sigma] = factors
@@ -53,13 +51,13 @@ class ScoreOnGrid(PriorOnGrid):
     def residual(self, modes, sigma):
         network, theory, _ = self._factors(sigma)
         gain = self._gain(sigma)
-        *maps, level = self._told(modes, sigma, gain)
+        *maps, level = self._inputs(modes, sigma, gain)
 
-        def says(tile, parts):
+        def contribution(tile, parts):
             return self.amplitude * self.denoiser(*parts, level) * self._windowed(tile.outer)
 
         with self._precision():
-            added = in_tiles(says, maps, self._tiles)
+            added = in_tiles(contribution, maps, self._tiles)
         return self.grid.pointwise(
             lambda network, added, theory, gain, z: (network * added + theory * (gain * z)) / sigma**2,
             network,
@@ -69,8 +67,8 @@ class ScoreOnGrid(PriorOnGrid):
             modes,
         )
 
-    def _told(self, modes, sigma, gain):
-        """What the denoiser is told: z and D_G in the region, and the noise level."""
+    def _inputs(self, modes, sigma, gain):
+        """Return the inputs of the denoiser: z and D_G in the region, and the noise level."""
         if sigma > self.max_sigma * (1 + 1e-6):
             raise ValueError(f"sigma: the prior was trained up to a noise of {self.max_sigma:.3g}, got {sigma:.3g}")
         z, wiener = (self._region(modes, times) / self.amplitude for times in (None, gain))
@@ -83,102 +81,26 @@ class ScoreOnGrid(PriorOnGrid):
         return torch.autocast(self.grid.device.type, torch.bfloat16, enabled=self.prior.bfloat16)
 
     def _windowed(self, part):
-        """The window in a part of the region."""
+        """Return the apodisation window in a part of the region."""
         return torch.outer(*(window[cells] for window, cells in zip(self._window, part, strict=True)))
 
     def _region(self, modes, times=None):
-        """The maps of some modes in the field and its margin."""
+        """Return the maps of some modes in the region: the field and its margin."""
         return self.grid.to_field(modes, times, self._where).float()
 
     def _modes(self, region):
-        """The modes of a map that is zero outside of the region; the adjoint of `_region`."""
+        """Return the modes of a map that is zero outside of the region; the adjoint of `_region`."""
         return self.grid.to_modes(region.to(self.grid.dtype), where=self._where)
 
 
-class EnergyOnGrid(ScoreOnGrid):
-    """
-    The same with a density: the window weighs the energy, and the residual is the gradient of the sum.
-
-    A factor a for each mode of the gradient would leave no density. Both the map that the network is told and its
-    answer get the square root instead, which makes it the gradient of ``phi(a^(1/2) z)``.
-    """
-
-    def __init__(self, grid, prior):
-        super().__init__(grid, prior)
-        self._known = deque(maxlen=16)  # densities of the last maps: samplers ask for the residual first
-
-    @torch.no_grad()
-    def residual(self, modes, sigma):
-        network, theory, _ = self._factors(sigma)
-        gain = self._gain(sigma)
-        energy, slopes = self._slopes(*self._told(self._damped(modes, network), sigma, gain))
-        by_z, by_wiener = (self._modes(self.amplitude * slope) for slope in slopes)
-        self._remember(modes, sigma, energy)
-        return self.grid.pointwise(
-            lambda a, gain, theory, by_z, by_wiener, z: (
-                (a.sqrt() * (by_z + gain * by_wiener) + theory * gain * z) / sigma**2
-            ),
-            network,
-            gain,
-            theory,
-            by_z,
-            by_wiener,
-            modes,
-        )
-
-    @torch.no_grad()
-    def log_ratio(self, modes, sigma):
-        for known, level, value in tuple(self._known):
-            if known() is modes and level == sigma:
-                return value
-        damped = self._damped(modes, self._factors(sigma)[0])
-        *maps, noise = self._told(damped, sigma, self._gain(sigma))
-        energy = 0.0
-        for tile in self._tiles:
-            with self._precision():
-                parts = (m[:, *tile.outer] for m in maps)
-                energy = energy + self.denoiser.energy(*parts, noise, self._of_core(tile))
-        return self._remember(modes, sigma, energy)
-
-    def _damped(self, modes, network):
-        return self.grid.pointwise(lambda a, z: a.sqrt() * z, network, modes)
-
-    def _of_core(self, tile):
-        """The window in a tile, zero outside of its core: each pixel counts in one tile."""
-        window = torch.zeros_like(self._windowed(tile.outer))
-        window[tile.inner] = self._windowed(tile.core)
-        return window
-
-    def _slopes(self, *told):
-        """The energy and its slopes in the region: those of a tile reach beyond its core, and add up."""
-        *maps, level = told
-        energy, slopes = 0.0, [torch.zeros_like(m) for m in maps]
-        for tile in self._tiles:
-            with self._precision():
-                part, *steep = self.denoiser.slopes(*(m[:, *tile.outer] for m in maps), level, self._of_core(tile))
-            energy = energy + part
-            for slope, added in zip(slopes, steep, strict=True):
-                slope[:, *tile.outer] += added
-        return energy, slopes
-
-    def _remember(self, modes, sigma, energy):
-        """The log density, which an energy of the network gives with that of the factor of theory."""
-        filtered = self.grid.pointwise(
-            lambda theory, gain, z: theory * gain * z, self._factors(sigma)[1], self._gain(sigma), modes
-        )
-        value = (self.amplitude**2 * energy + 0.5 * self.grid.inner(modes, filtered)) / sigma**2
-        self._known.append((weakref.ref(modes), sigma, value))
-        return value
-
-
 def _around(field, box, margin, device):
-    """Indices of the cells of the box that hold the field and its margin, in the order of the sky."""
+    """Return the indices of the cells of the box in the field and its margin, in the order of the sky."""
     extra = min(margin, (box - field) // 2)
     return torch.arange(-extra, min(field + extra, box - extra), dtype=torch.int64, device=device) % box
 
 
 def _apodised(length, field, box, grid):
-    """1 in the field and the inner half of the margin, and from there to 0 at its edge; 1 if there is no edge."""
+    """Return a window: 1 in the field and the inner half of the margin, falling to 0 at its edge, 1 without edges."""
     if length == box:
         return torch.ones(length, dtype=grid.dtype, device=grid.device)
     margin = (length - field) // 2

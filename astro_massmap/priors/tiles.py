@@ -1,10 +1,10 @@
 """
-A network evaluated piece by piece, where a map is so large that the memory of its layers would be.
+Evaluate a network in tiles, where the layers of a whole map would need too much memory.
 
-A network of convolutions looks no farther than its `~astro_massmap.priors.UNet.reach`. So a tile that extends by that
-much beyond the pixels that are kept of it, its core, tells them what the whole map would: there are no seams. Tiles
-begin at multiples of the pitch of the coarsest scale, and end at the edges of the map where the core does, so that the
-network meets the same edges as without tiles.
+An output of a convolutional network depends on inputs within `~astro_massmap.priors.UNet.reach` pixels. A tile that
+extends this far beyond its core, the pixels that are used, gives the same values there as the whole map: there are no
+seams. Tiles begin at multiples of the pitch of the coarsest scale and end with their core at the edges of the map, so
+that the network has the same edges as without tiles.
 """
 
 import itertools
@@ -16,7 +16,7 @@ _PITCH = 4  # pixels
 
 
 class Tile(NamedTuple):
-    """Pairs of slices, rows and columns: of the tile and of its core in the map, and of the core in the tile."""
+    """Pairs of slices, rows and columns: tile in the map, core in the map, core in the tile."""
 
     outer: tuple
     core: tuple
@@ -25,40 +25,25 @@ class Tile(NamedTuple):
 
 def tiles(shape, largest, denoiser):
     """
-    Tiles whose cores cover a map, each pixel once.
+    Return tiles no larger than ``largest`` pixels whose cores cover a map of the given shape, each pixel once.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Rows and columns of the map.
-    largest : int
-        Side of the largest tile in pixels; a map that is no larger is one tile.
-    denoiser : `~astro_massmap.priors.HybridDenoiser`
-        Its network, a `~astro_massmap.priors.UNet`, says how far it looks if the map is cut at all.
-
-    Returns
-    -------
-    list of Tile
-
-    Raises
-    ------
-    ValueError
-        If the map has to be cut, and nothing of such a tile would be core.
+    The receptive field of the network of ``denoiser`` sets the overlap; a map that is not larger is one tile. Raise a
+    ValueError if ``largest`` is too small for the receptive field.
     """
     halo = 0
     if max(shape) > largest:
         halo = _rounded_up(denoiser.network.reach)
         if largest < 2 * halo + _PITCH:
             raise ValueError(
-                f"tile: the network looks {denoiser.network.reach} pixels far, so that a tile needs a side of at "
-                f"least {2 * halo + _PITCH}, got {largest}"
+                f"tile: the receptive field of the network extends {denoiser.network.reach} pixels, so that a tile "
+                f"needs a side of at least {2 * halo + _PITCH} pixels, got {largest}"
             )
     rows, columns = (_along(side, largest // _PITCH * _PITCH, halo) for side in shape)
     return [Tile(*zip(row, column, strict=True)) for row in rows for column in columns]
 
 
 def _along(length, largest, halo):
-    """The three slices of each tile on one axis, as equal in length as the pitch allows."""
+    """Return the three slices of each tile along one axis; tiles are as equal in length as the pitch allows."""
     inside = length - 2 * halo
     count = max(-(-inside // (largest - 2 * halo)), 1)
     core = _rounded_up(-(-inside // count))
@@ -76,34 +61,22 @@ def _rounded_up(pixels):
 
 def in_tiles(function, maps, pieces):
     """
-    What a network says of maps, one tile after the other; all maps of a batch at once.
+    Evaluate ``function(tile, parts)`` tile by tile and return its values ``(..., ny, nx)``.
 
-    Parameters
-    ----------
-    function : callable
-        Told the tile and a list of those parts of the maps, it returns a tensor ``(..., rows, columns)``.
-    maps : sequence of `torch.Tensor`
-        ``(n, ny, nx)``.
-    pieces : list of Tile
-        Of these maps.
-
-    Returns
-    -------
-    `torch.Tensor`
-        ``(..., ny, nx)``.
+    The parts are those of the maps ``(n, ny, nx)`` in the tile, all maps of a batch together.
     """
     shape, whole = maps[0].shape[-2:], None
     for tile in pieces:
-        said = function(tile, [m[..., *tile.outer] for m in maps])
+        values = function(tile, [m[..., *tile.outer] for m in maps])
         if len(pieces) == 1:
-            return said
+            return values
         if whole is None:
-            whole = torch.empty((*said.shape[:-2], *shape), dtype=said.dtype, device=said.device)
-        whole[..., *tile.core] = said[..., *tile.inner]
+            whole = torch.empty((*values.shape[:-2], *shape), dtype=values.dtype, device=values.device)
+        whole[..., *tile.core] = values[..., *tile.inner]
     return whole
 
 
 def check_tile(tile):
-    """ValueError unless ``tile`` is a side in pixels."""
+    """Raise a ValueError unless ``tile`` is a positive integer."""
     if not (isinstance(tile, int) and not isinstance(tile, bool) and tile >= 1):
-        raise ValueError(f"tile: needs a side in pixels, a positive integer, got {tile!r}")
+        raise ValueError(f"tile: needs a positive integer (side in pixels), got {tile!r}")

@@ -1,8 +1,8 @@
 """
-A residual U-net of three scales that knows the noise level.
+A residual U-net of three scales, conditioned on the noise level.
 
-Its convolutions are normalised in their weights (Salimans & Kingma 2016), not in their output: statistics of a
-batch would couple the chains that are evaluated together, and statistics of a map would depend on its size.
+The weights of its convolutions are normalised (Salimans & Kingma 2016), not the outputs: batch statistics would couple
+the chains of a batch, and statistics of a map would depend on its size.
 """
 
 import math
@@ -14,11 +14,11 @@ from torch.nn import functional as F
 
 _FREQUENCIES = 4
 _FEATURES = 2 * _FREQUENCIES + 1
-_MIDDLE, _DECADES = 0.03, 1.5  # of the noise levels that features resolve
+_MIDDLE, _DECADES = 0.03, 1.5  # centre and half width of the noise levels that the features resolve
 
 
 class Convolution(nn.Conv2d):
-    """A convolution whose filters have unit norm, times a learned gain for each."""
+    """A convolution whose filters have unit norm times a learned gain."""
 
     def __init__(self, inputs, outputs, size=3, stride=1, gain=1.0, device="cpu"):
         super().__init__(inputs, outputs, size, stride=stride, padding=size // 2, dtype=torch.float32, device=device)
@@ -31,7 +31,7 @@ class Convolution(nn.Conv2d):
 
 
 class Block(nn.Module):
-    """Two convolutions beside the identity; the noise level scales and shifts what lies between them."""
+    """Residual block of two convolutions; the noise level scales and shifts the features between them."""
 
     def __init__(self, width, embedding, device):
         super().__init__()
@@ -52,22 +52,20 @@ class Block(nn.Module):
 
 class UNet(nn.Module):
     """
-    Three scales of residual blocks, down and up again, in single precision.
+    A U-net with three scales of residual blocks, in single precision.
 
     Parameters
     ----------
     widths : sequence of three int
-        Channels at each scale.
+        Number of channels at each scale.
     blocks : int
-        Residual blocks at each scale, on the way down and on the way up.
-    inputs : int
-        Channels of the input.
+        Number of residual blocks at each scale of the encoder and of the decoder.
+    inputs, outputs : int
+        Number of input and output channels.
     embedding : int
-        Length of the vector that tells the noise level.
-    outputs : int
-        Channels of the output.
+        Length of the embedding of the noise level.
     device : `torch.device` or str
-        Device on which the parameters are made.
+        Device of the parameters.
 
     Examples
     --------
@@ -107,11 +105,11 @@ class UNet(nn.Module):
 
     @property
     def reach(self):
-        """Pixels that an output looks at lie no farther from it, along either axis, than this."""
+        """Half width of the receptive field: largest distance along an axis between an output pixel and its inputs."""
         n, reach = 2 * self.settings["blocks"], 0  # convolutions of a stage
         for pixel in range(4):
             low, high = pixel - 1 - n, pixel + 1 + n
-            for _ in self.up:  # from a scale to the coarser one that it was grown from, and the stage there
+            for _ in self.up:  # from a scale to the next coarser one, and its stage
                 low, high = low // 2 - n, high // 2 + n
             for _ in self.shrink:
                 low, high = 2 * low - 1 - n, 2 * high + 1 + n
@@ -120,27 +118,13 @@ class UNet(nn.Module):
 
     @staticmethod
     def features(sigma):
-        """Smooth functions of the logarithm of the noise level, ``(n, features)``."""
+        """Return smooth functions of the logarithm of the noise level, ``(n, features)``."""
         u = torch.log10(sigma / _MIDDLE)[:, None] / _DECADES
         waves = math.pi / 2 * u * torch.arange(1, _FREQUENCIES + 1, dtype=u.dtype, device=u.device)
         return torch.cat([u, torch.sin(waves), torch.cos(waves)], dim=1)
 
     def forward(self, x, sigma):
-        """
-        Evaluate.
-
-        Parameters
-        ----------
-        x : `torch.Tensor`
-            ``(n, inputs, ny, nx)``, any sides.
-        sigma : `torch.Tensor`
-            Noise levels ``(n,)``.
-
-        Returns
-        -------
-        `torch.Tensor`
-            ``(n, outputs, ny, nx)``; zero before any training.
-        """
+        """Evaluate inputs ``(n, inputs, ny, nx)`` at noise levels ``(n,)``: ``(n, outputs, ny, nx)``, any ny and nx."""
         ny, nx = x.shape[-2:]
         x = F.pad(x, (0, -nx % 4, 0, -ny % 4), mode="replicate")
         if x.device.type == "cpu":

@@ -1,7 +1,7 @@
 """
-A trained network in a file: safetensors, numbers and text, nothing that could be run.
+Files of trained networks, in the safetensors format, which contains numbers and text but no executable code.
 
-The header holds a JSON text with the settings of the network, its card, and a checksum of all tensors.
+The header contains a JSON text with the settings and metadata of the network and a checksum of all tensors.
 """
 
 import hashlib
@@ -11,20 +11,19 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from .._files import atomic_path
-from .._untrusted import parsing, read_tensors
-from ..spectrum import PowerSpectrum
+from .._utils.files import atomic_path
+from .._utils.untrusted import parsing, read_tensors
+from ..theory.spectrum import PowerSpectrum
 from .correction import Correction
 from .denoiser import HybridDenoiser
-from .energy import EnergyDenoiser
 from .unet import UNet
 
 _FORMAT = "astro_massmap score prior 1"
-_MAX_WIDTH, _MAX_BLOCKS, _MAX_MARGIN = 1024, 32, 2**14  # what a header may make this package allocate
+_MAX_WIDTH, _MAX_BLOCKS, _MAX_MARGIN = 1024, 32, 2**14  # limits on the memory that a header can request
 
 
 def checksum(tensors):
-    """SHA-256 of tensors by name."""
+    """Return the SHA-256 of a dictionary of tensors."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())
@@ -35,20 +34,9 @@ def checksum(tensors):
 
 def write_weights(file, header, network, tables, *, overwrite=False):
     """
-    Write a network and what belongs to it.
+    Write a network in single precision, its tables (dict of ndarray) in double precision, and a header (for JSON).
 
-    Parameters
-    ----------
-    file : path-like
-        Where.
-    header : dict
-        What JSON can hold; ``"format"`` says what the file is.
-    network : `~astro_massmap.priors.UNet`
-        Its tensors are kept in single precision.
-    tables : dict of ndarray
-        By name; kept in double precision.
-    overwrite : bool
-        Replace a file that exists.
+    The file is written atomically; ``header["format"]`` is the kind of the file.
     """
     tensors = {f"network.{k}": v.detach().cpu().float() for k, v in network.state_dict().items()}
     tensors |= {k: torch.from_numpy(np.array(v, dtype=np.float64)) for k, v in tables.items()}
@@ -60,24 +48,12 @@ def write_weights(file, header, network, tables, *, overwrite=False):
 
 def read_weights(file, kind, build):
     """
-    Read what `write_weights` wrote.
+    Return ``build(header, tensors)`` for a file of `write_weights` whose format is ``kind``.
 
-    Parameters
-    ----------
-    file : path-like
-        Which.
-    kind : str
-        The format that it must have.
-    build : callable
-        Makes the result of header and tensors.
-
-    Raises
-    ------
-    OSError
-        If the file is not there, is damaged, or holds something else.
+    Raise an OSError if the file does not exist, is damaged, or contains something else.
     """
     name = str(file)
-    fault = f"file: {name!r} is damaged, or holds no prior of this package"
+    fault = f"file: {name!r} is damaged, or contains no prior of this package"
     try:
         with parsing(fault):
             header, tensors = read_tensors(file, "prior")
@@ -86,64 +62,60 @@ def read_weights(file, kind, build):
         raise OSError(f"file: {name!r} does not exist") from error
     try:
         if header["format"] != kind:
-            raise ValueError(f"its format is {header['format']!r}, needed is {kind!r}")
+            raise ValueError(f"its format is {header['format']!r}, expected {kind!r}")
         if checksum(tensors) != header["sha256"]:
-            raise ValueError("its checksum is wrong")
+            raise ValueError("its checksum does not match")
         return build(header, tensors)
     except KeyError as error:
-        raise OSError(f"{fault}: it has no {error}") from error
+        raise OSError(f"{fault}: the entry {error} is missing") from error
     except (TypeError, ValueError) as error:
         raise OSError(f"{fault}: {error}") from error
 
 
 def spectrum_tables(name, spectrum):
-    """The tables of a `~astro_massmap.PowerSpectrum`, for `write_weights`."""
+    """Return the tables of a `~astro_massmap.PowerSpectrum` for `write_weights`."""
     return {f"{name}.ell": spectrum.ell, f"{name}.cl": spectrum.cl}
 
 
 def read_spectrum(name, header, tensors):
-    """The `~astro_massmap.PowerSpectrum` of the tables, which the header names."""
+    """Return the `~astro_massmap.PowerSpectrum` of the tables called ``name``."""
     return PowerSpectrum(tensors[f"{name}.ell"].numpy(), tensors[f"{name}.cl"].numpy(), name=header[name])
 
 
 def read_network(header, tensors):
-    """The `UNet`; ValueError if its sizes are not credible, or not those of the tensors."""
+    """Return the `UNet`; raise a ValueError if its sizes exceed the limits or do not fit its tensors."""
     settings = header["network"]
     if not isinstance(settings, dict) or not isinstance(settings.get("widths"), list) or len(settings["widths"]) != 3:
-        raise ValueError(f"a network of the sizes {settings} is not credible")
+        raise ValueError(f"the sizes of the network are invalid: {settings}")
     sizes = [*settings["widths"], *(settings[name] for name in ("embedding", "inputs", "blocks"))]
     sizes.append(settings.get("outputs", 1))
     if not all(type(size) is int and 0 < size <= _MAX_WIDTH for size in sizes) or settings["blocks"] > _MAX_BLOCKS:
-        raise ValueError(f"a network of the sizes {settings} is not credible")
-    network = UNet(**settings, device="meta")  # no memory is spent before the tensors are known to fit
+        raise ValueError(f"the sizes of the network exceed the limits: {settings}")
+    network = UNet(**settings, device="meta")  # allocate no memory before the tensors are checked
     weights = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
     if {k: (v.shape, v.dtype) for k, v in weights.items()} != {
         k: (v.shape, torch.float32) for k, v in network.state_dict().items()
     }:
-        raise ValueError(f"its tensors are not those of a network of the sizes {settings}")
+        raise ValueError(f"its tensors do not match a network of the sizes {settings}")
     network.load_state_dict(weights, assign=True)
     return network
 
 
 def read_settings(header):
-    """
-    What a header says beside the network, by the names of `ScorePrior`: pixel_size, sigma_range, margin and card.
-
-    Raises
-    ------
-    ValueError
-        If it is not credible.
-    """
+    """Return pixel_size, sigma_range, margin and card of a header; raise a ValueError if one is invalid."""
     low, high = header["sigma_range"]
     for name, value, limit in (("pixel_size", header["pixel_size"], 0.1), ("low", low, 1e3), ("high", high, 1e3)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= limit:
             raise ValueError(f"{name}: needs a number in (0, {limit:g}], got {str(value)[:40]}")
     margin, card = header["margin"], header["card"]
     if low > high or type(margin) is not int or not 0 <= margin <= _MAX_MARGIN or not isinstance(card, dict):
-        raise ValueError(f"sigma_range, margin, card: got {low:g} to {high:g}, {margin!r} and a {type(card).__name__}")
+        raise ValueError(
+            f"sigma_range, margin, card: need an increasing range, an integer up to {_MAX_MARGIN} and a dictionary, "
+            f"got {low:g} to {high:g}, {margin!r} and a {type(card).__name__}"
+        )
     resolution = card.get("resolution") or [1, 1]
     if len(resolution) != 2 or not all(isinstance(p, int | float) and 0 < p < 1e9 for p in resolution):
-        raise ValueError(f"card: its resolution needs two positive numbers, got {resolution!r}")
+        raise ValueError(f"card: resolution needs two positive numbers, got {resolution!r}")
     settings = {"pixel_size": float(header["pixel_size"]), "sigma_range": (float(low), float(high))}
     return settings | {"margin": margin, "card": card}
 
@@ -155,11 +127,11 @@ def _read_correction(tensors):
     for name in names:
         table = getattr(correction, name)
         if table.dtype != np.float64 or not np.isfinite(table).all():
-            raise ValueError(f"correction: its {name} is not of finite numbers")
+            raise ValueError(f"correction: {name} needs finite numbers in double precision")
         if name in ("sigma", "ell") and (table.ndim != 1 or not (table > 0).all() or not (np.diff(table) > 0).all()):
-            raise ValueError(f"correction: its {name} is not positive and increasing")
+            raise ValueError(f"correction: {name} needs positive, increasing numbers")
         if not table.size or (name not in ("sigma", "ell") and table.shape != shape):
-            raise ValueError(f"correction: its {name} has the shape {table.shape}")
+            raise ValueError(f"correction: {name} needs the shape of sigma and ell, not empty, got {table.shape}")
     return correction
 
 
@@ -173,7 +145,6 @@ def write_prior(file, prior, *, overwrite=False):
     header = {
         "format": _FORMAT,
         "network": prior.denoiser.network.settings,
-        "energy": isinstance(prior.denoiser, EnergyDenoiser),
         "pixel_size": prior.pixel_size,
         "sigma_range": list(prior.sigma_range),
         "margin": prior.margin,
@@ -185,15 +156,17 @@ def write_prior(file, prior, *, overwrite=False):
 
 
 def read_prior(file):
-    """The arguments of a `ScorePrior` in a file; OSError if it is not there, is damaged, or holds something else."""
+    """Return the arguments of the `ScorePrior` in a file; errors are those of `read_weights`."""
     return read_weights(file, _FORMAT, _arguments)
 
 
 def _arguments(header, tensors):
     spectrum, settings = read_spectrum("spectrum", header, tensors), read_settings(header)
-    denoiser = EnergyDenoiser if header.get("energy", False) else HybridDenoiser
+    network = read_network(header, tensors)
+    if network.settings["inputs"] != 2 or network.settings["outputs"] != 1:
+        raise ValueError("the network of a score prior has two inputs and one output")
     return settings | {
-        "denoiser": denoiser(read_network(header, tensors), spectrum, settings.pop("pixel_size")).requires_grad_(False),
+        "denoiser": HybridDenoiser(network, spectrum, settings.pop("pixel_size")).requires_grad_(False),
         "trained_spectrum": spectrum,
         "spectrum": read_spectrum("theory", header, tensors) if "theory.ell" in tensors else None,
         "correction": _read_correction(tensors),

@@ -116,7 +116,7 @@ class Cosmology:
         >>> print(f"{cosmology.linear_power(0.1) / Cosmology.default().linear_power(0.1):.2f}")
         1.00
         """
-        from .._limber import matter_power
+        from ..theory.limber import matter_power
 
         if getattr(cosmology, "w0", -1.0) != -1.0 or getattr(cosmology, "wa", 0.0) != 0.0:
             raise ValueError("cosmology: simulations know a cosmological constant only")

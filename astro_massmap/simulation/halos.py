@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from astropy.cosmology import FLRW
     from numpy.typing import NDArray
 
-    from .._typing import RedshiftsLike
+    from .._utils.typing import RedshiftsLike
 
 _SMALLEST = 1e-6  # scale radii
 # sum of w^k (1 / (2k + 1) + 1 / (2k + 3)), with w = (1 - x) / (1 + x), and of w^k / (2k + 1)
@@ -71,7 +71,7 @@ class NFWHalo:
     cosmology: FLRW | Any = field(default=None, repr=False, hash=False)
 
     def __post_init__(self) -> None:
-        from ..mass import checked_cosmology, redshift
+        from ..theory.cosmology import checked_cosmology, redshift
 
         mass, cosmology = _mass(self.mass), checked_cosmology(self.cosmology)
         z = redshift(self.redshift, "redshift")
@@ -177,7 +177,7 @@ class NFWHalo:
         z_source : float, array-like, pair of array-like, table, file, SACC object or ShearCatalog
             Redshift of the sources, or of the one at each angle; those in front of the halo are not lensed. For a
             distribution n(z), such as a tuple (z, n), the mean over the sources; forms as for
-            `~astro_massmap.mass.critical_surface_density`.
+            `~astro_massmap.analysis.mass.critical_surface_density`.
 
         Returns
         -------
@@ -240,7 +240,7 @@ class NFWHalo:
         import astropy.units as u
         from astropy.constants import G, c
 
-        from ..mass import lensing_efficiency
+        from ..analysis.mass import lensing_efficiency
 
         distance = self.cosmology.angular_diameter_distance(self.redshift)
         strongest = (self._scale_density * 4 * np.pi * G * distance / c**2).to_value(u.one)
@@ -249,7 +249,7 @@ class NFWHalo:
     def _x(self, theta):
         import astropy.units as u
 
-        from .._input import floats
+        from .._io.quantities import floats
 
         x = floats(theta, "theta", unit=u.arcmin) / self.angular_scale_radius.to_value(u.arcmin)
         return np.maximum(np.abs(x), _SMALLEST)

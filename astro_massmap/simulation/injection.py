@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from .._source_redshifts import is_listed, read_n_z
+from ..theory.source_redshifts import is_listed, read_n_z
 from .halos import NFWHalo
 from .mock_survey import lensed
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from astropy.coordinates import SkyCoord
 
-    from .._typing import RedshiftsLike
-    from ..catalog import ShearCatalog
-    from ..convergence_map import ConvergenceMap
+    from .._utils.typing import RedshiftsLike
+    from ..maps.catalog import ShearCatalog
+    from ..maps.convergence_map import ConvergenceMap
 
 _Target = TypeVar("_Target", "ShearCatalog", "ConvergenceMap")
 _NEAR = 8  # pixels around a centre within which the convergence is averaged over
@@ -45,8 +45,8 @@ def inject_halo(
         One position or several.
     z_source : float, pair of array-like, table, file, SACC object or ShearCatalog, optional
         Redshift of all sources, or their distribution n(z), such as a tuple (z, n), over which the shear and the
-        convergence are averaged; forms as for `~astro_massmap.mass.critical_surface_density`. By default the galaxies
-        of a catalogue have their own redshifts; those in front of a halo are not lensed by it. A map needs it.
+        convergence are averaged; forms as for `~astro_massmap.analysis.mass.critical_surface_density`. By default the
+        galaxies of a catalogue have their own redshifts; those in front of a halo are not lensed by it. A map needs it.
 
     Returns
     -------
@@ -69,8 +69,8 @@ def inject_halo(
     >>> survey, survey.meta["halos"]
     (<ShearCatalog: 65666 galaxies, axes 'west-north', shape noise 0.260>, 1)
     """
-    from ..catalog import ShearCatalog
-    from ..convergence_map import ConvergenceMap
+    from ..maps.catalog import ShearCatalog
+    from ..maps.convergence_map import ConvergenceMap
 
     halos, centers = _pairs(halo, center)
     if z_source is not None:
@@ -121,7 +121,7 @@ def _into_catalog(catalog, halos, centers, z_source):
         phi = catalog.coords.position_angle(center).rad
         gamma += halo.shear(theta, z_source) * np.exp(2j * phi)
         kappa += halo.convergence(theta, z_source)
-    new = catalog._with_shear(lensed(catalog._west_north, gamma, kappa, catalog._bias_of))
+    new = catalog.with_shear(lensed(catalog.west_north, gamma, kappa, catalog._bias_of))
     new.meta["halos"] = catalog.meta.get("halos", 0) + len(halos)
     return new
 
@@ -139,9 +139,11 @@ def _source_redshifts(catalog):
 
 
 def _into_map(kappa, halos, centers, z_source):
+    from ..maps.arguments import need_convergence
+
     if z_source is None:
         raise ValueError("z_source: a map needs the redshift of the sources")
-    kappa._need_convergence()
+    need_convergence(kappa)
     added = np.zeros(kappa.shape)
     for halo, center in zip(halos, centers, strict=True):
         added += _pixel_means(halo, center, z_source, kappa.wcs, kappa.shape)

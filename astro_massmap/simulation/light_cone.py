@@ -19,9 +19,9 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from .._files import atomic_path
-from .._source_redshifts import one_of
-from .._untrusted import parsing, read_tensors
+from .._utils.files import atomic_path
+from .._utils.untrusted import parsing, read_tensors
+from ..theory.source_redshifts import one_of
 from .cosmology import HUBBLE_LENGTH
 from .mesh import Mesh
 

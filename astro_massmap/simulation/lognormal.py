@@ -19,8 +19,8 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 
-from .._checks import check_integer, check_padding, check_spectrum
-from .._progress import warn
+from .._utils.checks import check_integer, check_padding, check_spectrum
+from .._utils.progress import warn
 from ..inference import FourierGrid, Streams, padded_shape
 
 _TOLERANCE = 0.01  # of the power in an octave of scales

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._optional import require
-from .._untrusted import check_allowance, parsing
+from .._utils.optional import require
+from .._utils.untrusted import check_allowance, parsing
 from .resampling import LARGEST_MAP, in_arcmin
 
 _MOST_MAPS = 2**20  # in a file
@@ -151,7 +151,7 @@ class MapFile:
 
 @contextmanager
 def _open_fits(path, dataset):
-    from .._fits_headers import open_fits
+    from .._io.fits_headers import open_fits
 
     with ExitStack() as stack:
         with warnings.catch_warnings(record=True) as caught:

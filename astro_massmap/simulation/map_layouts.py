@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._progress import warn
-from .._source_redshifts import read_n_z
+from .._utils.progress import warn
+from ..theory.source_redshifts import read_n_z
 from .map_files import Layout, MapFile, ending
 
 # of z01 to z40

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .._progress import warn
+from .._utils.progress import warn
 from .map_files import Layout
 from .map_layouts import KINDS
 from .resampling import in_arcmin, resample, resampled_shape, to_radians

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from scipy.ndimage import map_coordinates
 
-from .._checks import check_integer, check_padding
+from .._utils.checks import check_integer, check_padding
 from ..inference import FourierGrid, LensingOperator, padded_shape
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
     from numpy.typing import ArrayLike, NDArray
 
-    from .._typing import Axes, Mask, Pair
-    from ..catalog import ShearCatalog
-    from ..convergence_map import ConvergenceMap
+    from .._utils.typing import Axes, Mask, Pair
+    from ..maps.catalog import ShearCatalog
+    from ..maps.convergence_map import ConvergenceMap
 
 DEFAULT_SHAPE_NOISE = 0.27  # a component of the ellipticities of galaxies seen from the ground or from space
 
@@ -134,7 +134,7 @@ def observe(
     galaxies = _seen(galaxies, kappa, mask, given=positions is not None)
     gamma, convergence = _field_at(galaxies, kappa, padding)
     kappa_at = convergence if reduced_shear else None
-    return galaxies._with_shear(lensed(galaxies._west_north, gamma, kappa_at, galaxies._bias_of))
+    return galaxies.with_shear(lensed(galaxies.west_north, gamma, kappa_at, galaxies._bias_of))
 
 
 def shear_field(kappa: NDArray[np.floating], padding: float = 2.0) -> NDArray[np.complex128]:
@@ -201,8 +201,8 @@ def lensed(
 def _check(kappa, positions, density, shape_noise, ellipticities, padding, seed):
     from astropy.coordinates import SkyCoord
 
-    from ..catalog import ShearCatalog
-    from ..convergence_map import ConvergenceMap
+    from ..maps.catalog import ShearCatalog
+    from ..maps.convergence_map import ConvergenceMap
 
     if not isinstance(kappa, ConvergenceMap):
         raise TypeError(f"kappa: needs a ConvergenceMap, got {type(kappa).__name__}")
@@ -249,11 +249,11 @@ def _scatter(kappa, density, rng):
 
 def _unlensed(coords, positions, shape_noise, ellipticities, weight, axes, rng):
     """The galaxies as they are without a lens, a ShearCatalog."""
-    from .. import _axes
-    from .._calibration import mean_response, seen_along, times
-    from ..catalog import ShearCatalog
+    from ..maps.axes import check_axes_name, to_west_north
+    from ..maps.calibration import mean_response, seen_along, times
+    from ..maps.catalog import ShearCatalog
 
-    _axes.check_axes_name(axes)
+    check_axes_name(axes)
     source = positions if isinstance(positions, ShearCatalog) else None
     weight = source.weight if weight is None and source is not None else weight
     drawn = ellipticities is None and (source is None or shape_noise is not None)
@@ -264,7 +264,7 @@ def _unlensed(coords, positions, shape_noise, ellipticities, weight, axes, rng):
         e = shape_noise * rng.normal(size=(len(coords), 2)).view(complex)[:, 0]
     else:
         e, weight, shape_noise = _turned(len(coords), source, ellipticities, weight, rng, resample=positions is None)
-    e, response = _axes.to_west_north(e, axes), None
+    e, response = to_west_north(e, axes), None
     if source is not None and source.response is not None:
         response = seen_along(source.response, source.axes, axes)
         e = times(mean_response(response, _usable(weight)), e)
@@ -286,7 +286,7 @@ def _unlensed(coords, positions, shape_noise, ellipticities, weight, axes, rng):
 def _turned(n, source, ellipticities, weight, rng, *, resample):
     """Real ellipticities at random angles, with their weights and the standard deviation of a component."""
     if ellipticities is None:
-        pool, shape_noise = source._west_north, source.shape_noise
+        pool, shape_noise = source.west_north, source.shape_noise
     else:
         pool, shape_noise = _given(ellipticities, weight, None if resample else n)
     if resample:
@@ -297,8 +297,8 @@ def _turned(n, source, ellipticities, weight, rng, *, resample):
 
 def _given(ellipticities, weight, n):
     """Complex ellipticities, n or (if None) as many as there are, and the standard deviation of a component."""
-    from .._binning import normalised
-    from .._input import column, pair
+    from .._io.quantities import column, pair
+    from .._sky.binning import normalised
 
     if n is None:
         n = np.size(ellipticities[0]) if np.iterable(ellipticities) and len(ellipticities) else 1
@@ -321,7 +321,7 @@ def _seen(galaxies, kappa, mask, *, given):
     """The galaxies that lie on the map and not under the mask."""
     from astropy.utils.exceptions import AstropyUserWarning
 
-    from .._input import bools
+    from .._io.quantities import bools
 
     ny, nx = kappa.shape
     x, y = kappa.wcs.world_to_pixel(galaxies.coords)
@@ -334,7 +334,7 @@ def _seen(galaxies, kappa, mask, *, given):
     if mask is None:
         return galaxies[on_map]
     if not isinstance(mask, np.ndarray) or mask.dtype == object:
-        return galaxies[on_map]._outside(mask, kappa.wcs)
+        return galaxies[on_map].outside(mask, kappa.wcs)
     blank = bools(mask, kappa.shape)
     on_map[on_map] = ~blank[tuple(np.floor(p[on_map] + 0.5).astype(int) for p in (y, x))]
     if not on_map.any():
@@ -344,7 +344,7 @@ def _seen(galaxies, kappa, mask, *, given):
 
 def _field_at(galaxies, kappa, padding):
     """Complex shear (west-north) and convergence at the galaxies."""
-    from .._geometry import pixel_scale, shear_in_pixels
+    from .._sky.geometry import pixel_scale, shear_in_pixels
 
     _, mirrored = pixel_scale(kappa.wcs, kappa.shape)
     x, y, phase = shear_in_pixels(galaxies.coords, np.ones(len(galaxies)), kappa.wcs, mirrored)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .. import __version__
-from .._files import atomic_path
-from .._progress import progress_bar
+from .._utils.files import atomic_path
+from .._utils.progress import progress_bar
+from .._utils.version import __version__
 from .calibration import RESOLUTION, Transfer, declared_spectrum
 from .light_cone import LensPlanes, LightCone, lensing_weights, slab_distances
 from .statistics import band_mean, band_power

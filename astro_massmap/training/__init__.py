@@ -1,13 +1,12 @@
 """
-Learning a prior: denoising score matching on simulated maps.
+Training of a prior by denoising score matching on simulated maps.
 
-A `Noiser` makes noisy pieces of maps from a `MapBank` or from `LightConeMaps`, a `Trainer` teaches a
-`~astro_massmap.priors.HybridDenoiser` to clean them, `fit_correction` puts the power of the result right, and
-`train_prior` does it all.
+A `Noiser` cuts noisy pieces from the maps of a `MapBank` or of `LightConeMaps`, a `Trainer` trains a
+`~astro_massmap.priors.HybridDenoiser` on them, `fit_correction` corrects the power of the result, and `train_prior`
+does all of it. `train_posterior_mean` trains a posterior-mean network on mock surveys.
 """
 
 from .curves import write_curves
-from .energy import EnergyTrainer, train_energy
 from .maps import LightConeMaps, MapBank, Noiser
 from .mocks import MockPieces
 from .posterior_mean import MeanTrainer, fixed_mocks, mean_ratios, train_posterior_mean
@@ -17,7 +16,6 @@ from .trainer import LEVELS, Trainer, TrainingPlan, denoising_ratios, start_work
 
 __all__ = [
     "LEVELS",
-    "EnergyTrainer",
     "LightConeMaps",
     "MapBank",
     "MeanTrainer",
@@ -30,7 +28,6 @@ __all__ = [
     "fixed_mocks",
     "mean_ratios",
     "start_workers",
-    "train_energy",
     "train_posterior_mean",
     "train_prior",
     "write_curves",

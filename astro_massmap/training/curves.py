@@ -1,26 +1,26 @@
-"""How a training went: a table and a picture."""
+"""Training curves: loss and validation error, as a table and a figure."""
 
 import csv
 from pathlib import Path
 
-from .._files import atomic_path
+from .._utils.files import atomic_path
 
 
 def write_curves(history, stem):
     """
-    Write the loss and the validation of a training as CSV and, with matplotlib, as PNG.
+    Write the loss and the validation errors of a training as CSV and, with matplotlib, as PNG.
 
     Parameters
     ----------
     history : list of dict
-        Of a `Trainer`: ``step``, ``loss`` and perhaps ``ratio`` by noise level.
+        History of a `Trainer`: ``step``, ``loss`` and optionally ``ratio`` by noise level.
     stem : path-like
-        Of the files; ``.csv`` and ``.png`` are added. Those that are there are replaced.
+        File name without the extensions ``.csv`` and ``.png``; existing files are replaced.
 
     Raises
     ------
     OSError
-        If the folder is not there.
+        If the folder does not exist.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def write_curves(history, stem):
     for i, level in enumerate(levels):
         colour = (0.2 + 0.7 * i / max(len(levels) - 1, 1), 0.2, 0.8 - 0.7 * i / max(len(levels) - 1, 1))
         axes.plot(steps, [row[level] for row in rows], color=colour, marker=".", label=f"noise {level}")
-    axes.set(xlabel="step", ylabel="mean squared error over that of theory alone", ylim=(0.85, 1.05))
+    axes.set(xlabel="step", ylabel="mean squared error / that of the Wiener filter", ylim=(0.85, 1.05))
     axes.axhline(1, color="k", lw=0.8)
     axes.legend(ncols=2, fontsize="small")
     with atomic_path(stem.with_name(stem.name + ".png"), overwrite=True) as temporary:

@@ -1,4 +1,4 @@
-"""Where training maps come from, and the noisy pieces of them that a network is shown."""
+"""Training maps, and the noisy pieces of them that are the input of a network."""
 
 from dataclasses import dataclass
 
@@ -11,23 +11,23 @@ from ..priors.denoiser import log_levels, wiener_filter
 
 class MapBank:
     """
-    Maps that were made before, kept in memory.
+    Precomputed maps in memory.
 
     Parameters
     ----------
     maps : array-like
-        ``(n, ny, nx)``; kept in single precision.
+        Maps ``(n, ny, nx)``, stored in single precision.
     pixel_size : float
         Side of a pixel in radians.
 
     Raises
     ------
     ValueError
-        If a map is not finite or there is none.
+        If there are no maps, or they are not finite.
 
     Examples
     --------
-    As long as there are enough of them, no map is drawn twice at once:
+    Maps are drawn without replacement if there are enough:
 
     >>> import numpy as np
     >>> from astro_massmap.training import MapBank
@@ -52,39 +52,36 @@ class MapBank:
         return tuple(self.maps.shape[1:])
 
     def draw(self, n, generator):
-        """``n`` maps at random, by a `numpy.random.Generator`: ``(n, ny, nx)``."""
+        """Draw ``n`` random maps ``(n, ny, nx)`` with a `numpy.random.Generator`."""
         return self.maps[generator.choice(len(self.maps), n, replace=n > len(self.maps))]
 
 
 class LightConeMaps:
     """
-    Maps drawn on the fly from lens planes: no map is seen twice.
+    Maps drawn from lens planes during the training; no map is used twice.
 
     Parameters
     ----------
     light_cone : `~astro_massmap.simulation.LightCone`
-        The planes.
+        Lens planes and lensing weights.
     shape : tuple of int
-        Rows and columns.
+        Rows and columns of the maps.
     pixel_size : float
         Side of a pixel in radians.
     transfer : `~astro_massmap.simulation.Transfer`, optional
-        Calibration to apply.
+        Calibration of the maps.
 
     Examples
     --------
-    Two drawings are two pieces of the sky, not the same one again:
-
     >>> import numpy as np
     >>> from astro_massmap.simulation import LensPlanes, LightCone, NBody, lensing_weights
     >>> from astro_massmap.training import LightConeMaps
     >>> simulation = NBody(particles=16, box_size=64.0, mesh_factor=1, early_steps=4)
     >>> planes = LensPlanes.simulate(simulation, 1, cells=32, z_max=0.1)
     >>> weights = lensing_weights(simulation.cosmology, planes.distance, planes.box_size, redshift=0.1)
-    >>> maps, choices = LightConeMaps(LightCone([planes], weights), (24, 32), 6e-4), np.random.default_rng(0)
-    >>> first, second = maps.draw(2, choices), maps.draw(2, choices)
-    >>> first.shape, bool((first == second).any())
-    (torch.Size([2, 24, 32]), False)
+    >>> maps = LightConeMaps(LightCone([planes], weights), (24, 32), 6e-4)
+    >>> maps.draw(2, np.random.default_rng(0)).shape
+    torch.Size([2, 24, 32])
     """
 
     def __init__(self, light_cone, shape, pixel_size, transfer=None):
@@ -92,7 +89,7 @@ class LightConeMaps:
         self.transfer = transfer
 
     def draw(self, n, generator):
-        """``n`` new maps by a `numpy.random.Generator`: ``(n, *shape)``."""
+        """Draw ``n`` new maps ``(n, *shape)`` with a `numpy.random.Generator`."""
         if self.transfer is None:
             return self.light_cone.draw(n, self.shape, self.pixel_size, generator)
         return self.transfer.draw(self.light_cone, n, self.shape, self.pixel_size, generator)
@@ -102,13 +99,13 @@ class Tensors:
     """A dataclass of tensors."""
 
     def to(self, device):
-        """The same on a device."""
+        """Copy all tensors to a device."""
         return type(self)(*(t.to(device, non_blocking=True) for t in vars(self).values()))
 
 
 @dataclass
 class Batch(Tensors):
-    """Pieces of maps: the truth x, z with noise, the Wiener filter of z, all ``(n, size, size)``, and noise levels."""
+    """Pieces of maps: truth x, noisy z and Wiener filter of z, ``(n, size, size)``, and noise levels ``(n,)``."""
 
     x: torch.Tensor
     z: torch.Tensor
@@ -118,23 +115,23 @@ class Batch(Tensors):
 
 class Noiser:
     """
-    Adds noise to whole maps, filters them whole, and only then cuts pieces.
+    Noisy pieces of maps: noise is added to whole maps, which are filtered before pieces are cut.
 
-    The Wiener filter of a piece by itself would take its edges for structure. Pieces are cut ``margin`` pixels from
-    the edge of the map, which the filter takes for periodic.
+    The Wiener filter of a piece alone would treat its edges as structure. Pieces are cut at least ``margin`` pixels
+    from the edge of the map, as the filter assumes a periodic map.
 
     Parameters
     ----------
     source : MapBank or LightConeMaps
-        Of the maps.
+        Source of the maps.
     spectrum : callable
-        C_ell of the Gaussian half, at an array of ``ell > 0``.
+        Angular power spectrum C_ell of the Gaussian component, a function of ``ell > 0``.
     size, margin : int
-        Of the pieces, in pixels.
+        Side of a piece and its distance from the edge of the map, in pixels.
     pieces : int
-        From a map.
+        Number of pieces per map.
     device : `torch.device` or str
-        Where maps are filtered and cut.
+        Device on which maps are filtered and cut.
 
     Raises
     ------
@@ -143,7 +140,7 @@ class Noiser:
 
     Examples
     --------
-    Two pieces of each map; what theory makes of them is closer to the truth than what was seen:
+    Two pieces of each map. The Wiener filter is closer to the truth than the noisy map:
 
     >>> import numpy as np
     >>> import torch
@@ -168,30 +165,17 @@ class Noiser:
         self.variance = grid.mode_variance(spectrum)
 
     def noisy(self, maps, sigma, generator):
-        """z and its Wiener filter for whole maps ``(n, ny, nx)``, with noise levels ``sigma`` ``(n,)``."""
+        """Return z and its Wiener filter for whole maps ``(n, ny, nx)`` at noise levels ``sigma`` ``(n,)``."""
         white = torch.randn(maps.shape, generator=generator, dtype=torch.float32, device=generator.device)
         z = maps + sigma[:, None, None] * white.to(maps.device)
         return z, wiener_filter(z, self.variance, sigma)
 
     def batch(self, n, low, high, choices, generator):
         """
-        Pieces of ``n`` maps.
+        Draw a `Batch` of pieces ``(n * pieces, size, size)`` from ``n`` maps.
 
-        Parameters
-        ----------
-        n : int
-            Maps; each gives ``pieces`` pieces of one noise level.
-        low, high : float
-            Range of the noise levels, log-uniform.
-        choices : `numpy.random.Generator`
-            Of maps, symmetries and places.
-        generator : `torch.Generator`
-            Of the noise.
-
-        Returns
-        -------
-        Batch
-            With ``x``, ``z`` and ``wiener``, ``(n * pieces, size, size)``, and ``sigma``, ``(n * pieces,)``.
+        The noise level of a map is log-uniform between ``low`` and ``high``. ``choices``, a `numpy.random.Generator`,
+        draws maps, symmetries and positions; ``generator``, a `torch.Generator`, draws the noise.
         """
         maps = symmetry(self.source.draw(n, choices).to(self.device), choices)
         order = torch.Generator("cpu").manual_seed(int(choices.integers(2**62)))
@@ -204,22 +188,22 @@ class Noiser:
 
 
 def check_pieces(source, size, margin):
-    """ValueError if pieces of ``size`` pixels do not fit into its maps, ``margin`` from the edge."""
+    """Raise a ValueError if pieces of ``size`` pixels, ``margin`` from the edge, do not fit into the maps."""
     if min(source.shape) < size + 2 * margin:
         raise ValueError(
-            f"size, margin: pieces of {size} pixels, {margin} from the edge, do not fit into maps of "
-            f"{source.shape[0]} x {source.shape[1]}"
+            f"size, margin: pieces of {size} pixels with a margin of {margin} do not fit into maps of "
+            f"{source.shape[0]} x {source.shape[1]}; use larger maps, or a smaller size or margin"
         )
 
 
 def piece(shape, size, margin, choices):
-    """Rows and columns of a random piece of a map, two slices."""
+    """Return rows and columns of a random piece of a map, two slices."""
     corner = (choices.integers(margin, side - margin - size + 1) for side in shape)
     return tuple(slice(start, start + size) for start in corner)
 
 
 def symmetry(maps, choices):
-    """One of the eight symmetries of the square for all maps (of four, if they are oblong)."""
+    """Apply one random symmetry of the square (of the rectangle, for oblong maps) to all maps."""
     if choices.integers(2):
         maps = maps.flip(-1)
     if choices.integers(2):

@@ -1,10 +1,10 @@
 """
-Mock surveys that are drawn on the fly: shear with noise and holes, and its Wiener filter.
+Mock surveys drawn during the training: shear with noise and holes, and its Wiener filter.
 
-Fixed mocks would be learned by heart. The shear of whole maps is cut in pieces; every piece has a noise level s of
-its own and, half the time, galaxies that are scattered at random, so that the noise of a pixel with k of them is
-``s sqrt(k_mean / k)`` and one without any holds no data. Stars, edges and corners are cut out of most pieces. The map
-is known there too: a network learns what to say where nothing was measured.
+New mocks in every step avoid overfitting to fixed ones. Pieces are cut from the shear of whole maps. Every piece has a
+noise level s of its own. In half of the pieces galaxies are Poisson distributed: a pixel with k galaxies has the noise
+``s sqrt(k_mean / k)``, and one without galaxies has no data. Stars, edges and corners are masked in most pieces. The
+true convergence is known there too, so the network learns to predict it where there are no data.
 """
 
 import math
@@ -18,14 +18,14 @@ from ..priors.denoiser import log_levels
 from ..priors.mean_network import noise_level, noise_share
 from .maps import Tensors, check_pieces, piece, symmetry
 
-_PADDING = 1.5  # of the box of the Wiener filter, in sides of a piece
-_TOLERANCE = 1e-3  # of the Wiener filter: a network cannot tell
-_LEAST = 0.4  # share of a piece that must have data
+_PADDING = 1.5  # side of the box of the Wiener filter, in sides of a piece
+_TOLERANCE = 1e-3  # relative residual of the Wiener filter, sufficient for the training
+_LEAST = 0.4  # smallest fraction of a piece with data
 
 
 @dataclass
 class MockBatch(Tensors):
-    """Truth, Wiener filter, q and data (1 or 0), all ``(n, size, size)``, and noise levels ``(n,)``."""
+    """Truth, Wiener filter, q and mask (1 with data, else 0), ``(n, size, size)``, and noise levels ``(n,)``."""
 
     x: torch.Tensor
     wiener: torch.Tensor
@@ -36,31 +36,17 @@ class MockBatch(Tensors):
 
 class MockPieces:
     """
-    Makes mock surveys of pieces of maps.
+    Mock surveys of pieces of maps; parameters and errors are those of `Noiser`.
 
-    Parameters
-    ----------
-    source : MapBank or LightConeMaps
-        Of the maps.
-    spectrum : callable
-        C_ell of the Wiener filter, at an array of ``ell > 0``.
-    size, margin, pieces : int
-        As for `Noiser`. The shear is that of the whole map, taken for periodic.
-    device : str
-        Of torch.
-
-    Raises
-    ------
-    ValueError
-        If such pieces do not fit into the maps.
+    The shear is that of the whole map, assumed periodic.
 
     See Also
     --------
-    fixed_mocks : Mock surveys to judge by.
+    fixed_mocks : Mock surveys for the validation.
 
     Examples
     --------
-    The survey is known where it has holes too, which are at most 60 % of a piece; but of no use there:
+    At most 60 % of a piece has no data; q is zero there:
 
     >>> import numpy as np
     >>> import torch
@@ -86,28 +72,14 @@ class MockPieces:
         self.variance = FourierGrid(self.box, source.pixel_size, device=device).mode_variance(spectrum)
 
     def shear(self, maps):
-        """Shear ``(n, 2, ny, nx)`` of whole maps."""
+        """Return the shear ``(n, 2, ny, nx)`` of whole maps."""
         return self.operator.forward(self.operator.grid.to_modes(maps))
 
     def batch(self, n, low, high, choices, generator):
         """
-        Pieces of ``n`` maps; see `Noiser`.
+        Draw a `MockBatch` of ``n * pieces`` pieces; the parameters are those of `Noiser.batch`.
 
-        Parameters
-        ----------
-        n : int
-            Maps; each gives ``pieces`` pieces.
-        low, high : float
-            Range of the noise levels, log-uniform.
-        choices : `numpy.random.Generator`
-            Of maps, symmetries, places, holes and numbers of galaxies.
-        generator : `torch.Generator`
-            Of the noise.
-
-        Returns
-        -------
-        MockBatch
-            Of ``n * pieces`` pieces of ``size`` pixels on a side.
+        Every piece has its own noise level; ``choices`` also draws holes and numbers of galaxies.
         """
         maps = symmetry(self.source.draw(n, choices).to(self.device), choices)
         shear = self.shear(maps)
@@ -121,7 +93,7 @@ class MockPieces:
         return MockBatch(*(torch.stack(parts) for parts in zip(*mocks, strict=True)))
 
     def mock(self, truth, shear, noise_std, generator):
-        """What a ``MockBatch`` holds of one piece, with new noise."""
+        """Return the fields of a `MockBatch` for one piece, with new noise."""
         noise_std = torch.as_tensor(noise_std, dtype=torch.float32, device=self.device)
         white = torch.randn(shear.shape, generator=generator, dtype=torch.float32, device=generator.device)
         observed = torch.isfinite(noise_std)
@@ -141,16 +113,10 @@ class MockPieces:
 
 def random_noise(holes, level, choices):
     """
-    Noise of the pixels of a survey, infinite in its holes.
+    Draw the noise of the pixels of a survey, infinite in its holes (bool, ``(ny, nx)``).
 
-    Parameters
-    ----------
-    holes : ndarray
-        Bool ``(ny, nx)``.
-    level : float
-        Noise of a pixel with as many galaxies as usual.
-    choices : `numpy.random.Generator`
-        Half the time all pixels have the same noise, else galaxies are scattered, 1 to 30 a pixel in the mean.
+    With probability 1/2 it is ``level`` in all pixels. Else galaxies are Poisson distributed with a mean of 1 to 30 per
+    pixel, and ``level`` is the noise of a pixel with the mean number.
     """
     noise_std = np.full(holes.shape, float(level))
     if choices.integers(2):
@@ -162,16 +128,7 @@ def random_noise(holes, level, choices):
 
 
 def random_holes(shape, choices):
-    """
-    Holes of a survey, True where there are no data: none in a fifth of the surveys and some more.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Rows and columns.
-    choices : `numpy.random.Generator`
-        Of all that is random.
-    """
+    """Draw the holes of a survey, True without data; at least a fifth of the surveys have none."""
     while choices.integers(5):
         holes = _stars(shape, choices)
         if choices.integers(2):
@@ -184,7 +141,7 @@ def random_holes(shape, choices):
 
 
 def _stars(shape, choices):
-    """Discs of 1 to 10 pixels that cover 0 to 40 % of the sky."""
+    """Discs with radii of 1 to 10 pixels that cover 0 to 40 % of the survey."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     holes, aim = np.zeros(shape, dtype=bool), choices.uniform(0, 0.4)
     typical = math.exp(choices.uniform(0, math.log(6)))
@@ -196,7 +153,7 @@ def _stars(shape, choices):
 
 
 def _edges(shape, choices):
-    """Strips along some of the four edges, as the sky around a field."""
+    """Strips along some of the four edges."""
     holes = np.zeros(shape, dtype=bool)
     for view in (holes, holes[::-1], holes.T, holes.T[::-1]):
         if choices.integers(2):
@@ -205,7 +162,7 @@ def _edges(shape, choices):
 
 
 def _corner(shape, choices):
-    """What lies beyond a line across the field."""
+    """Pixels on one side of a random line across the survey."""
     angle, (ny, nx) = choices.uniform(0, 2 * math.pi), shape
     y, x = np.mgrid[:ny, :nx]
     distance = (x - nx / 2) * math.cos(angle) + (y - ny / 2) * math.sin(angle)

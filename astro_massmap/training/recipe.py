@@ -1,17 +1,17 @@
-"""From maps to a prior in one call."""
+"""From maps to a trained prior in one call."""
 
 import numpy as np
 import torch
 
-from .. import __version__
-from .._progress import progress_bar
+from .._utils.progress import progress_bar
+from .._utils.version import __version__
 from ..priors import HybridDenoiser, ScorePrior, UNet
-from ..spectrum import PowerSpectrum
+from ..theory.spectrum import PowerSpectrum
 from .maps import MapBank, Noiser
 from .regression import fit_correction
 from .trainer import Trainer, denoising_ratios
 
-_JUDGED = 32  # maps of the table of the card, the first of the bank
+_JUDGED = 32  # number of maps for the errors in the metadata, the first of the bank
 
 
 def train_prior(
@@ -29,54 +29,54 @@ def train_prior(
     progress=True,
 ):
     """
-    Train a network, put its power right, and judge it.
+    Train a network, correct its power and measure its denoising error.
 
     Parameters
     ----------
     training, validation : MapBank or LightConeMaps
-        Maps of independent boxes, of one pixel size; the validation is a bank.
+        Maps from independent boxes with the same pixel size; ``validation`` is a bank.
     spectrum : `~astro_massmap.PowerSpectrum`
-        Of the maps: the Gaussian half.
+        Power spectrum of the maps, that of the Gaussian component.
     plan : TrainingPlan
-        How to train.
+        Settings of the training.
     widths : sequence of int
-        Of the network, one for each of its three scales.
+        Channels of the network at its three scales.
     card : dict, optional
-        What the maps are; goes into the prior.
+        Metadata of the maps, for the prior.
     theory : bool
-        False trains equation 3 of Remy et al. (2020) alone, for comparison: the network is told no more of theory
-        than the variance of a pixel, as if the spectrum were white.
+        False replaces the spectrum by a white one with the same variance of a pixel: equation 3 of Remy et al. (2020)
+        alone, for comparison.
     n_correction : int
-        Maps of the training that the correction is fitted to; 0 for none.
+        Number of training maps for `fit_correction`; 0 for no correction.
     checkpoint : path-like, optional
-        Where the state of the training is kept.
+        File for the state of the training, from which an interrupted run continues.
     device : str
-        Of torch.
+        Torch device.
     progress : bool
-        Show bars.
+        Show progress bars.
 
     Returns
     -------
     prior : ScorePrior
-        Its card holds the denoising error by noise level on the validation maps.
+        Trained prior; its metadata contain the denoising error on the validation maps by noise level.
     history : list of dict
-        Of the training.
+        History of the training.
 
     Raises
     ------
     OSError
-        If the checkpoint is damaged, or of something else.
+        If the checkpoint is damaged or contains something else.
     ValueError
-        If pieces of the plan do not fit into the maps, the checkpoint is of another run, or the loss is not finite.
+        If the pieces of the plan do not fit into the maps, the checkpoint is from another run, or the loss is not
+        finite.
 
     See Also
     --------
-    train_energy : A prior with a density.
-    train_posterior_mean : The mean of the posterior in one step.
+    train_posterior_mean : Train a posterior-mean network.
 
     Examples
     --------
-    Two steps on lognormal maps; a prior takes some thousand:
+    Two steps on lognormal maps; a useful prior needs some thousand steps:
 
     >>> from astro_massmap import PowerSpectrum
     >>> from astro_massmap.simulation import lognormal_maps
@@ -89,7 +89,7 @@ def train_prior(
     >>> prior, history = train_prior(training, validation, spectrum, plan, **options)
     >>> prior.sigma_range, prior.card["maps"], prior.card["training_maps"]
     ((0.003, 0.5), 'lognormal maps', 4)
-    >>> ratio = prior.card["denoising_ratio"]  # of the error to that of theory; nothing was learned yet
+    >>> ratio = prior.card["denoising_ratio"]  # mean squared error over that of the Wiener filter
     >>> print(f"{ratio['0.030']:.1f} {ratio['0.300']:.1f}")
     1.0 1.0
     """
@@ -128,5 +128,5 @@ def train_prior(
 
 
 def _bank(maps, n, seed):
-    """Some maps of those that are drawn on the fly, kept."""
+    """Draw ``n`` maps into a bank."""
     return MapBank(maps.draw(n, np.random.default_rng([seed, 2])).cpu(), maps.pixel_size)

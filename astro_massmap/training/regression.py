@@ -1,4 +1,4 @@
-"""After the training: the power of the denoiser put right, band by band, on many maps."""
+"""Correction of the power of a trained denoiser, band by band, by a regression on many maps."""
 
 import math
 from functools import partial
@@ -17,36 +17,38 @@ _TABLE = np.geomspace(50, 1e5, 160)
 @torch.no_grad()
 def fit_correction(denoiser, noiser, n, *, corner=500.0, levels=LEVELS, n_bands=16, seed=0, on_map=lambda: None):
     """
-    Regress the truth on both halves of the denoiser, in bands of ell and at some noise levels.
+    Regress the truth on both components of the denoiser, in bands of ell and at several noise levels.
+
+    See `~astro_massmap.priors.Correction` for the model.
 
     Parameters
     ----------
     denoiser : `~astro_massmap.priors.HybridDenoiser`
-        Which.
+        Trained denoiser.
     noiser : Noiser
-        Of the maps, a bank.
+        Noisy maps of a bank.
     n : int
-        Maps, the first of the bank. With few of them the largest scales are not known well: take 200.
+        Number of maps, the first of the bank; about 200 are needed on the largest scales.
     corner : float
-        Multipole below which the network and its correction taper off.
+        Multipole of the taper: below it network and correction fade.
     levels : sequence of float
         Noise levels.
     n_bands : int
-        Of ell, in equal ratios from 200 to the Nyquist frequency.
+        Number of bands of ell, equal in log ell from 200 to the Nyquist frequency.
     seed : int
-        Of the noise.
+        Seed of the noise.
     on_map : callable
-        Called after every map.
+        Function called after every map.
 
     Returns
     -------
     `~astro_massmap.priors.Correction`
-        For all multipoles, and at the noise levels.
+        Factors at all multipoles and the given noise levels.
 
     Examples
     --------
-    If theory knows two thirds of the power only, and no network helps, then noise that hides the map leaves 3/2 of
-    the variance that theory expects:
+    The assumed spectrum has two thirds of the true power, and the network adds nothing. With strong noise, 3/2 of the
+    expected variance is left:
 
     >>> import torch
     >>> from astro_massmap import PowerSpectrum
@@ -70,7 +72,7 @@ def fit_correction(denoiser, noiser, n, *, corner=500.0, levels=LEVELS, n_bands=
     band = torch.bucketize(ell, torch.from_numpy(edges), right=True).flatten().to(device)
     tapered = torch.from_numpy(taper(ell.numpy(), corner)).to(device)
     noise = torch.tensor(levels, dtype=torch.float64, device=device)[:, None, None] ** 2
-    posterior = (noiser.variance * noise / (noiser.variance + noise)).flatten(1)  # of the Gaussian half
+    posterior = (noiser.variance * noise / (noiser.variance + noise)).flatten(1)  # of the Gaussian component
     expected = torch.zeros((len(levels), n_bands + 2), dtype=torch.float64, device=device)
     expected.index_add_(1, band, posterior * window.square().sum())
     sums = torch.zeros((len(levels), 6, n_bands + 2), dtype=torch.float64, device=device)
@@ -87,7 +89,7 @@ def fit_correction(denoiser, noiser, n, *, corner=500.0, levels=LEVELS, n_bands=
                 sums[row, k].index_add_(0, band, (a * b.conj()).real.flatten())
         on_map()
     sums, expected = (t[..., 1:-1].cpu().numpy() for t in (sums, n * expected))
-    filled = (expected > 0).all(axis=0)  # a small map has no modes in some of the longest bands
+    filled = (expected > 0).all(axis=0)  # a small map has no modes in some of the lowest bands
     tables = _solve(sums[..., filled], expected[:, filled])
     middles = np.sqrt(edges[1:] * edges[:-1])[filled]
     fall = taper(_TABLE, corner)
@@ -99,19 +101,19 @@ def fit_correction(denoiser, noiser, n, *, corner=500.0, levels=LEVELS, n_bands=
 
 
 def _solve(sums, expected):
-    """a, b and c from the sums of products and the variance of the Gaussian half, each ``(levels, bands)``."""
+    """Return a, b and c, ``(levels, bands)``, from the sums of products and the variance of the Gaussian component."""
     gg, gr, rr, ge, re, ee = np.moveaxis(sums, 1, 0)
     determinant = gg * rr - gr**2
     safe = determinant > 1e-12 * gg * rr
     determinant = np.where(safe, determinant, 1)
     a = np.where(safe, (gg * re - gr * ge) / determinant, 0)
-    b = np.where(safe, (rr * ge - gr * re) / determinant, ge / gg)  # a network that says nothing leaves the theory
+    b = np.where(safe, (rr * ge - gr * re) / determinant, ge / gg)  # zero output of the network
     a, b = np.clip(a, 0, 2), np.clip(b, -0.2, 0.2)
     left = ee - 2 * (a * re + b * ge) + a**2 * rr + 2 * a * b * gr + b**2 * gg
     return a, b, left / expected
 
 
 def _smooth(ell, values):
-    """A monotone curve through the bands, constant beyond them."""
+    """Return a monotone curve through the bands, constant outside of them."""
     curve = PchipInterpolator(np.log(ell), values)
     return curve(np.clip(np.log(_TABLE), np.log(ell[0]), np.log(ell[-1])))

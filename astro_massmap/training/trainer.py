@@ -1,9 +1,9 @@
 """
-Denoising score matching: a network learns to remove noise, and so learns the score.
+Denoising score matching: a network that removes noise gives the score of the noisy maps.
 
 The loss is ``E || u + sigma (r(x + sigma u, sigma) + Gaussian score) ||^2`` with white u (Vincent 2011; equations 3
-and 6 of Remy et al. 2020), divided by the part of it that the Gaussian half would leave: it is the mean of
-``((x - D) / sp)^2`` with D and sp as in `~astro_massmap.priors.HybridDenoiser`, and near 1 before any training.
+and 6 of Remy et al. 2020), in units of its value for the Gaussian component alone: the mean of ``((x - D) / sp)^2``,
+with D and sp as in `~astro_massmap.priors.HybridDenoiser`. It is near 1 before training.
 """
 
 import copy
@@ -18,9 +18,9 @@ import torch
 from safetensors.torch import save_file
 from torch import distributed
 
-from .._files import atomic_path
-from .._progress import progress_bar
-from .._untrusted import parsing, read_tensors
+from .._utils.files import atomic_path
+from .._utils.progress import progress_bar
+from .._utils.untrusted import parsing, read_tensors
 
 LEVELS = (0.003, 0.01, 0.02, 0.03, 0.05, 0.08, 0.15, 0.3)
 
@@ -28,43 +28,43 @@ LEVELS = (0.003, 0.01, 0.02, 0.03, 0.05, 0.08, 0.15, 0.3)
 @dataclass(frozen=True)
 class TrainingPlan:
     """
-    How to train.
+    Settings of a training.
 
     Parameters
     ----------
     steps : int
-        Of the optimiser.
+        Number of optimiser steps.
     maps_per_step : int
-        Maps in a step, on each worker; every map gives ``pieces`` pieces of ``size`` pixels.
+        Number of maps per step and worker; every map gives ``pieces`` pieces of ``size`` pixels.
     pieces, size, margin : int
         See `~astro_massmap.training.Noiser`.
     learning_rate : float
-        Of Adam, after ``warm_up`` steps; it falls to 2 % by a cosine.
+        Learning rate of Adam after ``warm_up`` steps; it falls to 2 % of this value by a cosine.
     warm_up : int
-        Steps.
+        Number of steps in which the learning rate rises.
     sigma : tuple of float
         Range of noise levels, log-uniform.
     ema : float
-        Memory of the running mean of the weights, which is what is kept.
+        Decay of the exponential moving average of the weights; the average is the result.
     clip : float
         Largest norm of the gradient.
     bfloat16 : bool
-        Evaluate the network in mixed precision.
+        Mixed precision of the network.
     validate_every : int
-        Steps between validations and checkpoints.
+        Number of steps between validations and checkpoints.
     validation_maps : int
-        Maps of a validation.
+        Number of maps in a validation.
     seed : int
-        Of all that is random.
+        Random seed.
 
     Raises
     ------
     ValueError
-        If a number of steps, maps or pixels is no integer or too small, or ``sigma`` is no range.
+        If a number of steps, maps or pixels is not an integer or too small, or ``sigma`` is not a range.
 
     Examples
     --------
-    The learning rate rises in the warm-up, and falls to 2 % at the end:
+    Learning rate relative to its maximum:
 
     >>> from astro_massmap.training import TrainingPlan
     >>> plan = TrainingPlan(steps=1000, warm_up=100)
@@ -93,13 +93,13 @@ class TrainingPlan:
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name}: needs a positive integer, got {value!r}")
         if not isinstance(self.margin, int) or self.margin < 0:
-            raise ValueError(f"margin: needs a number of pixels, not negative, got {self.margin!r}")
+            raise ValueError(f"margin: needs a non-negative integer (pixels), got {self.margin!r}")
         object.__setattr__(self, "sigma", tuple(float(s) for s in self.sigma))
         if len(self.sigma) != 2 or not 0 < self.sigma[0] < self.sigma[1]:
             raise ValueError(f"sigma: needs a range of two positive noise levels, got {self.sigma!r}")
 
     def rate(self, step):
-        """Learning rate, relative to the largest, at a step."""
+        """Return the learning rate at a step, relative to its maximum."""
         if step < self.warm_up:
             return (step + 1) / self.warm_up
         return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(step / self.steps, 1)))
@@ -107,29 +107,29 @@ class TrainingPlan:
 
 class Trainer:
     """
-    Trains a denoiser, and goes on where an earlier run stopped.
+    Trainer of a denoiser, which continues from the checkpoint of an interrupted run.
 
     Parameters
     ----------
     denoiser : `~astro_massmap.priors.HybridDenoiser`
-        What is trained, in place.
+        Denoiser, trained in place.
     noiser : `~astro_massmap.training.Noiser`
-        Of the training maps.
+        Noisy pieces of the training maps.
     plan : TrainingPlan
-        How.
+        Settings of the training.
     validation : `~astro_massmap.training.Noiser`, optional
-        Of held-out maps, a bank.
+        Noisy pieces of held-out maps, a bank.
     checkpoint : path-like, optional
         File (safetensors) for the state of the run.
     device : `torch.device` or str
-        Where to train.
+        Device of the training.
 
     Raises
     ------
     OSError
-        If the checkpoint is damaged, or of something else.
+        If the checkpoint is damaged or contains something else.
     ValueError
-        If the checkpoint is of another run; and by ``run``, if the loss is not finite.
+        If the checkpoint is from another run; from ``run``, if the loss is not finite.
 
     See Also
     --------
@@ -137,7 +137,7 @@ class Trainer:
 
     Examples
     --------
-    Two steps on lognormal maps. The loss of theory alone is about 1, and a network that has hardly learned is near it:
+    Two steps on lognormal maps; the loss begins near 1:
 
     >>> import torch
     >>> from astro_massmap import PowerSpectrum
@@ -148,14 +148,14 @@ class Trainer:
     >>> bank = MapBank(lognormal_maps(spectrum, 4, (48, 48), pixel), pixel)
     >>> noiser = Noiser(bank, spectrum, size=32, margin=8)
     >>> plan = TrainingPlan(steps=2, size=32, margin=8, validate_every=1)
-    >>> _ = torch.manual_seed(0)  # of the first weights
+    >>> _ = torch.manual_seed(0)  # of the initial weights
     >>> denoiser = HybridDenoiser(UNet((4, 4, 4)), spectrum, pixel)
     >>> trainer = Trainer(denoiser, noiser, plan, checkpoint="state.safetensors")
     >>> trained = trainer.run(progress=False)
     >>> [(row["step"], 0.3 < row["loss"] < 3) for row in trainer.history]
     [(1, True), (2, True)]
 
-    Another one goes on from the checkpoint:
+    A new trainer continues from the checkpoint:
 
     >>> Trainer(denoiser, noiser, plan, checkpoint="state.safetensors").step
     2
@@ -176,7 +176,7 @@ class Trainer:
             self._resume()
 
     def run(self, *, progress=True):
-        """Train to the last step; returns the denoiser with the running mean of the weights."""
+        """Train to the last step and return the denoiser with the averaged weights."""
         with progress_bar(
             total=self.plan.steps, initial=self.step, desc="training", disable=not progress or self.rank > 0
         ) as bar:
@@ -190,21 +190,21 @@ class Trainer:
         return self.mean
 
     def loss(self, batch):
-        """The loss of some pieces of maps."""
+        """Return the loss of a batch."""
         with self._precision():
             added = self.module(batch.z, batch.wiener, batch.sigma)
         *_, spread = self.denoiser.spreads(batch.sigma)
         return ((batch.x - batch.wiener - added) / spread).square().mean()
 
     def judge(self):
-        """Errors of the running mean on the validation maps, over those of theory."""
+        """Return the validation errors of the averaged weights in units of those of the Wiener filter."""
         return denoising_ratios(self.mean, self.validation, self.plan.validation_maps)
 
     def _precision(self):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.bfloat16)
 
     def _advance(self):
-        """One step of the optimiser. Its random numbers depend on the seed, the step and the worker."""
+        """Make one optimiser step; its random numbers depend on the seed, the step and the worker."""
         plan, key = self.plan, [self.plan.seed, self.step, self.rank]
         choices = np.random.default_rng(key)
         noise = torch.Generator(self.device).manual_seed(int(choices.integers(2**62)))
@@ -215,7 +215,7 @@ class Trainer:
         loss = self.loss(batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), plan.clip)
-        with torch.device("cpu"):  # Adam makes its counts of steps at the first one, on the default device
+        with torch.device("cpu"):  # Adam creates its step counters on the default device
             self.optimizer.step()
         self.step += 1
         memory = min(plan.ema, (1 + self.step) / (20 + self.step))
@@ -226,7 +226,7 @@ class Trainer:
 
     def _record(self, loss):
         if not math.isfinite(float(loss)):
-            raise ValueError(f"the loss is not finite after {self.step} steps: lower the learning_rate")
+            raise ValueError(f"learning_rate: the loss is not finite after {self.step} steps; use a lower rate")
         if self.rank:
             return
         row = {"step": self.step, "loss": float(loss)}
@@ -246,31 +246,32 @@ class Trainer:
             save_file({k: v.contiguous() for k, v in state.items()}, temporary, {"training": json.dumps(notes)})
 
     def _settings(self):
-        """What a run that goes on must share with the one that stopped, as JSON has it: plan, network and theory."""
+        """Return, as in JSON, the settings that must agree with those of a checkpoint: plan, network and theory."""
         levels = torch.tensor(LEVELS, dtype=torch.float32, device=self.device)
         spreads = [f"{float(s):.4e}" for spread in self.denoiser.spreads(levels) for s in spread.flatten()]
         settings = asdict(self.plan) | {"network": self.denoiser.network.settings, "theory": spreads}
         return json.loads(json.dumps(settings))
 
     def _resume(self):
-        """Take up the state of the checkpoint; OSError if it is damaged, ValueError if it is of another run."""
+        """Restore the state of the checkpoint; OSError if it is damaged, ValueError if it is from another run."""
         name = str(self.checkpoint)
-        fault = f"checkpoint: {name!r} is damaged, or of something else"
+        fault = f"checkpoint: {name!r} is damaged, or is not a checkpoint of a training"
         with parsing(fault):
             notes, state = read_tensors(self.checkpoint, "training", device=self.device)
             there, step, history = notes["run"], notes["step"], notes["history"]
         if not isinstance(there, dict):
-            raise OSError(f"{fault}: it has no settings")
+            raise OSError(f"{fault}: its settings are missing")
         changed = [key for key, value in self._settings().items() if there.get(key) != value]
         if changed:
             raise ValueError(
-                f"checkpoint: {name!r} is of another run ({', '.join(changed)} differ); it was left as it is"
+                f"checkpoint: {name!r} is from another run ({', '.join(changed)} differ) and was not changed; "
+                "choose another file"
             )
         rows = isinstance(history, list) and all(isinstance(row, dict) for row in history)
         if not rows or type(step) is not int or not 0 <= step <= self.plan.steps:
-            raise OSError(f"{fault}: it says that {str(step)[:40]} steps of {self.plan.steps} were made")
+            raise OSError(f"{fault}: it records {str(step)[:40]} of {self.plan.steps} steps")
         if not self._fits(state):
-            raise OSError(f"{fault}: its tensors are not those of the network")
+            raise OSError(f"{fault}: its tensors do not match the network")
         self.step, self.history = step, [] if self.rank else history
         for module, prefix in ((self.denoiser, "now."), (self.mean, "mean.")):
             module.load_state_dict({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
@@ -282,14 +283,14 @@ class Trainer:
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
 
     def _fits(self, state):
-        """Whether tensors are those that `_save` writes for this network."""
+        """Return True if the tensors are those that `_save` writes for this network."""
         needed, moments, count = {}, {}, torch.zeros((), dtype=torch.float32, device="cpu")
         for module, prefix in ((self.denoiser, "now."), (self.mean, "mean.")):
             needed |= {prefix + k: (v.shape, v.dtype) for k, v in module.state_dict().items()}
         for i, parameter in enumerate(self.denoiser.parameters()):
             kind = {"exp_avg": parameter, "exp_avg_sq": parameter, "step": count}
             kind = {f"adam.{i}.{name}": (like.shape, like.dtype) for name, like in kind.items()}
-            if kind.keys() & state.keys():  # a parameter that has no part in the loss has no moments
+            if kind.keys() & state.keys():  # a parameter that does not enter the loss has no moments
                 moments |= kind
         return {k: (v.shape, v.dtype) for k, v in state.items()} == needed | moments
 
@@ -297,38 +298,37 @@ class Trainer:
 @torch.no_grad()
 def denoising_ratios(denoiser, noiser, n, levels=LEVELS, seed=0):
     """
-    Mean squared error of the hybrid denoiser over that of the Wiener filter, away from the edges.
+    Return the mean squared error of the denoiser over that of the Wiener filter, away from the edges.
 
     Parameters
     ----------
     denoiser : `~astro_massmap.priors.HybridDenoiser`
-        Which.
+        Trained denoiser.
     noiser : `~astro_massmap.training.Noiser`
-        Of held-out maps.
+        Noisy held-out maps of a bank.
     n : int
-        Maps, the first of the bank.
+        Number of maps, the first of the bank.
     levels : sequence of float
         Noise levels.
     seed : int
-        Of the noise.
+        Seed of the noise.
 
     Returns
     -------
     dict
-        The ratio by noise level, as text with three digits after the point.
+        Ratio by noise level, a string with three decimals.
 
     Examples
     --------
-    A network that has not been trained says nothing, and leaves the Wiener filter as it is:
+    An untrained network leaves the Wiener filter unchanged:
 
+    >>> import torch
     >>> from astro_massmap import PowerSpectrum
     >>> from astro_massmap.priors import HybridDenoiser, UNet
-    >>> from astro_massmap.simulation import lognormal_maps
     >>> from astro_massmap.training import MapBank, Noiser, denoising_ratios
-    >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
-    >>> bank = MapBank(lognormal_maps(spectrum, 4, (48, 48), pixel), pixel)
-    >>> noiser = Noiser(bank, spectrum, size=32, margin=8)
-    >>> denoising_ratios(HybridDenoiser(UNet((4, 4, 4)), spectrum, pixel), noiser, 4, levels=(0.03, 0.3))
+    >>> spectrum, bank = PowerSpectrum.default(), MapBank(torch.ones(4, 48, 48), 1.2e-4)
+    >>> denoiser = HybridDenoiser(UNet((4, 4, 4)), spectrum, bank.pixel_size)
+    >>> denoising_ratios(denoiser, Noiser(bank, spectrum, size=32, margin=8), 4, levels=(0.03, 0.3))
     {'0.030': 1.0, '0.300': 1.0}
     """
     device = noiser.device
@@ -347,22 +347,20 @@ def denoising_ratios(denoiser, noiser, n, levels=LEVELS, seed=0):
 
 def start_workers(device):
     """
-    Join the workers that ``torchrun`` has started, if it has.
+    Join the workers started by ``torchrun``, if any.
 
     Parameters
     ----------
     device : `torch.device` or str
-        Of torch; with ``"cuda"`` each worker gets a GPU of its own.
+        Torch device; with ``"cuda"`` each worker gets its own GPU.
 
     Returns
     -------
     `torch.device`
-        That of this worker.
+        Device of this worker.
 
     Examples
     --------
-    A program that was started as usual is alone, and has the device that it asked for:
-
     >>> from astro_massmap.training import start_workers
     >>> print(start_workers("cpu"))
     cpu

@@ -20,7 +20,7 @@ from astro_massmap import (
     datasets,
 )
 from astro_massmap.inference import FourierGrid
-from astro_massmap.null_tests import b_mode_test
+from astro_massmap.validation.null_tests import b_mode_test
 
 
 def survey(n, side):

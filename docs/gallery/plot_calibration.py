@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from astropy.wcs import WCS
 
-from astro_massmap import PowerSpectrum, ShearMap, Wiener, diagnostics, figures
+from astro_massmap import PowerSpectrum, ShearMap, Wiener, plotting as figures
 from astro_massmap.inference import FourierGrid, LensingOperator
+from astro_massmap.validation import diagnostics
 
 spectrum, side, noise, size = PowerSpectrum.default(), 64, 0.1, (0.8 * u.arcmin).to_value(u.rad)
 wcs = WCS({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.2, "CRPIX1": 32.5, "CRPIX2": 32.5,

@@ -11,9 +11,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from astropy.coordinates import SkyCoord
 
-from astro_massmap import datasets, figures
-from astro_massmap.completeness import completeness, random_centers
+from astro_massmap import datasets, plotting as figures
 from astro_massmap.simulation import NFWHalo, inject_halo
+from astro_massmap.validation.completeness import completeness, random_centers
 
 catalog = datasets.demo()
 kappa = catalog.reconstruct(n_samples=16, progress=False)

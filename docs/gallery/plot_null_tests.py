@@ -10,8 +10,8 @@ import astropy.units as u
 import matplotlib.pyplot as plt
 import numpy as np
 
-from astro_massmap import KaiserSquires, datasets, figures
-from astro_massmap.null_tests import b_mode_test, jackknife, noise_maps
+from astro_massmap import KaiserSquires, datasets, plotting as figures
+from astro_massmap.validation.null_tests import b_mode_test, jackknife, noise_maps
 
 catalog = datasets.demo()
 report = b_mode_test(catalog, 64)

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from astropy.wcs import WCS
 
-from astro_massmap import ConvergenceMap, PowerSpectrum, Wiener, datasets, figures
+from astro_massmap import ConvergenceMap, PowerSpectrum, Wiener, datasets, plotting as figures
 
 truth = datasets.demo_truth()
 noise = 0.05 * np.random.default_rng(1).normal(size=truth.shape)

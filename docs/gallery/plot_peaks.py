@@ -9,8 +9,8 @@ same place; and the number of peaks by height, which cosmologists use, comes wit
 import astropy.units as u
 import numpy as np
 
-from astro_massmap import datasets, figures
-from astro_massmap.peaks import match_clusters, peak_counts
+from astro_massmap import datasets, plotting as figures
+from astro_massmap.analysis.peaks import match_clusters, peak_counts
 
 kappa = datasets.demo().reconstruct("wiener", n_samples=64, progress=False)
 peaks = kappa.peaks(0.015, smoothing=1 * u.arcmin)

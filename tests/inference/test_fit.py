@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from astro_massmap import PowerSpectrum, Wiener
-from astro_massmap._fit_statements import fit_statements, fit_summary
+from astro_massmap.analysis.statements import fit_statements, fit_summary
 from astro_massmap.inference import (
     ConvergenceObservation,
     FourierGrid,

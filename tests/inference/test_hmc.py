@@ -8,7 +8,6 @@ import torch
 
 from astro_massmap.inference import (
     GaussianPosterior,
-    LeapfrogTarget,
     Observation,
     ScoreError,
     Streams,
@@ -18,9 +17,11 @@ from astro_massmap.inference import (
 )
 from astro_massmap.inference.hmc import start
 from astro_massmap.inference.targets import rotate
-from astro_massmap.priors import LognormalPrior, PriorOnGrid
+from astro_massmap.priors import PriorOnGrid
 
 import problems
+from helpers.analytic_priors import LognormalPrior
+from helpers.leapfrog import LeapfrogTarget
 
 
 class Line:

@@ -3,7 +3,6 @@ import pytest
 import torch
 
 from astro_massmap.inference import Observation
-from astro_massmap.inference.targets import noisier
 
 
 def test_arrays_of_any_byte_order_become_tensors():
@@ -25,13 +24,6 @@ def test_the_arrays_are_copied():
     observation = Observation.from_arrays(np.zeros((2, 2, 2)), noise, 1e-4)
     noise[:] = 7
     assert observation.noise_std.max() == 1
-
-
-def test_cards_stay():
-    cards = (("CRVAL1", 10.0),)
-    observation = Observation.from_arrays(np.zeros((2, 8, 8)), np.linspace(0.1, 0.2, 64).reshape(8, 8), 1e-4, cards)
-    assert observation.levelled(0.9, 0).cards == cards
-    assert noisier(observation, 0.01).cards == cards
 
 
 @pytest.mark.parametrize(

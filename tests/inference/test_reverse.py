@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from astro_massmap.inference import FourierGrid, Streams, reverse_diffusion
-from astro_massmap.priors import MixturePrior, PriorOnGrid
+from astro_massmap.priors import PriorOnGrid
 
 import problems
 import samplers
+from helpers.analytic_priors import MixturePrior
 
 
 @pytest.mark.parametrize("steps", [1, 2, 6])

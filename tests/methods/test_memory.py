@@ -12,10 +12,9 @@ from astro_massmap import GaussianPrior, ScorePrior
 from astro_massmap.inference import FourierGrid
 from astro_massmap.methods import _memory
 from astro_massmap.methods._memory import check_memory, needed_memory
-from astro_massmap.priors import EnergyDenoiser, MeanNetwork
+from astro_massmap.priors import MeanNetwork
 
 import small_priors
-from small_priors import PIXEL, THEORY
 
 GIB = 2**30
 
@@ -90,12 +89,6 @@ def test_more_of_everything_needs_more():
     assert needed_memory(shape, prior=GaussianPrior()).bytes == needed_memory(shape).bytes
     samples = [needed_memory(shape, samples=n).bytes for n in (10, 20)]
     assert samples[1] - samples[0] == 10 * 4 * 1024 * 1024
-
-
-def test_the_gradient_of_a_network_needs_more_than_the_network():
-    denoiser = EnergyDenoiser(small_priors.network(outputs=2), THEORY, PIXEL)
-    energy = ScorePrior(denoiser, THEORY, (0.003, 0.5))
-    assert needed_memory((512, 512), prior=energy).bytes > needed_memory((512, 512), prior=small_priors.prior()).bytes
 
 
 def test_a_denoiser_of_another_kind_has_no_layers_to_count():

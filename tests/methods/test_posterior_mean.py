@@ -9,8 +9,8 @@ import torch
 
 from astro_massmap import PosteriorMean, Wiener, datasets
 from astro_massmap.cli import main
-from astro_massmap.convergence_map import ConvergenceMap
 from astro_massmap.inference import FourierGrid, GaussianPosterior, LensingOperator, Observation
+from astro_massmap.maps.convergence_map import ConvergenceMap
 from astro_massmap.priors import MeanNetwork, MomentDenoiser, UNet
 
 import small_priors

@@ -288,11 +288,11 @@ def test_a_field_comes_as_soon_as_those_before_it_are_there():
 
 def test_what_cannot_be_mapped_is_told_at_once():
     shear = datasets.demo().to_map(pixel_scale=1.6 * u.arcmin)
-    with pytest.raises(TypeError, match="fields: number 1 is a str"):
+    with pytest.raises(TypeError, match="got a str in fields"):
         reconstruct_fields([shear, "shear.fits"], "wiener")
     with pytest.raises(ValueError, match="method: 'magic' is unknown"):
         reconstruct_fields([shear], "magic")
-    with pytest.raises(ValueError, match="checkpoint: it is a file for one field"):
+    with pytest.raises(ValueError, match="checkpoint: needs a single field"):
         reconstruct_fields([shear], AnnealedHMC(GaussianPrior(), checkpoint="c.fits"))
     maps = reconstruct_fields([shear, shear], AnnealedHMC(), progress=False)
     with pytest.raises(ValueError, match="prior: it was made for pixels") as caught:

@@ -1,4 +1,4 @@
-"""The table of factors between its nodes and beyond its ends."""
+"""Interpolation of the correction factors, and their values outside the table."""
 
 import numpy as np
 import pytest
@@ -22,19 +22,19 @@ def at(correction, sigma, *ell):
     return network.tolist()
 
 
-def test_at_its_nodes_it_is_the_table(correction):
+def test_values_at_the_nodes(correction):
     for sigma, row in zip(SIGMA, NETWORK, strict=True):
         assert np.allclose(at(correction, sigma, *ELL), row, rtol=1e-12)
 
 
-def test_between_nodes_it_is_linear_in_both_logarithms(correction):
+def test_interpolation_is_linear_in_both_logarithms(correction):
     middle = np.sqrt(0.01 * 0.1)
     assert np.allclose(at(correction, middle, *ELL), (NETWORK[0] + NETWORK[1]) / 2)
     assert np.allclose(at(correction, 0.1, 100 * np.sqrt(10), 100 * 10**0.75), [4, 4.5])
     assert np.allclose(at(correction, 0.1 * 2**0.25, *ELL), 0.75 * NETWORK[1] + 0.25 * NETWORK[2])
 
 
-def test_beyond_its_ends_it_stays(correction):
+def test_constant_outside_the_table(correction):
     assert np.allclose(at(correction, 1e-5, *ELL), NETWORK[0])
     assert np.allclose(at(correction, 10.0, *ELL), NETWORK[2])
     assert np.allclose(at(correction, 0.1, 0.0, 1.0, 99.0, 1e6), [3, 3, 3, 7])
@@ -57,7 +57,7 @@ def test_none_changes_nothing():
         assert (network == 1).all() and (theory == 0).all() and (variance == 1).all()
 
 
-def test_none_may_taper():
+def test_taper_without_other_factors():
     network, theory, variance = Correction.none(500).at(0.1, torch.tensor([0.0, 50.0, 500.0, 5000.0]))
     assert np.allclose(network, [0, 1e-4, 0.5, 1], atol=2e-3)  # the table is coarse
     assert (theory == 0).all() and (variance == 1).all()

@@ -1,4 +1,4 @@
-"""The prior that is shipped, against what must hold whatever it has learned."""
+"""Properties of the shipped prior that must hold for any training."""
 
 import math
 from pathlib import Path
@@ -23,7 +23,7 @@ def prior():
     return ScorePrior.load("default")
 
 
-def test_it_is_small_and_says_what_it_is(prior):
+def test_size_and_metadata(prior):
     file = Path(astro_massmap.__file__).parent / "priors" / "weights" / "default.safetensors"
     assert file.stat().st_size < 20e6
     assert abs(prior.pixel_size / PIXEL - 1) < 1e-3
@@ -34,7 +34,7 @@ def test_it_is_small_and_says_what_it_is(prior):
     )
 
 
-def test_on_maps_it_has_not_seen_it_denoises_better_than_theory(prior, massmap_data):
+def test_denoising_of_a_map_outside_the_training_set_is_better_than_theory(prior, massmap_data):
     # a field of MassiveNuS: its spectrum is that of the theory to the scatter of one field
     field = np.load(massmap_data / "massivenus" / "kappa.npy")
     noiser = Noiser(MapBank(field[None], PIXEL), prior.theory)
@@ -43,8 +43,8 @@ def test_on_maps_it_has_not_seen_it_denoises_better_than_theory(prior, massmap_d
     assert ratios["0.050"] < 0.92
 
 
-def test_without_a_mask_the_mean_of_samples_is_one_call_of_the_denoiser(prior):
-    # on the Kaiser-Squires map, whose noise is white; both means over 24 samples scatter, which is taken off
+def test_the_mean_of_samples_is_one_evaluation_of_the_denoiser_without_a_mask(prior):
+    # on the Kaiser-Squires map, whose noise is white; the scatter of the mean of 24 samples is subtracted
     side, noise = 64, 0.15
     truth = torch.as_tensor(datasets.demo_truth().data[32:96, 32:96].astype(float))
     grid = FourierGrid((side, side), PIXEL, (128, 128), dtype=torch.float64)
@@ -63,7 +63,7 @@ def test_without_a_mask_the_mean_of_samples_is_one_call_of_the_denoiser(prior):
     assert (difference**2).mean() - chance < 0.1 * 24 * chance
 
 
-def test_samples_are_skewed_as_matter_is(prior):
+def test_samples_are_skewed(prior):
     catalog = datasets.demo()
     kappa = catalog.reconstruct(n_samples=4, progress=False)
     gauss = catalog.reconstruct(AnnealedHMC(GaussianPrior(prior.theory), n_samples=4), progress=False)
@@ -81,13 +81,13 @@ def test_samples_are_skewed_as_matter_is(prior):
     assert "ScorePrior" in kappa.diagnostics["prior"]
 
 
-def test_a_map_of_another_scale_is_told_what_to_do():
+def test_the_error_for_another_pixel_scale_names_the_remedy():
     shear = ShearMap(np.zeros((2, 16, 16)), wcs=tan_wcs((16, 16), scale=1.0), noise_std=0.1)
     with pytest.raises(ValueError, match=r"pixels of 0\.4 arcmin, the map has 1;.*GaussianPrior"):
         shear.reconstruct(progress=False)
 
 
-def test_chains_of_a_batch_are_those_that_run_alone(prior):
+def test_chains_do_not_depend_on_the_batch_size(prior):
     noise = np.full((32, 32), 0.15)
     data = Observation.from_arrays(0.15 * np.random.default_rng(1).normal(size=(2, 32, 32)), noise, PIXEL)
     alone, together = (

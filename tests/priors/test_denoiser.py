@@ -1,4 +1,4 @@
-"""The Gaussian half of the denoiser against sums over modes, and what the network is told."""
+"""The Gaussian component of the denoiser against sums over modes, and the inputs of the network."""
 
 import math
 
@@ -15,7 +15,7 @@ from small_priors import PIXEL, THEORY
 
 
 class Spy(torch.nn.Module):
-    """A network that keeps what it is told, and says one."""
+    """A network that records its inputs and returns one."""
 
     def forward(self, x, sigma):
         self.seen, self.sigma = x, sigma
@@ -34,7 +34,7 @@ def denoiser():
     return HybridDenoiser(UNet((4, 8, 8)), THEORY, PIXEL)
 
 
-def test_spreads_are_means_over_modes(denoiser):
+def test_standard_deviations_are_means_over_modes(denoiser):
     s, levels = all_modes(), (0.003, 0.05, 0.3)
     assert math.isclose(denoiser.variance, s.mean(), rel_tol=1e-10)
     for spread, of_mode in zip(
@@ -46,7 +46,7 @@ def test_spreads_are_means_over_modes(denoiser):
         assert np.allclose(spread[:, 0, 0], [np.sqrt(of_mode(level**2).mean()) for level in levels], rtol=1e-6)
 
 
-def test_spreads_at_their_limits(denoiser):
+def test_standard_deviations_at_low_and_high_noise(denoiser):
     deviation = math.sqrt(denoiser.variance)
     observed, wiener, posterior = (float(s) for s in denoiser.spreads(torch.tensor([1e-6])))
     assert np.allclose([observed, wiener, posterior], [deviation, deviation, 1e-6], rtol=1e-3)
@@ -75,14 +75,14 @@ def test_the_wiener_filter_mode_by_mode(shape):
         assert torch.allclose(gain.real, mirrored, rtol=1e-9)
 
 
-def test_a_network_that_says_nothing_leaves_the_theory(denoiser):
+def test_an_untrained_network_adds_nothing(denoiser):
     z = small_priors.gaussian_maps(THEORY, 2, (20, 24))
     assert not denoiser(z, 0.5 * z, torch.tensor([0.1, 0.2])).any()
 
 
 @pytest.mark.parametrize("sigma", [0.01, 0.1, 0.4])
-def test_all_that_the_network_is_told_is_of_order_one(sigma):
-    # at the highest noise some 20 of the longest waves of a map are left in its Wiener filter: 2 % from 48 maps
+def test_the_inputs_of_the_network_have_unit_variance(sigma):
+    # at the highest noise the Wiener filter of a map has some 20 large-scale modes: 2 % from 48 maps
     spy = Spy()
     denoiser, side = HybridDenoiser(spy, THEORY, PIXEL), 192
     x = small_priors.gaussian_maps(THEORY, 48, (side, side))
@@ -92,7 +92,7 @@ def test_all_that_the_network_is_told_is_of_order_one(sigma):
     added = denoiser(z, filtered, level)
     assert torch.allclose(spy.seen.std(dim=(0, 2, 3)), torch.ones(2), atol=0.05)
     assert torch.equal(spy.sigma, level)
-    # what it adds is in units of the error of the Wiener filter
+    # the output of the network is in units of the error of the Wiener filter
     assert math.isclose(float(added[0, 0, 0]), float((x - filtered).std()), rel_tol=0.02)
 
 

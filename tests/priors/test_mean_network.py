@@ -1,4 +1,4 @@
-"""The network for the posterior mean: what it is told and says, and its file."""
+"""Posterior-mean network: inputs, outputs and file."""
 
 import json
 import struct
@@ -35,10 +35,10 @@ def data(shape=(24, 20), noise=0.1):
     return 0.02 * torch.randn(shape, generator=generator), noise_std
 
 
-# ---- what it is told and says
+# ---- inputs and outputs
 
 
-def test_what_the_noise_is_told_as():
+def test_noise_level_and_q():
     noise_std = torch.tensor([[0.1, 0.3, torch.inf], [0.2, torch.inf, torch.inf]])
     assert noise_level(noise_std) == pytest.approx(0.2)
     share = noise_share(noise_std, 0.2)
@@ -47,7 +47,7 @@ def test_what_the_noise_is_told_as():
     assert noise_level(torch.full((2, 2), torch.inf)) == float("inf")
 
 
-def test_before_any_training_it_is_the_wiener_filter_and_its_mean_error():
+def test_an_untrained_network_is_the_wiener_filter_with_its_mean_error():
     denoiser = MomentDenoiser(UNet(WIDTHS, outputs=2), THEORY, PIXEL)
     wiener, noise_std = data()
     mean, std = MeanNetwork(denoiser, THEORY, (0.05, 0.3)).moments(wiener, noise_std)
@@ -64,10 +64,10 @@ def test_the_formula(dtype):
     sigma = torch.tensor([noise_level(noise_std)])
     _, filtered, posterior = made.denoiser.spreads(sigma)
     seen = torch.stack([wiener.float() / filtered[0], noise_share(noise_std, float(sigma)).float()])[None]
-    said = made.denoiser.network(seen, sigma)[0]
-    assert torch.allclose((mean - wiener).float(), posterior[0] * said[0], atol=1e-6)
-    assert torch.allclose(std.float(), posterior[0] * torch.exp(said[1] / 2), rtol=1e-4)
-    assert said.std() > 0.1
+    output = made.denoiser.network(seen, sigma)[0]
+    assert torch.allclose((mean - wiener).float(), posterior[0] * output[0], atol=1e-6)
+    assert torch.allclose(std.float(), posterior[0] * torch.exp(output[1] / 2), rtol=1e-4)
+    assert output.std() > 0.1
 
 
 def test_a_standard_deviation_stays_finite():
@@ -76,29 +76,29 @@ def test_a_standard_deviation_stays_finite():
 
 
 @pytest.mark.parametrize("noise", [0.03, 0.5, float("inf")])
-def test_noise_it_was_not_trained_at(noise):
+def test_noise_outside_the_range_of_the_training(noise):
     with pytest.raises(ValueError, match=r"noise_std: the network was trained at a noise of 0\.05 to 0\.3"):
         network().moments(torch.zeros(8, 8), torch.full((8, 8), noise))
 
 
 @pytest.mark.parametrize("noise", [0.05, 0.3])
-def test_the_ends_of_the_range_are_in_it(noise):
-    # in single precision 0.3 is more than 0.3
+def test_the_range_includes_its_ends(noise):
+    # in single precision 0.3 is larger than the double 0.3
     assert torch.isfinite(network().moments(torch.zeros(8, 8), torch.full((8, 8), noise))[0]).all()
 
 
 @pytest.mark.parametrize("margin", [-1, 1.5])
-def test_margins_that_are_none(margin):
-    with pytest.raises(ValueError, match="margin: needs a number of pixels"):
+def test_invalid_margins(margin):
+    with pytest.raises(ValueError, match="margin: needs a non-negative integer"):
         network(margin=margin)
 
 
-# ---- its file
+# ---- file
 
 
 @pytest.fixture(scope="module")
 def content(tmp_path_factory):
-    """The bytes of a file, and where its tensors begin."""
+    """Bytes of a file, and the offset of its tensors."""
     file = tmp_path_factory.mktemp("network") / "m.safetensors"
     network(card=CARD).save(file)
     content = file.read_bytes()
@@ -111,7 +111,7 @@ def written(content):
     return file
 
 
-def test_a_network_comes_back_to_the_bit():
+def test_round_trip_is_exact():
     made = network(card=CARD)
     made.save("m.safetensors")
     back = MeanNetwork.load("m.safetensors")
@@ -153,7 +153,7 @@ def test_a_missing_file():
         MeanNetwork.load("none.safetensors")
 
 
-def test_a_prior_is_no_network_for_the_mean_and_the_reverse():
+def test_score_prior_and_posterior_mean_network_are_not_interchangeable():
     small_priors.prior().save("p.safetensors")
     network().save("m.safetensors")
     with pytest.raises(OSError, match="its format is 'astro_massmap score prior 1'"):
@@ -166,7 +166,7 @@ def test_a_prior_is_no_network_for_the_mean_and_the_reverse():
     "key, value",
     [("margin", -4), ("sigma_range", [0.1]), ("sigma_range", None), ("pixel_size", "small"), ("card", ...)],
 )
-def test_a_header_that_is_not_credible(content, key, value):
+def test_invalid_headers(content, key, value):
     content, start = content
     header = json.loads(json.loads(content[8:start])["__metadata__"]["prior"])
     tensors = load_file(written(content))
@@ -179,7 +179,7 @@ def test_a_header_that_is_not_credible(content, key, value):
         MeanNetwork.load("m.safetensors")
 
 
-def test_a_network_with_one_output_is_none(content):
+def test_a_network_with_one_output_is_refused(content):
     content, start = content
     header = json.loads(json.loads(content[8:start])["__metadata__"]["prior"])
     tables = {k: v for k, v in load_file(written(content)).items() if not k.startswith("network.")}
@@ -187,11 +187,11 @@ def test_a_network_with_one_output_is_none(content):
     tensors = tables | {f"network.{k}": v for k, v in unet.state_dict().items()}
     header |= {"network": unet.settings, "sha256": checksum(tensors)}
     save_file(tensors, "m.safetensors", {"prior": json.dumps(header)})
-    with pytest.raises(OSError, match="two channels at either end"):
+    with pytest.raises(OSError, match="two inputs and two outputs"):
         MeanNetwork.load("m.safetensors")
 
 
-def test_the_shipped_network_is_small_and_says_what_it_is():
+def test_size_and_metadata_of_the_shipped_network():
     file = Path(astro_massmap.__file__).parent / "priors" / "weights" / "posterior_mean.safetensors"
     assert file.stat().st_size < 20e6
     shipped = MeanNetwork.load("default")

@@ -1,4 +1,4 @@
-"""Scores are gradients of densities, and the Gaussian half is what it says."""
+"""Scores of priors are gradients of their densities, and the Gaussian component has their power."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ import torch
 
 from astro_massmap import GaussianPrior, PowerSpectrum
 from astro_massmap.inference import FourierGrid
-from astro_massmap.priors import LognormalPrior, MixturePrior, PriorOnGrid
+from astro_massmap.priors import PriorOnGrid
+
+from helpers.analytic_priors import LognormalPrior, MixturePrior
 
 SHAPE, PIXEL = (12, 14), 1.2e-4
 SPECTRUM = PowerSpectrum([100, 50000], [3e-9, 3e-12])
@@ -73,7 +75,7 @@ def test_the_score_of_a_lognormal_field_is_that_of_its_density(grid):
     assert torch.allclose(on_grid.score(x.detach(), 0), expected, rtol=1e-6, atol=1e-8)
 
 
-def test_the_gaussian_half_of_a_lognormal_field_has_its_power(grid):
+def test_the_gaussian_component_of_a_lognormal_field_has_its_power(grid):
     on_grid = lognormal().on(grid)
     generator = torch.Generator().manual_seed(0)
     white = grid.to_modes(torch.randn(4000, *SHAPE, dtype=torch.float64, generator=generator))
@@ -85,14 +87,14 @@ def test_the_gaussian_half_of_a_lognormal_field_has_its_power(grid):
     assert abs(ratio.mean() - 1) < 0.02
 
 
-def test_lognormal_fields_are_known_without_noise_only(grid):
+def test_the_lognormal_density_is_known_without_noise_only(grid):
     on_grid = lognormal().on(grid)
     for call in (on_grid.residual, on_grid.log_ratio):
         with pytest.raises(ValueError, match="sigma"):
             call(grid.to_modes(maps(1)), 0.1)
 
 
-def test_beyond_the_support_the_density_is_zero(grid):
+def test_the_density_is_zero_outside_the_support(grid):
     x = grid.to_modes(torch.stack([maps(1)[0], torch.full(SHAPE, -0.3, dtype=torch.float64)]))
     ratio = lognormal().on(grid).log_ratio(x, 0.0)
     assert torch.isfinite(ratio[0]) and ratio[1] == -torch.inf

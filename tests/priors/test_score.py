@@ -1,8 +1,8 @@
 """
-A score prior against answers that are known.
+A score prior against known answers.
 
-The oracle stands where the network is: of a Gaussian sky whose spectrum is TRUTH, and theory of another one, it
-knows what the network would have to learn, the difference of two Wiener filters.
+The oracle replaces the network: for a Gaussian sky with the spectrum TRUTH and theory with another spectrum, the exact
+contribution of the network is the difference of two Wiener filters.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ from small_priors import PIXEL, THEORY, TRUTH
 
 
 class Oracle(torch.nn.Module):
-    """What the Wiener filter of TRUTH adds to that of THEORY, for maps of a whole box."""
+    """Wiener filter for TRUTH minus that for THEORY, for maps of a whole box."""
 
     def __init__(self, box_shape, pixel_size):
         super().__init__()
@@ -45,8 +45,8 @@ class Oracle(torch.nn.Module):
 
 
 def oracle(box_shape, pixel_size=PIXEL):
-    """The prior of a Gaussian sky of TRUTH: its region is the whole box, its correction that of the variance alone."""
-    longest = 2 * np.pi / (max(box_shape) * pixel_size)  # whose variance the mean has, too
+    """Prior of a Gaussian sky with TRUTH: evaluated in the whole box, with a correction of the variance alone."""
+    longest = 2 * np.pi / (max(box_shape) * pixel_size)  # its variance is also that of the mean
     sigma, ell = np.geomspace(0.001, 0.6, 300), np.geomspace(longest, 6e4, 2000)
     noise = sigma[:, None] ** 2
     truth, theory = (s * noise / (s + noise) for s in (spectrum(ell) / pixel_size**2 for spectrum in (TRUTH, THEORY)))
@@ -55,8 +55,8 @@ def oracle(box_shape, pixel_size=PIXEL):
     return ScorePrior(Oracle(box_shape, pixel_size), THEORY, (0.001, 0.6), correction=correction, margin=10**6)
 
 
-class Says(torch.nn.Module):
-    """A denoiser that says a function of z, and keeps what it was told."""
+class Fixed(torch.nn.Module):
+    """A denoiser that returns a function of z and records its inputs."""
 
     pixel_size = PIXEL
 
@@ -69,8 +69,8 @@ class Says(torch.nn.Module):
         return self.function(z)
 
 
-def saying(function, **options):
-    return ScorePrior(Says(function), THEORY, (0.003, 0.5), **options)
+def fixed(function, **options):
+    return ScorePrior(Fixed(function), THEORY, (0.003, 0.5), **options)
 
 
 def white(grid, n, seed=0):
@@ -85,12 +85,12 @@ def field_of(grid, modes):
     return torch.fft.irfft2(modes, s=grid.box_shape, norm="ortho")
 
 
-# ---- a sky whose posterior is known
+# ---- a sky with a known posterior
 
 
 @pytest.mark.parametrize("sigma", [0.005, 0.08, 0.5])
 def test_the_residual_is_the_difference_of_two_scores(sigma):
-    # the region goes through single precision
+    # maps of the region are in single precision
     grid = FourierGrid((24, 30), PIXEL, (48, 60), dtype=torch.float64)
     z = noisy_sky(grid, 3, sigma)
     truth, theory = (grid.mode_variance(s) for s in (TRUTH, THEORY))
@@ -121,7 +121,7 @@ def test_the_reverse_diffusion_draws_from_the_truth(steps):
     assert (deviation.mean(dim=0).abs() / variance.sqrt()).max() < 5 / n**0.5
     ratio = deviation.abs().square().mean(dim=0) / variance
     assert (ratio - 1).abs().max() < 6 * (2 / n) ** 0.5
-    # pixels of a map are worth 64 modes; without the factor c single modes would be off by up to a quarter
+    # 64 modes; without the factor c single modes would be off by up to a quarter
     assert abs(float((ratio * grid.multiplicity).sum()) / 64 - 1) < 5 * (2 / n / 64) ** 0.5
     theory = grid.mode_variance(THEORY)
     assert (theory * a**2 / (theory + a**2) / variance - 1).abs().max() > 12 * (2 / n) ** 0.5
@@ -162,7 +162,7 @@ def test_chains_reach_the_posterior_of_the_truth():
 
     z, with_data, holes = compared_with(TRUTH)
     assert abs(z - 1) < 0.5 and abs(with_data - 1) < 0.025 and abs(holes - 1) < 0.03
-    z, with_data, holes = compared_with(THEORY)  # and that is not the answer of theory alone
+    z, with_data, holes = compared_with(THEORY)  # theory alone gives another posterior
     assert z > 1.7 and with_data < 0.95 and holes < 0.95
 
 
@@ -181,25 +181,25 @@ def point(grid, row, column):
 
 
 @pytest.mark.parametrize("place", [(0, 0), (0, 26), (19, 0), (19, 26), (7, 11), (-2, -3), (21, 28)])
-def test_what_the_network_says_of_a_place_is_said_there(grid, place):
+def test_the_output_of_the_network_has_the_position_of_its_input(grid, place):
     sigma = 0.1
     modes, field = point(grid, *place)
-    prior = saying(lambda z: z, margin=6)
-    said = field_of(grid, prior.on(grid).residual(modes, sigma) * sigma**2)
-    assert torch.allclose(said, field, atol=1e-6)
-    # and it sees the sky in order, the margin around the field
+    prior = fixed(lambda z: z, margin=6)
+    output = field_of(grid, prior.on(grid).residual(modes, sigma) * sigma**2)
+    assert torch.allclose(output, field, atol=1e-6)
+    # and its input is the sky in order, with the margin around the field
     assert prior.denoiser.z.shape == (1, 32, 39)
     assert abs(float(prior.denoiser.z[0, place[0] + 6, place[1] + 6]) - 1) < 1e-6
 
 
 @pytest.mark.parametrize("place", [(-7, 5), (26, 5), (5, 33), (5, -7), (30, 40)])
-def test_beyond_the_margin_the_prior_is_gaussian(grid, place):
+def test_the_prior_is_gaussian_beyond_the_margin(grid, place):
     modes, _ = point(grid, *place)
-    assert saying(lambda z: z, margin=6).on(grid).residual(modes, 0.1).abs().max() < 1e-6
+    assert fixed(lambda z: z, margin=6).on(grid).residual(modes, 0.1).abs().max() < 1e-6
 
 
-def test_the_network_is_told_the_wiener_filter_of_the_whole_box(grid):
-    sigma, prior = 0.1, saying(lambda z: z, margin=6)
+def test_an_input_of_the_network_is_the_wiener_filter_of_the_whole_box(grid):
+    sigma, prior = 0.1, fixed(lambda z: z, margin=6)
     modes = noisy_sky(grid, 2, sigma)
     prior.on(grid).residual(modes, sigma)
     variance = grid.mode_variance(THEORY)
@@ -210,9 +210,9 @@ def test_the_network_is_told_the_wiener_filter_of_the_whole_box(grid):
 
 @pytest.mark.parametrize("margin", [0, 1, 6, 14, 1000])
 def test_the_window_is_one_on_the_field_and_falls_to_the_edge_of_the_margin(grid, margin):
-    sigma, prior = 0.1, saying(torch.ones_like, margin=margin)
-    said = prior.on(grid).residual(torch.zeros(1, 48, 33, dtype=torch.complex128), sigma)
-    window = field_of(grid, said * sigma**2)[0]
+    sigma, prior = 0.1, fixed(torch.ones_like, margin=margin)
+    output = prior.on(grid).residual(torch.zeros(1, 48, 33, dtype=torch.complex128), sigma)
+    window = field_of(grid, output * sigma**2)[0]
     assert torch.allclose(window[:20, :27], torch.ones(()).double(), atol=1e-9)
     assert window.min() > -1e-9 and window.max() < 1 + 1e-9
     if margin == 6:
@@ -223,13 +223,13 @@ def test_the_window_is_one_on_the_field_and_falls_to_the_edge_of_the_margin(grid
         assert window[26:42].abs().max() < 1e-9 and window[:, 33:58].abs().max() < 1e-9
 
 
-def test_without_a_box_around_it_a_field_has_no_edges():
+def test_a_field_that_fills_the_box_has_no_edges():
     grid = FourierGrid((20, 27), PIXEL, dtype=torch.float64)
     modes = noisy_sky(grid, 1, 0.1)
-    assert torch.allclose(saying(lambda z: z).on(grid).residual(modes, 0.1) * 0.1**2, modes, atol=1e-5)
+    assert torch.allclose(fixed(lambda z: z).on(grid).residual(modes, 0.1) * 0.1**2, modes, atol=1e-5)
 
 
-def test_correction_of_both_halves(grid):
+def test_correction_of_both_components(grid):
     sigma, modes = 0.07, noisy_sky(grid, 2, 0.07)
     plain, corrected = (small_priors.prior(correction=c) for c in (Correction.none(), small_priors.table()))
     network, theory, variance = small_priors.table().at(sigma, grid.ell)
@@ -243,7 +243,7 @@ def test_correction_of_both_halves(grid):
 # ---- other sources
 
 
-def test_maps_twice_as_high_have_half_the_score(grid):
+def test_maps_of_twice_the_amplitude_have_half_the_score(grid):
     sigma, modes = 0.06, noisy_sky(grid, 2, 0.06)
     once = small_priors.prior()
     twice = dataclasses.replace(once, spectrum=PowerSpectrum(THEORY.ell, 4 * THEORY.cl))
@@ -257,7 +257,7 @@ def test_maps_twice_as_high_have_half_the_score(grid):
     assert torch.allclose(twice.score(2 * x, 2 * sigma), once.score(x, sigma) / 2, rtol=1e-4, atol=1e-3)
 
 
-def test_another_theory_within_what_was_tested_is_taken_in_silence():
+def test_another_theory_within_the_limits_gives_no_warning():
     prior = small_priors.prior().scaled(PowerSpectrum(THEORY.ell, 1.5 * THEORY.cl, name="others"))
     assert abs(prior.amplitude - 1.5**0.5) < 1e-12
     assert prior.theory.name == "others" and prior.trained_spectrum is THEORY
@@ -266,7 +266,7 @@ def test_another_theory_within_what_was_tested_is_taken_in_silence():
 @pytest.mark.parametrize(
     "factor", [1.7, 0.2, 1 + 0.6 * np.tanh(2 * np.log(THEORY.ell / 1500))], ids=["high", "low", "other shape"]
 )
-def test_a_theory_beyond_what_was_tested_is_taken_with_a_warning(factor):
+def test_a_theory_beyond_the_limits_gives_a_warning(factor):
     with pytest.warns(AstropyUserWarning, match=r"amplitude is \d\.\d\d times .* shape differs by up to \d+%"):
         prior = small_priors.prior().scaled(PowerSpectrum(THEORY.ell, factor * THEORY.cl))
     assert prior.spectrum is not None
@@ -282,7 +282,7 @@ def test_theory_has_the_resolution_of_the_training_maps():
     assert abs(scaled.amplitude - 1) < 1e-12
 
 
-def test_what_is_no_spectrum_is_refused():
+def test_invalid_spectra():
     with pytest.raises(TypeError, match="needs a PowerSpectrum, got function"):
         small_priors.prior().scaled(lambda ell: ell)
     with pytest.raises(TypeError, match=r"needs a PowerSpectrum, .*got str"):
@@ -290,7 +290,7 @@ def test_what_is_no_spectrum_is_refused():
 
 
 @pytest.mark.parametrize("margin", [-1, 2.5, "8"])
-def test_margins_that_are_none(margin):
+def test_invalid_margins(margin):
     with pytest.raises(ValueError, match="margin"):
         small_priors.prior(margin=margin)
 
@@ -298,7 +298,7 @@ def test_margins_that_are_none(margin):
 # ---- in a sampler
 
 
-def test_noise_that_the_network_has_not_seen_is_refused(grid):
+def test_noise_above_the_range_of_the_training_is_refused(grid):
     on_grid, modes = small_priors.prior().on(grid), noisy_sky(grid, 1, 0.5)
     on_grid.residual(modes, 0.5)
     with pytest.raises(ValueError, match=r"up to a noise of 0\.5, got 0\.51"):
@@ -308,7 +308,7 @@ def test_noise_that_the_network_has_not_seen_is_refused(grid):
 @pytest.mark.parametrize(
     ("highest", "levels", "share"), [(0.5, 5, 0.108), (0.2, 3, 0.108), (0.108, 1, 0.108), (0.05, 1, 0.05)]
 )
-def test_levels_that_the_network_has_not_seen_are_left_out(highest, levels, share):
+def test_levels_above_the_range_of_the_training_are_left_out(highest, levels, share):
     observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.12), PIXEL)
     prior = dataclasses.replace(small_priors.prior(), sigma_range=(0.003, highest))
     plan = SplitPlan(observation, prior, Schedule.annealed(), (32, 32))
@@ -320,7 +320,7 @@ def test_levels_that_the_network_has_not_seen_are_left_out(highest, levels, shar
         plan.prior.residual(torch.zeros(1, 32, 17, dtype=torch.complex64), sigma)
 
 
-def test_chains_of_a_batch_do_not_know_of_each_other(grid):
+def test_chains_of_a_batch_are_independent(grid):
     prior, modes = small_priors.prior().on(grid), noisy_sky(grid, 4, 0.1)
     together = prior.residual(modes, 0.1)
     scale = together.abs().mean()
@@ -341,7 +341,7 @@ def test_a_sample_is_the_same_alone_and_in_a_batch():
     assert np.abs(batch - alone).max() < 1e-3 < 0.01 < batch.std()
 
 
-# ---- what it says of itself
+# ---- repr, pixel scale and precision
 
 
 def test_repr_is_a_short_line():
@@ -358,7 +358,7 @@ def test_its_pixel_scale():
     assert small_priors.prior().pixel_size == PIXEL
 
 
-def test_mixed_precision_says_nearly_the_same():
+def test_mixed_precision_is_close_to_single_precision():
     # rounding to eight bits, which averages out over the many terms of a convolution
     prior = small_priors.prior()
     grid = FourierGrid((32, 32), PIXEL, (48, 48))

@@ -1,4 +1,4 @@
-"""The network: any shape, one map at a time, and no farther than its receptive field."""
+"""The network: any shape of maps, independent maps, and its receptive field."""
 
 import math
 
@@ -24,7 +24,7 @@ def test_any_sides(shape):
     assert torch.isfinite(out).all() and out.std() > 0.01
 
 
-def test_before_any_training_it_says_nothing():
+def test_the_output_is_zero_before_training():
     assert not UNet((4, 8, 8))(maps(2, 20, 20), torch.tensor([0.05, 0.2])).any()
 
 
@@ -44,7 +44,7 @@ def test_the_noise_level_matters():
     assert (low - high).std() > 0.1 * low.std()
 
 
-def test_a_map_does_not_know_of_the_others_in_the_batch():
+def test_maps_of_a_batch_are_independent():
     network, x, sigma = small_priors.network(), maps(3, 40, 32), torch.tensor([0.02, 0.1, 0.3])
     together = network(x, sigma)
     others = x.clone()
@@ -55,12 +55,12 @@ def test_a_map_does_not_know_of_the_others_in_the_batch():
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 3])
-def test_a_pixel_sees_its_receptive_field_and_no_farther(blocks):
+def test_the_receptive_field(blocks):
     torch.manual_seed(0)
     network = UNet((4, 8, 8), blocks=blocks).double()
     torch.nn.init.ones_(network.leave.gain)
     reach, seen = network.reach, 0
-    for pixel in range(reach + 4, reach + 8):  # wherever it lies in the pitch of the coarsest scale
+    for pixel in range(reach + 4, reach + 8):  # all positions in the pitch of the coarsest scale
         x = maps(1, 2 * reach + 16, 2 * reach + 16, dtype=torch.float64).requires_grad_()
         network(x, torch.tensor([0.1], dtype=torch.float64))[0, 0, pixel, pixel].backward()
         rows, columns = torch.nonzero(x.grad[0].abs().sum(dim=0), as_tuple=True)
@@ -102,7 +102,7 @@ def test_every_parameter_learns():
     assert [name for name, p in network.named_parameters() if not p.grad.any()] == []
 
 
-def test_features_are_finite_and_tell_noise_levels_apart():
+def test_features_are_finite_and_differ_between_noise_levels():
     sigma = torch.logspace(-4, 1, 200)
     features = UNet.features(sigma)
     assert features.shape == (200, 9) and torch.isfinite(features).all() and features.abs().max() < 3

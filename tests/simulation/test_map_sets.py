@@ -643,7 +643,7 @@ import sys
 for name in ("astropy", "h5py", "regions", "reproject", "tqdm", "matplotlib"):
     sys.modules[name] = None
 import warnings
-from astro_massmap._progress import warn
+from astro_massmap._utils.progress import warn
 from astro_massmap.simulation.map_sets import MapSet
 maps = MapSet.open("sim", pixel_scale=1e-4).resampled(2e-4)
 assert maps.split()[0].stack().shape == (1, 8, 8)

@@ -14,7 +14,7 @@ from regions import CircleSkyRegion
 from scipy.ndimage import correlate1d
 
 from astro_massmap import ConvergenceMap, KaiserSquires, ShearCatalog
-from astro_massmap._axes import AXES
+from astro_massmap.maps.axes import AXES
 from astro_massmap.simulation.mock_survey import lensed, observe, shear_field
 
 from skies import scatter, tan_wcs

@@ -1,4 +1,4 @@
-"""The table and the picture of a training."""
+"""Table and figure of a training."""
 
 import csv
 import sys
@@ -12,7 +12,7 @@ HISTORY = [
 ]
 
 
-def test_the_table_holds_what_was_recorded():
+def test_the_table_contains_the_history():
     write_curves(HISTORY, "p")
     with open("p.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))

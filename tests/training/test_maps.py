@@ -1,4 +1,4 @@
-"""Training maps: noise on whole maps, filtered whole, and only then cut."""
+"""Training maps: noise and Wiener filter on whole maps, then pieces."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from small_priors import PIXEL, THEORY
 
 
 class Recorder(Noiser):
-    """Keeps the whole maps of a batch."""
+    """Record the whole maps of a batch."""
 
     def noisy(self, maps, sigma, generator):
         z, wiener = super().noisy(maps, sigma, generator)
@@ -23,7 +23,7 @@ class Recorder(Noiser):
 
 
 def numbered(n, ny, nx):
-    """Maps in which every pixel has a value of its own."""
+    """Maps whose pixels all have different values."""
     return np.arange(n * ny * nx, dtype=np.float32).reshape(n, ny, nx) / (n * ny * nx)
 
 
@@ -95,7 +95,7 @@ def test_a_batch_depends_on_its_seeds():
 
 @pytest.mark.parametrize(("size", "margin"), [(41, 0), (24, 9)])
 def test_pieces_that_do_not_fit(size, margin):
-    message = f"pieces of {size} pixels, {margin} from the edge, do not fit into maps of 40 x 50"
+    message = f"pieces of {size} pixels with a margin of {margin} do not fit into maps of 40 x 50"
     with pytest.raises(ValueError, match=message):
         Noiser(bank(shape=(40, 50)), THEORY, size=size, margin=margin)
 
@@ -116,14 +116,14 @@ def test_a_bank_draws_without_repeating():
     assert len(maps) == 5 and maps.shape == (40, 40)
 
 
-def test_a_bank_takes_what_can_be_an_array():
+def test_a_bank_of_array_likes():
     maps = numbered(2, 8, 8)
     for given in (maps.astype(">f8"), torch.from_numpy(maps), list(maps)):
         assert torch.equal(MapBank(given, PIXEL).maps, torch.from_numpy(maps))
 
 
 @pytest.mark.parametrize("maps", [np.full((2, 8, 8), np.nan), np.zeros((8, 8)), np.zeros((0, 8, 8))])
-def test_a_bank_of_what_are_no_maps(maps):
+def test_a_bank_of_invalid_maps(maps):
     with pytest.raises(ValueError, match=r"need finite maps \(n, ny, nx\), got shape"):
         MapBank(maps, PIXEL)
 
@@ -164,7 +164,7 @@ def test_maps_of_a_light_cone_may_be_calibrated(light_cone):
 
 
 def test_pieces_of_maps_with_the_spectrum_of_theory():
-    # what is left after the Wiener filter is the posterior variance: 24 maps of 64 x 64 pixels, 5 %
+    # the error of the Wiener filter is the posterior variance: 24 maps of 64 x 64 pixels, 5 %
     maps = small_priors.gaussian_maps(THEORY, 24, (64, 64))
     noiser = Noiser(MapBank(maps, PIXEL), THEORY, size=48, margin=8)
     batch = batch_of(noiser, n=24, low=0.0999, high=0.1001)

@@ -1,4 +1,4 @@
-"""Mock surveys that are drawn on the fly, and what a network learns of them."""
+"""Mock surveys drawn during the training, and posterior-mean networks trained on them."""
 
 import dataclasses
 import json
@@ -63,7 +63,7 @@ def test_holes():
     # a fifth has none, or a little more, as those with too many are drawn anew: 0.20 +- 0.02
     assert 0.12 < (missing == 0).mean() < 0.30
     assert 0.2 < missing.mean() < 0.4 and missing.max() > 0.5
-    # no part of the field is spared, none is always hidden
+    # every pixel has data in some surveys, and none in others
     assert holes.mean(axis=0).min() > 0.1 and holes.mean(axis=0).max() < 0.6
 
 
@@ -112,13 +112,13 @@ def test_batches():
         assert torch.equal(tensor, vars(again)[name]) and not torch.equal(tensor, vars(other)[name])
     # 0 without data, and 2 only for no noise at all
     assert ((first.share == 0) == (first.observed == 0)).all() and first.share.max() < 2
-    # the Wiener filter knows something of the truth, the more the less noise there is
+    # the Wiener filter correlates with the truth, the more at lower noise
     error, power = ((m.square()).mean(dim=(1, 2)) for m in (first.wiener - first.x, first.x))
     assert error.sum() < 0.9 * power.sum() and (error / power)[0] < 0.8
 
 
 def test_pieces_that_do_not_fit():
-    with pytest.raises(ValueError, match="pieces of 64 pixels, 8 from the edge"):
+    with pytest.raises(ValueError, match="pieces of 64 pixels with a margin of 8"):
         MockPieces(gaussian(), THEORY, size=64, margin=8)
 
 
@@ -132,7 +132,7 @@ def test_the_mocks_of_a_validation_are_always_the_same():
     assert set(mean_ratios(untrained(WIDTHS, THEORY, PIXEL), first).values()) == {1.0}
 
 
-# ---- what is learned
+# ---- training
 
 
 def test_the_loss_of_the_variance_leaves_the_mean_alone():
@@ -164,16 +164,16 @@ def learned(maps, steps=60):
     return mean_ratios(network.denoiser, batch), z.square().mean().item()
 
 
-def test_it_beats_the_wiener_filter_on_lognormal_maps():
+def test_lower_error_than_the_wiener_filter_on_lognormal_maps():
     ratios, z2 = learned(lambda n, seed: lognormal_maps(THEORY, n, (64, 64), PIXEL, shift=0.02, seed=seed))
     # measured: 0.78 and 0.83
     assert ratios["0.060"] < 0.88 and ratios["0.060 in gaps"] < 0.95
     assert abs(z2 - 1) < 0.15
 
 
-def test_it_cannot_beat_the_wiener_filter_on_gaussian_maps():
+def test_no_lower_error_than_the_wiener_filter_on_gaussian_maps():
     ratios, z2 = learned(lambda n, seed: small_priors.gaussian_maps(THEORY, n, (64, 64), seed))
-    # the Wiener filter is the best there is; measured: 1.0005
+    # the Wiener filter is optimal; measured: 1.0005
     assert 0.997 < ratios["0.060"] < 1.01 and 0.997 < ratios["0.060 in gaps"] < 1.01
     assert abs(z2 - 1) < 0.1
 
@@ -181,7 +181,7 @@ def test_it_cannot_beat_the_wiener_filter_on_gaussian_maps():
 # ---- a run
 
 
-def test_what_comes_out():
+def test_result_and_metadata():
     network, history = train_posterior_mean(
         gaussian(), gaussian(4, 1), THEORY, PLAN, widths=WIDTHS, card={"maps": "mine"}, progress=False
     )
@@ -217,7 +217,7 @@ def test_a_training_that_was_interrupted_goes_on(monkeypatch):
 def test_the_checkpoint_of_another_training_is_left_as_it_is():
     noiser = Noiser(gaussian(), THEORY, **CUT)
     Trainer(HybridDenoiser(UNet(WIDTHS), THEORY, PIXEL), noiser, PLAN, checkpoint="c.safetensors").run(progress=False)
-    with pytest.raises(ValueError, match="is of another run"):
+    with pytest.raises(ValueError, match="is from another run"):
         trainer(checkpoint="c.safetensors")
 
 

@@ -34,7 +34,7 @@ def weights(prior):
     return torch.cat([p.flatten() for p in prior.denoiser.parameters()])
 
 
-def test_what_comes_out():
+def test_result_and_metadata():
     prior, history = train(card={"maps": "mine", "source_redshift": 1.0})
     assert prior.trained_spectrum is LOW and prior.sigma_range == PLAN.sigma and prior.pixel_size == PIXEL
     card = prior.card
@@ -56,7 +56,7 @@ def test_a_prior_depends_on_the_seed_of_the_plan():
 
 
 def test_training_lowers_the_error_and_the_correction_raises_the_variance():
-    # theory knows a quarter of the power: there is much to learn, and more is left than theory thinks
+    # theory has a quarter of the power: the network can improve on it, and more variance is left than theory predicts
     prior, _ = train(dataclasses.replace(PLAN, steps=30, ema=0.9, warm_up=5, validate_every=30), n_correction=4)
     assert all(prior.card["denoising_ratio"][level] < 0.95 for level in ("0.010", "0.020", "0.030"))
     _, _, variance = prior.correction.at(0.1, torch.tensor([3000.0, 8000.0]))
@@ -69,7 +69,7 @@ def test_without_correction():
     assert np.array_equal(prior.correction.network, none.network) and len(prior.correction.sigma) == 1
 
 
-def test_without_theory_the_gaussian_half_is_white():
+def test_without_theory_the_gaussian_component_is_white():
     prior, _ = train(theory=False, n_correction=1)
     ell = np.geomspace(10, 1e6, 50)
     s = prior.trained_spectrum(ell) / PIXEL**2
@@ -81,7 +81,7 @@ def test_without_theory_the_gaussian_half_is_white():
     assert wiener == pytest.approx(s[0] / observed)
 
 
-def test_maps_that_are_drawn_on_the_fly():
+def test_maps_drawn_during_the_training():
     overdensity = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)).half()
     planes = LensPlanes(overdensity, 16.0, 0.3, np.array([8.0, 24.0]), np.array([0.99, 0.98]), {})
     maps = LightConeMaps(LightCone([planes], np.array([0.01, 0.02])), (64, 64), PIXEL)
@@ -96,7 +96,7 @@ def test_progress_bars(capsys):
     assert "training" in shown and "correction: 100%" in shown and "2/2" in shown
 
 
-def test_a_training_that_is_over_is_read_from_its_checkpoint(monkeypatch):
+def test_a_finished_training_is_read_from_its_checkpoint(monkeypatch):
     first, history = train(checkpoint="c.safetensors")
 
     def no_step(self):

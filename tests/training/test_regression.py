@@ -23,10 +23,10 @@ from small_priors import PIXEL, THEORY
 SIDE, N, BANDS, CORNER = 128, 160, 10, 500.0
 LEVELS = (0.02, 0.06, 0.15)
 EDGES = np.geomspace(200, math.pi / PIXEL, BANDS + 1)
-ELL = np.sqrt(EDGES[1:] * EDGES[:-1])[1:]  # a box of 128 pixels has no waves in the first band
+ELL = np.sqrt(EDGES[1:] * EDGES[:-1])[1:]  # a box of 128 pixels has no modes in the first band
 SHARED = (35 / 128) ** 2 / (3 / 8) ** 4
 WAVES = N * math.pi * (EDGES[1:] ** 2 - EDGES[:-1] ** 2)[1:] * (SIDE * PIXEL / (2 * math.pi)) ** 2 / 2 / SHARED
-# a sky that theory is off from by 15 % at most: b stays within its bounds
+# a sky that differs from theory by at most 15 %, so that b is within its limits
 SKY = PowerSpectrum(THEORY.ell, THEORY.cl * (1 + 0.15 * np.tanh(2 * np.log(THEORY.ell / 4000))))
 
 
@@ -59,7 +59,7 @@ def of_sky(sky):
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_theory_is_put_right_where_the_network_is_silent(of_sky, level):
+def test_theory_is_corrected_if_the_network_adds_nothing(of_sky, level):
     sky, _, right, wrong = variances(level)
     network, theory, _ = (f.numpy() for f in of_sky.at(level, torch.from_numpy(ELL)))
     fall = taper(ELL, CORNER)
@@ -74,7 +74,7 @@ def test_theory_is_put_right_where_the_network_is_silent(of_sky, level):
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_variance_that_is_left(of_sky, level):
-    # over that of theory, which samplers multiply it by: it scatters as 1 / sqrt(waves)
+    # in units of that of theory, as in samplers: the scatter is 1 / sqrt(modes)
     sky, theory, right, wrong = variances(level)
     _, _, variance = (f.numpy() for f in of_sky.at(level, torch.from_numpy(ELL)))
     expected = 1 + (sky * (1 - right) / (theory * (1 - wrong)) - 1) * taper(ELL, CORNER)
@@ -83,7 +83,7 @@ def test_the_variance_that_is_left(of_sky, level):
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_power_adds_up(of_sky, level):
-    # of the denoised map and about it, to that of the sky; that is what all this is for
+    # power of the denoised map plus the variance about it is that of the sky: the purpose of the correction
     sky, theory, _, wrong = variances(level)
     _, b, c = (f.numpy() for f in of_sky.at(level, torch.from_numpy(ELL)))
     power = ((1 + b) * wrong) ** 2 * (sky + level**2) + c * theory * (1 - wrong)
@@ -93,7 +93,7 @@ def test_power_adds_up(of_sky, level):
 
 class Timid:
     """
-    Knows a part of the truth, and says ``share`` of what it should.
+    A denoiser with partial knowledge of the truth; its output is ``share`` times the right one.
 
     ``e``, the error of the Wiener filter, plus white noise of the variance of e per mode: half of it is the best
     guess of e, and half of the variance of e is left.
@@ -118,27 +118,27 @@ def theory_maps():
 
 
 @pytest.mark.parametrize("share", [0.8, 1.0, 1.25])
-def test_a_network_that_is_too_timid_or_too_bold(theory_maps, share):
+def test_a_network_with_too_small_or_too_large_output(theory_maps, share):
     correction = fitted(Timid(theory_maps, share), theory_maps)
     for level in LEVELS:
         network, theory, variance = (f.numpy() for f in correction.at(level, torch.from_numpy(ELL)))
         fall = taper(ELL, CORNER)
-        # half of the variance is left, half is in the network: the relative error of a is 1 / sqrt(waves)
+        # half of the variance is left, half is in the network: the relative error of a is 1 / sqrt(modes)
         assert (np.abs(network - fall / share) < 5 / share / np.sqrt(WAVES) + 0.03 * (1 - fall)).all()
         _, _, _, gain = variances(level)
         error = np.sqrt((1 - gain) / gain / 2 / WAVES)
         assert (np.abs(theory) < 5 * error + 0.005).all()
-        # the network is tapered on large scales, and what it does not say there is left
+        # the network is tapered on large scales, and its part of the variance is left
         assert (np.abs(variance - (1 - fall / 2)) < 5 / np.sqrt(WAVES) + 0.1 * (1 - fall))[fall > 0.9].all()
 
 
-def test_below_the_corner_theory_is_left_alone(of_sky, theory_maps):
+def test_theory_is_not_corrected_below_the_corner(of_sky, theory_maps):
     for correction in (of_sky, fitted(Timid(theory_maps, 0.8), theory_maps)):
         network, theory, variance = (f.numpy() for f in correction.at(0.06, torch.tensor([0.0, 30.0, 60.0])))
         assert (network < 1e-3).all() and (np.abs(theory) < 1e-3).all() and np.allclose(variance, 1, atol=1e-3)
 
 
-def test_the_table_covers_all_waves(of_sky):
+def test_the_table_covers_all_modes(of_sky):
     assert of_sky.sigma.tolist() == list(LEVELS)
     assert of_sky.ell[0] <= 50 and of_sky.ell[-1] > math.sqrt(2) * math.pi / PIXEL
     for rows in (of_sky.network, of_sky.theory, of_sky.variance):
@@ -147,7 +147,7 @@ def test_the_table_covers_all_waves(of_sky):
     assert np.ptp(of_sky.theory[:, beyond], axis=1).max() < 1e-4  # constant, but for the end of the taper
 
 
-def test_what_is_absurd_is_cut(theory_maps):
+def test_factors_are_clipped(theory_maps):
     loud = fitted(lambda z, wiener, sigma: -0.01 * wiener, theory_maps[:2])
     assert (loud.network >= 0).all() and (np.abs(loud.theory) <= 0.2).all()
     shrunk = fitted(silent, 3 * theory_maps[:2])
@@ -155,10 +155,10 @@ def test_what_is_absurd_is_cut(theory_maps):
 
 
 def test_a_denoiser_of_this_package_and_reports(theory_maps):
-    told = []
+    calls = []
     denoiser = HybridDenoiser(UNet((4, 8, 8)), THEORY, PIXEL)
-    by_network = fitted(denoiser, theory_maps[:3], seed=5, on_map=lambda: told.append(1))
-    assert len(told) == 3  # there are no more
+    by_network = fitted(denoiser, theory_maps[:3], seed=5, on_map=lambda: calls.append(1))
+    assert len(calls) == 3  # the bank has three maps
     again, other = (fitted(silent, theory_maps[:3], seed=seed) for seed in (5, 6))
     assert np.array_equal(by_network.theory, again.theory) and not np.array_equal(other.theory, again.theory)
 

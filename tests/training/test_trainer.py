@@ -1,4 +1,4 @@
-"""A training learns, is the same when it is interrupted, and says what is wrong."""
+"""A training lowers the error, is the same after an interruption, and names invalid settings."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ import small_priors
 from small_priors import PIXEL, THEORY, WIDTHS
 
 CUT = {"size": 32, "margin": 8}
-# a theory that knows a quarter of the power of the maps: there is much to learn, and quickly
+# a theory with a quarter of the power of the maps: the network improves quickly
 LOW = PowerSpectrum(THEORY.ell, 0.25 * THEORY.cl)
 
 
@@ -57,7 +57,7 @@ def best_ratio(level):
 
 
 def stop_at(monkeypatch, step):
-    """Interrupts every trainer before a step."""
+    """Interrupt every trainer before a step."""
     advance = Trainer._advance
 
     def interrupted(self):
@@ -68,7 +68,7 @@ def stop_at(monkeypatch, step):
     monkeypatch.setattr(Trainer, "_advance", interrupted)
 
 
-# ---- it learns
+# ---- training
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])
@@ -80,7 +80,7 @@ def test_a_small_network_learns_what_theory_misses(bfloat16):
     after = denoising_ratios(trained, validation, 4)
     assert set(before.values()) == {1.0}
     for level in LEVELS:
-        # of what there is to learn, at least a fifth (an eighth at the least noise, where there is little)
+        # at least a fifth of the possible gain (an eighth at the lowest noise, where it is small)
         gain = (1 - after[f"{level:.3f}"]) / (1 - best_ratio(level))
         assert (0.12 if level == 0.003 else 0.2) < gain < 1
     assert trained is learning.mean and not torch.equal(weights(trained), weights(learning.denoiser))
@@ -149,16 +149,16 @@ def test_a_training_depends_on_its_seed():
     assert torch.equal(runs[0], runs[1]) and not torch.equal(runs[0], runs[2])
 
 
-# ---- it is interrupted
+# ---- interruptions
 
 
-def test_a_training_that_was_interrupted_goes_on(monkeypatch):
+def test_an_interrupted_training_continues(monkeypatch):
     whole = trainer(plan(), validation=noiser(2, seed=1))
     whole.run(progress=False)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop_at(patch, 6)
         trainer(plan(), validation=noiser(2, seed=1), checkpoint="c.safetensors").run(progress=False)
-    # the weights it begins with do not matter
+    # the initial weights do not matter
     resumed = trainer(plan(), validation=noiser(2, seed=1), checkpoint="c.safetensors", seed=9)
     assert resumed.step == 4
     resumed.run(progress=False)
@@ -167,7 +167,7 @@ def test_a_training_that_was_interrupted_goes_on(monkeypatch):
     assert resumed.history == whole.history
 
 
-def test_a_training_that_is_over_stays_as_it_is():
+def test_a_finished_training_is_unchanged():
     done = trainer(plan(), checkpoint="c.safetensors")
     done.run(progress=False)
     again = trainer(plan(), checkpoint="c.safetensors", seed=9)
@@ -187,12 +187,12 @@ def test_a_training_that_is_over_stays_as_it_is():
 def test_a_checkpoint_of_another_run_is_refused_and_kept(tmp_path, changes, options, named):
     trainer(plan(), checkpoint="c.safetensors").run(progress=False)
     before = (tmp_path / "c.safetensors").read_bytes()
-    with pytest.raises(ValueError, match=rf"'c\.safetensors' is of another run \({named} differ\)"):
+    with pytest.raises(ValueError, match=rf"'c\.safetensors' is from another run \({named} differ\)"):
         trainer(plan(**changes), checkpoint="c.safetensors", **options)
     assert (tmp_path / "c.safetensors").read_bytes() == before
 
 
-def test_checkpoints_that_are_damaged(tmp_path):
+def test_damaged_checkpoints(tmp_path):
     file = tmp_path / "c.safetensors"
     trainer(plan(), checkpoint=file).run(progress=False)
     content = file.read_bytes()
@@ -203,17 +203,17 @@ def test_checkpoints_that_are_damaged(tmp_path):
 
 
 @pytest.mark.parametrize("metadata", [None, {"training": "{"}, {"training": "[]"}, {"training": '{"step": 3}'}])
-def test_checkpoints_of_something_else(metadata):
+def test_checkpoints_with_other_contents(metadata):
     save_file({"weight": torch.zeros(3)}, "c.safetensors", metadata)
-    with pytest.raises(OSError, match="damaged, or of something else"):
+    with pytest.raises(OSError, match="damaged, or is not a checkpoint of a training"):
         trainer(plan(), checkpoint="c.safetensors")
 
 
-# ---- what goes wrong
+# ---- errors
 
 
-def test_a_loss_that_is_no_number_is_told():
-    with pytest.raises(ValueError, match=r"not finite after 4 steps: lower the learning_rate"):
+def test_a_loss_that_is_not_finite():
+    with pytest.raises(ValueError, match=r"learning_rate: the loss is not finite after 4 steps"):
         trainer(plan(learning_rate=1e30, warm_up=0)).run(progress=False)
 
 
@@ -233,16 +233,16 @@ def test_a_loss_that_is_no_number_is_told():
         {"sigma": (0.1,)},
     ],
 )
-def test_plans_that_are_none_name_the_option(changes):
+def test_invalid_plans_name_the_option(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):
         plan(**changes)
 
 
-# ---- how it is judged
+# ---- validation
 
 
-def test_the_best_denoiser_has_the_ratio_that_theory_tells():
-    # 8 maps, at noise where there is something to gain: the ratio, of the same maps and noise, scatters by 1 %
+def test_the_best_denoiser_has_the_ratio_of_theory():
+    # 8 maps, at noise levels with a possible gain: the ratio, of the same maps and noise, scatters by 1 %
     judge, levels = noiser(8, seed=1, margin=0), (0.05, 0.1, 0.2, 0.4)
     truth, low = (judge_grid().mode_variance(s) for s in (THEORY, LOW))
 
@@ -281,7 +281,7 @@ def test_alone_there_are_no_workers(monkeypatch):
     assert start_workers("cpu") == torch.device("cpu")
 
 
-def test_two_workers_go_on_with_the_training_of_one(monkeypatch, tmp_path):
+def test_two_workers_continue_the_training_of_one(monkeypatch, tmp_path):
     os.mkdir("maps")
     for box in range(2):
         np.save(f"maps/box{box}.npy", small_priors.gaussian_maps(THEORY, 3, (64, 64), box).numpy())

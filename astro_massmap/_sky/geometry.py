@@ -1,0 +1,298 @@
+"""
+The sky grid: which pixel a galaxy falls on, and how its shear turns into the pixel axes.
+
+Shear is spin-2. Measured against an axis and drawn on a grid whose axis stands at the angle phi to
+it, it is multiplied by exp(2 i phi); a mirror image conjugates it. Both are found galaxy by galaxy,
+from where the WCS puts a point a little way along the meridian, so that any projection will do.
+"""
+
+import warnings
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.utils.exceptions import AstropyUserWarning
+from astropy.wcs import WCS, NonseparableSubimageCoordinateSystemError
+from astropy.wcs.utils import wcs_to_celestial_frame
+
+from .._utils.memory import physical_memory
+
+DEFAULT_PIXEL_SCALE = 0.4 * u.arcmin
+_STEP = 1e-6  # radians; along the meridian
+
+
+def to_angle(value, name):
+    """``value`` as a positive angular Quantity, or an error that names the argument."""
+    try:
+        angle = u.Quantity(value)
+    except TypeError as error:
+        raise TypeError(f"{name}: needs an angle such as 0.4 * u.arcmin, got {value!r}") from error
+    if not angle.unit.is_equivalent(u.rad):
+        raise u.UnitsError(f"{name}: needs an angle such as 0.4 * u.arcmin, got {value!r}")
+    if not (angle.isscalar and np.isfinite(angle.value) and angle.value > 0):
+        raise ValueError(f"{name}: needs one positive angle, got {value!r}")
+    return angle
+
+
+def celestial_wcs(wcs, shape=None):
+    """
+    Return the celestial part of a WCS and the shape (ny, nx) of the grid.
+
+    The celestial axes of a cube may be any two of its axes, in any order; by default the shape is that of these axes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``wcs`` is no WCS with celestial axes, they are mixed with other axes, or there is no (valid) shape.
+    """
+    if not isinstance(wcs, WCS):
+        raise TypeError(f"wcs: needs an astropy.wcs.WCS, such as WCS(header); got {type(wcs).__name__}")
+    if not wcs.has_celestial:
+        raise ValueError(f"wcs: needs two celestial axes, got the axes {list(wcs.wcs.ctype)}")
+    celestial = _sky_axes(wcs)
+    if "celestial" not in celestial.world_axis_object_classes:
+        raise ValueError(f"wcs: needs a known celestial frame, got RADESYS {wcs.wcs.radesys!r}")
+    shape = celestial.array_shape if shape is None else shape
+    if shape is None:
+        raise ValueError("shape: needed, because wcs has no array_shape")
+    shape = check_shape(shape)
+    celestial.array_shape = shape
+    return celestial, shape
+
+
+def _sky_axes(wcs):
+    """The celestial axes of a WCS, in their order, with the sides of the array along them."""
+    if wcs.naxis == 2:
+        return wcs.deepcopy()
+    sides = wcs.pixel_shape
+    if sides is not None and len(sides) < wcs.naxis:  # axes that the array lacks have one pixel
+        wcs = wcs.deepcopy()
+        wcs.pixel_shape = (*sides, *[1] * (wcs.naxis - len(sides)))
+    try:
+        return wcs.celestial
+    except NonseparableSubimageCoordinateSystemError as error:
+        raise ValueError(
+            f"wcs: the celestial axes need to be independent of the others, got {list(wcs.wcs.ctype)} mixed by the PC "
+            "or CD matrix; give the WCS of one image, WCS(header, naxis=2) or wcs.celestial"
+        ) from error
+
+
+def check_shape(shape):
+    """``shape`` as two positive ints, if it is that and such a map fits into memory."""
+    try:
+        ny, nx = (int(side) for side in shape)
+        if (ny, nx) != tuple(shape) or min(ny, nx) < 1:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ValueError(f"shape: needs two positive integers (ny, nx), got {shape!r}") from None
+    needed, memory = 300 * ny * nx, physical_memory()  # measured: one draw of the Wiener posterior
+    if needed > memory:
+        raise ValueError(
+            f"shape: a grid of {ny} x {nx} pixels needs some {needed / 2**30:.3g} GiB, this computer has "
+            f"{memory / 2**30:.3g} GiB; use larger pixels or a smaller field"
+        )
+    return ny, nx
+
+
+def pixel_scale(wcs, shape):
+    """
+    Side of a pixel of the grid, as a Quantity in arcmin, and whether the grid is a mirror image.
+
+    Mirror image: with North up, East would be on the right.
+
+    Raises
+    ------
+    ValueError
+        If pixels at the centre are not square to 1 %, or the centre is not on the sky. Pixels that
+        are not square towards the corners are warned of.
+    """
+    ny, nx = shape
+    centre = _pixel_vectors(wcs, (nx - 1) / 2, (ny - 1) / 2)
+    if not np.all(np.isfinite(centre)):
+        raise ValueError("wcs: the centre of the grid is not on the sky")
+    side, oblong = _side_and_oblongness(centre)
+    if oblong > 0.01:
+        raise ValueError(
+            f"wcs: pixels need to be square on the sky to 1 %, these are oblong or sheared by {oblong:.1%} "
+            "at the centre of the grid; make a grid with equal steps, for instance in the TAN projection"
+        )
+    corners = [_pixel_vectors(wcs, x, y) for x in (0, nx - 1) for y in (0, ny - 1)]
+    worst = max(_side_and_oblongness(c)[1] if np.all(np.isfinite(c)) else np.inf for c in corners)
+    if worst > 0.01:
+        warnings.warn(
+            f"wcs: at a corner of the grid pixels are square on the sky only to {worst:.1%}; the field is "
+            "too large for its projection, or for a flat sky",
+            AstropyUserWarning,
+            stacklevel=4,
+        )
+    return (side * u.rad).to(u.arcmin), bool(np.linalg.det(centre) > 0)
+
+
+def _pixel_vectors(wcs, x, y):
+    """East and north components (rows: x, y) in radians of one step along each pixel axis at (x, y)."""
+    step = 0.5
+    world = wcs.pixel_to_world_values([x - step, x + step, x, x, x], [y, y, y - step, y + step, y])
+    lon, lat = np.radians(world[wcs.wcs.lng]), np.radians(world[wcs.wcs.lat])
+    xyz = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+    steps = np.stack([xyz[:, 1] - xyz[:, 0], xyz[:, 3] - xyz[:, 2]])
+    return steps @ _east_and_north(lon[4], lat[4]).T
+
+
+def _east_and_north(lon, lat):
+    """Unit vectors to the East and to the North at a place, ``(2, 3)``."""
+    east = [-np.sin(lon), np.cos(lon), 0]
+    return np.array([east, [-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)]])
+
+
+def _side_and_oblongness(vectors):
+    singular = np.linalg.svd(vectors, compute_uv=False)
+    return float(np.sqrt(singular.prod())), float(singular[0] / singular[1] - 1)
+
+
+def fitting_wcs(coords, scale, shape=None):
+    """
+    A tangential grid, North up and East left, that holds all positions (or has the given shape).
+
+    Returns
+    -------
+    `~astropy.wcs.WCS`
+        In the frame of ``coords`` if that is Galactic, else in ICRS; ``array_shape`` is set.
+    """
+    galactic = coords.frame.name == "galactic"
+    coords = coords if galactic else coords.icrs
+    mean = coords.cartesian.mean()
+    if mean.norm() < 0.5:
+        raise ValueError(
+            "coords: the galaxies spread over more than half of the sky; give a wcs and shape, or select a field"
+        )
+    centre = SkyCoord(mean, frame=coords.frame.replicate_without_data(), representation_type="cartesian")
+    centre = centre.represent_as("unitspherical")
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["GLON-TAN", "GLAT-TAN"] if galactic else ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = [centre.lon.deg, centre.lat.deg]
+    wcs.wcs.cunit = ["deg", "deg"]
+    wcs.wcs.cdelt = np.array([-1, 1]) * scale.to_value(u.deg)
+    wcs.wcs.crpix = [1, 1]
+    if not galactic:
+        wcs.wcs.radesys = "ICRS"
+    wcs.wcs.set()
+    x, y = wcs.world_to_pixel(coords[_outermost(coords, centre)])
+    if not np.all(np.isfinite(x)):
+        raise ValueError("coords: the galaxies spread too wide for one tangential grid; give a wcs and shape")
+    low, high = np.array([x.min(), y.min()]), np.array([x.max(), y.max()])
+    if shape is None:
+        nx, ny = np.maximum(np.ceil(high - low + 1e-6), 1).astype(int)
+        shape = (ny, nx)
+    shape = check_shape(shape)
+    wcs.wcs.crpix = 1 - (low + high) / 2 + (np.array(shape[::-1]) - 1) / 2
+    wcs.wcs.set()
+    wcs.array_shape = shape
+    return wcs
+
+
+def _outermost(coords, centre):
+    """Indices of the outermost positions on the plane that touches the sky at ``centre``, and of the farthest."""
+    xyz = coords.cartesian.xyz.value
+    depth = centre.to_cartesian().xyz.value @ xyz
+    with np.errstate(divide="ignore", invalid="ignore"):
+        x, y = _east_and_north(centre.lon.rad, centre.lat.rad) @ xyz / depth
+    return [x.argmin(), x.argmax(), y.argmin(), y.argmax(), depth.argmin()]
+
+
+def local_steps(positions, wcs):
+    """
+    Pixel positions (x, y) of ``positions``, and pixels per radian to the East and to the North there.
+
+    The last is ``(n, 2, 2)``, a matrix with columns East and North for each; NaN off the projection.
+    """
+    step = 1e-5 * u.rad
+    places = (positions, *(positions.directional_offset_by(angle * u.deg, step) for angle in (90, 0)))
+    here, east, north = (np.array(wcs.world_to_pixel(p), dtype=float) for p in places)
+    return *here, np.stack([east - here, north - here], axis=-1).swapaxes(0, -2) / step.value
+
+
+def local_scale(positions, wcs):
+    """Pixel positions (x, y) of ``positions``, and pixels per radian there; NaN off the projection."""
+    x, y, steps = local_steps(positions, wcs)
+    return x, y, np.sqrt(np.abs(steps[..., 0, 0] * steps[..., 1, 1] - steps[..., 0, 1] * steps[..., 1, 0]))
+
+
+def north_in_pixels(coords, wcs):
+    """Pixel positions (x, y) of ``coords`` and the angle in radians from the x axis to their local north."""
+    x, y, (right, up) = _north_vectors(coords, wcs)
+    return x, y, np.arctan2(up, right)
+
+
+def _north_vectors(coords, wcs):
+    """Pixel positions (x, y) of ``coords`` and vectors to their local north along the pixel axes, of any length."""
+    if _plain_tangential(wcs) and wcs_to_celestial_frame(wcs).is_equivalent_frame(coords.frame):
+        return _on_tangent_plane(coords, wcs)
+    x, y = wcs.world_to_pixel(coords)
+    # The step leads away from the nearer pole, so that it never crosses it.
+    lon, lat = coords.spherical.lon, coords.spherical.lat
+    sign = np.where(lat.rad > 0, -1, 1)
+    stepped = SkyCoord(lon, lat + sign * _STEP * u.rad, frame=coords.frame.replicate_without_data())
+    x1, y1 = wcs.world_to_pixel(stepped)
+    return x, y, (sign * (x1 - x), sign * (y1 - y))
+
+
+def _plain_tangential(wcs):
+    """Whether the grid is a tangent plane and nothing else: longitude first, no distortion, the usual poles."""
+    header = wcs.wcs
+    distorted = wcs.sip or wcs.cpdis1 or wcs.cpdis2 or wcs.det2im1 or wcs.det2im2 or header.get_pv()
+    usual = (header.lng, header.lat, header.lonpole) == (0, 1, 180) and header.theta0 == 90
+    return wcs.naxis == 2 and usual and not distorted and all(c.endswith("-TAN") for c in header.ctype)
+
+
+def _on_tangent_plane(coords, wcs):
+    """
+    As `_north_vectors`, in closed form (Calabretta & Greisen 2002), without a call of wcslib.
+
+    Meridians are straight lines to that of the pole, which lies at (0, cot dec) in radians.
+    """
+    (lon_0, dec_0), places = np.radians(wcs.wcs.crval), coords.spherical
+    lon, lat = places.lon.rad - lon_0, places.lat.rad
+    level = np.cos(lat)
+    east, north, towards_pole = level * np.sin(lon), np.sin(lat), level * np.cos(lon)
+    depth = np.sin(dec_0) * north + np.cos(dec_0) * towards_pole
+    depth = np.where(depth > 0, depth, np.nan)  # the other half of the sky
+    xi, eta = east / depth, (np.cos(dec_0) * north - np.sin(dec_0) * towards_pole) / depth
+    to_pixels = np.linalg.inv(np.radians(wcs.pixel_scale_matrix))
+    x, y = to_pixels @ np.stack([xi, eta]) + (wcs.wcs.crpix - 1)[:, None]
+    return x, y, to_pixels @ np.stack([-xi * np.sin(dec_0), np.cos(dec_0) - eta * np.sin(dec_0)])
+
+
+def shear_in_pixels(coords, shear, wcs, mirrored):
+    """
+    Pixel positions of galaxies and their shear along the pixel axes.
+
+    Parameters
+    ----------
+    coords : `~astropy.coordinates.SkyCoord`
+        Positions, ``(n,)``.
+    shear : ndarray
+        Complex ``g1 + i g2``, x to the West and y to the North of the frame of ``coords``.
+    wcs : `~astropy.wcs.WCS`
+        The grid.
+    mirrored : bool
+        Whether the grid is a mirror image, as `pixel_scale` says.
+
+    Returns
+    -------
+    x, y, shear : ndarray
+        Positions may be NaN off the projection.
+    """
+    x, y, (right, up) = _north_vectors(coords, wcs)
+    north = right + 1j * up
+    north[north == 0] = 1j  # at a pole every direction is one
+    # On a mirrored grid the image of the shear turns the other way round before it is rotated.
+    turned = np.conj(shear) if mirrored else shear
+    with np.errstate(invalid="ignore"):  # off the projection
+        return x, y, turned * (-(north**2) / np.abs(north) ** 2)
+
+
+def shear_to_icrs(coords, shear):
+    """Complex shear (west-north) in the frame of ``coords``, as seen by west-north of ICRS."""
+    north_pole = SkyCoord(0 * u.deg, 90 * u.deg, frame=coords.frame.replicate_without_data()).icrs
+    # Position angle of the old north, from the ICRS north through East.
+    return shear * np.exp(2j * coords.icrs.position_angle(north_pole).rad)

@@ -1,0 +1,346 @@
+"""
+Regions of the sky, in whatever form they come.
+
+Regions that a file excludes (``-circle(...)`` or ``include=0`` of DS9, ``-`` of CRTF, ``!`` of FITS) take their area
+out of all others of the list, wherever they stand in it. DS9 does the same where it saves regions as a mask of pixels;
+the package ``regions`` reads the mark, and leaves it to the user.
+"""
+
+import re
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.table import QTable, Table
+from regions import (
+    CircleAnnulusPixelRegion,
+    CircleAnnulusSkyRegion,
+    CirclePixelRegion,
+    CircleSkyRegion,
+    CompoundPixelRegion,
+    EllipsePixelRegion,
+    EllipseSkyRegion,
+    LinePixelRegion,
+    LineSkyRegion,
+    PixCoord,
+    PixelRegion,
+    PointPixelRegion,
+    PointSkyRegion,
+    RectanglePixelRegion,
+    RectangleSkyRegion,
+    Regions,
+    SkyRegion,
+    TextPixelRegion,
+    TextSkyRegion,
+)
+
+from .._io.columns import read_table
+from .._io.fits_headers import open_fits
+from .._io.text_files import region_text
+from .._utils.progress import warn
+from .._utils.untrusted import parsing
+from .cluster_tables import regions_of
+from .geometry import local_steps
+
+_AROUND = {  # kinds of regions around a centre on the sky, on the grid, and what they have
+    CircleSkyRegion: (CirclePixelRegion, ("radius",)),
+    CircleAnnulusSkyRegion: (CircleAnnulusPixelRegion, ("inner_radius", "outer_radius")),
+    EllipseSkyRegion: (EllipsePixelRegion, ("width", "height", "angle")),
+    RectangleSkyRegion: (RectanglePixelRegion, ("width", "height", "angle")),
+}
+_TABLE_SUFFIXES = (".ecsv", ".csv", ".txt", ".dat", ".vot", ".xml")
+_FORMATS = {".crtf": "crtf", ".fits": "fits", ".fit": "fits"}  # other names are DS9 region files
+_QUOTED, _MARK = re.compile(r"(\btext\s*=\s*[{'\"])"), "\ue000"  # before a text of DS9, which would become a number
+_KINDS = {  # without an area; texts are points too
+    "text label": (TextSkyRegion, TextPixelRegion),
+    "line": (LineSkyRegion, LinePixelRegion),
+    "point": (PointSkyRegion, PointPixelRegion),
+}
+
+
+class RegionList(list):
+    """
+    Regions, with what belongs to all of them.
+
+    Attributes
+    ----------
+    table : `~astropy.table.Table` or None
+        Table of clusters, a row for each region.
+    excluded : list of region
+        Regions whose area does not count; only `included` finds them.
+    """
+
+    def __init__(self, regions=(), table=None, excluded=()):
+        super().__init__(regions)
+        self.table, self.excluded = table, list(excluded)
+
+    def __getitem__(self, item):
+        if not isinstance(item, slice):
+            return super().__getitem__(item)
+        return RegionList(super().__getitem__(item), None if self.table is None else self.table[item], self.excluded)
+
+
+def as_regions(regions, wcs=None, *, cosmology=None):
+    """
+    A list of regions.
+
+    Parameters
+    ----------
+    regions : region, iterable of regions, table, str or path-like
+        A region of the sky or of pixels, several, a table of positions with radii, or a file: of
+        regions (DS9, CRTF, FITS) or of a table (ECSV, CSV, ...).
+    wcs : `~astropy.wcs.WCS`, optional
+        If given, all are turned into pixel regions of this grid; those beyond its projection are left out.
+    cosmology : `~astropy.cosmology.FLRW`, optional
+        Cosmology that converts radii in kpc or Mpc, of a table with redshifts, to angles; by default the one that
+        astropy is set to.
+
+    Returns
+    -------
+    RegionList
+        All of them, with labels and those that are excluded (see `included`); a plain list of pixel regions with
+        ``wcs``.
+
+    Raises
+    ------
+    TypeError, ValueError, OSError
+        If ``regions`` is none of these, or the file cannot be read.
+    """
+    if isinstance(regions, str | Path):
+        regions = _read(Path(regions))
+    if isinstance(regions, Table):
+        regions = RegionList(regions_of(regions, cosmology), regions)
+    if isinstance(regions, SkyRegion | PixelRegion):
+        regions = [regions]
+    if isinstance(regions, SkyCoord) or not np.iterable(regions):
+        raise TypeError(
+            f"regions: needs a region, a list of them, a table or a file, got {type(regions).__name__}; a circle is "
+            "CircleSkyRegion(center, radius)"
+        )
+    regions = regions if isinstance(regions, RegionList) else RegionList(regions)
+    for region in regions:
+        if not isinstance(region, SkyRegion | PixelRegion):
+            raise TypeError(f"regions: needs regions of the sky or of pixels, got {type(region).__name__}")
+    if wcs is None:
+        return regions
+    return [r for r in all_to_pixel(regions, wcs) if r is not None]
+
+
+def is_excluded(region):
+    """Whether the area of a region is to be taken out of others."""
+    include = region.meta.get("include", True)
+    return not include or str(include).strip().lower() in ("-", "0", "false", "no")
+
+
+def _without_area(region):
+    """The kind of a region that covers no area, or None."""
+    if region.meta.get("type") == "ann":  # of CRTF
+        return "annotation"
+    return next((kind for kind, classes in _KINDS.items() if isinstance(region, classes)), None)
+
+
+def included(regions, name, *, areas=False):
+    """
+    The regions that are measured, and those that are excluded apart.
+
+    Parameters
+    ----------
+    regions : RegionList
+        Regions as `as_regions` returns them.
+    name : str
+        Name of the argument, for errors and warnings.
+    areas : bool
+        Leave out points and lines too, and not only text labels and annotations.
+
+    Returns
+    -------
+    RegionList
+        With ``excluded``.
+
+    Raises
+    ------
+    ValueError
+        If none is left.
+
+    Warns
+    -----
+    `~astropy.utils.exceptions.AstropyUserWarning`
+        Counts of the regions that are left out because they cover no area.
+    """
+    kept, excluded, left_out = [], list(regions.excluded), {}
+    for region in regions:
+        kind, minus = _without_area(region), is_excluded(region)
+        if kind in ("text label", "annotation") or (kind is not None and (areas or minus)):
+            left_out[kind] = left_out.get(kind, 0) + 1
+        else:
+            (excluded if minus else kept).append(region)
+    counts = ", ".join(f"{n} {kind}{'s' * (n > 1)}" for kind, n in left_out.items())
+    if not kept and (left_out or excluded):
+        if not excluded:
+            raise ValueError(
+                f"{name}: holds {counts} and nothing else, {'points exclude nothing' if areas else 'no area'}; give "
+                "circles, or a table with a column radius"
+            )
+        raise ValueError(
+            f"{name}: all of the regions are excluded ones (-circle(...), include=0), which only take their area out "
+            "of others; remove the minus sign, or add the region from which they are to be taken"
+        )
+    if left_out:
+        warn(f"{name}: {counts} left out; they cover no area", 5)
+    return RegionList(kept, regions.table if len(kept) == len(regions) else None, excluded)
+
+
+def all_to_pixel(regions, wcs):
+    """Regions on a grid, None in the place of those that it does not reach."""
+    found = dict.fromkeys(range(len(regions)))
+    around = [i for i, region in enumerate(regions) if type(region) in _AROUND]
+    if around:
+        frame = regions[around[0]].center.frame
+        around = [i for i in around if regions[i].center.frame.is_equivalent_frame(frame)]
+    if len(around) > 1:
+        found |= zip(around, _around_to_pixel([regions[i] for i in around], wcs), strict=True)
+    for i in set(found).difference(around if len(around) > 1 else ()):
+        found[i] = regions[i] if isinstance(regions[i], PixelRegion) else to_pixel(regions[i], wcs)
+    return list(found.values())
+
+
+def _around_to_pixel(regions, wcs):
+    """As `to_pixel`, for many regions of one frame at once, each with a centre and sides or radii."""
+    frame = regions[0].center.frame.replicate_without_data()
+    lon, lat = (u.Quantity([getattr(r.center.spherical, name) for r in regions]) for name in ("lon", "lat"))
+    x, y, steps = local_steps(SkyCoord(lon, lat, frame=frame), wcs)
+    there = np.isfinite(steps).all(axis=(1, 2))
+    steps[~there] = np.eye(2)
+    scale = np.sqrt(np.abs(np.linalg.det(steps)))
+    sides = np.array([[getattr(r, name, 0 * u.rad).to_value(u.rad) for name in ("width", "height")] for r in regions])
+    angles = np.array([r.angle.to_value(u.rad) if hasattr(r, "angle") else 0.0 for r in regions])
+    sides, angles = _sides_to_pixel(steps, sides, angles)
+    found = []
+    for i, region in enumerate(regions):
+        kind, names = _AROUND[type(region)]
+        if "angle" in names:
+            values = *sides[i], angles[i] * u.rad
+        else:
+            values = (getattr(region, name).to_value(u.rad) * scale[i] for name in names)
+        marks = region.meta.copy(), region.visual.copy()
+        found.append(kind(PixCoord(x[i], y[i]), *values, *marks) if there[i] else None)
+    return found
+
+
+def _sides_to_pixel(steps, sides, angles):
+    """
+    Width and height ``(n, 2)`` in pixels, and the angle of the width, of ellipses that a grid maps.
+
+    On the sky angles begin at the West. The ellipse keeps its shape where pixels are square; elsewhere the singular
+    values are its axes, and the width is the axis that is closer to the image of the width on the sky.
+    """
+    rows, (c, s) = np.arange(len(sides)), (np.cos(angles), np.sin(angles))
+    axes = steps @ np.moveaxis(np.array([[-c, s], [s, c]]), -1, 0) * sides[:, None, :]
+    directions, lengths, _ = np.linalg.svd(axes)
+    along = (axes[:, None, :, 0] @ directions)[:, 0]
+    first = np.abs(along).argmax(axis=1)
+    width = directions[rows, :, first] * np.sign(along[rows, first])[:, None]
+    width = np.where(np.isclose(*sides.T)[:, None], axes[..., 0], width)
+    lengths = np.stack([lengths[rows, first], lengths[rows, 1 - first]], axis=1)
+    return lengths, np.arctan2(width[:, 1], width[:, 0])
+
+
+def to_pixel(region, wcs):
+    """The region on a grid, or None where the grid does not reach: on the other side of the sky."""
+    try:
+        with np.errstate(invalid="ignore"):
+            return region.to_pixel(wcs)
+    except (ValueError, np.linalg.LinAlgError):
+        return None
+
+
+def _read(file):
+    if not file.is_file():
+        raise OSError(f"regions: there is no file {str(file)!r}")
+    kind = _FORMATS.get(file.suffix.lower(), "ds9")
+    if file.suffix.lower() in _TABLE_SUFFIXES or (kind == "fits" and not _holds_fits_regions(file)):
+        return read_table(file, "regions")
+    fault = f"regions: cannot read {str(file)!r}"
+    with parsing(f"{fault} as regions"):
+        if kind == "fits":
+            with open_fits(file) as hdus:
+                regions = _from_fits(QTable.read(hdus["REGION"]))
+        elif kind == "ds9":
+            regions = Regions.parse(_QUOTED.sub(rf"\1{_MARK}", region_text(file, kind)), format=kind)
+            _unmark(regions)
+        else:
+            regions = Regions.parse(region_text(file, kind), format=kind)
+    if not len(regions):
+        raise OSError(f"{fault}: it holds no region")
+    return regions
+
+
+def _from_fits(table):
+    """The regions of a table; regions (0.12) forgets which are excluded where there is a column COMPONENT."""
+    if "SHAPE" not in table.colnames:
+        return Regions.parse(table, format="fits")
+    minus = np.array([str(shape).strip().startswith("!") for shape in table["SHAPE"]], dtype=bool)
+    kept, excluded = ([*Regions.parse(table[part], format="fits")] if part.any() else [] for part in (~minus, minus))
+    for region in excluded:
+        region.meta["include"] = 0
+    return kept + excluded
+
+
+def _unmark(regions):
+    for region in regions:
+        if "text" in region.meta:
+            region.meta["text"] = str(region.meta["text"]).replace(_MARK, "")
+        if isinstance(region, TextSkyRegion | TextPixelRegion):
+            region.text = str(region.text).replace(_MARK, "")
+
+
+def _holds_fits_regions(file):
+    with parsing(f"regions: cannot read {str(file)!r}"), open_fits(file) as hdus:
+        return "REGION" in [hdu.name for hdu in hdus]
+
+
+def inside_any(regions, x, y):
+    """
+    Bool ``(n,)``: which positions lie inside any of the pixel regions, as ``region.contains`` has it.
+
+    Only positions within the bounding box of a region are compared with it.
+    """
+    inside, order = np.zeros(len(x), dtype=bool), np.argsort(x)
+    sorted_x, sorted_y = x[order], y[order]
+    for region in regions:
+        box = _reach(region)
+        if box is None:
+            inside |= region.contains(PixCoord(x, y))
+            continue
+        strip = slice(*np.searchsorted(sorted_x, box[:2]))
+        near = order[strip][(sorted_y[strip] >= box[2]) & (sorted_y[strip] <= box[3])]
+        inside[near] |= region.contains(PixCoord(x[near], y[near]))
+    return inside
+
+
+def _reach(region):
+    """Sides (left, right, bottom, top) beyond which a pixel region contains nothing, None if it has none."""
+    try:
+        box = region.bounding_box
+    except (ValueError, OverflowError, np.linalg.LinAlgError):
+        return None
+    beyond = PixCoord(2.0 * box.ixmax - box.ixmin + 2, 2.0 * box.iymax - box.iymin + 2)
+    if region.contains(beyond):  # a complement, which has no sides
+        return None
+    return box.ixmin - 1, box.ixmax + 1, box.iymin - 1, box.iymax + 1  # a margin for rounding
+
+
+def overlaps(region, shape):
+    """Whether a pixel region lies (partly, by its bounding box) within an array of the shape (ny, nx)."""
+    if isinstance(region, CompoundPixelRegion):
+        return overlaps(region.region1, shape) or overlaps(region.region2, shape)
+    if isinstance(region, CirclePixelRegion):
+        # Regions smaller than a pixel have an empty bounding box in places; a circle tells exactly.
+        x, y, r = region.center.x, region.center.y, region.radius
+        return bool(-0.5 - r < x < shape[1] - 0.5 + r and -0.5 - r < y < shape[0] - 0.5 + r)
+    try:
+        box = region.bounding_box
+    except (ValueError, np.linalg.LinAlgError):  # on the other side of the sky it has no pixels
+        return False
+    return box.ixmin < shape[1] and box.ixmax > 0 and box.iymin < shape[0] and box.iymax > 0

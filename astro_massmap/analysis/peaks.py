@@ -1,0 +1,290 @@
+"""
+Peaks of a map: positions, probabilities from the samples, counts, and matching with clusters.
+
+A peak is a pixel that is higher than its eight neighbours. A plateau of equal pixels counts once, at its first pixel in
+reading order, if no neighbour is higher. A pixel on the edge of a map is a peak if it is higher than its existing
+neighbours.
+
+Smoothing by a Gaussian G is normalised within the field F (1 inside, 0 outside):
+
+    kappa_s = G * (F kappa) / (G * F).
+
+All functions take arrays and a WCS.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import astropy.units as u
+import numpy as np
+from astropy.table import QTable
+from scipy.ndimage import label
+from scipy.spatial import cKDTree
+
+from .._io.quantities import checked_level, floats
+from .._sky.geometry import pixel_scale, to_angle
+from .matching import Matches, match_clusters
+from .quantiles import interval
+from .region_means import add_probability, checked_maps
+from .smoothing import smoother
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+    from numpy.typing import ArrayLike, NDArray
+
+    from .._utils.typing import Bools, Floats
+
+__all__ = ["Matches", "find_peaks", "local_maxima", "match_clusters", "peak_counts"]
+
+_LEVEL = 0.68  # level of the interval of peak counts
+_AROUND = [(dy, dx) for dy in (0, 1, 2) for dx in (0, 1, 2) if (dy, dx) != (1, 1)]
+
+
+def local_maxima(maps: NDArray[Any]) -> Bools:
+    """
+    Find the local maxima of maps.
+
+    Parameters
+    ----------
+    maps : ndarray
+        Maps ``(..., ny, nx)``. Pixels that are not finite are no maxima, and count as lower than all others.
+
+    Returns
+    -------
+    ndarray of bool
+        True at maxima, in the shape of ``maps``; one True for a plateau, at its first pixel in reading order.
+
+    Raises
+    ------
+    ValueError
+        If ``maps`` has fewer than two axes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_massmap.analysis.peaks import local_maxima
+    >>> local_maxima(np.array([[0, 2, 1], [0, 0, 1], [3, 0, 1], [3, 3, 1]])).astype(int)
+    array([[0, 1, 0],
+           [0, 0, 0],
+           [1, 0, 0],
+           [0, 0, 0]])
+    """
+    maps = np.asarray(maps)
+    if maps.ndim < 2:
+        raise ValueError(f"maps: need the shape (..., ny, nx), got {maps.shape}")
+    finite = np.isfinite(maps)
+    maps = np.where(finite, maps, -np.inf)
+    highest = np.full_like(maps, -np.inf)
+    for neighbour in _neighbours(maps):
+        np.maximum(highest, neighbour, out=highest)
+    peak, level = finite & (maps > highest), finite & (maps == highest)
+    if level.any():
+        peak |= _plateaus(maps, highest, level)
+    return peak
+
+
+def _neighbours(maps):
+    """Return the eight maps of neighbours, -infinity beyond the edges."""
+    ny, nx = maps.shape[-2:]
+    padded = np.pad(maps, [(0, 0)] * (maps.ndim - 2) + [(1, 1), (1, 1)], constant_values=-np.inf)
+    return (padded[..., dy : dy + ny, dx : dx + nx] for dy, dx in _AROUND)
+
+
+def _plateaus(maps, highest, level):
+    """Return the first pixels of plateaus without higher neighbours; ``level``: as high as the highest neighbour."""
+    structure = np.zeros((3,) * maps.ndim)
+    structure[(1,) * (maps.ndim - 2)] = 1
+    labels, _ = label(level, structure)
+    slope = np.zeros_like(level)  # next to a pixel as high that has a higher neighbour
+    for neighbour in _neighbours(np.where(maps < highest, maps, -np.inf)):
+        slope |= level & (neighbour == maps)
+    pixels = np.flatnonzero(level)
+    numbers, first = np.unique(labels.flat[pixels], return_index=True)
+    plateaus = np.zeros_like(level)
+    plateaus.flat[pixels[first[~np.isin(numbers, labels[slope])]]] = True
+    return plateaus
+
+
+def find_peaks(
+    mean: Floats,
+    samples: Floats | None,
+    std: Floats | None,
+    wcs: WCS,
+    mask: Bools,
+    threshold: float,
+    *,
+    smoothing: u.Quantity | None = None,
+    radius: u.Quantity = 1.5 * u.arcmin,
+    level: float = 0.68,
+) -> QTable:
+    """
+    Find peaks of a map, and the fraction of samples with a peak at the same position.
+
+    Parameters
+    ----------
+    mean, samples, wcs, mask
+        As for `~astro_massmap.analysis.detection.region_statistics`; ``samples`` may be None.
+    std : ndarray or None
+        Standard deviation ``(ny, nx)``.
+    threshold : float
+        Convergence that peaks exceed, in the map and in the samples.
+    smoothing : `~astropy.units.Quantity`, optional
+        Standard deviation of a Gaussian by which map and samples are smoothed first.
+    radius : `~astropy.units.Quantity`
+        Largest separation of a peak of a sample from the same peak of the map.
+    level : float
+        Level of the interval of the probability.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        Peaks, highest first: ``center``, ``kappa``, ``signal_to_noise``, ``probability`` with its Wilson interval
+        ``lower`` to ``upper`` for ``n_samples`` samples taken as independent (NaN without samples), and ``measured``,
+        False in pixels without data. The noise is ``std``; without ``std`` or with smoothing, the standard deviation of
+        the (smoothed) samples, NaN for fewer than two.
+
+    Raises
+    ------
+    TypeError, ValueError, `~astropy.units.UnitsError`
+        If an argument is not as described.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astro_massmap import datasets
+    >>> from astro_massmap.analysis.peaks import find_peaks
+    >>> truth = datasets.demo_truth()
+    >>> table = find_peaks(truth.data, None, None, truth.wcs, truth.mask, 0.05, smoothing=1 * u.arcmin)
+    >>> len(table), table.colnames
+    (2, ['center', 'kappa', 'signal_to_noise', 'probability', 'lower', 'upper', 'n_samples', 'measured'])
+    """
+    level, threshold, radius = checked_level(level), _number(threshold, "threshold"), to_angle(radius, "radius")
+    mean, samples, mask = _maps(mean, samples, mask)
+    if std is not None and np.shape(std) != mean.shape:
+        raise ValueError(f"std: needs the shape {mean.shape} of the mean, got {np.shape(std)}")
+    scale, _ = pixel_scale(wcs, mean.shape)
+    smooth = _smoothing(mean, samples, smoothing, scale)
+    mean = smooth(mean)
+    y, x = np.nonzero(local_maxima(mean) & (mean > threshold))
+    order = np.argsort(-mean[y, x], kind="stable")
+    y, x = y[order], x[order]
+    heights, probability = _in_samples(samples, smooth, x, y, threshold, (radius / scale).to_value(u.one))
+    noise = heights.std(axis=0, ddof=1) if len(heights) > 1 else np.full(len(x), np.nan)
+    if smoothing is None and std is not None:
+        noise = np.asarray(std)[y, x]
+    table = QTable({"center": wcs.pixel_to_world(x, y), "kappa": mean[y, x]})
+    with np.errstate(invalid="ignore", divide="ignore"):
+        table["signal_to_noise"] = table["kappa"] / noise
+    add_probability(table, probability, len(samples), level)
+    table["measured"] = ~mask[y, x]
+    table.meta |= {"threshold": threshold, "smoothing": smoothing, "radius": radius, "n_samples": len(samples)}
+    return table
+
+
+def _in_samples(samples, smooth, x, y, threshold, radius):
+    """Return heights of the samples at n pixels, and the fraction with a peak within ``radius`` pixels of each."""
+    positions = np.stack([y, x], axis=1)
+    heights, held = np.zeros((len(samples), len(x))), np.zeros(len(x))
+    for i, sample in enumerate(samples if len(x) else []):
+        sample = smooth(sample)
+        heights[i] = sample[y, x]
+        peaks = np.argwhere(local_maxima(sample) & (sample > threshold))
+        if len(peaks):
+            held += cKDTree(peaks).query(positions)[0] <= radius
+    return heights, held / len(samples) if len(samples) else np.full(len(x), np.nan)
+
+
+def peak_counts(
+    mean: Floats,
+    samples: Floats,
+    wcs: WCS,
+    mask: Bools | None,
+    edges: ArrayLike,
+    *,
+    smoothing: u.Quantity | None = None,
+    minima: bool = False,
+) -> QTable:
+    """
+    Count peaks or minima by height, with the standard deviation over the samples.
+
+    Parameters
+    ----------
+    mean, samples, wcs, smoothing
+        As for `find_peaks`.
+    mask : ndarray of bool or None
+        Pixels without data ``(ny, nx)``, where peaks come from the prior alone and are not counted. With None all
+        pixels count.
+    edges : array-like
+        Edges of the bins of height, increasing. Bins include their lower edge, and the last bin both.
+    minima : bool
+        Count local minima, by their value.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        Columns ``low``, ``high``, ``mean_map`` (count in the map itself), and over the samples ``count`` (mean),
+        ``std`` (NaN for a single sample), ``lower`` and ``upper`` (68 %).
+
+    Raises
+    ------
+    TypeError, ValueError, `~astropy.units.UnitsError`
+        If an argument is not as described, or there are no samples.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from astro_massmap import datasets
+    >>> from astro_massmap.analysis.peaks import peak_counts
+    >>> truth = datasets.demo_truth()
+    >>> samples = truth.data + np.random.default_rng(0).normal(scale=0.02, size=(8, *truth.shape))
+    >>> table = peak_counts(truth.data, samples, truth.wcs, None, [0.02, 0.04, 0.08], smoothing=1 * u.arcmin)
+    >>> table["low", "high", "mean_map", "count"].pprint()
+    low  high mean_map count
+    ---- ---- -------- ------
+    0.02 0.04       18 17.625
+    0.04 0.08        3  3.625
+    """
+    edges = floats(edges, "edges")
+    if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
+        raise ValueError(f"edges: need at least two increasing values, got {edges}")
+    mean, samples, mask = checked_maps(mean, samples, mask)
+    smooth = _smoothing(mean, samples, smoothing, pixel_scale(wcs, mean.shape)[0])
+
+    def counts(image):
+        image = smooth(image)
+        peak = local_maxima(-image if minima else image) & ~mask
+        return np.histogram(image[peak], edges)[0]
+
+    of_samples = np.array([counts(sample) for sample in samples])
+    table = QTable({"low": edges[:-1], "high": edges[1:], "mean_map": counts(mean), "count": of_samples.mean(axis=0)})
+    table["std"] = of_samples.std(axis=0, ddof=1) if len(samples) > 1 else np.full(len(table), np.nan)
+    table["lower"], table["upper"] = interval(of_samples, _LEVEL)
+    table.meta |= {"smoothing": smoothing, "minima": bool(minima), "level": _LEVEL, "n_samples": len(samples)}
+    return table
+
+
+def _maps(mean: Floats, samples: Floats | None, mask: Bools) -> tuple[Floats, Floats, Bools]:
+    """Check maps like `checked_maps`, but also without samples: then ``(0, ny, nx)``."""
+    if samples is not None and len(samples):
+        return checked_maps(mean, samples, mask)
+    mean, _, mask = checked_maps(mean, np.asarray(mean)[None], mask)
+    return mean, np.zeros((0, *mean.shape)), mask
+
+
+def _smoothing(mean, samples, smoothing, scale):
+    """Return a function that smooths a map within the field, with NaN outside."""
+    field = np.isfinite(mean)
+    for sample in samples:
+        field &= np.isfinite(sample)
+    if smoothing is None:
+        return lambda image: np.where(field, image, np.nan)
+    return smoother(field, (to_angle(smoothing, "smoothing") / scale).to_value(u.one))
+
+
+def _number(value, name):
+    value = floats(value, name)
+    if value.ndim or not np.isfinite(value):
+        raise ValueError(f"{name}: needs one finite number, got {value}")
+    return float(value)

@@ -1,0 +1,29 @@
+"""Gaussian smoothing of maps within a field."""
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+
+def smoother(field, pixels):
+    """
+    Return a function that smooths maps of one field by a Gaussian.
+
+    Parameters
+    ----------
+    field : ndarray of bool
+        Pixels where the maps are known ``(ny, nx)``.
+    pixels : float
+        Standard deviation of the Gaussian.
+
+    Returns
+    -------
+    callable
+        Maps an image ``(ny, nx)`` to its weighted mean over the field around each pixel; NaN outside of the field.
+    """
+    covered = gaussian_filter(field.astype(float), pixels, mode="constant")
+
+    def smooth(image):
+        total = gaussian_filter(np.where(field, image, 0), pixels, mode="constant", output=float)
+        return np.divide(total, covered, out=np.full(field.shape, np.nan), where=field)
+
+    return smooth

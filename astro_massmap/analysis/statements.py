@@ -1,0 +1,124 @@
+"""Statements about a map for warnings, reports and the terminal: fit of the model, effect of a Gaussian prior."""
+
+import math
+from numbers import Real
+
+_ALARM, _P_VALUE = 4.0, 6.3e-5  # standard deviations, and the p-value of as many
+_FACTOR = 2.0  # of the power, below which fields of a prior that is not Gaussian may differ by chance
+_KNOWN = 0.05  # relative error of the noise variance below which a difference has no consequence
+
+LOW_PEAKS = (
+    "a Gaussian prior, which pulls high peaks towards zero: masses of halos of 1e14 to 1e15 Msun come out at about "
+    "half of the truth, off by many of the stated standard deviations, and their detection probabilities too low"
+)
+
+
+def fit_statements(fit):
+    """
+    Statements about data that prior and noise do not explain.
+
+    Parameters
+    ----------
+    fit : dict or None
+        Result of `~astro_massmap.inference.model_fit`.
+
+    Returns
+    -------
+    list of (str, str)
+        A few words and a sentence for each. Empty if nothing differs by more than 4 standard deviations, and variances
+        of the noise by more than 5 %: in large surveys even errors of 1 % are significant, which change no map. Power
+        that is unlike that of a prior which is not Gaussian has to differ by a factor of 2 in a band, too.
+
+    Examples
+    --------
+    >>> from astro_massmap.analysis.statements import fit_statements
+    >>> fit = {"chi2": 8.1, "chi2_sigma": 90.0, "b_mode_chi2": 9.0, "b_mode_sigma": 64.0, "power_p_value": 0.3}
+    >>> fit |= {"gaussian": True, "noise_factor": 3.0, "noise_factor_error": 0.02}
+    >>> fit |= {"ell": [1000.0], "power_ratio": [8.5], "power_error": [0.1]}
+    >>> fit_statements(fit)[0][0]
+    'noise 3 times as stated'
+    """
+    if not _is_complete(fit):
+        return []
+    found = []
+    by_b_mode = fit["b_mode_chi2"] is not None
+    ratio, sigma = (fit["b_mode_chi2"], fit["b_mode_sigma"]) if by_b_mode else (fit["chi2"], fit["chi2_sigma"])
+    wrong_noise = _differs(ratio, sigma)
+    if wrong_noise:
+        factor = f"{fit['noise_factor']:.3g}"
+        found.append(
+            (
+                f"noise {factor} times as stated",
+                f"the noise seems {factor} +- {fit['noise_factor_error']:.2g} times as large as stated "
+                f"({abs(sigma):.0f} standard deviations): check noise_std, shape_noise and the weights",
+            )
+        )
+    elif _differs(fit["chi2"], fit["chi2_sigma"]):
+        found.append(
+            (
+                f"residuals {fit['chi2']:.3g} times the noise",
+                f"the residuals of the samples have {fit['chi2']:.3g} times the power of the noise "
+                f"({abs(fit['chi2_sigma']):.0f} standard deviations), but their B mode agrees with it: under this "
+                "prior the maps follow the data too closely or not closely enough",
+            )
+        )
+    p_value = fit["power_p_value"]
+    band = _worst_band(fit)
+    differs = fit["gaussian"] or not 1 / _FACTOR < fit["power_ratio"][band] < _FACTOR
+    if not wrong_noise and p_value is not None and p_value < _P_VALUE and differs:  # wrong noise is wrong power, too
+        found.append(
+            (
+                f"unlike its prior (p = {p_value:.1g})",
+                f"the power of the data is {fit['power_ratio'][band]:.3g} times that of prior and noise at ell = "
+                f"{fit['ell'][band]:.0f} (p = {p_value:.1g}): the field is unlike those that the prior was made for, "
+                "and its structures may come out too low",
+            )
+        )
+    return found
+
+
+def fit_summary(fit):
+    """One line with the numbers of a fit; empty without one."""
+    if not _is_complete(fit):
+        return ""
+    b_mode = "" if fit["b_mode_chi2"] is None else f", of their B mode {fit['b_mode_chi2']:.3f}"
+    p_value = "" if fit["power_p_value"] is None else f"; power of the data: p = {fit['power_p_value']:.2g}"
+    return (
+        f"chi^2 of the residuals over its expectation {fit['chi2']:.3f}{b_mode}; noise {fit['noise_factor']:.3f} +- "
+        f"{fit['noise_factor_error']:.3f} times as stated{p_value}"
+    )
+
+
+def _is_complete(fit):
+    """Whether this is the result of a fit, which may come from a file, and not of a map without one."""
+    numbers = ("chi2", "chi2_sigma", "noise_factor", "noise_factor_error")
+    optional, lists = ("b_mode_chi2", "b_mode_sigma", "power_p_value"), ("ell", "power_ratio", "power_error")
+    return (
+        isinstance(fit, dict)
+        and all(isinstance(fit.get(key), Real) for key in numbers)
+        and all(key in fit and (fit[key] is None or isinstance(fit[key], Real)) for key in optional)
+        and (fit["b_mode_chi2"] is None) == (fit["b_mode_sigma"] is None)
+        and all(isinstance(fit.get(key), list) and all(isinstance(x, Real) for x in fit[key]) for key in lists)
+        and isinstance(fit.get("gaussian"), bool)
+        and all(math.isfinite(x) for key in lists for x in fit[key])
+        and all(error > 0 for error in fit["power_error"])
+        and 0 < len(fit["ell"]) == len(fit["power_ratio"]) == len(fit["power_error"])
+    )
+
+
+def _differs(ratio, sigma):
+    return abs(ratio - 1) > _KNOWN and abs(sigma) > _ALARM
+
+
+def _worst_band(fit):
+    """Number of the band whose power differs most."""
+    off = [abs(math.log(max(r, 1e-9))) / e for r, e in zip(fit["power_ratio"], fit["power_error"], strict=True)]
+    return off.index(max(off))
+
+
+def gaussian_prior(meta, diagnostics):
+    """Return whether a map was made with a Gaussian prior, from its record, or from the name of its method."""
+    made = meta.get("provenance")
+    made = made if isinstance(made, dict) and made else diagnostics
+    prior = made.get("prior")
+    return made.get("method") == "Wiener" or (isinstance(prior, dict) and prior.get("gaussian") is True)

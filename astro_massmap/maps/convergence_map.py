@@ -1,0 +1,309 @@
+"""Maps of the convergence kappa, the projected matter, with uncertainty and samples."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, Self
+
+import astropy.units as u
+import numpy as np
+from astropy.nddata import NDData, NDIOMixin
+
+from .._io.fits import wcs_cards
+from .._io.quantities import bools, floats
+from .._sky.geometry import celestial_wcs, pixel_scale
+from ..analysis.statements import fit_statements
+from .arguments import map_samples, map_std, map_unit, need_convergence
+from .files import register_fits, warn_of_meta
+from .grids import OtherGrids
+from .masses import Masses
+from .measurements import Questions
+from .pictures import Pictures
+from .provenance import into_meta
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from concurrent.futures import Executor
+
+    from astropy.coordinates import BaseCoordinateFrame
+    from astropy.nddata import StdDevUncertainty
+    from astropy.wcs import WCS
+    from numpy.typing import ArrayLike
+
+    from .._utils.typing import Bools, File, Floats, Shape
+    from ..methods import Estimate, Method
+
+
+class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData):
+    """
+    Map of the convergence with its WCS, uncertainty, mask and posterior samples.
+
+    Parameters
+    ----------
+    data : array-like
+        Convergence ``(ny, nx)``, dimensionless and finite outside of ``mask``: the posterior mean, or another estimate.
+        With a unit of mass per area, a surface density (see `surface_density`).
+    wcs : `~astropy.wcs.WCS`
+        Celestial WCS of the pixels.
+    uncertainty : `~astropy.nddata.StdDevUncertainty` or array-like, optional
+        Standard deviation ``(ny, nx)``.
+    mask : array-like of bool, optional
+        Pixels without data ``(ny, nx)``, where the values are inferred.
+    samples : array-like, optional
+        Equally likely maps ``(n_samples, ny, nx)``. A `numpy.memmap` in single precision stays in its file.
+    meta : dict, optional
+        Metadata, which files keep.
+    diagnostics : dict, optional
+        Settings and quality of the reconstruction.
+    b_mode : ConvergenceMap, optional
+        B mode on the same grid, which lensing does not produce.
+    unit : `~astropy.units.Unit`, optional
+        Unit of ``data``, ``uncertainty`` and ``samples`` if these have none.
+
+    Raises
+    ------
+    TypeError, ValueError, `~astropy.units.UnitsError`
+        If an argument is not as described; the message names the argument.
+
+    Examples
+    --------
+    >>> from astro_massmap import datasets
+    >>> kappa = datasets.demo().reconstruct("wiener", n_samples=4, progress=False)
+    >>> kappa
+    <ConvergenceMap: 128 x 128 pixels of 0.4 arcmin, 83% measured, 4 samples>
+    >>> kappa[40:60, 30:90].samples.shape
+    (4, 20, 60)
+    """
+
+    if TYPE_CHECKING:  # methods of astropy's unified I/O, with the options of `astro_massmap.maps.files`
+
+        @classmethod
+        def read(cls, file: File, *, format: str | None = None, memmap: bool = False) -> Self: ...
+
+        def write(
+            self, file: File, *, format: str | None = None, overwrite: bool = False, samples: bool = True
+        ) -> None: ...
+
+    def __init__(
+        self,
+        data: ArrayLike,
+        *,
+        wcs: WCS,
+        uncertainty: StdDevUncertainty | ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        samples: ArrayLike | None = None,
+        meta: Mapping[str, Any] | None = None,
+        diagnostics: Mapping[str, Any] | None = None,
+        b_mode: ConvergenceMap | None = None,
+        unit: u.UnitBase | str | None = None,
+    ) -> None:
+        unit = map_unit(getattr(data, "unit", None) if unit is None else unit)
+        data = floats(data, "data", dtype=None, unit=unit)
+        if data.ndim != 2 or data.size == 0:
+            raise ValueError(f"data: needs the shape (ny, nx), got {data.shape}")
+        mask = bools(mask, data.shape)
+        bad = ~np.isfinite(data)
+        if (bad & ~mask).any():
+            raise ValueError(f"data: {int((bad & ~mask).sum())} pixels are not finite; mask them")
+        data[bad] = 0  # the mean of every prior
+        if uncertainty is not None:
+            uncertainty = map_std(uncertainty, data.shape, unit)
+        if samples is not None:
+            samples = map_samples(samples, data.shape, unit)
+        wcs, _ = celestial_wcs(wcs, data.shape)
+        self._pixel_scale, _ = pixel_scale(wcs, data.shape)
+        meta = copy.deepcopy(dict(meta or {}))
+        super().__init__(data, uncertainty=uncertainty, mask=mask, wcs=wcs, meta=meta, unit=unit)
+        self._samples = samples
+        self.diagnostics = copy.deepcopy(dict(diagnostics or {}))
+        if b_mode is not None and b_mode.data.shape != data.shape:
+            raise ValueError(f"b_mode: needs the shape {data.shape} of data, got {b_mode.data.shape}")
+        self._b_mode = b_mode
+
+    @classmethod
+    def from_healpix(
+        cls,
+        values: ArrayLike | File,
+        *,
+        wcs: WCS,
+        shape: Shape | None = None,
+        nested: bool | None = None,
+        frame: str | BaseCoordinateFrame | None = None,
+        field: int | str = 0,
+        uncertainty: ArrayLike | None = None,
+        samples: ArrayLike | None = None,
+    ) -> Self:
+        """
+        Interpolate a HEALPix map bilinearly to the grid of an image.
+
+        Only the pixels of a file around the grid are read. The file may be a partial map (``INDXSCHM = EXPLICIT``);
+        missing pixels and those with the value ``BAD_DATA`` of its header are masked.
+
+        Parameters
+        ----------
+        values : array-like, str or path-like
+            Convergence ``(npix,)``, or a FITS file.
+        wcs : `~astropy.wcs.WCS`
+            WCS of the grid.
+        shape : tuple of int, optional
+            Rows and columns of the grid; by default ``wcs.array_shape``.
+        nested : bool, optional
+            Nested instead of ring order; by default as in the header of the file, and ring order for an array.
+        frame : str or `~astropy.coordinates.BaseCoordinateFrame`, optional
+            Frame of the HEALPix map: ``"icrs"``, ``"galactic"``, ``"barycentricmeanecliptic"``, any other frame of
+            astropy, or a HEALPix name (``"C"``, ``"G"``, ``"E"``). By default as in the header of the file, else
+            ``"icrs"``.
+        field : int or str, optional
+            Name or number (from 0) of a column of the file, among the columns of values.
+        uncertainty : array-like, optional
+            Standard deviation ``(npix,)``. It is interpolated like the map, and is then an upper limit, because
+            interpolation averages noise.
+        samples : array-like, optional
+            Samples ``(n_samples, npix)``.
+
+        Returns
+        -------
+        ConvergenceMap
+            Masked where the map, the uncertainty or a sample has no value.
+
+        Raises
+        ------
+        TypeError, ValueError, OSError
+            If an argument is not as described, the map has no values on the grid, or the file is not a HEALPix map.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astro_massmap import ConvergenceMap, datasets
+        >>> sheet, truth = np.full(12 * 16**2, 0.02), datasets.demo_truth()
+        >>> kappa = ConvergenceMap.from_healpix(sheet, wcs=truth.wcs, frame="galactic")
+        >>> kappa.shape, round(float(kappa.data.max()), 6)
+        ((128, 128), 0.02)
+        """
+        from .._sky.healpix import from_healpix, opened
+
+        wcs, shape = celestial_wcs(wcs, shape)
+        sphere = opened(values, wcs, shape, nested=nested, frame=frame, field=field)
+        # uncertainty and samples have the order and frame of the values
+        order = {"nested": sphere.nested, "frame": sphere.frame}
+        moved: dict[str, Any] = {"data": sphere, "uncertainty": uncertainty, "samples": samples}
+        moved = {k: None if v is None else from_healpix(v, wcs, shape, **order) for k, v in moved.items()}
+        mask = np.logical_or.reduce([m for _, m in filter(None, moved.values())])
+        if mask.all():
+            raise ValueError("values: needs pixels on the grid, but the map has none there; check wcs, shape and frame")
+        maps: dict[str, Any] = {k: None if v is None else v[0] for k, v in moved.items()}
+        if maps["uncertainty"] is not None:
+            maps["uncertainty"] = np.where(mask, np.nan, maps["uncertainty"])
+        return cls(wcs=wcs, mask=mask, **maps)
+
+    @classmethod
+    def _from_estimate(cls, estimate: Estimate, *, wcs: WCS, mask: Bools, meta: Mapping[str, Any]) -> Self:
+        """Make a map of the arrays of an estimate."""
+        b_mode, meta = None, into_meta(meta, estimate.provenance)
+        if estimate.b_mode is not None:
+            b_mode = cls(estimate.b_mode, wcs=wcs, uncertainty=estimate.b_std, mask=mask)
+        return cls(
+            estimate.mean,
+            wcs=wcs,
+            uncertainty=estimate.std,
+            mask=mask,
+            samples=estimate.samples,
+            meta=meta,
+            diagnostics=dict(estimate.diagnostics),
+            b_mode=b_mode,
+        )
+
+    @property
+    def shape(self) -> Shape:
+        """Rows and columns of the grid."""
+        return self.data.shape
+
+    @property
+    def pixel_scale(self) -> u.Quantity:
+        """Side of a pixel, `~astropy.units.Quantity`."""
+        return self._pixel_scale
+
+    @property
+    def samples(self) -> Floats | None:
+        """Equally likely maps ``(n_samples, ny, nx)``, or None for a point estimate."""
+        return self._samples
+
+    @property
+    def b_mode(self) -> ConvergenceMap | None:
+        """B mode, or None if the method has none."""
+        return self._b_mode
+
+    def __repr__(self) -> str:
+        ny, nx = self.shape
+        samples = "no samples" if self.samples is None else f"{len(self.samples)} samples"
+        fit = "".join(f"; {short}" for short, _ in fit_statements(self.diagnostics.get("fit")))
+        return (
+            f"<ConvergenceMap: {ny} x {nx} pixels of {self.pixel_scale:.3g}, "
+            f"{(~self.mask).mean():.0%} measured, {samples}{fit}>"
+        )
+
+    __str__ = __repr__
+
+    def reconstruct(
+        self,
+        method: str | Method | None = None,
+        *,
+        progress: bool = True,
+        executor: Executor | None = None,
+        **options: Any,
+    ) -> Self:
+        """
+        Infer the convergence from this map as noisy data, for example from a published map.
+
+        The uncertainty must be that of noise that is independent between pixels: the map must not have been smoothed.
+        Masked pixels have no data. The mean of the map counts as data: the result keeps a constant that was added to
+        the map, although shear does not measure it.
+
+        Parameters
+        ----------
+        method, progress, executor, **options
+            As for `ShearMap.reconstruct`.
+
+        Returns
+        -------
+        ConvergenceMap
+
+        Raises
+        ------
+        TypeError, ValueError, `~astropy.units.UnitsError`
+            As `ShearMap.reconstruct`; if the uncertainty is missing or not positive, or the map is a surface density.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astro_massmap import datasets
+        >>> truth = datasets.demo_truth()[32:96, 32:96]
+        >>> noisy = type(truth)(truth.data + np.random.default_rng(1).normal(scale=0.05, size=truth.shape),
+        ...                     wcs=truth.wcs, uncertainty=np.full(truth.shape, 0.05))
+        >>> kappa = noisy.reconstruct("wiener", n_samples=0, progress=False)
+        >>> print(f"{np.std(noisy.data - truth.data):.3f}, {np.std(kappa.data - truth.data):.3f}")
+        0.050, 0.010
+        """
+        from .. import methods
+        from ..inference import ConvergenceObservation
+
+        method = methods.resolve(method, options)
+        need_convergence(self)
+        if self.uncertainty is None:
+            raise ValueError("uncertainty: needs the standard deviation of the noise, but the map has none")
+        noise_std = np.where(self.mask, np.inf, self.uncertainty.array)
+        bad = ~self.mask & ~((noise_std > 0) & np.isfinite(noise_std))
+        if bad.any():
+            raise ValueError(
+                f"uncertainty: needs to be positive and finite outside of mask, but {int(bad.sum())} are not"
+            )
+        if self.mask.all():
+            raise ValueError("mask: needs a pixel with data, but all are masked")
+        warn_of_meta(self.meta)
+        observation = ConvergenceObservation.from_arrays(self.data, noise_std, self.pixel_scale.to_value(u.rad))
+        cards = wcs_cards(self.wcs)
+        estimate = methods.run(method, observation, progress=progress, executor=executor, cards=cards)
+        return type(self)._from_estimate(estimate, wcs=self.wcs, mask=self.mask, meta=self.meta)
+
+
+register_fits(ConvergenceMap)

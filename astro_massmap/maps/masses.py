@@ -1,0 +1,155 @@
+"""Surface densities, aperture masses and projected masses of a map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import astropy.units as u
+
+from .arguments import need_convergence
+
+if TYPE_CHECKING:
+    from astropy.coordinates import SkyCoord
+    from astropy.cosmology import FLRW
+    from astropy.table import QTable
+    from numpy.typing import ArrayLike
+
+    from .._utils.typing import Background, KeepColumns, MapParts, RedshiftsLike, RegionsLike
+else:
+    MapParts = object
+
+
+class Masses(MapParts):
+    """Methods of `~astro_massmap.ConvergenceMap` that measure masses."""
+
+    def surface_density(
+        self, z_lens: float, z_source: RedshiftsLike, cosmology: FLRW | None = None, *, weight: ArrayLike | None = None
+    ) -> Self:
+        """
+        Convert the convergence to mass per area, with all matter at one redshift (thin-lens approximation).
+
+        Parameters are those of `astro_massmap.analysis.mass.critical_surface_density`. A map made with a Gaussian prior gives a
+        warning, because masses are then too low.
+
+        Returns
+        -------
+        ConvergenceMap
+            Map in Msun / kpc2, with uncertainty and samples.
+
+        Raises
+        ------
+        TypeError, ValueError, `~astropy.units.UnitsError`
+            If an argument is not as described, no source is behind the lens, or the map is a surface density already.
+
+        See Also
+        --------
+        astro_massmap.analysis.mass.critical_surface_density : Forms of ``z_source``.
+
+        Examples
+        --------
+        >>> from astro_massmap import datasets
+        >>> datasets.demo_truth().surface_density(z_lens=0.3, z_source=1.0).unit
+        Unit("solMass / kpc2")
+        """
+        from ..analysis.mass import critical_surface_density
+        from ..theory.source_redshifts import read_n_z
+
+        need_convergence(self)
+        self._warn_if_gaussian()
+        sources = read_n_z(z_source, "z_source", weight=weight)
+        critical = critical_surface_density(z_lens, sources, cosmology).to(u.Msun / u.kpc**2)
+        b_mode = self.b_mode
+        notes = {"z_lens": float(z_lens), "critical_surface_density": f"{critical:.6g}"}
+        return type(self)(
+            self.data * critical,
+            wcs=self.wcs,
+            uncertainty=None if self.uncertainty is None else self.uncertainty.array * critical,
+            mask=self.mask,
+            samples=None if self.samples is None else self.samples * critical,
+            meta={**self.meta, **notes},
+            diagnostics=self.diagnostics,
+            b_mode=None if b_mode is None else b_mode.surface_density(z_lens, sources, cosmology),
+        )
+
+    def aperture_mass(self, centers: SkyCoord, radius: u.Quantity, *, level: float = 0.68) -> QTable:
+        """
+        Measure the compensated aperture mass (Schneider et al. 1998), which a mass sheet does not change.
+
+        Parameters are those of `astro_massmap.analysis.mass.aperture_mass`, without the maps, mask and WCS. A map made with a
+        Gaussian prior gives a warning, because masses are then too low.
+
+        See Also
+        --------
+        astro_massmap.analysis.mass.aperture_mass : Accuracy, columns of the table, and errors.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astropy.coordinates import SkyCoord
+        >>> from astro_massmap import ConvergenceMap, datasets
+        >>> truth = datasets.demo_truth()
+        >>> samples = [a * truth.data for a in (0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3)]
+        >>> kappa = ConvergenceMap(truth.data, wcs=truth.wcs, samples=samples)
+        >>> table = kappa.aperture_mass(SkyCoord(34.4163, -5.17, unit="deg"), 6 * u.arcmin)
+        >>> print("{aperture_mass:.4f} +- {std:.4f}".format(**table[0]))
+        0.0175 +- 0.0038
+        """
+        from ..analysis.mass import aperture_mass
+
+        need_convergence(self)
+        samples = self._need_samples()
+        self._warn_if_gaussian()
+        return aperture_mass(self.data, samples, self.wcs, self.mask, centers, radius, level=level)
+
+    def projected_mass(
+        self,
+        regions: RegionsLike,
+        z_lens: ArrayLike | str,
+        z_source: RedshiftsLike,
+        *,
+        cosmology: FLRW | None = None,
+        weight: ArrayLike | None = None,
+        background: Background | None = None,
+        level: float = 0.68,
+        keep_columns: KeepColumns = False,
+    ) -> QTable:
+        """
+        Measure the mass projected onto regions, with all matter at one redshift (thin-lens approximation).
+
+        Parameters are those of `astro_massmap.analysis.mass.projected_mass`, without the maps, mask and WCS. A map made with a
+        Gaussian prior gives a warning, because masses are then too low.
+
+        See Also
+        --------
+        astro_massmap.analysis.mass.projected_mass : Columns of the table, and errors.
+
+        Examples
+        --------
+        >>> from astropy.cosmology import FlatLambdaCDM
+        >>> from astro_massmap import ConvergenceMap, datasets
+        >>> truth, cosmology = datasets.demo_truth(), FlatLambdaCDM(70, 0.3)
+        >>> samples = [a * truth.data for a in (0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3)]
+        >>> kappa = ConvergenceMap(truth.data, wcs=truth.wcs, samples=samples)
+        >>> table = kappa.projected_mass(datasets.demo_clusters(), z_lens=0.3, z_source=1.0, cosmology=cosmology)
+        >>> print("{region}: {mass:.2e} +- {std:.1e}".format(**table[0]))
+        A: 1.17e+14 solMass +- 2.5e+13 solMass
+        """
+        from ..analysis.mass import projected_mass
+
+        need_convergence(self)
+        samples = self._need_samples()
+        self._warn_if_gaussian()
+        return projected_mass(
+            self.data,
+            samples,
+            self.wcs,
+            self.mask,
+            regions,
+            z_lens,
+            z_source,
+            cosmology=cosmology,
+            weight=weight,
+            background=background,
+            level=level,
+            keep_columns=keep_columns,
+        )

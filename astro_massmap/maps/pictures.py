@@ -1,0 +1,234 @@
+"""Figures and reports of a map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import astropy.units as u
+import numpy as np
+
+from .arguments import need_convergence
+
+if TYPE_CHECKING:
+    from astropy.coordinates import SkyCoord
+    from astropy.visualization.wcsaxes import WCSAxes
+    from matplotlib.figure import Figure
+    from regions import PixelRegion, SkyRegion
+
+    from .._utils.typing import Background, File, MapParts, RegionsLike
+else:
+    MapParts = object
+
+
+class Pictures(MapParts):
+    """Methods of `~astro_massmap.ConvergenceMap` that draw. They need matplotlib."""
+
+    def plot(self, ax: WCSAxes | None = None, *, regions: RegionsLike | None = None, **kwargs: Any) -> WCSAxes:
+        """
+        Draw the map on sky coordinates.
+
+        Parameters are those of `astro_massmap.plotting.plot_map`, without the map, mask and WCS.
+
+        See Also
+        --------
+        astro_massmap.plotting.plot_map : Options, and errors.
+
+        Examples
+        --------
+        >>> from matplotlib.figure import Figure
+        >>> from astro_massmap import datasets
+        >>> truth = datasets.demo_truth()
+        >>> figure = Figure(figsize=(7, 6))
+        >>> ax = truth.plot(figure.add_subplot(projection=truth.wcs), regions=datasets.demo_clusters())
+        >>> [text.get_text() for text in ax.texts]
+        ['A', 'B', 'C', 'D', 'E']
+        >>> figure.savefig("truth.png")
+        """
+        from ..plotting.sky import plot_map
+
+        options = {"label": r"$\kappa$" if self._is_convergence else self._what} | kwargs
+        return plot_map(self.data, self.wcs, ax=ax, regions=regions, mask=self.mask, **options)
+
+    @property
+    def _is_convergence(self) -> bool:
+        return self.unit == u.dimensionless_unscaled
+
+    @property
+    def _what(self) -> str:
+        """Label of the colour bar."""
+        unit = self.unit.to_string("latex_inline")
+        return r"convergence $\kappa$" if self._is_convergence else rf"surface density $\Sigma$ [{unit}]"
+
+    def plot_summary(self, *, regions: RegionsLike | None = None, figure: Figure | None = None) -> Figure:
+        """
+        Draw the map, its standard deviation, and their ratio, side by side; ValueError without a standard deviation.
+
+        Parameters are those of `astro_massmap.plotting.plot_summary`, without the maps, mask and WCS.
+
+        See Also
+        --------
+        astro_massmap.plotting.plot_summary : Options, and errors.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from matplotlib.figure import Figure
+        >>> from astro_massmap import datasets
+        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=0, progress=False)
+        >>> figure = kappa.plot_summary(regions=datasets.demo_clusters(), figure=Figure())
+        >>> [ax.get_title() for ax in figure.axes if ax.get_title()]
+        ['map', 'uncertainty', 'signal to noise']
+        """
+        from ..plotting import plot_summary
+
+        if self.uncertainty is None:
+            raise ValueError("uncertainty: needs a standard deviation, but the map has none; draw it with plot")
+        options = {"regions": regions, "label": self._what, "figure": figure}
+        return plot_summary(self.data, self.uncertainty.array, self.wcs, self.mask, **options)
+
+    def plot_samples(
+        self,
+        n: int = 8,
+        *,
+        smoothing: u.Quantity | None = None,
+        regions: RegionsLike | None = None,
+        figure: Figure | None = None,
+    ) -> Figure:
+        """
+        Draw samples and the mean of the map on one colour scale.
+
+        Parameters are those of `astro_massmap.plotting.plot_samples`, without the maps and WCS.
+
+        See Also
+        --------
+        astro_massmap.plotting.plot_samples : Options, and errors.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from matplotlib.figure import Figure
+        >>> from astro_massmap import datasets
+        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=4, progress=False)
+        >>> figure = kappa.plot_samples(3, smoothing=2 * u.arcmin, figure=Figure())
+        >>> [ax.get_title() for ax in figure.axes if ax.get_title()]
+        ['mean', 'sample 1', 'sample 2', 'sample 3']
+        """
+        from ..plotting import plot_samples
+
+        options = {"n": n, "mean": self.data, "smoothing": smoothing, "regions": regions}
+        options |= {"label": self._what, "figure": figure}
+        return plot_samples(self._need_samples(), self.wcs, **options)
+
+    def plot_cutouts(
+        self,
+        center: SkyCoord,
+        size: u.Quantity | None = None,
+        n: int = 12,
+        *,
+        regions: RegionsLike | None = None,
+        figure: Figure | None = None,
+    ) -> Figure:
+        """
+        Draw the samples around one position.
+
+        Parameters are those of `astro_massmap.plotting.plot_cutouts`, without the samples and WCS. By default ``size``
+        is a third of the field, at least 8 pixels and at most 12 arcmin.
+
+        See Also
+        --------
+        astro_massmap.plotting.plot_cutouts : Options, and errors.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astropy.coordinates import SkyCoord
+        >>> from matplotlib.figure import Figure
+        >>> from astro_massmap import datasets
+        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=4, progress=False)
+        >>> cluster = SkyCoord(34.4163, -5.17, unit="deg")
+        >>> figure = kappa.plot_cutouts(cluster, 12 * u.arcmin, n=2, figure=Figure())
+        >>> [ax.get_title() for ax in figure.axes if ax.get_title()]
+        ['sample 1', 'sample 2']
+        """
+        from ..plotting import plot_cutouts
+
+        if size is None:
+            size = min(12 * u.arcmin, max(min(self.shape) / 3, 8) * self.pixel_scale)
+        options = {"n": n, "regions": regions, "label": self._what, "figure": figure}
+        return plot_cutouts(self._need_samples(), self.wcs, center, size, **options)
+
+    def plot_detection(
+        self,
+        region: SkyRegion | PixelRegion,
+        threshold: float,
+        *,
+        background: Background | None = None,
+        label: str | None = None,
+        figure: Figure | None = None,
+    ) -> Figure:
+        """
+        Draw a histogram of the mean convergence of one region in all samples, and the fraction above a threshold.
+
+        Parameters ``threshold`` and ``background`` are those of `detection_probability`, ``label`` and ``figure`` those
+        of `astro_massmap.plotting.plot_detection`; by default the label is that of the region. A region outside of the
+        field is a ValueError.
+
+        See Also
+        --------
+        astro_massmap.plotting.plot_detection : Figure, and errors.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astropy.coordinates import SkyCoord
+        >>> from matplotlib.figure import Figure
+        >>> from regions import CircleSkyRegion
+        >>> from astro_massmap import datasets
+        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=4, progress=False)
+        >>> circle = CircleSkyRegion(SkyCoord(34.4163, -5.17, unit="deg"), 3 * u.arcmin)
+        >>> figure = kappa.plot_detection(circle, 0.015, label="cluster C", figure=Figure())
+        >>> figure.savefig("cluster.png")
+        """
+        from ..analysis.region_means import checked_maps, excess, listed
+        from ..plotting import plot_detection
+
+        need_convergence(self)
+        mean, samples, mask = checked_maps(self.data, self.samples, self.mask)
+        found = listed(region, "region")
+        _, values = excess(mean, samples, self.wcs, mask, found, background)
+        if len(found) != 1:
+            raise ValueError(f"region: needs one region, got {len(found)}")
+        if not np.isfinite(values).all():
+            raise ValueError("region: needs one region with pixels in the field")
+        label = str(found[0].meta.get("text", "")) if label is None else label
+        return plot_detection(values[:, 0], threshold, label=label, figure=figure)
+
+    def report(
+        self,
+        file: File,
+        *,
+        regions: RegionsLike | None = None,
+        threshold: float = 0.015,
+        overwrite: bool = False,
+        title: str | None = None,
+    ) -> None:
+        """
+        Write a report of the map as one self-contained HTML file: figures, clusters, diagnostics and settings.
+
+        Parameters are those of `astro_massmap.plotting.report.write_report`, without the map.
+
+        See Also
+        --------
+        astro_massmap.plotting.report.write_report : Options, and errors.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> from astro_massmap import datasets
+        >>> datasets.demo_truth().report("truth.html", title="The truth behind the demonstration")
+        >>> "<h1>The truth behind the demonstration</h1>" in Path("truth.html").read_text(encoding="utf-8")
+        True
+        """
+        from ..plotting.report import write_report
+
+        write_report(file, self, regions=regions, threshold=threshold, overwrite=overwrite, title=title)

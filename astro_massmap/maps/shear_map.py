@@ -1,0 +1,280 @@
+"""Maps of the shear and its noise."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, Self
+
+import astropy.units as u
+import numpy as np
+
+from .._io.fits import read_images, wcs_cards, write_images
+from .._io.quantities import bools, floats
+from .._sky.geometry import celestial_wcs, pixel_scale
+from .files import warn_of_meta
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from concurrent.futures import Executor
+
+    from astropy.visualization.wcsaxes import WCSAxes
+    from astropy.wcs import WCS
+    from numpy.typing import ArrayLike, NDArray
+
+    from .._utils.typing import Bools, File, Shape
+    from ..methods import Method
+    from .convergence_map import ConvergenceMap
+
+
+class ShearMap:
+    """
+    Mean shear of the galaxies in each pixel, with its noise.
+
+    Parameters
+    ----------
+    data : array-like
+        Shear ``(2, ny, nx)`` along the pixel axes, x to the right and y upwards.
+    wcs : `~astropy.wcs.WCS`
+        Celestial WCS of the pixels.
+    noise_std : array-like
+        Standard deviation of the noise of a component, ``(ny, nx)`` or one number; infinite in pixels without data.
+    mask : array-like of bool, optional
+        Pixels without data ``(ny, nx)``, where ``data`` and ``noise_std`` are ignored.
+    meta : dict, optional
+        Metadata, which are copied to the maps.
+
+    Attributes
+    ----------
+    data, noise_std, mask : ndarray
+        As above; pixels without data have zero shear and infinite noise.
+    pixel_scale : `~astropy.units.Quantity`
+        Side of a pixel.
+
+    Raises
+    ------
+    TypeError, ValueError, `~astropy.units.UnitsError`
+        If an argument is not as described; the message names the argument.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.wcs import WCS
+    >>> from astro_massmap import ShearMap
+    >>> wcs = WCS({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.2,
+    ...            "CRPIX1": 16.5, "CRPIX2": 16.5, "CDELT1": -0.4 / 60, "CDELT2": 0.4 / 60})
+    >>> noise = np.random.default_rng(1).normal(scale=0.1, size=(2, 32, 32))
+    >>> shear = ShearMap(noise, wcs=wcs, noise_std=0.1)
+    >>> shear
+    <ShearMap: 32 x 32 pixels of 0.4 arcmin, 100% with data>
+    """
+
+    if TYPE_CHECKING:
+        data: NDArray[np.float64]
+        noise_std: NDArray[np.float64]
+        mask: Bools
+        wcs: WCS
+        pixel_scale: u.Quantity
+        meta: dict[str, Any]
+
+    def __init__(
+        self,
+        data: ArrayLike,
+        *,
+        wcs: WCS,
+        noise_std: ArrayLike,
+        mask: ArrayLike | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> None:
+        data = floats(data, "data")
+        if data.ndim != 3 or len(data) != 2 or data.size == 0:
+            raise ValueError(f"data: needs the shape (2, ny, nx), got {data.shape}")
+        shape = data.shape[1:]
+        noise_std = floats(noise_std, "noise_std")
+        if noise_std.shape not in ((), shape):
+            raise ValueError(f"noise_std: needs the shape {shape} of a component of data, got {noise_std.shape}")
+        noise_std = np.broadcast_to(noise_std, shape).copy()
+        if mask is not None:
+            noise_std[bools(mask, shape)] = np.inf
+        self.mask = np.isposinf(noise_std)
+        if self.mask.all():
+            raise ValueError("noise_std, mask: need a pixel with data, but all are masked or have infinite noise")
+        bad = ~self.mask & ~(noise_std > 0)
+        if bad.any():
+            raise ValueError(
+                f"noise_std: needs to be positive, or infinite in pixels without data; {int(bad.sum())} pixels are not"
+            )
+        bad = ~self.mask & ~np.isfinite(data).all(axis=0)
+        if bad.any():
+            raise ValueError(
+                f"data: {int(bad.sum())} pixels are not finite; mask them, or set their noise_std to infinity"
+            )
+        self.data = np.where(self.mask, 0.0, data)
+        self.noise_std = noise_std
+        self.wcs, _ = celestial_wcs(wcs, shape)
+        self.pixel_scale, _ = pixel_scale(self.wcs, shape)
+        self.meta = copy.deepcopy(dict(meta or {}))
+
+    @property
+    def shape(self) -> Shape:
+        """Rows and columns of the grid."""
+        return self.mask.shape
+
+    @property
+    def n_eff(self) -> NDArray[np.float64] | None:
+        """
+        Effective number of galaxies in each pixel, ``(sum w)^2 / sum(w^2)``, times the square of the mean response.
+
+        None without ``meta["shape_noise"]``, which maps of catalogues have.
+        """
+        shape_noise = self.meta.get("shape_noise")
+        return None if shape_noise is None else (shape_noise / self.noise_std) ** 2
+
+    def __repr__(self) -> str:
+        ny, nx = self.shape
+        return f"<ShearMap: {ny} x {nx} pixels of {self.pixel_scale:.3g}, {(~self.mask).mean():.0%} with data>"
+
+    def reconstruct(
+        self,
+        method: str | Method | None = None,
+        *,
+        progress: bool = True,
+        executor: Executor | None = None,
+        **options: Any,
+    ) -> ConvergenceMap:
+        """
+        Infer the convergence from the shear.
+
+        Parameters
+        ----------
+        method : str or method object, optional
+            ``"annealed_hmc"`` (the default), ``"posterior_mean"``, ``"wiener"`` or ``"kaiser_squires"``, or an object:
+            `~astro_massmap.AnnealedHMC`, `~astro_massmap.PosteriorMean`, `~astro_massmap.Wiener`,
+            `~astro_massmap.KaiserSquires`.
+        progress : bool
+            Show a progress bar.
+        executor : `concurrent.futures.Executor`, optional
+            Executor that runs the chains of `~astro_massmap.AnnealedHMC`, for example a
+            `concurrent.futures.ProcessPoolExecutor` or ``client.get_executor()`` of dask. The samples do not depend on
+            it.
+        **options
+            Options of a method that is given by name.
+
+        Returns
+        -------
+        ConvergenceMap
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no such method or option, or an executor is given to a method without chains; errors of the
+            ``solve`` of the method, such as `~astro_massmap.inference.ConvergenceError`, a ValueError.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astro_massmap import datasets
+        >>> shear = datasets.demo().to_map(pixel_scale=1.6 * u.arcmin)
+        >>> kappa = shear.reconstruct("wiener", n_samples=2, progress=False)
+        >>> kappa.samples.shape
+        (2, 32, 32)
+        """
+        from .. import methods
+        from ..inference import Observation
+        from .convergence_map import ConvergenceMap
+
+        method = methods.resolve(method, options)
+        warn_of_meta(self.meta)
+        observation = Observation.from_arrays(self.data, self.noise_std, self.pixel_scale.to_value(u.rad))
+        cards = wcs_cards(self.wcs)
+        estimate = methods.run(method, observation, progress=progress, executor=executor, cards=cards)
+        return ConvergenceMap._from_estimate(estimate, wcs=self.wcs, mask=self.mask, meta=self.meta)
+
+    def write(self, file: File, *, overwrite: bool = False) -> None:
+        """
+        Write a FITS file with the images G1, G2, NOISE_STD and MASK, each with the WCS.
+
+        Parameters
+        ----------
+        file : str or path-like
+            File, written atomically.
+        overwrite : bool
+            Replace an existing file.
+
+        Raises
+        ------
+        OSError
+            If the file exists and ``overwrite`` is False, or it cannot be written.
+        ValueError
+            If a value in ``meta`` cannot be written as text.
+
+        Examples
+        --------
+        >>> from astropy.io import fits
+        >>> from astro_massmap import datasets
+        >>> datasets.demo()[::8].to_map().write("shear.fits")
+        >>> with fits.open("shear.fits") as hdus:
+        ...     print([hdu.name for hdu in hdus])
+        ['G1', 'G2', 'NOISE_STD', 'MASK', 'NOTES']
+        """
+        images = {
+            "G1": np.where(self.mask, np.nan, self.data[0]),
+            "G2": np.where(self.mask, np.nan, self.data[1]),
+            "NOISE_STD": np.where(self.mask, np.nan, self.noise_std),
+            "MASK": self.mask,
+        }
+        write_images(file, images, self.wcs, {"meta": self.meta}, overwrite=overwrite)
+
+    @classmethod
+    def read(cls, file: File) -> Self:
+        """
+        Read a file of `write`; OSError if it does not exist or is incomplete.
+
+        Parameters
+        ----------
+        file : str or path-like
+            FITS file.
+
+        Returns
+        -------
+        ShearMap
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astro_massmap import ShearMap, datasets
+        >>> shear = datasets.demo()[::8].to_map()
+        >>> shear.write("shear.fits")
+        >>> bool((ShearMap.read("shear.fits").data == shear.data).all())
+        True
+        """
+        images, wcs, notes, _ = read_images(file, required=("G1", "G2", "NOISE_STD", "MASK"))
+        return cls(
+            np.stack([images["G1"], images["G2"]]),
+            wcs=wcs,
+            noise_std=images["NOISE_STD"],
+            mask=images["MASK"].astype(bool),
+            meta=notes.get("meta"),
+        )
+
+    def plot(self, ax: WCSAxes | None = None, **kwargs: Any) -> WCSAxes:
+        """
+        Draw the shear as line segments on sky coordinates.
+
+        Parameters are those of `astro_massmap.plotting.plot_shear`, without the shear, its noise and the WCS.
+
+        See Also
+        --------
+        astro_massmap.plotting.plot_shear : Options, and errors.
+
+        Examples
+        --------
+        >>> from matplotlib.figure import Figure
+        >>> from astro_massmap import datasets
+        >>> shear = datasets.demo().to_map()
+        >>> ax = shear.plot(Figure().add_subplot(projection=shear.wcs), title="The shear of the demonstration")
+        >>> ax.get_title()
+        'The shear of the demonstration'
+        """
+        from ..plotting.sky import plot_shear
+
+        return plot_shear(self.data, self.noise_std, self.wcs, ax=ax, **kwargs)

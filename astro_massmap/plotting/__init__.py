@@ -1,0 +1,32 @@
+"""
+Figures of maps, samples and their measurements.
+
+`plot_map`, `plot_shear`, `new_axes` and `draw_regions` draw on sky coordinates, on axes of the map or of another WCS.
+Each of the others draws into a given figure or a new one and returns it. The convergence is blue below and red above
+zero on one scale for all panels of a figure; samples are blue, what exceeds a threshold is red, and the map itself is
+black. North is up and East is left as far as the grid allows. Needs matplotlib: ``pip install "astro_massmap[plot]"``.
+"""
+
+from .checks import plot_b_modes, plot_calibration, plot_completeness, plot_reliability
+from .curves import plot_detection, plot_peak_counts, plot_spectrum
+from .panels import plot_cutouts, plot_samples, plot_summary
+from .sky import draw_regions, new_axes, plot_map, plot_shear
+from .validation import plot_validation
+
+__all__ = [
+    "draw_regions",
+    "new_axes",
+    "plot_b_modes",
+    "plot_calibration",
+    "plot_completeness",
+    "plot_cutouts",
+    "plot_detection",
+    "plot_map",
+    "plot_peak_counts",
+    "plot_reliability",
+    "plot_samples",
+    "plot_shear",
+    "plot_spectrum",
+    "plot_summary",
+    "plot_validation",
+]

@@ -1,0 +1,169 @@
+"""Figures of checks: what mock surveys, injected halos and null tests say."""
+
+import numpy as np
+
+from .curves import new_figure, plain_axes
+
+
+def plot_calibration(coverage_table, rank_table, tarp_table=None, *, figure=None):
+    """
+    What `~astro_massmap.validation.diagnostics.coverage`, `~astro_massmap.validation.diagnostics.rank_histogram` and
+    `~astro_massmap.validation.diagnostics.tarp` say.
+
+    Parameters
+    ----------
+    coverage_table, rank_table, tarp_table : `~astropy.table.QTable`
+        Of these functions. Error bars and the grey band around the expected density are standard errors; dashes are the
+        expected coverage of levels that need more samples than there are.
+    figure : `~matplotlib.figure.Figure`, optional
+        Where to draw.
+
+    Returns
+    -------
+    `~matplotlib.figure.Figure`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from astro_massmap import figures
+    >>> from astro_massmap.validation.diagnostics import coverage, rank_histogram
+    >>> rng = np.random.default_rng(0)
+    >>> truth, samples = rng.normal(size=(40, 9)), rng.normal(size=(40, 39, 9))
+    >>> figure = figures.plot_calibration(coverage(samples, truth), rank_histogram(samples, truth), figure=Figure())
+    >>> [ax.get_ylabel() for ax in figure.axes]
+    ['share of truths within', 'density']
+    """
+    figure = new_figure(9, 4) if figure is None else figure
+    left, right = figure.subplots(1, 2)
+    left.plot([0, 1], [0, 1], color="0.6", lw=1)
+    curves = {"credible intervals": coverage_table, "random points (TARP)": tarp_table}
+    for (label, table), color in zip(curves.items(), ("C0", "C1"), strict=True):
+        if table is not None:
+            error = np.nan_to_num(table["error"])
+            left.errorbar(table["level"], table["coverage"], error, fmt="o", ms=4, color=color, label=label)
+    few = coverage_table[coverage_table["expected"] < coverage_table["level"] - 1e-9]
+    if len(few):
+        label = f"expected, {coverage_table.meta['n_samples']} samples"
+        left.plot(few["level"], few["expected"], "_", ms=14, color="0.4", label=label)
+    left.set(xlabel="level", ylabel="share of truths within", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    left.legend(loc="upper left", frameon=False)
+    middle, width = 0.5 * (rank_table["low"] + rank_table["high"]), rank_table["high"] - rank_table["low"]
+    right.axhline(1, color="0.6", lw=1)
+    right.bar(middle, rank_table["density"], 0.92 * width, color="C0", alpha=0.5)
+    error = np.nan_to_num(rank_table["error"])  # that of the density around what is expected
+    right.bar(middle, 2 * error, width, bottom=1 - error, color="0.6", alpha=0.4)
+    right.set(xlabel="place of the truth among the samples", ylabel="density", xlim=(0, 1))
+    return figure
+
+
+def plot_reliability(table, *, figure=None):
+    """
+    The share of claims that are true against the probability they were made with.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        Of `~astro_massmap.validation.diagnostics.reliability`.
+    figure : `~matplotlib.figure.Figure`, optional
+        Where to draw.
+
+    Returns
+    -------
+    `~matplotlib.figure.Figure`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from astro_massmap import figures
+    >>> from astro_massmap.validation.diagnostics import reliability
+    >>> rng = np.random.default_rng(0)
+    >>> claimed = rng.random((40, 50))
+    >>> table = reliability(claimed, rng.random(claimed.shape) < claimed)
+    >>> figures.plot_reliability(table, figure=Figure()).axes[0].get_xlabel()
+    'probability claimed'
+    """
+    figure = new_figure(4.6, 4.4) if figure is None else figure
+    ax = plain_axes(figure, "probability claimed", "share that is true")
+    ax.plot([0, 1], [0, 1], color="0.6", lw=1)
+    ax.errorbar(table["claimed"], table["true"], np.nan_to_num(table["error"]), fmt="o", color="C0", ms=5)
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    return figure
+
+
+def plot_completeness(table, *, figure=None):
+    """
+    The share of injected halos that are detected, by mass; the dashed line is that of the same places without a halo.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        Of `~astro_massmap.validation.completeness.completeness`.
+    figure : `~matplotlib.figure.Figure`, optional
+        Where to draw.
+
+    Returns
+    -------
+    `~matplotlib.figure.Figure`
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astropy.table import QTable
+    >>> from matplotlib.figure import Figure
+    >>> from astro_massmap import figures
+    >>> table = QTable({"mass": [0, 1e14, 5e14] * u.Msun, "completeness": [0.02, 0.2, 0.9]})
+    >>> table["lower"], table["upper"] = table["completeness"] - 0.02, table["completeness"] + 0.05
+    >>> figures.plot_completeness(table, figure=Figure()).axes[0].get_ylabel()
+    'share of halos detected'
+    """
+    figure = new_figure(5.6, 4) if figure is None else figure
+    ax = plain_axes(figure, rf"mass $M_{{200c}}$ [{table['mass'].unit:latex_inline}]", "share of halos detected")
+    with_halo = table["mass"].value > 0
+    mass, share = table["mass"].value[with_halo], np.array(table["completeness"])
+    low, high = (np.abs(np.array(table[side])[with_halo] - share[with_halo]) for side in ("lower", "upper"))
+    ax.errorbar(mass, share[with_halo], [low, high], fmt="o-", color="C0", ms=5)
+    if not with_halo.all():
+        ax.axhline(share[~with_halo][0], color="0.5", lw=1, ls="--")
+    ax.set(xscale="log", ylim=(-0.02, 1.05))
+    return figure
+
+
+def plot_b_modes(table, *, figure=None):
+    """
+    Power of the E and the B mode over that of randomly turned galaxies, in bands of ell.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        Of `~astro_massmap.validation.null_tests.b_mode_test`.
+    figure : `~matplotlib.figure.Figure`, optional
+        Where to draw.
+
+    Returns
+    -------
+    `~matplotlib.figure.Figure`
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from matplotlib.figure import Figure
+    >>> from astro_massmap import datasets, figures
+    >>> from astro_massmap.validation.null_tests import b_mode_test
+    >>> report = b_mode_test(datasets.demo(), 8, pixel_scale=3.2 * u.arcmin)
+    >>> figure = figures.plot_b_modes(report.table, figure=Figure())
+    >>> [text.get_text() for text in figure.axes[0].get_legend().texts]
+    ['E mode', 'B mode']
+    """
+    figure = new_figure(5.6, 4) if figure is None else figure
+    ax = plain_axes(figure, r"multipole $\ell$", "power over that of noise")
+    ax.axhline(1, color="0.6", lw=1)
+    middle = np.sqrt(table["low"] * table["high"])
+    for mode, color, shift in (("e", "C0", 0.97), ("b", "C3", 1.03)):
+        noise = table[f"{mode}_noise"]
+        ratio, error = table[f"{mode}_power"] / noise, table[f"{mode}_noise_std"] / noise
+        ax.errorbar(shift * middle, ratio, error, fmt="o", color=color, ms=5, label=f"{mode.upper()} mode")
+    ax.set(xscale="log")
+    ax.legend(frameon=False)
+    return figure

@@ -1,0 +1,280 @@
+"""Maps side by side on sky coordinates: a field, its samples, one place in many samples."""
+
+import math
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.nddata import Cutout2D
+from astropy.wcs.utils import proj_plane_pixel_scales
+from regions import PixelRegion
+
+from .._sky.geometry import to_angle
+from .._sky.regions import as_regions, overlaps
+from .._utils.optional import require
+from ..analysis.smoothing import smoother
+from .sky import draw_pixel_regions, plot_map
+
+_KAPPA = r"convergence $\kappa$"
+_WIDE = 1.5  # width over height of a figure of panels
+_MANY = 20  # regions, whose labels would lie upon each other
+
+
+def plot_samples(samples, wcs, *, n=8, mean=None, smoothing=None, regions=None, label=_KAPPA, figure=None):
+    """
+    A gallery of samples on one scale.
+
+    Parameters
+    ----------
+    samples : ndarray
+        ``(n_samples, ny, nx)``, of which the first ``n`` are drawn.
+    wcs : `~astropy.wcs.WCS`
+        Of the maps.
+    n : int
+        How many, at most.
+    mean : ndarray, optional
+        Their mean ``(ny, nx)``, drawn first.
+    smoothing : `~astropy.units.Quantity`, optional
+        Standard deviation of a Gaussian that all are smoothed with.
+    regions : regions, optional
+        Drawn on top: a region, a list of them, a table of positions and radii, or a file. The labels are in the first
+        panel, if there are 20 or fewer.
+    label : str
+        What the values are.
+    figure : `~matplotlib.figure.Figure`, optional
+        Where to draw; by default a new one.
+
+    Returns
+    -------
+    `~matplotlib.figure.Figure`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from astro_massmap import datasets, figures
+    >>> truth = datasets.demo_truth()
+    >>> samples = truth.data + np.random.default_rng(0).normal(scale=0.02, size=(3, *truth.shape))
+    >>> figure = figures.plot_samples(samples, truth.wcs, mean=truth.data, figure=Figure())
+    >>> [ax.get_title() for ax in figure.axes[:4]]
+    ['mean', 'sample 1', 'sample 2', 'sample 3']
+    """
+    samples = _some(samples, n)
+    titles = [f"sample {i}" for i in range(1, len(samples) + 1)]
+    if mean is not None:
+        samples, titles = np.concatenate([np.asarray(mean)[None], samples]), ["mean", *titles]
+    if smoothing is not None:
+        pixels = to_angle(smoothing, "smoothing").to_value("deg") / proj_plane_pixel_scales(wcs)[0]
+        samples = [smoother(np.isfinite(image), pixels)(image) for image in samples]
+    return _panels(samples, wcs, titles, regions, label, figure)
+
+
+def plot_cutouts(samples, wcs, center, size, *, n=12, regions=None, label=_KAPPA, figure=None):
+    """
+    One place in many samples: a structure that the data tell of is there in all of them.
+
+    Parameters
+    ----------
+    samples : ndarray
+        ``(n_samples, ny, nx)``, of which the first ``n`` are drawn.
+    wcs : `~astropy.wcs.WCS`
+        Of the maps.
+    center : `~astropy.coordinates.SkyCoord`
+        The place.
+    size : `~astropy.units.Quantity`
+        Height and width of what is seen of it: one angle, or two.
+    n : int
+        How many, at most.
+    regions : regions, optional
+        Drawn on top, with labels in the first panel.
+    label : str
+        What the values are.
+    figure : `~matplotlib.figure.Figure`, optional
+        Where to draw; by default a new one.
+
+    Returns
+    -------
+    `~matplotlib.figure.Figure`
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, or the place is not in the field.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from astro_massmap import datasets, figures
+    >>> truth = datasets.demo_truth()
+    >>> samples = truth.data + np.random.default_rng(0).normal(scale=0.02, size=(3, *truth.shape))
+    >>> center = truth.wcs.pixel_to_world(40, 60)
+    >>> figure = figures.plot_cutouts(samples, truth.wcs, center, 8 * u.arcmin, figure=Figure())
+    >>> [ax.get_title() for ax in figure.axes[:3]], figure.axes[0].images[0].get_array().shape
+    (['sample 1', 'sample 2', 'sample 3'], (20, 20))
+    """
+    samples = _some(samples, n)
+    if not isinstance(center, SkyCoord) or not center.isscalar:
+        raise TypeError(f"center: needs a SkyCoord of one position, got {center!r}")
+    size = [to_angle(side, "size") for side in np.atleast_1d(size)]
+    size = u.Quantity(size if len(size) == 2 else size[0])
+    try:
+        cuts = [Cutout2D(np.asarray(image, dtype=float), center, size, wcs=wcs, mode="partial") for image in samples]
+    except ValueError as error:
+        raise ValueError(f"center: {center.to_string('decimal')} is not in the field, or not near it") from error
+    if not cuts[0].data.size:
+        raise ValueError(f"size: {size} is less than a pixel")
+    if regions is not None:
+        regions = [r.to_sky(wcs) if isinstance(r, PixelRegion) else r for r in as_regions(regions)]
+    titles = [f"sample {i}" for i in range(1, len(samples) + 1)]
+    return _panels([cut.data for cut in cuts], cuts[0].wcs, titles, regions, label, figure, panel=2.1)
+
+
+def plot_summary(mean, std, wcs, mask=None, *, regions=None, label=_KAPPA, figure=None):
+    """
+    A map, its standard deviation, and the ratio of the two.
+
+    Parameters
+    ----------
+    mean : ndarray
+        The map ``(ny, nx)``.
+    std : ndarray or None
+        Standard deviation ``(ny, nx)``; without it there is only the map.
+    wcs : `~astropy.wcs.WCS`
+        Of the maps.
+    mask : ndarray of bool, optional
+        ``(ny, nx)``, drawn as a grey veil: under it nothing was measured.
+    regions : regions, optional
+        Drawn on the map and on the ratio, with labels if there are 20 or fewer.
+    label : str
+        What the values are.
+    figure : `~matplotlib.figure.Figure`, optional
+        Where to draw; by default a new one.
+
+    Returns
+    -------
+    `~matplotlib.figure.Figure`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from astro_massmap import datasets, figures
+    >>> truth = datasets.demo_truth()
+    >>> figure = figures.plot_summary(truth.data, np.full(truth.shape, 0.02), truth.wcs, figure=Figure())
+    >>> [ax.get_title() for ax in figure.axes[::2]]
+    ['map', 'uncertainty', 'signal to noise']
+    """
+    regions = _in_field(regions, wcs, mean.shape)
+    panels = [(mean, label, "map", "RdBu_r", -_limit([mean]), _limit([mean]), regions)]
+    if std is not None:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratio = np.where(std > 0, mean / std, np.nan)
+        shown = std[np.isfinite(std)] if np.isfinite(std).any() else np.array([0, 1])
+        low, high = np.quantile(shown, [0.002, 0.998])
+        panels += [(std, "standard deviation", "uncertainty", "viridis", low, max(high, low + 1e-12), [])]
+        panels += [(ratio, "map / standard deviation", "signal to noise", "RdBu_r", -_limit([ratio]),
+                    _limit([ratio]), regions)]  # fmt: skip
+    if figure is None:
+        width, height = _panel_size(3.7, mean.shape, widest=3.7)
+        figure = _new_figure((width + 0.1) * len(panels), height + 1.1)
+    for i, (image, what, title, cmap, low, high, drawn) in enumerate(panels):
+        ax = figure.add_subplot(1, len(panels), i + 1, projection=wcs)
+        plot_map(image, wcs, ax=ax, mask=mask, colorbar=False, title=title, cmap=cmap, vmin=low, vmax=high)
+        _sky_frame(ax, wcs, mean.shape, labels=i == 0)
+        draw_pixel_regions(ax, drawn, wcs, mean.shape)
+        extend = "both" if cmap == "RdBu_r" or low > 0 else "max"
+        figure.colorbar(ax.images[0], ax=ax, location="bottom", label=what, shrink=0.8, aspect=30, extend=extend)
+    return figure
+
+
+def _new_figure(width, height):
+    # compressed: panels of the sky keep their shape, and no gaps beside them
+    return require("matplotlib.pyplot", "plot").figure(figsize=(width, height), layout="compressed")
+
+
+def _some(samples, n):
+    samples = np.asarray(samples)
+    if samples.ndim != 3 or not len(samples):
+        raise ValueError(f"samples: need the shape (n_samples, ny, nx), got {samples.shape}")
+    if n < 1:
+        raise ValueError(f"n: needs to be at least 1, got {n!r}")
+    return samples[:n]
+
+
+def _limit(images):
+    """Where symmetric colours end: 99.8 % of the pixels are within."""
+    values = np.concatenate([np.abs(image[np.isfinite(image)]) for image in images])
+    return max(np.quantile(values, 0.998), 1e-12) if len(values) else 1.0
+
+
+def _panels(images, wcs, titles, regions, label, figure, panel=2.6):
+    """Maps of one place side by side, on one scale."""
+    shape = images[0].shape
+    rows, columns = _rows_and_columns(len(images), shape)
+    if figure is None:
+        width, height = _panel_size(panel, shape)
+        figure = _new_figure(width * columns + 2, (height + 0.25) * rows + 0.5)
+    regions = _in_field(regions, wcs, shape)
+    limit = _limit(images)
+    axes = [figure.add_subplot(rows, columns, i + 1, projection=wcs) for i in range(len(images))]
+    for i, (ax, image, title) in enumerate(zip(axes, images, titles, strict=True)):
+        plot_map(image, wcs, ax=ax, colorbar=False, vmin=-limit, vmax=limit, cmap="RdBu_r")
+        ax.set_title(title, fontsize=9, pad=3)
+        ax.set_facecolor("0.9")
+        _sky_frame(ax, wcs, shape, labels=i == columns * (rows - 1))
+        draw_pixel_regions(ax, regions if i == 0 else [_unlabelled(region) for region in regions], wcs, shape)
+    figure.colorbar(axes[0].images[0], ax=axes, label=label, shrink=0.8, aspect=30, extend="both")
+    return figure
+
+
+def _panel_size(side, shape, widest=np.inf):
+    """Width and height in inches of a map of this shape, of the area of a square of this side."""
+    stretch = min(max(math.sqrt(shape[1] / shape[0]), 0.4), 2.5)
+    width = min(side * stretch, widest)
+    return width, min(width * shape[0] / shape[1], side / 0.4)
+
+
+def _rows_and_columns(n, shape):
+    """Few empty panels, and a figure that is a little wider than high."""
+
+    def cost(columns):
+        rows = math.ceil(n / columns)
+        return 1.5 * (rows * columns - n) + 2 * abs(math.log(columns * shape[1] / (rows * shape[0]) / _WIDE))
+
+    columns = min(range(1, n + 1), key=cost)
+    return math.ceil(n / columns), columns
+
+
+def _in_field(regions, wcs, shape):
+    """The regions on the map; without labels where there are too many to be read."""
+    regions = [] if regions is None else as_regions(regions, wcs)
+    regions = [region for region in regions if overlaps(region, shape)]
+    return regions if len(regions) <= _MANY else [_unlabelled(region) for region in regions]
+
+
+def _unlabelled(region):
+    region = region.copy()
+    region.meta.pop("text", None)
+    return region
+
+
+def _sky_frame(ax, wcs, shape, *, labels):
+    """East to the left and North up, if need be by reflection; few tick labels, in degrees."""
+    x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
+    here, right, up = (wcs.pixel_to_world(x + dx, y + dy) for dx, dy in ((0, 0), (0.5, 0), (0, 0.5)))
+    (right_east, right_north), (up_east, up_north) = (
+        [offset.rad for offset in here.spherical_offsets_to(place)] for place in (right, up)
+    )
+    mirrored, upside_down = right_east * up_north > right_north * up_east, up_north < -abs(up_east)
+    if mirrored != upside_down:
+        ax.invert_xaxis()
+    if upside_down:
+        ax.invert_yaxis()
+    for coord in ax.coords:
+        coord.set_format_unit("deg", decimal=True, show_decimal_unit=False)
+        coord.set_ticks(number=4, direction="in", color="0.3")
+        coord.set_ticklabel(size=8, exclude_overlapping=True)
+        coord.set_ticklabel_visible(labels)
+        coord.set_axislabel(f"{coord.get_axislabel()} [deg]" if labels else " ", minpad=0.8)

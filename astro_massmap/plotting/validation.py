@@ -1,0 +1,129 @@
+"""The figure of `~astro_massmap.validation.compare`: what methods make of the same mock surveys."""
+
+import numpy as np
+
+from .._utils.optional import require
+from .curves import new_figure
+
+_INK = "#222222"
+_WIDE = 6  # bins of the cumulative distributions in one of the figure
+
+
+def plot_validation(comparison, *, figure=None):
+    """
+    Power, one-point distributions, peaks, ranks and TARP of all methods.
+
+    Parameters
+    ----------
+    comparison : `~astro_massmap.validation.Comparison`
+        Error bars are its standard errors. Grey lines are what a posterior that is right has on the mean.
+    figure : `~matplotlib.figure.Figure`, optional
+        Where to draw.
+
+    Returns
+    -------
+    `~matplotlib.figure.Figure`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from astro_massmap import ConvergenceMap, datasets, figures
+    >>> from astro_massmap.validation import compare
+    >>> wcs, rng = datasets.demo_truth().wcs, np.random.default_rng(0)
+    >>> skies = rng.normal(scale=0.03, size=(2, 40, 96, 96))
+    >>> truths = [ConvergenceMap(sky[0], wcs=wcs) for sky in skies]
+    >>> maps = [ConvergenceMap(sky[1:].mean(axis=0), wcs=wcs, samples=sky[1:]) for sky in skies]
+    >>> figure = figures.plot_validation(compare(truths, {"wiener": maps}), figure=Figure())
+    >>> len(figure.axes), [text.get_text() for text in figure.legends[0].texts]
+    (6, ['wiener', 'truth'])
+    """
+    figure = new_figure(11, 6.6) if figure is None else figure
+    colors = {name: f"C{i}" for i, name in enumerate(comparison.scores)}
+    panels = figure.subplots(2, 3).ravel()
+    sampled = {name: score for name, score in comparison.scores.items() if score.ranks is not None}
+    _power(panels[0], comparison.scores, "power of map", comparison.bands, colors)
+    _power(panels[1], sampled, "power of samples", comparison.bands, colors)
+    _distributions(panels[2], comparison, colors)
+    _peaks(panels[3], sampled, comparison.thresholds, colors)
+    _ranks(panels[4], sampled, colors)
+    _balls(panels[5], sampled, colors)
+    for ax in panels:
+        ax.spines[["top", "right"]].set_visible(False)
+    handles, labels = panels[0].get_legend_handles_labels()
+    handles += panels[2].get_lines()[:1]
+    figure.legend(handles, [*labels, "truth"], loc="outside upper center", ncols=len(handles), frameon=False)
+    return figure
+
+
+def _spread(i, n, width=0.05):
+    """Factor that keeps error bars of n methods from lying upon each other."""
+    return np.exp(width * (i - (n - 1) / 2))
+
+
+def _power(ax, scores, key, bands, colors):
+    middle = np.sqrt(np.multiply(bands[1:], bands[:-1]))
+    ax.axhline(1, color="0.7", lw=1)
+    for i, (name, score) in enumerate(scores.items()):
+        value, error = score.values[key]
+        x = middle * _spread(i, len(scores))
+        ax.errorbar(x, value, np.nan_to_num(error), fmt="o-", ms=3.5, lw=1, color=colors[name], label=_named(name))
+    ax.set(xscale="log", xlabel=r"multipole $\ell$", ylabel=f"{key} / truth", ylim=(0, None))
+    ax.set_xticks([500, 1000, 2000, 5000, 10000], ["500", "1000", "2000", "5000", "10000"], fontsize=9)
+    ax.minorticks_off()
+
+
+def _distributions(ax, comparison, colors):
+    edges = comparison.edges[::_WIDE]
+
+    def draw(density, color, **style):
+        ax.stairs(density.reshape(-1, _WIDE).mean(axis=1), edges, color=color, **style)
+
+    ax.plot([], [], color=_INK, lw=1.6)
+    for name, score in comparison.scores.items():
+        if "samples" in score.density:
+            draw(score.density["samples"], colors[name], lw=1.2)
+        else:
+            draw(score.density["map"], colors[name], lw=1, ls=":")
+    draw(comparison.density, _INK, lw=1.6)
+    lowest = comparison.density[comparison.density > 0].min()
+    ax.set(yscale="log", xlim=(edges[0], edges[-1]), ylim=(lowest / 2, 3 * comparison.density.max()))
+    ax.xaxis.set_major_locator(require("matplotlib.ticker", "plot").MaxNLocator(5))
+    ax.set(xlabel=r"convergence $\kappa$, smoothed 1 arcmin", ylabel="density")
+    ax.set_title("lines: samples; dotted: maps without samples", fontsize=8, loc="left")
+
+
+def _peaks(ax, scores, thresholds, colors):
+    ax.axhline(1, color="0.7", lw=1)
+    for i, (name, score) in enumerate(scores.items()):
+        value, error = score.values["peaks of samples"]
+        x = np.array(thresholds) + 0.0012 * (i - (len(scores) - 1) / 2)
+        ax.errorbar(x, value, np.nan_to_num(error), fmt="o-", ms=3.5, lw=1, color=colors[name])
+    ax.set(xlabel=r"threshold in $\kappa$", ylabel="peaks of samples / truth", ylim=(0, None), xticks=thresholds)
+
+
+def _ranks(ax, scores, colors):
+    ax.axhline(1, color="0.7", lw=1)
+    for name, score in scores.items():
+        table = score.ranks
+        edges, middle = np.append(table["low"], table["high"][-1]), (table["low"] + table["high"]) / 2
+        ax.stairs(table["density"], edges, baseline=None, color=colors[name], lw=1.2)
+        ax.errorbar(middle, table["density"], np.nan_to_num(table["error"]), fmt="none", lw=0.8, color=colors[name])
+    ax.set(xlabel="place of the truth among the samples", ylabel="density", xlim=(0, 1), ylim=(0, None))
+
+
+def _balls(ax, scores, colors):
+    ax.axhline(0, color="0.7", lw=1)
+    for i, (name, score) in enumerate(scores.items()):
+        if score.balls is not None:
+            level, off = score.balls["level"], score.balls["coverage"] - score.balls["level"]
+            x = level + 0.012 * (i - (len(scores) - 1) / 2)
+            ax.errorbar(x, off, np.nan_to_num(score.balls["error"]), fmt="o-", ms=3.5, lw=1, color=colors[name])
+    ax.set(xlabel="level of random balls (TARP)", ylabel="share of truths within - level", xlim=(0, 1))
+    low, high = ax.get_ylim()
+    reach = max(-low, high, 0.1)
+    ax.set_ylim(-reach, reach)
+
+
+def _named(name):
+    return name.replace("_", " ")

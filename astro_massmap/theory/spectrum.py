@@ -1,0 +1,277 @@
+"""The angular power spectrum of the convergence."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import os
+
+    from astropy.cosmology import FLRW
+    from astropy.table import Table
+    from numpy.typing import ArrayLike, NDArray
+
+    from .._utils.typing import RedshiftsLike
+
+
+class PowerSpectrum:
+    """
+    Angular power spectrum C_ell of the convergence, a positive function of ell > 0.
+
+    Between the points of its table it is interpolated in log(ell) and log(C_ell); beyond them it goes
+    on with the slopes of its ends.
+
+    Parameters
+    ----------
+    ell : array-like
+        Multipoles, positive and increasing, at least two.
+    cl : array-like
+        C_ell at these multipoles (not multiplied by ell squared), positive, dimensionless.
+    name : str, optional
+        What the spectrum is of; recorded with the maps that are made with it.
+
+    Raises
+    ------
+    ValueError
+        If the table is not as described.
+
+    Examples
+    --------
+    >>> from astro_massmap import PowerSpectrum
+    >>> spectrum = PowerSpectrum([100, 10000], [1e-8, 1e-12])
+    >>> print(f"{spectrum(1000):.1e}")
+    1.0e-10
+    >>> print(f"{PowerSpectrum.default()(1000):.3e}")
+    4.201e-10
+    """
+
+    def __init__(self, ell: ArrayLike, cl: ArrayLike, *, name: str = "table") -> None:
+        ell, cl = _values(ell, "ell"), _values(cl, "cl")
+        if ell.ndim != 1 or ell.size < 2 or ell.shape != cl.shape:
+            raise ValueError(
+                f"ell and cl: got shapes {ell.shape} and {cl.shape}; need one dimension, equal lengths of 2 or more"
+            )
+        if not (np.all(np.isfinite(ell)) and np.all(ell > 0) and np.all(np.diff(ell) > 0)):
+            raise ValueError("ell: need finite, positive, strictly increasing multipoles")
+        if not (np.all(np.isfinite(cl)) and np.all(cl > 0)):
+            raise ValueError("cl: need finite, positive values (C_ell itself, not its logarithm)")
+        ell.flags.writeable = cl.flags.writeable = False
+        self.ell, self.cl, self.name = ell, cl, str(name)
+        self._log_ell, self._log_cl = np.log(ell), np.log(cl)
+        slopes = np.diff(self._log_cl) / np.diff(self._log_ell)
+        self._end_slopes = slopes[0], slopes[-1]
+
+    def __call__(self, ell: ArrayLike) -> np.float64 | NDArray[np.float64]:
+        """C_ell at any positive ``ell``, a number or an array, which gives its shape."""
+        ell = np.asarray(ell, dtype=float)
+        if not np.all(ell > 0):
+            raise ValueError("ell: the spectrum is defined for ell > 0")
+        x = np.log(ell)
+        below = np.minimum(x - self._log_ell[0], 0) * self._end_slopes[0]
+        above = np.maximum(x - self._log_ell[-1], 0) * self._end_slopes[1]
+        return np.exp(np.interp(x, self._log_ell, self._log_cl) + below + above)[()]
+
+    def __repr__(self) -> str:
+        return f"<PowerSpectrum {self.name!r}: {self.ell.size} points, ell {self.ell[0]:g} to {self.ell[-1]:g}>"
+
+    def resolved(self, ell: float, slope: float = 2.0) -> Self:
+        """
+        The spectrum as a simulation of finite resolution has it: divided by ``1 + (l / ell)**slope``.
+
+        Parameters
+        ----------
+        ell : float
+            Multipole at which half of the power is left.
+        slope : float
+            Of the fall beyond it.
+
+        Returns
+        -------
+        PowerSpectrum
+
+        Raises
+        ------
+        ValueError
+            If one of them is not positive.
+
+        Examples
+        --------
+        >>> from astro_massmap import PowerSpectrum
+        >>> spectrum = PowerSpectrum([100, 1000, 10000], [1e-8, 1e-10, 1e-12])
+        >>> print(f"{spectrum.resolved(1000)(1000):.1e} of {spectrum(1000):.1e}")
+        5.0e-11 of 1.0e-10
+        """
+        if not (ell > 0 and slope > 0):
+            raise ValueError(f"ell, slope: need to be positive, got {ell!r} and {slope!r}")
+        fall = 1 + (self.ell / ell) ** slope
+        return type(self)(self.ell, self.cl / fall, name=f"{self.name}, resolved to ell {ell:g}")
+
+    def to_table(self) -> Table:
+        """
+        The spectrum as a table that `read` takes back.
+
+        Returns
+        -------
+        `~astropy.table.Table`
+            Columns ``ell`` and ``cl``; ``meta`` has the name.
+
+        Examples
+        --------
+        >>> from astro_massmap import PowerSpectrum
+        >>> PowerSpectrum([100, 10000], [1e-8, 1e-12]).to_table().pprint()
+          ell     cl
+        ------- -----
+          100.0 1e-08
+        10000.0 1e-12
+        """
+        from astropy.table import Table
+
+        return Table({"ell": self.ell, "cl": self.cl}, meta={"name": self.name})
+
+    @classmethod
+    def read(cls, table: Table | str | os.PathLike[str], **kwargs: Any) -> Self:
+        """
+        Read a table with the columns ``ell`` and ``cl``.
+
+        Parameters
+        ----------
+        table : `~astropy.table.Table`, str or path-like
+            The table, or a file of one in any format that astropy reads.
+        **kwargs
+            Passed to `astropy.table.Table.read`.
+
+        Returns
+        -------
+        PowerSpectrum
+
+        Raises
+        ------
+        OSError
+            If the file is not there, is damaged, or holds no table.
+        ValueError, `~astropy.units.UnitsError`
+            If a column is missing or its values are no power spectrum.
+
+        Examples
+        --------
+        >>> from astro_massmap import PowerSpectrum
+        >>> PowerSpectrum([100, 10000], [1e-8, 1e-12], name="mine").to_table().write("spectrum.ecsv")
+        >>> PowerSpectrum.read("spectrum.ecsv")
+        <PowerSpectrum 'mine': 2 points, ell 100 to 10000>
+        """
+        from astropy.table import Table
+
+        from .._io.columns import read_table
+
+        given = isinstance(table, Table)
+        found = table if isinstance(table, Table) else read_table(table, "table", **kwargs)
+        name = found.meta.get("name", "table" if given else str(table))
+        for column in ("ell", "cl"):
+            if column not in found.colnames:
+                raise ValueError(f"table: no column {column!r} among {found.colnames}")
+        return cls(found["ell"], found["cl"], name=name)
+
+    @classmethod
+    def default(cls) -> Self:
+        """
+        The spectrum that maps are made with unless another is given.
+
+        Sources at redshift 1; Om0 = 0.3, Ob0 = 0.05, h = 0.7, n_s = 0.97, A_s = 2.1e-9, massless
+        neutrinos; the Limber integral over the nonlinear spectrum of HMcode 2020 (Mead et al. 2021).
+
+        Returns
+        -------
+        PowerSpectrum
+
+        Examples
+        --------
+        >>> from astro_massmap import PowerSpectrum
+        >>> PowerSpectrum.default()
+        <PowerSpectrum 'default: z_s = 1': 128 points, ell 10 to 100000>
+        """
+        # read without astropy, which a machine to train on may not have
+        lines = (resources.files("astro_massmap") / "data" / "default_spectrum.ecsv").read_text().splitlines()
+        ell, cl = np.loadtxt([line for line in lines if line[:1].isdigit()], unpack=True)
+        return cls(ell, cl, name="default: z_s = 1")
+
+    @classmethod
+    def from_cosmology(
+        cls,
+        cosmology: FLRW,
+        *,
+        redshift: float | None = None,
+        n_z: RedshiftsLike | None = None,
+        sigma8: float | None = None,
+        As: float | None = None,
+        n_s: float,
+        ell: ArrayLike | None = None,
+    ) -> Self:
+        """
+        The convergence spectrum of a cosmology and a source distribution, by the Limber approximation.
+
+        Needs camb (``pip install "astro_massmap[theory]"``). The nonlinear spectrum is that of HMcode 2020.
+
+        Parameters
+        ----------
+        cosmology : `~astropy.cosmology.FLRW`
+            Background; needs ``Ob0``. Its neutrino masses and dark energy (w0, wa) are respected.
+        redshift : float
+            Redshift of a single source plane; this or ``n_z``.
+        n_z : pair of array-like, table, file, SACC object or ShearCatalog
+            Redshift distribution of the sources: (z, n), or a table or a file with columns such as ``z``
+            and ``n``, as for `~astro_massmap.analysis.mass.critical_surface_density`; it need not be normalised.
+        sigma8, As : float
+            Amplitude of the fluctuations: the rms in spheres of 8 Mpc/h today, or the primordial
+            amplitude at 0.05 / Mpc. One of the two.
+        n_s : float
+            Spectral index.
+        ell : array-like, optional
+            Multipoles of the table; by default 128 from 10 to 100000.
+
+        Returns
+        -------
+        PowerSpectrum
+
+        Raises
+        ------
+        ImportError
+            If camb is not installed.
+        ValueError
+            If an argument is missing or out of range.
+
+        Examples
+        --------
+        The cosmology and the sources of the default spectrum:
+
+        >>> from astropy.cosmology import FlatLambdaCDM
+        >>> from astro_massmap import PowerSpectrum
+        >>> cosmology = FlatLambdaCDM(70, 0.3, Ob0=0.05)
+        >>> spectrum = PowerSpectrum.from_cosmology(cosmology, redshift=1, As=2.1e-9, n_s=0.97)
+        >>> print(f"{spectrum(1000) / PowerSpectrum.default()(1000):.2f}")
+        1.00
+        """
+        from .limber import limber_spectrum
+        from .source_redshifts import one_of
+
+        sources = one_of(redshift, n_z)
+        ell = np.geomspace(10, 1e5, 128) if ell is None else np.asarray(ell, dtype=float)
+        cl = limber_spectrum(ell, cosmology, sources, sigma8=sigma8, As=As, n_s=n_s)
+        return cls(ell, cl, name=f"{cosmology.name or type(cosmology).__name__}, {sources.label}")
+
+
+def _values(x: Any, label: str) -> NDArray[np.float64]:
+    """``x`` as an array of plain numbers; it must not carry a unit other than a dimensionless one."""
+    unit = getattr(x, "unit", None)
+    if unit is not None:
+        from astropy import units as u
+
+        try:
+            x = u.Quantity(x).to_value(u.dimensionless_unscaled)
+        except u.UnitConversionError as error:
+            raise u.UnitsError(f"{label}: needs to be dimensionless, got the unit {unit}") from error
+    try:
+        return np.array(x, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{label}: needs numbers ({error})") from error

@@ -1,0 +1,288 @@
+"""
+What the maps of mock surveys get wrong, in sums over mocks and functions of these.
+
+Mocks are independent of each other, the pixels of one are not. Every number is a function f of sums S over mocks, and
+its standard error is that of the jackknife, ``(n - 1) <(f(S - s_i) - <f>)^2>`` with the sums s_i of one of n mocks.
+
+The mean of N samples scatters about the mean of the posterior with ``v / N``, v being the variance of the samples.
+That is no fault of the samples: it is taken off the square of the error of the mean, off its variance and its power.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from astropy.table import QTable
+
+from .sample_checks import LEVELS, alone, calibration
+
+BANDS = (300, 500, 1000, 2000, 3000, 4500, 7000, 12000, 20000)
+BROAD = (300, 4500)
+THRESHOLDS = (0.02, 0.04, 0.06)
+SMOOTHING = np.radians(1 / 60)  # before peaks, one-point distributions, coverage, ranks and TARP
+_POWER = [f"ell {low} to {high}" for low, high in pairwise(BANDS)]
+LABELS = {
+    "rmse, data": ["RMSE / Wiener, with data"],
+    "rmse, gaps": ["RMSE / Wiener, in gaps"],
+    "correlation": ["correlation with truth, with data"],
+    "broad power of map": ["power of map / truth, ell {} to {}".format(*BROAD)],
+    "power of map": [f"power of map / truth, {band}" for band in _POWER],
+    "broad power of samples": ["power of samples / truth, ell {} to {}".format(*BROAD)],
+    "power of samples": [f"power of samples / truth, {band}" for band in _POWER],
+    "std of map": ["std of map / truth"],
+    "std of samples": ["std of samples / truth"],
+    "skewness of map": ["skewness of map / truth"],
+    "skewness of samples": ["skewness of samples / truth"],
+    "distance": ["distance of distributions, samples", "p-value of the distance"],
+    "peaks of samples": [f"peaks of samples / truth, above {threshold}" for threshold in THRESHOLDS],
+    "coverage, data": [f"coverage of {level:.0%}, with data" for level in LEVELS],
+    "coverage, gaps": [f"coverage of {level:.0%}, in gaps" for level in LEVELS],
+    "ranks": ["p-value of ranks"],
+    "tarp": ["largest deviation of TARP", "p-value of TARP"],
+    "seconds": ["seconds a sample, or a map"],
+    "evaluations": ["score evaluations, worst chain of a mock"],
+    "worst evaluations": ["score evaluations, worst chain of all"],
+    "restarts": ["restarts"],
+}
+_BINS = 480  # of cumulative distributions
+
+
+@dataclass
+class Score:
+    """
+    What one method gets right and wrong.
+
+    Attributes
+    ----------
+    values : dict
+        By the name of a quantity, its values and their standard errors, arrays ``(k,)``.
+    density : dict
+        One-point densities ``(bins,)`` of ``"map"`` and ``"samples"``.
+    ranks, balls : `~astropy.table.QTable` or None
+        Results of `~astro_massmap.validation.diagnostics.rank_histogram` and
+        `~astro_massmap.validation.diagnostics.tarp`.
+    """
+
+    values: dict
+    density: dict
+    ranks: QTable | None = None
+    balls: QTable | None = None
+
+
+class Truths:
+    """
+    The truths of some mocks, prepared for comparisons.
+
+    Parameters
+    ----------
+    kappa : ndarray
+        ``(n_mocks, ny, nx)``.
+    wiener : ndarray
+        The exact Wiener filter of the same mocks.
+    mask : ndarray of bool
+        ``(n_mocks, ny, nx)``, True without data.
+    pixel_size : float
+        In radians.
+    """
+
+    def __init__(self, kappa, wiener, mask, pixel_size):
+        from ..simulation import smoothed
+
+        self.kappa, self.wiener, self.mask, self.pixel_size = kappa, wiener, mask, pixel_size
+        self.smooth = smoothed(kappa, pixel_size, SMOOTHING)
+        low, high = self.smooth.min(), self.smooth.max()
+        margin = 0.2 * (high - low)
+        self.edges = np.linspace(low - margin, high + margin, _BINS + 1)
+        step = max(int(SMOOTHING / pixel_size), 1)  # neighbours of a smoothed map say the same
+        edge = (kappa.shape[-1] - self.smooth.shape[-1]) // 2
+        inner = mask[:, edge : mask.shape[1] - edge, edge : mask.shape[2] - edge]
+        self.thin = np.s_[..., ::step, ::step]
+        self.places = {"data": ~inner.any(axis=0)[self.thin], "gaps": inner.all(axis=0)[self.thin]}
+        self.density = _density(self.smooth, self.edges)
+
+
+def score(truths, maps, samples, diagnostics, *, seed=0):
+    """
+    Compare the maps of one method with truths.
+
+    Parameters
+    ----------
+    truths : Truths
+        Of the mocks.
+    maps : ndarray
+        ``(n_mocks, ny, nx)``.
+    samples : list of ndarray, or None
+        Samples ``(n_samples, ny, nx)`` of each mock; the maps are taken to be their means.
+    diagnostics : list of dict
+        What the method says of each.
+    seed : int
+        Of what is random in the comparison.
+
+    Returns
+    -------
+    Score
+    """
+    from ..simulation import smoothed
+
+    sums = [_of_maps(truths, maps, samples)]
+    smooth = smoothed(maps, truths.pixel_size, SMOOTHING)
+    scatter = np.zeros(len(maps))
+    made = Score({}, {"map": _density(smooth, truths.edges)})
+    if samples is not None:
+        draws = np.stack([smoothed(s, truths.pixel_size, SMOOTHING) for s in samples])
+        scatter = draws.var(axis=1, ddof=1).mean(axis=(1, 2)) / draws.shape[1]
+        sums.append(_of_samples(truths, samples, draws))
+        made.density["samples"] = _density(draws, truths.edges)
+        values, made.ranks, made.balls = calibration(truths, draws, seed)
+        made.values |= values
+    sums.append({"map moments": _moments(smooth[:, None]), "truth moments": _moments(truths.smooth[:, None]),
+                 "map scatter": scatter})  # fmt: skip
+    sums = {name: part for of_part in sums for name, part in of_part.items()}
+    for name, function in _FUNCTIONS.items():
+        if samples is not None or "samples" not in name:
+            made.values[name] = jackknife(function, sums)
+    made.values |= _cost(diagnostics, 1 if samples is None else len(samples[0]))
+    return made
+
+
+def least_side(pixel_size):
+    """Pixels on a side of a field, of which something is left when the border of smoothed maps is cut off."""
+    return 2 * math.ceil(3 * SMOOTHING / pixel_size) + 3
+
+
+def jackknife(function, sums):
+    """
+    A function of sums over mocks, and its standard error.
+
+    Parameters
+    ----------
+    function : callable
+        From a dict of sums to a number or an array.
+    sums : dict
+        By name, what each mock adds, ``(n_mocks, ...)``.
+
+    Returns
+    -------
+    value, error : ndarray
+        Of one dimension; the error of a single mock is NaN.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        total = {name: part.sum(axis=0) for name, part in sums.items()}
+        value = np.atleast_1d(function(total))
+        n = len(next(iter(sums.values())))
+        if n < 2:
+            return value, np.full(value.shape, np.nan)
+        left = [function({name: total[name] - part[i] for name, part in sums.items()}) for i in range(n)]
+        left = np.reshape(left, (n, -1))
+        return value, np.sqrt((n - 1) * ((left - left.mean(axis=0)) ** 2).mean(axis=0))
+
+
+# ---- what each mock adds
+
+
+def _of_maps(truths, maps, samples):
+    """Squares and products of the maps, and their power."""
+    from ..simulation import band_power
+
+    kappa, pixel_size = truths.kappa, truths.pixel_size
+    scatter = np.zeros(maps.shape) if samples is None else np.stack([s.var(axis=0, ddof=1) / len(s) for s in samples])
+    squares = (maps - kappa) ** 2 - scatter, (truths.wiener - kappa) ** 2
+    seen = ~truths.mask
+    a, b = (_less_mean(m, seen) for m in (maps, kappa))
+    products = np.stack([a * b, a**2 - seen * scatter, b**2], axis=1)
+    sums = {"products": products.sum(axis=(2, 3))}
+    for where, chosen in (("data", seen), ("gaps", truths.mask)):
+        sums[where] = np.stack([(square * chosen).sum(axis=(1, 2)) for square in squares], axis=1)
+    for name, edges in (("bands", BANDS), ("broad", BROAD)):
+        power = band_power(maps, pixel_size, edges)
+        if samples is not None:
+            rest = (band_power(s - m, pixel_size, edges).mean(axis=0) for s, m in zip(samples, maps, strict=True))
+            power -= np.stack(list(rest)) / (len(samples[0]) - 1)
+        sums[f"map {name}"], sums[f"truth {name}"] = power, band_power(kappa, pixel_size, edges)
+    return sums
+
+
+def _of_samples(truths, samples, draws):
+    """Power, moments and peaks of the samples, and peaks of the truths."""
+    from ..simulation import band_power, peak_density
+
+    size = truths.pixel_size
+    bands, broad = (np.stack([band_power(s, size, edges).mean(axis=0) for s in samples]) for edges in (BANDS, BROAD))
+    peaks = np.stack([peak_density(d, size, THRESHOLDS).mean(axis=0) for d in draws])
+    return {
+        "sample bands": bands,
+        "sample broad": broad,
+        "sample moments": _moments(draws),
+        "sample peaks": peaks,
+        "truth peaks": peak_density(truths.smooth, size, THRESHOLDS),
+    }
+
+
+def _moments(draws):
+    """Mean powers 1 to 3 of the pixels of each mock, ``(n_mocks, 4)``, the first being 1."""
+    return np.stack([(draws**k).mean(axis=(1, 2, 3)) for k in range(4)], axis=1)
+
+
+def _less_mean(maps, seen):
+    """Maps less their mean over the pixels with data, 0 elsewhere."""
+    mean = (maps * seen).sum(axis=(1, 2)) / seen.sum(axis=(1, 2))
+    return (maps - mean[:, None, None]) * seen
+
+
+def _density(maps, edges):
+    """One-point density of all pixels of some maps."""
+    return np.histogram(maps, edges)[0] / np.size(maps) / np.diff(edges)
+
+
+# ---- functions of the sums
+
+
+def _variance(moments, scatter=0.0):
+    n, first, second, _ = moments
+    return second / n - (first / n) ** 2 - scatter / n
+
+
+def _skewness(moments, scatter=0.0):
+    n, first, second, third = moments
+    mean = first / n
+    return (third / n - 3 * mean * second / n + 2 * mean**3) / _variance(moments, scatter) ** 1.5
+
+
+_FUNCTIONS = {
+    "rmse, data": lambda s: np.sqrt(s["data"][0] / s["data"][1]),
+    "rmse, gaps": lambda s: np.sqrt(s["gaps"][0] / s["gaps"][1]),
+    "correlation": lambda s: s["products"][0] / np.sqrt(s["products"][1] * s["products"][2]),
+    "power of map": lambda s: s["map bands"] / s["truth bands"],
+    "broad power of map": lambda s: s["map broad"] / s["truth broad"],
+    "power of samples": lambda s: s["sample bands"] / s["truth bands"],
+    "broad power of samples": lambda s: s["sample broad"] / s["truth broad"],
+    "std of map": lambda s: np.sqrt(_variance(s["map moments"], s["map scatter"]) / _variance(s["truth moments"])),
+    "std of samples": lambda s: np.sqrt(_variance(s["sample moments"]) / _variance(s["truth moments"])),
+    "skewness of map": lambda s: _skewness(s["map moments"], s["map scatter"]) / _skewness(s["truth moments"]),
+    "skewness of samples": lambda s: _skewness(s["sample moments"]) / _skewness(s["truth moments"]),
+    "peaks of samples": lambda s: s["sample peaks"] / s["truth peaks"],
+}
+
+
+# ---- what it costs
+
+
+def _cost(diagnostics, n_samples):
+    values = {}
+    seconds = [d["wall_time"] / n_samples for d in diagnostics if "wall_time" in d]
+    if seconds:
+        values["seconds"] = _mean(seconds)
+    evaluations = [d["score_evaluations"] for d in diagnostics if "score_evaluations" in d]
+    if evaluations:
+        values["evaluations"] = _mean(evaluations)
+        values["worst evaluations"] = alone(max(evaluations))
+    restarts = [d["restarts"] for d in diagnostics if "restarts" in d]
+    if restarts:
+        values["restarts"] = alone(sum(restarts))
+    return values
+
+
+def _mean(values):
+    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return np.array([np.mean(values)]), np.array([error])

@@ -1,0 +1,1 @@
+"""Priors and targets with known answers, for tests and benchmarks."""

@@ -1,0 +1,202 @@
+import warnings
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.table import QTable, Table
+from hypothesis import given, strategies as st
+from regions import (
+    CircleAnnulusSkyRegion,
+    CirclePixelRegion,
+    CircleSkyRegion,
+    CompoundPixelRegion,
+    EllipsePixelRegion,
+    EllipseSkyRegion,
+    PixCoord,
+    PointSkyRegion,
+    PolygonPixelRegion,
+    PolygonSkyRegion,
+    RectanglePixelRegion,
+    RectangleSkyRegion,
+    Regions,
+)
+
+from astro_massmap._sky.regions import all_to_pixel, as_regions, inside_any, overlaps
+from astro_massmap.analysis.overlap import _BOXED
+
+from skies import tan_wcs
+
+GRID = tan_wcs((30, 40))
+CIRCLE = CircleSkyRegion(GRID.pixel_to_world(20, 10), 2 * u.arcmin)
+
+
+def test_regions_come_in_many_forms():
+    assert as_regions(CIRCLE) == [CIRCLE]
+    assert as_regions([CIRCLE, CIRCLE]) == [CIRCLE, CIRCLE]
+    assert as_regions(Regions([CIRCLE])) == [CIRCLE]
+    pixel = CirclePixelRegion(PixCoord(3, 4), 2)
+    assert as_regions(pixel) == [pixel]
+    assert np.isclose(as_regions(CIRCLE, GRID)[0].radius, 5)
+    assert as_regions([pixel], GRID) == [pixel]
+
+
+@pytest.mark.parametrize("name", ["r.reg", "r.crtf", "r.fits"])
+def test_region_files(name):
+    regions = [CIRCLE] if name != "r.fits" else [CIRCLE.to_pixel(GRID)]
+    Regions(regions).write(name)
+    (back,) = as_regions(name, GRID)
+    assert np.allclose([back.center.x, back.center.y, back.radius], [20, 10, 5], atol=0.01)
+
+
+def test_tables_are_circles_or_points_with_labels():
+    table = QTable({"ra": [150.0, 150.1] * u.deg, "dec": [2.2, 2.3] * u.deg, "r500": [1, 2] * u.arcmin})
+    table["redshift"] = [0.73, 0.1]
+    table.write("clusters.ecsv")
+    for source in (table, "clusters.ecsv"):
+        one, two = as_regions(source)
+        assert isinstance(one, CircleSkyRegion) and two.radius == 2 * u.arcmin
+        assert "text" not in one.meta  # a redshift is no name
+    assert all(isinstance(r, PointSkyRegion) for r in as_regions(table["ra", "dec"]))
+
+
+@pytest.mark.parametrize(
+    ("regions", "error", "message"),
+    [
+        (["circle"], TypeError, "regions"),
+        ("missing.reg", OSError, "no file"),
+        (Table({"x": [1]}), ValueError, "ra and dec"),
+        (QTable({"ra": [1] * u.deg, "dec": [1] * u.deg, "radius": [1.0]}), u.UnitsError, "radius"),
+    ],
+)
+def test_what_is_no_region(regions, error, message):
+    with pytest.raises(error, match=message):
+        as_regions(regions)
+
+
+def test_files_that_hold_no_regions(tmp_path):
+    (tmp_path / "junk.reg").write_text("circle(what)")
+    (tmp_path / "junk.ecsv").write_text("nonsense")
+    for name in ("junk.reg", "junk.ecsv"):
+        with pytest.raises(OSError, match="cannot read"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            as_regions(name)
+
+
+def test_overlap():
+    polygon = PolygonSkyRegion(GRID.pixel_to_world([1, 5, 5], [1, 1, 6])).to_pixel(GRID)
+    assert overlaps(polygon, (30, 40))
+    for x, y, expected in [(20, 10, True), (-2, 10, True), (-9, 10, False), (44, 10, True), (20, 40, False)]:
+        assert overlaps(CirclePixelRegion(PixCoord(x, y), 5), (30, 40)) == expected
+
+
+def test_a_table_of_peaks_is_positions():
+    center = GRID.pixel_to_world([20, 5], [10, 4])
+    regions = as_regions(QTable({"center": center, "kappa": [0.1, 0.05], "radius": [1, 2] * u.arcmin}))
+    assert [r.radius for r in regions] == [1 * u.arcmin, 2 * u.arcmin]
+    assert regions[1].center.separation(center[1]) < 1e-6 * u.arcsec
+    assert all(isinstance(r, PointSkyRegion) for r in as_regions(QTable({"center": center})))
+
+
+@pytest.mark.parametrize("wrong", [CIRCLE.center, 3, None])
+def test_what_is_no_region_is_told_what_would_be(wrong):
+    with pytest.raises(TypeError, match=r"regions: needs a region, .*; a circle is CircleSkyRegion"):
+        as_regions(wrong)
+
+
+# ---- many regions
+
+
+def shapes(rng, n, kinds=(CircleSkyRegion, CircleAnnulusSkyRegion, EllipseSkyRegion, RectangleSkyRegion)):
+    """Regions of the sky of all kinds, mixed, some of them partly or wholly beyond the grid."""
+    found = []
+    for i in range(n):
+        center = GRID.pixel_to_world(*(rng.uniform(-8, side + 8) for side in (40, 30)))
+        small, large = np.sort(rng.uniform(0.2, 3, 2)) * u.arcmin
+        kind, angle = kinds[i % len(kinds)], rng.uniform(-90, 400) * u.deg
+        if kind is CircleSkyRegion:
+            found.append(kind(center, large))
+        elif kind is CircleAnnulusSkyRegion:
+            found.append(kind(center, small, large))
+        else:
+            found.append(kind(center, *(u.Quantity([small, large])[rng.permutation(2)]), angle))
+    return found
+
+
+@pytest.mark.parametrize("flip", [1, -1])
+@pytest.mark.parametrize("oblong", [1, 1.1])
+def test_many_regions_are_turned_into_pixels_as_one_is(flip, oblong):
+    grid = GRID.deepcopy()
+    grid.wcs.cd = np.diag([-flip * 0.4 / 60, oblong * 0.4 / 60]) @ [[0.8, -0.6], [0.6, 0.8]]
+    kinds = (EllipseSkyRegion, RectangleSkyRegion, *([CircleSkyRegion, CircleAnnulusSkyRegion] if oblong == 1 else []))
+    regions = shapes(np.random.default_rng(0), 40, kinds)
+    regions.insert(7, EllipseSkyRegion(GRID.pixel_to_world(4, 5).galactic, 2 * u.arcmin, 1 * u.arcmin, 1 * u.rad))
+    regions.insert(0, PointSkyRegion(regions[0].center))
+    for ours, region in zip(all_to_pixel(regions, grid), regions, strict=True):
+        theirs = region.to_pixel(grid)
+        assert type(ours) is type(theirs) and np.allclose(ours.center.xy, theirs.center.xy, atol=1e-6)
+        for name in set(ours._params) - {"center", "angle"}:
+            assert np.isclose(getattr(ours, name), getattr(theirs, name), rtol=1e-4)
+        if "angle" in ours._params:
+            assert abs(np.sin((ours.angle - theirs.angle).to_value(u.rad))) < 1e-3  # a turn by half of a circle is none
+
+
+def test_regions_on_the_other_side_of_the_sky_are_none():
+    regions = shapes(np.random.default_rng(1), 8)
+    regions[3] = EllipseSkyRegion(SkyCoord(330, -2.2, unit="deg"), 1 * u.arcmin, 2 * u.arcmin)
+    assert [r is None for r in all_to_pixel(regions, GRID)] == [i == 3 for i in range(8)]
+
+
+def test_what_lies_inside_any_region_is_what_each_contains():
+    rng = np.random.default_rng(2)
+    x, y = rng.uniform(-10, 50, 5000), rng.uniform(-10, 40, 5000)
+    x[::100] = np.nan  # off the projection
+    points = PixCoord(x, y)
+    regions = all_to_pixel(shapes(rng, 24), GRID)
+    for _ in range(6):
+        corners = rng.uniform(-5, 35, (2, 5))
+        regions.append(PolygonPixelRegion(PixCoord(*corners)))
+    a, b = regions[:2]
+    regions += [a & b, a | b, a ^ b, CompoundPixelRegion(a, b, lambda p, q: p & ~q)]
+    tiny = CirclePixelRegion(PixCoord(x[1], y[1]), 1e-9)
+    everything_else = CompoundPixelRegion(a, b, lambda p, q: ~p)
+    for region in [*regions, tiny, everything_else]:
+        assert np.array_equal(inside_any([region], x, y), region.contains(points))
+    assert inside_any([tiny], x, y).sum() == 1 and inside_any([everything_else], x, y).mean() > 0.9
+    expected = np.any([region.contains(points) for region in regions], axis=0)
+    assert 0.1 < expected.mean() < 0.9
+    assert np.array_equal(inside_any(regions, x, y), expected)
+    assert not inside_any([], x, y).any()
+
+
+def test_positions_far_from_a_region_are_not_compared_with_it(monkeypatch):
+    # 200 circles of 1 % of the side: 4e-4 of the galaxies lie in a bounding box, and not 1
+    contains, compared = CirclePixelRegion.contains, []
+
+    def counted(self, points):
+        compared.append(np.size(points.x))
+        return contains(self, points)
+
+    monkeypatch.setattr(CirclePixelRegion, "contains", counted)
+    x, y = np.random.default_rng(3).uniform(0, 1000, (2, 50_000))
+    circles = [CirclePixelRegion(PixCoord(*place), 10) for place in zip(x[:200], y[:200], strict=True)]
+    assert inside_any(circles, x, y).sum() > 200
+    assert sum(compared) < 1e-3 * len(x) * len(circles)
+
+
+@given(st.floats(-20, 40), st.floats(-20, 40), st.floats(0.01, 30), st.floats(0.01, 30), st.floats(-7, 7))
+def test_bounding_boxes_without_units_are_those_with_units(x, y, width, height, angle):
+    for kind in (EllipsePixelRegion, RectanglePixelRegion):
+        region = kind(PixCoord(x, y), width, height, angle * u.rad)
+        ours, theirs = _BOXED[kind](PixCoord(x, y), width, height, angle * u.rad).bounding_box, region.bounding_box
+        # an edge that meets that of a pixel may be rounded to either side of it
+        assert np.abs(np.subtract(ours.extent, theirs.extent)).max() <= 1
+        c, s = np.cos(np.linspace(0, 2 * np.pi, 101)), np.sin(np.linspace(0, 2 * np.pi, 101))
+        if kind is RectanglePixelRegion:
+            c, s = np.sign(c), np.sign(s)
+        dx, dy = width / 2 * c, height / 2 * s
+        px, py = x + dx * np.cos(angle) - dy * np.sin(angle), y + dx * np.sin(angle) + dy * np.cos(angle)
+        left, right, bottom, top = ours.extent
+        assert left - 1e-9 <= px.min() and px.max() <= right + 1e-9
+        assert bottom - 1e-9 <= py.min() and py.max() <= top + 1e-9
+        assert right - left < np.ptp(px) * 1.01 + 2.01 and top - bottom < np.ptp(py) * 1.01 + 2.01

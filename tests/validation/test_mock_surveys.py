@@ -1,0 +1,428 @@
+"""Mock surveys of a catalogue: files, comparisons with what is known of them, and the command."""
+
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+import pytest
+import torch
+from astropy.table import QTable, Table
+from scipy.ndimage import convolve1d
+
+from astro_massmap import (
+    AnnealedHMC,
+    ConvergenceMap,
+    GaussianPrior,
+    KaiserSquires,
+    PowerSpectrum,
+    ShearCatalog,
+    ShearMap,
+    Wiener,
+)
+from astro_massmap.cli import main
+from astro_massmap.inference import FourierGrid, LensingOperator, padded_shape
+from astro_massmap.plotting import plot_validation
+from astro_massmap.simulation import MapSet
+from astro_massmap.simulation.mock_survey import shear_field
+from astro_massmap.validation import MockSurveys, compare, read_mocks, run_mocks
+from astro_massmap.validation.diagnostics import coverage
+from astro_massmap.validation.metrics import jackknife
+from astro_massmap.validation.mock_files import settings_of
+
+import small_priors
+from skies import scatter, tan_wcs
+
+pytestmark = pytest.mark.filterwarnings("ignore:level=0.[69]\\d*. needs at least")
+ARCMIN = np.radians(1 / 60)
+SIDE, WHOLE = 32, 48
+
+
+def gaussian_maps(n, side, seed, period=96):
+    """Cuts of periodic Gaussian fields with the default spectrum, pixels of 1 arcmin."""
+    ell = 2 * np.pi * np.hypot(*np.meshgrid(*[np.fft.fftfreq(period, ARCMIN)] * 2))
+    ell[0, 0] = ell[0, 1]
+    white = np.fft.fft2(np.random.default_rng(seed).normal(size=(n, period, period)))
+    return np.fft.ifft2(white * np.sqrt(PowerSpectrum.default()(ell)) / ARCMIN).real[:, :side, :side]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder of four boxes of four maps, and a catalogue with a hole."""
+    folder = tmp_path_factory.mktemp("validation")
+    (folder / "maps").mkdir()
+    for box in range(4):
+        np.save(folder / "maps" / f"box_{box}.npy", gaussian_maps(4, WHOLE, box).astype(np.float32))
+    rng, coords = np.random.default_rng(5), scatter(tan_wcs((SIDE, SIDE), scale=1.0), (SIDE, SIDE), 6000, seed=6)
+    coords = coords[coords.separation(tan_wcs((SIDE, SIDE), scale=1.0).pixel_to_world(8, 20)) > 4 * u.arcmin]
+    catalog = ShearCatalog(coords, *rng.normal(scale=0.2, size=(2, len(coords))), axes="west-north")
+    table = catalog.to_table()
+    table["good"] = np.arange(len(table)) % 2 == 0
+    table.write(folder / "survey.ecsv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def maps(folder):
+    return MapSet.open(folder / "maps", pixel_scale=1 * u.arcmin)
+
+
+@pytest.fixture(scope="module")
+def catalog(folder):
+    return ShearCatalog.read(folder / "survey.ecsv", axes="west-north")
+
+
+@pytest.fixture(scope="module")
+def right():
+    """24 mocks that are draws of the Gaussian model itself, on the box of the method, and its exact posterior."""
+    grid = FourierGrid((SIDE, SIDE), ARCMIN, padded_shape((SIDE, SIDE), 2.0), dtype=torch.float64)
+    spread = GaussianPrior().on(grid).variance.sqrt()
+    mask = np.hypot(*(np.mgrid[:SIDE, :SIDE] - 20)) < 6
+    truths, kappas, wcs = [], [], tan_wcs((SIDE, SIDE), scale=1.0)
+    for i in range(24):
+        rng = np.random.default_rng([11, i])
+        modes = spread * grid.to_modes(torch.from_numpy(rng.normal(size=grid.box_shape)))
+        shear = LensingOperator(grid).forward(modes).numpy() + 0.05 * rng.normal(size=(2, SIDE, SIDE))
+        truths.append(ConvergenceMap(grid.to_field(modes).numpy(), wcs=wcs, mask=mask))
+        seen = ShearMap(shear, wcs=wcs, noise_std=0.05, mask=mask)
+        kappas.append(seen.reconstruct(Wiener(n_samples=16, seed=100 + i), progress=False))
+    return truths, kappas
+
+
+def point(kappa, data=None):
+    return ConvergenceMap(kappa.data if data is None else data, wcs=kappa.wcs, mask=kappa.mask)
+
+
+def with_samples(kappa, samples):
+    return ConvergenceMap(samples.mean(axis=0), wcs=kappa.wcs, mask=kappa.mask, samples=samples)
+
+
+@pytest.fixture(scope="module")
+def comparison(right):
+    truths, kappas = right
+    narrow = [with_samples(k, k.data + 0.5 * (k.samples - k.data)) for k in kappas]
+    return compare(truths, {"wiener": [point(k) for k in kappas], "gaussian": kappas, "narrow": narrow})
+
+
+# ---- comparisons
+
+
+def cells(comparison, method, part):
+    """Values and errors of the rows whose name begins so."""
+    rows = [str(quantity).startswith(part) for quantity in comparison.table["quantity"]]
+    return np.array(comparison.table[method][rows]), np.array(comparison.table[f"{method} error"][rows])
+
+
+def test_a_posterior_that_is_right(comparison):
+    # of four shares within 3.8 standard errors of 24 mocks (Student's t) one is beyond in 0.4 % of all cases;
+    # the interval of 90 % of 16 samples is that from the lowest to the highest, which covers 15 / 17
+    value, error = cells(comparison, "gaussian", "coverage")
+    assert (np.abs(value - [0.68, 15 / 17, 0.68, 15 / 17]) < 3.8 * error).all() and (error < 0.05).all()
+    # three p-values below 0.01: 3 %; the seeds are fixed
+    assert cells(comparison, "gaussian", "p-value")[0].min() > 0.01
+    # power of samples: nine ratios within four standard errors
+    value, error = cells(comparison, "gaussian", "power of samples")
+    known = np.isfinite(value)
+    assert known.sum() > 5 and (np.abs(value - 1) < 4 * error)[known].all()
+
+
+def test_a_posterior_that_is_too_narrow(comparison):
+    value, error = cells(comparison, "narrow", "coverage")
+    draws = np.random.default_rng(4).normal(size=(20000, 17))
+    alone = coverage(0.5 * draws[:, 1:], draws[:, 0], (0.68, 0.95))["coverage"]
+    assert value == pytest.approx([*alone, *alone], abs=0.06)
+    assert (value < [0.68, 15 / 17, 0.68, 15 / 17] - 4 * error).all()
+    assert cells(comparison, "narrow", "p-value of ranks")[0][0] == 0.001
+    assert cells(comparison, "narrow", "p-value of TARP")[0][0] == 0.01
+    assert cells(comparison, "narrow", "power of samples")[0][0] < 0.9
+
+
+def test_the_wiener_filter_is_compared_with_itself(comparison):
+    for where in ("with data", "in gaps"):
+        value, error = cells(comparison, "wiener", f"RMSE / Wiener, {where}")
+        assert value[0] == 1 and error[0] == 0
+    # blanks where samples are needed, and in the text
+    assert np.isnan(cells(comparison, "wiener", "coverage")[0]).all()
+    text = comparison.text()
+    assert list(text.colnames) == ["quantity", "wiener", "gaussian", "narrow"]
+    assert text["wiener"][0] == "1" and "" in text["wiener"] and "+-" in text["gaussian"][0]
+
+
+def test_the_scatter_of_few_samples_is_taken_off(right):
+    truths, kappas = right
+    few = [with_samples(k, k.samples[:3]) for k in kappas]
+    made = compare(truths, {"wiener": [point(k) for k in kappas], "few": few})
+    # of the mean of three samples as such, RMSE would be sqrt(4 / 3) = 1.15 of that of the exact mean
+    value, error = cells(made, "few", "RMSE")
+    assert (np.abs(value - 1) < 3.5 * error).all() and (error < 0.03).all()
+    uncorrected = compare(truths, {"wiener": [point(k) for k in kappas], "few": [point(k) for k in few]})
+    assert cells(uncorrected, "few", "RMSE")[0] == pytest.approx([1.155, 1.155], abs=0.03)
+    for quantity, within in (
+        ("power of map / truth, ell 300 to 4500", 0.15),
+        ("correlation", 0.05),
+        ("std of map", 0.05),
+    ):
+        exact, corrected = (cells(made, name, quantity)[0][0] for name in ("wiener", "few"))
+        assert corrected == pytest.approx(exact, rel=within)
+        assert abs(cells(uncorrected, "few", quantity)[0][0] - exact) > abs(corrected - exact)
+
+
+def test_samples_that_are_the_truth(right):
+    truths, kappas = right
+    same = [with_samples(t, np.stack([t.data] * 4)) for t in truths]
+    made = compare(truths, {"wiener": [point(k) for k in kappas], "same": same})
+    ones = ("correlation", "power", "std", "skewness", "peaks")
+    value = np.concatenate([cells(made, "same", part)[0] for part in ones])
+    assert np.allclose(value[np.isfinite(value)], 1) and np.isfinite(value).sum() > 20
+    assert np.allclose(cells(made, "same", "RMSE")[0], 0, atol=1e-7)
+    assert cells(made, "same", "distance")[0][0] < 1e-12 and cells(made, "same", "p-value of the distance")[0][0] == 1
+
+
+def test_samples_that_are_shifted(right):
+    truths, kappas = right
+    shifted = [with_samples(k, k.samples + 0.02) for k in kappas]
+    made = compare(truths, {"wiener": [point(k) for k in kappas], "shifted": shifted})
+    assert cells(made, "shifted", "distance")[0][0] > 0.2
+    assert cells(made, "shifted", "p-value of the distance")[0][0] == 0.001
+
+
+def test_quantities_by_hand(right, comparison):
+    truths, kappas = right
+    seen = ~truths[0].mask
+    a, b = (np.stack([k.data[seen] - k.data[seen].mean() for k in maps]) for maps in (kappas, truths))
+    expected = (a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum())
+    assert cells(comparison, "wiener", "correlation")[0][0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_jackknife_of_a_mean_is_its_standard_error():
+    x = np.random.default_rng(1).normal(size=12)
+    value, error = jackknife(lambda s: s["x"] / s["n"], {"x": x, "n": np.ones(12)})
+    assert value[0] == pytest.approx(x.mean())
+    assert error[0] == pytest.approx(x.std(ddof=1) / np.sqrt(12))
+    assert np.isnan(jackknife(lambda s: s["x"], {"x": x[:1]})[1][0])
+
+
+def test_one_mock_has_no_errors_and_a_field_without_gaps_no_numbers_of_gaps(right):
+    truths, kappas = ([ConvergenceMap(k.data, wcs=k.wcs, samples=k.samples) for k in maps[:1]] for maps in right)
+    made = compare(truths, {"wiener": [point(kappas[0])], "gaussian": kappas})
+    assert np.isfinite(cells(made, "gaussian", "coverage of 68%, with data")[0]).all()
+    assert np.isnan(cells(made, "gaussian", "coverage of 68%, in gaps")[0]).all()
+    assert np.isnan(cells(made, "gaussian", "RMSE / Wiener, in gaps")[0]).all()
+    assert np.isnan(cells(made, "gaussian", "RMSE")[1]).all()
+    assert "+-" not in made.text()["gaussian"][0]
+    plot_validation(made)  # without TARP, which needs three mocks
+
+
+def test_wrong_comparisons(right):
+    truths, kappas = right
+    with pytest.raises(ValueError, match="truths: need at least one"):
+        compare([], {"wiener": []})
+    with pytest.raises(ValueError, match="wiener: needs to be one of gaussian"):
+        compare(truths, {"gaussian": kappas})
+    with pytest.raises(ValueError, match="maps: those of 'one' have one sample"):
+        compare(truths, {"wiener": kappas, "one": [with_samples(k, k.samples[:1]) for k in kappas]})
+    with pytest.raises(ValueError, match="maps: 'wiener' has 23 of them, there are 24"):
+        compare(truths, {"wiener": kappas[1:]})
+    with pytest.raises(ValueError, match="truths: fields need 11 pixels"):
+        compare([truths[0][:8, :20]], {"wiener": [kappas[0][:8, :20]]})
+
+
+def test_the_figure(comparison):
+    figure = plot_validation(comparison)
+    assert len(figure.axes) == 6
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["wiener", "gaussian", "narrow", "truth"]
+    drawn = [line for line in figure.axes[1].get_lines() if len(line.get_xdata()) == 8]
+    assert np.allclose(drawn[0].get_ydata(), cells(comparison, "gaussian", "power of samples")[0][1:], equal_nan=True)
+
+
+# ---- mocks and their files
+
+
+def test_a_mock_is_the_middle_of_a_larger_map(maps, catalog):
+    truth, shear = MockSurveys(catalog, maps, size=SIDE)[3]
+    assert np.array_equal(truth.data, maps[3][8:40, 8:40])
+    # no data where the catalogue has no galaxies
+    assert 0.03 < truth.mask.mean() < 0.2 and np.array_equal(truth.mask, shear.mask)
+    assert np.array_equal(catalog.to_map(wcs=truth.wcs, shape=truth.shape).mask, truth.mask)
+
+
+def test_the_shear_of_a_mock_is_that_of_matter_beyond_the_field_too(maps):
+    wcs, n = tan_wcs((SIDE, SIDE), scale=1.0), 60000
+    small = np.full(n, 1e-7)  # ellipticities, so that there is no noise
+    coords = scatter(wcs, (SIDE, SIDE), n, seed=6)
+    still = ShearCatalog(coords, small, small, axes="west-north", shape_noise=0.2)
+    _, shear = MockSurveys(still, maps, size=SIDE)[3]
+
+    def smoothed(field):  # as bilinear interpolation does where galaxies are dense
+        return convolve1d(convolve1d(field, np.array([1, 6, 1]) / 8, axis=0), np.array([1, 6, 1]) / 8, axis=1)
+
+    def off(field):
+        return np.linalg.norm(shear.data[0] + 1j * shear.data[1] - field) / np.linalg.norm(field)
+
+    assert off(smoothed(shear_field(maps[3]))[8:40, 8:40]) < 0.07  # 0.04: galaxies are not spread evenly
+    assert off(smoothed(shear_field(maps[3][8:40, 8:40]))) > 0.2
+
+
+def test_mocks_differ_in_noise_and_galaxies_beyond_are_dropped_quietly(maps):
+    wide = scatter(tan_wcs((100, 100), scale=1.0), (100, 100), 3000, seed=8)
+    many = ShearCatalog(wide, *np.random.default_rng(3).normal(scale=0.2, size=(2, 3000)), axes="west-north")
+    mocks = MockSurveys(many, maps, size=SIDE)
+    assert len(mocks.catalog) == pytest.approx(3000 * 0.48**2, rel=0.1)
+    (_, first), (_, second) = mocks[0], mocks[1]
+    noise = np.corrcoef(first.data[0][~first.mask], second.data[0][~first.mask])[0, 1]
+    assert abs(noise) < 0.2
+    assert len({MockSurveys(many, maps, size=SIDE, seed=s).seed_of(i) for s in (0, 1) for i in (0, 1)}) == 4
+
+
+METHODS = {"kaiser_squires": KaiserSquires(smoothing=2 * u.arcmin), "gaussian": Wiener(n_samples=4)}
+
+
+def test_a_run_that_was_killed_goes_on(maps, catalog, tmp_path, monkeypatch):
+    mocks, solve, calls = MockSurveys(catalog, maps, size=SIDE), Wiener.solve, []
+
+    def killed(self, observation, **options):
+        calls.append(self.seed)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return solve(self, observation, **options)
+
+    monkeypatch.setattr(Wiener, "solve", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_mocks(mocks, METHODS, tmp_path / "killed", numbers=range(3), progress=False)
+    kept = {file: file.stat().st_mtime_ns for file in (tmp_path / "killed").iterdir()}
+    assert len(kept) == 5
+    assert len(read_mocks(mocks, METHODS, tmp_path / "killed", numbers=range(3))[0]) == 1
+    run_mocks(mocks, METHODS, tmp_path / "killed", numbers=range(3), progress=False)
+    assert calls == [0, 1, 1, 2]
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    run_mocks(mocks, METHODS, tmp_path / "whole", numbers=[2, 1], progress=False)  # two that share the work
+    run_mocks(mocks, METHODS, tmp_path / "whole", numbers=[0], progress=False)
+    results = [read_mocks(mocks, METHODS, tmp_path / name, numbers=range(3)) for name in ("killed", "whole")]
+    for first, second in zip(*(truths for truths, _ in results), strict=True):
+        assert np.array_equal(first.data, second.data)
+    for name in METHODS:
+        for first, second in zip(*(kappas[name] for _, kappas in results), strict=True):
+            assert np.array_equal(first.data, second.data) and np.array_equal(first.samples, second.samples)
+    assert results[0][1]["gaussian"][0].samples.dtype == np.float32
+    run_mocks(mocks, {}, tmp_path / "killed", numbers=range(3), progress=False)  # nothing is left to do
+    assert len(calls) == 7
+
+
+@pytest.mark.parametrize(
+    ("what", "changed"),
+    [
+        ("method", {"methods": {"gaussian": Wiener(n_samples=5)}}),
+        ("size", {"size": 30}),
+        ("seed", {"seed": 1}),
+        ("catalog", {"catalog": slice(None, None, 2)}),
+        ("map", {"maps": slice(1, None)}),
+    ],
+)
+def test_files_of_another_run_are_refused(maps, catalog, tmp_path, what, changed):
+    run_mocks(MockSurveys(catalog, maps, size=SIDE), {"gaussian": Wiener(n_samples=4)}, tmp_path, numbers=[0],
+              progress=False)  # fmt: skip
+    before = sorted((file, file.stat().st_mtime_ns) for file in tmp_path.iterdir())
+    other = MockSurveys(
+        catalog[changed.get("catalog", slice(None))],
+        maps.select(changed.get("maps", slice(None))),
+        size=changed.get("size", SIDE),
+        seed=changed.get("seed", 0),
+    )
+    methods = changed.get("methods", {"gaussian": Wiener(n_samples=4)})
+    with pytest.raises(ValueError, match=rf"folder: .* is of another run \(.*{what}"):
+        run_mocks(other, methods, tmp_path, numbers=[0], progress=False)
+    assert sorted((file, file.stat().st_mtime_ns) for file in tmp_path.iterdir()) == before
+
+
+def test_networks_of_the_same_size_are_told_apart(maps, catalog):
+    mocks = MockSurveys(catalog, maps, size=SIDE)
+    first, same, other = (settings_of(mocks, 0, AnnealedHMC(small_priors.prior(seed))) for seed in (0, 0, 1))
+    assert first == same and first["method"] == other["method"] and first["numbers"] != other["numbers"]
+
+
+def test_spectra_of_the_same_name_are_told_apart(maps, catalog):
+    mocks, theory = MockSurveys(catalog, maps, size=SIDE), PowerSpectrum.default()
+    other = PowerSpectrum(theory.ell, 1.01 * theory.cl, name=theory.name)
+    first, second = (settings_of(mocks, 0, Wiener(spectrum)) for spectrum in (theory, other))
+    assert first["method"] == second["method"] and first["numbers"] != second["numbers"]
+    with pytest.raises(TypeError, match="methods: need frozen objects"):
+        settings_of(mocks, 0, object())
+
+
+def test_wrong_mocks(maps, catalog, tmp_path):
+    with pytest.raises(TypeError, match="catalog: needs a ShearCatalog, got QTable"):
+        MockSurveys(QTable(), maps)
+    with pytest.raises(ValueError, match="size: needs to be at most 48"):
+        MockSurveys(catalog, maps, size=49)
+    with pytest.raises(ValueError, match="size: needs to be at least 9"):
+        MockSurveys(catalog, maps, size=8)
+    with pytest.raises(TypeError, match="seed"):
+        MockSurveys(catalog, maps, size=SIDE, seed=0.5)
+    with pytest.raises(ValueError, match=r"numbers: need to be from 0 to 15, .*\[16\]"):
+        run_mocks(MockSurveys(catalog, maps, size=SIDE), {}, tmp_path, numbers=[0, 16])
+    with pytest.raises(ValueError, match=r"numbers: .*\[\]"):
+        run_mocks(MockSurveys(catalog, maps, size=SIDE), {}, tmp_path, numbers=[])
+
+
+# ---- the command
+
+
+def validate(folder, *arguments):
+    return main(["validate", str(folder / "survey.ecsv"), "--axes", "west-north", "--maps", str(folder / "maps"),
+                 "--pixel-scale", "1 arcmin", "--size", "32", "--samples", "3", "--mocks", "4", "--prior", "gaussian",
+                 "--quiet", "-o", "out", *arguments])  # fmt: skip
+
+
+def test_the_command_and_a_method_that_is_added_later(folder, capsys):
+    few = ["--select", "good", "--methods", "kaiser_squires,wiener"]
+    assert validate(folder, *few, "--only", "0:2") == 0
+    assert "2 of 4 mocks" in capsys.readouterr().out
+    assert validate(folder, *few, "--only", "2:") == 0
+    assert "RMSE / Wiener" in capsys.readouterr().out
+    assert validate(folder, "--select", "good", "--methods", "wiener,gaussian,annealed_hmc") == 0
+    names = {file.name for file in Path("out").iterdir()}
+    assert {f"mock_00{i}_{n}.fits" for i in range(4) for n in ("truth", "gaussian", "annealed_hmc")} <= names
+    assert len(names) == 4 * 4 + 3
+    table = QTable.read("out/validation.ecsv")
+    assert table.colnames[1::2] == ["wiener", "gaussian", "annealed_hmc"] and table.meta["mocks"] == 4
+    rmse = dict(zip(table["quantity"], table["annealed_hmc"], strict=True))["RMSE / Wiener, with data"]
+    assert 0.7 < rmse < 1.3
+    text = Table.read("out/validation.rst", format="ascii.rst")
+    assert text.colnames == ["quantity", "wiener", "gaussian", "annealed_hmc"] and len(text) == len(table)
+    assert Path("out/validation.png").read_bytes()[:4] == b"\x89PNG"
+    printed = capsys.readouterr().out
+    assert validate(folder, "--select", "good", "--methods", "wiener,gaussian,annealed_hmc") == 0
+    assert capsys.readouterr().out == printed
+    # another catalogue
+    assert validate(folder, "--methods", "wiener") == 1
+    assert "is of another run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--samples", "1"], "--samples: needs at least 2"),
+        (["--mocks", "5"], "--mocks: needs 1 to 4"),
+        (["--mocks", "0"], "--mocks: needs 1 to 4"),
+        (["--methods", "wiener,magic"], "--methods: magic unknown"),
+        (["--size", "64"], "size: needs to be at most 48"),
+        (["--only", "7:"], "--only: there are mocks 0 to"),
+        (["--methods", "wiener", "--schedule", "fast"], "--schedule: is of annealed_hmc"),
+        (["--network", "none.safetensors"], "none.safetensors"),
+        (["--methods", "posterior_mean", "--network", "none.safetensors"], "none.safetensors"),
+    ],
+)
+def test_wrong_commands(folder, capsys, arguments, message):
+    assert validate(folder, *arguments) == 1
+    assert message in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+def test_what_is_needed_is_asked_for(folder, capsys):
+    assert main(["validate"]) == 1
+    assert "CATALOG: is needed" in capsys.readouterr().err
+    assert main(["validate", str(folder / "survey.ecsv"), "--axes", "west-north", "-o", "out"]) == 1
+    assert "--maps: is needed" in capsys.readouterr().err
+    for wrong in ("3", "a:b"):
+        with pytest.raises(SystemExit):
+            validate(folder, "--only", wrong)
