@@ -71,5 +71,5 @@ def test_loose_solutions_hold_at_the_largest_scales():
 
 
 def test_a_share_larger_than_the_noise_is_refused(problem):
-    with pytest.raises(ValueError, match="least noise of a pixel"):
+    with pytest.raises(ValueError, match="lowest noise of a pixel"):
         SplitPosterior(problem[0].posterior, 0.2)

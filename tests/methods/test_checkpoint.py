@@ -270,7 +270,7 @@ def test_the_same_prior_made_anew_is_the_same():
 def test_checkpoints_that_are_none(tmp_path):
     options = {"n_samples": 2, "checkpoint": "c.fits", **FAST}
     (tmp_path / "c.fits").write_bytes(b"precious")
-    with pytest.raises(OSError, match="no checkpoint"):
+    with pytest.raises(OSError, match="no run can continue"):
         AnnealedHMC(GENTLE, **options).solve(observation())
     for ledger in (
         "{",
@@ -309,7 +309,7 @@ def test_an_index_file_without_its_samples_does_not_block_the_next_run():
         assert np.array_equal(AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation()).samples, whole)
         Path("c.fits").unlink()
     Path("c.fits.ledger").write_text("2026-01-01 opening balances\n")
-    with pytest.raises(OSError, match="is no index file of this package"):
+    with pytest.raises(OSError, match="is not an index file of this package"):
         AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation())
     assert not Path("c.fits").exists() and "balances" in Path("c.fits.ledger").read_text()
 

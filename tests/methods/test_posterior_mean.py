@@ -80,7 +80,7 @@ def test_a_margin_takes_the_edges_away():
 
 
 def test_another_pixel_scale():
-    with pytest.raises(ValueError, match=r"network: it was made for pixels of 0\.4 arcmin, the map has 0\.8.* Wiener"):
+    with pytest.raises(ValueError, match=r"network: needs pixels of 0\.4 arcmin, the map has 0\.8.* Wiener"):
         PosteriorMean(untrained()).solve(survey(pixel=2 * PIXEL))
 
 
