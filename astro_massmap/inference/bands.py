@@ -55,7 +55,7 @@ class Bands:
 
     def mean_square(self, modes, variance=None):
         """
-        Compute the mean square of modes in each band.
+        Compute the mean square of modes in each band, ``(n_maps, n)``, in double precision.
 
         Parameters
         ----------
@@ -63,11 +63,6 @@ class Bands:
             Modes ``(n_maps, ny, nx // 2 + 1)``.
         variance : `torch.Tensor`, optional
             Variance of the modes, ``(ny, nx // 2 + 1)``, by which their squares are divided.
-
-        Returns
-        -------
-        `torch.Tensor`
-            ``(n_maps, n)``, in double precision.
         """
 
         def square(rows):

@@ -115,17 +115,12 @@ class Observation:
 
     def streams(self, seed, indices, *, attempt=0, device="cpu"):
         """
-        Return random numbers for samples of these data, independent of those for other data.
+        Return `Streams` for samples of these data, whose key is the first 128 bits of the checksum of the data.
 
         Parameters
         ----------
         seed, indices, attempt, device
             As for `Streams`.
-
-        Returns
-        -------
-        Streams
-            Streams whose key is the first 128 bits of the checksum of the data.
 
         Examples
         --------

@@ -50,18 +50,7 @@ class FourierOperator:
         return self.p1**2 + self.p2**2
 
     def on(self, grid):
-        """
-        Return the operator for another field within the same box.
-
-        Parameters
-        ----------
-        grid : `~astro_massmap.inference.FourierGrid`
-            Grid with the same box and pixels.
-
-        Returns
-        -------
-        FourierOperator
-        """
+        """Return the operator for another field: a `FourierGrid` with the same box and pixels."""
         other = copy.copy(self)
         other.grid = grid
         return other

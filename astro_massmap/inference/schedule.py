@@ -20,8 +20,8 @@ class Schedule:
     Noise levels, and the number of steps of a chain at each.
 
     With noise splitting (the default) the last level is s, just below the lowest noise of a pixel, and reverse
-    diffusion of the prior leads from s to zero (see `SplitPosterior`). Without splitting the levels are noise that is
-    added to the data, as in Remy et al. (2020), down to zero.
+    diffusion of the prior leads from s to zero (see `~astro_massmap.inference.SplitPosterior`). Without splitting the
+    levels are noise that is added to the data, as in Remy et al. (2020), down to zero.
 
     Parameters
     ----------
@@ -101,10 +101,6 @@ class Schedule:
         step : float
             Largest angle between two kicks.
 
-        Returns
-        -------
-        Schedule
-
         Raises
         ------
         ValueError
@@ -128,17 +124,9 @@ class Schedule:
 
     def reverse_levels(self, sigma: float) -> list[float]:
         """
-        Return the noise levels of the reverse diffusion, in equal ratios.
+        Return the noise levels of the reverse diffusion, in equal ratios, in units of kappa.
 
-        Parameters
-        ----------
-        sigma : float
-            First noise level, in units of kappa.
-
-        Returns
-        -------
-        list of float
-            Levels from ``sigma`` to ``sigma_end``, or to half of ``sigma`` if that is lower.
+        The levels begin with ``sigma`` and end with ``sigma_end``, or with half of ``sigma`` if that is lower.
 
         Examples
         --------
@@ -155,10 +143,6 @@ class Schedule:
         """
         Return a schedule of one level, for posteriors with modes less than some 6 standard deviations apart.
 
-        Returns
-        -------
-        Schedule
-
         Examples
         --------
         >>> from astro_massmap import Schedule
@@ -172,10 +156,6 @@ class Schedule:
         """
         Return the default schedule, from a higher level, where distant modes have merged, down to s.
 
-        Returns
-        -------
-        Schedule
-
         Examples
         --------
         >>> from astro_massmap import Schedule
@@ -188,10 +168,6 @@ class Schedule:
     def tempered(cls) -> Self:
         """
         Return the scheme of Remy et al. (2020), for comparison: noise is added to the data and slowly reduced.
-
-        Returns
-        -------
-        Schedule
 
         Examples
         --------

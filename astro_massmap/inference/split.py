@@ -100,15 +100,7 @@ class SplitPosterior:
 
         Given the noise n of a pixel, its white part w has mean ``s n / N`` and variance ``1 - s^2 / N``; in pixels
         without data w is standard normal.
-
-        Parameters
-        ----------
-        kappa : `torch.Tensor`
-            Modes ``(n, ny, nx // 2 + 1)``.
-        shear : `torch.Tensor` or float
-            Data ``(2, *field_shape)``.
-        streams : `~astro_massmap.inference.Streams`
-            Random numbers.
+        The shape of the modes ``kappa`` is ``(n, ny, nx // 2 + 1)``, that of the data ``shear`` ``(2, *field_shape)``.
         """
         s, grid, p = self.sigma, self.grid, self.posterior
         white = streams.normal(2, *grid.box_shape, dtype=grid.dtype)

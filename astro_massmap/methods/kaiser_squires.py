@@ -75,19 +75,7 @@ class KaiserSquires:
 
     def solve(self, observation: Observation, *, progress: bool = False) -> Estimate:
         """
-        Map one observation.
-
-        Parameters
-        ----------
-        observation : `~astro_massmap.inference.Observation`
-            Shear and noise.
-        progress : bool
-            No effect.
-
-        Returns
-        -------
-        Estimate
-            Map without samples.
+        Map one observation, see `Method.solve <astro_massmap.methods.Method.solve>`; ``progress`` has no effect.
 
         Examples
         --------

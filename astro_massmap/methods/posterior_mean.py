@@ -80,19 +80,7 @@ class PosteriorMean:
 
     def solve(self, observation: Observation, *, progress: bool = False) -> Estimate:
         """
-        Map one observation.
-
-        Parameters
-        ----------
-        observation : `~astro_massmap.inference.Observation`
-            Shear and noise.
-        progress : bool
-            No effect.
-
-        Returns
-        -------
-        Estimate
-            Without samples.
+        Map one observation, see `Method.solve <astro_massmap.methods.Method.solve>`; ``progress`` has no effect.
 
         Raises
         ------

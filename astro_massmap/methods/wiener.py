@@ -111,24 +111,7 @@ class Wiener:
 
     def solve(self, observation: Observation, *, progress: bool = False) -> Estimate:
         """
-        Map one observation.
-
-        Parameters
-        ----------
-        observation : `~astro_massmap.inference.Observation`
-            Shear and noise.
-        progress : bool
-            Show a progress bar.
-
-        Returns
-        -------
-        Estimate
-
-        Raises
-        ------
-        ValueError
-            If the memory does not suffice; `~astro_massmap.inference.ConvergenceError`, a ValueError, if a linear
-            system cannot be solved to the tolerance.
+        Map one observation, see `Method.solve <astro_massmap.methods.Method.solve>`.
 
         Examples
         --------

@@ -138,11 +138,11 @@ def test_a_score_that_fails_in_one_chain_leaves_the_others(monkeypatch):
 
     def run(plan, streams, **options):
         if 2 in streams.indices:
-            raise ScoreError("prior: its score is not finite")
+            raise ScoreError("prior: the score is not finite")
         return right(plan, streams, **options)
 
     everything = AnnealedHMC(GENTLE, n_samples=4, **FAST).solve(observation())
     monkeypatch.setattr(_chains, "run_chains", run)
-    with pytest.warns(AstropyUserWarning, match=r"1 of 4 chains .* \(chain 2: prior: its score is not finite\)"):
+    with pytest.warns(AstropyUserWarning, match=r"1 of 4 chains .* \(chain 2: prior: the score is not finite\)"):
         estimate = AnnealedHMC(GENTLE, n_samples=4, batch_size=4, **FAST).solve(observation())
     assert np.allclose(estimate.samples, everything.samples[[0, 1, 3]], atol=1e-3)
