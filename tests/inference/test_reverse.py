@@ -27,8 +27,8 @@ def test_gaussian_draws_are_exact(steps):
     assert (ratio - 1).abs().max() < 6 * (2 / n) ** 0.5
 
 
-def test_a_deterministic_flow_loses_the_spread():
-    assert samplers.deterministic_spread(8) < 0.9
+def test_a_deterministic_flow_has_too_small_a_standard_deviation():
+    assert samplers.deterministic_std(8) < 0.9
 
 
 def test_a_mixture_comes_back_with_its_weights():

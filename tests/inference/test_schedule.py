@@ -30,8 +30,8 @@ def test_the_way_back_descends_in_equal_ratios():
         ({"levels": (1, 2)}, "decrease"),
         ({"levels": (2, 2, 1)}, "decrease"),
         ({"levels": (float("nan"), 1)}, "decrease"),
-        ({"levels": (2, 1.5)}, "last is 1"),
-        ({"levels": (0.1, -0.1), "splitting": False}, "negative"),
+        ({"levels": (2, 1.5)}, "last needs to be 1"),
+        ({"levels": (0.1, -0.1), "splitting": False}, "at least 0"),
         ({"trajectories": (1, 2)}, "trajectories"),
         ({"trajectories": -1}, "trajectories"),
         ({"reverse_steps": 0}, "reverse_steps"),
@@ -39,6 +39,6 @@ def test_the_way_back_descends_in_equal_ratios():
         ({"share": 1.0}, "share"),
     ],
 )
-def test_schedules_that_make_no_sense(options, message):
+def test_invalid_schedules(options, message):
     with pytest.raises(ValueError, match=message):
         Schedule(**options)
