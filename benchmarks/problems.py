@@ -21,7 +21,7 @@ N_BANDS = 8
 
 
 def spectrum():
-    """ell^2 C_ell / 2 pi = A x^0.9 / (1 + x)^1.6 with x = ell / 3000, rms 0.02 after smoothing with sigma = 1 arcmin."""
+    """ell^2 C_ell / 2 pi = A x^0.9 / (1 + x)^1.6 with x = ell / 3000, rms 0.02 smoothed with sigma = 1 arcmin."""
     ell = np.geomspace(50, 6e4, 400)
     cl = (ell / 3000) ** 0.9 / (1 + ell / 3000) ** 1.6 * 2 * np.pi / ell**2
     grid = FourierGrid((128, 128), PIXEL, dtype=torch.float64)

@@ -36,7 +36,7 @@ from chains import observation
 THEORY = PowerSpectrum.default()
 SIDE, BOX = 24, (48, 45)
 DATA, PIXEL = observation(SIDE), observation().pixel_size
-KEY = DATA.sha256  # of the random numbers, kept by the data before tensors are fake
+KEY = DATA.sha256  # key of the random numbers, computed before tensors are fake
 TOLERANCE = 0.45
 CUDA = torch.device("cuda", 0)
 
@@ -118,7 +118,7 @@ class CpuGenerator(torch.Generator):
 
 
 def to_device(module, device):
-    """`torch.nn.Module.to`, which cannot exchange fake parameters."""
+    """Replacement of `torch.nn.Module.to`, which cannot exchange fake parameters."""
     for part in module.modules():
         for name, parameter in part._parameters.items():
             part._parameters[name] = torch.nn.Parameter(parameter.to(device), requires_grad=False)
@@ -128,11 +128,11 @@ def to_device(module, device):
 
 @pytest.fixture
 def gpu(monkeypatch):
-    monkeypatch.setattr(torch, "Generator", CpuGenerator)  # there is none for CUDA here
+    monkeypatch.setattr(torch, "Generator", CpuGenerator)  # CUDA generators need a GPU
     monkeypatch.setattr(torch.nn.Module, "to", to_device)
     monkeypatch.setattr(targets, "_VELOCITY", TOLERANCE)
     monkeypatch.setattr(targets, "_KICK", TOLERANCE)
-    ScorePrior.load("default")  # files are read before, and kept
+    ScorePrior.load("default")  # files are read before tensors are fake
     with FakeGpu():
         yield
 
@@ -142,7 +142,7 @@ def modes(n=2):
 
 
 def shipped():
-    """The shipped prior; its network has the shape of the trained one, and no numbers."""
+    """Return the shipped prior with a network of fake parameters of the same shapes."""
     prior = ScorePrior.load("default")
     network = UNet(**prior.denoiser.network.settings).requires_grad_(False)
     return replace(prior, denoiser=HybridDenoiser(network, THEORY, PIXEL))
@@ -164,7 +164,7 @@ def on_gpu(*tensors):
 PRIORS = {"gaussian": GaussianPrior, "shipped": shipped}
 
 
-# ---- what runs on a GPU
+# ---- functions on a GPU
 
 
 def test_operator_and_its_adjoint(gpu):
@@ -209,7 +209,7 @@ def test_network_of_the_posterior_mean(gpu):
     assert on_gpu(*network.moments(image, image))
 
 
-# ---- and the tests can fail
+# ---- faults that the tests find
 
 
 def test_a_constant_on_the_cpu_is_found(gpu, monkeypatch):

@@ -1,4 +1,4 @@
-"""Chains that fail, and those that do not: the rule is what the data allow, and a run is never lost whole."""
+"""Chains that diverge or do not mix: which ones are flagged, and the result of the run."""
 
 import astropy.units as u
 import numpy as np
@@ -15,7 +15,7 @@ from astro_massmap.simulation import NFWHalo
 import problems
 from chains import FAST, GENTLE, observation
 
-# ---- what is a failure
+# ---- chains that are flagged
 
 
 def cluster(mass, side=12, density=100, seed=0):
@@ -30,13 +30,13 @@ def cluster(mass, side=12, density=100, seed=0):
 
 @pytest.mark.filterwarnings("ignore:the power of the data", "ignore:prior. the samples have")
 @pytest.mark.parametrize("mass", [5e14, 2e15])
-def test_a_massive_cluster_is_mapped_at_the_first_try(mass):
+def test_a_massive_cluster_is_mapped_at_the_first_attempt(mass):
     estimate = AnnealedHMC(n_samples=4, n_check=0).solve(cluster(mass))
     assert estimate.diagnostics["restarts"] == estimate.diagnostics["failed"] == 0
     assert estimate.mean[5:7, 5:7].mean() > 0.1
 
 
-def test_a_field_that_is_unlike_the_prior_is_reported():
+def test_more_power_than_the_prior_gives_a_warning():
     with pytest.warns(AstropyUserWarning) as caught:
         estimate = AnnealedHMC(GaussianPrior(), n_samples=4, n_check=0).solve(cluster(2e15))
     messages = [str(w.message) for w in caught]
@@ -49,7 +49,7 @@ def plan():
     return SplitPlan(observation(), GaussianPrior(), Schedule.fast(), (64, 64))
 
 
-def test_a_mean_that_shear_does_not_see_is_noticed(plan):
+def test_a_large_mean_that_shear_does_not_measure_is_flagged(plan):
     modes = run_chains(plan, plan.streams(0, range(2))).modes
     assert not diverged(plan, modes).any()
     modes[1, 0, 0] += 300 * plan.prior.variance[0, 0].sqrt()
@@ -61,14 +61,14 @@ def test_a_mean_that_shear_does_not_see_is_noticed(plan):
     assert diverged(periodic, modes).tolist() == [False, True]
 
 
-def test_a_map_that_is_worse_than_none_is_noticed(plan):
+def test_a_map_worse_than_a_zero_map_is_flagged(plan):
     modes = run_chains(plan, plan.streams(0, range(3))).modes
     modes[1] += 6 * (modes[1] - modes[0])
     modes[2] *= float("nan")
     assert diverged(plan, modes).tolist() == [False, True, True]
 
 
-def test_a_hole_in_the_middle_of_a_cluster_is_no_divergence():
+def test_a_hole_in_the_middle_of_a_cluster_is_not_flagged():
     # ten pixels without data, where kappa is many standard deviations of the prior
     data = cluster(2e15)
     noise_std = data.noise_std.numpy().copy()
@@ -82,7 +82,7 @@ def test_a_hole_in_the_middle_of_a_cluster_is_no_divergence():
     assert not diverged(periodic, modes).any()
 
 
-# ---- what becomes of the run
+# ---- result of the run
 
 
 def failing(monkeypatch, which):
