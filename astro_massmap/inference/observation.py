@@ -148,10 +148,6 @@ class Observation:
             Fraction of the sum of 1 / N that is kept; 1 changes nothing.
         seed : int
             Seed of the noise that is added.
-
-        Returns
-        -------
-        Observation
         """
         weight = self.weight[self.observed]
         if information == 1:

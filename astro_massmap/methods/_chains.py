@@ -51,29 +51,10 @@ def task(context, indices):
 
 def draw_samples(method, plan, checkpoint, workers, n_jobs, progress):
     """
-    Draw the samples of all chains of a run.
+    Draw the samples of all chains; return those that did not fail, ``(n_good, ny, nx)``, and the record of each chain.
 
-    Parameters
-    ----------
-    method : `~astro_massmap.AnnealedHMC`
-        Options.
-    plan : `~astro_massmap.inference.Plan`
-        Plan of the chains.
-    checkpoint : Checkpoint or None
-        File of the finished samples; None to keep them in memory.
-    workers : tuple or None
-        Executor and `RunContext`; None to draw the chains in this process.
-    n_jobs : int
-        Number of batches of chains at a time, on a CPU in this process.
-    progress : bool
-        Show a progress bar.
-
-    Returns
-    -------
-    samples : array
-        Samples of the chains that did not fail, ``(n_good, ny, nx)``.
-    records : list of dict
-        Record of every chain.
+    ``checkpoint`` is None to keep the samples in memory. ``workers`` is an executor and the `RunContext`, or None to
+    draw the chains in this process, on a CPU with ``n_jobs`` batches at a time.
     """
     kept = SampleStore(method.n_samples, plan.grid.field_shape) if checkpoint is None else checkpoint
     todo = [i for i in range(method.n_samples) if i not in kept.records]

@@ -31,16 +31,9 @@ class Checkpoint:
     once the sample is on the disk. A sample whose line is incomplete or damaged is drawn again. An index file without
     samples is replaced; samples without an index file are an error, and are left unchanged.
 
-    Parameters
-    ----------
-    path : str or path-like
-        Name of the FITS file of samples; the name of the index file has ``.ledger`` added.
-    shape : tuple of int
-        ``(n_samples, ny, nx)``.
-    mark : str
-        The `fingerprint` of the run.
-    cards : sequence of (str, value)
-        Keywords and values for the header of the file.
+    ``path`` is the name of a FITS file of samples; the name of the index file has ``.ledger`` added. ``shape`` is
+    ``(n_samples, ny, nx)``, ``mark`` the `fingerprint` of the run, and ``cards`` are keywords and values for the
+    header. A file with samples of other data or settings raises ValueError, one that cannot be read or written OSError.
 
     Attributes
     ----------
@@ -48,13 +41,6 @@ class Checkpoint:
         All samples; those that are not finished are zero.
     records : dict
         Record of each finished sample, by its number.
-
-    Raises
-    ------
-    ValueError
-        If the file holds samples of other data or settings.
-    OSError
-        If a file cannot be read or written.
     """
 
     def __init__(self, path, shape, mark, cards=()):

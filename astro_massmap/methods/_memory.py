@@ -56,24 +56,11 @@ class MemoryEstimate:
 
 def needed_memory(shape, padding=2.0, *, prior=None, dtype="float32", batch=1, levels=1, samples=1):
     """
-    Estimate the memory of a run.
+    Return the `MemoryEstimate` of a run on a field of ``shape``, with options as for `~astro_massmap.Wiener`.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Rows and columns of the field.
-    padding : float
-        Side of the box in sides of the field.
-    prior : prior or `~astro_massmap.priors.MeanNetwork`, optional
-        Prior with its network; None, or a `~astro_massmap.GaussianPrior`, without one.
-    dtype : {'float32', 'float64'}
-        Floating-point precision.
-    batch, levels, samples : int
-        Number of chains at a time, of levels of the schedule, and of samples in memory.
-
-    Returns
-    -------
-    MemoryEstimate
+    ``prior`` is a prior or a `~astro_massmap.priors.MeanNetwork`; None, or a `~astro_massmap.GaussianPrior`, has no
+    network. ``batch`` is the number of chains at a time, ``levels`` that of the levels of the schedule, and ``samples``
+    that of the samples in memory.
     """
     box, (ny, nx) = posterior_shape(shape, padding), shape
     real = getattr(torch, dtype).itemsize
@@ -114,14 +101,7 @@ def check_memory(estimate, device="cpu", name="shape"):
     """
     Raise ValueError if a run needs more than 0.95 of the memory of its device; return the estimate as text.
 
-    Parameters
-    ----------
-    estimate : MemoryEstimate
-        Estimate for the run.
-    device : `torch.device` or str
-        Device of the run.
-    name : str
-        Argument to name in the error.
+    The error begins with ``name``, an argument of the caller.
     """
     device = torch.device(device)
     memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else physical_memory()

@@ -20,19 +20,8 @@ def create_samples(path, shape, cards=()):
     """
     Create a file of samples, filled with zeros, atomically; return its memory map.
 
-    Parameters
-    ----------
-    path : str or path-like
-        Name of the file.
-    shape : tuple of int
-        ``(n_samples, ny, nx)``; the samples are in single precision.
-    cards : sequence of (str, value)
-        Further keywords of the header, such as those of a WCS.
-
-    Raises
-    ------
-    OSError
-        If the file exists, cannot be written, or is larger than the free space on the disk.
+    The shape is ``(n_samples, ny, nx)``, in single precision; ``cards`` are further keywords of the header, such as
+    those of a WCS. A file that exists, cannot be written, or exceeds the free space on the disk raises OSError.
     """
     path, needed = Path(path), 4 * int(np.prod(shape))
     with atomic_path(path) as temporary:

@@ -1,9 +1,9 @@
 """
-No step mixes devices, and none needs the numbers of a tensor where they are not.
+No operation mixes tensors of different devices.
 
-Fake tensors have shape, type and device, and no numbers; an operation on fake tensors of two devices is an error, as it
+Fake tensors have shape, type and device, and no values; an operation on fake tensors of two devices is an error, as it
 is on a GPU. A build of torch for CPUs creates and transforms fake CUDA tensors, but does not index, copy or read them:
-`FakeGpu` does so by other operators. So a mix-up of devices is found without a GPU.
+`FakeGpu` uses other operators for this, so that these errors are found without a GPU.
 """
 
 from dataclasses import replace
@@ -45,8 +45,8 @@ class FakeGpu(TorchFunctionMode):
     """
     Fake CUDA tensors in a build of torch for CPUs.
 
-    A number that is read is 0.5 and 0.4 in turn, above and below `TOLERANCE`: conjugate gradients take one step. A bool
-    is False.
+    Values that are read alternate between 0.5 and 0.4, above and below `TOLERANCE`, so that conjugate gradients take one
+    step. A bool is False.
     """
 
     def __init__(self):

@@ -55,7 +55,7 @@ def test_pixels_with_low_noise_have_more_weight():
 
 def test_no_more_transforms_than_the_method_needs(monkeypatch):
     """
-    In units of one two-dimensional transform of the box: two there and back for the weights and the noise, and four
+    In units of one two-dimensional transform of the box: two forward and back for the weights and the noise, and four
     for both components, with a quarter less for the empty half of the box, and half of one for each kernel: 7.5.
     """
     lines = []
