@@ -1,9 +1,8 @@
 """
-Maps of dark matter from the shapes of galaxies.
+Maps of dark matter from weak gravitational lensing.
 
-Galaxies go in as a `ShearCatalog`, are binned on a grid as a `ShearMap`, and come out as a
-`ConvergenceMap`: the projected matter with its sky coordinates, its uncertainty and a set of
-equally likely maps.
+Galaxies of a `ShearCatalog` are binned on a grid as a `ShearMap`, from which a `ConvergenceMap` is reconstructed: the
+projected matter with its WCS, its uncertainty and posterior samples.
 """
 
 from importlib import import_module
@@ -55,7 +54,7 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # with it, a type checker would let any name pass
+if not TYPE_CHECKING:  # otherwise type checkers would accept any name
 
     def __getattr__(name):
         if name in _HOMES:

@@ -1,9 +1,8 @@
 """
-Catalogues to begin with.
+Example catalogues.
 
-`demo` is a mock survey embedded in the package. `cosmos` is the real thing: the HST/ACS COSMOS shear
-catalogue of Schrabback et al. (2010, A&A 516, A63), which is fetched on first use and kept in the
-cache of astropy; please cite its authors.
+`demo` is a mock survey in the package. `cosmos` is the HST/ACS COSMOS shear catalogue of Schrabback et al. (2010, A&A
+516, A63), downloaded on first use to the cache of astropy; please cite its authors.
 """
 
 from __future__ import annotations
@@ -45,12 +44,12 @@ def _embedded(name: str) -> Traversable:
 
 def demo() -> ShearCatalog:
     """
-    A mock survey of 51 x 51 arcmin with holes around stars and an irregular edge.
+    Return a mock survey of 51 x 51 arcmin with holes around stars and an irregular edge.
 
     Returns
     -------
     ShearCatalog
-        The script ``tools/make_demo.py`` of the source tree makes it; `demo_truth` is what it hides.
+        Catalogue made by ``tools/make_demo.py`` of the source tree from the convergence `demo_truth`.
 
     Examples
     --------
@@ -64,12 +63,12 @@ def demo() -> ShearCatalog:
 
 def demo_truth() -> ConvergenceMap:
     """
-    The convergence behind `demo`.
+    Return the true convergence of `demo`.
 
     Returns
     -------
     ConvergenceMap
-        128 x 128 pixels of 0.4 arcmin.
+        Map of 128 x 128 pixels of 0.4 arcmin.
 
     Examples
     --------
@@ -83,12 +82,12 @@ def demo_truth() -> ConvergenceMap:
 
 def demo_clusters() -> QTable:
     """
-    The clusters in `demo`, as an X-ray survey would list them.
+    Return the clusters in `demo`, as in an X-ray catalogue.
 
     Returns
     -------
     `~astropy.table.QTable`
-        Columns ``name``, ``ra``, ``dec`` and ``radius``.
+        Table with the columns ``name``, ``ra``, ``dec`` and ``radius``.
 
     Examples
     --------
@@ -103,7 +102,7 @@ def demo_clusters() -> QTable:
 
 def cosmos(sample: Literal["all", "bright", "faint"] = "all") -> ShearCatalog:
     """
-    The COSMOS shear catalogue of Schrabback et al. (2010), fetched by checksum and cached.
+    Return the COSMOS shear catalogue of Schrabback et al. (2010), downloaded, verified by checksum and cached.
 
     Parameters
     ----------
@@ -117,9 +116,9 @@ def cosmos(sample: Literal["all", "bright", "faint"] = "all") -> ShearCatalog:
     Raises
     ------
     OSError
-        If a file cannot be fetched, or is not the one that it should be.
+        If a file cannot be downloaded, or its checksum is wrong.
     ValueError
-        If there is no such sample.
+        If ``sample`` is unknown.
 
     Examples
     --------
@@ -129,7 +128,7 @@ def cosmos(sample: Literal["all", "bright", "faint"] = "all") -> ShearCatalog:
     """
     samples = {"all": slice(None), "bright": slice(_N_BRIGHT), "faint": slice(_N_BRIGHT, None)}
     if sample not in samples:
-        raise ValueError(f"sample: got {sample!r}; known are {', '.join(map(repr, samples))}")
+        raise ValueError(f"sample: needs one of {', '.join(map(repr, samples))}, got {sample!r}")
     ra, dec, e1, e2, weight = (
         np.asarray(fits.getdata(_fetch(name)), dtype=float)[samples[sample]]
         for name in COSMOS_SHA256
@@ -141,17 +140,17 @@ def cosmos(sample: Literal["all", "bright", "faint"] = "all") -> ShearCatalog:
 
 def cosmos_clusters() -> QTable:
     """
-    The X-ray clusters of the COSMOS field (Finoguenov et al. 2007, ApJS 172, 182), fetched and cached.
+    Return the X-ray clusters of the COSMOS field (Finoguenov et al. 2007, ApJS 172, 182), downloaded and cached.
 
     Returns
     -------
     `~astropy.table.QTable`
-        Columns ``id``, ``ra``, ``dec``, ``r500``, ``redshift``, ``m500`` and ``m500_err``.
+        Table with the columns ``id``, ``ra``, ``dec``, ``r500``, ``redshift``, ``m500`` and ``m500_err``.
 
     Raises
     ------
     OSError
-        If the file cannot be fetched, or is not the one that it should be.
+        If the file cannot be downloaded, or its checksum is wrong.
 
     Examples
     --------
@@ -171,14 +170,14 @@ def cosmos_clusters() -> QTable:
 
 
 def _fetch(name: str) -> str:
-    """Path of a cached file, fetched if need be, whose checksum is right."""
+    """Return the path of a cached file, after a download if necessary; OSError for a wrong checksum."""
     try:
         path = download_file(COSMOS_URL + name, cache=True, pkgname="astro_massmap", show_progress=False)
     except OSError as error:
-        raise OSError(f"{name}: cannot be fetched from {COSMOS_URL + name} ({error})") from error
+        raise OSError(f"{name}: cannot be downloaded from {COSMOS_URL + name} ({error})") from error
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != COSMOS_SHA256[name]:
         clear_download_cache(COSMOS_URL + name, pkgname="astro_massmap")
-        raise OSError(f"{name}: the fetched file has the checksum {digest}, expected {COSMOS_SHA256[name]}")
+        raise OSError(f"{name}: the downloaded file has the checksum {digest}, expected {COSMOS_SHA256[name]}")
     return path

@@ -1,5 +1,5 @@
 """
-Seconds that questions to a large posterior take: ``python benchmarks/detections.py``.
+Time of measurements on a large posterior: ``python benchmarks/detections.py``.
 
 256 samples of 512 x 512 pixels, 1000 round regions of 1.5 arcmin.
 """
@@ -23,16 +23,16 @@ def main():
     samples = rng.normal(scale=0.02, size=(N_SAMPLES, SIDE, SIDE)).astype(np.float32)
     kappa = ConvergenceMap(samples.mean(axis=0), wcs=wcs, samples=samples)
     regions = [CircleSkyRegion(c, 1.5 * u.arcmin) for c in wcs.pixel_to_world(*rng.uniform(0, SIDE, (2, N_REGIONS)))]
-    questions = {
+    measurements = {
         "detection_probability": lambda: kappa.detection_probability(regions, 0.001),
         "detection_probability above a ring": lambda: kappa.detection_probability(regions, 0.001, [3, 6] * u.arcmin),
         "region_statistics": lambda: kappa.region_statistics(regions),
         "peaks, smoothed": lambda: kappa.peaks(0.01, smoothing=1 * u.arcmin),
         "power_spectrum": kappa.power_spectrum,
     }
-    for name, ask in questions.items():
+    for name, measure in measurements.items():
         start = time.perf_counter()
-        ask()
+        measure()
         print(f"{name:40} {time.perf_counter() - start:.2f} s")
 
 

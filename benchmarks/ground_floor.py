@@ -1,9 +1,8 @@
 """
-What gridding, the Wiener mean and constrained realisations cost.
+Time and memory of gridding, the Wiener mean and constrained realisations.
 
-``python benchmarks/ground_floor.py [CATALOG]`` prints a table; CATALOG is a file with the columns of the
-public COSMOS catalogue (ra, dec, e1, e2, weight), of which the gridding is timed. ``--rst FILE`` writes
-the table for the documentation.
+``python benchmarks/ground_floor.py [CATALOG]`` prints a table; the gridding is timed on CATALOG, a file with the
+columns of the public COSMOS catalogue (ra, dec, e1, e2, weight). ``--rst FILE`` writes the table for the documentation.
 """
 
 import argparse
@@ -23,7 +22,7 @@ SIDE = 360
 
 
 def field():
-    """Noise on a field of 360 x 360 pixels: Poisson counts of 4.8 galaxies a pixel, a hole and a missing edge."""
+    """Noise on a field of 360 x 360 pixels: Poisson counts of 4.8 galaxies per pixel, a hole and a missing edge."""
     rng = np.random.default_rng(0)
     counts = rng.poisson(4.8, (SIDE, SIDE))
     counts[100:130, 80:140] = counts[:30] = 0
@@ -36,7 +35,7 @@ def field():
 
 
 def timed(function, repeat=3):
-    """The least wall time of a few calls, and the last result."""
+    """Shortest wall time of some calls, and the last result."""
     times = []
     for _ in range(repeat):
         start = time.perf_counter()
@@ -46,7 +45,7 @@ def timed(function, repeat=3):
 
 
 def rows(catalog_file):
-    """(what, measured, target) of every figure."""
+    """Yield (task, measured, target)."""
     if catalog_file:
         catalog = ShearCatalog.read(catalog_file, axes="west-north", columns={"g1": "e1", "g2": "e2"})
         seconds, _ = timed(catalog.to_map)
@@ -58,7 +57,7 @@ def rows(catalog_file):
     seconds, _ = timed(lambda: shear.reconstruct(Wiener(n_samples=64), progress=False), repeat=1)
     yield f"64 constrained realisations, {SIDE} x {SIDE}", f"{seconds:.1f} s", "60 s"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if platform.system() == "Linux" else 2**30)
-    yield "peak memory of all of this", f"{peak:.2f} GiB", "2 GiB"
+    yield "peak memory of the process", f"{peak:.2f} GiB", "2 GiB"
 
 
 def main():

@@ -1,14 +1,14 @@
 """
-What readers make of files that are damaged, or meant to do harm.
+Read damaged and malicious files, and count crashes, hangs and errors of other types.
 
 ``python benchmarks/hostile_files.py [--inputs 100000] [--minutes 60] [--seed 0] [--state FILE] [--table FILE]``
 
-For each reader some valid files are written, and mutated (see `mutations`). A reader may read what comes of them, or
-raise an OSError, ValueError or TypeError that says something; nothing else. Input number i of a reader depends on the
-seed and on i alone. Inputs are read in blocks by a forked process, which has 1 GiB of memory more than it begins with,
-and 10 seconds for each: a crash, a hang or greed ends the block, is counted and kept in the folder of faults, and the
-next block goes on behind it. The state is kept too: a run that was stopped goes on. With ``MALLOC_CHECK_=3`` and
-``LD_PRELOAD=libc_malloc_debug.so.0`` (glibc) a library that writes beyond its memory ends a block too.
+For each reader valid files are written and mutated (see `mutations`). A reader may read the result, or raise an
+OSError, ValueError or TypeError with a message; everything else is a fault. Input number i of a reader depends on the
+seed and on i only. A forked process reads inputs in blocks, with 1 GiB of additional memory and 10 seconds for each
+input. A fault is counted and its input kept in the folder of faults; a crash, a hang or an excess of memory also ends
+the block. The state is saved, and an interrupted run is resumed. With ``MALLOC_CHECK_=3`` and
+``LD_PRELOAD=libc_malloc_debug.so.0`` (glibc), writes out of bounds end a block too.
 """
 
 import argparse
@@ -64,7 +64,7 @@ ann circle[[5pix,5pix],2pix]
 
 
 def grid(shape=SHAPE):
-    """A small grid."""
+    """Return a small grid."""
     wcs = WCS(naxis=2)
     wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.cdelt = ["RA---TAN", "DEC--TAN"], [150, 2.2], [-0.01, 0.01]
     wcs.wcs.crpix = [shape[1] / 2, shape[0] / 2]
@@ -72,11 +72,11 @@ def grid(shape=SHAPE):
     return wcs
 
 
-# ---- valid files, by the end of their name
+# ---- valid files by file extension
 
 
 def _bytes(write, name):
-    """The bytes of a file that ``write`` writes."""
+    """Return the bytes of a file written by ``write``."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         write(Path(folder, name))
@@ -97,7 +97,7 @@ def convergence_files():
 
 
 def _packed(content, kind):
-    """The images of a FITS file in tiles."""
+    """Return a FITS file with tile-compressed images."""
 
     def write(path):
         Path("of.fits").write_bytes(content)
@@ -143,7 +143,7 @@ def catalog_files():
     found[".vot"] = [_bytes(partial(full.write, format="votable"), "c.vot")]
     plain.meta = {"name": "a"}
     table = plain.to_table()
-    table["center"] = place  # kept by YAML in comments
+    table["center"] = place  # stored as YAML in comments
     table["name"] = [f"galaxy {i}" for i in range(12)]
     variable = fits.BinTableHDU.from_columns(
         [
@@ -268,7 +268,7 @@ def map_files():
 
 
 def _open_maps(path):
-    """The first map of a folder."""
+    """Return the first map of a folder."""
     return MapSet.open(path.parent, kind="folder", pixel_scale=0.01 * u.deg)[0]
 
 
@@ -293,25 +293,25 @@ KINDS |= {".safetensors": "tensors", ".npy": "binary", ".h5": "binary"}
 
 @cache
 def files_of(name):
-    """The valid files of a reader."""
+    """Return the valid files of a reader."""
     return READERS[name][0]()
 
 
 def hostile(files, seed, number):
-    """Input ``number``: the end of its name, and its bytes."""
+    """Return file extension and bytes of the input ``number``."""
     rng = np.random.default_rng([seed, number])
     ends = list(files)
     end = ends[int(rng.integers(len(ends)))]
     seeds = files[end]
     content = seeds[int(rng.integers(len(seeds)))]
     content = mutated(content, KINDS[end], rng, packed=end.endswith(".gz"))
-    if rng.random() < 0.02:  # a name that promises something else
+    if rng.random() < 0.02:  # a wrong file extension
         end = ends[int(rng.integers(len(ends)))]
     return end, content
 
 
 def judged(read, path):
-    """What became of a file: "read", the kind of an error that is handled, or a fault that begins with "!"."""
+    """Return the result for a file: "read", type and message of an allowed error, or a fault after "!"."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -334,7 +334,7 @@ def judged(read, path):
 
 
 def _block(name, seed, first, last, folder, report):
-    """Read inputs in this process, which ends; a line a file goes to the report."""
+    """Read inputs and write one line for each to the report; the process ends afterwards."""
     files, read = files_of(name), READERS[name][1]
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
@@ -357,15 +357,15 @@ def _block(name, seed, first, last, folder, report):
             outcome = f"!wrote {others}"
         line = json.dumps([number, end, seconds, outcome[:300]], ensure_ascii=True)
         os.write(report, f"{line}\n".encode())
-    gc.collect()  # what was written beyond some memory shows when it is freed
+    gc.collect()  # glibc detects writes out of bounds when the memory is freed
 
 
 def run_block(name, seed, first, last):
-    """Outcomes of some inputs; where the reader dies the last one is a fault."""
+    """Return the outcomes of a block of inputs; the last one is a fault if the process ended early."""
     with tempfile.TemporaryDirectory() as top, tempfile.TemporaryFile() as report:
         folder = Path(top, "a", "b")
         folder.mkdir(parents=True)
-        files_of(name)  # made here, so that all processes have the same
+        files_of(name)  # before the fork, so that all processes have the same files
         pid = os.fork()
         if not pid:
             code = 1
@@ -389,7 +389,7 @@ def run_block(name, seed, first, last):
 
 
 def keep(name, seed, number, outcome, folder):
-    """Keep a file at which a reader failed."""
+    """Save an input that is a fault."""
     folder.mkdir(parents=True, exist_ok=True)
     end, content = hostile(files_of(name), seed, number)
     (folder / f"{re.sub(r'[^A-Za-z]+', '_', name)}_{number}{end}").write_bytes(content)
@@ -398,7 +398,7 @@ def keep(name, seed, number, outcome, folder):
 
 
 def fuzz(name, seed, first, last, state, folder):
-    """Read a block of inputs, and add to the state of its reader."""
+    """Read a block of inputs, and update the state of its reader."""
     outcomes = run_block(name, seed, first, last)
     for number, _, seconds, outcome in outcomes:
         kind = "fault" if outcome.startswith("!") else outcome.partition(":")[0]
@@ -408,13 +408,13 @@ def fuzz(name, seed, first, last, state, folder):
         if kind == "fault":
             keep(name, seed, number, outcome, folder)
         else:
-            said = re.sub(r"\d+|'[^']*'|\"[^\"]*\"", "#", outcome)[:110]
-            state["said"][said] = state["said"].get(said, 0) + 1
+            message = re.sub(r"\d+|'[^']*'|\"[^\"]*\"", "#", outcome)[:110]
+            state["messages"][message] = state["messages"].get(message, 0) + 1
     state["next"] = outcomes[-1][0] + 1
 
 
 def table_of(states):
-    """Counts by reader."""
+    """Return the table of counts by reader."""
     kinds = ("read", "OSError", "ValueError", "TypeError", "UnitsError", "fault")
     rows = []
     for name, state in states.items():
@@ -427,25 +427,27 @@ def table_of(states):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.strip().partition("\n")[0])
-    parser.add_argument("--inputs", type=int, default=100_000, help="of all readers together (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, default=60, help="stop after so many (default: %(default)s)")
+    parser.add_argument(
+        "--inputs", type=int, default=100_000, help="number of inputs of all readers together (default: %(default)s)"
+    )
+    parser.add_argument("--minutes", type=float, default=60, help="time limit (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--readers", nargs="+", choices=list(READERS), default=list(READERS), metavar="READER")
     parser.add_argument("--state", type=Path, default=Path("hostile_state.json"))
-    parser.add_argument("--faults", type=Path, default=Path("hostile_faults"), help="folder for inputs that failed")
+    parser.add_argument("--faults", type=Path, default=Path("hostile_faults"), help="folder for inputs that are faults")
     parser.add_argument("--table", type=Path, help="ECSV file for the counts")
     arguments = parser.parse_args()
-    end, share = time.monotonic() + 60 * arguments.minutes, -(-arguments.inputs // len(arguments.readers))
+    end, most = time.monotonic() + 60 * arguments.minutes, -(-arguments.inputs // len(arguments.readers))
     states = json.loads(arguments.state.read_text()) if arguments.state.exists() else {}
     for name in arguments.readers:
-        states.setdefault(name, {"next": 0, "counts": {}, "seconds": 0.0, "slowest": 0.0, "said": {}})
+        states.setdefault(name, {"next": 0, "counts": {}, "seconds": 0.0, "slowest": 0.0, "messages": {}})
     _denoisers()
     while time.monotonic() < end:
         name = min(arguments.readers, key=lambda name: states[name]["next"])
         first = states[name]["next"]
-        if first >= share:
+        if first >= most:
             break
-        fuzz(name, arguments.seed, first, min(first + BLOCK, share), states[name], arguments.faults)
+        fuzz(name, arguments.seed, first, min(first + BLOCK, most), states[name], arguments.faults)
         arguments.state.write_text(json.dumps(states))
     table = table_of(states)
     table.meta = {"seed": arguments.seed, "limits": f"{SECONDS} s and {MEMORY / 2**30:g} GiB an input"}

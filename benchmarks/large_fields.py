@@ -2,13 +2,13 @@
 Large fields: ``python benchmarks/large_fields.py [CASE ...] [--threads 2] [--padding 1.5]``.
 
 A case is ``SIDE:PRIOR`` or ``SIDE:PRIOR:EVALUATIONS``: the side of the field in pixels, ``gaussian`` or ``network``
-(the default prior), and how often the chain asks the network: with a number the schedule has one level, one step of
-four kicks there, and the rest of the evaluations on the way back to zero; without, it is the default one. A case is one
-chain of `~astro_massmap.AnnealedHMC`, with all that it prepares, but without the standard deviation and the self-check.
-It runs once, in a process of its own, whose largest memory is written beside that which was told before.
+(the default prior), and the number of evaluations of the network: with a number the schedule has one level, one step
+of four kicks at it, and the other evaluations in the reverse steps to zero; without a number it is the default
+schedule. A case is one chain of `~astro_massmap.AnnealedHMC` with its preparation, without the standard deviation and
+the self-check. It runs once, in its own process, whose peak memory is written beside the estimate made before the run.
 
-The sky is lognormal and periodic, with the power of the default prior before its exponential; 60 % of it has data, with
-a noise of 0.15 in a pixel of 0.4 arcmin. A case replaces the row of the table that tells of the same.
+The field is lognormal and periodic, with the power of the default prior before the exponential; 60 % of it has data,
+with a noise of 0.15 in a pixel of 0.4 arcmin. A case replaces its row of the table.
 """
 
 import argparse
@@ -43,7 +43,7 @@ UNITS = {"seconds": "s", "per_evaluation": "s", "peak": "GiB", "estimated": "GiB
 
 
 def observed(spectrum, side):
-    """Shear of a lognormal sky, and noise, where the longer waves of a white map are high enough."""
+    """Noisy shear of a lognormal field, observed where a smoothed white map exceeds a threshold."""
     grid, generator = FourierGrid((side, side), PIXEL), torch.Generator().manual_seed(side)
 
     def smooth(factors):
@@ -59,7 +59,7 @@ def observed(spectrum, side):
 
 
 def schedule_of(prior, evaluations=None):
-    """The default schedule, or that of one level with so many evaluations; for an exact draw, no steps at all."""
+    """Return the default schedule, or one level with ``evaluations``; for an exact draw, no steps."""
     if prior == "gaussian":
         return Schedule(trajectories=(0,))
     if evaluations is None:
@@ -68,18 +68,18 @@ def schedule_of(prior, evaluations=None):
 
 
 def measured(case, threads, padding):
-    """A row of the table: what a case cost, in this process."""
+    """Run a case in this process, and return its row of the table."""
     torch.set_num_threads(threads)
     side, name, *evaluations = case.split(":")
     shape, network = (int(side),) * 2, ScorePrior.load("default")
     prior = network if name == "network" else GaussianPrior(network.trained_spectrum)
     schedule = schedule_of(name, *map(int, evaluations))
     needs = needed_memory(shape, padding, prior=prior, levels=len(schedule.levels))
-    say(check_memory(needs))
+    log(check_memory(needs))
     observation, start = observed(network.trained_spectrum, shape[0]), time.perf_counter()
 
     def on_step(level, state):
-        say(f"{time.perf_counter() - start:6.0f} s, level {level}, energy error {float(state.energy_error):.2f}")
+        log(f"{time.perf_counter() - start:6.0f} s, level {level}, energy error {float(state.energy_error):.2f}")
 
     plan = SplitPlan(observation, prior, schedule, padded_shape(shape, padding))
     run = run_chains(plan, Streams(0, [0]), on_step=on_step)
@@ -102,12 +102,12 @@ def measured(case, threads, padding):
     }
 
 
-def say(text):
+def log(text):
     print(text, file=sys.stderr, flush=True)
 
 
 def write(row, file):
-    """Put a row into the table, in the place of one of the same side, prior and evaluations."""
+    """Write a row into the table; it replaces a row of the same side, prior and evaluations."""
     rows = [row]
     if file.exists():
         table = QTable.read(file)
@@ -124,7 +124,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", default=CASES, metavar="CASE")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--padding", type=float, default=1.5, help="side of the box over that of the field")
+    parser.add_argument("--padding", type=float, default=1.5, help="side of the box divided by that of the field")
     parser.add_argument("--out", type=Path, default=TABLE)
     parser.add_argument("--here", action="store_true", help="run one case in this process and print its row")
     arguments = parser.parse_args()
@@ -132,7 +132,7 @@ def main():
         print(json.dumps(measured(arguments.cases[0], arguments.threads, arguments.padding)))
         return
     for case in arguments.cases:
-        say(case)
+        log(case)
         command = [sys.executable, __file__, case, "--here", "--threads", str(arguments.threads)]
         command += ["--padding", str(arguments.padding)]
         row = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)

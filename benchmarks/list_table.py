@@ -1,4 +1,4 @@
-"""Tables as the documentation includes them: ``python benchmarks/list_table.py TABLE.ecsv ...`` writes TABLE.rst."""
+"""Conversion of tables for the documentation: ``python benchmarks/list_table.py TABLE.ecsv ...`` writes TABLE.rst."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from astropy.table import Table
 
 
 def list_table(rows):
-    """A list table of reStructuredText; the first of the rows is its head."""
+    """Return a list table of reStructuredText; the first row is the header."""
     lines = [".. list-table::", "    :header-rows: 1", ""]
     for row in rows:
         lines += [f"    {'*' if i == 0 else ' '} - {cell}".rstrip() for i, cell in enumerate(row)]

@@ -39,7 +39,7 @@ GRID.array_shape = (SIDE, SIDE)
 
 
 def gaussian_shear(rng):
-    """Shear (complex) of a Gaussian field, from a periodic box of twice the side."""
+    """Return the complex shear of a Gaussian field, from a periodic box of twice the side."""
     k = 2 * np.pi * np.fft.fftfreq(2 * SIDE, PIXEL)
     l1, l2 = np.meshgrid(k, k)
     ell = np.hypot(l1, l2)
@@ -51,7 +51,7 @@ def gaussian_shear(rng):
 
 
 def survey(halo, seed):
-    """Galaxies behind a halo, sheared without reduction: its bias is another subject."""
+    """Return galaxies behind a halo, with shear instead of reduced shear."""
     rng = np.random.default_rng(seed)
     shear = gaussian_shear(rng)
     x, y = rng.uniform(-0.5, SIDE - 0.5, (2, int(DENSITY * 0.4**2 * SIDE**2)))
@@ -63,13 +63,13 @@ def survey(halo, seed):
 
 
 def true_mass(halo):
-    """Mass within the aperture after subtracting the mean of the ring, in Msun."""
+    """Return the mass within the aperture after subtracting the mean of the ring, in Msun."""
     inside, low, high = (halo.projected_mass(r * u.arcmin).to_value(u.Msun) for r in (RADIUS, INNER, OUTER))
     return inside - (high - low) * RADIUS**2 / (OUTER**2 - INNER**2)
 
 
 def mock(method, mass, seed):
-    """One row: the method, the mass of the halo, the seed, and the true and the measured mass with its interval."""
+    """Return a row: method, mass of the halo, seed, true mass, and measured mass with its interval."""
     halo = NFWHalo(mass * u.Msun, Z_LENS, cosmology=COSMOLOGY)
     kappa = survey(halo, seed).reconstruct(method, wcs=GRID, n_samples=N_SAMPLES, seed=seed, progress=False)
     maps, circle = (kappa.data, kappa.samples, kappa.wcs, kappa.mask), CircleSkyRegion(CENTER, RADIUS * u.arcmin)
@@ -80,7 +80,7 @@ def mock(method, mass, seed):
 
 
 def summary(mocks):
-    """The rows of the documentation: a head, and one for each method and mass."""
+    """Yield the rows of the table: a header, and one for each method and mass."""
     yield (
         "method", "M200 [Msun]", "true mass in the aperture [1e14 Msun]", "mocks", "mean mass / true mass",
         "rms error / stated standard deviation", "truth in the 68 % interval",
@@ -104,7 +104,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--methods", nargs="+", choices=NAMES, default=list(NAMES))
     parser.add_argument("--masses", nargs="+", type=float, default=[1e14, 5e14, 1e15], help="M200c in solar masses")
-    parser.add_argument("--mocks", type=int, default=30, help="of each mass (default: %(default)s)")
+    parser.add_argument("--mocks", type=int, default=30, help="mocks of each mass (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "tables")
     arguments = parser.parse_args()
     kept = arguments.out / "masses_mocks.ecsv"

@@ -1,9 +1,9 @@
 """
-Files that were valid and are not any more: what `hostile_files.py` and the tests feed to the readers.
+Mutations of valid files, with which `hostile_files.py` and the tests check the readers.
 
-A mutator takes the bytes of a file and a random generator, and returns other bytes. `mutated` picks one to three of
-those that fit the kind of a file: blind ones, which flip, cut, repeat and overwrite, and ones that know where in FITS,
-YAML, JSON or a region file the numbers and names are, and put extreme ones there.
+A mutator is a function of the bytes of a file and a random generator that returns other bytes. `mutated` applies one to
+three mutators for the kind of a file: general ones, which flip, cut, repeat and overwrite bytes, and ones for FITS,
+YAML, JSON and region files, which insert extreme numbers and names.
 """
 
 import gzip
@@ -16,7 +16,7 @@ import warnings
 
 import numpy as np
 
-SENTINEL = "executed"  # the file that would be there if a payload had been run
+SENTINEL = "executed"  # file that a payload would create if it were executed
 NUMBERS = ("0", "-1", "1", "7", "32767", "2147483647", "-2147483648", "4294967296", "1099511627776")
 NUMBERS = (*NUMBERS, "9223372036854775807", "18446744073709551616", "1e308", "-1e308", "1e400", "1e-320", "nan", "inf")
 WORDS = ("", "T", "F", "'abc'", "../../x", "<script>", "$\\frac$", "\x00", "\ud7ff", "10**9999999999 m", "m^99999999")
@@ -60,7 +60,7 @@ YAML = (
     _MERGE,
 )
 
-# ---- blind
+# ---- general
 
 
 def flip(content, rng):
@@ -105,7 +105,7 @@ BLIND = (flip, truncate, repeat, remove, overwrite, insert, noise)
 
 
 def _span(content, rng):
-    """A piece; of FITS often whole blocks."""
+    """Return a range of bytes; in FITS files often of complete blocks."""
     unit = 2880 if content.startswith(b"SIMPLE") and rng.random() < 0.5 else 1
     blocks = len(content) // unit + 1
     begin = int(rng.integers(0, blocks))
@@ -131,7 +131,7 @@ _VALUES = (*_VALUES, "-32", "-64", "8", "16")
 
 
 def card(content, rng):
-    """Another value in a card of a header, or a card of the structure in the place of another."""
+    """Replace the value of a header card, or a structural card by another."""
     cards = [m.start() for m in re.finditer(rb"[A-Z0-9_-]{1,8} *= ", content) if m.start() % 80 == 0]
     if not cards:
         return flip(content, rng)
@@ -148,7 +148,7 @@ def card(content, rng):
 
 
 def notes(content, rng):
-    """A text of YAML from elsewhere in the notes, in the comments or in a column of a table."""
+    """Insert a YAML payload into the notes, the comments or a column of a table."""
     from astropy.io import fits
     from astropy.table import Table
 
@@ -168,7 +168,7 @@ def notes(content, rng):
                 _serialized(kept[-1].header, payload)
             kept.writeto(buffer, output_verify="ignore")
             return buffer.getvalue()
-    except Exception:  # it was mutated before: there is nothing to put it into
+    except Exception:  # already mutated and not readable
         return card(content, rng)
 
 
@@ -185,7 +185,7 @@ def _serialized(header, payload):
 
 
 def number(content, rng):
-    """Another number, or word, in the place of a number of a text."""
+    """Replace a number of a text by another number or a word."""
     found = list(re.finditer(rb"[-+]?\d+\.?\d*(?:e[-+]?\d+)?", content))
     if not found:
         return insert(content, rng)
@@ -194,7 +194,7 @@ def number(content, rng):
 
 
 def word(content, rng):
-    """A word of a text in the place of another."""
+    """Replace a word of a text by another word of it."""
     found = list(re.finditer(rb"\w+|[^\w\s]", content))
     if len(found) < 2:
         return insert(content, rng)
@@ -203,7 +203,7 @@ def word(content, rng):
 
 
 def line(content, rng):
-    """Lines removed, repeated, or exchanged."""
+    """Remove, repeat or exchange lines."""
     lines = content.split(b"\n")
     a, b = (int(i) for i in rng.integers(len(lines), size=2))
     how = rng.random()
@@ -219,7 +219,7 @@ def line(content, rng):
 
 
 def yaml(content, rng):
-    """A text of YAML from elsewhere in the head of an ECSV table."""
+    """Insert a YAML payload into the header of an ECSV table."""
     lines, payload = content.split(b"\n"), YAML[int(rng.integers(len(YAML)))]
     heads = [i for i, text in enumerate(lines) if text.startswith(b"# ")]
     if not heads:
@@ -245,7 +245,7 @@ def yaml(content, rng):
 
 
 def tensors_header(content, rng):
-    """Another value somewhere in the header of a safetensors file, or in the JSON within it."""
+    """Replace a value in the header of a safetensors file, or in its JSON."""
     parts = _split(content)
     if parts is None:
         return flip(content, rng)
@@ -265,7 +265,7 @@ def tensors_header(content, rng):
 
 
 def tensors(content, rng):
-    """Another shape, type or content of a tensor, with the checksum put right."""
+    """Replace shape, type or content of a tensor, and correct the checksum."""
     parts = _split(content)
     if parts is None:
         return flip(content, rng)
@@ -323,7 +323,7 @@ def _split(content):
 
 
 def _replaced(value, rng):
-    """A JSON value with another one somewhere in it."""
+    """Return a JSON value with one of its parts replaced."""
     if isinstance(value, dict | list) and value and rng.random() < 0.9:
         keys = list(value) if isinstance(value, dict) else range(len(value))
         key = keys[int(rng.integers(len(keys)))]
@@ -353,13 +353,13 @@ MUTATORS = {
 
 
 def bomb(rng):
-    """A packed file that unpacks to far more than it is."""
+    """Return a compressed file that expands to a much larger size."""
     beginning = b"SIMPLE  =                    T".ljust(80) if rng.random() < 0.5 else b"# %ECSV 1.0\n"
     return gzip.compress(beginning + bytes(2**20) * int(rng.integers(1, 200)), 1)
 
 
 def mutated(content, kind, rng, *, packed=False):
-    """Bytes that were a file of a kind; ``packed``: the file is packed by gzip."""
+    """Return mutated bytes of a file of a kind; ``packed``: the file is compressed by gzip."""
     if packed:
         if rng.random() < 0.002:
             return bomb(rng)

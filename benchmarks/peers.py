@@ -1,16 +1,16 @@
 """
-This package beside lenspack and DarkMappy: ``python benchmarks/peers.py [SECTION ...] [--cosmos] [--rst FOLDER]``.
+Comparison with lenspack and DarkMappy: ``python benchmarks/peers.py [SECTION ...] [--cosmos] [--rst FOLDER]``.
 
 Sections: versions, conventions, binning, demo, massivenus, takes; ``--cosmos`` adds the times on the COSMOS catalogue.
-All run in one process, on one thread, in an environment that has all three (``pip install lenspack darkmappy``); a
-package that is not there is left out and said to be. ``massivenus`` and ``--cosmos`` need ``MASSMAP_DATA``.
+All run in one process, on one thread, in an environment with all three packages (``pip install lenspack darkmappy``); a
+missing package is omitted and reported. ``massivenus`` and ``--cosmos`` need ``MASSMAP_DATA``.
 
-Maps are judged against the truth as validation does: root mean square error over that of the exact Wiener filter, and
-correlation, where there are data and in gaps, of single pixels and of maps smoothed by a Gaussian of 1 arcmin. A
-method with a free number (a smoothing scale, a regularisation) has one row more, for the best of some: the one that
-comes closest to the truth where there are data, chosen for single pixels and for smoothed maps apart. No real survey
-could choose so.
-Times are those of the processor, which other work on the machine does not count in.
+Maps are compared with the truth as in the validation: root mean square error divided by that of the exact Wiener
+filter, and correlation, in pixels with data and in gaps, for single pixels and for maps smoothed by a Gaussian of 1
+arcmin. A method with a free parameter (a smoothing scale, a regularisation) has one more row, for the best of some
+values: the one closest to the truth in pixels with data, chosen separately for single pixels and smoothed maps. This
+choice is not possible for a real survey.
+Times are CPU times.
 """
 
 import argparse
@@ -46,16 +46,16 @@ from astro_massmap.simulation import smoothed
 from list_table import list_table
 
 PACKAGES = ("lenspack", "darkmappy")
-SIGMA_E = 0.37  # that DarkMappy puts behind its numbers of galaxies, both components together
-BEAM = np.radians(1 / 60)  # of the second judgement, as in validation
+SIGMA_E = 0.37  # ellipticity noise assumed by DarkMappy, both components together
+BEAM = np.radians(1 / 60)  # Gaussian of the smoothed maps, as in the validation
 SCALES = (0.4, 0.6, 0.8, 1.0, 1.2, 1.5, 1.8, 2.2, 2.6)  # arcmin
-TURNS = 15  # of a race
+TURNS = 15  # repetitions of a timing
 
 Sky = namedtuple("Sky", "truth shear catalog")
 
 
 def version(package):
-    """Of an installed package, else None."""
+    """Return the version of an installed package, else None."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -63,7 +63,7 @@ def version(package):
 
 
 def clock(function):
-    """What a function returns, and its seconds of a processor; the best of three where it is fast."""
+    """Return the result of a function and its CPU time in seconds; the minimum of three for short times."""
     times = []
     while len(times) < 3 and sum(times) < 2:
         start = time.process_time()
@@ -72,18 +72,18 @@ def clock(function):
     return result, min(times)
 
 
-# ---- the peers, each by its own calls
+# ---- calls of the other packages
 
 
 def edges(wcs, shape):
-    """``extent`` of `lenspack.utils.bin2d`, in radians (x to the West): the outer edges of a grid of square pixels."""
+    """Return the ``extent`` of `lenspack.utils.bin2d` in radians (x to the West): the outer edges of the grid."""
     side = np.radians(abs(wcs.wcs.cdelt[0]))
     low = -(wcs.wcs.crpix - 0.5) * side
     return low[0], low[0] + shape[1] * side, low[1], low[1] + shape[0] * side
 
 
 def lenspack_bins(catalog, wcs, shape):
-    """Shear ``(2, ny, nx)`` by `lenspack`, on a tangential grid with North up and East left, as ours is."""
+    """Return shear ``(2, ny, nx)`` by `lenspack`, on a tangential grid with North up and East left."""
     from lenspack.geometry.projections.gnom import radec2xy
     from lenspack.utils import bin2d
 
@@ -93,19 +93,19 @@ def lenspack_bins(catalog, wcs, shape):
 
 
 def lenspack_shear(sky):
-    """The shear that `lenspack` bins, or the map where there is no catalogue."""
+    """Return the shear binned by `lenspack`, or the map if there is no catalogue."""
     return sky.shear.data if sky.catalog is None else lenspack_bins(sky.catalog, sky.shear.wcs, sky.truth.shape)
 
 
 def lenspack_map(shear, pixels):
-    """E and B mode by `lenspack`, smoothed by a Gaussian of so many pixels."""
+    """Return E and B mode by `lenspack`, smoothed by a Gaussian of ``pixels`` pixels."""
     from lenspack.image.inversion import ks93
 
     return [gaussian_filter(mode, pixels, mode="constant") if pixels else mode for mode in ks93(*shear)]
 
 
 def lenspack_inpainted(sky):
-    """Its discrete cosine transform fills in the gaps of both components first."""
+    """Return both components with gaps inpainted by the discrete cosine transform of `lenspack`."""
     from lenspack.image.inpainting import inpaint
 
     return [inpaint(g, ~sky.shear.mask) for g in sky.shear.data]
@@ -113,9 +113,9 @@ def lenspack_inpainted(sky):
 
 def darkmappy_map(sky, mu, *, tutorial=True, real=False):
     """
-    The MAP of DarkMappy on the plane, as its README (defaults) or its tutorial has it.
+    Return the MAP of DarkMappy on the plane, with the settings of its README (defaults) or its tutorial.
 
-    Its first axis is x: maps are transposed on the way in and out. It takes galaxies per pixel in the place of the
+    The first axis of DarkMappy is x: maps are transposed before and after. It uses galaxies per pixel instead of the
     noise, N with ``noise_std^2 = SIGMA_E^2 / 2N``.
     """
     from darkmappy.estimators import DarkMappyPlane
@@ -126,19 +126,19 @@ def darkmappy_map(sky, mu, *, tutorial=True, real=False):
     more = {"wav": ["db1", "db4", "db6"], "levels": 6} if tutorial else {}
     np.random.seed(0)  # noqa: NPY002, its power method draws from it
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its wavelets, that six levels are many
+        warnings.simplefilter("ignore")  # warning of the wavelets about six levels
         estimator = DarkMappyPlane(n=len(data), data=data.T, mask=seen.T, ngal=galaxies.T, **more)
         if tutorial:
             estimator.options |= {"tol": 1e-4, "iter": 1000, "constrained": False, "real": real}
         return estimator.run_estimator(mu=mu)[0].real.T
 
 
-# ---- judgement
+# ---- comparison with the truth
 
 
 def judge(truth, wiener, kappa, mask, pixel_size):
     """
-    Errors over those of the Wiener filter and correlations, ``(2, 4)``: of pixels and of smoothed maps.
+    Return errors divided by those of the Wiener filter, and correlations, ``(2, 4)``: for pixels and smoothed maps.
 
     The columns are the error with data and in gaps, and the correlation with data and in gaps.
     """
@@ -149,20 +149,20 @@ def judge(truth, wiener, kappa, mask, pixel_size):
 
 
 def _judge(truth, wiener, kappa, gaps):
-    places = ~gaps, gaps
-    rms = [np.sqrt(np.mean((kappa - truth)[p] ** 2) / np.mean((wiener - truth)[p] ** 2)) for p in places]
-    return [*rms, *(np.corrcoef(kappa[p], truth[p])[0, 1] for p in places)]
+    areas = ~gaps, gaps
+    rms = [np.sqrt(np.mean((kappa - truth)[p] ** 2) / np.mean((wiener - truth)[p] ** 2)) for p in areas]
+    return [*rms, *(np.corrcoef(kappa[p], truth[p])[0, 1] for p in areas)]
 
 
 def best_of(judgements):
-    """The numbers (of pixels, of smoothed maps) of the best of some judgements, and what they say."""
+    """Return the index of the best map for pixels and for smoothed maps, and its scores."""
     judgements = np.array(judgements)
     best = judgements[:, :, 0].argmin(axis=0)
     return best, judgements[best, [0, 1]]
 
 
-def told(judgement):
-    """Four cells: errors and correlations, with data / in gaps."""
+def cells_of(judgement):
+    """Return four cells: errors and correlations, with data / in gaps."""
     return [f"{a:.3f} / {b:.3f}" for a, b in np.reshape(judgement, (4, 2))]
 
 
@@ -170,7 +170,7 @@ def told(judgement):
 
 
 def methods(sky, n_samples):
-    """What is run as a user would: (package, name, function that makes the map)."""
+    """Yield (package, name, function that makes the map), with the settings of a user."""
     pixels = BEAM / sky.shear.pixel_scale.to_value(u.rad)
     if version("lenspack"):
         binned = lenspack_shear(sky)
@@ -190,7 +190,7 @@ def methods(sky, n_samples):
 
 
 def families(sky):
-    """Maps by the value of a free number: (package, name, {what it is: function})."""
+    """Yield (package, name, {parameter value: function that makes the map})."""
     side = sky.shear.pixel_scale.to_value(u.arcmin)
     if version("lenspack"):
         binned = lenspack_shear(sky)
@@ -206,7 +206,7 @@ def families(sky):
 
 
 def compared(sky, n_samples):
-    """The table of one sky."""
+    """Yield the table of one field."""
     yield (
         "package",
         "method",
@@ -224,25 +224,25 @@ def compared(sky, n_samples):
 
     for package, name, run in methods(sky, n_samples):
         kappa, seconds = clock(run)
-        yield package, name, *told(judged(kappa)), f"{seconds:.3g}"
+        yield package, name, *cells_of(judged(kappa)), f"{seconds:.3g}"
     for package, name, runs in families(sky):
         best, judgement = best_of([judged(run()) for run in runs.values()])
         found = ", ".join(dict.fromkeys(list(runs)[i] for i in best))
-        yield package, f"{name}, best: {found}", *told(judgement), ""
+        yield package, f"{name}, best: {found}", *cells_of(judgement), ""
 
 
 # ---- sections
 
 
 def demo(arguments):
-    """The mock survey in the package, from its catalogue."""
+    """Yield the table of the mock survey of the package, from its catalogue."""
     catalog, truth = datasets.demo(), datasets.demo_truth()
     shear = catalog.to_map(wcs=truth.wcs, shape=truth.shape)
     yield from compared(Sky(truth.data.astype(float), shear, catalog), arguments.samples)
 
 
 def massivenus(arguments):
-    """A field of MassiveNuS (Liu et al. 2018) that no training has seen, with a noise of 0.15 a pixel."""
+    """Yield the table of a MassiveNuS field (Liu et al. 2018), not used in training, with a noise of 0.15 per pixel."""
     folder = arguments.data / "massivenus"
     truth, measured, seen = (np.load(folder / f"{name}.npy") for name in ("kappa", "shear_bright", "mask"))
     wcs = WCS(naxis=2)
@@ -253,7 +253,7 @@ def massivenus(arguments):
 
 
 def conventions(arguments):
-    """Two halos of unlike size come back from their shear only where axes and signs are right."""
+    """Yield the correlation with two different halos, which is high only for the correct axes and signs."""
     yield "package", "convention", "correlation with the halos", "taken"
     y, x = np.mgrid[:64, :64]
     kappa = np.exp(-((x - 20) ** 2 + (y - 12) ** 2) / 20) + 0.5 * np.exp(-((x - 45) ** 2 + (y - 30) ** 2) / 50)
@@ -263,7 +263,7 @@ def conventions(arguments):
         "x is the last axis, g1 + i g2": (g1, g2),
         "x is the first axis (transposed)": (g1.T, g2.T),
         "g2 reversed": (g1, -g2),
-        "g1 and g2 reversed (turned by 90 deg)": (-g1, -g2),
+        "g1 and g2 reversed (rotated by 90 deg)": (-g1, -g2),
     }
     for number, (name, shear) in enumerate(given.items()):
         back = (lambda m: m.T) if "first" in name else (lambda m: m)
@@ -281,8 +281,8 @@ def _like(a, b):
 
 
 def binning(arguments):
-    """The same galaxies on the same grid by both packages."""
-    yield "catalogue", "pixels", "rms of a component", "rms of the difference", "the same, axes not turned"
+    """Yield the difference of the binned shear of both packages, for the same galaxies and grid."""
+    yield "catalogue", "pixels", "rms of a component", "rms of the difference", "the same, axes not rotated"
     if not version("lenspack"):
         return
     catalog, truth = datasets.demo(), datasets.demo_truth()
@@ -294,13 +294,13 @@ def binning(arguments):
 
 
 def _binning_row(name, catalog, wcs, shape):
-    """How far both are apart, and how far they are when our shear is not turned to the grid either."""
+    """Return the difference of both packages, and the same without rotation of our shear to the grid."""
     ours, theirs = catalog.to_map(wcs=wcs, shape=shape), lenspack_bins(catalog, wcs, shape)
     x, y = wcs.world_to_pixel(catalog.coords)
     shear = catalog.g1 + 1j * catalog.g2
-    as_it_is, _, _ = bin_galaxies(x, y, shear, weight=catalog.weight, response=1.0, shape_noise=1.0, shape=shape)
+    not_rotated, _, _ = bin_galaxies(x, y, shear, weight=catalog.weight, response=1.0, shape_noise=1.0, shape=shape)
 
-    parts = ours.data, ours.data - theirs, as_it_is - theirs
+    parts = ours.data, ours.data - theirs, not_rotated - theirs
     return name, f"{shape[0]} x {shape[1]}", *(f"{np.sqrt(np.mean(np.square(part))):.2g}" for part in parts)
 
 
@@ -310,7 +310,7 @@ def cosmos_catalog(arguments):
 
 
 def race(theirs, ours, turns=TURNS):
-    """Least and median seconds of a processor of both, which take turns: ``(2, 2)``."""
+    """Return minimum and median CPU time in seconds of two interleaved functions: ``(2, 2)``."""
     times = []
     for _ in range(turns):
         for function in (theirs, ours):
@@ -322,7 +322,7 @@ def race(theirs, ours, turns=TURNS):
 
 
 def cosmos(arguments):
-    """Gridding and Kaiser-Squires on the COSMOS catalogue, by turns."""
+    """Yield interleaved timings of gridding and Kaiser-Squires on the COSMOS catalogue."""
     yield "what", "lenspack, ms (median)", "astro_massmap, ms (median)", "ratio (of medians)", "at most 1"
     if not version("lenspack"):
         return
@@ -334,7 +334,7 @@ def cosmos(arguments):
 
 
 def _races(catalog):
-    """(what, what lenspack does, what this package does)."""
+    """Yield (task, function of lenspack, function of this package)."""
     from lenspack.utils import bin2d
 
     shear = catalog.to_map()
@@ -346,7 +346,7 @@ def _races(catalog):
     observation = Observation.from_arrays(shear.data, shear.noise_std, shear.pixel_scale.to_value(u.rad))
     tensor = observation.shear
 
-    def plain():  # what ks93 does and no more: no padding, weights, smoothing or errors
+    def plain():  # equivalent of ks93: no padding, weights, smoothing or errors
         grid = FourierGrid(shape, observation.pixel_size, dtype=torch.float64)
         return [grid.to_field(m).numpy() for m in LensingOperator(grid).e_and_b_modes(tensor)]
 
@@ -364,7 +364,7 @@ def _races(catalog):
         lambda: catalog.to_map().reconstruct(method),
     )
     yield (
-        "galaxies to a shear map (to_map: axes turned to the grid, noise)",
+        "galaxies to a shear map (to_map: axes rotated to the grid, noise)",
         lambda: lenspack_bins(catalog, wcs, shape),
         lambda: catalog.to_map(wcs=wcs, shape=shape),
     )
@@ -390,7 +390,7 @@ def versions(arguments):
 
 
 def takes(arguments):
-    """What each can take and give: read in the source of these versions, not in their descriptions."""
+    """Yield input and output of each package, from the source code of these versions."""
     yield "", "lenspack 1.0.0", "DarkMappy 0.1.0", "astro_massmap"
     yield (
         "takes",
@@ -400,9 +400,9 @@ def takes(arguments):
     )
     yield (
         "coordinates",
-        "a gnomonic projection of ra and dec in degrees; shear stays as it is",
+        "a gnomonic projection of ra and dec in degrees; shear is not rotated",
         "none",
-        "any celestial WCS; shear is turned to the grid galaxy by galaxy",
+        "any celestial WCS; the shear of each galaxy is rotated to the grid",
     )
     yield "shape", "any rectangle", "n x n, n even (of an odd n the wave numbers are off by a half)", "any rectangle"
     yield (
@@ -414,8 +414,8 @@ def takes(arguments):
     yield (
         "gaps",
         "zero shear in empty pixels; inpaint fills an image in",
-        "a mask: not fitted, told by the prior",
-        "not fitted, told by the prior (KaiserSquires: zero shear)",
+        "a mask: not fitted; inferred from the prior",
+        "not fitted; inferred from the prior (KaiserSquires: zero shear)",
     )
     yield (
         "noise that varies",
@@ -451,7 +451,7 @@ SECTIONS = {f.__name__: f for f in (versions, conventions, binning, demo, massiv
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], default=[])
-    parser.add_argument("--cosmos", action="store_true", help="time gridding and Kaiser-Squires on COSMOS too")
+    parser.add_argument("--cosmos", action="store_true", help="also time gridding and Kaiser-Squires on COSMOS")
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--rst", type=Path, help="folder for the tables of the documentation")
     arguments = parser.parse_args()
@@ -469,7 +469,7 @@ def main():
 
 
 def _chosen(arguments, parser):
-    """Names of the sections to run; by default all that have their data, but for the races."""
+    """Return the sections to run; by default all with available data, except the timings."""
     need = {"massivenus", "cosmos"}
     default = [n for n in SECTIONS if n not in need or (n != "cosmos" and arguments.data)]
     chosen = [*(arguments.sections or default), *["cosmos"] * arguments.cosmos]

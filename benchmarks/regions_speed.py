@@ -1,9 +1,9 @@
 """
 CPU time of regions, transforms and reprojection, in one run: ``python benchmarks/regions_speed.py [--rst FOLDER]``.
 
-One thread; each number is the least of some repetitions. The ratios depend little on the computer: an ellipse against a
-circle, a map with a thousand star masks against one without, Kaiser-Squires against one transform of its box, and the
-move of 64 samples to another grid against the move of 16.
+One thread; each number is the minimum of some repetitions. The ratios depend little on the computer: an ellipse to a
+circle, a map with a thousand star masks to one without, Kaiser-Squires to one transform of its box, and the
+reprojection of 64 samples to that of 16.
 """
 
 import argparse
@@ -26,7 +26,7 @@ SIDE, PIXEL = 1.28, 0.4 * u.arcmin  # degrees of the COSMOS field
 
 
 def cpu_time(function, repeat=3):
-    """The least CPU time of a call, in seconds."""
+    """Shortest CPU time of a call in seconds."""
     times = []
     for _ in range(repeat):
         start = time.process_time()
@@ -40,7 +40,7 @@ def positions(rng, n):
 
 
 def shapes(centers, radii):
-    """Regions of four kinds around the same centres, by the name of the kind."""
+    """Return regions of four kinds around the same centres, by name of the kind."""
     angles = [0, 80, 200] * u.deg
     pairs = list(zip(centers, radii, strict=True))
     return {
@@ -52,7 +52,7 @@ def shapes(centers, radii):
 
 
 def regions(rng, n=500):
-    """Milliseconds of `detection_probability` per region, and relative to a circle."""
+    """Yield milliseconds of `detection_probability` per region, and the ratio to a circle."""
     centers = positions(rng, n)
     wcs = fitting_wcs(centers, PIXEL)
     samples = rng.normal(size=(64, *wcs.array_shape))
@@ -65,7 +65,7 @@ def regions(rng, n=500):
 
 
 def star_masks(rng, n_galaxies=400_000, n_stars=1000):
-    """Seconds of `to_map` with star masks, and relative to one without."""
+    """Yield seconds of `to_map` with star masks, and the ratio to a map without."""
     shear = rng.normal(scale=0.25, size=(2, n_galaxies))
     catalog = ShearCatalog(positions(rng, n_galaxies), *shear, axes="west-north")
     plain = cpu_time(catalog.to_map)
@@ -76,7 +76,7 @@ def star_masks(rng, n_galaxies=400_000, n_stars=1000):
 
 
 def kaiser_squires(rng, sides=(128, 256, 512, 1024)):
-    """Kaiser-Squires in units of one real transform of its box."""
+    """Yield the time of Kaiser-Squires, and the ratio to one real transform of its box."""
     for side in sides:
         shear, noise_std = rng.normal(size=(2, side, side)), np.full((side, side), 0.3)
         observation = Observation.from_arrays(shear, noise_std, PIXEL.to_value(u.rad))
@@ -88,7 +88,7 @@ def kaiser_squires(rng, sides=(128, 256, 512, 1024)):
 
 
 def reprojection(rng, n=256):
-    """Seconds of `reproject_to` for several numbers of samples."""
+    """Yield seconds of `reproject_to` for several numbers of samples."""
     old, new = (fitting_wcs(positions(rng, 100), scale, (n, n)) for scale in (PIXEL, 0.9 * PIXEL))
     few = None
     for n_samples in (16, 64):

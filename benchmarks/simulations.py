@@ -1,8 +1,8 @@
 """
-How good simulated maps are: ``python benchmarks/simulations.py FOLDER [--out FOLDER] [--sections ...]``.
+Accuracy of simulated maps: ``python benchmarks/simulations.py FOLDER [--out FOLDER] [--sections ...]``.
 
-FOLDER is one of ``massmap simulate``, with its boxes and maps. Sections: matter (growth and power of the N-body
-code; some minutes), power, moments, picture (beside a MassiveNuS field where MASSMAP_DATA is set), speed.
+FOLDER is the output of ``massmap simulate``, with boxes and maps. Sections: matter (growth and power of the N-body
+code; some minutes), power, moments, picture (with a MassiveNuS field if MASSMAP_DATA is set), speed.
 """
 
 import argparse
@@ -28,7 +28,7 @@ FIDUCIAL = FlatLambdaCDM(H0=70, Om0=0.3, Ob0=0.05, Tcmb0=2.7255, m_nu=0)
 
 
 def modes_of(positions, cells):
-    """Fourier modes of the overdensity, the clouds divided out."""
+    """Fourier modes of the overdensity, with the cloud-in-cell window divided out."""
     mesh = Mesh(cells)
     modes = torch.fft.rfftn(mesh.overdensity(positions * cells)) / cells**3
     for window in mesh.window():
@@ -37,7 +37,7 @@ def modes_of(positions, cells):
 
 
 def growth(seed=1, n=64, box=512.0):
-    """Amplitude of the modes of k < 0.06 h/Mpc at z = 1, in all, over that of linear theory."""
+    """Total amplitude of the modes with k < 0.06 h/Mpc at z = 1, divided by that of linear theory."""
     simulation, a = NBody(n, box), 0.5
     first, _ = simulation.displacements(seed)
     k = [axis * (n / box) for axis in Mesh(n).axes()]
@@ -51,8 +51,8 @@ def growth(seed=1, n=64, box=512.0):
     return float(ratio / simulation.cosmology.growth(a))
 
 
-def matter(say):
-    say(f"growth of k < 0.06 h/Mpc to z = 1 over linear theory: {growth():.4f}")
+def matter(write_line):
+    write_line(f"growth of k < 0.06 h/Mpc to z = 1 over linear theory: {growth():.4f}")
     power, _ = matter_power(FIDUCIAL, As=2.1e-9, n_s=0.97, z_max=1.0)
     at = np.array([0.8, 1.9, 3.5])
     for factor, cell in ((1, 0.5), (2, 0.25)):
@@ -72,34 +72,36 @@ def matter(say):
             ratios.append(row)
         mean, error = np.mean(ratios, axis=0), np.std(ratios, axis=0, ddof=1) / 3**0.5
         text = "  ".join(f"k = {k}: {m:.2f} +- {e:.2f}" for k, m, e in zip(at, mean, error, strict=True))
-        say(f"P / HMcode at z = {1 / a - 1:.2f}, force cells of {cell} Mpc/h: {text}")
+        write_line(f"P / HMcode at z = {1 / a - 1:.2f}, force cells of {cell} Mpc/h: {text}")
 
 
-def power(folder, say):
+def power(folder, write_line):
     report = Table.read(folder / "report.ecsv")
-    say(f"fitted on boxes {report.meta['fitted on boxes']}, judged on {report.meta['judged on boxes']}")
-    say("     ell  raw / HMcode  calibrated / declared")
+    write_line(f"fitted on boxes {report.meta['fitted on boxes']}, validated on {report.meta['judged on boxes']}")
+    write_line("     ell  raw / HMcode  calibrated / declared")
     for row in report:
         if np.isfinite(row["calibrated"]):
-            say(f"{row['ell']:8.0f}  {row['raw']:.3f}         {row['calibrated']:.3f} +- {row['error']:.3f}")
+            write_line(f"{row['ell']:8.0f}  {row['raw']:.3f}         {row['calibrated']:.3f} +- {row['error']:.3f}")
 
 
 def describe(maps, pixel_size):
-    """Moments of pixels, moments at 1 arcmin, and peaks of some maps."""
+    """Moments of pixels, moments at 1 arcmin, and peak densities."""
     smooth = smoothed(maps, pixel_size, ARCMIN)
     return [*moments(maps), *moments(smooth), *peak_density(smooth, pixel_size, THRESHOLDS).mean(axis=0)]
 
 
-def moments_table(folder, say):
+def moments_table(folder, write_line):
     maps = MapSet.open(folder)
     boxes = np.array(maps.boxes)
     rows = np.array([describe(maps.stack(np.flatnonzero(boxes == box)), maps.pixel_size) for box in np.unique(boxes)])
     names = ["pixel sd", "skewness", "kurtosis", "1' sd", "skewness", "kurtosis", *(f"peaks > {t}" for t in THRESHOLDS)]
     field = massivenus()
     other = [math.nan] * len(names) if field is None else describe(field[None], 0.4 * ARCMIN)
-    say(f"{len(maps)} maps of {len(rows)} boxes; error from the scatter of boxes; last column: one MassiveNuS field")
+    write_line(
+        f"{len(maps)} maps of {len(rows)} boxes; error from the scatter of boxes; last column: one MassiveNuS field"
+    )
     for name, mean, error, one in zip(names, rows.mean(0), rows.std(0, ddof=1) / len(rows) ** 0.5, other, strict=True):
-        say(f"{name:14} {mean:8.4f} +- {error:.4f}   {one:8.4f}")
+        write_line(f"{name:14} {mean:8.4f} +- {error:.4f}   {one:8.4f}")
 
 
 def massivenus():
@@ -119,7 +121,7 @@ def picture(folder, out):
     figure.savefig(out / "simulations.png", dpi=80)
 
 
-def speed(say, particles=192):
+def speed(write_line, particles=192):
     simulation, times = NBody(particles, 128.0), [time.perf_counter()]
     outputs = simulation.cosmology.scale_factor(slab_distances(simulation.cosmology, 128.0, 1.0))[::-1][:1]
     steps = NBody(particles, 128.0, early_steps=4).run(1, outputs, on_step=lambda a: times.append(time.perf_counter()))
@@ -127,7 +129,7 @@ def speed(say, particles=192):
     step = np.median(np.diff(times[1:]))
     total = step * (simulation.early_steps + 17)
     threads = torch.get_num_threads()
-    say(f"{particles}^3 particles: {step:.1f} s a step on {threads} threads, {total:.0f} s for those of a light cone")
+    write_line(f"{particles}^3 particles: {step:.1f} s per step on {threads} threads, {total:.0f} s for a light cone")
 
 
 def main():
@@ -138,16 +140,16 @@ def main():
     arguments = parser.parse_args()
     lines = []
 
-    def say(text):
+    def write_line(text):
         print(text, flush=True)
         lines.append(text)
 
     calls = {
-        "matter": lambda: matter(say),
-        "power": lambda: power(arguments.folder, say),
-        "moments": lambda: moments_table(arguments.folder, say),
+        "matter": lambda: matter(write_line),
+        "power": lambda: power(arguments.folder, write_line),
+        "moments": lambda: moments_table(arguments.folder, write_line),
         "picture": lambda: arguments.out is None or picture(arguments.folder, arguments.out),
-        "speed": lambda: speed(say),
+        "speed": lambda: speed(write_line),
     }
     print(f"cosmology: {Cosmology.default().name}")
     for section in arguments.sections:

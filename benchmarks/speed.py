@@ -1,11 +1,11 @@
 """
-What the network and a sample cost: ``python benchmarks/speed.py [--sides 128 200 320] [--chains 1 8] [--out FOLDER]``.
+Time of the network and of a sample: ``python benchmarks/speed.py [--sides 128 200 320] [--chains 1 8] [--out FOLDER]``.
 
-The first table is of the network alone at the size of the largest field and its margin, in single and in mixed
-precision, for batches of maps, on the device that is found; each is compared with double precision on the CPU. The
-second one is of whole samples, a chain for each and none drawn again, of a field with a noise of 0.15 of which 60 % has
-data. Nothing is needed but torch, numpy, scipy and safetensors. ``--widths 32,64,128`` takes an untrained network of
-those widths instead of the shipped prior: what a network costs does not depend on what it has learned.
+The first table is for the network alone at the size of the largest field and its margin, in single and in mixed
+precision, for batches of maps; results are compared with double precision on the CPU. The second table is for samples,
+one chain each without redraws, of a field with a noise of 0.15 and data in 60 % of the pixels. Requirements are torch,
+numpy, scipy and safetensors. ``--widths 32,64,128`` uses an untrained network of those widths instead of the default
+prior, as the time does not depend on the training.
 """
 
 import argparse
@@ -34,7 +34,7 @@ PIXEL = np.radians(0.4 / 60)
 
 
 def untrained(prior, widths):
-    """The prior with a random network, small enough to leave the theory as it is."""
+    """Return the prior with a random network of small output."""
     torch.manual_seed(0)
     network = UNet(widths)
     torch.nn.init.constant_(network.leave.gain, 1e-2)
@@ -49,8 +49,8 @@ def waited(device):
 
 
 @torch.no_grad()
-def network_table(prior, side, batches, device, say):
-    """Evaluations a second, and the largest error over the standard deviation of the output."""
+def network_table(prior, side, batches, device, write_line):
+    """Write evaluations per second, and errors divided by the standard deviation of the output."""
     side += 2 * prior.margin
     network = prior.denoiser.network
     exact = copy.deepcopy(network).cpu().double()
@@ -58,13 +58,13 @@ def network_table(prior, side, batches, device, say):
     level = torch.full((1,), 0.1)
     truth = exact(images[:1].double(), level.double())[0]
     network = copy.deepcopy(network).to(device)
-    say(f"network of {sum(p.numel() for p in network.parameters())} parameters, {side} x {side} pixels")
-    say(f"{'batch':>6} {'precision':>10} {'a second':>10} {'error, rms':>11} {'largest':>9}")
+    write_line(f"network of {sum(p.numel() for p in network.parameters())} parameters, {side} x {side} pixels")
+    write_line(f"{'batch':>6} {'precision':>10} {'a second':>10} {'error, rms':>11} {'largest':>9}")
     for batch in batches:
         inputs, levels = images[:batch].to(device), level.expand(batch).to(device)
         for half in (False, True):
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                result = network(inputs, levels)  # which also warms up
+                result = network(inputs, levels)  # includes the warm-up
                 repeats = 1 if device.type == "cpu" else max(3, 512 // batch)
                 start = waited(device)
                 for _ in range(repeats):
@@ -73,11 +73,11 @@ def network_table(prior, side, batches, device, say):
             error = (result[0].cpu().double() - truth) / truth.std()
             name = "bfloat16" if half else "float32"
             rms, largest = error.square().mean().sqrt(), error.abs().max()
-            say(f"{batch:6d} {name:>10} {batch / seconds:10.1f} {rms:11.1e} {largest:9.1e}")
+            write_line(f"{batch:6d} {name:>10} {batch / seconds:10.1f} {rms:11.1e} {largest:9.1e}")
 
 
 def observed(spectrum, side, noise=0.15):
-    """A Gaussian sky behind holes of all sizes."""
+    """Observation of a Gaussian field with holes of several sizes."""
     rng = np.random.default_rng(side)
     grid = FourierGrid((side, side), PIXEL, (2 * side, 2 * side), dtype=torch.float64)
     modes = grid.mode_variance(spectrum).sqrt() * grid.to_modes(torch.from_numpy(rng.normal(size=grid.box_shape)))
@@ -90,9 +90,9 @@ def observed(spectrum, side, noise=0.15):
     return Observation.from_arrays(np.where(seen, data, 0), np.where(seen, noise, np.inf), PIXEL)
 
 
-def sample_table(prior, sides, chains, device, say):
-    """Seconds a sample."""
-    say(f"{'side':>6} {'chains':>7} {'precision':>10} {'s a sample':>11} {'evaluations':>12} {'GiB':>6}")
+def sample_table(prior, sides, chains, device, write_line):
+    """Write seconds per sample."""
+    write_line(f"{'side':>6} {'chains':>7} {'precision':>10} {'s a sample':>11} {'evaluations':>12} {'GiB':>6}")
     for side in sides:
         observation = observed(prior.trained_spectrum, side)
         for half in (False, True):
@@ -108,17 +108,19 @@ def sample_table(prior, sides, chains, device, say):
                 seconds = (waited(device) - start) / n
                 memory = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else float("nan")
                 name = "bfloat16" if half else "float32"
-                say(f"{side:6d} {n:7d} {name:>10} {seconds:11.3f} {run.evaluations:12d} {memory:6.1f}")
+                write_line(f"{side:6d} {n:7d} {name:>10} {seconds:11.3f} {run.evaluations:12d} {memory:6.1f}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prior", default="default")
-    parser.add_argument("--widths", help="of an untrained network, such as 32,64,128")
+    parser.add_argument("--widths", help="widths of an untrained network, such as 32,64,128")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--sides", type=int, nargs="+", default=[128, 200, 320])
-    parser.add_argument("--chains", type=int, nargs="+", help="at once (default: 1 on a CPU, 64 elsewhere)")
-    parser.add_argument("--batches", type=int, nargs="+", help="of maps (default: 1 to 8 on a CPU, to 256 elsewhere)")
+    parser.add_argument("--chains", type=int, nargs="+", help="simultaneous chains (default: 1 on a CPU, 64 elsewhere)")
+    parser.add_argument(
+        "--batches", type=int, nargs="+", help="maps in a batch (default: 1 to 8 on a CPU, to 256 elsewhere)"
+    )
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
     if arguments.threads:
@@ -126,17 +128,17 @@ def main():
     device, lines = pick_device("auto"), []
     on_cpu = device.type == "cpu"
 
-    def say(text):
+    def write_line(text):
         print(text, flush=True)
         lines.append(text)
 
     prior = ScorePrior.load(arguments.prior)
     if arguments.widths:
         prior = untrained(prior, tuple(int(w) for w in arguments.widths.split(",")))
-    say(f"{torch.get_num_threads()} threads of a CPU" if on_cpu else torch.cuda.get_device_name())
+    write_line(f"{torch.get_num_threads()} threads of a CPU" if on_cpu else torch.cuda.get_device_name())
     batches = arguments.batches or ([1, 2, 4, 8] if on_cpu else [1, 4, 16, 64, 128, 256])
-    network_table(prior, max(arguments.sides), batches, device, say)
-    sample_table(prior, arguments.sides, arguments.chains or [1 if on_cpu else 64], device, say)
+    network_table(prior, max(arguments.sides), batches, device, write_line)
+    sample_table(prior, arguments.sides, arguments.chains or [1 if on_cpu else 64], device, write_line)
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "speed.txt").write_text("\n".join(lines) + "\n")

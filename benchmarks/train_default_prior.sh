@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the package ships, from scratch: boxes, maps, prior and network of the posterior mean, tables and pictures. Two
-# hours and a half on two cores; the mock surveys of COSMOS (three hours more) are left out without its catalogue.
+# Make the data of the package: boxes, maps, prior and network of the posterior mean, tables and pictures, in two and a
+# half hours on two cores; with the COSMOS catalogue also its mock surveys, in three more hours.
 #   benchmarks/train_default_prior.sh FOLDER [CATALOG]
 set -euo pipefail
 out="$1"

@@ -1,18 +1,18 @@
 """
-Halos at the edge of detection: ``python benchmarks/two_modes.py PRIOR MAPS [--out FOLDER]``.
+Halos at the detection limit: ``python benchmarks/two_modes.py PRIOR MAPS [--out FOLDER]``.
 
-A halo is there or it is not, and the data cannot tell for sure: the posterior has two modes, and the share of samples
-that hold the halo is the claim that is tested. PRIOR and MAPS are as for ``score_prior.py``; truths are from held-out
-boxes. Fields that are done are kept in FOLDER, from which a run that was stopped goes on.
+For a halo near the detection limit the posterior has two modes, with and without the halo. The fraction of samples with
+the halo is the predicted probability that is tested. PRIOR and MAPS are as for ``score_prior.py``; truths are from
+held-out boxes. Finished fields are stored in FOLDER, from which a stopped run continues.
 
-Claims can be right only in a world that has as many halos as the prior has learned. So a structure is a mean
-convergence of the aperture above a threshold, and the mocks are of two kinds. In both the aperture lies anywhere in a
-simulated map where there is no structure; in one, a halo (the profile of Navarro, Frenk & White at the resolution of
-the maps) is injected within it, with the amplitude that brings the aperture to a value drawn from those of the
-simulated structures. Both are drawn as often as they come in the simulations, and of all only those are kept whose
-Wiener filter at the aperture lies in a window at the edge of detection: a choice that depends on the data alone. What
-is left of a difference from the prior is the shape of structures, which in the simulations are not all halos.
-``--control`` injects nothing and takes apertures as they come, in the same window: there right claims have to be right.
+Probabilities can be calibrated only if halos are as frequent as in the prior. A structure is therefore a mean
+convergence of the aperture above a threshold, and there are two kinds of mocks. In both, the aperture is at a random
+position without a structure in a simulated map; in one, a halo (NFW profile at the resolution of the maps) is injected
+into it, with the amplitude that brings the aperture to a value drawn from those of the simulated structures. Both kinds
+have the frequency of the simulations. Only mocks are used whose Wiener filter at the aperture is in a window at the
+detection limit, a selection that depends on the data alone. The remaining difference from the prior is the shape of
+structures, as not all structures of the simulations are halos. ``--control`` injects no halo and uses random apertures
+in the same window; calibrated probabilities have to be correct there.
 """
 
 import argparse
@@ -32,14 +32,14 @@ from astro_massmap.simulation import RESOLUTION, MapSet, NFWHalo, inject_halo
 from astro_massmap.validation.diagnostics import reliability
 
 PIXEL = np.radians(0.4 / 60)
-RADIUS, THRESHOLD = 1.5, 0.015  # arcmin, and the mean convergence that counts as a structure
-WINDOW = 0.010, 0.019  # of the Wiener filter in the aperture
+RADIUS, THRESHOLD = 1.5, 0.015  # arcmin, and the mean convergence of a structure
+WINDOW = 0.010, 0.019  # convergence of the Wiener filter in the aperture
 HALO = NFWHalo(1.5e14 * u.Msun, redshift=0.35)
 BINS = np.array([0, 0.25, 0.5, 0.75, 1])
 
 
 class World:
-    """Simulated maps, what apertures in them hold, and the halo to inject."""
+    """Simulated maps, the convergence of apertures in them, and the halo to inject."""
 
     def __init__(self, maps, side, noise, spectrum, *, control=False):
         self.maps, self.side, self.noise, self.spectrum, self.control = maps, side, noise, spectrum, control
@@ -57,24 +57,24 @@ class World:
         kernel = np.fft.rfft2(np.fft.ifftshift(self.disc)).conj() / self.disc.sum()
         inner = slice(n // 4, -n // 4)
         means = np.fft.irfft2(np.fft.rfft2(maps) * kernel, s=maps.shape[-2:])[:, inner, inner]
-        self.share = (means > THRESHOLD).mean()
+        self.fraction = (means > THRESHOLD).mean()
         self.structures = np.sort(means[means > THRESHOLD])
 
     def draw(self, seed):
         """
-        A field with an aperture at its middle.
+        Draw a field with an aperture at its centre.
 
         Returns
         -------
         truth : ndarray
             Convergence of the field.
         observation : Observation
-            Of it.
+            Noisy shear of the field.
         injected : bool
-            Whether a halo was.
+            True if a halo was injected.
         """
         rng = np.random.default_rng([seed, 7])
-        large, injected = self.sky(rng), not self.control and rng.random() < self.share
+        large, injected = self.sky(rng), not self.control and rng.random() < self.fraction
         while not self.control and large[self.disc].mean() > THRESHOLD:
             large = self.sky(rng)
         if injected:
@@ -86,13 +86,13 @@ class World:
         return truth, observation, injected
 
     def sky(self, rng):
-        """A simulated map, the aperture anywhere in its inner part."""
+        """Return a simulated map, shifted so that the aperture is at a random position of its inner part."""
         n = self.maps.shape[-1]
         shift = rng.integers(-n // 4, n // 4, 2)
         return np.roll(self.maps[rng.integers(len(self.maps))], shift, axis=(0, 1)).astype(float)
 
     def footprint(self, rng):
-        """Round holes, none of them in the aperture: four fifths of the field has data."""
+        """Return the observed pixels: four fifths of the field, with round holes outside of the aperture."""
         y, x = np.mgrid[: self.side, : self.side]
         seen = np.ones((self.side, self.side), dtype=bool)
         while seen.mean() > 0.8:
@@ -104,20 +104,20 @@ class World:
 
     @property
     def aperture(self):
-        """The aperture, as pixels of the field."""
+        """Pixels of the aperture in the field."""
         low = self.maps.shape[-1] // 2 - self.side // 2
         cut = slice(low, low + self.side)
         return self.disc[cut, cut]
 
     def at_the_edge(self, observation):
-        """Whether the data make it a close case."""
+        """Return whether the Wiener filter in the aperture is in the window."""
         posterior = GaussianPosterior(observation, self.spectrum, (2 * self.side,) * 2, tolerance=1e-3)
         expected = posterior.grid.to_field(posterior.mean_modes()).numpy()
         return WINDOW[0] < expected[self.aperture].mean() < WINDOW[1]
 
 
-def ask(world, methods, seed):
-    """The next close case from this seed on, and what each method claims of it, in plain numbers."""
+def measure(world, methods, seed):
+    """Return the next mock in the window and the predicted probability of each method, in plain numbers."""
     while not world.at_the_edge((drawn := world.draw(seed))[1]):
         seed += 1
     truth, observation, injected = drawn
@@ -130,35 +130,35 @@ def ask(world, methods, seed):
 
 
 def kept(file, settings):
-    """Fields of an earlier run with these settings; ValueError if it had others."""
+    """Read the stored fields; ValueError if they have other settings."""
     if file is None or not file.exists():
         return []
     known = json.loads(file.read_text())
     if known["settings"] != settings:
-        raise ValueError(f"--out: {file} is of another run ({known['settings']})")
+        raise ValueError(f"--out: {file} is from a run with other settings ({known['settings']})")
     return known["fields"]
 
 
 def judged(fields, methods, noise, n_samples):
-    """Lines that compare the claims with what is there."""
+    """Yield lines that compare the predicted probabilities with the truth."""
     there, injected = (np.array([field[key] for field in fields]) for key in ("there", "injected"))
     error = there.std() / np.sqrt(len(there))
     yield (
         f"{len(there)} mocks of {fields[-1]['seed']} drawn, noise {noise}, {n_samples} samples; a halo was "
-        f"injected in {np.mean(injected):.2f} of them, {there.mean():.3f} +- {error:.3f} hold a structure"
+        f"injected in {np.mean(injected):.2f} of them, {there.mean():.3f} +- {error:.3f} contain a structure"
     )
     for key in methods:
-        claims = np.array([field[key] for field in fields])
-        gap = claims - there
-        # of the square of the error, what comes from the finite number of samples
-        scatter = np.mean(claims * (1 - claims)) / (n_samples - 1)
+        predicted = np.array([field[key] for field in fields])
+        gap = predicted - there
+        # contribution of the finite number of samples to the mean square error
+        scatter = np.mean(predicted * (1 - predicted)) / (n_samples - 1)
         square, error = np.mean(gap**2) - scatter, gap.std(ddof=1) / np.sqrt(len(gap))
         yield (
-            f"{key:10} claims {claims.mean():.3f} on the mean, too much by {gap.mean():.3f} "
-            f"+- {error:.3f}; mean square of the claim's error {square:.3f}"
+            f"{key:10} mean probability {predicted.mean():.3f}, larger than the true fraction by {gap.mean():.3f} "
+            f"+- {error:.3f}; mean square error of the probability {square:.3f}"
         )
-        for row in reliability(claims[:, None], there[:, None], bins=BINS, n_samples=n_samples):
-            text = "claimed {claimed:.3f}  true {true:.3f} +- {error:.3f}  of {n}".format(**row)
+        for row in reliability(predicted[:, None], there[:, None], bins=BINS, n_samples=n_samples):
+            text = "predicted {claimed:.3f}  true {true:.3f} +- {error:.3f}  of {n}".format(**row)
             yield f"{'':10} {row['low']:.2f} to {row['high']:.2f}  {text}"
 
 
@@ -172,7 +172,7 @@ def main():
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--noise", type=float, default=0.15)
     parser.add_argument("--validation", type=float, default=0.2, help="as in the training")
-    parser.add_argument("--control", action="store_true", help="apertures as they come, no halos")
+    parser.add_argument("--control", action="store_true", help="random apertures, no halos")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
     if arguments.threads:
@@ -180,7 +180,7 @@ def main():
     prior = ScorePrior.load(arguments.prior)
     held_out = MapSet.open(arguments.maps).split(arguments.validation)[1].stack()
     world = World(held_out, arguments.side, arguments.noise, prior.trained_spectrum, control=arguments.control)
-    lines = [f"{world.share:.3f} of the apertures of the simulations hold a structure"]
+    lines = [f"{world.fraction:.3f} of the apertures of the simulations contain a structure"]
     print(lines[0], flush=True)
     options = {"n_samples": arguments.samples, "n_check": 0}
     methods = {"Gaussian": AnnealedHMC(GaussianPrior(prior.trained_spectrum), **options)}
@@ -193,7 +193,7 @@ def main():
         file = arguments.out / f"{name}.json"
     fields = kept(file, settings)
     while len(fields) < arguments.mocks:
-        fields.append(ask(world, methods, fields[-1]["seed"] + 1 if fields else 1))
+        fields.append(measure(world, methods, fields[-1]["seed"] + 1 if fields else 1))
         print(len(fields), fields[-1], flush=True)
         if file is not None:
             file.write_text(json.dumps({"settings": settings, "fields": fields}, indent=1))

@@ -1,17 +1,17 @@
-// Opens pages in a frame, one after the other, and writes what is wrong with each. For test_pages.py, which sets
-// PAGES (addresses), WIDTH (of the frame), SMALLEST (type, in pixels) and SHRUNK (smallest scale of a picture).
+// Opens pages in a frame, one after the other, and writes the faults of each. test_pages.py sets PAGES (addresses),
+// WIDTH (of the frame), SMALLEST (font size, in pixels) and SHRUNK (smallest scale of an image).
 
 function isShown(element) {
   return element.checkVisibility({ opacityProperty: true, visibilityProperty: true });
 }
 
-// Whether some of it is out of reach: beyond the page, or behind the edge of a box that does not scroll.
+// True if part of the element is inaccessible: beyond the page, or behind the edge of a box that does not scroll.
 function isCut(element, { left, right }) {
   for (let box = element; box.parentElement; box = box.parentElement) {
     const { overflowX, position } = getComputedStyle(box);
     const edge = box.getBoundingClientRect();
     if (overflowX === "auto" || overflowX === "scroll") return false;
-    if (overflowX === "visible" || edge.width <= 2) continue; // as narrow as that is text for screen readers
+    if (overflowX === "visible" || edge.width <= 2) continue; // text for screen readers only
     if (left < edge.right && right > edge.right + 1) return true;
     if (right > edge.left && left < edge.left - 1) return true;
     if (position === "fixed") break;
@@ -33,8 +33,8 @@ function* pictures(page) {
   for (const picture of page.images) {
     const name = picture.src.slice(-50);
     if (!picture.complete || !picture.naturalWidth) yield `missing image: ${name}`;
-    const isThumbnail = picture.closest(".sphx-glr-thumbcontainer"); // a link, with its words beside it
-    if (!picture.alt.trim() && !isThumbnail) yield `image without words: ${name}`;
+    const isThumbnail = picture.closest(".sphx-glr-thumbcontainer"); // a link with text beside it
+    if (!picture.alt.trim() && !isThumbnail) yield `image without alt text: ${name}`;
     if (!isShown(picture)) continue;
     const rectangle = picture.getBoundingClientRect();
     if (isCut(picture, rectangle)) yield `image cut off: ${name}`;

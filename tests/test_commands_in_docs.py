@@ -1,4 +1,4 @@
-"""The commands that README and documentation give are commands that there are."""
+"""The commands in README and documentation are valid."""
 
 import re
 import shlex
@@ -13,7 +13,7 @@ PAGES = [ROOT / "README.rst", *sorted((ROOT / "docs").glob("*.rst")), *sorted((R
 
 
 def commands(page):
-    """Lines of code that call ``massmap``, whole; those with an ellipsis are no commands."""
+    """Yield the commands ``massmap``; those with an ellipsis are excluded."""
     text = re.sub(r"^# ?", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     text = re.sub(r"\s*\\\n\s*", " ", text)
     for line in re.findall(r"^ {4,}(.*)$", text, flags=re.MULTILINE):
@@ -26,11 +26,11 @@ def commands(page):
 COMMANDS = [(page.name, command) for page in PAGES for command in commands(page)]
 
 
-def test_there_are_some():
+def test_pages_contain_commands():
     assert len(COMMANDS) > 30
     assert len({command.split()[0] for _, command in COMMANDS}) > 8
 
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS)
-def test_a_command_can_be_read(page, command):
+def test_commands_can_be_parsed(page, command):
     _parser().parse_args(shlex.split(command, comments=True))

@@ -8,7 +8,7 @@ from astropy.table import Table
 from astro_massmap import datasets
 
 
-def test_the_demonstration_survey_maps_its_truth():
+def test_the_map_of_the_demo_matches_its_truth():
     catalog, truth = datasets.demo(), datasets.demo_truth()
     assert truth.shape == (128, 128)
     assert u.isclose(truth.pixel_scale, 0.4 * u.arcmin)
@@ -17,12 +17,12 @@ def test_the_demonstration_survey_maps_its_truth():
     seen = ~kappa.mask
     correlation = np.corrcoef(kappa.data[seen], truth.data[seen])[0, 1]
     assert correlation > 0.5
-    # the error map holds for the truth, which is not quite the Gaussian field that the prior believes in
+    # the errors are approximately right, although the truth is not a Gaussian field like the prior
     z = (kappa.data - truth.data + truth.data.mean() - kappa.data.mean())[seen] / kappa.uncertainty.array[seen]
     assert 0.6 < z.std() < 1.3
 
 
-def test_the_clusters_of_the_demonstration_are_peaks_of_its_truth():
+def test_the_clusters_of_the_demo_are_peaks_of_its_truth():
     truth = datasets.demo_truth()
     clusters = datasets.demo_clusters()
     x, y = truth.wcs.world_to_pixel(SkyCoord(clusters["ra"], clusters["dec"]))
@@ -31,17 +31,17 @@ def test_the_clusters_of_the_demonstration_are_peaks_of_its_truth():
     assert heights.min() > np.quantile(truth.data, 0.99)
 
 
-# ---- COSMOS: the published files, made again from a table of the same numbers
+# ---- COSMOS: the published files, made from a table of the same numbers
 
 
 @pytest.fixture
 def mirror(massmap_data, tmp_path, monkeypatch):
-    """A folder with files that are the published ones byte for byte, in the place of their home."""
+    """Provide a folder of files identical to the published ones, and their table, instead of the download."""
     table = Table.read(massmap_data / "cosmos" / "cosmos_shear.fits.gz")
     (tmp_path / "COSMOS").mkdir()
     for name, column in {"ra": "ra", "dec": "dec", "e1": "e1", "e2": "e2", "nhweight_int": "weight"}.items():
         values = np.asarray(table[column])
-        # the shapes were published with as many digits as single precision holds
+        # the shapes were published with the digits of single precision
         exact = values if values.dtype == float else np.array([float(str(v)) for v in values])
         fits.PrimaryHDU(exact.astype(float)).writeto(tmp_path / "COSMOS" / f"{name}.fits")
     monkeypatch.setattr(datasets, "COSMOS_URL", tmp_path.as_uri() + "/")
@@ -61,7 +61,7 @@ def test_cosmos_by_checksum(mirror):
     assert len(datasets.cosmos("faint")) + 165159 == 417117
 
 
-def test_a_file_with_another_checksum_is_refused(tmp_path, monkeypatch):
+def test_a_file_with_a_wrong_checksum_is_rejected(tmp_path, monkeypatch):
     (tmp_path / "COSMOS").mkdir()
     fits.PrimaryHDU(np.zeros(4)).writeto(tmp_path / "COSMOS" / "ra.fits")
     monkeypatch.setattr(datasets, "COSMOS_URL", tmp_path.as_uri() + "/")
@@ -69,7 +69,7 @@ def test_a_file_with_another_checksum_is_refused(tmp_path, monkeypatch):
         datasets.cosmos()
 
 
-def test_cosmos_samples_have_names():
+def test_unknown_cosmos_sample():
     with pytest.raises(ValueError, match="'bright'"):
         datasets.cosmos("best")
 
@@ -91,6 +91,6 @@ def test_the_table_of_clusters(tmp_path, monkeypatch):
 
 
 @pytest.mark.remote_data
-def test_cosmos_from_its_home():
+def test_cosmos_is_downloaded():
     assert len(datasets.cosmos()) == 417117
     assert len(datasets.cosmos_clusters()) == 72

@@ -1,9 +1,9 @@
 """
-The HTML report, and the pages of the documentation, as a browser shows them on a phone.
+Layout of the HTML report and of the documentation in a browser, at the width of a phone.
 
-Needs a Chromium: on the PATH, or named by MASSMAP_CHROMIUM. The documentation is that of docs/_build/html, or of the
-folder that MASSMAP_DOCS names. Pages are opened as they are, from their files and without a network. They stand in a
-frame that is as wide as a phone, because the window of a Chromium cannot be.
+The tests need a Chromium on the PATH or in MASSMAP_CHROMIUM, and the documentation in docs/_build/html or in the folder
+MASSMAP_DOCS. Pages are opened from their files, without a network, in a frame as wide as a phone, because the
+window of a Chromium cannot be that narrow.
 """
 
 import base64
@@ -31,7 +31,7 @@ SETTINGS = {"WIDTH": SIZE[0], "SMALLEST": 12, "SHRUNK": 0.7}
 
 
 class Elements(HTMLParser):
-    """Those of a file, each with its attributes."""
+    """Elements of an HTML file with their attributes."""
 
     def __init__(self, file):
         super().__init__()
@@ -50,8 +50,8 @@ def browser():
     named = os.environ.get("MASSMAP_CHROMIUM")
     found = [path for path in map(shutil.which, [named] if named else NAMES) if path]
     if named and not found:
-        pytest.fail(f"MASSMAP_CHROMIUM: nothing to run at {named!r}")
-    return found[0] if found else pytest.skip("needs a Chromium: on the PATH, or named by MASSMAP_CHROMIUM")
+        pytest.fail(f"MASSMAP_CHROMIUM: needs an executable, got {named!r}")
+    return found[0] if found else pytest.skip("needs a Chromium on the PATH or in MASSMAP_CHROMIUM")
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +63,15 @@ def report(tmp_path_factory):
 
 
 def pages_of(folder):
-    """Those of the table of contents, in its order: each names the next."""
+    """Return the pages in the order of the table of contents, by the link from each page to the next."""
     pages = [folder / "index.html"]
     while following := [link["href"] for link in Elements(pages[-1]).all("link") if link.get("rel") == "next"]:
         pages.append((pages[-1].parent / following[0]).resolve())
     return pages
 
 
-def look_at(pages, browser):
-    """Title, numbers and faults of each page, and what the pages say to the console."""
+def inspect(pages, browser):
+    """Return the title, counts and faults of each page, and the messages on the console of the browser."""
     settings = SETTINGS | {"PAGES": [page.as_uri() for page in pages]}
     script = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in settings.items())
     script += Path(__file__).with_name("probe.js").read_text(encoding="utf-8")
@@ -86,11 +86,11 @@ def look_at(pages, browser):
         capture_output=True, encoding="utf-8", errors="replace", timeout=60 + 5 * len(pages),
     )  # fmt: skip
     written = re.search(r"<pre>(\{.*?\})</pre>", done.stdout, re.DOTALL)
-    assert written, f"the browser ended with {done.returncode} and said:\n{done.stderr[-3000:]}"
+    assert written, f"the browser ended with {done.returncode}:\n{done.stderr[-3000:]}"
     return json.loads(html.unescape(written[1])), re.findall(r'CONSOLE\W\d+\W+(".*", source: .*)', done.stderr)
 
 
-def test_the_report_stands_alone_and_tells_what_it_is(report):
+def test_report_is_self_contained_and_described(report):
     page = Elements(report)
     assert page.all("html") == [{"lang": "en"}] and len(page.all("title")) == len(page.all("h1")) == 1
     assert any("width=device-width" in a.get("content", "") for a in page.all("meta") if a.get("name") == "viewport")
@@ -104,28 +104,28 @@ def test_the_report_stands_alone_and_tells_what_it_is(report):
     assert not [tag for tag, attributes in page.elements if {"href", "srcset", "style"} & set(attributes)]
 
 
-def test_the_report_on_a_phone(report, browser):
-    found, said = look_at([report], browser)
+def test_report_on_a_phone(report, browser):
+    found, messages = inspect([report], browser)
     page = found[report.as_uri()]
     assert page["title"].startswith("Mass map around") and page["pictures"] == 4 and page["letters"] > 1000
-    assert page["faults"] == [] and said == []
+    assert page["faults"] == [] and messages == []
 
 
-def test_the_documentation_on_a_phone(browser):
+def test_documentation_on_a_phone(browser):
     folder = Path(os.environ.get("MASSMAP_DOCS") or Path(__file__).parents[1] / "docs/_build/html").absolute()
     if not (folder / "index.html").is_file():
-        pytest.skip("needs the built documentation: in docs/_build/html, or in the folder MASSMAP_DOCS")
+        pytest.skip("needs the built documentation in docs/_build/html or in the folder MASSMAP_DOCS")
     pages = pages_of(folder)
-    found, said = look_at(pages, browser)
+    found, messages = inspect(pages, browser)
     assert len(found) == len(set(pages)) > 20
     assert all(page["title"] and page["letters"] > 200 for page in found.values())
     assert {address: page["faults"] for address, page in found.items() if page["faults"]} == {}
-    assert [line for line in said if not line.startswith('"[PST]')] == []  # the theme says which colours it takes
+    assert [line for line in messages if not line.startswith('"[PST]')] == []  # the theme reports its colours
 
 
 FAULTS = {
     "<img src='nowhere.png' alt='A map.'>": "missing image",
-    "<img src='DOT'>": "image without words",
+    "<img src='DOT'>": "image without alt text",
     "<img src='DOT' alt='A dot.' width=700>": "sideways scrolling",
     "<img src='WIDE' alt='A line.' width=300>": "image shrunk",
     "<div style='overflow: hidden'><img src='WIDE' alt='A line.'></div>": "image cut off",
@@ -145,14 +145,14 @@ def picture(width):
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def test_faults_are_found(browser, tmp_path):
+def test_faults_are_detected(browser, tmp_path):
     files = []
     for i, body in enumerate(FAULTS):
         body = body.replace("DOT", picture(2)).replace("WIDE", picture(600))
         files.append(tmp_path / f"{i}.html")
         files[-1].write_text(f"<!DOCTYPE html><title>A page</title><p>Words.</p>{body}")
-    found, said = look_at(files, browser)
+    found, messages = inspect(files, browser)
     for file, (body, fault) in zip(files, FAULTS.items(), strict=True):
         faults = found[file.as_uri()]["faults"]
         assert any(line.startswith(fault) for line in faults) if fault else faults == [], (body, faults)
-    assert len(said) == 1 and said[0].startswith('"no"')
+    assert len(messages) == 1 and messages[0].startswith('"no"')

@@ -1,4 +1,4 @@
-"""Finding the columns of a table of galaxies, or of clusters, under the names that surveys give them."""
+"""Read tables, and find the columns of galaxies or clusters by the names that surveys use."""
 
 import re
 import warnings
@@ -7,6 +7,8 @@ from pathlib import Path
 
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
+from astropy.io.ascii import InconsistentTableError
+from astropy.io.registry import IORegistryError
 from astropy.table import Table
 from astropy.units import UnitsWarning
 
@@ -14,7 +16,7 @@ from .._utils.progress import warn
 from .._utils.untrusted import begins, parsing
 from .fits_headers import open_fits
 from .positions import positions
-from .text_files import check_table, text_encoding
+from .text_files import check_table, table_layout, text_encoding
 
 USUAL_NAMES = {
     "ra": ("ra", "raj2000", "ra_icrs", "alpha_j2000", "alpha", "right_ascension"),
@@ -23,7 +25,7 @@ USUAL_NAMES = {
     "g2": ("g2", "e2", "gamma2", "e_2", "e2_corr", "bias_corrected_e2"),
     "weight": ("weight", "w", "shape_weight", "lensfit_weight"),
     "redshift": ("redshift", "z", "z_b", "photo_z", "zphot"),
-    # biases are used only where they are asked for, or in tables that this package wrote
+    # biases are used only if they are named, or in tables written by this package
     "m_bias": (),
     "c1": (),
     "c2": (),
@@ -35,37 +37,32 @@ USUAL_NAMES = {
     "rms_e": (),
 }
 REQUIRED = ("ra", "dec", "g1", "g2")
-# columns that belong together, with the part of their names by which they differ
+# pairs of columns, with the part of their names in which they differ
 PAIRS = {
     ("ra", "dec"): re.compile(r"right_?ascension|declination|alpha|delta|ra|dec|de", re.IGNORECASE),
     ("g1", "g2"): re.compile(r"[12](?!.*[12])"),
 }
 CREATOR = "astro_massmap"
+_CSV = re.compile(r"\.csv(\.gz|\.bz2)?$", re.IGNORECASE)
+_LAYOUT = {"delimiter", "comment", "header_start", "data_start"}
 
 
 def read_table(file, name, **kwargs):
     """
-    Read a table from a file; OSError if there is none in it.
+    Read a table from a file, with the arguments of `astropy.table.Table.read`; OSError, after ``name``, if it fails.
 
-    Parameters
-    ----------
-    file : str or path-like
-        The file. Those named ``.txt`` and ``.dat`` are plain ASCII. Text that is not in UTF-8 is read as Latin-1, with
-        a warning. Of FITS files in the LDAC format, the table of objects is read.
-    name : str
-        Name of the argument, for errors.
-    **kwargs
-        Arguments of `astropy.table.Table.read`.
+    The file extensions .txt, .dat, .tsv, .asc and .ascii are plain text. Text that is not UTF-8 is read as Latin-1,
+    with a warning. In FITS files in the LDAC format, the table of objects is read.
     """
-    if str(file).lower().endswith((".txt", ".dat")):
+    if str(file).lower().endswith((".txt", ".dat", ".tsv", ".asc", ".ascii")):
         kwargs.setdefault("format", "ascii")
     with parsing(f"{name}: cannot read a table from {str(file)!r}"), warnings.catch_warnings():
-        # units in other spellings: of the columns that are used, see astro_massmap._io.units
+        # _units checks the units of the columns that are used
         warnings.simplefilter("ignore", UnitsWarning)
         warnings.filterwarnings("ignore", message=".*Invalid unit string")
         table = _read(file, **kwargs)
         if not all(isinstance(key, str) for key in table.meta):
-            raise ValueError("its notes have names that are no texts")
+            raise ValueError("the keys of its metadata need to be text")
     return table
 
 
@@ -76,57 +73,52 @@ def _read(file, **kwargs):
         with open_fits(file, images=False) as hdus:
             return Table.read(hdus, **{"hdu": _ldac_objects(hdus)} | kwargs | {"format": "fits"})
     if begins(file, b"\x89HDF"):
-        raise ValueError("a damaged table in HDF5 breaks its library; convert it to FITS or ECSV")
+        raise ValueError("HDF5 is not read, because damaged files crash its library; convert it to FITS or ECSV")
     encoding = None if "encoding" in kwargs else text_encoding(file)
     if encoding is not None:
         kwargs["encoding"] = encoding
-    check_table(file, kwargs.get("encoding"))
+    lines = check_table(file, kwargs.get("encoding"))
     if encoding == "latin-1":
         warn(f"{str(file)!r} is not in UTF-8; Latin-1 is assumed", stacklevel=6)
-    return Table.read(file, **kwargs)
+    csv = kwargs.get("format", "csv" if _CSV.search(str(file)) else None) in ("csv", "ascii.csv")
+    if (csv or kwargs.get("format") == "ascii") and not _LAYOUT & kwargs.keys():
+        kwargs |= table_layout(lines, csv=csv)
+    try:
+        return Table.read(file, **kwargs)
+    except InconsistentTableError as error:
+        raise ValueError(
+            f"its lines have different numbers of columns ({str(error).strip().splitlines()[0]}). Lines before the "
+            "names of the columns need to begin with # or to be skipped with header_start=; give the separator with "
+            "delimiter="
+        ) from error
+    except IORegistryError as error:
+        raise ValueError(
+            "its file extension is not that of a known format; give format=, or rename it to .fits, .ecsv, .csv or .txt"
+        ) from error
 
 
 def _ldac_objects(hdus):
-    """Number of the HDU with the objects of a file in the LDAC format, None for other files."""
+    """Return the number of the HDU with the objects of an LDAC file, None for other files."""
     tables = {i: hdu.name.upper() for i, hdu in enumerate(hdus) if isinstance(hdu, fits.BinTableHDU)}
     objects = [i for i, name in tables.items() if name in ("LDAC_OBJECTS", "OBJECTS")]
     if not objects and "LDAC_IMHEAD" in tables.values():
         objects = [i for i, name in tables.items() if name != "LDAC_IMHEAD"]
     if len(objects) > 1:
-        warn(f"HDUs {objects} all contain objects; HDU {objects[0]} is read. Use hdu= for another one", stacklevel=7)
+        warn(f"HDUs {objects} all contain objects; HDU {objects[0]} is read; give hdu= for another one", stacklevel=7)
     return objects[0] if objects else None
 
 
 def find_columns(table, columns=None):
     """
-    Return the names of the columns of a table of galaxies by what they contain.
+    Return the names of the columns of a table of galaxies by their quantity, a key of ``USUAL_NAMES``.
 
-    Parameters
-    ----------
-    table : `~astropy.table.Table`
-        Names are compared without regard to case.
-    columns : dict, optional
-        Names of columns by what they contain; None (or an empty name) for no such column.
-
-    Returns
-    -------
-    dict
-        Keys as in ``USUAL_NAMES``; only those that were found.
-
-    Raises
-    ------
-    ValueError
-        If a column that is named, or one that is needed, is not there.
-
-    Warns
-    -----
-    `~astropy.utils.exceptions.AstropyUserWarning`
-        If the columns of both coordinates, or of both components, have names of different conventions.
+    ``columns`` gives names by quantity, None or "" for no column; others are found by their usual names in any case.
+    ValueError if a named or required column is missing; a warning if names of a pair are of different conventions.
     """
     named = dict(columns or {})
     for key, name in named.items():
         if key not in USUAL_NAMES:
-            raise ValueError(f"columns: {key!r} is unknown; known are {', '.join(USUAL_NAMES)}")
+            raise ValueError(f"columns: {key!r} is unknown; the keys are {', '.join(USUAL_NAMES)}")
         if name not in (None, "", *table.colnames):
             raise ValueError(f"columns: no column {name!r} (for {key!r}) in the table, which has {table.colnames}")
     found = _usual_columns(table, named)
@@ -136,7 +128,7 @@ def find_columns(table, columns=None):
     if missing:
         raise ValueError(
             f"columns: cannot find {', '.join(missing)} among {table.colnames}; name the columns, "
-            f"for instance columns={{{missing[0]!r}: '...'}}"
+            f"for example columns={{{missing[0]!r}: '...'}}"
         )
     for pair in PAIRS:
         if not all(named.get(key) for key in pair):
@@ -145,12 +137,12 @@ def find_columns(table, columns=None):
 
 
 def is_own(table):
-    """Whether this package wrote a table."""
+    """Return whether this package wrote a table."""
     return str(table.meta.get("CREATOR", "")).startswith(CREATOR)
 
 
 def _usual_columns(table, named=()):
-    """Names of columns by what they contain: those that are named, others by their usual names."""
+    """Return the names of columns by quantity: those given, others by their usual names."""
     by_lower = {name.lower(): name for name in reversed(table.colnames)}
     known = {key: names or ((key.lower(),) if is_own(table) else ()) for key, names in USUAL_NAMES.items()}
     candidates = {key: [by_lower[name] for name in names if name in by_lower] for key, names in known.items()}
@@ -163,7 +155,7 @@ def _usual_columns(table, named=()):
 
 
 def _match(pair, first, second):
-    """Whether the names of two columns are of one convention, as "RAJ2000" and "DEJ2000" are."""
+    """Return whether two names are of the same convention, as "RAJ2000" and "DEJ2000" are."""
     first, second = (PAIRS[pair].sub("#", name, count=1).lower().replace("_", "") for name in (first, second))
     return first == second
 
@@ -173,13 +165,13 @@ def _check_pair(pair, found):
     if not _match(pair, *names.values()):
         warn(
             f"columns: {' and '.join(map(repr, names.values()))} are used as {' and '.join(pair)}, but their names are "
-            f"of different conventions; give the names of both, columns={names}, if they belong together",
+            f"of different conventions; if they belong together, give columns={names}",
             stacklevel=5,
         )
 
 
 def table_positions(table, name):
-    """Return the positions in a table, by the usual names of their columns; ``name`` is that of the argument."""
+    """Return the positions in a table by the usual names of their columns; ``name`` is the argument in errors."""
     found = _usual_columns(table)
     if "ra" not in found and "dec" not in found:
         found["ra"] = found["dec"] = _sky_column(table)
@@ -190,6 +182,6 @@ def table_positions(table, name):
 
 
 def _sky_column(table):
-    """The name of the column of positions, if there is one and no other."""
+    """Return the name of the column of positions, if there is exactly one."""
     names = [name for name in table.colnames if isinstance(table[name], SkyCoord)]
     return names[0] if len(names) == 1 else None

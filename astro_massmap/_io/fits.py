@@ -1,4 +1,4 @@
-"""How maps lie in FITS files: every image with the WCS, and what is not an image as text in a table."""
+"""Read and write maps in FITS files: images with their WCS, everything else as YAML in a table of notes."""
 
 import io
 import os
@@ -19,25 +19,11 @@ from .yaml_text import check_yaml, dump_yaml, load_yaml
 
 def write_images(file, images, wcs, notes, *, unit=u.dimensionless_unscaled, cards=(), overwrite=False):
     """
-    Write images of one WCS, the first as the primary HDU.
+    Write images of one WCS, the first as the primary HDU, and ``notes`` by section in YAML, as the last HDU.
 
-    Parameters
-    ----------
-    file : str, path-like or `io.BytesIO`
-        Target.
-    images : dict
-        Arrays ``(ny, nx)`` or ``(n, ny, nx)`` by the name of their HDU; bool arrays become bytes, and of a stack that
-        lies in a file (a `numpy.memmap`) one image is copied after the other.
-    wcs : `~astropy.wcs.WCS`
-        Of all of them.
-    notes : dict
-        Whatever else, by section, kept as YAML.
-    unit : `~astropy.units.Unit`
-        Of the images of floats.
-    cards : sequence of (str, value, str)
-        Further cards of the primary header: keyword, value and comment.
-    overwrite : bool
-        Replace an existing file.
+    ``images`` are arrays ``(ny, nx)`` or ``(n, ny, nx)`` by the name of their HDU: bool arrays are written as bytes, a
+    `numpy.memmap` image by image; ``unit`` is that of floats. ``cards`` (keyword, value, comment) are added to the
+    primary header.
     """
     table = _notes_to_table({**notes, "images": list(images)})
     hdus = []
@@ -59,14 +45,14 @@ def write_images(file, images, wcs, notes, *, unit=u.dimensionless_unscaled, car
 
 
 def _write(hdus, path):
-    """Write HDUs, stacks that lie in files image by image; packed files are written as a whole."""
+    """Write HDUs, memory-mapped stacks image by image unless the output is compressed."""
     if path.suffix == ".gz" or not any(isinstance(hdu.data, np.memmap) for hdu in hdus):
         fits.HDUList(hdus).writeto(path)
         return
     hdus[0].writeto(path)
     for hdu in hdus[1:]:
         if isinstance(hdu.data, np.memmap):
-            stream = fits.StreamingHDU(str(path), hdu.header)  # of a Path it would take the last part
+            stream = fits.StreamingHDU(str(path), hdu.header)  # a Path would lose its folder
             for image in hdu.data:
                 stream.write(image.astype(image.dtype.newbyteorder(">")))
             stream.close()
@@ -76,25 +62,10 @@ def _write(hdus, path):
 
 def read_images(file, required, *, memmap=False):
     """
-    Read what `write_images` wrote, from a path or an open binary file.
+    Return images, WCS, notes and unit written by `write_images`, from a path or a binary file.
 
-    With ``memmap`` stacks of images stay in the file, each a `numpy.memmap` that cannot be written.
-
-    Returns
-    -------
-    images : dict
-        Arrays in native byte order.
-    wcs : `~astropy.wcs.WCS`
-        Of the first required image.
-    notes : dict
-        Sections as written.
-    unit : `~astropy.units.Unit`
-        Of the first required image.
-
-    Raises
-    ------
-    OSError
-        If the file is not there, damaged, or lacks a required image.
+    Arrays are in native byte order; WCS and unit are those of the first required image. With ``memmap``, stacks of
+    images are read-only memory maps. OSError if the file is missing, damaged, or lacks a required image.
     """
     name = str(file if isinstance(file, str | os.PathLike) else getattr(file, "name", "stream"))
     with warnings.catch_warnings(), parsing(f"file: {name!r} is damaged or not a FITS file"):
@@ -109,19 +80,19 @@ def read_images(file, required, *, memmap=False):
             unit = u.Unit(header.get("BUNIT", ""), format="fits")
     missing = [image for image in required if image not in images]
     if missing:
-        raise OSError(f"file: {name!r} has no image {', '.join(missing)}: it is not of ConvergenceMap.write")
-    # the notes come last and list the images: what was cut off is missed
+        raise OSError(f"file: {name!r} has no image {', '.join(missing)}; it was not written by ConvergenceMap.write")
+    # the notes are the last HDU and list the images, which detects a truncated file
     lost = [image for image in notes.pop("images", []) if image not in images] if notes else ["NOTES"]
     if lost:
         raise OSError(
-            f"file: {name!r} is not whole, or of another program: it lacks {', '.join(lost)}, which write() of a map "
-            "puts last"
+            f"file: {name!r} is incomplete, or was written by another program: it lacks {', '.join(lost)}, which "
+            "write() of a map adds"
         )
     shape = images[required[0]].shape
     if len(shape) < 2:
-        raise OSError(f"file: {name!r} holds no maps, {required[0]} has the shape {shape}")
-    with warnings.catch_warnings(), parsing(f"file: {name!r} has no WCS that can be used"):
-        warnings.simplefilter("ignore")  # what wcslib mends silently in headers of others
+        raise OSError(f"file: {name!r} contains no map: {required[0]} has the shape {shape}")
+    with warnings.catch_warnings(), parsing(f"file: {name!r} has no usable WCS"):
+        warnings.simplefilter("ignore")  # about repairs of the header by wcslib
         wcs = WCS(header, naxis=2)
         wcs.array_shape = shape[-2:]
         if wcs.has_celestial:
@@ -130,7 +101,7 @@ def read_images(file, required, *, memmap=False):
 
 
 def wcs_cards(wcs):
-    """The cards (keyword, value) of a stack of images of a WCS."""
+    """Return the header cards (keyword, value) of a stack of images with this WCS."""
     return tuple((card.keyword, card.value) for card in _wcs_header(wcs, 3).cards)
 
 
@@ -143,7 +114,7 @@ def _wcs_header(wcs, ndim):
 
 
 def _add_cards(header, cards):
-    """Add cards; text becomes printable ASCII, as the standard wants it, and a comment must fit."""
+    """Add cards, with text escaped to ASCII; comments that do not fit are dropped."""
     for keyword, value, comment in cards:
         if isinstance(value, str):
             value = value.encode("unicode_escape").decode("ascii")
@@ -155,7 +126,7 @@ def _add_cards(header, cards):
 
 
 def _image(hdu, path):
-    """The array of an image in native byte order; if a path is given, a stack as a memory map."""
+    """Return an image in native byte order, or a memory map of a stack of floats if a path is given."""
     plain = not isinstance(hdu, fits.CompImageHDU) and hdu.header.get("BSCALE", 1) == 1 and not hdu.header.get("BZERO")
     if path is not None and plain and len(hdu.shape) == 3 and hdu.header["BITPIX"] < 0:
         return np.memmap(path, f">f{-hdu.header['BITPIX'] // 8}", "r", hdu.fileinfo()["datLoc"], hdu.shape)
@@ -165,12 +136,12 @@ def _image(hdu, path):
 def _unpacked_path(name):
     with open(name, "rb") as file:
         if file.read(6) != b"SIMPLE":
-            raise OSError("it is packed, so that its samples cannot stay in it; unpack it, or read without memmap")
+            raise OSError("it is compressed and cannot be memory-mapped; decompress it, or read it without memmap")
     return name
 
 
 def _notes_to_table(notes):
-    """A row for each section, its content as YAML."""
+    """Return a table with one row for each section, its content in YAML."""
     texts = []
     for section, content in notes.items():
         try:
@@ -184,7 +155,7 @@ def _notes_to_table(notes):
 
 
 def unwritable(content):
-    """The keys of a dictionary that cannot be written and read again, with the types of their values, in words."""
+    """Return the keys of a dictionary that cannot be written and read again, with a description for messages."""
     found = {}
     for key, value in content.items():
         try:
@@ -195,11 +166,11 @@ def unwritable(content):
 
 
 def _table_to_notes(table):
-    """Dictionaries by section, and the list of the images."""
+    """Return the dictionaries by section, and the list of images."""
     notes = {str(section): load_yaml(str(content)) for section, content in table.iterrows()}
     for section, content in notes.items():
         if not isinstance(content, list if section == "images" else dict | None):
-            raise ValueError(f"its notes hold a {type(content).__name__} under {section!r}")
+            raise ValueError(f"the section {section!r} of its notes is a {type(content).__name__}")
     if not all(isinstance(image, str) for image in notes.get("images", [])):
-        raise ValueError("its notes hold names of images that are none")
+        raise ValueError("the names of images in its notes are not text")
     return notes

@@ -1,4 +1,4 @@
-"""Columns of flags: the only place where they become bools."""
+"""Conversion of columns of flags to bools."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FLAGS = {"true": True, "t": True, "yes": True, "y": True, "false": False, "f": 
 
 @dataclass(frozen=True)
 class Answers:
-    """Where a condition is true, and where it has no answer because a value is missing; both ``(n,)``."""
+    """Rows where a condition is true, and rows where it is undefined because a value is missing; both ``(n,)``."""
 
     true: Bools
     missing: Bools
@@ -37,31 +37,10 @@ class Answers:
 
 def flags(values: Any, name: str) -> Answers:
     """
-    Read a column of flags.
+    Convert a column of flags, ``(n,)``, to `Answers`; masked, NaN and blank values are missing.
 
-    Parameters
-    ----------
-    values : array-like
-        ``(n,)``: bools; numbers that are 0 or 1; or text: true and false, t and f, yes and no, y and n, 0 and 1, in
-        capitals or not.
-    name : str
-        Name of the column or argument, for errors.
-
-    Returns
-    -------
-    Answers
-        True flags; values that are masked, NaN or blank are missing.
-
-    Raises
-    ------
-    ValueError
-        If there are other values.
-
-    Examples
-    --------
-    >>> from astro_massmap._io.selection import flags
-    >>> flags(["True", "no", " T ", ""], "good").true.tolist()
-    [True, False, True, False]
+    Flags are bools, the numbers 0 and 1, or text: true and false, t and f, yes and no, y and n, 0 and 1, in any case.
+    Other values raise a ValueError.
     """
     data, mask = unmasked(values, name)
     if data.dtype.kind == "b":
@@ -73,15 +52,15 @@ def flags(values: Any, name: str) -> Answers:
             raise _no_flags(data[wrong], name)
         return Answers((data == 1) & ~missing, missing)
     distinct, place = np.unique(texts(data, mask), return_inverse=True)
-    found = [_flag_of(text) for text in distinct.tolist()]
+    found = [flag_of(text) for text in distinct.tolist()]
     if any(flag is NotImplemented for flag in found):
         raise _no_flags([t for t, flag in zip(distinct, found, strict=True) if flag is NotImplemented], name)
     missing = mask | np.array([flag is None for flag in found], dtype=bool)[place]
     return Answers(np.array([flag is True for flag in found], dtype=bool)[place] & ~missing, missing)
 
 
-def _flag_of(text: str) -> bool | None:
-    """The flag that a text means, None for blank text, NotImplemented for other text."""
+def flag_of(text: str) -> bool | None:
+    """Return the flag in a text, None for blank text, NotImplemented for other text."""
     text = text.strip().lower()
     if text in BLANK:
         return None
@@ -94,13 +73,13 @@ def _flag_of(text: str) -> bool | None:
 def _no_flags(values: Any, name: str) -> ValueError:
     shown = ", ".join(repr(v.item() if isinstance(v, np.generic) else v) for v in list(dict.fromkeys(values))[:3])
     return ValueError(
-        f"{name}: needs flags (bools, 0 and 1, or text such as true and false), got {shown}; or a condition on the "
-        "values, such as 'z > 0.6'"
+        f"{name}: needs flags (bools, 0 and 1, or text such as true and false), got {shown}; to select by value, give "
+        "a condition such as 'z > 0.6'"
     )
 
 
 def unmasked(values: Any, name: str) -> tuple[Any, Bools]:
-    """The values of a column in their own type and unit, and where they are masked; both ``(n,)``."""
+    """Return the values of a column in their own type and unit, and their mask; both ``(n,)``."""
     mask: Any = False
     if isinstance(values, Masked):
         mask, values = values.mask, values.unmasked
@@ -116,6 +95,6 @@ def unmasked(values: Any, name: str) -> tuple[Any, Bools]:
 
 
 def texts(data: Any, mask: Bools) -> Any:
-    """Text without padding; where it is masked, blank."""
+    """Return text without padding; masked values are blank."""
     texts = [v.decode("latin-1") if isinstance(v, bytes) else str(v) for v in data.tolist()]
     return np.where(mask, "", np.char.strip(np.array(texts, dtype=str)))

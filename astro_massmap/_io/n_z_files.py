@@ -1,4 +1,4 @@
-"""Files of redshift distributions, and the names that their columns have."""
+"""Open files of redshift distributions, and list the usual names of their columns."""
 
 import os
 import re
@@ -12,14 +12,14 @@ BIN_NAME = re.compile(r"(bin|nz|n|n_z|tomo|pz|source)_?\d+")
 
 def open_n_z(file, name, column=None):
     """
-    The table of a file, or the SACC object of one in HDF5, and the column of the density if there is a choice.
+    Return the table of a file, or the SACC object of an HDF5 file, and the column of the density if there are several.
 
-    FileNotFoundError, OSError, ImportError or ValueError, which begin with ``name``, if there is none.
+    FileNotFoundError, OSError, ImportError or ValueError, with ``name`` first, if there is no table.
     """
-    from .columns import read_table
+    from .columns import read_table  # loads astropy
 
     if not os.path.isfile(file):
-        raise FileNotFoundError(f"{name}: needs a redshift, n(z) or a file of it; there is no file {str(file)!r}")
+        raise FileNotFoundError(f"{name}: needs a redshift, n(z) or a file of n(z); there is no file {str(file)!r}")
     with parsing(f"{name}: cannot read {str(file)!r}"):
         is_hdf, is_fits = (begins(file, start) for start in (b"\x89HDF", b"SIMPLE"))
     if is_hdf:
@@ -38,13 +38,13 @@ def _sacc_of_hdf(file, name):
 
 def _table_of_fits(file, name, column):
     """
-    The table with n(z) of a FITS file of several, such as those of SACC and 2point; None if it has one.
+    Return the table with n(z) of a FITS file of several tables, such as SACC or 2point, and its density column.
 
-    With it the column of the density, None where ``column`` is the name of the table.
+    The column is None if ``column`` is the name of the table. None for a file of one table.
     """
     from astropy.table import Table
 
-    from .fits_headers import open_fits
+    from .fits_headers import open_fits  # loads astropy
 
     with parsing(f"{name}: cannot read a table from {str(file)!r}"), open_fits(file) as hdus:
         tables = {hdu.name or str(i): hdu for i, hdu in enumerate(hdus) if hasattr(hdu, "columns")}
@@ -70,5 +70,5 @@ def _has_n_z(names):
 
 
 def _keys(key, hdu):
-    """Names of a table: that of its HDU, and of its tracer in a SACC file."""
+    """Return the names of a table: that of its HDU, and that of its tracer in a SACC file."""
     return key, hdu.header.get("SACCNAME", key)

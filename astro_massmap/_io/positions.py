@@ -1,4 +1,4 @@
-"""Positions on the sky from two columns of a table: numbers in any unit of angle, or sexagesimal text."""
+"""Convert columns of angles, numbers or sexagesimal text, to positions on the sky."""
 
 import re
 
@@ -14,12 +14,12 @@ from .units import known_unit
 _SEPARATED = re.compile(
     r"([+-]?)(\d{1,3})([:hd° ]) ?(\d{1,2}(?:\.\d*)?)(?:[:m' ] ?(?:(\d{1,2}(?:\.\d*)?)(?:s|''|\")?)?)?"
 )
-_FIRST_UNITS = {"h": u.hourangle, "d": u.deg, "°": u.deg}  # by what follows the first number
-# units of columns of text; the first are those of VizieR
+_FIRST_UNITS = {"h": u.hourangle, "d": u.deg, "°": u.deg}  # by the mark after the first number
+# units of columns of text; the first two are those of VizieR
 _WORDS = {"h:m:s": u.hourangle, "d:m:s": u.deg, "hms": u.hourangle, "dms": u.deg, "h m s": u.hourangle, "d m s": u.deg}
 _PLAIN = str.maketrans("\u2212\u2032\u2033\u02b0\u1d48\u1d50\u02e2", "-'\"hdms")  # marks beyond ASCII
-_FEWEST = 10  # positions from which a unit is doubted
-_OBLONG = 7.5, 30  # ratios of height to width of fields of up to 2 to 1, with hours taken as degrees
+_FEWEST = 10  # positions, for a warning of their unit
+_OBLONG = 7.5, 30  # ratios of height to width of fields up to 2:1, if hours are read as degrees
 _DENSEST = 1000  # galaxies per square arcminute, several times what the deepest images contain
 
 
@@ -27,19 +27,10 @@ def positions(ra, dec, *, drop=False):
     """
     Return the positions of two columns as a `SkyCoord` in ICRS.
 
-    Parameters
-    ----------
-    ra, dec : `~astropy.table.Column` or `~astropy.units.Quantity`, or the same `SkyCoord` twice
-        Angles ``(n,)``. Numbers without a unit are degrees, of which a warning is given; sexagesimal text such as
-        "10:00:24.0" is hours for ``ra`` and degrees for ``dec``. A column of positions keeps its frame.
-    drop : bool
-        Replace positions out of range by NaN, unless that is half of them or more, instead of raising an error.
-
-    Raises
-    ------
-    ValueError, TypeError, `~astropy.units.UnitsError`
-        If a column holds no angles, has an unknown unit, or only one of the two has a unit; if positions are out of
-        range.
+    Columns ``(n,)`` are Columns or Quantities, or the same `SkyCoord` twice, which is returned. Numbers without a unit
+    are degrees, with a warning; sexagesimal text such as "10:00:24.0" is hours for ``ra`` and degrees for ``dec``.
+    With ``drop``, positions out of range become NaN if they are less than half. ValueError, TypeError or UnitsError if
+    a column does not contain angles within range, or has a unit that is unknown, or missing in one column only.
     """
     if isinstance(ra, SkyCoord):
         return ra
@@ -49,18 +40,22 @@ def positions(ra, dec, *, drop=False):
         _doubt_degrees(lon, lat)
     elif lon_unit is None or lat_unit is None:
         without, unit = ("ra", lat_unit) if lon_unit is None else ("dec", lon_unit)
-        raise u.UnitsError(f"ra, dec: one has the unit {unit}, the other ({without}) none")
+        raise u.UnitsError(
+            f"ra, dec: one has the unit {unit}, the other ({without}) has none; set the units of both columns"
+        )
     for name, values, most in (("ra", lon, 360), ("dec", lat, 90)):
         outside = np.abs(values) > most * (1 + 1e-9)
         count, known = int(outside.sum()), int(np.isfinite(values).sum())
         if count and (not drop or 2 * count >= known):
-            raise ValueError(f"{name}: {count} of {known} values lie beyond {most} degrees; is its unit right?")
+            raise ValueError(
+                f"{name}: {count} of {known} values are beyond {most} degrees; check the unit of the column"
+            )
         values[outside] = np.nan
     return SkyCoord(lon * u.deg, np.clip(lat, -90, 90) * u.deg)
 
 
 def _angles(column, name):
-    """Degrees of a column, NaN where one is missing, and its unit, None if it has none."""
+    """Return the angles of a column in degrees, NaN where missing, and its unit or None."""
     if not hasattr(column, "unit") or np.ndim(column) != 1:
         raise ValueError(f"{name}: needs a column of angles, got a {type(column).__name__} of shape {column.shape}")
     if column.dtype.kind in "SUO":
@@ -77,7 +72,7 @@ def _angles(column, name):
 
 
 def _texts(column):
-    """Texts of a column, empty where it is masked."""
+    """Return the texts of a column in lower case, empty where it is masked."""
     mask = np.broadcast_to(getattr(column, "mask", False), len(column))
     values = np.asarray(column.unmasked if isinstance(column, Masked) else column)
     values = (value.decode("latin-1") if isinstance(value, bytes) else value for value in values.tolist())
@@ -86,11 +81,12 @@ def _texts(column):
 
 
 def _from_sexagesimal(texts, unit, name):
-    """Degrees of texts such as "10:00:24.0", "10 00 24" or "10h00m24s", and the unit of their first numbers."""
-    unit = None if unit is None else _WORDS.get(str(unit).lower().strip(" '\"")) or known_unit(unit, name, u.deg)
+    """Return degrees of texts such as "10:00:24.0", "10 00 24" or "10h00m24s", and the unit of first numbers."""
+    stated = _WORDS.get(str(unit).lower().strip(" '\""))
+    unit = stated or known_unit(unit, name, u.deg)
     if unit not in (None, u.hourangle, u.deg):
         raise u.UnitsError(f"{name}: sexagesimal text needs the unit hourangle or deg, got {unit}")
-    values, assumed = np.full(len(texts), np.nan), False
+    values, assumed, unmarked = np.full(len(texts), np.nan), False, []
     default = unit or (u.hourangle if name == "ra" else u.deg)
     for i, text in enumerate(texts):
         match = _SEPARATED.fullmatch(text)
@@ -108,9 +104,16 @@ def _from_sexagesimal(texts, unit, name):
         value = int(first) + float(minutes) / 60 + float(seconds or 0) / 3600
         if own == u.hourangle and value > 24:
             raise ValueError(
-                f"{name}: hours need to be at most 24, got {text!r} in row {i}; set the unit deg if it is degrees"
+                f"{name}: hours need to be at most 24, got {text!r} in row {i}; set the unit deg for degrees"
             )
+        if mark not in _FIRST_UNITS:
+            unmarked.append((value, text))
         values[i] = (-value if sign == "-" else value) * own.to(u.deg)
+    if name == "ra" and unit == u.deg and not stated and unmarked and max(unmarked)[0] <= 24:
+        raise ValueError(
+            f"{name}: the column has the unit deg, but sexagesimal right ascensions such as {unmarked[0][1]!r} are in "
+            "hours by convention; set its unit to 'hourangle' if they are hours, to 'd:m:s' if they are degrees"
+        )
     if assumed:
         warn(f"{name}: sexagesimal text has no unit; {'hours' if default == u.hourangle else 'degrees'} are assumed", 6)
     return values, default
@@ -118,10 +121,10 @@ def _from_sexagesimal(texts, unit, name):
 
 def _doubt_degrees(lon, lat):
     """
-    Warn where numbers without a unit are more likely radians, or hours and degrees.
+    Warn if numbers without a unit are more likely radians, or hours and degrees.
 
-    Radians taken as degrees make a field that is 57 times too small: more galaxies per square arcminute than any image
-    has, or less than an arcminute on a side. Hours make it 15 times narrower than it is high.
+    Radians read as degrees give a field 57 times too small: too many galaxies per square arcminute, or a side below one
+    arcminute. Hours give a field 15 times narrower than its height.
     """
     known = (np.abs(lon) <= 360) & (np.abs(lat) <= 90)
     lon, lat = lon[known], lat[known]
@@ -132,8 +135,8 @@ def _doubt_degrees(lon, lat):
     radians = np.all(np.abs(lat) <= np.pi / 2) and np.all((lon >= -np.pi) & (lon <= 2 * np.pi))
     if radians and (side < 1 / 60 or len(lon) > _DENSEST * (60 * side) ** 2):
         warn(
-            f"ra, dec: in degrees {len(lon)} positions lie within {60 * side:.2g} arcmin; they may be radians. Set the "
-            "units of the columns",
+            f"ra, dec: in degrees {len(lon)} positions lie within {60 * side:.2g} arcmin; they may be in radians. Set "
+            "the units of the columns",
             stacklevel=5,
         )
     width = _extent(lon, 24) * narrowing
@@ -146,6 +149,6 @@ def _doubt_degrees(lon, lat):
 
 
 def _extent(lon, period):
-    """Length of the shortest arc of a circle that contains all longitudes."""
+    """Return the length of the shortest arc that contains all longitudes."""
     lon = np.sort(np.mod(lon, period))
     return period - np.max(np.diff(lon, append=lon[0] + period))

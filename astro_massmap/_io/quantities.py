@@ -1,4 +1,4 @@
-"""The door where units come off: numbers that users give, as plain arrays."""
+"""Convert user input to plain arrays in known units."""
 
 from __future__ import annotations
 
@@ -19,40 +19,20 @@ if TYPE_CHECKING:
     from .._utils.typing import Bools, Shape
 
 BLANK = ("", "-", "--", "---", "...", "nan", "na", "n/a", "null", "none", "masked", "<na>", '""')
-_LARGEST_M, _LARGEST_RESPONSE = 10, 50  # of single galaxies; surveys write -99 or 99 where there is none
+_LARGEST_M, _LARGEST_RESPONSE = 10, 50  # of one galaxy; surveys write -99 or 99 for missing values
 
 
 def numbers(
     values: Any, name: str, *, unit: Any = u.dimensionless_unscaled, dtype: Any = float
 ) -> tuple[NDArray[Any], Bools]:
     """
-    Return the numbers of a column as a plain array of native floats, and where it has none.
+    Return the numbers of a column as a plain array of native floats, and a mask of missing values.
 
-    Parameters
-    ----------
-    values : array-like
-        Plain array, Quantity, or column of a table, each of which may be masked; text that holds numbers is converted.
-    name : str
-        Name of the column or argument, for errors.
-    unit : `~astropy.units.Unit`
-        Unit of the result, and of numbers that have none.
-    dtype : type or None
-        Type of the result; None keeps single precision single, and converts the rest to double precision.
+    ``values`` are an array, a Quantity or a column, masked or not, or text with numbers; ``unit`` is that of the result
+    and of numbers without a unit. With the dtype None, single precision is kept and others become double precision. The
+    result is a copy, NaN for values that are masked, None or blank text. TypeError or UnitsError, with ``name``, if a
+    value is not a number or the unit cannot be converted.
 
-    Returns
-    -------
-    values : ndarray of float
-        A copy, NaN where a value is missing.
-    missing : ndarray of bool
-        True where a value is masked, NaN, None or blank text.
-
-    Raises
-    ------
-    TypeError, `~astropy.units.UnitsError`
-        If a value is no number, or the unit is unknown or cannot be converted.
-
-    Examples
-    --------
     >>> from astropy.table import MaskedColumn
     >>> from astro_massmap._io.quantities import numbers
     >>> radius = MaskedColumn([60, 999999, 30], mask=[False, True, False], unit="arcsec")
@@ -64,14 +44,14 @@ def numbers(
 
 
 def floats(values: Any, name: str, *, unit: Any = u.dimensionless_unscaled, dtype: Any = float) -> NDArray[Any]:
-    """Return the first result of `numbers`: a copy as native floats, NaN where a value is missing."""
+    """Return the first result of `numbers`: a copy as native floats, NaN for missing values."""
     scale = scale_to(getattr(values, "unit", None), u.Unit(unit), name)
     array = without_unit(values, name, dtype=dtype)
     return array if scale == 1 else (array * scale).astype(array.dtype)
 
 
 def without_unit(values: Any, name: str, *, dtype: Any = float) -> NDArray[Any]:
-    """Return the numbers of `floats` in the unit that they have."""
+    """Return the numbers of `floats` without conversion of their unit."""
     mask: Any = False
     if isinstance(values, Masked):
         mask, values = values.mask, values.unmasked
@@ -93,7 +73,7 @@ def without_unit(values: Any, name: str, *, dtype: Any = float) -> NDArray[Any]:
 
 
 def _from_text(array: NDArray[Any], mask: Bools) -> NDArray[np.float64]:
-    """Numbers of an array of text or objects, NaN where it is masked or blank."""
+    """Return the numbers in an array of text or objects, NaN where masked or blank."""
     found = np.full(array.shape, np.nan)
     for i in zip(*np.nonzero(~mask), strict=True) if array.ndim else [()]:
         value = array[i]
@@ -107,7 +87,7 @@ def _from_text(array: NDArray[Any], mask: Bools) -> NDArray[np.float64]:
 
 
 def checked_level(level: ArrayLike) -> float:
-    """The level of an interval as a float, or an error."""
+    """Return the level of an interval as a float; ValueError unless it is between 0 and 1."""
     level = floats(level, "level")
     if level.ndim or not 0 < level < 1:
         raise ValueError(f"level: needs to be between 0 and 1, got {level}")
@@ -115,7 +95,7 @@ def checked_level(level: ArrayLike) -> float:
 
 
 def bools(mask: ArrayLike | None, shape: Shape, name: str = "mask") -> Bools:
-    """A copy of a bool array of the given shape; None is False everywhere."""
+    """Return a copy of a bool array of the given shape; None is False everywhere."""
     if mask is None:
         return np.zeros(shape, dtype=bool)
     mask = np.array(mask)
@@ -129,29 +109,29 @@ def column(values: ArrayLike, name: str, n: int) -> NDArray[np.float64]: ...
 @overload
 def column(values: ArrayLike, name: str, n: int, *, scalar: bool) -> float | NDArray[np.float64]: ...
 def column(values: ArrayLike, name: str, n: int, *, scalar: bool = False) -> float | NDArray[np.float64]:
-    """``values`` as ``n`` doubles, or as one number where that is allowed."""
+    """Return ``values`` as ``n`` doubles, or as one number if ``scalar``."""
     values = floats(values, name)
     if scalar and values.ndim == 0:
         return float(values)
     if values.shape != (n,):
-        raise ValueError(f"{name}: has shape {values.shape}, but coords has {n} positions; lengths must be equal")
+        raise ValueError(f"{name}: needs the shape ({n},) of coords, got {values.shape}")
     return values
 
 
 def pair(values: Any, name: str, n: int) -> tuple[float | NDArray[np.float64], ...]:
-    """Return two numbers, which are finite, or columns of ``n`` numbers."""
+    """Return two finite numbers or columns of ``n`` numbers."""
     try:
         first, second = values
     except (TypeError, ValueError):
-        raise ValueError(f"{name}: needs two numbers (or arrays), one a component; got {values!r}") from None
+        raise ValueError(f"{name}: needs two numbers or arrays, one for each component, got {values!r}") from None
     columns = tuple(column(c, name, n, scalar=True) for c in (first, second))
     if not all(np.isfinite(c) for c in columns if np.ndim(c) == 0):
         raise ValueError(f"{name}: needs finite numbers, got {values!r}")
     return columns
 
 
-def _credible_rows(values: Any, n: int, largest: float) -> Bools:
-    """Which of n galaxies have values up to ``largest``, numbers or matrices; all where it is no column."""
+def _rows_up_to(values: Any, n: int, largest: float) -> Bools:
+    """Return bool ``(n,)`` for rows of numbers or matrices up to ``largest``; True for one value of all galaxies."""
     if np.shape(values) in ((), (2, 2)):
         return np.ones(n, dtype=bool)
     return np.asarray((np.abs(values) <= largest).reshape(n, -1).all(axis=1))
@@ -167,7 +147,7 @@ def credible(
     c_bias: tuple[float | NDArray[np.float64], ...] = (0.0, 0.0),
     response: Any = None,
 ) -> Bools:
-    """Which galaxies can be used, a bool array; a warning counts the others by their fault."""
+    """Return bool ``(n,)`` for galaxies with valid values; a warning counts the others by their fault."""
     good = np.ones(len(g1), dtype=bool)
     where = coords.spherical
     m = np.broadcast_to(0.0 if m_bias is None else m_bias, good.shape)
@@ -178,12 +158,14 @@ def credible(
         "weight not positive": ~((weight > 0) & np.isfinite(weight)),
         f"m_bias not between -1 and {_LARGEST_M}": ~((m > -1) & (m < _LARGEST_M)),
         f"|c_bias| > max_shear = {max_shear:g}, or not finite": ~(np.hypot(c_bias[0], c_bias[1]) <= max_shear),
-        f"|response| > {_LARGEST_RESPONSE}, or not finite": ~_credible_rows(response, len(g1), _LARGEST_RESPONSE),
+        f"|response| > {_LARGEST_RESPONSE}, or not finite": ~_rows_up_to(response, len(g1), _LARGEST_RESPONSE),
     }.items():
         count = int((bad & good).sum())
         good &= ~bad
         if not good.any():
-            raise ValueError(f"g1, g2, weight: no galaxy can be used; the last {count} were left out for: {fault}")
+            raise ValueError(
+                f"g1, g2, weight: no galaxy has valid values; the last {count} were dropped because of: {fault}"
+            )
         if count:
             warnings.warn(f"{count} of {len(good)} galaxies dropped: {fault}", AstropyUserWarning, stacklevel=4)
     return good

@@ -1,8 +1,7 @@
 """
 Selection of the rows of a table: flags, and conditions such as ``"z > 0.6 & mag < 24"``.
 
-Rows where a value is missing (masked or NaN) have no answer, which is neither true nor false: they are not selected,
-and their negation is not selected either.
+A condition is undefined in rows where a value is missing (masked or NaN): neither it nor its negation selects them.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from astropy.table import Column
 from astropy.utils.masked import Masked
 
 from .._utils.progress import warn
-from .flags import Answers, flags, texts, unmasked
+from .flags import Answers, flag_of, flags, texts, unmasked
 from .quantities import numbers
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ _TOKEN = re.compile(
     r"|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?!\w)|(?P<word>[^\W\d]\w*)"
     r"|(?P<operator>&&?|\|\|?|[=!<>]=|[<>~!()\[\],+*/-])|(?P<end>$))"
 )
+_ONE_VALUE = re.compile(r"( in \(\s*[-+]?\s*_\d+\s*)\)")  # "in ('a')", which Python does not read as a list
 _LOGIC = {"&": " and ", "&&": " and ", "|": " or ", "||": " or ", "~": " not ", "!": " not "}
 _COMPARE: dict[type, Any] = {
     ast.Eq: operator.eq,
@@ -58,41 +58,22 @@ def selected(select: Any, table: Any, name: str = "select") -> Bools:
     Parameters
     ----------
     select : str or array-like
-        A condition, or flags ``(n,)``; see `flags`. A condition compares columns with numbers and quoted texts by
-        ``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=`` and ``in (1, 2)``, or is the name of a column of flags; conditions
-        are joined by ``and`` or ``&``, ``or`` or ``|``, ``not`` or ``~``, and parentheses. Comparisons bind tighter
-        than all of these. Numbers are in the unit of the column. Names with other characters than letters, digits and
-        underscores are written in backticks, or in quotes.
+        Condition, as described in `~astro_massmap.ShearCatalog.from_table`, or flags ``(n,)``, see `flags`. Names of
+        columns may also be in quotes. Comparisons bind tighter than ``and``, ``or`` and ``not``.
     table : `~astropy.table.Table`
-        The table, of ``n`` rows.
+        Table of ``n`` rows.
     name : str
         Name of the argument, for errors.
 
     Returns
     -------
     ndarray of bool
-        ``(n,)``.
+        ``(n,)``. A warning counts the rows where a value is missing.
 
     Raises
     ------
     TypeError, ValueError
-        If the condition cannot be read, there is no such column, a column is not of the type that is needed, or no row
-        is selected.
-
-    Warns
-    -----
-    `~astropy.utils.exceptions.AstropyUserWarning`
-        If rows are not selected because values are missing.
-
-    Examples
-    --------
-    >>> from astropy.table import Table
-    >>> from astro_massmap._io.selection import selected
-    >>> table = Table({"z": [0.5, 0.7, 0.9], "mag": [22.0, 23.0, 25.0], "star": ["no", "no", "yes"]})
-    >>> selected("z > 0.6 & mag < 24", table).tolist()
-    [False, True, False]
-    >>> selected("not star", table).tolist()
-    [True, True, False]
+        If the condition is malformed, a column is missing or of the wrong type, or no row is selected.
     """
     if isinstance(select, str):
         answers, given = _Condition(select, table, name).answers, repr(select)
@@ -110,7 +91,7 @@ def selected(select: Any, table: Any, name: str = "select") -> Bools:
 
 
 def as_index(item: Any, catalog: Any) -> Any:
-    """An index of a catalogue as a plain array; columns and masked arrays are flags."""
+    """Return the index of a catalogue as a plain array; columns and masked arrays are flags."""
     if isinstance(item, Column | np.ma.MaskedArray | Masked):
         return selected(item, catalog, "the selection")
     return np.asarray(item)
@@ -142,33 +123,39 @@ class _Condition:
             with np.errstate(all="ignore"):
                 self.answers = self._answers(tree.body)
         except (SyntaxError, RecursionError, MemoryError) as error:
-            raise self._error("it is incomplete, or not well-formed") from error
+            raise self._error("it is incomplete or malformed") from error
 
     def _error(self, reason: str) -> ValueError:
-        return ValueError(f"{self.name}: cannot read {self.text!r}: {reason}. Conditions are such as {EXAMPLES}")
+        return ValueError(f"{self.name}: cannot read {self.text!r}: {reason}. Examples of conditions: {EXAMPLES}")
 
-    # ---- from text to an expression whose operands are numbered
+    # ---- from text to a Python expression with numbered operands
 
     def _as_python(self) -> str:
-        """The condition in Python, where ``_0``, ``_1``, ... are the operands."""
+        """Return the condition as a Python expression with the operands ``_0``, ``_1``, ..."""
         parts, at = [], 0
         while at < len(self.text):
             found = _TOKEN.match(self.text, at)
             if found is None:
                 rest = self.text[at:].lstrip()
-                hint = "; equality is ==" if rest.startswith("=") else ""
+                hint = "; write == for equality" if rest.startswith("=") else self._backticks(at)
                 raise self._error(f"{rest[:12]!r} is not understood{hint}")
-            kind, token, at = found.lastgroup, found[found.lastgroup or 0], found.end()
+            kind, token = found.lastgroup, found[found.lastgroup or 0]
             if kind == "operator":
                 parts.append(_LOGIC.get(token, token))
             elif kind == "word" and token.lower() in ("and", "or", "not", "in") and token not in self.table.colnames:
                 parts.append(f" {token.lower()} ")
             elif kind != "end":
                 parts.append(f" _{len(self.operands)} ")
-                self.operands.append(self._operand(kind, token))
-        return "".join(parts).strip()
+                self.operands.append(self._operand(kind, token, at))
+            at = found.end()
+        return _ONE_VALUE.sub(r"\1,)", "".join(parts)).strip()
 
-    def _operand(self, kind: str | None, token: str) -> Any:
+    def _backticks(self, at: int) -> str:
+        """Return advice if the text continues with a column name that needs backticks, otherwise an empty text."""
+        names = [name for name in self.table.colnames if self.text[at:].lstrip().startswith(name)]
+        return f"; write the column as `{max(names, key=len)}`, in backticks" if names else ""
+
+    def _operand(self, kind: str | None, token: str, at: int) -> Any:
         if kind == "number":
             return int(token) if token.isdecimal() else float(token)
         if kind in ("single", "double"):
@@ -176,10 +163,10 @@ class _Condition:
         if token not in self.table.colnames:
             if kind == "word" and token.lower() in ("true", "false"):
                 return token.lower() == "true"
-            raise ValueError(f"{self.name}: no column {token!r} among {self.table.colnames}")
+            raise ValueError(f"{self.name}: no column {token!r} among {self.table.colnames}{self._backticks(at)}")
         return _Column(token)
 
-    # ---- from the expression to answers
+    # ---- evaluation of the expression
 
     def _answers(self, node: ast.AST) -> Answers:
         if isinstance(node, ast.BoolOp):
@@ -194,13 +181,15 @@ class _Condition:
             operand = _Column(operand.text)
         if isinstance(operand, _Column):
             return self._flags(operand.name)
-        raise self._error("a part of it is neither a comparison nor a column of flags")
+        raise self._error("one of its parts is neither a comparison nor a column of flags")
 
     def _compared(self, node: ast.Compare) -> Answers:
         lists = [isinstance(side, ast.Tuple | ast.List) for side in node.comparators]
         is_in = [isinstance(op, ast.In | ast.NotIn) for op in node.ops]
         if lists != is_in or (any(is_in) and len(node.ops) > 1):
-            raise self._error("'in' needs a list such as (1, 2), and stands alone")
+            raise self._error(
+                "'in' needs a list such as (1, 2) or ('a',), and cannot be chained with other comparisons"
+            )
         if any(is_in):
             column = self._columns_in_quotes([self._value(node.left)])[0]
             choices = node.comparators[0].elts  # type: ignore[attr-defined]
@@ -209,35 +198,38 @@ class _Condition:
             found = reduce(operator.or_, (self._pair(column, self._value(c), operator.eq) for c in choices))
             return ~found if isinstance(node.ops[0], ast.NotIn) else found
         if any(type(op) not in _COMPARE for op in node.ops):
-            raise self._error("comparisons are by ==, !=, <, <=, >, >= and in")
+            raise self._error("comparisons need one of ==, !=, <, <=, >, >= and in")
         sides = self._columns_in_quotes([self._value(side) for side in (node.left, *node.comparators)])
         pairs = zip(sides, node.ops, sides[1:], strict=False)
         return reduce(operator.and_, (self._pair(left, right, _COMPARE[type(op)]) for left, op, right in pairs))
 
     def _columns_in_quotes(self, sides: list[Any]) -> list[Any]:
-        """Quoted names of columns as columns, in comparisons that have no other column."""
+        """Replace quoted names of columns by columns, in comparisons that have no other column."""
         if any(isinstance(side, _Column | tuple) for side in sides):
             return sides
         quoted = [isinstance(side, _Quoted) and side.text in self.table.colnames for side in sides]
         if sum(quoted) > 1:
-            raise self._error("several columns in quotes; write the names of columns in backticks")
+            raise self._error("it has several columns in quotes; write the names of columns in backticks")
         return [_Column(side.text) if q else side for side, q in zip(sides, quoted, strict=True)]
 
     def _pair(self, left: Any, right: Any, compare: Any) -> Answers:
-        """Answers of one comparison: of flags, of text, or of numbers."""
+        """Compare flags, text, or numbers."""
         pair = (left, right)
         if not any(isinstance(side, _Column | tuple) for side in pair):
             raise self._error("a comparison needs a column")
         equality = compare in (operator.eq, operator.ne)
+        if any(self._is_bool(side) for side in pair):
+            left, right = (self._as_bool(side) if isinstance(side, _Quoted) else side for side in pair)
+            pair = (left, right)
         if any(isinstance(side, bool) for side in pair):
             column = left if isinstance(left, _Column) else right
             if not (equality and isinstance(column, _Column)):
-                raise self._error("true and false are compared with a column by == and !=")
+                raise self._error("flags can only be compared by == and !=, and with a column")
             answers = self._flags(column.name)
             return answers if (right if column is left else left) is (compare is operator.eq) else ~answers
         if all(isinstance(side, _Quoted) or self._is_text(side) for side in pair):
             if not equality:
-                raise self._error("text is compared by == and !=")
+                raise self._error("text can only be compared by == and !=")
             (a, a_missing), (b, b_missing) = (self._text(side) for side in pair)
         else:
             (a, a_missing), (b, b_missing) = (self._numbers(side) for side in pair)
@@ -245,13 +237,17 @@ class _Condition:
         return Answers(compare(a, b) & ~missing, missing)
 
     def _value(self, node: ast.AST) -> Any:
-        """An operand, or computed values ``(n,)`` with where they are missing."""
+        """Return an operand, or computed values ``(n,)`` and the mask of missing ones."""
         if isinstance(node, ast.Name):
             return self.operands[int(node.id[1:])]
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
             value = self._value(node.operand)
             if isinstance(value, int | float) and not isinstance(value, bool):
                 return -value if isinstance(node.op, ast.USub) else value
+            data, missing = self._numbers(value)
+            if np.asarray(data).dtype.kind != "f":  # unsigned integers have no negative
+                data = np.asarray(data, float)
+            return (-data if isinstance(node.op, ast.USub) else data), missing
         elif isinstance(node, ast.BinOp) and type(node.op) in _COMPUTE:
             (a, a_missing), (b, b_missing) = (self._numbers(self._value(side)) for side in (node.left, node.right))
             result = np.asarray(_COMPUTE[type(node.op)](np.asarray(a, float), np.asarray(b, float)))
@@ -264,6 +260,19 @@ class _Condition:
     def _is_text(self, side: Any) -> bool:
         return isinstance(side, _Column) and getattr(self.table[side.name], "dtype", np.dtype(float)).kind in "SUO"
 
+    def _is_bool(self, side: Any) -> bool:
+        if not isinstance(side, _Column):
+            return False
+        kind = getattr(self.table[side.name], "dtype", np.dtype(float)).kind
+        values = self.table[side.name].tolist() if kind == "O" else []
+        return kind == "b" or (kind == "O" and all(v is None or isinstance(v, bool | np.bool_) for v in values))
+
+    def _as_bool(self, quoted: _Quoted) -> bool:
+        flag = flag_of(quoted.text)
+        if not isinstance(flag, bool):
+            raise self._error(f"a column of bools is compared with {quoted.text!r}; write == True or == False")
+        return flag
+
     def _text(self, side: Any) -> tuple[Any, Any]:
         if isinstance(side, _Quoted):
             return side.text.strip(), np.False_
@@ -271,7 +280,7 @@ class _Condition:
         return texts(data, mask), mask
 
     def _numbers(self, side: Any) -> tuple[Any, Any]:
-        """Numbers in the type of the column: integers stay exact."""
+        """Return numbers in the type of the column, so that integers are exact, and the mask of missing ones."""
         if isinstance(side, _Column):
             name = f"{self.name}: column {side.name!r}"
             data, mask = unmasked(self.table[side.name], name)
@@ -282,7 +291,7 @@ class _Condition:
             try:
                 return int(side.text) if side.text.strip().isdecimal() else float(side.text), np.False_
             except ValueError:
-                raise self._error(f"{side.text!r} is compared with numbers, and is none") from None
+                raise self._error(f"{side.text!r} is compared with numbers, but is not a number") from None
         if isinstance(side, bool):
-            raise self._error("true and false are no numbers")
+            raise self._error("true and false are not numbers")
         return side if isinstance(side, tuple) else (side, np.False_)

@@ -9,7 +9,7 @@ import astropy.units as u
 from .._utils.progress import warn
 from .yaml_text import check_unit
 
-# in lower case; without brackets, quotes, a plural s, and notes in parentheses
+# lower case, without brackets, quotes, a plural s and notes in parentheses
 _ANGLES = {
     "deg": u.deg,
     "degree": u.deg,
@@ -35,26 +35,10 @@ _AROUND = " \t'\"[](){}<>-_."
 
 def known_unit(unit: Any, name: str, needed: u.UnitBase | None = None) -> u.UnitBase | None:
     """
-    Return the unit of a column, with a warning where its spelling is not a standard one.
+    Return the unit of the column ``name``, with a warning if its spelling is not standard.
 
-    Parameters
-    ----------
-    unit : `~astropy.units.UnitBase`, str or None
-        Attribute ``unit`` of the column; astropy keeps unknown ones as text.
-    name : str
-        Name of the column, for warnings and errors.
-    needed : `~astropy.units.UnitBase`, optional
-        Unit to which the column will be converted. Hours are hour angles if it is an angle.
-
-    Returns
-    -------
-    `~astropy.units.UnitBase` or None
-        None for no unit, or for one such as "none" or "---".
-
-    Raises
-    ------
-    `~astropy.units.UnitsError`
-        If the unit is unknown.
+    None stands for no unit, also in words such as "none" or "---". Hours are hour angles if the unit ``needed`` is an
+    angle. UnitsError if the unit is unknown.
     """
     if unit is None:
         return None
@@ -62,7 +46,7 @@ def known_unit(unit: Any, name: str, needed: u.UnitBase | None = None) -> u.Unit
     check_unit(text)
     parsed = _parsed(unit)
     if isinstance(parsed, u.UnrecognizedUnit) or not (needed is None or parsed.is_equivalent(needed)):
-        parsed = _parsed(text)  # VOTables make units of words: "degrees" is 0.1 "egrees"
+        parsed = _parsed(text)  # a VOTable reads "degrees" as 0.1 "egrees"
     angle = needed is not None and needed.is_equivalent(u.deg)
     if not isinstance(parsed, u.UnrecognizedUnit):
         if not (angle and parsed == u.hour):
@@ -74,14 +58,14 @@ def known_unit(unit: Any, name: str, needed: u.UnitBase | None = None) -> u.Unit
             plain = plain.removesuffix("s")
         if plain not in _ANGLES and plain not in _NONE:
             wanted = f"; the column needs {_wanted(needed)}" if needed is not None else ""
-            raise u.UnitsError(f"{name}: the unit {text!r} is unknown{wanted}. Set the unit of the column")
+            raise u.UnitsError(f"{name}: the unit {text!r} is unknown{wanted}; set the unit of the column")
         found = _ANGLES.get(plain)
     warn(f"{name}: the unit {text!r} is not in a standard spelling; {found or 'no unit'} is assumed")
     return found
 
 
 def scale_to(unit: Any, needed: u.UnitBase, name: str) -> float:
-    """Factor from the unit of a column, if it has one, to the unit ``needed``; UnitsError if there is none."""
+    """Return the factor from the unit of a column, if it has one, to ``needed``; UnitsError if there is none."""
     own = known_unit(unit, name, needed)
     if own is None:
         return 1.0

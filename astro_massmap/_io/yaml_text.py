@@ -1,9 +1,8 @@
 """
-YAML from files: astropy builds its own objects from it, and is to build no others.
+Read and write YAML with objects of astropy.
 
-Three things in a text are dangerous although astropy's loader is a safe one: aliases, by which a few lines stand for
-more than any memory; arrays of objects, whose bytes it takes for addresses; and units such as ``10**9999999999 m``,
-which it computes.
+astropy's loader is safe except for aliases, which expand without limit; arrays of Python objects, whose bytes are used
+as addresses; and units such as ``10**9999999999 m``, which are computed. Texts with these are rejected.
 """
 
 import re
@@ -21,7 +20,7 @@ _HUGE_POWER = re.compile(r"(?:\*\*|\^)[\s(+-]*\d{4,}|[⁰¹²³⁴⁵⁶⁷⁸�
 
 
 class _Dumper(AstropyDumper):
-    """Writes also what headers and tables have in their meta: cards without a value, masked numbers, paths."""
+    """Dumper of astropy that also writes cards without a value, masked numbers and paths."""
 
 
 def _as_list(dumper, values):
@@ -35,7 +34,7 @@ _Dumper.add_multi_representer(PurePath, lambda dumper, path: dumper.represent_st
 
 
 def dump_yaml(value):
-    """Text of plain data and objects of astropy; ValueError for anything else."""
+    """Return plain data and objects of astropy as text; ValueError for anything else."""
     try:
         return yaml.dump(value, Dumper=_Dumper).strip()
     except (yaml.YAMLError, TypeError, RecursionError) as error:
@@ -43,34 +42,34 @@ def dump_yaml(value):
 
 
 def check_unit(text):
-    """ValueError for the text of a unit with a power of a thousand or more."""
+    """Raise ValueError for the text of a unit with a power of a thousand or more."""
     if _HUGE_POWER.search(text):
-        raise ValueError(f"{text[:60]!r} is no unit")
+        raise ValueError(f"{text[:60]!r} is not a unit: powers need to be less than 1000")
 
 
 def check_yaml(text):
-    """ValueError, or an error of the parser, for a text that is not to be loaded."""
+    """Raise ValueError, or an error of the parser, for a text that is not safe to load."""
     depth = 0
     for event in yaml.parse(text, Loader=AstropyLoader):  # thousands of brackets would take the parser seconds
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEEPEST:
-            raise ValueError(f"it holds things in {depth} levels; more than {_DEEPEST} are not believed")
+            raise ValueError(f"it is nested in {depth} levels, the limit is {_DEEPEST}")
     node = yaml.compose(text, Loader=AstropyLoader)
     if node is not None:
         _Measure().of(node)
 
 
 def load_yaml(text):
-    """What a text holds: plain data, and objects of astropy."""
+    """Return the plain data and objects of astropy in a text."""
     check_yaml(text)
     return yaml.load(text, Loader=AstropyLoader)
 
 
 class _Measure:
-    """Sizes of nodes with all that their aliases stand for."""
+    """Number of parts and depth of nodes, with aliases expanded."""
 
     def __init__(self):
-        self.known = {}  # by node, and whether astropy makes a unit of its texts: (parts, depth), None before the end
+        self.known = {}  # (parts, depth), None while measured; by node, and True if its texts become units
 
     def of(self, node, units=False):
         key = id(node), units
@@ -78,7 +77,7 @@ class _Measure:
             self.known[key] = None
             self.known[key] = self._measured(node, units)
         if self.known[key] is None:
-            raise ValueError("it holds a list or dictionary that contains itself")
+            raise ValueError("it contains a list or dictionary that contains itself")
         return self.known[key]
 
     def _measured(self, node, units):
@@ -93,7 +92,7 @@ class _Measure:
         parts, depth = 1 + sum(p for p, _ in inner), 1 + max((d for _, d in inner), default=0)
         if parts > _MOST_PARTS or depth > _DEEPEST:
             raise ValueError(
-                f"it holds {parts} things in {depth} levels; more than {_MOST_PARTS} in {_DEEPEST} are not believed"
+                f"it contains {parts} parts in {depth} levels, the limits are {_MOST_PARTS} and {_DEEPEST}"
             )
         return parts, depth
 
@@ -107,14 +106,14 @@ class _Measure:
 
 
 def _check_array(node):
-    """ValueError for an array of objects, or one with strides, by which few bytes become many."""
+    """Raise ValueError for an array of objects, or with strides, by which few bytes become many."""
     if not isinstance(node, yaml.MappingNode):
-        raise ValueError(f"it holds {node.tag} that is none")
+        raise ValueError(f"it contains {node.tag} that is not a dictionary")
     for key, value in node.value:
         if key.value not in _ARRAY_KEYS:
-            raise ValueError(f"it holds an array with {key.value!r}")
+            raise ValueError(f"it contains an array with {key.value!r}; allowed are {', '.join(_ARRAY_KEYS)}")
         if key.value == "dtype" and any("O" in text or "object" in text for text in _texts(value)):
-            raise ValueError("it holds an array of Python objects")
+            raise ValueError("it contains an array of Python objects")
 
 
 def _texts(node):

@@ -1,29 +1,29 @@
-"""From galaxies to pixels."""
+"""Binning of galaxies into pixels."""
 
 import numpy as np
 
-_RANGE = 1e-100  # of weights, below which they are normalised pixel by pixel
+_RANGE = 1e-100  # relative weights below which the normalisation is per pixel
 
 
 def normalised(weight):
-    """Weights ``(n,)`` over a power of two, which is exact: the largest is of order one, and its square is finite."""
+    """Divide weights ``(n,)`` by a power of two, without rounding, so that the largest is of order one."""
     return np.ldexp(weight, -np.frexp(weight.max(initial=0))[1])
 
 
 def bin_galaxies(x, y, shear, *, weight, response, shape_noise, shape):
     """
-    Weighted mean shear of the galaxies in each pixel, and its noise.
+    Return the weighted mean shear of the galaxies in each pixel, and its noise.
 
     Parameters
     ----------
     x, y : ndarray
-        Pixel positions ``(n,)``; those off the grid, or NaN, are left out.
+        Pixel positions ``(n,)``; galaxies off the grid, or at NaN, are left out.
     shear : ndarray
         Complex shear ``(n,)`` along the pixel axes.
     weight : ndarray
         Weights ``(n,)``.
     response : float or ndarray
-        Response to shear, ``1 + m`` with the multiplicative bias m.
+        Response ``1 + m`` to shear, with the multiplicative bias m.
     shape_noise : float
         Standard deviation of a component of the shear of a galaxy.
     shape : tuple of int
@@ -31,19 +31,15 @@ def bin_galaxies(x, y, shear, *, weight, response, shape_noise, shape):
 
     Returns
     -------
-    data : ndarray
-        ``(2, ny, nx)``: ``sum(w e) / sum(w (1 + m))``, zero without galaxies.
-    noise_std : ndarray
-        ``(ny, nx)``: ``shape_noise / sqrt(N_eff)`` with ``N_eff = (sum w)^2 / sum(w^2)``, over the mean
-        response; infinite without galaxies.
-    counts : ndarray
-        Galaxies in each pixel, ``(ny, nx)``.
+    data, noise_std, counts : ndarray
+        Shear ``sum(w e) / sum(w (1 + m))``, ``(2, ny, nx)``, zero without galaxies; its noise
+        ``shape_noise sqrt(sum(w^2)) / sum(w (1 + m))``, ``(ny, nx)``, infinite without galaxies; number of galaxies.
     """
     ny, nx = shape
     on_grid = (x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5)
     pixel = (np.floor(y[on_grid] + 0.5) * nx + np.floor(x[on_grid] + 0.5)).astype(np.intp)
     w, e = normalised(weight[on_grid]), shear[on_grid]
-    if w.min(initial=1) < _RANGE:  # their squares would vanish
+    if w.min(initial=1) < _RANGE:  # squares would underflow
         largest = np.zeros(ny * nx)
         np.maximum.at(largest, pixel, weight[on_grid])
         w = np.ldexp(weight[on_grid], -np.frexp(largest)[1][pixel])

@@ -7,9 +7,10 @@ import numpy as np
 from regions import CircleSkyRegion, PointSkyRegion
 
 from .._io.columns import USUAL_NAMES, table_positions
-from .._io.quantities import numbers
+from .._io.quantities import numbers, without_unit
 from .._io.units import known_unit
 from .._utils.progress import warn
+from ..theory.cosmology import checked_cosmology
 
 # compared in lower case, letters and digits only, in this order
 _RADII: tuple[str, ...] = (
@@ -25,7 +26,10 @@ _RADII: tuple[str, ...] = (
     "rad",
     "theta",
 )
-_SUFFIXES = {"arcmin": u.arcmin, "arcsec": u.arcsec, "deg": u.deg, "kpc": u.kpc, "mpc": u.Mpc}  # radius_arcmin
+_PER_H = ("{}/h", "h-1{}", "{}h-1", "{}/littleh", "littleh-1{}", "{}littleh-1")  # Mpc/h, ...
+_LENGTHS = {"kpc": u.kpc, "mpc": u.Mpc}
+_SUFFIXES = {"arcmin": u.arcmin, "arcsec": u.arcsec, "deg": u.deg} | _LENGTHS  # radius_arcmin
+_LENGTHS_PER_H = {form.format(name): unit for form in _PER_H for name, unit in _LENGTHS.items()}
 _DOUBTFUL = ("r", "rad", "theta")  # names of other quantities too
 _NAMES: tuple[str, ...] = (
     "name",
@@ -56,34 +60,16 @@ _FARTHEST = 10.0  # redshift of a cluster; larger numbers are magnitudes in the 
 
 def regions_of(table, cosmology=None):
     """
-    Circles from the positions and radii of a table, points where it has no radius, with names as labels.
+    Return circles from the positions and radii of a table, or points if it has no radius, with names as labels.
 
-    Parameters
-    ----------
-    table : `~astropy.table.Table`
-        Table of clusters.
-    cosmology : `~astropy.cosmology.FLRW`, optional
-        Cosmology that converts radii in kpc or Mpc to angles, where the table has redshifts; by default the one that
-        astropy is set to.
-
-    Returns
-    -------
-    list of region
-
-    Raises
-    ------
-    TypeError, ValueError, `~astropy.units.UnitsError`
-        If there are no positions, or a radius is missing, not positive, or has no unit.
-
-    Warns
-    -----
-    `~astropy.utils.exceptions.AstropyUserWarning`
-        For missing positions, radii that are converted, and columns that are not used as radii.
+    Radii in kpc, Mpc, kpc/h or Mpc/h are converted to angles with the cosmology, by default that of astropy, and the
+    redshifts of the table. Missing positions, conversions and columns that are not used as radii raise a warning;
+    missing columns of positions, and radii that are missing, not positive or without a unit, an error.
     """
     centres, radii = table_positions(table, "regions"), _radii(table, cosmology)
     nowhere = int((~np.isfinite(centres.spherical.lon.deg + centres.spherical.lat.deg)).sum())
     if nowhere:
-        warn(f"regions: {nowhere} of {len(table)} positions are missing; nothing is measured there", 4)
+        warn(f"regions: {nowhere} of {len(table)} positions are missing; the results there are NaN", 4)
     if radii is None:
         regions = [PointSkyRegion(c) for c in centres]
     else:
@@ -95,7 +81,7 @@ def regions_of(table, cosmology=None):
 
 
 def _named(table, names):
-    """Columns of these names, in the order of ``names``."""
+    """Return the columns with these names, in the order of ``names``."""
     plain = {}
     for column in table.colnames:
         plain.setdefault(_plain(column), column)
@@ -110,93 +96,102 @@ def _plain(name):
 
 
 def _radii(table, cosmology):
-    """A Quantity of angles, or None where the table has no radius."""
+    """Return the radii as a Quantity of angles, or None if the table has none."""
     faults, unused = [], []
     lengths = None
-    for column in _named(table, [name + suffix for name in _RADII for suffix in ("", *_SUFFIXES)]):
+    suffixes = ("", *_SUFFIXES, *map(_plain, _LENGTHS_PER_H))
+    for column in _named(table, [name + suffix for name in _RADII for suffix in suffixes]):
         try:
-            unit = _unit(table, column)
+            unit, per_h = _unit(table, column)
         except u.UnitsError as error:
-            unit, fault = None, str(error)
+            unit, per_h, fault = None, False, str(error)
         else:
             fault = (
                 f"regions: column {column!r}, the radius, needs an angular unit such as arcmin, got {unit}; ECSV and "
-                "FITS keep units"
+                "FITS files keep units"
             )
         if isinstance(unit, u.UnitBase) and unit.is_equivalent(u.rad):
-            return _positive(table, column)
+            return _positive(table, column) * unit
         if isinstance(unit, u.UnitBase) and unit.is_equivalent(u.m):
-            lengths = lengths or column
+            lengths = lengths or (column, unit, per_h)
         elif column.lower() in _DOUBTFUL:
             unused.append(f"{column!r} in {unit}" if unit else f"{column!r} without a known unit")
         else:
             faults.append(fault)
     if lengths is not None:
-        return _angles(table, lengths, cosmology)
+        return _angles(table, *lengths, cosmology)
     if faults:
         raise u.UnitsError(faults[0])
     if unused:
         warn(
-            f"regions: column {', '.join(unused)} is no angle and is not used as a radius; positions stand for one "
-            "pixel each",
+            f"regions: column {', '.join(unused)} is not an angle and is not used as a radius; each position selects "
+            "one pixel",
             5,
         )
     return None
 
 
 def _unit(table, column):
-    """Unit of a column, or else that at the end of its name, or None; UnitsError for an unknown one."""
-    unit = known_unit(getattr(table[column], "unit", None), f"regions: column {column!r}", u.arcmin)
-    if unit in (None, u.dimensionless_unscaled):
-        return next((unit for suffix, unit in _SUFFIXES.items() if _plain(column).endswith(suffix)), None)
-    return unit
+    """Return the unit of a column or at the end of its name, or None, and whether it is divided by h (Mpc/h)."""
+    own = getattr(table[column], "unit", None)
+    length = _LENGTHS_PER_H.get(re.sub(r"[\s.*^_(){}\[\]]", "", str(own).lower()))  # astropy reads h as hours
+    if length is not None:
+        return length, True
+    unit = known_unit(own, f"regions: column {column!r}", u.arcmin)
+    if unit not in (None, u.dimensionless_unscaled):
+        return unit, False
+    name = _plain(column)
+    length = next((unit for suffix, unit in _LENGTHS_PER_H.items() if name.endswith(_plain(suffix))), None)
+    if length is not None:
+        return length, True
+    return next((unit for suffix, unit in _SUFFIXES.items() if name.endswith(suffix)), None), False
 
 
 def _positive(table, column):
-    """Radii in the unit of the column, or an error where one is missing or not positive."""
-    unit = _unit(table, column)
-    values, missing = numbers(table[column], f"regions: column {column!r}", unit=unit)
+    """Return the radii without unit; ValueError if one is missing or not positive."""
+    values = without_unit(table[column], f"regions: column {column!r}")
+    missing = np.isnan(values)
     if missing.any():
         raise ValueError(
             f"regions: {missing.sum()} of {len(values)} values of column {column!r}, the radius, are missing; fill "
-            "them in, or select the rows that have one"
+            "them in, or select rows by select="
         )
     if not ((values > 0) & (values < np.inf)).all():
-        raise ValueError(f"regions: column {column!r}, the radius, needs to be positive everywhere")
-    return values * unit
+        raise ValueError(f"regions: column {column!r}, the radius, needs to be positive in all rows")
+    return values
 
 
-def _angles(table, column, cosmology):
-    """Angles of proper lengths at the redshifts of the table; None, with a hint, where it has no redshift."""
-    from ..theory.cosmology import checked_cosmology
-
-    name = redshift_column(table)
+def _angles(table, column, unit, per_h, cosmology):
+    """Convert proper lengths to angles at the redshifts of the table; None, with a warning, if it has no redshifts."""
+    name, shown = redshift_column(table), f"{unit}/h" if per_h else str(unit)
     if name is None:
         warn(
-            f"regions: column {column!r} in {_unit(table, column)} is no angle; positions stand for one pixel each. A "
-            "column redshift would convert it, or give an angular radius",
+            f"regions: column {column!r} in {shown} is not an angle, and each position selects one pixel. Add a column "
+            "of redshifts to convert it, or an angular radius",
             6,
         )
         return None
-    lengths = _positive(table, column)
+    lengths = _positive(table, column) * unit
     z, _ = numbers(table[name], f"regions: column {name!r}")
     bad = ~((z > 0) & (z < _FARTHEST))
     if bad.any():
         raise ValueError(
             f"regions: {bad.sum()} of {len(z)} redshifts of column {name!r} are missing or not between 0 and "
-            f"{_FARTHEST:g}; column {column!r} in {lengths.unit} needs them to become an angle"
+            f"{_FARTHEST:g}; they are needed to convert column {column!r} in {shown} to angles"
         )
     cosmology = checked_cosmology(cosmology)
     warn(
-        f"regions: column {column!r} in {lengths.unit} is converted to angles, as proper lengths at the redshifts of "
-        f"column {name!r}, with the cosmology {cosmology.name or type(cosmology).__name__}",
+        f"regions: column {column!r} in {shown} is converted to angles, as proper lengths at the redshifts of "
+        f"column {name!r}, with the cosmology {cosmology.name or type(cosmology).__name__}; to use another one, give "
+        "cosmology= or set astropy.cosmology.default_cosmology",
         6,
     )
+    lengths = lengths / cosmology.h if per_h else lengths
     return (lengths / cosmology.angular_diameter_distance(z)).to(u.arcmin, u.dimensionless_angles())
 
 
 def redshift_column(table):
-    """Name of the column of redshifts, or None; a column z with a unit is a magnitude."""
+    """Return the name of the column of redshifts, or None; a column z with a unit is a magnitude."""
     for column in _named(table, _REDSHIFTS):
         unit = getattr(table[column], "unit", None)
         if unit is None or str(unit).strip() in ("", "---"):
@@ -208,7 +203,7 @@ def redshift_column(table):
 
 
 def names_of(table):
-    """Text of the column of names, or else of identifiers, row by row; empty where there is none."""
+    """Return the names, or else the identifiers, of the rows as text; empty if there is none."""
     usual = _named(table, _NAMES)
     others = [name for name in table.colnames if name not in usual and _LIKE_A_NAME.search(name)]
     for column in (*usual, *others):
@@ -222,13 +217,13 @@ def names_of(table):
 
 
 def _listed(values):
-    """Values of a column as Python objects, None where they are masked."""
+    """Return the values of a column as Python objects, None where masked."""
     array = np.ma.asarray(getattr(values, "value", values))
     return array.tolist()
 
 
 def _text(value):
-    """The text of a name or an integer, empty for none; None for what is neither."""
+    """Return the text of a name or an integer, empty for a missing value; None for other values."""
     if value is None:
         return ""
     if isinstance(value, bytes):

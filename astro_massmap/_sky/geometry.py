@@ -1,9 +1,9 @@
 """
-The sky grid: which pixel a galaxy falls on, and how its shear turns into the pixel axes.
+Geometry of the grid: pixel positions of galaxies, and rotation of their shear to the pixel axes.
 
-Shear is spin-2. Measured against an axis and drawn on a grid whose axis stands at the angle phi to
-it, it is multiplied by exp(2 i phi); a mirror image conjugates it. Both are found galaxy by galaxy,
-from where the WCS puts a point a little way along the meridian, so that any projection will do.
+Shear is spin-2: on a grid with an axis at the angle phi to that of the measurement, it is multiplied by exp(2 i phi);
+a mirror image conjugates it. The angle is measured for each galaxy by a small step along its meridian, in any
+projection.
 """
 
 import warnings
@@ -22,7 +22,7 @@ _STEP = 1e-6  # radians; along the meridian
 
 
 def to_angle(value, name):
-    """``value`` as a positive angular Quantity, or an error that names the argument."""
+    """Return ``value`` as a positive angular Quantity, or raise an error that names the argument."""
     try:
         angle = u.Quantity(value)
     except TypeError as error:
@@ -36,14 +36,9 @@ def to_angle(value, name):
 
 def celestial_wcs(wcs, shape=None):
     """
-    Return the celestial part of a WCS and the shape (ny, nx) of the grid.
+    Return the celestial part of a WCS, any two axes of a cube, and the shape (ny, nx), by default that of these axes.
 
-    The celestial axes of a cube may be any two of its axes, in any order; by default the shape is that of these axes.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If ``wcs`` is no WCS with celestial axes, they are mixed with other axes, or there is no (valid) shape.
+    TypeError or ValueError without celestial axes, if other axes are mixed with them, or for an invalid shape.
     """
     if not isinstance(wcs, WCS):
         raise TypeError(f"wcs: needs an astropy.wcs.WCS, such as WCS(header); got {type(wcs).__name__}")
@@ -54,18 +49,18 @@ def celestial_wcs(wcs, shape=None):
         raise ValueError(f"wcs: needs a known celestial frame, got RADESYS {wcs.wcs.radesys!r}")
     shape = celestial.array_shape if shape is None else shape
     if shape is None:
-        raise ValueError("shape: needed, because wcs has no array_shape")
+        raise ValueError("shape: needs to be given, because wcs has no array_shape")
     shape = check_shape(shape)
     celestial.array_shape = shape
     return celestial, shape
 
 
 def _sky_axes(wcs):
-    """The celestial axes of a WCS, in their order, with the sides of the array along them."""
+    """Return the celestial axes of a WCS in their order, with the sides of the array."""
     if wcs.naxis == 2:
         return wcs.deepcopy()
     sides = wcs.pixel_shape
-    if sides is not None and len(sides) < wcs.naxis:  # axes that the array lacks have one pixel
+    if sides is not None and len(sides) < wcs.naxis:  # axes missing in the array have one pixel
         wcs = wcs.deepcopy()
         wcs.pixel_shape = (*sides, *[1] * (wcs.naxis - len(sides)))
     try:
@@ -73,22 +68,22 @@ def _sky_axes(wcs):
     except NonseparableSubimageCoordinateSystemError as error:
         raise ValueError(
             f"wcs: the celestial axes need to be independent of the others, got {list(wcs.wcs.ctype)} mixed by the PC "
-            "or CD matrix; give the WCS of one image, WCS(header, naxis=2) or wcs.celestial"
+            "or CD matrix; give the WCS of one image, for example WCS(header, naxis=2)"
         ) from error
 
 
 def check_shape(shape):
-    """``shape`` as two positive ints, if it is that and such a map fits into memory."""
+    """Return ``shape`` as two positive ints; ValueError for others, or if the map would exceed the memory."""
     try:
         ny, nx = (int(side) for side in shape)
         if (ny, nx) != tuple(shape) or min(ny, nx) < 1:
             raise ValueError
     except (TypeError, ValueError):
         raise ValueError(f"shape: needs two positive integers (ny, nx), got {shape!r}") from None
-    needed, memory = 300 * ny * nx, physical_memory()  # measured: one draw of the Wiener posterior
+    needed, memory = 300 * ny * nx, physical_memory()  # bytes of one Wiener sample, measured
     if needed > memory:
         raise ValueError(
-            f"shape: a grid of {ny} x {nx} pixels needs some {needed / 2**30:.3g} GiB, this computer has "
+            f"shape: a grid of {ny} x {nx} pixels needs about {needed / 2**30:.3g} GiB, this computer has "
             f"{memory / 2**30:.3g} GiB; use larger pixels or a smaller field"
         )
     return ny, nx
@@ -96,15 +91,9 @@ def check_shape(shape):
 
 def pixel_scale(wcs, shape):
     """
-    Side of a pixel of the grid, as a Quantity in arcmin, and whether the grid is a mirror image.
+    Return the side of a pixel in arcmin, and True for a mirror image (East on the right with North up).
 
-    Mirror image: with North up, East would be on the right.
-
-    Raises
-    ------
-    ValueError
-        If pixels at the centre are not square to 1 %, or the centre is not on the sky. Pixels that
-        are not square towards the corners are warned of.
+    ValueError if the centre is not on the sky or has pixels that are not square to 1 %; a warning for the corners.
     """
     ny, nx = shape
     centre = _pixel_vectors(wcs, (nx - 1) / 2, (ny - 1) / 2)
@@ -114,7 +103,7 @@ def pixel_scale(wcs, shape):
     if oblong > 0.01:
         raise ValueError(
             f"wcs: pixels need to be square on the sky to 1 %, these are oblong or sheared by {oblong:.1%} "
-            "at the centre of the grid; make a grid with equal steps, for instance in the TAN projection"
+            "at the centre of the grid; make a grid with equal steps, for example in the TAN projection"
         )
     corners = [_pixel_vectors(wcs, x, y) for x in (0, nx - 1) for y in (0, ny - 1)]
     worst = max(_side_and_oblongness(c)[1] if np.all(np.isfinite(c)) else np.inf for c in corners)
@@ -129,7 +118,7 @@ def pixel_scale(wcs, shape):
 
 
 def _pixel_vectors(wcs, x, y):
-    """East and north components (rows: x, y) in radians of one step along each pixel axis at (x, y)."""
+    """Return East and North components in radians of one step along each pixel axis (rows: x, y)."""
     step = 0.5
     world = wcs.pixel_to_world_values([x - step, x + step, x, x, x], [y, y, y - step, y + step, y])
     lon, lat = np.radians(world[wcs.wcs.lng]), np.radians(world[wcs.wcs.lat])
@@ -139,7 +128,7 @@ def _pixel_vectors(wcs, x, y):
 
 
 def _east_and_north(lon, lat):
-    """Unit vectors to the East and to the North at a place, ``(2, 3)``."""
+    """Return unit vectors to the East and to the North, ``(2, 3)``."""
     east = [-np.sin(lon), np.cos(lon), 0]
     return np.array([east, [-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)]])
 
@@ -150,21 +139,12 @@ def _side_and_oblongness(vectors):
 
 
 def fitting_wcs(coords, scale, shape=None):
-    """
-    A tangential grid, North up and East left, that holds all positions (or has the given shape).
-
-    Returns
-    -------
-    `~astropy.wcs.WCS`
-        In the frame of ``coords`` if that is Galactic, else in ICRS; ``array_shape`` is set.
-    """
+    """Return a TAN grid in Galactic coordinates or ICRS, North up, around all positions or of the given shape."""
     galactic = coords.frame.name == "galactic"
     coords = coords if galactic else coords.icrs
     mean = coords.cartesian.mean()
     if mean.norm() < 0.5:
-        raise ValueError(
-            "coords: the galaxies spread over more than half of the sky; give a wcs and shape, or select a field"
-        )
+        raise ValueError("coords: the galaxies cover more than half of the sky; give wcs and shape, or select a field")
     centre = SkyCoord(mean, frame=coords.frame.replicate_without_data(), representation_type="cartesian")
     centre = centre.represent_as("unitspherical")
     wcs = WCS(naxis=2)
@@ -178,7 +158,9 @@ def fitting_wcs(coords, scale, shape=None):
     wcs.wcs.set()
     x, y = wcs.world_to_pixel(coords[_outermost(coords, centre)])
     if not np.all(np.isfinite(x)):
-        raise ValueError("coords: the galaxies spread too wide for one tangential grid; give a wcs and shape")
+        raise ValueError(
+            "coords: the field is too wide for one tangential grid; give wcs and shape, or select a smaller field"
+        )
     low, high = np.array([x.min(), y.min()]), np.array([x.max(), y.max()])
     if shape is None:
         nx, ny = np.maximum(np.ceil(high - low + 1e-6), 1).astype(int)
@@ -191,7 +173,7 @@ def fitting_wcs(coords, scale, shape=None):
 
 
 def _outermost(coords, centre):
-    """Indices of the outermost positions on the plane that touches the sky at ``centre``, and of the farthest."""
+    """Return indices of the outermost positions on the tangent plane, and of the position farthest from ``centre``."""
     xyz = coords.cartesian.xyz.value
     depth = centre.to_cartesian().xyz.value @ xyz
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -200,11 +182,7 @@ def _outermost(coords, centre):
 
 
 def local_steps(positions, wcs):
-    """
-    Pixel positions (x, y) of ``positions``, and pixels per radian to the East and to the North there.
-
-    The last is ``(n, 2, 2)``, a matrix with columns East and North for each; NaN off the projection.
-    """
+    """Return x, y and pixels per radian to the East and North (columns), ``(n, 2, 2)``; NaN off the projection."""
     step = 1e-5 * u.rad
     places = (positions, *(positions.directional_offset_by(angle * u.deg, step) for angle in (90, 0)))
     here, east, north = (np.array(wcs.world_to_pixel(p), dtype=float) for p in places)
@@ -212,23 +190,23 @@ def local_steps(positions, wcs):
 
 
 def local_scale(positions, wcs):
-    """Pixel positions (x, y) of ``positions``, and pixels per radian there; NaN off the projection."""
+    """Return x, y and pixels per radian of ``positions``; NaN off the projection."""
     x, y, steps = local_steps(positions, wcs)
     return x, y, np.sqrt(np.abs(steps[..., 0, 0] * steps[..., 1, 1] - steps[..., 0, 1] * steps[..., 1, 0]))
 
 
 def north_in_pixels(coords, wcs):
-    """Pixel positions (x, y) of ``coords`` and the angle in radians from the x axis to their local north."""
+    """Return x, y of ``coords`` and the angle in radians from the x axis to the local North."""
     x, y, (right, up) = _north_vectors(coords, wcs)
     return x, y, np.arctan2(up, right)
 
 
 def _north_vectors(coords, wcs):
-    """Pixel positions (x, y) of ``coords`` and vectors to their local north along the pixel axes, of any length."""
+    """Return x, y of ``coords`` and vectors of any length to the local North along the pixel axes."""
     if _plain_tangential(wcs) and wcs_to_celestial_frame(wcs).is_equivalent_frame(coords.frame):
         return _on_tangent_plane(coords, wcs)
     x, y = wcs.world_to_pixel(coords)
-    # The step leads away from the nearer pole, so that it never crosses it.
+    # a step away from the nearer pole never crosses it
     lon, lat = coords.spherical.lon, coords.spherical.lat
     sign = np.where(lat.rad > 0, -1, 1)
     stepped = SkyCoord(lon, lat + sign * _STEP * u.rad, frame=coords.frame.replicate_without_data())
@@ -237,7 +215,7 @@ def _north_vectors(coords, wcs):
 
 
 def _plain_tangential(wcs):
-    """Whether the grid is a tangent plane and nothing else: longitude first, no distortion, the usual poles."""
+    """Return whether the grid is a plain TAN projection: longitude first, no distortion, the default poles."""
     header = wcs.wcs
     distorted = wcs.sip or wcs.cpdis1 or wcs.cpdis2 or wcs.det2im1 or wcs.det2im2 or header.get_pv()
     usual = (header.lng, header.lat, header.lonpole) == (0, 1, 180) and header.theta0 == 90
@@ -246,16 +224,16 @@ def _plain_tangential(wcs):
 
 def _on_tangent_plane(coords, wcs):
     """
-    As `_north_vectors`, in closed form (Calabretta & Greisen 2002), without a call of wcslib.
+    Return the result of `_north_vectors` in closed form (Calabretta & Greisen 2002), without wcslib.
 
-    Meridians are straight lines to that of the pole, which lies at (0, cot dec) in radians.
+    Meridians are straight lines through the pole at (0, cot dec) in radians.
     """
     (lon_0, dec_0), places = np.radians(wcs.wcs.crval), coords.spherical
     lon, lat = places.lon.rad - lon_0, places.lat.rad
     level = np.cos(lat)
     east, north, towards_pole = level * np.sin(lon), np.sin(lat), level * np.cos(lon)
     depth = np.sin(dec_0) * north + np.cos(dec_0) * towards_pole
-    depth = np.where(depth > 0, depth, np.nan)  # the other half of the sky
+    depth = np.where(depth > 0, depth, np.nan)  # the opposite hemisphere
     xi, eta = east / depth, (np.cos(dec_0) * north - np.sin(dec_0) * towards_pole) / depth
     to_pixels = np.linalg.inv(np.radians(wcs.pixel_scale_matrix))
     x, y = to_pixels @ np.stack([xi, eta]) + (wcs.wcs.crpix - 1)[:, None]
@@ -264,35 +242,20 @@ def _on_tangent_plane(coords, wcs):
 
 def shear_in_pixels(coords, shear, wcs, mirrored):
     """
-    Pixel positions of galaxies and their shear along the pixel axes.
+    Return x, y of galaxies and their complex shear in the pixel axes; NaN off the projection.
 
-    Parameters
-    ----------
-    coords : `~astropy.coordinates.SkyCoord`
-        Positions, ``(n,)``.
-    shear : ndarray
-        Complex ``g1 + i g2``, x to the West and y to the North of the frame of ``coords``.
-    wcs : `~astropy.wcs.WCS`
-        The grid.
-    mirrored : bool
-        Whether the grid is a mirror image, as `pixel_scale` says.
-
-    Returns
-    -------
-    x, y, shear : ndarray
-        Positions may be NaN off the projection.
+    ``shear`` is ``g1 + i g2`` in the axes West and North of the frame of ``coords``; `pixel_scale` gives ``mirrored``.
     """
     x, y, (right, up) = _north_vectors(coords, wcs)
     north = right + 1j * up
-    north[north == 0] = 1j  # at a pole every direction is one
-    # On a mirrored grid the image of the shear turns the other way round before it is rotated.
-    turned = np.conj(shear) if mirrored else shear
+    north[north == 0] = 1j  # at a pole North is arbitrary
+    oriented = np.conj(shear) if mirrored else shear
     with np.errstate(invalid="ignore"):  # off the projection
-        return x, y, turned * (-(north**2) / np.abs(north) ** 2)
+        return x, y, oriented * (-(north**2) / np.abs(north) ** 2)
 
 
 def shear_to_icrs(coords, shear):
-    """Complex shear (west-north) in the frame of ``coords``, as seen by west-north of ICRS."""
+    """Return complex shear (axes west-north) rotated from the frame of ``coords`` to ICRS."""
     north_pole = SkyCoord(0 * u.deg, 90 * u.deg, frame=coords.frame.replicate_without_data()).icrs
-    # Position angle of the old north, from the ICRS north through East.
+    # position angle of the old North, from the ICRS North through East
     return shear * np.exp(2j * coords.icrs.position_angle(north_pole).rad)

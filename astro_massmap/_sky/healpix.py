@@ -1,9 +1,8 @@
 """
-HEALPix maps on the grid of an image.
+Interpolate HEALPix maps to the grid of an image.
 
-A pixel of the image takes the bilinear interpolation of the four pixels of the sphere around its centre. The image is
-sampled, not averaged: a grid that is coarser than the map skips some of it. Of a file only these pixels are read, so
-that neither the resolution of a partial map nor the size of a full one is limited by the memory.
+The value of a pixel is interpolated bilinearly from the four pixels of the sphere around its centre; the map is not
+averaged over coarser pixels. Only these pixels are read from files, so that memory limits neither resolution nor size.
 """
 
 import math
@@ -23,9 +22,9 @@ from .._utils.progress import warn
 from .._utils.untrusted import parsing
 from .geometry import celestial_wcs
 
-_NOTHING = -1e30  # below it: HEALPix writes -1.6375e30 where it has no value
+_NOTHING = -1e30  # values below it are missing: UNSEEN of HEALPix is -1.6375e30
 _LARGEST_NSIDE = 2**29
-# HEALPix rotates by the mean obliquity of J2000, without aberration
+# HEALPix uses the mean obliquity of J2000, without aberration
 _FRAMES = {name: "icrs" for name in ("c", "q", "celestial", "equatorial", "j2000", "radec")}
 _FRAMES |= {"g": "galactic", "gal": "galactic", "e": "barycentricmeanecliptic", "ecliptic": "barycentricmeanecliptic"}
 _PIXELS = "pixel", "pixels", "pix", "ipix", "hpix", "hpxpixel"
@@ -33,31 +32,16 @@ _PIXELS = "pixel", "pixels", "pix", "ipix", "hpix", "hpxpixel"
 
 @dataclass(frozen=True)
 class Sphere:
-    """
-    Values of pixels of a HEALPix map.
+    """HEALPix map."""
 
-    Parameters
-    ----------
-    values : ndarray
-        ``(n_pixels,)``, or samples ``(n, n_pixels)``; NaN where there is no value.
-    nside : int
-        Resolution.
-    nested : bool
-        Order of the pixels.
-    frame : `~astropy.coordinates.BaseCoordinateFrame`
-        Frame of the sphere.
-    pixels : ndarray of int, optional
-        Numbers of the pixels in ascending order; by default all pixels of the sphere.
-    """
-
-    values: np.ndarray
+    values: np.ndarray  # (n_pixels,), or samples (n, n_pixels); NaN where missing
     nside: int
-    nested: bool
-    frame: Any
-    pixels: np.ndarray | None = None
+    nested: bool  # True for nested, False for ring order
+    frame: Any  # of astropy
+    pixels: np.ndarray | None = None  # ascending pixel numbers of the values; None for all pixels
 
     def at(self, pixels, values):
-        """Values, ``(n_pixels,)`` of one map, at pixel numbers of any shape; NaN for pixels that are missing."""
+        """Return the ``values`` of one map at pixel numbers of any shape; NaN for missing pixels."""
         if self.pixels is None:
             return values[pixels]
         if not len(self.pixels):
@@ -68,35 +52,10 @@ class Sphere:
 
 def from_healpix(values, wcs, shape=None, *, nested=None, frame=None, field=0):
     """
-    Interpolate HEALPix maps to the grid of an image.
+    Interpolate a map ``(npix,)``, samples ``(n, npix)``, a FITS file or a `Sphere` to the grid of an image.
 
-    Parameters
-    ----------
-    values : array-like, str, path-like or Sphere
-        ``(npix,)``, or samples ``(n, npix)``; or a FITS file, of all pixels or of a part of the sky.
-    wcs : `~astropy.wcs.WCS`
-        The grid.
-    shape : tuple of int, optional
-        Its rows and columns; by default ``wcs.array_shape``.
-    nested : bool, optional
-        Whether the pixels are in nested order, not in rings. By default as in the header of the file, and rings for an
-        array.
-    frame : str or `~astropy.coordinates.BaseCoordinateFrame`, optional
-        Frame of the sphere, such as ``"galactic"``. By default as in the header of the file, else ``"icrs"``.
-    field : int or str, optional
-        Column of a file, by its name or by its number among the columns of values.
-
-    Returns
-    -------
-    data : ndarray
-        ``(ny, nx)`` or ``(n, ny, nx)``; NaN where the map has nothing.
-    mask : ndarray of bool
-        ``(ny, nx)``, True where the map has nothing: one of the four pixels around is missing, UNSEEN or not finite.
-
-    Raises
-    ------
-    TypeError, ValueError, OSError
-        If an argument is not as described, or the file holds no HEALPix map.
+    Return the data ``(ny, nx)`` or ``(n, ny, nx)``, NaN where masked, and the mask ``(ny, nx)``, True if one of the
+    four pixels is missing, UNSEEN or not finite. Arguments and errors are those of `ConvergenceMap.from_healpix`.
     """
     wcs, shape = celestial_wcs(wcs, shape)
     sphere = opened(values, wcs, shape, nested=nested, frame=frame, field=field)
@@ -108,20 +67,20 @@ def from_healpix(values, wcs, shape=None, *, nested=None, frame=None, field=0):
 
 
 def opened(values, wcs, shape, *, nested=None, frame=None, field=0):
-    """Return the `Sphere` of an array, or of a file as far as a grid needs it; see `from_healpix`."""
+    """Return the `Sphere` of an array, or of the pixels of a file that a grid needs; see `from_healpix`."""
     if isinstance(values, Sphere):
         return values
     if isinstance(values, str | Path):
         return _read(Path(values), wcs, shape, nested, frame, field)
     values = floats(values, "values", dtype=None)
     if values.ndim not in (1, 2) or not len(values):
-        raise ValueError(f"values: need the shape (npix,) or (n, npix), got {values.shape}")
+        raise ValueError(f"values: needs the shape (npix,) or (n, npix), got {values.shape}")
     values[values < _NOTHING] = np.nan
     return Sphere(values, _nside(values.shape[-1], nested), bool(nested), _frame("icrs" if frame is None else frame))
 
 
 def _neighbours(wcs, shape, sphere):
-    """Pixels around those of a grid on the sky and their weights, ``(4, n)``, and which are on it, ``(ny, nx)``."""
+    """Return the four neighbours of grid pixels and their weights, ``(4, n)``, and the grid pixels on the sky."""
     y, x = np.indices(shape)
     places = wcs.pixel_to_world(x, y).transform_to(sphere.frame).represent_as("unitspherical")
     on_sky = np.isfinite(places.lon.rad) & np.isfinite(places.lat.rad)
@@ -133,7 +92,7 @@ def _neighbours(wcs, shape, sphere):
 def _nside(npix, nested=False):
     nside = math.isqrt(npix // 12)
     if npix < 12 or 12 * nside**2 != npix:
-        raise ValueError(f"values: a HEALPix map has 12 nside^2 pixels, got {npix}")
+        raise ValueError(f"values: needs 12 nside^2 pixels of a HEALPix map, got {npix}")
     if nside & (nside - 1):
         name = "nested" if nested else "values"
         raise ValueError(f"{name}: needs an nside that is a power of two, got {nside}")
@@ -141,7 +100,7 @@ def _nside(npix, nested=False):
 
 
 def _frame(frame):
-    """The frame of astropy of a name, also as HEALPix writes it, or of coordinates."""
+    """Return the astropy frame of coordinates, or of a name of astropy or HEALPix."""
     if isinstance(frame, SkyCoord):
         frame = frame.frame
     if isinstance(frame, BaseCoordinateFrame):
@@ -157,14 +116,14 @@ def _frame(frame):
 
 
 def _read(file, wcs, shape, nested, frame, field):
-    """The `Sphere` of a file, of the pixels around a grid."""
+    """Return the `Sphere` of the pixels of a file around a grid."""
     if not file.is_file():
-        raise OSError(f"values: there is no file {str(file)!r}")
+        raise OSError(f"values: needs an array or a file, there is no file {str(file)!r}")
     frame = None if frame is None else _frame(frame)
     with parsing(f"values: cannot read {str(file)!r} as a HEALPix map"), open_fits(file, memmap=True) as hdus:
         table = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)), None)
         if table is None:
-            raise OSError("it has no table")
+            raise OSError("it contains no table")
         numbers = _pixel_column(table)
         columns = [column for column in table.columns if column is not numbers]
         column = _column(columns, field)
@@ -174,7 +133,7 @@ def _read(file, wcs, shape, nested, frame, field):
             sphere = Sphere(np.empty(0), _nside_of(table, numbers, column), nested, frame)
             near = np.unique(_neighbours(wcs, shape, sphere)[0])
             sphere = replace(sphere, **_values(table, numbers, column, near, 12 * sphere.nside**2))
-            for of_table in table.columns:  # astropy would copy all of them into memory when the file is closed
+            for of_table in table.columns:  # astropy would read all columns when the file is closed
                 del of_table.array
             return sphere
     raise ValueError(
@@ -183,7 +142,7 @@ def _read(file, wcs, shape, nested, frame, field):
 
 
 def _pixel_column(table):
-    """The column with the numbers of the pixels; None for a map of all pixels in their order."""
+    """Return the column of pixel numbers; None for a map of all pixels in order."""
     scheme = str(table.header.get("INDXSCHM", "")).strip().upper()
     partial = str(table.header.get("OBJECT", "")).strip().upper() == "PARTIAL"
     if scheme != "EXPLICIT" and (scheme or not partial):
@@ -192,7 +151,7 @@ def _pixel_column(table):
 
 
 def _column(columns, field):
-    """The column of a name, in capitals or not, or number; None if there is none."""
+    """Return the column of a name in any case, or of a number; None if there is none."""
     if isinstance(field, str):
         same = [c for c in columns if c.name == field] or [c for c in columns if c.name.lower() == field.lower()]
         return same[0] if same else None
@@ -203,7 +162,7 @@ def _column(columns, field):
 def _is_nested(header):
     order = str(header.get("ORDERING") or "RING").strip().upper()
     if not order.startswith(("NEST", "RING")):
-        raise OSError(f"its header has ORDERING = {order[:40]!r}; read are RING and NESTED")
+        raise OSError(f"its header has ORDERING = {order[:40]!r}, which needs to be RING or NESTED")
     return order.startswith("NEST")
 
 
@@ -212,12 +171,14 @@ def _nside_of(table, numbers, column):
         return _nside(table.data[column.name].size)
     nside = table.header.get("NSIDE")
     if isinstance(nside, bool) or not isinstance(nside, int) or not 1 <= nside <= _LARGEST_NSIDE or nside & (nside - 1):
-        raise OSError(f"its header has NSIDE = {str(nside)[:40]}")
+        raise OSError(
+            f"its header has NSIDE = {str(nside)[:40]}, which needs to be a power of two up to {_LARGEST_NSIDE}"
+        )
     return nside
 
 
 def _values(table, numbers, column, near, npix):
-    """Values of the pixels ``near``, or of those of them that are listed, and their numbers."""
+    """Return values and numbers of the pixels ``near`` that a file contains."""
     data = table.data[column.name]
     if numbers is None:
         width = data[:1].size
@@ -225,9 +186,9 @@ def _values(table, numbers, column, near, npix):
     else:
         listed = np.asarray(table.data[numbers.name]).ravel()
         if listed.dtype.kind not in "iu" or (len(listed) and not 0 <= listed.min() <= listed.max() < npix):
-            raise OSError(f"its column {numbers.name!r} holds no numbers of pixels from 0 to {npix - 1}")
+            raise OSError(f"its column {numbers.name!r} needs pixel numbers from 0 to {npix - 1}")
         if listed.size != data.size:
-            raise OSError(f"its column {column.name!r} holds {data.size} values of {listed.size} pixels")
+            raise OSError(f"its column {column.name!r} contains {data.size} values for {listed.size} pixels")
         place = np.flatnonzero(np.isin(listed, near))
         near, first = np.unique(listed[place].astype(np.int64), return_index=True)
         values = data.ravel()[place[first]]
@@ -235,13 +196,13 @@ def _values(table, numbers, column, near, npix):
 
 
 def _finite(values, column, header):
-    """Values as floats, NaN where the map has no value."""
+    """Return values as floats, NaN where missing."""
     missing = np.zeros(values.shape, bool) if column.null is None else values == column.null
     values = floats(values, "values", dtype=None)
     bad = header.get("BAD_DATA")
     if isinstance(bad, int | float) and not isinstance(bad, bool):
         missing |= np.isclose(values, bad, rtol=1e-5, atol=0)
     elif bad is not None:
-        warn(f"values: the header has BAD_DATA = {str(bad)[:40]!r}, which is no number and is not used")
+        warn(f"values: the header has BAD_DATA = {str(bad)[:40]!r}, which is not a number and is ignored")
     values[missing | (values < _NOTHING)] = np.nan
     return values

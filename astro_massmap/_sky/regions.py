@@ -1,12 +1,13 @@
 """
-Regions of the sky, in whatever form they come.
+Conversion of region objects, tables and files to lists of regions.
 
-Regions that a file excludes (``-circle(...)`` or ``include=0`` of DS9, ``-`` of CRTF, ``!`` of FITS) take their area
-out of all others of the list, wherever they stand in it. DS9 does the same where it saves regions as a mask of pixels;
-the package ``regions`` reads the mark, and leaves it to the user.
+The area of excluded regions (``-circle(...)`` or ``include=0`` in DS9 files, ``-`` in CRTF, ``!`` in FITS) is
+subtracted from all others in the list, in any order, as DS9 does when it saves regions as a mask of pixels. The package
+``regions`` reads the mark but does not apply it.
 """
 
 import re
+import warnings
 from pathlib import Path
 
 import astropy.units as u
@@ -37,22 +38,23 @@ from regions import (
 
 from .._io.columns import read_table
 from .._io.fits_headers import open_fits
+from .._io.selection import selected
 from .._io.text_files import region_text
 from .._utils.progress import warn
 from .._utils.untrusted import parsing
 from .cluster_tables import regions_of
 from .geometry import local_steps
 
-_AROUND = {  # kinds of regions around a centre on the sky, on the grid, and what they have
+_AROUND = {  # sky regions with a centre: pixel region, and attributes that set the size
     CircleSkyRegion: (CirclePixelRegion, ("radius",)),
     CircleAnnulusSkyRegion: (CircleAnnulusPixelRegion, ("inner_radius", "outer_radius")),
     EllipseSkyRegion: (EllipsePixelRegion, ("width", "height", "angle")),
     RectangleSkyRegion: (RectanglePixelRegion, ("width", "height", "angle")),
 }
 _TABLE_SUFFIXES = (".ecsv", ".csv", ".txt", ".dat", ".vot", ".xml")
-_FORMATS = {".crtf": "crtf", ".fits": "fits", ".fit": "fits"}  # other names are DS9 region files
-_QUOTED, _MARK = re.compile(r"(\btext\s*=\s*[{'\"])"), "\ue000"  # before a text of DS9, which would become a number
-_KINDS = {  # without an area; texts are points too
+_FORMATS = {".crtf": "crtf", ".fits": "fits", ".fit": "fits"}  # files with other extensions are DS9 region files
+_QUOTED, _MARK = re.compile(r"(\btext\s*=\s*[{'\"])"), "\ue000"  # keeps a DS9 text from being read as a number
+_KINDS = {  # regions without an area; text labels are also points
     "text label": (TextSkyRegion, TextPixelRegion),
     "line": (LineSkyRegion, LinePixelRegion),
     "point": (PointSkyRegion, PointPixelRegion),
@@ -61,14 +63,14 @@ _KINDS = {  # without an area; texts are points too
 
 class RegionList(list):
     """
-    Regions, with what belongs to all of them.
+    List of regions with the table that they were read from.
 
     Attributes
     ----------
     table : `~astropy.table.Table` or None
-        Table of clusters, a row for each region.
+        Table of clusters, one row per region.
     excluded : list of region
-        Regions whose area does not count; only `included` finds them.
+        Regions whose area is excluded; set by `included`.
     """
 
     def __init__(self, regions=(), table=None, excluded=()):
@@ -81,34 +83,33 @@ class RegionList(list):
         return RegionList(super().__getitem__(item), None if self.table is None else self.table[item], self.excluded)
 
 
-def as_regions(regions, wcs=None, *, cosmology=None):
+def as_regions(regions, wcs=None, *, cosmology=None, select=None):
     """
-    A list of regions.
+    Return a list of regions.
 
     Parameters
     ----------
     regions : region, iterable of regions, table, str or path-like
-        A region of the sky or of pixels, several, a table of positions with radii, or a file: of
-        regions (DS9, CRTF, FITS) or of a table (ECSV, CSV, ...).
+        Regions of the sky or of pixels, a table of positions with radii, or a file of regions (DS9, CRTF, FITS) or of
+        a table (ECSV, CSV, ...).
     wcs : `~astropy.wcs.WCS`, optional
-        If given, all are turned into pixel regions of this grid; those beyond its projection are left out.
+        Grid to convert all regions to; those beyond its projection are left out.
     cosmology : `~astropy.cosmology.FLRW`, optional
-        Cosmology that converts radii in kpc or Mpc, of a table with redshifts, to angles; by default the one that
-        astropy is set to.
+        Cosmology that converts radii in kpc or Mpc of a table to angles; see `regions_of`.
+    select : str or array-like, optional
+        Rows of a table to use, as a condition or flags; see `~astro_massmap.ShearCatalog.from_table`.
 
     Returns
     -------
     RegionList
-        All of them, with labels and those that are excluded (see `included`); a plain list of pixel regions with
-        ``wcs``.
-
-    Raises
-    ------
-    TypeError, ValueError, OSError
-        If ``regions`` is none of these, or the file cannot be read.
+        All regions, including labels and excluded ones (see `included`); with ``wcs``, a plain list of pixel regions.
     """
     if isinstance(regions, str | Path):
         regions = _read(Path(regions))
+    if select is not None:
+        if not isinstance(regions, Table):
+            raise TypeError("select: needs a table of clusters as regions; other regions have no columns to select by")
+        regions = regions[selected(select, regions)]
     if isinstance(regions, Table):
         regions = RegionList(regions_of(regions, cosmology), regions)
     if isinstance(regions, SkyRegion | PixelRegion):
@@ -128,13 +129,13 @@ def as_regions(regions, wcs=None, *, cosmology=None):
 
 
 def is_excluded(region):
-    """Whether the area of a region is to be taken out of others."""
+    """Return whether the area of a region is to be subtracted from others."""
     include = region.meta.get("include", True)
     return not include or str(include).strip().lower() in ("-", "0", "false", "no")
 
 
 def _without_area(region):
-    """The kind of a region that covers no area, or None."""
+    """Return the kind of a region without an area, or None."""
     if region.meta.get("type") == "ann":  # of CRTF
         return "annotation"
     return next((kind for kind, classes in _KINDS.items() if isinstance(region, classes)), None)
@@ -142,31 +143,10 @@ def _without_area(region):
 
 def included(regions, name, *, areas=False):
     """
-    The regions that are measured, and those that are excluded apart.
+    Separate regions into those that are measured and, in ``excluded``, those whose area is excluded.
 
-    Parameters
-    ----------
-    regions : RegionList
-        Regions as `as_regions` returns them.
-    name : str
-        Name of the argument, for errors and warnings.
-    areas : bool
-        Leave out points and lines too, and not only text labels and annotations.
-
-    Returns
-    -------
-    RegionList
-        With ``excluded``.
-
-    Raises
-    ------
-    ValueError
-        If none is left.
-
-    Warns
-    -----
-    `~astropy.utils.exceptions.AstropyUserWarning`
-        Counts of the regions that are left out because they cover no area.
+    Text labels and annotations are left out, and with ``areas`` also points and lines; a warning counts them. A
+    ValueError is raised if no region is left. ``name`` is that of the argument.
     """
     kept, excluded, left_out = [], list(regions.excluded), {}
     for region in regions:
@@ -179,20 +159,20 @@ def included(regions, name, *, areas=False):
     if not kept and (left_out or excluded):
         if not excluded:
             raise ValueError(
-                f"{name}: holds {counts} and nothing else, {'points exclude nothing' if areas else 'no area'}; give "
-                "circles, or a table with a column radius"
+                f"{name}: contains only {counts}, without an area{' to exclude' if areas else ''}; give circles, "
+                "or a table with a column radius"
             )
         raise ValueError(
-            f"{name}: all of the regions are excluded ones (-circle(...), include=0), which only take their area out "
-            "of others; remove the minus sign, or add the region from which they are to be taken"
+            f"{name}: all regions are excluded ones (-circle(...), include=0), whose area is subtracted from others; "
+            "remove the minus sign, or add the region to subtract them from"
         )
     if left_out:
-        warn(f"{name}: {counts} left out; they cover no area", 5)
+        warn(f"{name}: {counts} left out; they have no area", 5)
     return RegionList(kept, regions.table if len(kept) == len(regions) else None, excluded)
 
 
 def all_to_pixel(regions, wcs):
-    """Regions on a grid, None in the place of those that it does not reach."""
+    """Convert regions to pixel regions of a grid, or None for those beyond its projection."""
     found = dict.fromkeys(range(len(regions)))
     around = [i for i, region in enumerate(regions) if type(region) in _AROUND]
     if around:
@@ -206,7 +186,7 @@ def all_to_pixel(regions, wcs):
 
 
 def _around_to_pixel(regions, wcs):
-    """As `to_pixel`, for many regions of one frame at once, each with a centre and sides or radii."""
+    """Convert many regions of one frame that have a centre, as `to_pixel` does for one region."""
     frame = regions[0].center.frame.replicate_without_data()
     lon, lat = (u.Quantity([getattr(r.center.spherical, name) for r in regions]) for name in ("lon", "lat"))
     x, y, steps = local_steps(SkyCoord(lon, lat, frame=frame), wcs)
@@ -230,10 +210,10 @@ def _around_to_pixel(regions, wcs):
 
 def _sides_to_pixel(steps, sides, angles):
     """
-    Width and height ``(n, 2)`` in pixels, and the angle of the width, of ellipses that a grid maps.
+    Return width and height ``(n, 2)`` of ellipses in pixels, and the angle of the width.
 
-    On the sky angles begin at the West. The ellipse keeps its shape where pixels are square; elsewhere the singular
-    values are its axes, and the width is the axis that is closer to the image of the width on the sky.
+    Angles on the sky start at West. If pixels are not square, the axes are the singular values, and the width is the
+    axis closer to the image of the width on the sky.
     """
     rows, (c, s) = np.arange(len(sides)), (np.cos(angles), np.sin(angles))
     axes = steps @ np.moveaxis(np.array([[-c, s], [s, c]]), -1, 0) * sides[:, None, :]
@@ -247,7 +227,7 @@ def _sides_to_pixel(steps, sides, angles):
 
 
 def to_pixel(region, wcs):
-    """The region on a grid, or None where the grid does not reach: on the other side of the sky."""
+    """Return the pixel region, or None beyond the projection of the grid (on the other side of the sky)."""
     try:
         with np.errstate(invalid="ignore"):
             return region.to_pixel(wcs)
@@ -267,17 +247,16 @@ def _read(file):
             with open_fits(file) as hdus:
                 regions = _from_fits(QTable.read(hdus["REGION"]))
         elif kind == "ds9":
-            regions = Regions.parse(_QUOTED.sub(rf"\1{_MARK}", region_text(file, kind)), format=kind)
-            _unmark(regions)
+            regions = _from_ds9(region_text(file, kind))
         else:
             regions = Regions.parse(region_text(file, kind), format=kind)
     if not len(regions):
-        raise OSError(f"{fault}: it holds no region")
+        raise OSError(f"{fault}: it contains no region")
     return regions
 
 
 def _from_fits(table):
-    """The regions of a table; regions (0.12) forgets which are excluded where there is a column COMPONENT."""
+    """Return the regions of a FITS table; regions 0.12 loses the mark of excluded ones with a column COMPONENT."""
     if "SHAPE" not in table.colnames:
         return Regions.parse(table, format="fits")
     minus = np.array([str(shape).strip().startswith("!") for shape in table["SHAPE"]], dtype=bool)
@@ -287,12 +266,30 @@ def _from_fits(table):
     return kept + excluded
 
 
-def _unmark(regions):
+def _from_ds9(text):
+    """Return the regions of a DS9 file; ValueError if none has a coordinate frame, a warning if some have none."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        regions = Regions.parse(_QUOTED.sub(rf"\1{_MARK}", text), format="ds9")
+    messages = [str(one.message) for one in caught]
+    without_frame = sum("coordinate frame was not found" in message for message in messages)
+    for message in messages:
+        if "coordinate frame was not found" not in message:
+            warn(f"regions: {message}", 6)
+    if without_frame:
+        fault = (
+            f"no coordinate frame for {without_frame} of the regions; add a line with the frame before them, for "
+            "example 'fk5' (right ascension and declination, J2000), 'icrs', 'galactic', or 'image' for pixels"
+        )
+        if not len(regions):
+            raise ValueError(fault)
+        warn(f"regions: {fault}", 6)
     for region in regions:
         if "text" in region.meta:
             region.meta["text"] = str(region.meta["text"]).replace(_MARK, "")
         if isinstance(region, TextSkyRegion | TextPixelRegion):
             region.text = str(region.text).replace(_MARK, "")
+    return regions
 
 
 def _holds_fits_regions(file):
@@ -302,9 +299,9 @@ def _holds_fits_regions(file):
 
 def inside_any(regions, x, y):
     """
-    Bool ``(n,)``: which positions lie inside any of the pixel regions, as ``region.contains`` has it.
+    Return which positions, ``(n,)``, lie inside any of the pixel regions.
 
-    Only positions within the bounding box of a region are compared with it.
+    ``region.contains`` is evaluated only for positions within the bounding box of a region.
     """
     inside, order = np.zeros(len(x), dtype=bool), np.argsort(x)
     sorted_x, sorted_y = x[order], y[order]
@@ -320,27 +317,27 @@ def inside_any(regions, x, y):
 
 
 def _reach(region):
-    """Sides (left, right, bottom, top) beyond which a pixel region contains nothing, None if it has none."""
+    """Return bounds (left, right, bottom, top) of a pixel region, None if it is unbounded or unknown."""
     try:
         box = region.bounding_box
     except (ValueError, OverflowError, np.linalg.LinAlgError):
         return None
     beyond = PixCoord(2.0 * box.ixmax - box.ixmin + 2, 2.0 * box.iymax - box.iymin + 2)
-    if region.contains(beyond):  # a complement, which has no sides
+    if region.contains(beyond):  # the complement of a region is unbounded
         return None
     return box.ixmin - 1, box.ixmax + 1, box.iymin - 1, box.iymax + 1  # a margin for rounding
 
 
 def overlaps(region, shape):
-    """Whether a pixel region lies (partly, by its bounding box) within an array of the shape (ny, nx)."""
+    """Return whether the bounding box of a pixel region overlaps an array of shape (ny, nx)."""
     if isinstance(region, CompoundPixelRegion):
         return overlaps(region.region1, shape) or overlaps(region.region2, shape)
     if isinstance(region, CirclePixelRegion):
-        # Regions smaller than a pixel have an empty bounding box in places; a circle tells exactly.
+        # the bounding box of a region smaller than a pixel can be empty
         x, y, r = region.center.x, region.center.y, region.radius
         return bool(-0.5 - r < x < shape[1] - 0.5 + r and -0.5 - r < y < shape[0] - 0.5 + r)
     try:
         box = region.bounding_box
-    except (ValueError, np.linalg.LinAlgError):  # on the other side of the sky it has no pixels
+    except (ValueError, np.linalg.LinAlgError):  # on the other side of the sky
         return False
     return box.ixmin < shape[1] and box.ixmax > 0 and box.iymin < shape[0] and box.iymax > 0

@@ -1,4 +1,4 @@
-"""Checks of arguments that have no unit, for floors that know none."""
+"""Check arguments without units, independent of astropy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def check_integer(value: Any, name: str, minimum: int) -> None:
-    """ValueError or TypeError unless ``value`` is an integer of at least ``minimum``."""
+    """Raise TypeError or ValueError unless ``value`` is an integer of at least ``minimum``."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{name}: needs an integer, got {value!r}")
     if value < minimum:
@@ -15,13 +15,13 @@ def check_integer(value: Any, name: str, minimum: int) -> None:
 
 
 def check_padding(padding: float, of: str = "field") -> None:
-    """ValueError unless a box can be that many times the side of what is in it."""
+    """Raise ValueError unless ``padding``, the side of a box in sides of the field, is between 1 and 16."""
     if not (isinstance(padding, Real) and 1 <= padding <= 16):
         raise ValueError(f"padding: needs to be between 1 and 16 times the side of the {of}, got {padding!r}")
 
 
 def check_spectrum(spectrum: Any) -> None:
-    """TypeError unless it can be called for C_ell; a class, or a maker of spectra, cannot."""
+    """Raise TypeError unless ``spectrum`` is callable and neither a class nor a constructor."""
     of_a_class = isinstance(getattr(spectrum, "__self__", None), type)
     if not callable(spectrum) or isinstance(spectrum, type) or of_a_class:
         kind = getattr(spectrum, "__qualname__", type(spectrum).__name__)
@@ -29,5 +29,5 @@ def check_spectrum(spectrum: Any) -> None:
 
 
 def is_object_with(thing: Any, method: str) -> bool:
-    """Whether it is an object, not a class, that has a method of this name."""
+    """Return whether ``thing`` is an object, not a class, with a method of this name."""
     return callable(getattr(thing, method, None)) and not isinstance(thing, type)

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Write files atomically."""
 
 import os
 import shutil
@@ -10,13 +10,12 @@ from pathlib import Path, PurePath
 @contextmanager
 def atomic_path(file, *, overwrite=False):
     """
-    A temporary path beside ``file`` that takes its place if all goes well, and vanishes if not.
+    Provide a temporary path that replaces ``file`` at the end, and is deleted after an error.
 
-    A symbolic link stays, and the file to which it leads is replaced. Raises OSError at once if the file
-    exists and must not be overwritten, or its folder does not exist or cannot be written.
+    Symbolic links are followed. OSError if the file exists and must not be overwritten, or cannot be written.
     """
     file = check_target(file, overwrite=overwrite)
-    # The extensions of the name that was given stay: writers choose the format by them.
+    # the file extensions are kept: writers choose the format by them
     suffix, file = "".join(file.suffixes[-2:]), Path(os.path.realpath(file))
     handle, name = tempfile.mkstemp(suffix=suffix, prefix=f".{file.name[:40]}.", dir=file.parent)
     os.close(handle)
@@ -30,7 +29,7 @@ def atomic_path(file, *, overwrite=False):
 
 
 def check_space(file, needed):
-    """OSError if less than ``needed`` bytes are free on the disk of ``file``."""
+    """Raise OSError if less than ``needed`` bytes are free on the disk of ``file``."""
     free = shutil.disk_usage(Path(os.path.realpath(file)).parent).free
     if needed > free:
         raise OSError(
@@ -39,7 +38,7 @@ def check_space(file, needed):
 
 
 def check_target(file, *, overwrite=False):
-    """``file`` as a path that can be written, else OSError; for asking before the work begins."""
+    """Return ``file`` as a path; OSError if it cannot be written."""
     file = Path(file)
     if file.is_dir():
         raise OSError(f"file: {str(file)!r} is a folder")
@@ -47,7 +46,7 @@ def check_target(file, *, overwrite=False):
         raise OSError(f"file: {str(file)!r} exists; give overwrite=True to replace it")
     target = Path(os.path.realpath(file))
     if target.is_symlink():
-        raise OSError(f"file: {str(file)!r} is a symbolic link that leads back to itself")
+        raise OSError(f"file: {str(file)!r} is a circular symbolic link")
     folder = target.parent if file.is_symlink() else file.parent
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise OSError(f"file: the folder {str(folder)!r} does not exist or cannot be written")

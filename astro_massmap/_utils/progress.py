@@ -1,10 +1,10 @@
-"""What a user is told on the way, also on machines that have neither tqdm nor astropy."""
+"""Progress bars and warnings, also without tqdm and astropy."""
 
 import warnings
 
 
 class _Silent:
-    """A progress bar that shows nothing."""
+    """Progress bar without output."""
 
     def __enter__(self):
         return self
@@ -13,14 +13,14 @@ class _Silent:
         return None
 
     def update(self, n=1):
-        """Nothing."""
+        """Do nothing."""
 
     def set_postfix(self, **values):
-        """Nothing."""
+        """Do nothing."""
 
 
 def progress_bar(**options):
-    """The progress bar of tqdm, or a silent one without it."""
+    """Return the progress bar of tqdm, or a silent one if tqdm is not installed."""
     try:
         from tqdm.auto import tqdm
     except ImportError:
@@ -29,7 +29,7 @@ def progress_bar(**options):
 
 
 def warn(message, stacklevel=3):
-    """Warn as astropy does, if it is there."""
+    """Give an `AstropyUserWarning`, or a `UserWarning` if astropy is not installed."""
     try:
         from astropy.utils.exceptions import AstropyUserWarning as category
     except ImportError:

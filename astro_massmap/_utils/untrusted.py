@@ -1,9 +1,8 @@
 """
-Files are not believed: what they say is checked before memory is spent on it.
+Validate sizes and structure of files before memory is allocated.
 
-What lies in a file as it is cannot need more room than the file has. What is packed, by gzip or bzip2, in tiles, or by
-leaving out the pixels of a sphere that hold nothing, may unpack to 1100 times the size of the file (what gzip can do at
-best) and 128 MiB, but not to more than an eighth of the memory of the computer: see `allowance`.
+Compressed data (gzip, bzip2, tiles, partial spheres) may expand to 1100 times the size of the file (the largest ratio
+of gzip) plus 128 MiB, but not to more than an eighth of the memory of the computer: see `allowance`.
 """
 
 import bz2
@@ -18,47 +17,47 @@ from .memory import physical_memory
 _BEST_PACKING, _SPARE, _SHARE = 1100, 2**27, 8
 _PACKINGS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
 _OTHER_PACKINGS = b"\xfd7z", b"PK\x03\x04", b"\x1f\x9d"  # xz, zip and compress, which astropy would open
-_LONGEST = 300  # letters of a reason
+_LONGEST = 300  # characters of a reason
 
 
 def allowance(size):
-    """How many bytes a packed file of ``size`` bytes may unpack to."""
+    """Return the largest decompressed size in bytes of a file of ``size`` bytes."""
     return min(physical_memory() // _SHARE, _SPARE + _BEST_PACKING * size)
 
 
 def check_allowance(needed, size, what):
-    """OSError if a file of ``size`` bytes may not unpack to ``needed`` bytes; ``what`` it says that it holds."""
+    """Raise OSError if ``what``, of ``needed`` bytes, exceeds the `allowance` of a file of ``size`` bytes."""
     if needed > allowance(size):
         raise OSError(
-            f"it says that it holds {what}, {needed / 2**20:.3g} MiB, which is not believed of a file of {size} bytes: "
-            f"at most {allowance(size) / 2**20:.3g} MiB are unpacked from it on this computer"
+            f"it declares {what}, {needed / 2**20:.3g} MiB, which exceeds the limit of {allowance(size) / 2**20:.3g} "
+            f"MiB for a file of {size} bytes on this computer"
         )
 
 
 @contextmanager
 def parsing(fault):
     """
-    Whatever a reader of another library raises within, as an OSError that begins with ``fault``.
+    Convert errors of any type, raised by readers of other libraries, to OSError with a message after ``fault``.
 
-    A file that is not there, or that may not be read, is left as the error that it is.
+    Errors for missing files and folders and for missing permissions are not converted.
     """
     try:
         yield
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
-    except Exception as error:  # readers of other libraries raise anything at all for a damaged file
+    except Exception as error:  # readers of other libraries raise errors of any type for a damaged file
         raise OSError(f"{fault}: {_reason(error)}") from error
 
 
 def _reason(error):
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if isinstance(error, KeyError) or not lines:  # a lone word says nothing
+    if isinstance(error, KeyError) or not lines:  # a lone word needs its type
         lines = [f"{type(error).__name__} {' '.join(lines)}".strip()]
     return lines[0] if len(lines[0]) <= _LONGEST else f"{lines[0][:_LONGEST]} ..."
 
 
 def file_size(stream):
-    """Bytes of the file behind a stream, or of a stream in memory."""
+    """Return the size in bytes of the file behind a stream, or of a stream in memory."""
     try:
         return os.fstat(stream.fileno()).st_size
     except (AttributeError, OSError):
@@ -66,48 +65,44 @@ def file_size(stream):
 
 
 def begins(file, start):
-    """Whether a file, packed or not, begins with some bytes; OSError and others if its packing is damaged."""
+    """Return whether a file, decompressed, begins with some bytes; errors of any type if it is damaged."""
     with open(file, "rb") as stream:
         packing = _packing(stream)
         return (stream if packing is None else packing(stream)).read(len(start)) == start
 
 
 def _packing(stream):
-    """What opens a packed stream, or None for a plain one; OSError for packings that are not looked into."""
+    """Return the function that opens a compressed stream, None for a plain one; OSError for other compressions."""
     start = stream.read(4)
     stream.seek(0)
     if start.startswith(_OTHER_PACKINGS):
-        raise OSError("it is packed, but not by gzip or bzip2; unpack it first")
+        raise OSError("it is compressed, but not by gzip or bzip2; decompress it first")
     return next((packing for magic, packing in _PACKINGS.items() if start.startswith(magic)), None)
 
 
 class Unpacked(io.BytesIO):
-    """The bytes of a packed stream, in memory, as far as `fill` has unpacked it."""
+    """Bytes of a compressed stream, in memory, as far as `fill` has decompressed it."""
 
     def __init__(self, source, size):
         super().__init__()
         self._source, self._size, self.limit = source, size, allowance(size)
 
     def fill(self, end=math.inf):
-        """Unpack up to the byte ``end``, or to the end of the stream; OSError if that is more than the `allowance`."""
+        """Decompress up to the byte ``end`` or the end of the stream; OSError beyond the `allowance`."""
         place, there = self.tell(), self.seek(0, os.SEEK_END)
         while there < end and (piece := self._source.read(min(2**20, end - there))):
             there += len(piece)
             if there > self.limit:
                 raise OSError(
-                    f"it unpacks to more than {self.limit / 2**20:.3g} MiB, the most that is unpacked from its "
-                    f"{self._size} bytes on this computer; unpack it first"
+                    f"it decompresses to more than {self.limit / 2**20:.3g} MiB, the limit for a file of {self._size} "
+                    "bytes on this computer; decompress it first"
                 )
             self.write(piece)
         self.seek(place)
 
 
 def unpacked(stream, until=math.inf):
-    """
-    A binary stream without its packing, if it has one: an `Unpacked`, filled up to the byte ``until``.
-
-    Streams that unpack as they are read are treated in the same way.
-    """
+    """Return a plain stream, or an `Unpacked` of a compressed one, filled up to the byte ``until``."""
     packing = _packing(stream)
     if packing is None and isinstance(getattr(stream, "raw", stream), io.FileIO | io.BytesIO):
         return stream
@@ -119,11 +114,7 @@ def unpacked(stream, until=math.inf):
 
 
 def read_tensors(file, section, *, device="cpu"):
-    """
-    What a safetensors file holds: the JSON of a section of its header, and its tensors.
-
-    What is raised does not name the file, and is of any kind: to be called within `parsing`.
-    """
+    """Return a section of the header, JSON, and the tensors of a safetensors file; to be called within `parsing`."""
     import json
 
     import torch
@@ -134,5 +125,5 @@ def read_tensors(file, section, *, device="cpu"):
         notes = json.loads((opened.metadata() or {})[section])
         tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
     if not isinstance(notes, dict):
-        raise OSError(f"its header holds a {type(notes).__name__} where there should be a dictionary")
+        raise OSError(f"the section {section!r} of its header needs to be a dictionary, got a {type(notes).__name__}")
     return notes, tensors

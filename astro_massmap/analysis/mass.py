@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from .._sky.regions import RegionList
-    from .._utils.typing import Background, Bools, Floats, KeepColumns, RedshiftsLike, RegionsLike
+    from .._utils.typing import Background, Bools, Floats, KeepColumns, RedshiftsLike, RegionsLike, Select
 
 __all__ = [
     "aperture_filter",
@@ -183,6 +183,7 @@ def projected_mass(
     background: Background | None = None,
     level: float = 0.68,
     keep_columns: KeepColumns = False,
+    select: Select | None = None,
 ) -> QTable:
     """
     Measure the mass projected onto regions, with all matter at one redshift (thin-lens approximation).
@@ -193,9 +194,9 @@ def projected_mass(
 
     Parameters
     ----------
-    mean, samples, wcs, mask, regions, background, level, keep_columns
-        As for `~astro_massmap.analysis.detection.region_statistics`. Shear does not constrain the mean of a field: subtract a
-        background.
+    mean, samples, wcs, mask, regions, background, level, keep_columns, select
+        As for `~astro_massmap.analysis.detection.region_statistics`. Shear does not constrain the mean of a field:
+        subtract a background.
     z_lens : float, array-like or str
         Redshift of the matter, for all regions or for each, or the name of a column in a table of clusters.
     z_source, cosmology, weight
@@ -233,7 +234,7 @@ def projected_mass(
     1.17e+14 solMass +- 8.43e+12 solMass
     """
     cosmology = checked_cosmology(cosmology)
-    found = listed(regions, cosmology=cosmology)
+    found = listed(regions, cosmology=cosmology, select=select)
     z_lens, sources = _redshifts(z_lens, found), read_n_z(z_source, "z_source", weight=weight)
     level, (mean, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
     kappa, values = excess(mean, samples, wcs, mask, found, background)

@@ -1,9 +1,9 @@
 """
-How much of each pixel of a grid lies in a region.
+Fraction of each pixel of a grid that lies in a region.
 
-Exact where the package ``regions`` knows it, else from points within the pixels. A point stands for the pixel that
-holds it. Where a region is much larger than the field, only the pixels of the field are looked at. Excluded regions
-take their area out of each of the others: exactly, but for pixels that the edges of two regions cut.
+It is exact if the package ``regions`` computes it exactly, otherwise it is estimated from points within the pixels. A
+point region covers the pixel that contains it. If a region is much larger than the field, only the pixels of the field
+are evaluated. The area of excluded regions is subtracted exactly, except in pixels cut by the edges of two regions.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from scipy.sparse import csr_array
 if TYPE_CHECKING:
     from .._utils.typing import Bools
 
-_SUBPIXELS = 10  # on a side, where the overlap of a region with a pixel is not known exactly
-_FINE = 100  # the same, where those are too few for a small region
-ROUNDING = 1e-13  # of overlaps, in terms of the area of the region
-_AT_ONCE = 2**22  # numbers that are held at a time
+_SUBPIXELS = 10  # on a side, if the overlap of a region with a pixel is not known exactly
+_FINE = 100  # on a side, for small regions
+ROUNDING = 1e-13  # rounding error of overlaps, in units of the area of the region
+_AT_ONCE = 2**22  # numbers in memory at a time
 _NOTHING = np.zeros(0, dtype=int), np.zeros(0, dtype=int), np.zeros(0), 0.0
 
 
 @dataclass(frozen=True)
 class RegionWeights:
     """
-    How much of each pixel lies in each region.
+    Area of each pixel that lies in each region.
 
     Attributes
     ----------
     overlap : `scipy.sparse.csr_array`
-        ``(n_regions, ny * nx)``, in pixels.
+        Overlap of regions and pixels, ``(n_regions, ny * nx)``, in pixels.
     area : ndarray
-        Of each region, ``(n_regions,)``, in pixels, with what lies outside of the field.
+        Area of each whole region, including the part outside the field, ``(n_regions,)``, in pixels.
 
     Examples
     --------
@@ -70,29 +70,17 @@ class RegionWeights:
 
     def inside(self, field: Bools) -> RegionWeights:
         """
-        The same with the pixels of a field only.
+        Set the overlap with pixels outside a field to zero.
 
         Parameters
         ----------
         field : ndarray of bool
-            ``(ny * nx,)``, True where pixels count.
+            Pixels of the field, ``(ny * nx,)``.
 
         Returns
         -------
         RegionWeights
-            With the areas as they were.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from regions import CirclePixelRegion, PixCoord
-        >>> from astro_massmap import datasets
-        >>> from astro_massmap.analysis.detection import region_weights
-        >>> truth = datasets.demo_truth()
-        >>> weights = region_weights(CirclePixelRegion(PixCoord(63.5, 60), 5), truth.wcs, truth.shape)
-        >>> left_half = np.tile(np.arange(128) < 64, 128)
-        >>> print(f"{weights.inside(left_half).overlap.sum() / weights.area[0]:.2f}")
-        0.50
+            Weights with the same areas. The class has an example.
         """
         overlap = self.overlap.copy()
         overlap.data = overlap.data * field[overlap.indices]
@@ -101,7 +89,7 @@ class RegionWeights:
 
 
 def weights_of(pixel_regions, shape, excluded=()):
-    """The `RegionWeights` of pixel regions, without the area of excluded ones; None has no overlap."""
+    """Return the `RegionWeights` of pixel regions minus the excluded ones; a region None has no overlap."""
     holes = _Holes(excluded)
     parts = [_NOTHING if region is None else _overlap(region, shape, holes) for region in pixel_regions]
     y, x, covered = (np.concatenate([_NOTHING[k], *(part[k] for part in parts)]) for k in range(3))
@@ -111,7 +99,7 @@ def weights_of(pixel_regions, shape, excluded=()):
 
 
 class _Boxed:
-    """A region whose bounding box is computed once and without units, which otherwise takes most of the time."""
+    """Region whose bounding box is computed once and without units, to save time."""
 
     @cached_property
     def bounding_box(self):
@@ -133,7 +121,7 @@ _BOXED = {EllipsePixelRegion: _Ellipse, RectanglePixelRegion: _Rectangle}
 
 
 class _Holes:
-    """Excluded regions, and which of them reach a bounding box."""
+    """Excluded regions, searchable by bounding box."""
 
     def __init__(self, regions):
         boxes = [(region, box) for region in regions if region is not None and (box := _box(region)) is not None]
@@ -150,7 +138,7 @@ class _Holes:
 
 @dataclass
 class _Rest:
-    """The positions of a region that lie in no hole."""
+    """Region minus excluded regions."""
 
     region: object
     holes: list
@@ -163,7 +151,7 @@ class _Rest:
 
 
 def _cut(covered, region, holes, y, x):
-    """Covered areas of pixels without what holes cover of them."""
+    """Subtract the areas covered by excluded regions from the covered areas of pixels."""
     left, cuts = covered.copy(), ((covered > 0) & (covered < 1)).astype(int)
     for hole in holes:
         part = _in_window(hole, y, x)
@@ -176,7 +164,7 @@ def _cut(covered, region, holes, y, x):
 
 
 def _in_window(region, y, x):
-    """Covered area of the pixels of a window that begins and ends anywhere."""
+    """Return the covered area of the pixels of any window."""
     covered, box = np.zeros(y.shape), _box(region)
     seen = box & RegionBoundingBox(x[0, 0], x[0, -1] + 1, y[0, 0], y[-1, 0] + 1)
     if seen is None:
@@ -191,7 +179,7 @@ def _in_window(region, y, x):
 
 
 def _overlap(region, shape, holes):
-    """Rows, columns and covered areas of the pixels of the field, and the area of the whole region."""
+    """Return rows, columns and covered areas of the pixels of the field, and the area of the whole region."""
     if type(region) in _BOXED:
         region = _BOXED[type(region)](region.center, region.width, region.height, region.angle, region.meta)
     if isinstance(region, PointPixelRegion):
@@ -222,7 +210,7 @@ def _overlap(region, shape, holes):
 
 
 def _box(region):
-    """The bounding box, or None for a region that is not on the plane of the grid."""
+    """Return the bounding box, or None for a region beyond the projection of the grid."""
     try:
         return region.bounding_box
     except (ValueError, OverflowError):
@@ -230,7 +218,7 @@ def _box(region):
 
 
 def _one_pixel(region, shape, holes):
-    """As `_overlap`, of the pixel that holds the centre of a region."""
+    """Return the results of `_overlap` for the pixel that contains the centre of a region."""
     x, y = pixel_center(region)
     if not np.isfinite(x + y) or any(
         hole.contains(PixCoord(x, y)) for hole in holes.near(RegionBoundingBox.from_float(x, x, y, y))
@@ -242,7 +230,7 @@ def _one_pixel(region, shape, holes):
 
 
 def pixel_center(region):
-    """Its centre, or that of its bounding box; NaN for a region that is not on the plane of the grid."""
+    """Return the centre of a region or of its bounding box; NaN beyond the projection of the grid."""
     if hasattr(region, "center"):
         return region.center.xy
     box = None if region is None else _box(region)
@@ -250,7 +238,7 @@ def pixel_center(region):
 
 
 def _covered(region, y, x):
-    """Share of each pixel of the bounding box that lies in the region, exactly where that is known."""
+    """Return the fraction of each pixel of the bounding box that lies in the region, exactly if possible."""
     if y.size == 0:
         return np.zeros(y.shape)
     if isinstance(region, AnnulusPixelRegion):
@@ -269,12 +257,12 @@ def _covered(region, y, x):
 
 
 def _is_small(y):
-    """Whether fine points of these pixels take no more than a second."""
+    """Return whether the fine grid of points for these pixels takes at most about a second."""
     return y.size * _FINE**2 < 10 * _AT_ONCE
 
 
 def _on_subpixels(region, y, x, n=_SUBPIXELS):
-    """Share of each pixel that lies in the region, from n x n points."""
+    """Estimate the fraction of each pixel that lies in the region from n x n points."""
     steps = (np.arange(n) + 0.5) / n - 0.5
     covered = np.zeros(y.size)
     for part in np.array_split(np.arange(y.size), y.size * n**2 // _AT_ONCE + 1):
@@ -286,7 +274,7 @@ def _on_subpixels(region, y, x, n=_SUBPIXELS):
 
 
 def _area(region, box):
-    """Of a region that is too large, or too far, for all of its pixels; that of a compound from 1000 x 1000 points."""
+    """Return the area of a large or distant region; that of a compound region from 1000 x 1000 points."""
     try:
         return float(region.area)
     except NotImplementedError:

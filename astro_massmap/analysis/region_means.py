@@ -1,8 +1,8 @@
 """
-What all questions about places share: means of maps over regions, less those of a background, and checks of the maps.
+Means of maps over regions minus those of a background, and checks of the maps.
 
-The mean over a region weighs every pixel by the area that the region covers of it. Maps ``(n, ny, nx)`` may be files
-that are larger than the memory: only the pixels of the regions are read, a few maps at a time.
+The mean over a region weights each pixel by the area that the region covers. Maps ``(n, ny, nx)`` may be files larger
+than the memory: only the pixels of the regions are read, a few maps at a time.
 """
 
 from __future__ import annotations
@@ -24,20 +24,22 @@ from .region_tables import RegionTable, region_names
 if TYPE_CHECKING:
     from .._utils.typing import Bools, Floats
 
-_AT_ONCE = 2**22  # numbers that are held at a time
+_AT_ONCE = 2**22  # numbers in memory at a time
 
 
-def listed(regions, name="regions", *, areas=False, cosmology=None):
-    """The regions that are `included` in an argument; errors begin with its name."""
+def listed(regions, name="regions", *, areas=False, cosmology=None, select=None):
+    """Return the `included` regions of an argument; errors begin with its name."""
     try:
-        found = as_regions(regions, cosmology=cosmology)
+        found = as_regions(regions, cosmology=cosmology, select=select)
     except (TypeError, ValueError, OSError) as error:
+        if str(error).startswith(("select: ", "cosmology: ")):
+            raise
         raise type(error)(f"{name}: {str(error).removeprefix('regions: ')}") from error
     return included(found, name, areas=areas)
 
 
 def _used(maps, weights):
-    """The pixels of the regions, and the values there ``(some of n, n_used)`` of a few maps at a time."""
+    """Return the pixels of the regions, and their values ``(some of n, n_used)`` for a few maps at a time."""
     marked = np.zeros(weights.overlap.shape[1], dtype=bool)
     marked[weights.overlap.indices] = True
     used = np.flatnonzero(marked)
@@ -58,7 +60,7 @@ def means_over(maps, weights):
 
 
 def finite_in_regions(maps, weights):
-    """Bool ``(ny * nx,)``: False for pixels of the regions that are not finite in any of the maps."""
+    """Return False for pixels of the regions that are not finite in any of the maps, ``(ny * nx,)``."""
     used, parts = _used(maps, weights)
     finite = np.ones(weights.overlap.shape[1], dtype=bool)
     for values in parts:
@@ -69,18 +71,19 @@ def finite_in_regions(maps, weights):
 def checked_maps(
     mean: Floats, samples: Floats | None, mask: Bools | None, at_least: int = 1
 ) -> tuple[Floats, Floats, Bools]:
-    """The three as arrays of one grid, or an error that names the one that is not."""
+    """Return the three arguments as arrays of one grid; ValueError if their shapes differ."""
     n = 0 if samples is None else len(samples)
     if n < at_least:
         needed = "an interval needs at least two" if at_least > 1 else "the map has none"
         raise ValueError(
-            f"samples: {needed}; methods that draw samples are annealed_hmc and wiener, with n_samples > {at_least - 1}"
+            f"samples: {needed}; the methods annealed_hmc and wiener draw samples, with n_samples > {at_least - 1}"
         )
     mean, samples = np.asarray(mean), np.asarray(samples)
     if mean.ndim != 2:
         raise ValueError(f"mean: needs the shape (ny, nx), got {mean.shape}")
     if samples.ndim != 3 or samples.shape[1:] != mean.shape:
-        raise ValueError(f"samples: need the shape (n_samples, {mean.shape}) of the mean, got {samples.shape}")
+        ny, nx = mean.shape
+        raise ValueError(f"samples: need the shape (n_samples, {ny}, {nx}) as the mean, got {samples.shape}")
     return mean, samples, bools(mask, mean.shape)
 
 
@@ -91,7 +94,7 @@ def add_interval(table, values, level):
 
 
 def add_probability(table, probability, n, level):
-    """Add the columns probability (NaN where it is unknown), lower, upper and n_samples, of n samples."""
+    """Add the columns probability (NaN if unknown), its interval lower to upper, and n_samples."""
     known, bounds = np.isfinite(probability), np.full((2, len(table)), np.nan)
     if known.any():
         bounds[:, known] = probability_interval(np.rint(n * probability[known]), n, level)
@@ -101,16 +104,16 @@ def add_probability(table, probability, n, level):
 
 
 def weights_on(regions, wcs, shape):
-    """The `RegionWeights` of regions as `listed` returns them."""
+    """Return the `RegionWeights` of regions as returned by `listed`."""
     return weights_of(all_to_pixel(regions, wcs), shape, all_to_pixel(regions.excluded, wcs))
 
 
 def excess(mean, samples, wcs, mask, regions, background):
     """
-    What is asked of regions, as a table and the means ``(n_samples, n_regions)`` of the samples.
+    Return a table of the regions, and the means ``(n_samples, n_regions)`` of the samples.
 
-    The columns are region, center, kappa, data_fraction, and area: that of the whole region, in pixels. What is
-    excluded is taken out of the regions and of the rings around them.
+    The columns are region, center, kappa, data_fraction, and area: that of the whole region, in pixels. Excluded
+    regions are subtracted from the regions and from the rings around them.
     """
     pixel_regions = all_to_pixel(regions, wcs)
     centers = _centers(regions, pixel_regions, wcs)
@@ -139,7 +142,7 @@ def excess(mean, samples, wcs, mask, regions, background):
 
 
 def _background(background, centers, wcs, shape, excluded):
-    """Weights of the background, one row for all regions or one for each; and what it is, in words."""
+    """Return the weights of the background, one row for all regions or one for each, and its description."""
     if isinstance(background, u.Quantity):
         return _rings(centers, background, wcs, shape, excluded), f"{background[0]:g} to {background[1]:g} around each"
     weights = weights_on(listed(background, "background"), wcs, shape)
@@ -164,14 +167,14 @@ def _rings(centers, radii, wcs, shape, excluded):
 
 
 def _centers(regions, pixel_regions, wcs):
-    """Where the regions are on the sky, in the frame of the grid."""
+    """Return the centres of the regions on the sky, in the frame of the grid."""
     x, y = np.array([pixel_center(r) for r in pixel_regions], dtype=float).reshape(-1, 2).T
     there = np.isfinite(x + y)
-    places = wcs.pixel_to_world(np.where(there, x, 0), np.where(there, y, 0))
-    frame = places.frame.replicate_without_data()
-    lon, lat = (np.where(there, a.deg, np.nan) for a in (places.spherical.lon, places.spherical.lat))
+    positions = wcs.pixel_to_world(np.where(there, x, 0), np.where(there, y, 0))
+    frame = positions.frame.replicate_without_data()
+    lon, lat = (np.where(there, a.deg, np.nan) for a in (positions.spherical.lon, positions.spherical.lat))
     for i in np.flatnonzero(~there):
         if hasattr(regions[i], "center"):
-            place = regions[i].center.transform_to(frame).spherical
-            lon[i], lat[i] = place.lon.deg, place.lat.deg
+            position = regions[i].center.transform_to(frame).spherical
+            lon[i], lat[i] = position.lon.deg, position.lat.deg
     return SkyCoord(lon * u.deg, lat * u.deg, frame=frame)

@@ -1,4 +1,4 @@
-"""Tables of results, one row a region: their names, the columns that they keep, and FITS files of them."""
+"""Tables of results with one row per region: names of the regions, columns of the input, and FITS files."""
 
 import unicodedata
 from pathlib import Path
@@ -17,10 +17,9 @@ _FITS = (".fits", ".fits.gz", ".fit", ".fit.gz", ".fts", ".fts.gz")
 
 def region_names(regions):
     """
-    Names of regions, each of them once.
+    Return unique names of regions: text, name or label, or else the tags, or else the number of the region.
 
-    The name of a region is its text, name or label, or else its tags; its number where it has none. The second region
-    of a name has ``" (2)"`` behind it, and so on.
+    The second region with the same name is followed by ``" (2)"``, and so on.
     """
     return unique([_name(region) or str(i) for i, region in enumerate(regions)])
 
@@ -32,7 +31,7 @@ def _name(region):
 
 
 def unique(names):
-    """The names in their order; those that were there before with a number behind them, from 2."""
+    """Return the names in their order, with a number, from 2, after each repeated one."""
     given, taken, next_one, found = set(names), set(), {}, []
     for name in names:
         new = name
@@ -46,32 +45,23 @@ def unique(names):
 
 def keep_columns(table, regions, keep):
     """
-    Add columns of the table that the regions come from.
+    Add columns of the table that the regions were read from to a table of results.
 
     Parameters
     ----------
     table : `~astropy.table.QTable`
-        Table of results, one row a region.
+        Table of results, one row per region; changed in place and returned.
     regions : RegionList
-        Regions, with the table that they were read from.
+        Regions with the table that they were read from.
     keep : bool, str or list of str
-        All columns, none, or those of these names. A column whose name the table has already gets ``_input`` behind it.
-
-    Returns
-    -------
-    `~astropy.table.QTable`
-        The table itself.
-
-    Raises
-    ------
-    ValueError
-        If there is no such column.
+        All columns, none, or those with these names; ``_input`` is appended to names that ``table`` already has. A
+        ValueError is raised if there is no such column.
     """
     if keep is False or keep is None:
         return table
     source = regions.table
     if source is None:
-        raise ValueError(f"keep_columns: got {keep!r}, but the regions have no columns; a table of clusters has")
+        raise ValueError(f"keep_columns: got {keep!r}, but the regions have no columns; give a table of clusters")
     names = source.colnames if keep is True else [keep] if isinstance(keep, str) else list(keep)
     for name in names:
         if name not in source.colnames:
@@ -82,13 +72,13 @@ def keep_columns(table, regions, keep):
         column = source[name]
         if getattr(getattr(column, "dtype", None), "kind", "") in "SU" and getattr(column, "unit", None) is not None:
             column = column.copy()
-            column.unit = None  # such as h:m:s of VizieR, of which a QTable would make no quantity
+            column.unit = None  # such as h:m:s of VizieR; a QTable cannot make a quantity of text
         table[new] = column
     return table
 
 
 class _Write(TableWrite):
-    """Write as `~astropy.table.Table.write` does, FITS files in ASCII."""
+    """Method `~astropy.table.Table.write` that transliterates text in FITS files to ASCII."""
 
     def __call__(self, *args, **kwargs):
         table, file = self._instance, args[0] if args else None
@@ -99,7 +89,7 @@ class _Write(TableWrite):
 
 
 class RegionTable(QTable):
-    """A table of results, whose text beyond ASCII is transliterated, with a warning, in FITS files alone."""
+    """Table of results. Text that is not ASCII is transliterated, with a warning, in FITS files only."""
 
     write = UnifiedReadWriteMethod(_Write)
 
@@ -126,11 +116,11 @@ def _in_ascii(table):
     new.meta = {key: to_ascii(value) if isinstance(value, str) else value for key, value in table.meta.items()}
     if changed:
         names = ", ".join(map(repr, dict.fromkeys(changed)))
-        warn(f"FITS files hold ASCII: the text of {names} is transliterated; ECSV files keep it as it is", 4)
+        warn(f"FITS files can only store ASCII: the text of {names} is transliterated; ECSV files keep it", 4)
     return new
 
 
 def to_ascii(text):
-    """Text without accents; other characters beyond ASCII as escapes, such as ``\\u03b1``."""
+    """Return text without accents, and other characters that are not ASCII as escapes, such as ``\\u03b1``."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text.translate(_PLAIN)) if not unicodedata.combining(c))
     return plain.encode("ascii", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""The command ``massmap``: from a catalogue to a map, and from a map to measurements."""
+"""The command ``massmap``."""
 
 import argparse
 import signal
@@ -23,7 +23,7 @@ def main(argv=None):
     Returns
     -------
     int
-        0, or 1 after an error, which is printed in one line, or 130 after an interruption.
+        0; 1 after an error, which is printed in one line; 130 after an interruption.
     """
     arguments = _parser().parse_args(argv)
     with warnings.catch_warnings(), _termination_interrupts():
@@ -36,14 +36,14 @@ def main(argv=None):
             return 1
         except KeyboardInterrupt:
             goes_on = getattr(arguments, "checkpoint", None) is not None
-            print("massmap: interrupted" + "; the same command goes on from here" * goes_on, file=sys.stderr)
+            print("massmap: interrupted" + "; run the same command again to continue" * goes_on, file=sys.stderr)
             return 130
     return 0
 
 
 @contextmanager
 def _termination_interrupts():
-    """A request to terminate is taken for an interruption, so that temporary files vanish."""
+    """Treat SIGTERM as an interruption, so that temporary files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -57,7 +57,7 @@ def _termination_interrupts():
 def _parser():
     parser = argparse.ArgumentParser(
         prog="massmap",
-        description="Maps of dark matter from the shapes of galaxies.",
+        description="Weak-lensing mass maps from the shapes of galaxies.",
         epilog=commands_by_task(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

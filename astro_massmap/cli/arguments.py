@@ -1,4 +1,4 @@
-"""What the commands share: arguments, and the reading of what they name."""
+"""Arguments that several commands share, and the functions that read their values."""
 
 import argparse
 import hashlib
@@ -11,16 +11,16 @@ import astropy.units as u
 from ..maps.axes import AXES
 from .sources import add_spectrum_arguments, read_spectrum
 
-PLACES = "catalog", "map"  # what is told by its place, not by an option
-FILES = (*PLACES, "exclude", "wcs", "spectrum", "n_z", "prior")  # what commands that make maps read
-PRIORS = "default", "gaussian"  # that are no files
+PLACES = "catalog", "map"  # positional arguments
+FILES = (*PLACES, "exclude", "wcs", "spectrum", "n_z", "prior")  # files that commands read to make a map
+PRIORS = "default", "gaussian"  # names of priors, not of files
 AXES_HELP = (
     f"axes of shear, x and y: {', '.join(list(AXES)[:4])}, or the same rotated by 180 degrees, such as south-west"
 )
 
 
 def add_galaxy_arguments(parser, *, required=True):
-    """The catalogue, and how to read it."""
+    """Add the catalogue and the options to read it."""
     many = {} if required else {"nargs": "?"}
     parser.add_argument("catalog", type=Path, metavar="CATALOG", help="table of galaxies: FITS, ECSV, CSV, ...", **many)
     parser.add_argument("--axes", required=required, choices=list(AXES), metavar="AXES", help=AXES_HELP)
@@ -28,60 +28,60 @@ def add_galaxy_arguments(parser, *, required=True):
         "--columns", type=columns, default={}, metavar="g1=e1,g2=e2", help="names of columns; 'redshift=' for none"
     )
     parser.add_argument(
-        "--responsivity", type=float, metavar="R", help="of distortions, such as 1 - e_rms^2: g = e / 2R"
+        "--responsivity", type=float, metavar="R", help="responsivity of distortions, such as 1 - e_rms^2: g = e / 2R"
     )
     parser.add_argument("--response", type=float, metavar="R", help="mean response of the ellipticities: g = e / R")
     parser.add_argument(
         "--select", metavar="CONDITION", help="galaxies to use: a flag, or a condition such as 'z > 0.6 & mag < 24'"
     )
     parser.add_argument("--hdu", type=hdu, metavar="HDU", help="number or name of the table in a FITS file")
-    parser.add_argument("--encoding", metavar="NAME", help="of a text file (default: UTF-8, or else latin-1)")
+    parser.add_argument("--encoding", metavar="NAME", help="encoding of a text file (default: UTF-8, or else latin-1)")
 
 
 def add_catalog_arguments(parser):
-    """The catalogue, how to read it, and its grid."""
+    """Add the catalogue, the options to read it, and its grid."""
     add_galaxy_arguments(parser)
-    parser.add_argument("--pixel-scale", type=angle, metavar="ANGLE", help="such as '0.4 arcmin' (default)")
-    parser.add_argument("--wcs", type=Path, metavar="IMAGE", help="map on the grid of this FITS image")
+    parser.add_argument("--pixel-scale", type=angle, metavar="ANGLE", help="side of a pixel (default: '0.4 arcmin')")
+    parser.add_argument("--wcs", type=Path, metavar="IMAGE", help="FITS image whose grid the map uses")
 
 
 def add_exclude_argument(parser):
-    """Regions without galaxies."""
-    parser.add_argument("--exclude", metavar="FILE", help="regions whose galaxies are left out, around stars say")
+    """Add ``--exclude``."""
+    parser.add_argument("--exclude", metavar="FILE", help="regions whose galaxies are excluded, such as stars")
 
 
 def add_method_arguments(parser):
-    """The method and its options."""
+    """Add the method and its options."""
     parser.add_argument("--method", help="annealed_hmc (default), posterior_mean, wiener or kaiser_squires")
     parser.add_argument(
         "--prior",
         default="default",
         metavar="FILE",
-        help="of annealed_hmc: a trained prior, default, or gaussian; of posterior_mean: a trained network",
+        help="for annealed_hmc: file of a trained prior, default, or gaussian; for posterior_mean: file of a network",
     )
     add_spectrum_arguments(parser)
-    parser.add_argument("--smoothing", type=angle, metavar="ANGLE", help="of kaiser_squires, such as '1 arcmin'")
-    parser.add_argument("--schedule", help="of annealed_hmc: annealed (default), fast or tempered")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="of annealed_hmc: keep samples as they come")
+    parser.add_argument("--smoothing", type=angle, metavar="ANGLE", help="for kaiser_squires: such as '1 arcmin'")
+    parser.add_argument("--schedule", help="for annealed_hmc: annealed (default), fast or tempered")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="for annealed_hmc: keep samples in a FITS file")
 
 
 def add_solver_arguments(parser, n_samples=64):
-    """How many samples, where, and how to go about files."""
-    parser.add_argument("--n-samples", type=int, metavar="N", help=f"posterior samples to draw (default: {n_samples})")
-    parser.add_argument("--seed", type=int, help="of the random numbers (default: 0)")
+    """Add the number of samples, the seed, the device, and the options of output."""
+    parser.add_argument("--n-samples", type=int, metavar="N", help=f"posterior samples (default: {n_samples})")
+    parser.add_argument("--seed", type=int, help="seed of the random numbers (default: 0)")
     parser.add_argument("--device", help="auto (default), cpu, cuda, ...")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def add_workers_argument(parser):
-    """Who draws the chains."""
-    parser.add_argument("--workers", type=int, metavar="N", help="of annealed_hmc: processes of one thread each")
+    """Add ``--workers``."""
+    parser.add_argument("--workers", type=int, metavar="N", help="for annealed_hmc: number of processes of one thread")
 
 
 @contextmanager
 def workers(arguments):
-    """The executor of ``--workers``, or None."""
+    """Yield the executor of ``--workers``, or None."""
     from .._utils.checks import check_integer
 
     if arguments.workers is None:
@@ -99,7 +99,7 @@ def workers(arguments):
 
 
 def read_catalog(arguments):
-    """The catalogue, as the arguments say."""
+    """Read the catalogue."""
     from ..maps.catalog import ShearCatalog
 
     table = options(arguments, "axes", "columns", "responsivity", "response", "select", "hdu", "encoding")
@@ -107,7 +107,7 @@ def read_catalog(arguments):
 
 
 def open_maps(arguments):
-    """The simulated maps of --maps, --kind, --pixel-scale and --z-source."""
+    """Open the simulated maps of --maps, --kind, --pixel-scale and --z-source."""
     from ..simulation import MapSet
 
     several_planes = {"redshift": arguments.z_source} if arguments.kind in ("massivenus", "kappatng") else {}
@@ -115,7 +115,7 @@ def open_maps(arguments):
 
 
 def read_method(arguments):
-    """The method that the arguments ask for; ValueError for options that do not belong to it."""
+    """Return the method; ValueError for options that it does not have."""
     from ..methods import resolve
     from ..priors import GaussianPrior, MeanNetwork, ScorePrior
 
@@ -126,19 +126,19 @@ def read_method(arguments):
         chosen["prior"] = GaussianPrior(spectrum) if gaussian else ScorePrior.load(arguments.prior, spectrum)
     elif arguments.method == "posterior_mean":
         if spectrum is not None:
-            raise ValueError("--spectrum, --n-z: have no meaning for posterior_mean, whose network knows one spectrum")
+            raise ValueError("--spectrum, --n-z: not used by posterior_mean, a network trained for one spectrum")
         if arguments.prior == "gaussian":
-            raise ValueError("--prior: gaussian has no meaning for posterior_mean, which needs a trained network")
+            raise ValueError("--prior: posterior_mean needs the file of a trained network, got 'gaussian'")
         chosen["network"] = MeanNetwork.load(arguments.prior)
     elif arguments.prior != "default":
-        raise ValueError(f"--prior: has no meaning for the method {arguments.method!r}")
+        raise ValueError(f"--prior: not used by the method {arguments.method!r}")
     elif spectrum is not None:
         chosen["spectrum"] = spectrum
     return resolve(arguments.method, chosen)
 
 
 def wcs_of(file):
-    """The WCS of the first image of a FITS file."""
+    """Read the WCS of the first image of a FITS file."""
     from astropy.wcs import WCS
 
     from .._io.fits_headers import open_fits
@@ -152,30 +152,30 @@ def wcs_of(file):
 
 
 def options(arguments, *names):
-    """Those of the arguments that were given."""
+    """Return the arguments of these names that are not None."""
     return {name: getattr(arguments, name) for name in names if getattr(arguments, name, None) is not None}
 
 
 def record(name, arguments, method, **effective):
     """
-    What a command was asked for, such that it can be asked again.
+    Return the record of a command from which ``massmap repeat`` runs it again.
 
     Parameters
     ----------
     name : str
-        Of the command.
+        Name of the command.
     arguments : `argparse.Namespace`
-        As they were given.
+        Parsed arguments.
     method : method object
-        Whose options stand in for those that were not given.
+        Method whose settings replace arguments that are None.
     **effective
-        What stands in for others.
+        Values that replace other arguments that are None.
 
     Returns
     -------
     dict
-        ``name``; ``options``, all of them, in the form that the shell takes; ``line``, the same as one command; and
-        ``inputs``, by option the files that were read, with their SHA-256. Paths are those of `without_folders`.
+        ``name``; ``options``, all of them in the syntax of the shell; ``line``, the same as one command; and
+        ``inputs``, the files that were read by option, with their SHA-256. Paths are those of `without_folders`.
     """
     from .._utils.files import without_folders
     from ..methods import METHODS
@@ -200,7 +200,7 @@ def record(name, arguments, method, **effective):
 
 
 def shell_arguments(name, chosen):
-    """The name of a command and its options, from their texts by name, as the shell gives them."""
+    """Return the command line as a list, from the texts of the options by name."""
     places = [chosen[key] for key in PLACES if chosen.get(key) is not None]
     named = {f"--{key.replace('_', '-')}": value for key, value in chosen.items() if key not in PLACES}
     given = {option: value for option, value in named.items() if value is not None and value is not False}
@@ -208,7 +208,7 @@ def shell_arguments(name, chosen):
 
 
 def as_text(value):
-    """An option that was read, as the shell gives it; flags, None and numbers stay what they are."""
+    """Return a parsed option in the syntax of the shell; flags, None and numbers are unchanged."""
     if isinstance(value, u.Quantity):
         return f"{float(value.value)!r} {value.unit}"
     if isinstance(value, dict):
@@ -217,7 +217,7 @@ def as_text(value):
 
 
 def file_sha256(file):
-    """SHA-256 of a regular file; None for anything else, which cannot be read twice."""
+    """Return the SHA-256 of a regular file; None for anything else (a pipe cannot be read twice)."""
     if not Path(file).is_file():
         return None
     with open(file, "rb") as stream:
@@ -225,7 +225,7 @@ def file_sha256(file):
 
 
 def check_targets(output, picture, *, overwrite):
-    """Errors for a map or a picture that could not be written."""
+    """Raise an error if a map or a picture cannot be written."""
     from .._utils.files import check_target
 
     check_target(output, overwrite=overwrite)
@@ -236,18 +236,18 @@ def check_targets(output, picture, *, overwrite):
 
 
 def check_picture(picture, *, overwrite):
-    """Errors for a picture that could not be written."""
+    """Raise an error if a picture cannot be written."""
     from .._utils.files import check_target
     from .._utils.optional import require
 
     check_target(picture, overwrite=overwrite)
     known = require("matplotlib.figure", "plot").Figure().canvas.get_supported_filetypes()
     if picture.suffix.lower()[1:] not in known:
-        raise ValueError(f"--plot: {str(picture)!r} needs to end in one of {', '.join(known)}")
+        raise ValueError(f"--plot: needs one of the extensions {', '.join(known)}, got {str(picture)!r}")
 
 
 def save_figure(figure, file, *, overwrite):
-    """Write a picture, and say so."""
+    """Write a picture, and print its name."""
     from .._utils.files import atomic_path
     from .._utils.optional import require
 
@@ -258,7 +258,7 @@ def save_figure(figure, file, *, overwrite):
 
 
 def columns(text):
-    """Pairs such as g1=e1,g2=e2."""
+    """Parse pairs such as g1=e1,g2=e2."""
     try:
         pairs = (part.split("=", 1) for part in text.split(",") if part.strip())
         return {key.strip(): name or None for key, name in pairs}
@@ -267,12 +267,12 @@ def columns(text):
 
 
 def hdu(text):
-    """Number or name of an HDU."""
+    """Parse the number or name of an HDU."""
     return int(text) if text.isdecimal() else text
 
 
 def angle(text):
-    """An angle with its unit."""
+    """Parse an angle with its unit."""
     from .._sky.geometry import to_angle
 
     try:
@@ -282,15 +282,15 @@ def angle(text):
 
 
 def numbers(text):
-    """Numbers with commas between them."""
+    """Parse numbers separated by commas."""
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"needs numbers such as 1,2,3, got {text!r}") from None
 
 
-def tell(table, arguments=None):
-    """Print a table, and write it if the arguments ask for it."""
+def show_table(table, arguments=None):
+    """Print a table, and write it if ``arguments.output`` is given."""
     from .._utils.files import atomic_path
 
     shown = table.copy()

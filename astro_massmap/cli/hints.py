@@ -1,8 +1,8 @@
 """
-Messages of the package in the syntax of the shell.
+Conversion of messages to the syntax of the shell.
 
-Errors and warnings name arguments as Python has them (``columns: cannot find ra ...; columns={'ra': '...'}``). Here,
-and nowhere else, they become the options of the command that runs (``--columns: ...; --columns ra=...``).
+Errors and warnings name arguments of Python (``columns: cannot find ra ...; columns={'ra': '...'}``). This module
+replaces them by options of the running command (``--columns: ...; --columns ra=...``).
 """
 
 import ast
@@ -10,7 +10,7 @@ import re
 import shlex
 
 _POSITIONAL = ("catalog", "map", "maps", "regions")
-_ALIASES = {"mask": "exclude", "table": "catalog"}  # where those are options
+_ALIASES = {"mask": "exclude", "table": "catalog"}  # if the command has these
 _PHRASES = {
     "or None, by columns=": "or nothing, by columns=",
     "(tracer.z, tracer.nz)": "--source-bin NAME",
@@ -26,14 +26,14 @@ _GIVEN = re.compile(rf"(?<![\w-])([A-Za-z]\w*)=({_VALUE}|(?=\s|$|[,;.)]))")
 
 def in_shell_syntax(message, arguments):
     """
-    Return a message with options of the shell in place of arguments of Python.
+    Replace arguments of Python by options of the shell.
 
     Parameters
     ----------
     message : str
         Text of an error or a warning.
     arguments : `argparse.Namespace`
-        Arguments of the command that runs; only their names are used.
+        Arguments of the running command; only their names are used.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def _option(name):
 
 
 def _renamed_arguments(message, names):
-    """The arguments with which a message begins: "wcs, mask: ..."."""
+    """Rename the arguments at the start of a message such as "wcs, mask: ..."."""
     found = re.match(r"(\w+(?:, \w+)*)(?=: )", message)
     if found is None:
         return message
@@ -65,7 +65,7 @@ def _renamed_arguments(message, names):
 
 
 def _pairs(found):
-    """``columns={'ra': 'x', 'redshift': None}``."""
+    """Convert ``columns={'ra': 'x', 'redshift': None}``."""
     try:
         pairs = ast.literal_eval(found[1])
     except (ValueError, SyntaxError):
@@ -75,13 +75,13 @@ def _pairs(found):
 
 
 def _method(found):
-    """``Wiener(n_samples=16)``; its options follow as those of the command."""
+    """Convert ``Wiener(n_samples=16)`` to ``--method``; its arguments are converted later."""
     name = {"AnnealedHMC": "annealed_hmc", "KaiserSquires": "kaiser_squires", "PosteriorMean": "posterior_mean"}
     return " ".join([f"--method {name.get(found[1], 'wiener')}", *re.split(r",\s*", found[2])]).strip()
 
 
 def _given(found, names):
-    """``name=value`` of an argument that is an option."""
+    """Convert ``name=value`` where the name is an option."""
     name, value = found[1], found[2]
     if name not in names or name in _POSITIONAL:
         return found[0]

@@ -1,17 +1,17 @@
-"""The commands that make a prior: ``massmap simulate`` and ``massmap train``."""
+"""The commands ``massmap from-cosmology``, ``simulate`` and ``train``."""
 
 from pathlib import Path
 
 import numpy as np
 
-from .arguments import angle, numbers, open_maps, tell
-from .sources import add_n_z_arguments, computed_spectrum
+from .arguments import angle, numbers, open_maps, show_table
+from .sources import AS, N_S, add_n_z_arguments, computed_spectrum, default_cosmology
 
 _SHEAR_NOISE = (0.05, 0.3)  # per pixel and component, for the posterior mean
 
 
 def add_commands(commands):
-    """Add them to the subparsers of ``massmap``."""
+    """Add the commands to the subparsers of ``massmap``."""
     _add_from_cosmology(commands)
     _add_simulate(commands)
     _add_train(commands)
@@ -20,20 +20,20 @@ def add_commands(commands):
 def _add_simulate(commands):
     simulate = commands.add_parser(
         "simulate",
-        description="Simulate light cones and write calibrated maps of the convergence, a FITS cube for each box. "
-        "Boxes that are there already are kept: a run that was stopped goes on.",
+        description="Simulate light cones and write calibrated convergence maps, a FITS cube for each box. "
+        "Existing boxes are kept, so the same command continues a run that was stopped.",
     )
     simulate.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="for boxes and maps")
     simulate.add_argument("--boxes", type=int, default=8, help="independent simulations (default: %(default)s)")
     simulate.add_argument("--particles", type=int, default=192, help="on a side of a box (default: %(default)s)")
-    simulate.add_argument("--box-size", type=float, default=128.0, help="in Mpc/h (default: %(default)s)")
-    simulate.add_argument("--maps", type=int, default=64, help="of each box (default: %(default)s)")
+    simulate.add_argument("--box-size", type=float, default=128.0, help="side of a box in Mpc/h (default: %(default)s)")
+    simulate.add_argument("--maps", type=int, default=64, help="maps of each box (default: %(default)s)")
     simulate.add_argument("--size", type=int, default=384, help="pixels on a side of a map (default: %(default)s)")
-    simulate.add_argument("--pixel-scale", type=angle, metavar="ANGLE", help="such as '0.4 arcmin' (default)")
+    simulate.add_argument("--pixel-scale", type=angle, metavar="ANGLE", help="side of a pixel (default: '0.4 arcmin')")
     simulate.add_argument("--z-source", type=float, default=1.0, help="redshift of the sources (default: %(default)s)")
-    simulate.add_argument("--n-z", type=Path, metavar="FILE", help="instead: table of z and n of the sources")
-    simulate.add_argument("--lognormal", action="store_true", help="lognormal maps instead: seconds, no filaments")
-    simulate.add_argument("--seed", type=int, default=0, help="of the first box (default: %(default)s)")
+    simulate.add_argument("--n-z", type=Path, metavar="FILE", help="redshift distribution instead: table of z and n")
+    simulate.add_argument("--lognormal", action="store_true", help="lognormal maps instead: faster, without filaments")
+    simulate.add_argument("--seed", type=int, default=0, help="seed of the first box (default: %(default)s)")
     simulate.add_argument("--device", default="auto", help="auto (default), cpu, cuda, ...")
     simulate.add_argument("--quiet", action="store_true", help="no progress bar")
     simulate.set_defaults(command=_simulate)
@@ -42,28 +42,29 @@ def _add_simulate(commands):
 def _add_train(commands):
     train = commands.add_parser(
         "train",
-        description="Train a score prior on maps of the convergence: those of massmap simulate, MassiveNuS, kappaTNG "
-        "or any folder of them. With --checkpoint a run that was stopped goes on; torchrun starts several workers.",
+        description="Train a score prior on convergence maps of massmap simulate, MassiveNuS, kappaTNG, or any "
+        "folder of maps. With --checkpoint, the same command continues a run that was stopped. torchrun starts several "
+        "workers.",
     )
     train.add_argument("-o", "--output", type=Path, required=True, help="file for the prior (.safetensors)")
     train.add_argument("--maps", type=Path, required=True, metavar="FOLDER", help="training maps")
-    train.add_argument("--spectrum", type=Path, required=True, metavar="FILE", help="theirs: table of ell and cl")
-    train.add_argument("--kind", help="massivenus, kappatng or folder (default: recognised)")
-    train.add_argument("--pixel-scale", type=angle, metavar="ANGLE", help="of the maps, where files do not say it")
-    train.add_argument("--z-source", type=float, default=1.0, help="of the maps (default: %(default)s)")
-    train.add_argument("--validation", type=float, default=0.2, help="share of the boxes held out (default: 0.2)")
-    train.add_argument("--split", default="box", choices=("box", "realisation"), help="by what to hold out maps")
-    train.add_argument("--steps", type=int, default=4000, help="of the optimiser (default: %(default)s)")
+    train.add_argument("--spectrum", type=Path, required=True, metavar="FILE", help="of the maps: table of ell and cl")
+    train.add_argument("--kind", help="massivenus, kappatng or folder (default: found from the file names)")
+    train.add_argument("--pixel-scale", type=angle, metavar="ANGLE", help="of the maps, if not in their files")
+    train.add_argument("--z-source", type=float, default=1.0, help="source redshift of the maps (default: %(default)s)")
+    train.add_argument("--validation", type=float, default=0.2, help="fraction of the boxes held out (default: 0.2)")
+    train.add_argument("--split", default="box", choices=("box", "realisation"), help="unit of the held-out maps")
+    train.add_argument("--steps", type=int, default=4000, help="steps of the optimiser (default: %(default)s)")
     train.add_argument("--widths", default="16,32,64", help="channels at the three scales (default: %(default)s)")
-    train.add_argument("--size", type=int, default=96, help="of pieces of maps, in pixels (default: %(default)s)")
-    train.add_argument("--margin", type=int, default=48, help="from the edge of a map (default: %(default)s)")
-    train.add_argument("--maps-per-step", type=int, default=4, help="two pieces of each (default: %(default)s)")
-    train.add_argument("--validate-every", type=int, default=500, help="steps (default: %(default)s)")
-    train.add_argument("--corrections", type=int, default=200, help="maps that put the power right (default: 200)")
+    train.add_argument("--size", type=int, default=96, help="pixels on a side of a cutout (default: %(default)s)")
+    train.add_argument("--margin", type=int, default=48, help="pixels excluded at the edges (default: %(default)s)")
+    train.add_argument("--maps-per-step", type=int, default=4, help="two cutouts of each (default: %(default)s)")
+    train.add_argument("--validate-every", type=int, default=500, help="interval in steps (default: %(default)s)")
+    train.add_argument("--corrections", type=int, default=200, help="maps to correct the power with (default: 200)")
     train.add_argument("--posterior-mean", action="store_true", help="train a network for the posterior mean instead")
-    train.add_argument("--without-theory", action="store_true", help="equation 3 alone, for comparison")
-    train.add_argument("--checkpoint", type=Path, metavar="FILE", help="keep the state, and go on from it")
-    train.add_argument("--seed", type=int, default=0, help="of the random numbers (default: %(default)s)")
+    train.add_argument("--without-theory", action="store_true", help="without the Gaussian component, to compare")
+    train.add_argument("--checkpoint", type=Path, metavar="FILE", help="keep the state, and continue from it")
+    train.add_argument("--seed", type=int, default=0, help="seed of the random numbers (default: %(default)s)")
     train.add_argument("--device", default="auto", help="auto (default), cpu, cuda, ...")
     train.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     train.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -77,20 +78,19 @@ def _pixel_size(arguments):
 
 
 def _sources(arguments):
-    """What tells the sources to simulations, their largest redshift, and the theory that belongs to them."""
-    from astropy.cosmology import FlatLambdaCDM
-
+    """Return the redshifts of the sources as keywords of simulations, the largest one, and the spectrum."""
     from ..theory.source_redshifts import read_n_z
     from ..theory.spectrum import PowerSpectrum
 
-    fiducial = FlatLambdaCDM(H0=70, Om0=0.3, Ob0=0.05, Tcmb0=2.7255, m_nu=0)
     if arguments.n_z is not None:
         n_z = read_n_z(arguments.n_z, "n_z")
-        return {"n_z": n_z}, n_z.farthest, PowerSpectrum.from_cosmology(fiducial, n_z=n_z, As=2.1e-9, n_s=0.97)
-    z = arguments.z_source
-    if z == 1.0:
-        return {"redshift": z}, z, PowerSpectrum.default()
-    return {"redshift": z}, z, PowerSpectrum.from_cosmology(fiducial, redshift=z, As=2.1e-9, n_s=0.97)
+        sources, z_max = {"n_z": n_z}, n_z.farthest
+    else:
+        z_max = arguments.z_source
+        sources = {"redshift": z_max}
+        if z_max == 1.0:
+            return sources, z_max, PowerSpectrum.default()
+    return sources, z_max, PowerSpectrum.from_cosmology(default_cosmology(), **sources, As=AS, n_s=N_S)
 
 
 def _simulate(arguments):
@@ -118,7 +118,7 @@ def _simulate(arguments):
     transfer, report = calibrate(boxes, cosmology, spectrum, shape, pixel_size, **look)
     write_tables(folder, spectrum, transfer, report)
     maps = write_maps(folder, boxes, cosmology, transfer, arguments.maps, shape, pixel_size, **look)
-    print(f"power of boxes {report.judged} over the declared spectrum, filter fitted on {report.fitted}:")
+    print(f"power of boxes {report.judged} over the declared spectrum, filter fitted on boxes {report.fitted}:")
     for ell, ratio, error in zip(report.ell, report.calibrated, report.error, strict=True):
         if np.isfinite(ratio):
             print(f"{ell:8.0f}  {ratio:.3f} +- {error:.3f}")
@@ -149,19 +149,19 @@ def _train(arguments):
     from ..training import MapBank, TrainingPlan, start_workers, train_posterior_mean, train_prior, write_curves
 
     if arguments.posterior_mean and arguments.without_theory:
-        raise ValueError("--without-theory: has no meaning with --posterior-mean")
+        raise ValueError("--without-theory: cannot be combined with --posterior-mean")
     if arguments.output.suffix != ".safetensors":
-        raise ValueError(f"--output: needs a name that ends in .safetensors, got {str(arguments.output)!r}")
+        raise ValueError(f"--output: needs the extension .safetensors, got {str(arguments.output)!r}")
     stem = arguments.output.with_suffix("")
     for target in (arguments.output, *(stem.with_name(f"{stem.name}.{ending}") for ending in ("csv", "png"))):
         check_target(target, overwrite=arguments.overwrite)
     if arguments.corrections < 0:
-        raise ValueError(f"--corrections: needs a number of maps, not negative, got {arguments.corrections}")
+        raise ValueError(f"--corrections: needs a number of maps, zero or more, got {arguments.corrections}")
     widths = _widths(arguments.widths)
     spectrum = PowerSpectrum.read(arguments.spectrum)
     maps = open_maps(arguments)
     parts = maps.split(arguments.validation, seed=arguments.seed, by=arguments.split)
-    print(f"{len(parts[0])} maps to train with, {len(parts[1])} of {len(set(parts[1].boxes))} other boxes to judge")
+    print(f"{len(parts[0])} training maps, {len(parts[1])} validation maps from {len(set(parts[1].boxes))} other boxes")
     training, validation = (MapBank(part.stack(), part.pixel_size) for part in (part.by_turns() for part in parts))
     plan = TrainingPlan(
         steps=arguments.steps,
@@ -190,7 +190,7 @@ def _train(arguments):
         trained.save(arguments.output, overwrite=arguments.overwrite)
         write_curves(history, stem)
         for level, ratio in trained.card["error_ratio" if arguments.posterior_mean else "denoising_ratio"].items():
-            print(f"noise {level}: mean squared error {ratio:.3f} of that of theory alone")
+            print(f"noise {level}: mean squared error {ratio:.3f} of that of the Gaussian component alone")
         print(f"wrote {arguments.output}")
 
 
@@ -205,7 +205,7 @@ def _widths(text):
 
 
 def _card(arguments, maps, spectrum):
-    """What the maps are, for the header of the prior."""
+    """Return the metadata of the prior."""
     return {
         "source_redshift": arguments.z_source,
         "maps": f"{arguments.maps.name}, {maps.kind}, {len(set(maps.boxes))} boxes, seed of the split {arguments.seed}",
@@ -215,7 +215,7 @@ def _card(arguments, maps, spectrum):
 
 
 def _resolution(file):
-    """What the table of the spectrum says of the resolution of its maps, if it does: multipole and slope."""
+    """Return multipole and slope of the resolution of the maps from the table of the spectrum, or None."""
     from .._io.columns import read_table
 
     return read_table(file, "--spectrum").meta.get("resolution")
@@ -224,10 +224,10 @@ def _resolution(file):
 def _add_from_cosmology(commands):
     spectrum = commands.add_parser(
         "from-cosmology",
-        description="Compute the power spectrum of the convergence of a cosmology, for the redshifts of the sources, "
-        "and print or write it as a table of ell and cl, which --spectrum reads.",
+        description="Compute the convergence power spectrum of a cosmology for given source redshifts, and print or "
+        "write it as a table of ell and cl for --spectrum.",
     )
-    spectrum.add_argument("--redshift", type=float, metavar="Z", help="redshift of all sources; this or --n-z")
+    spectrum.add_argument("--redshift", type=float, metavar="Z", help="redshift of all sources, instead of --n-z")
     add_n_z_arguments(spectrum)
     spectrum.add_argument("--ell", type=numbers, metavar="100,1000,...", help="multipoles (default: 128 to 100000)")
     spectrum.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the table (ECSV, FITS, ...)")
@@ -241,6 +241,6 @@ def _from_cosmology(arguments):
     if arguments.output is not None:
         check_target(arguments.output, overwrite=arguments.overwrite)
     if (arguments.redshift is None) == (arguments.n_z is None):
-        raise ValueError("redshift, n_z: give one of them, a source plane or a file of n(z)")
+        raise ValueError("redshift, n_z: give one of them, a source redshift or a file of n(z)")
     spectrum = computed_spectrum(arguments, redshift=arguments.redshift, ell=arguments.ell)
-    tell(spectrum.to_table(), arguments)
+    show_table(spectrum.to_table(), arguments)

@@ -1,14 +1,14 @@
-"""The commands that measure a map: ``massmap detection-probability``, ``peaks``, ``projected-mass`` and others."""
+"""The commands that measure, plot or convert a map, such as ``massmap detection-probability`` and ``peaks``."""
 
 import argparse
 from pathlib import Path
 
-from .arguments import angle, check_picture, hdu, numbers, options, save_figure, tell, wcs_of
+from .arguments import angle, check_picture, hdu, numbers, options, save_figure, show_table, wcs_of
 from .sources import add_cosmology_argument, add_z_source_argument, cosmology_of, number_or_name, z_source_of
 
 
 def add_commands(commands):
-    """Add them to the subparsers of ``massmap``."""
+    """Add the commands to the subparsers of ``massmap``."""
     _add_regions(commands)
     _add_statistics(commands)
     _add_pictures(commands)
@@ -16,73 +16,100 @@ def add_commands(commands):
 
 
 def _add_regions(commands):
-    found = _command(commands, "detection-probability", _detection_probability, "probability of clusters", regions=True)
-    found.add_argument("--threshold", type=float, required=True, help="mean convergence of a detection")
-    found.add_argument("--plot", type=Path, metavar="FILE", help="picture: the most doubtful in many samples")
-    found.add_argument("--histogram", type=Path, metavar="FILE", help="picture: its mean convergence in all samples")
+    found = _command(
+        commands,
+        "detection-probability",
+        _detection_probability,
+        "probability that clusters are detected",
+        regions=True,
+    )
+    found.add_argument(
+        "--threshold", type=float, required=True, help="mean convergence above which a region is detected"
+    )
+    found.add_argument("--plot", type=Path, metavar="FILE", help="picture: samples of the region closest to 50 %%")
+    found.add_argument("--histogram", type=Path, metavar="FILE", help="picture: its distribution of mean convergence")
 
     means = _command(commands, "region-statistics", _region_statistics, "mean convergence in regions", regions=True)
 
     mass = _command(commands, "projected-mass", _projected_mass, "projected masses in regions", regions=True)
     mass.add_argument(
-        "--z-lens", type=number_or_name, required=True, metavar="Z", help="redshift of the matter, or a column of them"
+        "--z-lens",
+        type=number_or_name,
+        required=True,
+        metavar="Z",
+        help="redshift of the lens, or a column of redshifts",
     )
-    add_z_source_argument(mass, "redshift of the galaxies behind", required=True)
+    add_z_source_argument(mass, "redshift of the sources", required=True)
 
     for parser in (found, means, mass):
         parser.add_argument("--background", type=angles, metavar="IN,OUT", help="ring to subtract: '3,6 arcmin'")
-        parser.add_argument("--keep-columns", type=kept_columns, metavar="A,B", help="of the table of regions, or all")
-        add_cosmology_argument(parser, "distances (default: that of astropy)")
+        parser.add_argument(
+            "--keep-columns", type=kept_columns, metavar="A,B", help="columns of the table of regions, or all"
+        )
+        add_cosmology_argument(parser, "for distances (default: that of astropy)")
 
     aperture = _command(commands, "aperture-mass", _aperture_mass, "compensated aperture mass", regions=True)
-    aperture.add_argument("--radius", type=angle, required=True, metavar="ANGLE", help="of the apertures")
+    aperture.add_argument("--radius", type=angle, required=True, metavar="ANGLE", help="radius of the apertures")
+
+    for parser in (found, means, mass, aperture):
+        parser.add_argument(
+            "--select", metavar="CONDITION", help="rows of a table of regions, such as 'z < 0.5 & snr > 5'"
+        )
 
 
 def _add_statistics(commands):
-    peaks = _command(commands, "peaks", _peaks, "peaks of the map, and the fraction of samples that have them")
-    peaks.add_argument("--threshold", type=float, required=True, help="least convergence of a peak")
+    peaks = _command(commands, "peaks", _peaks, "peaks of the map, and the fraction of samples that contain them")
+    peaks.add_argument("--threshold", type=float, required=True, help="minimum convergence of a peak")
     _add_smoothing(peaks)
-    peaks.add_argument("--radius", type=angle, metavar="ANGLE", help="distance of matching peaks (default: 1.5 arcmin)")
-    peaks.add_argument("--clusters", type=Path, metavar="FILE", help="positions to match: completeness, purity")
+    peaks.add_argument(
+        "--radius", type=angle, metavar="ANGLE", help="largest distance of a match (default: 1.5 arcmin)"
+    )
+    peaks.add_argument("--clusters", type=Path, metavar="FILE", help="positions to match, for completeness and purity")
 
     counts = _command(commands, "peak-counts", _peak_counts, "number of peaks, or minima, by height")
-    counts.add_argument("--edges", type=numbers, required=True, metavar="0.02,0.03,...", help="of the bins")
+    counts.add_argument("--edges", type=numbers, required=True, metavar="0.02,0.03,...", help="edges of the bins")
     counts.add_argument("--minima", action="store_true", help="count minima instead")
     _add_smoothing(counts)
     counts.add_argument("--plot", type=Path, metavar="FILE", help="picture of the counts")
 
     spectrum = _command(commands, "power-spectrum", _power_spectrum, "angular power spectrum of map and samples")
-    spectrum.add_argument("--edges", type=numbers, metavar="300,600,...", help="of the bands of ell")
-    spectrum.add_argument("--measured-only", action="store_true", help="leave out pixels without data")
+    spectrum.add_argument("--edges", type=numbers, metavar="300,600,...", help="edges of the bands in ell")
+    spectrum.add_argument("--measured-only", action="store_true", help="exclude pixels without data")
     spectrum.add_argument("--plot", type=Path, metavar="FILE", help="picture of the spectrum")
 
 
 def _add_pictures(commands):
-    _command(commands, "plot-summary", _plot_summary, "picture of the map, its error and their ratio")
+    _command(
+        commands, "plot-summary", _plot_summary, "picture of the map, its standard deviation and its signal to noise"
+    )
     _command(commands, "plot-samples", _plot_samples, "picture of some samples")
     report = _command(commands, "report", _report, "a report in one HTML file: figures, clusters, settings")
-    report.add_argument("--regions", type=Path, metavar="FILE", help="clusters to ask about")
-    report.add_argument("--threshold", type=float, default=0.015, help="of a detection (default: %(default)s)")
+    report.add_argument("--regions", type=Path, metavar="FILE", help="clusters to measure")
+    report.add_argument(
+        "--threshold", type=float, default=0.015, help="mean convergence of a detection (default: %(default)s)"
+    )
 
 
 def _add_maps(commands):
-    move = _command(commands, "reproject-to", _reproject_to, "the map, sample by sample, on the grid of an image")
+    move = _command(
+        commands, "reproject-to", _reproject_to, "reproject the map and its samples to the grid of an image"
+    )
     healpix = _command(
-        commands, "from-healpix", _from_healpix, "a HEALPix map of the convergence on the grid of an image",
-        source="FITS file in HEALPix",
+        commands, "from-healpix", _from_healpix, "reproject a HEALPix map of the convergence to the grid of an image",
+        source="FITS file of a HEALPix map",
     )  # fmt: skip
     for parser in (move, healpix):
-        parser.add_argument("--wcs", type=Path, required=True, metavar="IMAGE", help="FITS image with the grid")
-    healpix.add_argument("--field", type=hdu, metavar="N", help="column of the map, by number from 0 or by name")
+        parser.add_argument("--wcs", type=Path, required=True, metavar="IMAGE", help="FITS image that defines the grid")
+    healpix.add_argument("--field", type=hdu, metavar="N", help="column of the map: a name, or a number from 0")
     healpix.add_argument("--frame", metavar="NAME", help="icrs, galactic, ... (default: as in the header)")
     healpix.add_argument(
         "--nested", action=argparse.BooleanOptionalAction, help="order of the pixels (default: as in the header)"
     )
 
-    density = _command(commands, "surface-density", _surface_density, "the map in Msun / kpc2, as a FITS file")
-    density.add_argument("--z-lens", type=float, required=True, metavar="Z", help="redshift of the matter")
-    add_z_source_argument(density, "redshift of the galaxies behind", required=True)
-    add_cosmology_argument(density, "distances (default: that of astropy)")
+    density = _command(commands, "surface-density", _surface_density, "convert the map to Msun / kpc2, as a FITS file")
+    density.add_argument("--z-lens", type=float, required=True, metavar="Z", help="redshift of the lens")
+    add_z_source_argument(density, "redshift of the sources", required=True)
+    add_cosmology_argument(density, "for distances (default: that of astropy)")
 
 
 def _command(commands, name, function, text, *, regions=False, source="FITS file of massmap reconstruct"):
@@ -90,18 +117,20 @@ def _command(commands, name, function, text, *, regions=False, source="FITS file
     parser.add_argument("map", type=Path, metavar="MAP", help=source)
     if regions:
         parser.add_argument("regions", type=Path, metavar="REGIONS", help="DS9, FITS, or table of positions and radii")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the answer (ECSV, FITS, ...)")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="file of the result (ECSV, FITS, ...)")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     parser.set_defaults(command=function)
     return parser
 
 
 def _add_smoothing(parser):
-    parser.add_argument("--smoothing", type=angle, metavar="ANGLE", help="of map and samples, such as '1 arcmin'")
+    parser.add_argument(
+        "--smoothing", type=angle, metavar="ANGLE", help="Gaussian smoothing of map and samples, such as '1 arcmin'"
+    )
 
 
 def _read(arguments):
-    """The map; errors for files that could not be written come first."""
+    """Read the map, after checking that the output files can be written."""
     from .._utils.files import check_target
     from ..maps.convergence_map import ConvergenceMap
 
@@ -115,26 +144,27 @@ def _read(arguments):
 
 def _needs_output(arguments):
     if arguments.output is None:
-        raise ValueError("--output: needs the name of a file")
+        raise ValueError("--output: needs the name of a file to write")
 
 
 def _detection_probability(arguments):
     from ..analysis.region_means import listed
 
     kappa = _read(arguments)
-    regions = listed(arguments.regions, cosmology=cosmology_of(arguments))
-    chosen = _of_regions(arguments)
+    regions = listed(arguments.regions, cosmology=cosmology_of(arguments), select=arguments.select)
+    chosen = options(arguments, "background", "keep_columns")
     found = kappa.detection_probability(regions, arguments.threshold, **chosen)
     spread = kappa.region_statistics(regions, background=arguments.background)
     found["std"], found["signal_to_noise"] = spread["std"], spread["signal_to_noise"]
-    tell(found, arguments)
+    show_table(found, arguments)
     print(f"lower, upper: {found.meta['level']:.0%} interval of the probability")
     inside = found[found["measured"]]
     if not len(inside):
         return
     doubtful = inside[abs(inside["probability"] - 0.5).argmin()]
     if arguments.plot is not None:
-        figure = kappa.plot_cutouts(doubtful["center"], regions=arguments.regions)
+        drawn = arguments.regions if regions.table is None else regions
+        figure = kappa.plot_cutouts(doubtful["center"], regions=drawn)
         save_figure(figure, arguments.plot, overwrite=arguments.overwrite)
     if arguments.histogram is not None:
         number = list(found["region"]).index(doubtful["region"])
@@ -151,7 +181,7 @@ def _peaks(arguments):
     kappa = _read(arguments)
     radius = 1.5 * u.arcmin if arguments.radius is None else arguments.radius
     peaks = kappa.peaks(arguments.threshold, smoothing=arguments.smoothing, radius=radius)
-    tell(peaks, arguments)
+    show_table(peaks, arguments)
     if arguments.clusters is not None:
         from .._io.columns import read_table
 
@@ -162,7 +192,7 @@ def _peaks(arguments):
 def _peak_counts(arguments):
     kappa = _read(arguments)
     table = kappa.peak_counts(arguments.edges, smoothing=arguments.smoothing, minima=arguments.minima)
-    tell(table, arguments)
+    show_table(table, arguments)
     if arguments.plot is not None:
         from ..plotting import plot_peak_counts
 
@@ -171,7 +201,7 @@ def _peak_counts(arguments):
 
 def _power_spectrum(arguments):
     table = _read(arguments).power_spectrum(arguments.edges, measured_only=arguments.measured_only)
-    tell(table, arguments)
+    show_table(table, arguments)
     if arguments.plot is not None:
         from ..plotting import plot_spectrum
 
@@ -181,23 +211,23 @@ def _power_spectrum(arguments):
 def _projected_mass(arguments):
     sources = z_source_of(arguments)
     kappa = _read(arguments)
-    tell(kappa.projected_mass(arguments.regions, arguments.z_lens, sources, **_of_regions(arguments)), arguments)
+    show_table(kappa.projected_mass(arguments.regions, arguments.z_lens, sources, **_of_regions(arguments)), arguments)
 
 
 def _region_statistics(arguments):
-    tell(_read(arguments).region_statistics(arguments.regions, **_of_regions(arguments)), arguments)
+    show_table(_read(arguments).region_statistics(arguments.regions, **_of_regions(arguments)), arguments)
 
 
 def _of_regions(arguments):
-    return options(arguments, "background", "keep_columns") | {"cosmology": cosmology_of(arguments)}
+    return options(arguments, "background", "keep_columns", "select") | {"cosmology": cosmology_of(arguments)}
 
 
 def _aperture_mass(arguments):
     kappa = _read(arguments)
-    places = kappa.region_statistics(arguments.regions)
+    places = kappa.region_statistics(arguments.regions, **options(arguments, "select"))
     table = kappa.aperture_mass(places["center"], arguments.radius)
     table.add_column(places["region"], index=0)
-    tell(table, arguments)
+    show_table(table, arguments)
 
 
 def _surface_density(arguments):
@@ -249,7 +279,7 @@ def _write(kappa, arguments):
 
 
 def angles(text):
-    """Two numbers and an angular unit, such as '3,6 arcmin'."""
+    """Parse two numbers and an angular unit, such as '3,6 arcmin'."""
     import astropy.units as u
 
     values, _, unit = text.strip().rpartition(" ")
@@ -263,5 +293,5 @@ def angles(text):
 
 
 def kept_columns(text):
-    """All columns, or names with commas between them."""
+    """Parse names separated by commas; True for "all"."""
     return True if text == "all" else [name.strip() for name in text.split(",") if name.strip()]

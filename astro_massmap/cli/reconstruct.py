@@ -21,10 +21,10 @@ from .arguments import (
 
 
 def add_commands(commands):
-    """Add them to the subparsers of ``massmap``."""
+    """Add the commands to the subparsers of ``massmap``."""
     demo = commands.add_parser(
         "demo",
-        description="Map a mock survey that is embedded in the package, and write the map as FITS and as a picture.",
+        description="Map the mock survey of the package, and write the map as FITS and as a picture.",
     )
     demo.add_argument("-o", "--output", type=Path, default=Path("massmap_demo.fits"), help="map (default: %(default)s)")
     add_solver_arguments(demo, n_samples=16)
@@ -33,12 +33,12 @@ def add_commands(commands):
 
     reconstruct = commands.add_parser(
         "reconstruct",
-        description="Map a shear catalogue: posterior mean, standard deviation and samples, with sky coordinates.",
+        description="Reconstruct the convergence of a shear catalogue: posterior mean, standard deviation and samples.",
     )
     add_catalog_arguments(reconstruct)
     reconstruct.add_argument("-o", "--output", type=Path, required=True, help="FITS file for the map")
     add_exclude_argument(reconstruct)
-    reconstruct.add_argument("--check-axes", action="store_true", help="ask the data whether the axes are right")
+    reconstruct.add_argument("--check-axes", action="store_true", help="test the axes of shear with the data")
     add_method_arguments(reconstruct)
     _add_picture_arguments(reconstruct)
     add_solver_arguments(reconstruct)
@@ -47,9 +47,9 @@ def add_commands(commands):
 
     denoise = commands.add_parser(
         "denoise",
-        description="Take a map of the convergence with its uncertainty and mask for data: a FITS file as it is made "
-        "by ConvergenceMap(kappa, wcs=..., uncertainty=..., mask=...).write(). Its noise must be independent from "
-        "pixel to pixel.",
+        description="Reconstruct the convergence from a noisy convergence map with uncertainty and mask: a FITS file "
+        "of ConvergenceMap(kappa, wcs=..., uncertainty=..., mask=...).write(). Its noise must be independent between "
+        "pixels.",
     )
     denoise.add_argument("map", type=Path, metavar="MAP", help="FITS file of a noisy map")
     denoise.add_argument("-o", "--output", type=Path, required=True, help="FITS file for the map")
@@ -63,22 +63,22 @@ def add_commands(commands):
 def _add_picture_arguments(parser):
     parser.add_argument("--plot", type=Path, metavar="FILE", help="picture of the map (png, pdf, ...)")
     parser.add_argument("--report", type=Path, metavar="FILE", help="report in one HTML file")
-    parser.add_argument("--threshold", type=float, default=0.015, help="of a detection in the report (default: 0.015)")
-    parser.add_argument("--regions", metavar="FILE", help="of picture and report: DS9, FITS, table of positions")
+    parser.add_argument("--threshold", type=float, default=0.015, help="for detections in the report (default: 0.015)")
+    parser.add_argument("--regions", metavar="FILE", help="for picture and report: DS9, FITS, table of positions")
 
 
 def _demo(arguments):
     from .. import datasets
 
     picture = arguments.output.with_suffix(".png")
-    # Made to be run again and again: the demonstration replaces its own files.
+    # The demonstration replaces its own files.
     overwrite = arguments.overwrite or arguments.output == Path("massmap_demo.fits")
     check_targets(arguments.output, picture, overwrite=overwrite)
     save(make_demo(arguments), arguments.output, picture, datasets.demo_clusters(), overwrite=overwrite)
 
 
 def _reconstruct(arguments):
-    # Whatever can be wrong is found before the work begins.
+    # Check all input and output before the computation.
     regions = _check_output(arguments, arguments.catalog)
     _save_all(make_reconstruct(arguments), arguments, regions)
 
@@ -89,7 +89,7 @@ def _denoise(arguments):
 
 
 def make_demo(arguments):
-    """The map of ``massmap demo``."""
+    """Make the map of ``massmap demo``."""
     from .. import datasets
     from ..methods import resolve
 
@@ -100,7 +100,7 @@ def make_demo(arguments):
 
 
 def make_reconstruct(arguments):
-    """The map of ``massmap reconstruct``; it writes nothing."""
+    """Make the map of ``massmap reconstruct``; no file is written."""
     from .._sky.geometry import DEFAULT_PIXEL_SCALE
     from .._sky.regions import as_regions
     from .dry_run import check_result
@@ -124,7 +124,7 @@ def make_reconstruct(arguments):
 
 
 def make_denoise(arguments):
-    """The map of ``massmap denoise``; it writes nothing."""
+    """Make the map of ``massmap denoise``; no file is written."""
     from ..maps.convergence_map import ConvergenceMap
     from .dry_run import check_result
 
@@ -143,7 +143,7 @@ def _recorded(kappa, command):
 
 
 def _check_output(arguments, source):
-    """The regions of the arguments; errors for files that cannot be written, before the work begins."""
+    """Return the regions of the arguments; raise an error if an output file cannot be written."""
     from .._sky.regions import as_regions
     from .._utils.files import check_target
 
@@ -151,7 +151,7 @@ def _check_output(arguments, source):
     if arguments.report is not None:
         check_target(arguments.report, overwrite=arguments.overwrite)
     if arguments.output.resolve() == source.resolve():
-        raise ValueError(f"--output: is {source.name!r} itself, what is mapped")
+        raise ValueError(f"--output: needs another file than the input {source.name!r}")
     return None if arguments.regions is None else as_regions(arguments.regions)
 
 
@@ -163,7 +163,7 @@ def _save_all(kappa, arguments, regions):
 
 
 def save(kappa, output, picture, regions, *, overwrite):
-    """Write a map and its picture, and say so."""
+    """Write a map and its picture, and print their names."""
     kappa.write(output, format="fits", overwrite=overwrite)
     print(f"{kappa!r}\nwrote {output}")
     if picture is not None:

@@ -1,9 +1,9 @@
 """
-The commands that go back to how a map was made: ``massmap repeat`` and ``massmap info``.
+The commands ``massmap repeat`` and ``massmap info``, which read the record of how a map was made.
 
-What a map records is text from a file, which may be anybody's. It is taken apart here: only the commands and options
-listed below are taken, their values go through the parser of the shell, files are only read, and only those whose
-checksum is the recorded one. Recorded outputs are left out, so that nothing is written but ``-o``.
+The record is text from an untrusted file: only the commands and options listed below are used, their values are parsed
+as those of the shell, and files are only read, if their checksum is the recorded one. Recorded outputs are ignored:
+only ``-o`` is written.
 """
 
 import argparse
@@ -25,22 +25,22 @@ TAKEN: tuple[str, ...] = (*FILES, "axes", "columns", "responsivity", "response",
 TAKEN += ("pixel_scale", "check_axes", "method", "smoothing", "schedule", "n_samples", "seed", "device")
 TAKEN += ("source_bin", "cosmology", "sigma8", "As", "n_s")
 LEFT = ("output", "overwrite", "quiet", "plot", "report", "threshold", "regions", "checkpoint", "workers")
-_LONGEST = 400  # characters of a reason
+_LONGEST = 400  # characters of an error message
 
 
 def add_commands(commands):
-    """Add them to the subparsers of ``massmap``."""
+    """Add the commands to the subparsers of ``massmap``."""
     repeat = commands.add_parser(
         "repeat",
-        description="Make a map of massmap reconstruct, denoise or demo again, from the record in its file alone, and "
-        "compare. Files that it was made from must be what they were.",
+        description="Make a map of massmap reconstruct, denoise or demo again from the record in its file, and compare "
+        "both maps. The input files must be unchanged.",
     )
     repeat.add_argument("map", type=Path, metavar="MAP", help="FITS file of massmap reconstruct, denoise or demo")
     repeat.add_argument("-o", "--output", type=Path, required=True, metavar="NEW", help="FITS file for the new map")
     repeat.add_argument(
         "--input", type=Path, action="append", default=[], metavar="FILE",
-        help="the catalogue, or another file that was read, identified by its checksum, or a folder with such files; "
-        "may be repeated (default: the current folder and that of the map)",
+        help="the catalogue or another input file, found by its checksum, or a folder of such files; may be repeated "
+        "(default: the current folder and that of the map)",
     )  # fmt: skip
     repeat.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     repeat.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -58,7 +58,7 @@ def _repeat(arguments):
     files = _find_inputs(command["inputs"], arguments.input, arguments.map.absolute().parent)
     for file in (arguments.map, *files.values()):
         if arguments.output.exists() and arguments.output.samefile(file):
-            raise ValueError(f"--output: is {file.name!r} itself, which is read")
+            raise ValueError(f"--output: needs another file than the input {file.name!r}")
     again = _parsed(command, files, arguments)
     _warn_of_versions(made)
     kappa = _make(command["name"], again)
@@ -69,18 +69,18 @@ def _repeat(arguments):
 
 
 def _read(file):
-    """A map, and its record."""
+    """Read a map and its record."""
     from ..maps.convergence_map import ConvergenceMap
 
     kappa = ConvergenceMap.read(file, format="fits")
     made = kappa.meta.get("provenance")
     if not isinstance(made, dict) or "method" not in made:
-        raise ValueError(f"MAP: {file.name!r} holds no record of how it was made")
+        raise ValueError(f"MAP: {file.name!r} contains no record of how it was made")
     return kappa, made
 
 
 def _part(made, name):
-    """A dictionary of a record, empty where the record is damaged."""
+    """Return a dictionary of a record, empty if it is damaged."""
     return made[name] if isinstance(made.get(name), dict) else {}
 
 
@@ -88,44 +88,46 @@ def _part(made, name):
 
 
 def _command(made, file):
-    """The command of a record, with options and inputs that are what they should be."""
+    """Return the command of a record, after checking its options and inputs."""
     command = made.get("command")
     if command is None:
         there = ", ".join(f"{key} {made[key]!r}" for key in ("method", "seed", "date") if made.get(key) is not None)
         raise ValueError(
-            f"MAP: {file.name!r} was made in Python: no command is recorded, but {there}, settings, versions and "
-            "checksums of input and prior, which massmap info prints and with which it can be made again in Python"
+            f"MAP: {file.name!r} was made in Python and records no command; it can be made again in Python with "
+            f"{there} and the settings, versions and checksums of input and prior that massmap info prints"
         )
     parts = [command.get(key) if isinstance(command, dict) else None for key in ("options", "inputs")]
     if not all(isinstance(part, dict) for part in parts):
-        raise ValueError(f"MAP: the command that {file.name!r} records is damaged")
+        raise ValueError(f"MAP: the recorded command of {file.name!r} is damaged")
     if command.get("name") not in list(MAKERS):
-        raise ValueError(f"MAP: the command {command.get('name')!r} cannot be repeated, only {', '.join(MAKERS)}")
+        raise ValueError(f"MAP: needs a map of {', '.join(MAKERS)}, got the command {command.get('name')!r}")
     for key, value in command["options"].items():
         if key not in TAKEN and key not in LEFT:
-            raise ValueError(f"MAP: it records an option {key!r}, which this version does not know")
+            raise ValueError(f"MAP: the recorded option {key!r} does not exist in this version")
         if not (value is None or isinstance(value, str | bool | int | float)):
-            raise ValueError(f"MAP: it records {value!r} for the option {key!r}, which is no text or number")
+            raise ValueError(f"MAP: the recorded option {key!r} needs text or a number, got {value!r}")
     return command
 
 
 def _find_inputs(inputs, given, folder):
-    """The files of a record by option; errors for files that are missing or have changed. The map is in ``folder``."""
+    """Return the input files by option, after checking them; ``folder`` is that of the map."""
     for option, file in inputs.items():
         if option not in FILES or not (isinstance(file, dict) and all(isinstance(v, str) for v in file.values())):
-            raise ValueError(f"MAP: its record of the input {option!r} is damaged, or of no file that could be kept")
+            raise ValueError(f"MAP: the record of the input {option!r} is damaged, or the input was not a regular file")
     moved, folders = {}, [file for file in given if file.is_dir()]
     for file in given:
         if file in folders:
             continue
         if not file.is_file():
-            raise OSError(f"--input: there is no file {str(file)!r}")
+            raise OSError(f"--input: the file {str(file)!r} does not exist")
         moved[file_sha256(file)] = file.absolute()
     wanted = {file.get("sha256"): option for option, file in inputs.items()}
     for found, file in moved.items():
         if found not in wanted:
             known = ", ".join(f"{o} {f.get('given')!r} ({_short(f.get('sha256'))})" for o, f in inputs.items())
-            raise ValueError(f"--input: {file.name!r} ({_short(found)}) is not what was read: {known or 'no file'}")
+            raise ValueError(
+                f"--input: {file.name!r} ({_short(found)}) is not among the recorded inputs: {known or 'none'}"
+            )
     folders += [Path.cwd(), folder]
     return {
         option: moved[file["sha256"]] if file.get("sha256") in moved else _checked(option, file, folders)
@@ -134,7 +136,7 @@ def _find_inputs(inputs, given, folder):
 
 
 def _checked(option, file, folders):
-    """Path of a file of the record in one of the folders, or of an older record its full path, if it is unchanged."""
+    """Return the path of a recorded file that is unchanged, in one of the folders or at its recorded full path."""
     given = file.get("given") or ""
     places = [Path(file["path"]).absolute()] if file.get("path") else []
     places += [folder.absolute() / name for folder in folders for name in (given, PurePath(given).name) if name]
@@ -150,33 +152,33 @@ def _checked(option, file, folders):
     place, found_sha256 = next(iter(found.items()))
     raise ValueError(
         f"{option}: {str(place)!r} has changed: its SHA-256 was {_short(file.get('sha256'))}, now it is "
-        f"{_short(found_sha256)}; give the old one with --input"
+        f"{_short(found_sha256)}; give the unchanged file with --input"
     )
 
 
 def _is_file(place):
     try:
         return place.is_file()
-    except (OSError, ValueError):  # no name of a file
+    except (OSError, ValueError):  # not a valid file name
         return False
 
 
 class _Parser(argparse.ArgumentParser):
-    """The parser of the shell, for a text that nobody has typed."""
+    """Argument parser for a recorded command, which raises ValueError."""
 
     def error(self, message):
-        raise ValueError(_shown(f"MAP: its record cannot be repeated: {message}"))
+        raise ValueError(_shown(f"MAP: the recorded command is not valid: {message}"))
 
 
 def _parsed(command, files, arguments):
-    """The arguments of a recorded command, read as those of the shell are."""
+    """Parse the arguments of a recorded command."""
     chosen = {key: value for key, value in command["options"].items() if key in TAKEN}
     for key in FILES:
         value = chosen.get(key)
         if key in files:
             chosen[key] = str(files[key])
         elif value is not None and not (key == "prior" and value in PRIORS):
-            raise ValueError(f"MAP: it records the file {value!r} for {key!r}, but not its checksum")
+            raise ValueError(f"MAP: the record has no checksum of the file {value!r} of {key!r}")
     parser = _Parser(prog="massmap", allow_abbrev=False)
     reconstruct.add_commands(parser.add_subparsers(required=True))
     words = shell_arguments(command["name"], chosen)
@@ -187,43 +189,42 @@ def _parsed(command, files, arguments):
 
 
 def _make(name, again):
-    """The map. What a record asks for may be more than this computer has, or nothing that makes sense."""
+    """Make the map; any failure of a recorded command becomes a ValueError."""
     try:
         return MAKERS[name](again)
     except (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError, ArithmeticError) as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ValueError(_shown(f"MAP: it cannot be made again here: {reason[:_LONGEST]}")) from error
+        raise ValueError(_shown(f"MAP: the recorded command failed: {reason[:_LONGEST]}")) from error
 
 
 # ---- old and new
 
 
 def _warn_of_versions(made):
-    """Warn of what may change the last digits."""
+    """Warn if versions differ from those of the record."""
     from ..methods.provenance import versions
 
     was, now = _part(made, "versions"), versions()
     other = [f"{name} {was.get(name)}, here {now[name]}" for name in now if was.get(name) != now[name]]
     if other:
-        warn(_shown(f"MAP: it was made with {'; '.join(other)}: numbers may differ"))
+        warn(_shown(f"MAP: made with {'; '.join(other)}: numbers may differ"))
 
 
 def difference(old, new):
     """
-    How a map differs from an older one, in words.
+    Describe the difference of two maps of the same data, for a sentence about the old one.
 
     Parameters
     ----------
     old, new : ConvergenceMap
-        Of the same data.
+        Maps, with or without samples.
 
     Returns
     -------
     str
-        Of the older one.
     """
     if old.shape != new.shape or old.unit != new.unit or not _same_grid(old, new):
-        return "not compared, it is on another grid or in another unit"
+        return "not compared, the grids or units differ"
     pairs = {"map": (old.data, new.data)}
     pairs["standard deviation"] = tuple(None if k.uncertainty is None else k.uncertainty.array for k in (old, new))
     pairs["B mode"] = tuple(None if k.b_mode is None else k.b_mode.data for k in (old, new))
@@ -256,18 +257,18 @@ def _farthest(a, b, scale):
 
 
 def _same_grid(old, new):
-    """Whether three corners are at the same place, to a thousandth of a pixel."""
+    """Return whether three corners agree to a thousandth of a pixel."""
     ny, nx = old.shape
     places = [k.wcs.pixel_to_world([0, nx - 1, 0], [0, 0, ny - 1]) for k in (old, new)]
     return bool((places[0].separation(places[1]) < 1e-3 * old.pixel_scale).all())
 
 
 def _changes(was, now):
-    """What is not as it was: data, prior, computer."""
+    """Yield the differences in data, prior and computer."""
     for name in ("input", "prior"):
         before, after = (_part(record, name).get("sha256") for record in (was, now))
         if before != after:
-            yield f"the {name} is another one: its SHA-256 was {_short(before)}, now it is {_short(after)}"
+            yield f"the {name} differs: its SHA-256 was {_short(before)}, now it is {_short(after)}"
     for name in ("device", "platform"):
         if was.get(name) != now.get(name):
             yield f"the {name} was {was.get(name)}, now it is {now.get(name)}"
@@ -304,5 +305,5 @@ def _short(sha256):
 
 
 def _shown(text):
-    """Text of a file on a terminal: nothing in it is a command to it."""
+    """Escape control characters of text from a file, which a terminal could execute."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,4 +1,4 @@
-"""The commands that ask a survey: ``massmap null-test``, ``inject-halo``, ``completeness`` and ``calibration``."""
+"""The commands that test a survey: ``massmap null-test``, ``inject-halo``, ``completeness``, ``calibration``."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ from .arguments import (
     read_catalog,
     read_method,
     save_figure,
-    tell,
+    show_table,
     wcs_of,
 )
 from .sources import add_z_source_argument, z_source_of
 
 
 def add_commands(commands):
-    """Add them to the subparsers of ``massmap``."""
+    """Add the commands to the subparsers of ``massmap``."""
     _add_null_test(commands)
     _add_inject(commands)
     _add_completeness(commands)
@@ -30,17 +30,17 @@ def add_commands(commands):
 def _add_null_test(commands):
     null = commands.add_parser(
         "null-test",
-        description="Compare the power of the E and the B mode with that of maps of randomly rotated galaxies.",
+        description="Compare the power of the E and B modes with that of maps of randomly rotated galaxies.",
     )
     add_catalog_arguments(null)
     null.add_argument(
-        "--rotations", type=int, default=128, metavar="N", help="maps of noise, 99 or more (default: %(default)s)"
+        "--rotations", type=int, default=128, metavar="N", help="noise maps, at least 99 (default: %(default)s)"
     )
     add_exclude_argument(null)
-    null.add_argument("--seed", type=int, default=0, help="of the rotations (default: %(default)s)")
+    null.add_argument("--seed", type=int, default=0, help="seed of the rotations (default: %(default)s)")
     null.add_argument("--plot", type=Path, metavar="FILE", help="picture of both modes")
-    null.add_argument("--noise", type=Path, metavar="FILE", help="write the maps of rotated galaxies (FITS)")
-    null.add_argument("--jackknife", type=Path, metavar="FILE", help="write maps that lack some of the galaxies (FITS)")
+    null.add_argument("--noise", type=Path, metavar="FILE", help="file for the maps of rotated galaxies (FITS)")
+    null.add_argument("--jackknife", type=Path, metavar="FILE", help="file for the maps of subsets of galaxies (FITS)")
     null.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     null.set_defaults(command=_null_test)
 
@@ -48,14 +48,16 @@ def _add_null_test(commands):
 def _add_inject(commands):
     inject = commands.add_parser(
         "inject-halo",
-        description="Write the catalogue as it would be with one more halo (NFW) in front of its galaxies.",
+        description="Add the shear of an NFW halo to the galaxies of a catalogue, and write the new catalogue.",
     )
     add_catalog_arguments(inject)
     inject.add_argument("-o", "--output", type=Path, required=True, help="catalogue to write")
-    inject.add_argument("--position", type=numbers, required=True, metavar="RA,DEC", help="of the halo, in degrees")
+    inject.add_argument(
+        "--position", type=numbers, required=True, metavar="RA,DEC", help="position of the halo in degrees"
+    )
     inject.add_argument("--mass", type=float, required=True, help="M200c in Msun")
-    inject.add_argument("--redshift", type=float, required=True, help="of the halo")
-    add_z_source_argument(inject, "of all galaxies (default: their own redshifts)")
+    inject.add_argument("--redshift", type=float, required=True, help="redshift of the halo")
+    add_z_source_argument(inject, "redshift of all galaxies (default: their own redshifts)")
     inject.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     inject.set_defaults(command=_inject)
 
@@ -66,15 +68,17 @@ def _add_completeness(commands):
         description="Inject halos of several masses into the catalogue, map it each time, and count detections.",
     )
     add_catalog_arguments(complete)
-    complete.add_argument("-o", "--output", type=Path, help="write the table")
+    complete.add_argument("-o", "--output", type=Path, help="file of the table")
     complete.add_argument("--plot", type=Path, metavar="FILE", help="picture of the curve")
     complete.add_argument("--masses", type=numbers, required=True, metavar="1e14,3e14", help="M200c in Msun")
-    complete.add_argument("--redshift", type=float, required=True, help="of the halos")
-    add_z_source_argument(complete, "of all galaxies (default: their own redshifts)")
-    complete.add_argument("--threshold", type=float, required=True, help="mean convergence that makes a structure")
-    complete.add_argument("--radius", type=angle, required=True, metavar="ANGLE", help="of the apertures")
-    complete.add_argument("--probability", type=float, default=0.5, help="that makes a detection (default: 0.5)")
-    complete.add_argument("--places", type=int, default=12, metavar="N", help="of halos in a map (default: 12)")
+    complete.add_argument("--redshift", type=float, required=True, help="redshift of the halos")
+    add_z_source_argument(complete, "redshift of all galaxies (default: their own redshifts)", source_bin=False)
+    complete.add_argument("--threshold", type=float, required=True, help="mean convergence of a structure")
+    complete.add_argument("--radius", type=angle, required=True, metavar="ANGLE", help="radius of the apertures")
+    complete.add_argument("--probability", type=float, default=0.5, help="probability of a detection (default: 0.5)")
+    complete.add_argument(
+        "--places", type=int, default=12, metavar="N", help="positions of halos in a map (default: 12)"
+    )
     add_method_arguments(complete)
     add_solver_arguments(complete)
     complete.set_defaults(command=_completeness)
@@ -83,12 +87,14 @@ def _add_completeness(commands):
 def _add_calibration(commands):
     calibration = commands.add_parser(
         "calibration",
-        description="Coverage of credible intervals, ranks and TARP of maps with samples, corrected for their number.",
+        description="Coverage of credible intervals, ranks and TARP of maps, corrected for the number of samples.",
     )
     calibration.add_argument("maps", type=Path, nargs="+", metavar="MAP", help="FITS files of massmap reconstruct")
-    calibration.add_argument("--truths", type=Path, nargs="+", required=True, metavar="TRUTH", help="theirs, in order")
-    calibration.add_argument("--seed", type=int, default=0, help="of the reference points (default: %(default)s)")
-    calibration.add_argument("--plot", type=Path, metavar="FILE", help="picture of the three")
+    calibration.add_argument(
+        "--truths", type=Path, nargs="+", required=True, metavar="TRUTH", help="true maps, in order"
+    )
+    calibration.add_argument("--seed", type=int, default=0, help="seed of the reference points (default: %(default)s)")
+    calibration.add_argument("--plot", type=Path, metavar="FILE", help="picture of all three")
     calibration.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     calibration.set_defaults(command=_calibration)
 
@@ -166,7 +172,7 @@ def _completeness(arguments):
         progress=not arguments.quiet,
         **grid,
     )
-    tell(table, arguments)
+    show_table(table, arguments)
     if arguments.plot is not None:
         save_figure(plot_completeness(table), arguments.plot, overwrite=arguments.overwrite)
 
@@ -177,23 +183,25 @@ def _calibration(arguments):
     from ..validation.diagnostics import coverage, rank_histogram, tarp
 
     if len(arguments.maps) != len(arguments.truths):
-        raise ValueError(f"--truths: needs one for each map, got {len(arguments.truths)} for {len(arguments.maps)}")
+        raise ValueError(
+            f"--truths: needs one file for each map, got {len(arguments.truths)} for {len(arguments.maps)} maps"
+        )
     if arguments.plot is not None:
         check_picture(arguments.plot, overwrite=arguments.overwrite)
     samples, truths = (
         [ConvergenceMap.read(file, format="fits") for file in files] for files in (arguments.maps, arguments.truths)
     )
-    shares = coverage(samples, truths)
-    places = rank_histogram(samples, truths, seed=arguments.seed)
-    tell(shares)
+    fractions = coverage(samples, truths)
+    histogram = rank_histogram(samples, truths, seed=arguments.seed)
+    show_table(fractions)
     print()
-    tell(places)
-    print(f"ranks: chi2 = {places.meta['chi2']:.1f}, p = {places.meta['p_value']:.3f}\n")
-    balls = None
+    show_table(histogram)
+    print(f"ranks: chi2 = {histogram.meta['chi2']:.1f}, p = {histogram.meta['p_value']:.3f}\n")
+    tarp_table = None
     if len(truths) < 3:
         print("TARP needs at least three maps")
     else:
-        balls = tarp(samples, truths, seed=arguments.seed)
-        tell(balls)
+        tarp_table = tarp(samples, truths, seed=arguments.seed)
+        show_table(tarp_table)
     if arguments.plot is not None:
-        save_figure(plot_calibration(shares, places, balls), arguments.plot, overwrite=arguments.overwrite)
+        save_figure(plot_calibration(fractions, histogram, tarp_table), arguments.plot, overwrite=arguments.overwrite)

@@ -1,10 +1,10 @@
 """
-Axes along which a catalogue measures shear, and a test of them with the data.
+Axes of the shear components of a catalogue, and a test of the axes with the data.
 
 Inside the package shear is complex, ``g1 + i g2`` with x to the West and y to the North. A mirror image
-(East for West) conjugates it and mixes the E mode into the B mode; axes rotated by 90 degrees (position
-angles from North) change its sign, which turns clusters into voids. Axes rotated by 180 degrees are the
-same for shear, so that the eight pairs of perpendicular directions make four conventions.
+(East for West) conjugates it and mixes E and B modes; axes rotated by 90 degrees (position angles from North)
+change its sign, so that clusters appear as voids. Axes rotated by 180 degrees are the same for shear, so that the
+eight pairs of perpendicular directions make four conventions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .._utils.typing import Axes
 
-# name: (whether to conjugate, sign) that lead from these axes to west-north, and back
+# name: (whether to conjugate, sign) to convert from these axes to west-north, and back
 AXES: dict[Axes, tuple[bool, int]] = {
     "west-north": (False, 1),
     "east-north": (True, 1),
@@ -39,14 +39,14 @@ _SMOOTHING = 1.5  # pixels
 
 
 def check_axes_name(axes: Axes) -> Axes:
-    """Return ``axes`` if it is one of the known names, or raise a ValueError."""
+    """Return ``axes``; ValueError for an unknown name."""
     if not isinstance(axes, str) or axes not in AXES:
-        raise ValueError(f"axes: got {axes!r}; known are {', '.join(map(repr, AXES))}")
+        raise ValueError(f"axes: needs one of {', '.join(map(repr, AXES))}, got {axes!r}")
     return axes
 
 
 def to_west_north(shear: Any, axes: Axes) -> Any:
-    """Complex shear measured along ``axes``, as seen along west-north; the same call leads back."""
+    """Convert complex shear along ``axes`` to west-north; the inverse is the same function."""
     mirror, sign = AXES[axes]
     return sign * (np.conj(shear) if mirror else shear)
 
@@ -64,17 +64,17 @@ class AxesReport:
     Attributes
     ----------
     axes : str
-        The axes of the catalogue.
+        Axes of the catalogue.
     e_minus_b : float
         Power of the E mode minus that of the B mode, in standard deviations of the noise.
     e_minus_b_mirrored : float
-        The same if West and East are swapped. Gravity makes E modes only.
+        E - B power with West and East swapped. Gravitational lensing makes E modes only.
     skewness : float
-        Third moment of the E mode, in standard deviations of the noise, or of Gaussian fields of the same
-        power if that is larger. Clusters make it positive.
+        Third moment of the E mode, in standard deviations of the noise, or of Gaussian fields with the same power if
+        larger. Clusters make it positive.
     suggested : str or None
-        The axes that fit clearly better, one of ``'west-north'``, ``'east-north'``, ``'north-east'`` and
-        ``'south-east'``; equal to ``axes`` if there is no sign that they are wrong, None if none fits.
+        Axes that fit significantly better, one of ``'west-north'``, ``'east-north'``, ``'north-east'`` and
+        ``'south-east'``; equal to ``axes`` if the data do not contradict them, None if no axes fit.
     """
 
     axes: Axes
@@ -85,15 +85,15 @@ class AxesReport:
 
     @property
     def ok(self) -> bool:
-        """Whether there is no clear sign that the axes are wrong."""
+        """Whether the data do not contradict the axes."""
         return self.suggested == self.axes
 
     def __str__(self) -> str:
-        verdict = "no sign that they are wrong" if self.ok else f"{self.suggested!r} fit clearly better"
+        verdict = "consistent with the data" if self.ok else f"{self.suggested!r} fit significantly better"
         if self.ok and not min(self.e_minus_b, self.skewness) > _SIGNIFICANT:
-            verdict += ", but these data are too few to be sure"
+            verdict += ", but the galaxies are too few to exclude other axes"
         if self.suggested is None:
-            verdict = "the B mode exceeds the E mode; shapes may be along North of another frame than coords, or turned"
+            verdict = "the B mode exceeds the E mode; the axes may be those of another frame than coords, or rotated"
         return (
             f"axes {self.axes!r}: {verdict}. E - B power {self.e_minus_b:.1f} sigma "
             f"({self.e_minus_b_mirrored:.1f} with West and East swapped), E-mode skewness {self.skewness:.1f} sigma"
@@ -117,7 +117,7 @@ def report_of(axes: Axes, shear: NDArray[np.complex128], mirrored_shear: NDArray
     mirror, sign = AXES[axes]
     wanted = (mirror != swap, -sign if skewness < -_SIGNIFICANT else sign)
     suggested: Axes | None = next(name for name in (axes, *AXES) if AXES[name] == wanted)
-    if right.contrast < -_SIGNIFICANT and not swap:  # a B mode that no swap of axes makes
+    if right.contrast < -_SIGNIFICANT and not swap:  # B modes that swapped axes do not explain
         suggested = None
     report = AxesReport(axes, right.contrast, mirrored.contrast, right.skewness, suggested)
     if not report.ok:
@@ -133,10 +133,10 @@ class _Powers:
 
 def _powers(gamma: NDArray[np.complex128]) -> _Powers:
     """
-    E - B power of the smoothed map in standard deviations of the noise, and the third moment of its E mode.
+    Return the E - B power of the smoothed map and the third moment of its E mode, in standard deviations of the noise.
 
-    The noise is that of randomly rotated pixels. The third moment of a field without skewness scatters more than
-    that of noise alone: its standard deviation is that of Gaussian fields with the power of the map, if larger.
+    The noise is that of randomly rotated pixels. The third moment of a Gaussian signal varies more than that of noise
+    alone: its standard deviation is that of Gaussian fields with the power of the map, if larger.
     """
     rng = np.random.default_rng(0)
     kappa = _smoothed(gamma)
@@ -150,7 +150,7 @@ def _powers(gamma: NDArray[np.complex128]) -> _Powers:
 
 
 def _smoothed(gamma: NDArray[np.complex128]) -> NDArray[np.complex128]:
-    """Smoothed Kaiser-Squires map, the E mode real and the B mode imaginary."""
+    """Return the smoothed Kaiser-Squires map, with the E mode as real and the B mode as imaginary part."""
     ny, nx = gamma.shape
     ly, lx = np.fft.fftfreq(2 * ny)[:, None], np.fft.fftfreq(2 * nx)[None, :]
     square = lx**2 + ly**2
@@ -160,6 +160,6 @@ def _smoothed(gamma: NDArray[np.complex128]) -> NDArray[np.complex128]:
 
 
 def _with_random_phases(image: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Gaussian field with the power spectrum of an image."""
+    """Draw a Gaussian field with the power spectrum of an image."""
     white = np.fft.fft2(rng.normal(size=image.shape))
     return np.fft.ifft2(np.fft.fft2(image) * white / np.abs(white)).real

@@ -1,13 +1,13 @@
 """
-Response of ellipticities to shear: distortions, and the matrices of metacalibration and metadetection.
+Response of ellipticities to shear: distortions, and response matrices of metacalibration and metadetection.
 
-The ellipticity of a galaxy is, with its response R, its multiplicative bias m and its additive bias c,
+The ellipticity of a galaxy with response R, multiplicative bias m and additive bias c is
 
     e = R ((1 + m) g + c) + noise.
 
-The estimate of its shear is ``<R>^-1 e - c``, where ``<R> = sum(w R) / sum(w)`` is the weighted mean over the
-catalogue. The response of one galaxy, or of the few in a pixel, is as noisy as its ellipticity: it may be zero or
-negative, and is never inverted.
+The shear estimate is ``<R>^-1 e - c``, where ``<R> = sum(w R) / sum(w)`` is the weighted mean over the catalogue. The
+response of a single galaxy, or of the few in a pixel, is as noisy as the ellipticity, may be zero or negative, and is
+never inverted.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ RESPONSE = ("response", "rms_e", *MATRIX)
 
 
 def check_response(response: ArrayLike | None, responsivity: ArrayLike | None, n: int) -> Response | None:
-    """Return the response as a number, ``(n,)``, ``(2, 2)`` or ``(n, 2, 2)``; None for the response one."""
+    """Return the response as a number, ``(n,)``, ``(2, 2)`` or ``(n, 2, 2)``; None for a response of one."""
     if responsivity is not None:
         if response is not None:
             raise ValueError("response, responsivity: give one of them; the response is twice the responsivity")
         values = column(responsivity, "responsivity", n, scalar=True)
         if np.any(np.less_equal(values, 0) | np.greater(values, 1)):
             raise ValueError(
-                "responsivity: needs to be larger than 0 and at most 1, as 1 - e_rms^2 is, "
-                f"got {np.nanmin(values):g} to {np.nanmax(values):g}; 2 R and other responses are given as response"
+                "responsivity: needs to be larger than 0 and at most 1, as 1 - e_rms^2, "
+                f"got {np.nanmin(values):g} to {np.nanmax(values):g}; give 2 R, or another response, as response"
             )
         return 2 * values
     if response is None:
@@ -59,18 +59,18 @@ def response_of_columns(
     found: dict[str, Any], given: Mapping[str, Any], names: list[str], columns: Mapping[str, str | None] | None
 ) -> None:
     """
-    Replace the columns of a table that hold the response by ``response`` or ``responsivity``, and warn if none does.
+    Replace columns with the response by ``response`` or ``responsivity``; warn if one seems to be needed but unused.
 
     Parameters
     ----------
     found : dict
-        Columns by what they hold, but for those that arguments replace; changed in place.
+        Columns by content, without those that arguments replace; changed in place.
     given : dict
         Further arguments of `~astro_massmap.ShearCatalog`.
     names : list of str
         Names of all columns of the table.
     columns : dict or None
-        Names of columns as the user gave them.
+        Names of columns given by the user.
     """
     matrix = {key: found.pop(key) for key in MATRIX if key in found}
     rms = found.pop("rms_e", None)
@@ -78,7 +78,7 @@ def response_of_columns(
     if not used and not {"response", "responsivity"} & {*given} and not {*RESPONSE} & {*(columns or ())}:
         _doubt(str(found["g1"].info.name), names)
     if sum(("response" in found, bool(matrix), rms is not None)) > 1:
-        raise ValueError("columns: give one of response, R11 to R22, and rms_e, which all are the response to shear")
+        raise ValueError("columns: give only one of response, R11 to R22, and rms_e, which all define the response")
     n = len(found["g1"])
     if rms is not None:
         rms = column(rms, "rms_e", n)
@@ -95,19 +95,19 @@ def response_of_columns(
 
 
 def _doubt(g1: str, names: list[str]) -> None:
-    """Warn of ellipticities that by the names of the columns do not respond to shear with slope one."""
+    """Warn if the names of the columns suggest a response to shear other than one."""
     unused = [name for name in names if name.lower().replace("_", "") in ("r11", "rg11")]
     if "regauss" in g1.lower():
-        fault = f"{g1!r} is a distortion by its name, about 1.7 times the shear: give responsivity or the column rms_e"
+        fault = f"{g1!r} seems to be a distortion, about 1.7 times the shear: give responsivity or the column rms_e"
     elif unused:
         fault = f"the response in {unused[0]!r} is not used: name the columns R11, R12, R21, R22, or give response"
     else:
         return
-    warnings.warn(f"columns: {fault}; response=1 if the shear is calibrated", AstropyUserWarning, stacklevel=4)
+    warnings.warn(f"columns: {fault}; or response=1 if the shear is calibrated", AstropyUserWarning, stacklevel=4)
 
 
 def response_to_table(response: Any, n: int) -> dict[str, NDArray[np.float64]]:
-    """Return the columns of a table that hold the response of n galaxies."""
+    """Return the table columns of the response of n galaxies."""
     if response is None:
         return {}
     if np.ndim(response) < 2:
@@ -124,14 +124,14 @@ def mean_response(response: Response | None, weight: NDArray[np.float64]) -> Res
     determinant, trace = (mean, mean) if np.ndim(mean) == 0 else (np.linalg.det(mean), np.trace(mean))
     if not (determinant > 0 and trace > 0 and np.isfinite(trace)):
         raise ValueError(
-            f"response: its mean over the {len(weight)} galaxies needs to be positive, got {np.array(mean).tolist()}; "
+            f"response: needs a positive mean over the {len(weight)} galaxies, got {np.array(mean).tolist()}; "
             "give the mean response of a larger sample"
         )
     return mean if np.ndim(mean) else float(mean)
 
 
 def complex_parts(matrix: Any) -> tuple[Any, Any]:
-    """Return a and b such that matrices ``(..., 2, 2)`` applied to ``g1 + i g2`` make ``a g + b conj(g)``."""
+    """Return a and b such that matrices ``(..., 2, 2)`` applied to ``g = g1 + i g2`` give ``a g + b conj(g)``."""
     (r11, r12), (r21, r22) = np.moveaxis(matrix, (-2, -1), (0, 1))
     return ((r11 + r22) + 1j * (r21 - r12)) / 2, ((r11 - r22) + 1j * (r21 + r12)) / 2
 
@@ -143,7 +143,7 @@ def real_matrix(a: Any, b: Any) -> NDArray[np.float64]:
 
 
 def times(response: Any, shear: Any) -> Any:
-    """Return complex shear multiplied by a response, numbers or matrices."""
+    """Multiply complex shear by a response, numbers or matrices."""
     if np.ndim(response) < 2:
         return response * shear
     a, b = complex_parts(response)
@@ -152,9 +152,9 @@ def times(response: Any, shear: Any) -> Any:
 
 def seen_along(response: Response | None, axes: Axes, other: Axes, phase: Any = 1.0) -> Response | None:
     """
-    Return a response along other axes.
+    Convert a response to other axes.
 
-    ``phase`` is the complex number by which shear (west-north) is multiplied to be seen in another frame.
+    ``phase`` is the complex factor that converts shear (west-north) to another frame.
     """
     if response is None or np.ndim(response) < 2:
         return response
@@ -183,7 +183,7 @@ class Calibration:
 
     @property
     def shape_noise(self) -> float:
-        """Standard deviation of a component of the shear estimates of single galaxies, as given or measured."""
+        """Standard deviation of a component of the shear estimates of single galaxies, given or measured."""
         if self._given_shape_noise is not None:
             return self._given_shape_noise
         square, shear = normalised(self.weight) ** 2, self._shear
@@ -195,7 +195,7 @@ class Calibration:
 
     @property
     def _shear(self) -> NDArray[np.complex128]:
-        """Complex estimates of the shear, without additive bias, along the axes of the catalogue."""
+        """Complex shear estimates without additive bias, along the axes of the catalogue."""
         e = self.g1 + 1j * self.g2
         if self.response is not None:
             mean = self._mean_response
@@ -215,7 +215,7 @@ class Calibration:
         return new
 
     def _bias_of(self, shear: NDArray[np.complex128]) -> Any:
-        """Return by how much estimates (west-north) of this mean shear are off: ``<R>^-1 R (1 + m) g - g``."""
+        """Return the bias ``<R>^-1 R (1 + m) g - g`` of estimates of this shear (west-north)."""
         m = 0.0 if self.m_bias is None else self.m_bias
         response: Any = self.response
         if np.shape(response) in ((), (2, 2)):

@@ -23,6 +23,7 @@ from .._sky.geometry import (
 from .axes import AxesReport, check_axes_name, report_of
 from .calibration import Calibration, check_response
 from .catalog_tables import CatalogTables
+from .shear_map import ShearMap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -307,8 +308,6 @@ class ShearCatalog(CatalogTables, Calibration):
         >>> datasets.demo().to_map(mask=datasets.demo_clusters()).meta["n_galaxies"]
         64825
         """
-        from .shear_map import ShearMap
-
         if len(self) < 2:
             raise ValueError("coords: a map needs at least two galaxies")
         if wcs is not None and pixel_scale is not None:
@@ -388,7 +387,7 @@ class ShearCatalog(CatalogTables, Calibration):
         >>> datasets.demo().reconstruct("kaiser_squires", pixel_scale=1.6 * u.arcmin, progress=False)
         <ConvergenceMap: 32 x 32 pixels of 1.6 arcmin, 87% measured, no samples>
         """
-        from ..methods import resolve
+        from ..methods import resolve  # loads torch
 
         method = resolve(method, options)  # a mistake here is told before the work begins
         shear = self.to_map(wcs=wcs, shape=shape, pixel_scale=pixel_scale, mask=mask)
@@ -396,8 +395,8 @@ class ShearCatalog(CatalogTables, Calibration):
 
     def outside(self, regions: RegionsLike, wcs: WCS) -> Self:
         """Select the galaxies outside of all regions, except in regions that a file excludes."""
-        from .._sky.regions import all_to_pixel, inside_any
-        from ..analysis.region_means import listed
+        from .._sky.regions import all_to_pixel, inside_any  # loads regions
+        from ..analysis.region_means import listed  # loads regions
 
         found = listed(regions, "mask", areas=True)
         x, y = wcs.world_to_pixel(self.coords)

@@ -307,7 +307,9 @@ class CatalogTables:
 def _is_redshift(column: Any) -> bool:
     """Whether a column contains redshifts; a warning gives the reason if it does not."""
     try:
-        values, missing = numbers(column, "redshift")
+        with warnings.catch_warnings():  # the catalogue warns when it reads the column
+            warnings.filterwarnings("ignore", message=".*not in a standard spelling")
+            values, missing = numbers(column, "redshift")
         reason = "it contains no numbers" if missing.all() else ""
         if not reason and np.median(values[~missing]) > _LARGEST_REDSHIFT:
             reason = f"more than half of its values are larger than {_LARGEST_REDSHIFT}"

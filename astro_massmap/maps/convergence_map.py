@@ -12,6 +12,7 @@ from astropy.nddata import NDData, NDIOMixin
 from .._io.fits import wcs_cards
 from .._io.quantities import bools, floats
 from .._sky.geometry import celestial_wcs, pixel_scale
+from .._sky.healpix import from_healpix, opened
 from ..analysis.statements import fit_statements
 from .arguments import map_samples, map_std, map_unit, need_convergence
 from .files import register_fits, warn_of_meta
@@ -180,8 +181,6 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         >>> kappa.shape, round(float(kappa.data.max()), 6)
         ((128, 128), 0.02)
         """
-        from .._sky.healpix import from_healpix, opened
-
         wcs, shape = celestial_wcs(wcs, shape)
         sphere = opened(values, wcs, shape, nested=nested, frame=frame, field=field)
         # uncertainty and samples have the order and frame of the values
@@ -284,8 +283,8 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         >>> print(f"{np.std(noisy.data - truth.data):.3f}, {np.std(kappa.data - truth.data):.3f}")
         0.050, 0.010
         """
-        from .. import methods
-        from ..inference import ConvergenceObservation
+        from .. import methods  # loads torch
+        from ..inference import ConvergenceObservation  # loads torch
 
         method = methods.resolve(method, options)
         need_convergence(self)

@@ -66,7 +66,7 @@ def reconstruct_fields(
     <ConvergenceMap: 32 x 32 pixels of 1.6 arcmin, 87% measured, no samples>
     <ConvergenceMap: 32 x 32 pixels of 1.6 arcmin, 87% measured, no samples>
     """
-    from ..methods import resolve
+    from ..methods import resolve  # loads torch
 
     if not isinstance(fields, Iterable):
         raise TypeError(f"fields: needs an iterable of catalogues or maps, got a {type(fields).__name__}")
@@ -87,8 +87,8 @@ def _mapped(
     """Yield the maps in order."""
     from tqdm.auto import tqdm
 
-    from ..inference import available_cores, pick_device, side_by_side
-    from ..methods import shared_out
+    from ..inference import available_cores, pick_device, side_by_side  # loads torch
+    from ..methods import shared_out  # loads torch
 
     on_cpu = pick_device(getattr(method, "device", "cpu")).type == "cpu"
     workers = min(available_cores(), len(fields)) if on_cpu else 1

@@ -1,4 +1,4 @@
-"""How a map of the convergence lies in a FITS file, and its place in astropy's unified I/O."""
+"""Read and write convergence maps in FITS files, and register them for the unified I/O of astropy."""
 
 from astropy.io import registry
 
@@ -8,7 +8,7 @@ from .provenance import cards
 
 
 def write_map(kappa, file, *, overwrite, samples):
-    """Write a map, with its samples or without; see ``ConvergenceMap.write``."""
+    """Write a map; see ``ConvergenceMap.write``."""
     images = {"KAPPA": kappa.data, "STD": None, "MASK": kappa.mask, "SAMPLES": None, "B_MODE": None, "B_STD": None}
     if kappa.uncertainty is not None:
         images["STD"] = kappa.uncertainty.array
@@ -25,13 +25,13 @@ def write_map(kappa, file, *, overwrite, samples):
 
 
 def warn_of_meta(meta):
-    """Warn, before a map is made, of what its file could not hold."""
+    """Warn of entries of ``meta`` that cannot be written, before a map is made."""
     for value in unwritable(meta).values():
-        warn(f"meta: {value} cannot be written to a file: the map cannot be written before it is removed", stacklevel=4)
+        warn(f"meta: {value} cannot be written to a file; remove it before the map is written", stacklevel=4)
 
 
 def read_map(file, *, memmap=False):
-    """The arguments of the map, and under ``b_mode`` those of its B mode, or None; OSError if it is not whole."""
+    """Return the arguments of a map, and under ``b_mode`` those of its B mode or None; OSError if incomplete."""
     images, wcs, notes, unit = read_images(file, required=("KAPPA", "MASK"), memmap=memmap)
     grid = {"wcs": wcs, "mask": images["MASK"].astype(bool), "unit": unit}
     b_mode = None
@@ -48,7 +48,7 @@ def read_map(file, *, memmap=False):
 
 
 def register_fits(map_class):
-    """Let ``map_class.read`` and ``map_class.write`` know FITS files."""
+    """Register FITS files for ``map_class.read`` and ``map_class.write``."""
 
     def write_fits(kappa, file, *, overwrite=False, samples=True):
         """
@@ -57,24 +57,24 @@ def register_fits(map_class):
         Parameters
         ----------
         file : str or path-like
-            The file, written whole or not at all.
+            Output file, written atomically.
         overwrite : bool
-            Replace an existing file, which is an OSError otherwise.
+            Replacement of an existing file, which is an OSError otherwise.
         samples : bool
-            Write the samples too.
+            False to leave out the samples.
         """
         write_map(kappa, file, overwrite=overwrite, samples=samples)
 
     def read_fits(file, *, memmap=False):
         """
-        Read what `write` wrote; OSError if the file is not there or not whole.
+        Read a map written by `write`; OSError if the file is missing or incomplete.
 
         Parameters
         ----------
         file : str or path-like
-            The file.
+            Input file.
         memmap : bool
-            Leave the samples in the file, from where they are read when they are needed.
+            Memory map of the samples, which are read from the file when they are used.
         """
         parts = read_map(file, memmap=memmap)
         b_mode = parts.pop("b_mode")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 import astropy.units as u
 
+from ..theory.source_redshifts import read_n_z
 from .arguments import need_convergence
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from astropy.table import QTable
     from numpy.typing import ArrayLike
 
-    from .._utils.typing import Background, KeepColumns, MapParts, RedshiftsLike, RegionsLike
+    from .._utils.typing import Background, KeepColumns, MapParts, RedshiftsLike, RegionsLike, Select
 else:
     MapParts = object
 
@@ -28,8 +29,8 @@ class Masses(MapParts):
         """
         Convert the convergence to mass per area, with all matter at one redshift (thin-lens approximation).
 
-        Parameters are those of `astro_massmap.analysis.mass.critical_surface_density`. A map made with a Gaussian prior gives a
-        warning, because masses are then too low.
+        Parameters are those of `astro_massmap.analysis.mass.critical_surface_density`. A map made with a Gaussian prior
+        gives a warning, because masses are then too low.
 
         Returns
         -------
@@ -51,8 +52,7 @@ class Masses(MapParts):
         >>> datasets.demo_truth().surface_density(z_lens=0.3, z_source=1.0).unit
         Unit("solMass / kpc2")
         """
-        from ..analysis.mass import critical_surface_density
-        from ..theory.source_redshifts import read_n_z
+        from ..analysis.mass import critical_surface_density  # loads regions
 
         need_convergence(self)
         self._warn_if_gaussian()
@@ -75,8 +75,8 @@ class Masses(MapParts):
         """
         Measure the compensated aperture mass (Schneider et al. 1998), which a mass sheet does not change.
 
-        Parameters are those of `astro_massmap.analysis.mass.aperture_mass`, without the maps, mask and WCS. A map made with a
-        Gaussian prior gives a warning, because masses are then too low.
+        Parameters are those of `astro_massmap.analysis.mass.aperture_mass`, without the maps, mask and WCS. A map made
+        with a Gaussian prior gives a warning, because masses are then too low.
 
         See Also
         --------
@@ -94,7 +94,7 @@ class Masses(MapParts):
         >>> print("{aperture_mass:.4f} +- {std:.4f}".format(**table[0]))
         0.0175 +- 0.0038
         """
-        from ..analysis.mass import aperture_mass
+        from ..analysis.mass import aperture_mass  # loads regions
 
         need_convergence(self)
         samples = self._need_samples()
@@ -112,12 +112,13 @@ class Masses(MapParts):
         background: Background | None = None,
         level: float = 0.68,
         keep_columns: KeepColumns = False,
+        select: Select | None = None,
     ) -> QTable:
         """
         Measure the mass projected onto regions, with all matter at one redshift (thin-lens approximation).
 
-        Parameters are those of `astro_massmap.analysis.mass.projected_mass`, without the maps, mask and WCS. A map made with a
-        Gaussian prior gives a warning, because masses are then too low.
+        Parameters are those of `astro_massmap.analysis.mass.projected_mass`, without the maps, mask and WCS. A map made
+        with a Gaussian prior gives a warning, because masses are then too low.
 
         See Also
         --------
@@ -134,7 +135,7 @@ class Masses(MapParts):
         >>> print("{region}: {mass:.2e} +- {std:.1e}".format(**table[0]))
         A: 1.17e+14 solMass +- 2.5e+13 solMass
         """
-        from ..analysis.mass import projected_mass
+        from ..analysis.mass import projected_mass  # loads regions
 
         need_convergence(self)
         samples = self._need_samples()
@@ -152,4 +153,5 @@ class Masses(MapParts):
             background=background,
             level=level,
             keep_columns=keep_columns,
+            select=select,
         )

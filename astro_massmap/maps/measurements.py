@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from astropy.table import QTable
     from numpy.typing import ArrayLike
 
-    from .._utils.typing import Background, Floats, KeepColumns, MapParts, RegionsLike
+    from .._utils.typing import Background, Floats, KeepColumns, MapParts, RegionsLike, Select
 else:
     MapParts = object
 
@@ -108,12 +108,13 @@ class Questions(MapParts):
         level: float = 0.68,
         keep_columns: KeepColumns = False,
         cosmology: FLRW | None = None,
+        select: Select | None = None,
     ) -> QTable:
         """
         Measure the mean convergence in regions, with its credible interval over the samples.
 
-        Parameters are those of `astro_massmap.analysis.detection.region_statistics`, without the maps, mask and WCS. A map in
-        units of a surface density raises `~astropy.units.UnitsError`, here and in the other measurements.
+        Parameters are those of `astro_massmap.analysis.detection.region_statistics`, without the maps, mask and WCS. A
+        map in units of a surface density raises `~astropy.units.UnitsError`, here and in the other measurements.
 
         See Also
         --------
@@ -128,14 +129,21 @@ class Questions(MapParts):
         >>> print("{region}: {kappa:.3f} +- {std:.3f}".format(**kappa.region_statistics(datasets.demo_clusters())[0]))
         A: 0.072 +- 0.016
         """
-        from ..analysis.detection import region_statistics
+        from ..analysis.detection import region_statistics  # loads regions
 
         need_convergence(self)
         maps = self.data, self._need_samples(), self.wcs, self.mask
-        options: dict[str, Any] = {"level": level, "keep_columns": keep_columns, "cosmology": cosmology}
-        return region_statistics(*maps, regions, background=background, **options)
+        chosen: dict[str, Any] = {"keep_columns": keep_columns, "cosmology": cosmology, "select": select}
+        return region_statistics(*maps, regions, background=background, level=level, **chosen)
 
-    def region_means(self, regions: RegionsLike, *, background: Background | None = None) -> Floats:
+    def region_means(
+        self,
+        regions: RegionsLike,
+        *,
+        background: Background | None = None,
+        cosmology: FLRW | None = None,
+        select: Select | None = None,
+    ) -> Floats:
         """
         Compute the mean convergence of regions in every sample, ``(n_samples, n_regions)``.
 
@@ -153,10 +161,11 @@ class Questions(MapParts):
         >>> kappa.region_means(datasets.demo_clusters()).shape
         (2, 5)
         """
-        from ..analysis.detection import region_values
+        from ..analysis.detection import region_values  # loads regions
 
         need_convergence(self)
-        return region_values(self.data, self._need_samples(), self.wcs, self.mask, regions, background=background)
+        maps = self.data, self._need_samples(), self.wcs, self.mask
+        return region_values(*maps, regions, background=background, cosmology=cosmology, select=select)
 
     def detection_probability(
         self,
@@ -167,12 +176,14 @@ class Questions(MapParts):
         level: float = 0.68,
         keep_columns: KeepColumns = False,
         cosmology: FLRW | None = None,
+        select: Select | None = None,
     ) -> QTable:
         """
         Compute the fraction of samples in which the mean convergence of a region exceeds a threshold.
 
-        Parameters are those of `astro_massmap.analysis.detection.detection_probability`, without the maps, mask and WCS. A map
-        made with a Gaussian prior gives a warning, because the probabilities of massive halos are then too low.
+        Parameters are those of `astro_massmap.analysis.detection.detection_probability`, without the maps, mask and
+        WCS. A map made with a Gaussian prior gives a warning, because the probabilities of massive halos are then too
+        low.
 
         See Also
         --------
@@ -187,14 +198,14 @@ class Questions(MapParts):
         >>> print(kappa.detection_probability(datasets.demo_clusters(), threshold=0.05)["probability"].round(2))
         [1.   0.71 0.86 0.71 0.  ]
         """
-        from ..analysis.detection import detection_probability
+        from ..analysis.detection import detection_probability  # loads regions
 
         need_convergence(self)
         samples = self._need_samples()
         self._warn_if_gaussian()
         maps = self.data, samples, self.wcs, self.mask
-        options: dict[str, Any] = {"level": level, "keep_columns": keep_columns, "cosmology": cosmology}
-        return detection_probability(*maps, regions, threshold, background, **options)
+        chosen: dict[str, Any] = {"keep_columns": keep_columns, "cosmology": cosmology, "select": select}
+        return detection_probability(*maps, regions, threshold, background, level=level, **chosen)
 
     def peaks(
         self,
@@ -222,7 +233,7 @@ class Questions(MapParts):
         >>> bool(peaks["kappa"][0] > peaks["kappa"][-1] > 0.02)
         True
         """
-        from ..analysis.peaks import find_peaks
+        from ..analysis.peaks import find_peaks  # loads regions
 
         need_convergence(self)
         return find_peaks(
@@ -258,7 +269,7 @@ class Questions(MapParts):
         >>> bool(table["mean_map"][-1] < table["count"][-1])
         True
         """
-        from ..analysis.peaks import peak_counts
+        from ..analysis.peaks import peak_counts  # loads regions
 
         need_convergence(self)
         samples = self._need_samples()
@@ -279,7 +290,7 @@ class Questions(MapParts):
         edges, level
             As for `astro_massmap.analysis.angular_power.spectrum_table`.
         measured_only : bool
-            Leave out the pixels without data, where the samples are draws of the prior.
+            Leave out the pixels without data, whose values are inferred.
 
         See Also
         --------
@@ -293,7 +304,7 @@ class Questions(MapParts):
         >>> bool((table["cl"] < table["cl_samples"]).all())
         True
         """
-        from ..analysis.angular_power import spectrum_table
+        from ..analysis.angular_power import spectrum_table  # loads torch
 
         need_convergence(self)
         mask = self.mask if measured_only else np.zeros(self.shape, dtype=bool)

@@ -44,7 +44,7 @@ class Pictures(MapParts):
         ['A', 'B', 'C', 'D', 'E']
         >>> figure.savefig("truth.png")
         """
-        from ..plotting.sky import plot_map
+        from ..plotting.sky import plot_map  # loads regions
 
         options = {"label": r"$\kappa$" if self._is_convergence else self._what} | kwargs
         return plot_map(self.data, self.wcs, ax=ax, regions=regions, mask=self.mask, **options)
@@ -79,7 +79,7 @@ class Pictures(MapParts):
         >>> [ax.get_title() for ax in figure.axes if ax.get_title()]
         ['map', 'uncertainty', 'signal to noise']
         """
-        from ..plotting import plot_summary
+        from ..plotting import plot_summary  # loads regions
 
         if self.uncertainty is None:
             raise ValueError("uncertainty: needs a standard deviation, but the map has none; draw it with plot")
@@ -113,7 +113,7 @@ class Pictures(MapParts):
         >>> [ax.get_title() for ax in figure.axes if ax.get_title()]
         ['mean', 'sample 1', 'sample 2', 'sample 3']
         """
-        from ..plotting import plot_samples
+        from ..plotting import plot_samples  # loads regions
 
         options = {"n": n, "mean": self.data, "smoothing": smoothing, "regions": regions}
         options |= {"label": self._what, "figure": figure}
@@ -150,7 +150,7 @@ class Pictures(MapParts):
         >>> [ax.get_title() for ax in figure.axes if ax.get_title()]
         ['sample 1', 'sample 2']
         """
-        from ..plotting import plot_cutouts
+        from ..plotting import plot_cutouts  # loads regions
 
         if size is None:
             size = min(12 * u.arcmin, max(min(self.shape) / 3, 8) * self.pixel_scale)
@@ -189,8 +189,8 @@ class Pictures(MapParts):
         >>> figure = kappa.plot_detection(circle, 0.015, label="cluster C", figure=Figure())
         >>> figure.savefig("cluster.png")
         """
-        from ..analysis.region_means import checked_maps, excess, listed
-        from ..plotting import plot_detection
+        from ..analysis.region_means import checked_maps, excess, listed  # loads regions
+        from ..plotting import plot_detection  # loads regions
 
         need_convergence(self)
         mean, samples, mask = checked_maps(self.data, self.samples, self.mask)
@@ -229,6 +229,6 @@ class Pictures(MapParts):
         >>> "<h1>The truth behind the demonstration</h1>" in Path("truth.html").read_text(encoding="utf-8")
         True
         """
-        from ..plotting.report import write_report
+        from ..plotting.report import write_report  # loads regions
 
         write_report(file, self, regions=regions, threshold=threshold, overwrite=overwrite, title=title)

@@ -11,6 +11,7 @@ import numpy as np
 from .._io.fits import read_images, wcs_cards, write_images
 from .._io.quantities import bools, floats
 from .._sky.geometry import celestial_wcs, pixel_scale
+from .convergence_map import ConvergenceMap
 from .files import warn_of_meta
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class ShearMap:
     Attributes
     ----------
     data, noise_std, mask : ndarray
-        As above; pixels without data have zero shear and infinite noise.
+        As the parameters; pixels without data have zero shear and infinite noise.
     pixel_scale : `~astropy.units.Quantity`
         Side of a pixel.
 
@@ -178,9 +179,8 @@ class ShearMap:
         >>> kappa.samples.shape
         (2, 32, 32)
         """
-        from .. import methods
-        from ..inference import Observation
-        from .convergence_map import ConvergenceMap
+        from .. import methods  # loads torch
+        from ..inference import Observation  # loads torch
 
         method = methods.resolve(method, options)
         warn_of_meta(self.meta)
@@ -275,6 +275,6 @@ class ShearMap:
         >>> ax.get_title()
         'The shear of the demonstration'
         """
-        from ..plotting.sky import plot_shear
+        from ..plotting.sky import plot_shear  # loads regions
 
         return plot_shear(self.data, self.noise_std, self.wcs, ax=ax, **kwargs)

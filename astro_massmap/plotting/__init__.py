@@ -1,9 +1,9 @@
 """
-Figures of maps, samples and their measurements.
+Figures of maps, samples, measurements, and checks on mock surveys.
 
 `plot_map`, `plot_shear`, `new_axes` and `draw_regions` draw on sky coordinates, on axes of the map or of another WCS.
 Each of the others draws into a given figure or a new one and returns it. The convergence is blue below and red above
-zero on one scale for all panels of a figure; samples are blue, what exceeds a threshold is red, and the map itself is
+zero on one scale for all panels of a figure; samples are blue, values above a threshold are red, and the map itself is
 black. North is up and East is left as far as the grid allows. Needs matplotlib: ``pip install "astro_massmap[plot]"``.
 """
 

@@ -1,4 +1,4 @@
-"""Figures of checks: what mock surveys, injected halos and null tests say."""
+"""Figures of checks: calibration on mock surveys, completeness of injected halos, null tests."""
 
 import numpy as np
 
@@ -7,16 +7,17 @@ from .curves import new_figure, plain_axes
 
 def plot_calibration(coverage_table, rank_table, tarp_table=None, *, figure=None):
     """
-    What `~astro_massmap.validation.diagnostics.coverage`, `~astro_massmap.validation.diagnostics.rank_histogram` and
-    `~astro_massmap.validation.diagnostics.tarp` say.
+    Plot the coverage, the rank histogram and TARP of samples of mock surveys.
 
     Parameters
     ----------
     coverage_table, rank_table, tarp_table : `~astropy.table.QTable`
-        Of these functions. Error bars and the grey band around the expected density are standard errors; dashes are the
-        expected coverage of levels that need more samples than there are.
+        Tables of `~astro_massmap.validation.diagnostics.coverage`,
+        `~astro_massmap.validation.diagnostics.rank_histogram` and `~astro_massmap.validation.diagnostics.tarp`. Error
+        bars and the grey band around the expected density are standard errors; dashes are the expected coverage of
+        levels that need more samples.
     figure : `~matplotlib.figure.Figure`, optional
-        Where to draw.
+        Figure to draw into; by default a new one.
 
     Returns
     -------
@@ -32,7 +33,7 @@ def plot_calibration(coverage_table, rank_table, tarp_table=None, *, figure=None
     >>> truth, samples = rng.normal(size=(40, 9)), rng.normal(size=(40, 39, 9))
     >>> figure = figures.plot_calibration(coverage(samples, truth), rank_histogram(samples, truth), figure=Figure())
     >>> [ax.get_ylabel() for ax in figure.axes]
-    ['share of truths within', 'density']
+    ['fraction of truths within', 'density']
     """
     figure = new_figure(9, 4) if figure is None else figure
     left, right = figure.subplots(1, 2)
@@ -46,27 +47,27 @@ def plot_calibration(coverage_table, rank_table, tarp_table=None, *, figure=None
     if len(few):
         label = f"expected, {coverage_table.meta['n_samples']} samples"
         left.plot(few["level"], few["expected"], "_", ms=14, color="0.4", label=label)
-    left.set(xlabel="level", ylabel="share of truths within", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    left.set(xlabel="level", ylabel="fraction of truths within", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     left.legend(loc="upper left", frameon=False)
     middle, width = 0.5 * (rank_table["low"] + rank_table["high"]), rank_table["high"] - rank_table["low"]
     right.axhline(1, color="0.6", lw=1)
     right.bar(middle, rank_table["density"], 0.92 * width, color="C0", alpha=0.5)
-    error = np.nan_to_num(rank_table["error"])  # that of the density around what is expected
+    error = np.nan_to_num(rank_table["error"])  # standard error, drawn around the expected density
     right.bar(middle, 2 * error, width, bottom=1 - error, color="0.6", alpha=0.4)
-    right.set(xlabel="place of the truth among the samples", ylabel="density", xlim=(0, 1))
+    right.set(xlabel="rank of the truth among the samples", ylabel="density", xlim=(0, 1))
     return figure
 
 
 def plot_reliability(table, *, figure=None):
     """
-    The share of claims that are true against the probability they were made with.
+    Plot the observed fraction of detections against their predicted probability.
 
     Parameters
     ----------
     table : `~astropy.table.QTable`
-        Of `~astro_massmap.validation.diagnostics.reliability`.
+        Table of `~astro_massmap.validation.diagnostics.reliability`.
     figure : `~matplotlib.figure.Figure`, optional
-        Where to draw.
+        Figure to draw into; by default a new one.
 
     Returns
     -------
@@ -79,13 +80,13 @@ def plot_reliability(table, *, figure=None):
     >>> from astro_massmap import figures
     >>> from astro_massmap.validation.diagnostics import reliability
     >>> rng = np.random.default_rng(0)
-    >>> claimed = rng.random((40, 50))
-    >>> table = reliability(claimed, rng.random(claimed.shape) < claimed)
+    >>> predicted = rng.random((40, 50))
+    >>> table = reliability(predicted, rng.random(predicted.shape) < predicted)
     >>> figures.plot_reliability(table, figure=Figure()).axes[0].get_xlabel()
-    'probability claimed'
+    'predicted probability'
     """
     figure = new_figure(4.6, 4.4) if figure is None else figure
-    ax = plain_axes(figure, "probability claimed", "share that is true")
+    ax = plain_axes(figure, "predicted probability", "observed fraction")
     ax.plot([0, 1], [0, 1], color="0.6", lw=1)
     ax.errorbar(table["claimed"], table["true"], np.nan_to_num(table["error"]), fmt="o", color="C0", ms=5)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
@@ -94,14 +95,14 @@ def plot_reliability(table, *, figure=None):
 
 def plot_completeness(table, *, figure=None):
     """
-    The share of injected halos that are detected, by mass; the dashed line is that of the same places without a halo.
+    Plot the fraction of injected halos that are detected, by mass; dashed at the same positions without a halo.
 
     Parameters
     ----------
     table : `~astropy.table.QTable`
-        Of `~astro_massmap.validation.completeness.completeness`.
+        Table of `~astro_massmap.validation.completeness.completeness`.
     figure : `~matplotlib.figure.Figure`, optional
-        Where to draw.
+        Figure to draw into; by default a new one.
 
     Returns
     -------
@@ -116,30 +117,30 @@ def plot_completeness(table, *, figure=None):
     >>> table = QTable({"mass": [0, 1e14, 5e14] * u.Msun, "completeness": [0.02, 0.2, 0.9]})
     >>> table["lower"], table["upper"] = table["completeness"] - 0.02, table["completeness"] + 0.05
     >>> figures.plot_completeness(table, figure=Figure()).axes[0].get_ylabel()
-    'share of halos detected'
+    'fraction of halos detected'
     """
     figure = new_figure(5.6, 4) if figure is None else figure
-    ax = plain_axes(figure, rf"mass $M_{{200c}}$ [{table['mass'].unit:latex_inline}]", "share of halos detected")
+    ax = plain_axes(figure, rf"mass $M_{{200c}}$ [{table['mass'].unit:latex_inline}]", "fraction of halos detected")
     with_halo = table["mass"].value > 0
-    mass, share = table["mass"].value[with_halo], np.array(table["completeness"])
-    low, high = (np.abs(np.array(table[side])[with_halo] - share[with_halo]) for side in ("lower", "upper"))
-    ax.errorbar(mass, share[with_halo], [low, high], fmt="o-", color="C0", ms=5)
+    mass, detected = table["mass"].value[with_halo], np.array(table["completeness"])
+    low, high = (np.abs(np.array(table[side])[with_halo] - detected[with_halo]) for side in ("lower", "upper"))
+    ax.errorbar(mass, detected[with_halo], [low, high], fmt="o-", color="C0", ms=5)
     if not with_halo.all():
-        ax.axhline(share[~with_halo][0], color="0.5", lw=1, ls="--")
+        ax.axhline(detected[~with_halo][0], color="0.5", lw=1, ls="--")
     ax.set(xscale="log", ylim=(-0.02, 1.05))
     return figure
 
 
 def plot_b_modes(table, *, figure=None):
     """
-    Power of the E and the B mode over that of randomly turned galaxies, in bands of ell.
+    Plot the power of the E and the B mode, in bands of ell, divided by that of randomly rotated galaxies.
 
     Parameters
     ----------
     table : `~astropy.table.QTable`
-        Of `~astro_massmap.validation.null_tests.b_mode_test`.
+        Table of `~astro_massmap.validation.null_tests.b_mode_test`.
     figure : `~matplotlib.figure.Figure`, optional
-        Where to draw.
+        Figure to draw into; by default a new one.
 
     Returns
     -------
@@ -157,7 +158,7 @@ def plot_b_modes(table, *, figure=None):
     ['E mode', 'B mode']
     """
     figure = new_figure(5.6, 4) if figure is None else figure
-    ax = plain_axes(figure, r"multipole $\ell$", "power over that of noise")
+    ax = plain_axes(figure, r"multipole $\ell$", "power / noise power")
     ax.axhline(1, color="0.6", lw=1)
     middle = np.sqrt(table["low"] * table["high"])
     for mode, color, shift in (("e", "C0", 0.97), ("b", "C3", 1.03)):

@@ -1,4 +1,4 @@
-"""Numbers of a map and of its samples: a detection, a power spectrum, counts of peaks."""
+"""Figures of measurements of a map and its samples: detection, power spectrum, peak counts."""
 
 import math
 
@@ -7,24 +7,25 @@ import numpy as np
 from .._utils.optional import require
 from ..analysis.quantiles import probability_interval
 
-_LEVEL = 0.68  # of the interval of a probability
+_LEVEL = 0.68  # credible level of the interval of a probability
 _BLUE, _RED, _INK = "#3a76af", "#c44e43", "#222222"
 
 
 def plot_detection(values, threshold, *, label="", figure=None):
     """
-    Mean convergence of a region over the samples, and the fraction above a threshold with its 68 % interval.
+    Plot the mean convergence of a region over the samples, and the fraction above a threshold with its 68 % interval.
 
     Parameters
     ----------
     values : array-like
-        ``(n_samples,)``, such as a column of `astro_massmap.analysis.detection.region_means`.
+        Mean convergence of each sample, ``(n_samples,)``, such as a column of
+        `astro_massmap.analysis.detection.region_means`.
     threshold : float
-        What makes a structure.
+        Mean convergence above which a structure counts as detected.
     label : str
-        Of the region.
+        Name of the region.
     figure : `~matplotlib.figure.Figure`, optional
-        Where to draw; by default a new one.
+        Figure to draw into; by default a new one.
 
     Returns
     -------
@@ -33,7 +34,7 @@ def plot_detection(values, threshold, *, label="", figure=None):
     Raises
     ------
     ValueError
-        If the values are not finite: the region lies outside of the field.
+        If a value is not finite, as for a region outside the field.
 
     Examples
     --------
@@ -47,7 +48,7 @@ def plot_detection(values, threshold, *, label="", figure=None):
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise ValueError(
-            f"values: need finite numbers (n_samples,), got the shape {values.shape}, or none in the field"
+            f"values: needs finite numbers (n_samples,), got the shape {values.shape}; they are NaN outside the field"
         )
     above = int((values > threshold).sum())
     figure = new_figure(6, 3.8) if figure is None else figure
@@ -65,25 +66,25 @@ def plot_detection(values, threshold, *, label="", figure=None):
         va="top", fontsize=9, color=_INK,
     )  # fmt: skip
     lower, upper = probability_interval(above, len(values), _LEVEL)
-    share = f"above the threshold: {above} of {len(values)} samples, {above / len(values):.0%} "
-    share += f"({_LEVEL:.0%} interval: {lower:.0%} to {upper:.0%})"
-    title = ax.set_title(f"{label}\n{share}" if label else share, fontsize=10, loc="left")
+    result = f"above the threshold: {above} of {len(values)} samples, {above / len(values):.0%} "
+    result += f"({_LEVEL:.0%} interval: {lower:.0%} to {upper:.0%})"
+    title = ax.set_title(f"{label}\n{result}" if label else result, fontsize=10, loc="left")
     title.set_parse_math(False)
     return figure
 
 
 def plot_spectrum(table, theory=None, *, figure=None):
     """
-    Angular power spectrum of a map and of its samples, with the interval over the samples.
+    Plot the angular power spectrum of a map and of its samples, with the interval over the samples.
 
     Parameters
     ----------
     table : `~astropy.table.Table`
-        That of `astro_massmap.analysis.angular_power.spectrum_table`.
+        Table of `astro_massmap.analysis.angular_power.spectrum_table`.
     theory : callable, optional
         C_ell of an array of ell, such as a `~astro_massmap.PowerSpectrum`.
     figure : `~matplotlib.figure.Figure`, optional
-        Where to draw; by default a new one.
+        Figure to draw into; by default a new one.
 
     Returns
     -------
@@ -122,14 +123,14 @@ def plot_spectrum(table, theory=None, *, figure=None):
 
 def plot_peak_counts(table, *, figure=None):
     """
-    Number of peaks by height, of a map and of its samples, with the interval over the samples.
+    Plot the number of peaks by height, of a map and of its samples, with the interval over the samples.
 
     Parameters
     ----------
     table : `~astropy.table.Table`
-        That of `astro_massmap.analysis.peaks.peak_counts`.
+        Table of `astro_massmap.analysis.peaks.peak_counts`.
     figure : `~matplotlib.figure.Figure`, optional
-        Where to draw; by default a new one.
+        Figure to draw into; by default a new one.
 
     Returns
     -------
@@ -164,12 +165,12 @@ def plot_peak_counts(table, *, figure=None):
 
 
 def new_figure(width, height):
-    """A figure of this size in inches."""
+    """Create a figure of this size in inches."""
     return require("matplotlib.pyplot", "plot").figure(figsize=(width, height), layout="constrained")
 
 
 def plain_axes(figure, xlabel, ylabel):
-    """Axes without a frame above and on the right."""
+    """Add axes without a frame above and on the right."""
     ax = figure.add_subplot()
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.spines[["top", "right"]].set_visible(False)
@@ -177,7 +178,7 @@ def plain_axes(figure, xlabel, ylabel):
 
 
 def _edges_through(threshold, values):
-    """Edges of even bins that hold all values, one of which is the threshold."""
+    """Return edges of equal bins over the range of the values, one of them at the threshold."""
     width = np.ptp(values) / np.clip(np.sqrt(2 * len(values)), 4, 40) or 1e-3
     first, last = (math.floor((values.min() - threshold) / width), math.ceil((values.max() - threshold) / width))
     return threshold + width * np.arange(first, max(last, first + 1) + 1)
@@ -190,7 +191,7 @@ def _smallest_positive(*arrays):
 
 
 def _boxes(ax, low, high, middle, lower, upper, table):
-    """The interval over the samples of each bin, and their mean."""
+    """Draw the interval over the samples in each bin, and their mean."""
     known = np.isfinite(lower) & np.isfinite(upper)
     if not known.any():
         return
@@ -201,7 +202,7 @@ def _boxes(ax, low, high, middle, lower, upper, table):
 
 
 def _legend(ax, where):
-    """The map first, then the samples."""
+    """Draw a legend: the map first, then the samples."""
     named = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     order = sorted(named, key=lambda label: (label != "map", "mean" not in label, label == "theory"))
     ax.legend([named[label] for label in order], order, frameon=False, loc=where)

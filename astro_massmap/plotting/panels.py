@@ -1,4 +1,4 @@
-"""Maps side by side on sky coordinates: a field, its samples, one place in many samples."""
+"""Maps side by side on sky coordinates: a summary, samples, and cutouts of samples."""
 
 import math
 
@@ -17,36 +17,41 @@ from .sky import draw_pixel_regions, plot_map
 
 _KAPPA = r"convergence $\kappa$"
 _WIDE = 1.5  # width over height of a figure of panels
-_MANY = 20  # regions, whose labels would lie upon each other
+_MANY = 20  # regions; labels of more would overlap
 
 
 def plot_samples(samples, wcs, *, n=8, mean=None, smoothing=None, regions=None, label=_KAPPA, figure=None):
     """
-    A gallery of samples on one scale.
+    Plot samples side by side on one colour scale.
 
     Parameters
     ----------
     samples : ndarray
-        ``(n_samples, ny, nx)``, of which the first ``n`` are drawn.
+        Samples ``(n_samples, ny, nx)``, of which the first ``n`` are drawn.
     wcs : `~astropy.wcs.WCS`
-        Of the maps.
+        Coordinates of the maps.
     n : int
-        How many, at most.
+        Largest number of samples drawn.
     mean : ndarray, optional
-        Their mean ``(ny, nx)``, drawn first.
+        Mean of the samples, ``(ny, nx)``, drawn first.
     smoothing : `~astropy.units.Quantity`, optional
-        Standard deviation of a Gaussian that all are smoothed with.
+        Standard deviation of a Gaussian that smooths all maps.
     regions : regions, optional
-        Drawn on top: a region, a list of them, a table of positions and radii, or a file. The labels are in the first
-        panel, if there are 20 or fewer.
+        Regions to overplot: a region, a list of regions, a table of positions and radii, or a file. Labels are in the
+        first panel, for 20 regions at most.
     label : str
-        What the values are.
+        Label of the colour bar.
     figure : `~matplotlib.figure.Figure`, optional
-        Where to draw; by default a new one.
+        Figure to draw into; by default a new one.
 
     Returns
     -------
     `~matplotlib.figure.Figure`
+
+    Raises
+    ------
+    TypeError, ValueError, `~astropy.units.UnitsError`
+        If an argument is not as described.
 
     Examples
     --------
@@ -71,26 +76,16 @@ def plot_samples(samples, wcs, *, n=8, mean=None, smoothing=None, regions=None, 
 
 def plot_cutouts(samples, wcs, center, size, *, n=12, regions=None, label=_KAPPA, figure=None):
     """
-    One place in many samples: a structure that the data tell of is there in all of them.
+    Plot one position in many samples: a structure that the data constrain is in all of them.
 
     Parameters
     ----------
-    samples : ndarray
-        ``(n_samples, ny, nx)``, of which the first ``n`` are drawn.
-    wcs : `~astropy.wcs.WCS`
-        Of the maps.
+    samples, wcs, n, regions, label, figure
+        See `plot_samples`; ``n`` is 12 by default.
     center : `~astropy.coordinates.SkyCoord`
-        The place.
+        Position at the centre of the cutouts.
     size : `~astropy.units.Quantity`
-        Height and width of what is seen of it: one angle, or two.
-    n : int
-        How many, at most.
-    regions : regions, optional
-        Drawn on top, with labels in the first panel.
-    label : str
-        What the values are.
-    figure : `~matplotlib.figure.Figure`, optional
-        Where to draw; by default a new one.
+        Height and width of the cutouts: one angle, or two.
 
     Returns
     -------
@@ -99,7 +94,7 @@ def plot_cutouts(samples, wcs, center, size, *, n=12, regions=None, label=_KAPPA
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described, or the place is not in the field.
+        If an argument is not as described, or the position is outside the field.
 
     Examples
     --------
@@ -122,9 +117,9 @@ def plot_cutouts(samples, wcs, center, size, *, n=12, regions=None, label=_KAPPA
     try:
         cuts = [Cutout2D(np.asarray(image, dtype=float), center, size, wcs=wcs, mode="partial") for image in samples]
     except ValueError as error:
-        raise ValueError(f"center: {center.to_string('decimal')} is not in the field, or not near it") from error
+        raise ValueError(f"center: needs a position in the field, got {center.to_string('decimal')}") from error
     if not cuts[0].data.size:
-        raise ValueError(f"size: {size} is less than a pixel")
+        raise ValueError(f"size: needs to be at least a pixel, got {size}")
     if regions is not None:
         regions = [r.to_sky(wcs) if isinstance(r, PixelRegion) else r for r in as_regions(regions)]
     titles = [f"sample {i}" for i in range(1, len(samples) + 1)]
@@ -133,24 +128,20 @@ def plot_cutouts(samples, wcs, center, size, *, n=12, regions=None, label=_KAPPA
 
 def plot_summary(mean, std, wcs, mask=None, *, regions=None, label=_KAPPA, figure=None):
     """
-    A map, its standard deviation, and the ratio of the two.
+    Plot a map, its standard deviation, and the ratio of the two.
 
     Parameters
     ----------
     mean : ndarray
-        The map ``(ny, nx)``.
+        Map ``(ny, nx)``.
     std : ndarray or None
-        Standard deviation ``(ny, nx)``; without it there is only the map.
+        Standard deviation ``(ny, nx)``; if None, only the map is drawn.
     wcs : `~astropy.wcs.WCS`
-        Of the maps.
+        Coordinates of the map.
     mask : ndarray of bool, optional
-        ``(ny, nx)``, drawn as a grey veil: under it nothing was measured.
-    regions : regions, optional
-        Drawn on the map and on the ratio, with labels if there are 20 or fewer.
-    label : str
-        What the values are.
-    figure : `~matplotlib.figure.Figure`, optional
-        Where to draw; by default a new one.
+        Mask ``(ny, nx)``, True without data: drawn as a grey overlay.
+    regions, label, figure
+        See `plot_samples`; regions are drawn on the map and on the ratio.
 
     Returns
     -------
@@ -190,27 +181,27 @@ def plot_summary(mean, std, wcs, mask=None, *, regions=None, label=_KAPPA, figur
 
 
 def _new_figure(width, height):
-    # compressed: panels of the sky keep their shape, and no gaps beside them
+    # the compressed layout keeps the shape of sky panels, without gaps between them
     return require("matplotlib.pyplot", "plot").figure(figsize=(width, height), layout="compressed")
 
 
 def _some(samples, n):
     samples = np.asarray(samples)
     if samples.ndim != 3 or not len(samples):
-        raise ValueError(f"samples: need the shape (n_samples, ny, nx), got {samples.shape}")
+        raise ValueError(f"samples: needs the shape (n_samples, ny, nx), got {samples.shape}")
     if n < 1:
         raise ValueError(f"n: needs to be at least 1, got {n!r}")
     return samples[:n]
 
 
 def _limit(images):
-    """Where symmetric colours end: 99.8 % of the pixels are within."""
+    """Return the 99.8 % quantile of the absolute pixel values, where symmetric colours end."""
     values = np.concatenate([np.abs(image[np.isfinite(image)]) for image in images])
     return max(np.quantile(values, 0.998), 1e-12) if len(values) else 1.0
 
 
 def _panels(images, wcs, titles, regions, label, figure, panel=2.6):
-    """Maps of one place side by side, on one scale."""
+    """Draw maps of one field side by side on one colour scale."""
     shape = images[0].shape
     rows, columns = _rows_and_columns(len(images), shape)
     if figure is None:
@@ -230,14 +221,14 @@ def _panels(images, wcs, titles, regions, label, figure, panel=2.6):
 
 
 def _panel_size(side, shape, widest=np.inf):
-    """Width and height in inches of a map of this shape, of the area of a square of this side."""
+    """Return width and height in inches of a map of this shape, with the area of a square of this side."""
     stretch = min(max(math.sqrt(shape[1] / shape[0]), 0.4), 2.5)
     width = min(side * stretch, widest)
     return width, min(width * shape[0] / shape[1], side / 0.4)
 
 
 def _rows_and_columns(n, shape):
-    """Few empty panels, and a figure that is a little wider than high."""
+    """Choose few empty panels, and a figure slightly wider than high."""
 
     def cost(columns):
         rows = math.ceil(n / columns)
@@ -248,7 +239,7 @@ def _rows_and_columns(n, shape):
 
 
 def _in_field(regions, wcs, shape):
-    """The regions on the map; without labels where there are too many to be read."""
+    """Return the regions on the map, without labels if there are too many to be legible."""
     regions = [] if regions is None else as_regions(regions, wcs)
     regions = [region for region in regions if overlaps(region, shape)]
     return regions if len(regions) <= _MANY else [_unlabelled(region) for region in regions]
@@ -261,11 +252,11 @@ def _unlabelled(region):
 
 
 def _sky_frame(ax, wcs, shape, *, labels):
-    """East to the left and North up, if need be by reflection; few tick labels, in degrees."""
+    """Put East to the left and North up, by reflection if necessary; few tick labels, in degrees."""
     x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
     here, right, up = (wcs.pixel_to_world(x + dx, y + dy) for dx, dy in ((0, 0), (0.5, 0), (0, 0.5)))
     (right_east, right_north), (up_east, up_north) = (
-        [offset.rad for offset in here.spherical_offsets_to(place)] for place in (right, up)
+        [offset.rad for offset in here.spherical_offsets_to(there)] for there in (right, up)
     )
     mirrored, upside_down = right_east * up_north > right_north * up_east, up_north < -abs(up_east)
     if mirrored != upside_down:

@@ -1,17 +1,17 @@
 """
-A report of a reconstruction as one HTML file: figures, clusters, diagnostics, settings.
+Report of a reconstruction as one self-contained HTML file: figures, clusters, diagnostics, settings.
 
-The file needs no other and loads nothing: the figures are inside. Whatever a map brings along is text, and is escaped.
-Needs matplotlib: ``pip install "astro_massmap[plot]"``.
+The figures are embedded and the file loads nothing. All text of the map is escaped. Needs matplotlib:
+``pip install "astro_massmap[plot]"``.
 """
 
 import base64
-import html
 import io
 import numbers
 import re
 
 import astropy.units as u
+import jinja2
 import numpy as np
 
 from .._sky.regions import as_regions
@@ -20,56 +20,42 @@ from .._utils.optional import require
 from .._utils.version import __version__
 from ..analysis.detection import detection_probability
 from ..analysis.statements import LOW_PEAKS, fit_statements, fit_summary, gaussian_prior
+from .curves import plot_spectrum
+from .panels import plot_summary
 
 __all__ = ["write_report"]
 
 _DPI = 100
-_LONGEST = 24  # of the lists that are written out
+_LONGEST = 24  # entries of lists that are written in full
 _NOTHING = "n/a"
-_STYLE = """
-body { margin: 0; color: #222; background: #fff; font: 1rem/1.5 system-ui, sans-serif; }
-main { max-width: 64rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 1rem 0 0.5rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.25rem; margin: 2.2rem 0 0.6rem; padding-bottom: 0.2rem; border-bottom: 1px solid #ccc; }
-h3 { font-size: 1rem; margin: 1.4rem 0 0.4rem; }
-dl { display: grid; grid-template-columns: fit-content(14rem) 1fr; gap: 0.15rem 1.2rem; margin: 0.5rem 0; }
-dt { color: #666; } dd { margin: 0; } dt, dd { overflow-wrap: anywhere; }
-figure { margin: 0.8rem 0; } figcaption, .note { color: #555; font-size: 0.9rem; }
-.scroll { overflow-x: auto; }
-img { display: block; max-width: 100%; height: auto; }
-@media screen and (max-width: 45rem) { img { max-width: none; zoom: 0.75; } }
-table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.25rem 0.7rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
-th:first-child { text-align: left; } tbody th { font-weight: 600; } thead th { border-bottom: 2px solid #999; }
-footer { margin-top: 2.5rem; color: #666; font-size: 0.9rem; }
-"""
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # not allowed in HTML
 
 
 def write_report(file, kappa, *, regions=None, threshold=0.015, overwrite=False, title=None):
     """
-    Write a report of a map of the convergence as one HTML file.
+    Write a report of a convergence map as one HTML file.
 
     Parameters
     ----------
     file : str or path-like
-        Written whole or not at all.
+        Output file, written atomically.
     kappa : `~astro_massmap.ConvergenceMap`
-        The map. Without samples the report has fewer parts.
+        The map. A map without samples has a shorter report.
     regions : regions, optional
-        Clusters to ask about: a region, a list of them, a table of positions and radii, or a file.
+        Clusters to measure: a region, a list of regions, a table of positions and radii, or a file.
     threshold : float
         Mean convergence of a region above which a structure counts as detected.
     overwrite : bool
         Replace an existing file.
     title : str, optional
-        Of the report.
+        Title of the report; by default the centre of the map.
 
     Raises
     ------
     OSError
         If the file exists and must not be replaced, or cannot be written.
     TypeError, ValueError, `~astropy.units.UnitsError`
-        If ``regions`` are none, ``threshold`` is no number, or the map is not of the convergence.
+        If ``regions`` are not regions, ``threshold`` is not a finite number, or the map is not a convergence.
 
     Examples
     --------
@@ -86,7 +72,7 @@ def write_report(file, kappa, *, regions=None, threshold=0.015, overwrite=False,
     if not isinstance(threshold, numbers.Real) or not np.isfinite(threshold):
         raise ValueError(f"threshold: needs a finite number, got {threshold!r}")
     if getattr(kappa, "unit", None) not in (None, u.dimensionless_unscaled):
-        raise u.UnitsError(f"kappa: needs a map of the convergence, this one is in {kappa.unit}")
+        raise u.UnitsError(f"kappa: needs a map of the convergence, got one in {kappa.unit}")
     regions = [] if regions is None else as_regions(regions)
     with atomic_path(file, overwrite=overwrite) as temporary:
         with require("matplotlib.style", "plot").context("default"):
@@ -98,18 +84,15 @@ def _document(kappa, regions, threshold, title):
     title = f"Mass map around {_center(kappa)}" if title is None else str(title)
     sections = [_field(kappa), _maps(kappa, regions), _samples(kappa), _clusters(kappa, regions, threshold)]
     sections += [_spectrum(kappa), *_records(kappa)]
-    head = _Markup(
-        '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
-    )
-    footer = _element("footer", _element("p", f"Written by astro_massmap {__version__}."))
-    body = _element("main", _element("header", _element("h1", title)), *(s for s in sections if s), footer)
-    head = _element("head", head, _element("title", title), _element("style", _Markup(_STYLE)))
-    return "<!DOCTYPE html>\n" + _element("html", head, _element("body", body), lang="en")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("astro_massmap", "data"), autoescape=True, undefined=jinja2.StrictUndefined,
+        finalize=lambda text: _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text)), trim_blocks=True,
+    )  # fmt: skip
+    template = environment.get_template("report.html.jinja")
+    return template.render(title=title, version=__version__, sections=[s for s in sections if s])
 
 
-# ---- sections
+# ---- sections: a heading and parts, pairs of a kind and its content that the template formats
 
 
 def _field(kappa):
@@ -131,8 +114,6 @@ def _field(kappa):
 
 
 def _maps(kappa, regions):
-    from .panels import plot_summary
-
     std = None if kappa.uncertainty is None else kappa.uncertainty.array
     figure = plot_summary(kappa.data, std, kappa.wcs, kappa.mask, regions=regions)
     low, high = float(kappa.data.min()), float(kappa.data.max())
@@ -141,7 +122,7 @@ def _maps(kappa, regions):
     if std is not None:
         alt += f"; its standard deviation, {np.nanmedian(std):.3g} in the median; and their ratio"
         caption += ", its standard deviation, and their ratio"
-    caption += ". Under the grey veil nothing was measured."
+    caption += ". Pixels without data are under a grey overlay."
     return _section("The map", _figure(figure, alt + ".", caption))
 
 
@@ -152,8 +133,8 @@ def _samples(kappa):
     shown = min(8, len(kappa.samples))
     alt = f"The mean of the posterior and {shown} of its samples, on one scale."
     caption = (
-        f"{shown} of {len(kappa.samples)} equally likely maps, and their mean. What all of them share is known; what "
-        "differs from one to the next is not."
+        f"{shown} of {len(kappa.samples)} equally likely maps, and their mean. Structures in all of them are "
+        "constrained by the data; structures that differ between them are not."
     )
     return _section("Samples", _figure(figure, alt, caption))
 
@@ -162,7 +143,7 @@ def _clusters(kappa, regions, threshold):
     if not regions:
         return None
     if kappa.samples is None or len(kappa.samples) < 2:
-        return _section("Clusters", _note("The map has too few samples to say how likely its structures are."))
+        return _section("Clusters", _note("The map has too few samples to measure how likely its structures are."))
     found = detection_probability(kappa.data, kappa.samples, kappa.wcs, kappa.mask, regions, threshold)
     spread = kappa.region_statistics(regions)
     parts = [_cluster_table(found, spread, threshold), _note(
@@ -200,8 +181,6 @@ def _cluster_table(found, spread, threshold):
 
 
 def _spectrum(kappa):
-    from .curves import plot_spectrum
-
     try:
         table = kappa.power_spectrum()
     except ValueError:  # a field of a few pixels
@@ -209,14 +188,14 @@ def _spectrum(kappa):
     if not (table["cl"] > 0).any():
         return None
     alt = f"Angular power spectrum of the map from multipole {table['low'][0]:.0f} to {table['high'][-1]:.0f}."
-    caption = "Power in bands of multipoles, freed from what the edges of the field do to it."
+    caption = "Power in bands of multipoles, corrected for the mask and the edges of the field."
     if kappa.samples is not None:
-        caption += " The mean of a posterior has less power than the sky; its samples have what the prior expects."
+        caption += " A posterior mean has less power than the sky; its samples have the power that the prior expects."
     return _section("Power spectrum", _figure(plot_spectrum(table), alt, caption))
 
 
 def _records(kappa):
-    """How the map was made (or the settings and versions, where it has no record of that), how that went, and notes."""
+    """Provenance of the map (without it, settings and versions), diagnostics and notes."""
     diagnostics, notes = dict(kappa.diagnostics), dict(kappa.meta)
     settings, versions = diagnostics.pop("settings", None), diagnostics.pop("versions", None)
     made = notes.pop("provenance", None)
@@ -226,7 +205,7 @@ def _records(kappa):
 
 
 def _record(record):
-    """A dictionary: its lists that are equally long side by side in a table, and dictionaries in it under headings."""
+    """Parts of a dictionary: lists of equal length as columns of a table, and inner dictionaries under headings."""
     if not isinstance(record, dict):
         return [_note(_text(record))]
     lists = {k: v for k, v in record.items() if isinstance(v, list | tuple) and 2 < len(v) <= _LONGEST}
@@ -236,10 +215,10 @@ def _record(record):
     parts = [_facts({k: v for k, v in record.items() if k not in columns and k not in inner})]
     for length in dict.fromkeys(len(v) for v in columns.values()):
         alike = {k: v for k, v in columns.items() if len(v) == length}
-        rows = [map(_text, row) for row in zip(*alike.values(), strict=True)]
-        parts.append(_table(alike, rows))
+        rows = [[_text(value) for value in row] for row in zip(*alike.values(), strict=True)]
+        parts.append(_table(list(alike), rows))
     for name, values in inner.items():
-        parts += [_element("h3", _text(name)), *_record(values)]
+        parts += [("heading", _text(name)), *_record(values)]
     return parts
 
 
@@ -261,7 +240,7 @@ def _is_plain(value):
 
 
 def _text(value):
-    """A value in words, short."""
+    """Short text of a value."""
     if value is None:
         return "none"
     if isinstance(value, bool | np.bool_):
@@ -273,53 +252,32 @@ def _text(value):
     return str(value)
 
 
-# ---- elements
+# ---- parts
 
 
-class _Markup(str):
-    """Text that is HTML. All other text is escaped when it becomes part of an element."""
-
-
-def _escape(value):
-    value = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", str(value))
-    return html.escape(value, quote=True)
-
-
-def _element(name, *children, **attributes):
-    inside = "".join(child if isinstance(child, _Markup) else _escape(child) for child in children)
-    written = "".join(f' {key.rstrip("_")}="{_escape(value)}"' for key, value in attributes.items())
-    return _Markup(f"<{name}{written}>{inside}</{name}>\n")
-
-
-def _section(heading, *children):
-    return _element("section", _element("h2", heading), *children)
+def _section(heading, *parts):
+    return heading, parts
 
 
 def _note(text):
-    return _element("p", text, class_="note")
+    return "note", text
 
 
 def _facts(facts):
-    return _element("dl", *(part for k, v in facts.items() for part in (_element("dt", k), _element("dd", _text(v)))))
+    return "facts", [(name, _text(value)) for name, value in facts.items()]
 
 
 def _table(head, rows):
-    head = _element("thead", _element("tr", *(_element("th", name, scope="col") for name in head)))
-    body = [
-        _element("tr", _element("th", first, scope="row"), *(_element("td", cell) for cell in rest))
-        for first, *rest in rows
-    ]
-    return _element("div", _element("table", head, _element("tbody", *body)), class_="scroll")
+    return "table", {"head": head, "rows": rows}
 
 
 def _figure(figure, alt, caption):
-    """A figure of matplotlib, which is closed, as an element with the picture in it."""
+    """Part with a matplotlib figure as an embedded PNG; the figure is closed."""
     buffer = io.BytesIO()
     try:
         figure.savefig(buffer, format="png", dpi=_DPI)
         width, height = (round(side * _DPI) for side in figure.get_size_inches())
     finally:
         require("matplotlib.pyplot", "plot").close(figure)
-    source = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    picture = _Markup(f'<img src="{source}" alt="{_escape(alt)}" width="{width}" height="{height}">')
-    return _element("figure", _element("div", picture, class_="scroll"), _element("figcaption", caption))
+    png = base64.b64encode(buffer.getvalue()).decode()
+    return "figure", {"png": png, "alt": alt, "caption": caption, "width": width, "height": height}

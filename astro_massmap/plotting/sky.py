@@ -1,24 +1,37 @@
 """
-Figures on sky coordinates. Needs matplotlib: ``pip install "astro_massmap[plot]"``.
+Maps and shear on sky coordinates. Needs matplotlib: ``pip install "astro_massmap[plot]"``.
 
-On axes whose pixels are those of the map, it is drawn as an image. On axes of another WCS (another frame, projection,
-rotation or pixel size) the image is resampled: each point shows the pixel of the map in which it lies on the sky.
+A map on axes of its own WCS is drawn as an image. On axes of another WCS (another frame, projection, rotation or pixel
+size) the image is resampled: each point shows the map pixel in which it lies on the sky.
 """
 
 import numpy as np
+from astropy.wcs import WCSSUB_LATITUDE, WCSSUB_LONGITUDE
 
+from .._sky.regions import as_regions, is_excluded, overlaps
 from .._utils.optional import require
 
 __all__ = ["draw_regions", "new_axes", "plot_map", "plot_shear"]
 
 _LABELS = {"pos.eq.ra": "RA", "pos.eq.dec": "Dec", "pos.galactic.lon": "l", "pos.galactic.lat": "b"}
-_SAME = 0.01  # pixels between two grids that are the same for a figure
-_FINER, _MOST_POINTS = 4, 4_000_000  # points on a side of a pixel of a resampled map, and points of all of it
+_SAME = 0.01  # largest offset in pixels of two grids that agree in a figure
+_FINER, _MOST_POINTS = 4, 4_000_000  # points of a resampled map: along a side of a pixel, and in total
 
 
 def new_axes(wcs, figsize=(7, 6)):
     """
-    A WCSAxes of this WCS in a new figure.
+    Create axes of a WCS in a new figure.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.WCS`
+        Coordinates of the axes.
+    figsize : tuple of float
+        Width and height of the figure in inches.
+
+    Returns
+    -------
+    `~astropy.visualization.wcsaxes.WCSAxes`
 
     Examples
     --------
@@ -41,21 +54,21 @@ def plot_map(data, wcs, *, ax=None, regions=None, mask=None, colorbar=True, labe
     data : ndarray
         Values ``(ny, nx)``.
     wcs : `~astropy.wcs.WCS`
-        Where they are.
+        Coordinates of the map.
     ax : `~astropy.visualization.wcsaxes.WCSAxes`, optional
-        Axes of any celestial WCS; by default those of a new figure. Axes of another WCS that show something keep
-        their limits.
+        Axes of any celestial WCS; by default those of a new figure. Axes of another WCS that already show something
+        keep their limits.
     regions : regions, optional
-        Drawn on top with their labels: a region, a list of them, a table of positions and radii, or
-        a file. Those outside of the map are left out.
+        Regions to overplot with their labels: a region, a list of regions, a table of positions and radii, or a file.
+        Regions outside the map are left out.
     mask : ndarray of bool, optional
-        Drawn as a grey overlay, under which nothing was measured.
+        Mask ``(ny, nx)``, True without data: drawn as a grey overlay.
     colorbar : bool
-        Draw one.
+        Draw a colour bar.
     label : str
-        What the values are.
+        Label of the colour bar.
     title : str, optional
-        Of the axes.
+        Title of the axes.
     **kwargs
         Options of `matplotlib.axes.Axes.imshow`; the colours end at the 99.8 % quantile of ``|data|`` unless
         ``vmin`` and ``vmax`` are given.
@@ -67,7 +80,7 @@ def plot_map(data, wcs, *, ax=None, regions=None, mask=None, colorbar=True, labe
     Raises
     ------
     TypeError, ValueError
-        If ``ax`` has no celestial coordinates, or the map is not on its projection.
+        If ``ax`` has no celestial coordinates, or the map is outside its projection.
 
     Examples
     --------
@@ -102,19 +115,16 @@ def plot_shear(shear, noise_std, wcs, *, ax=None, pixels_per_stick=None, title=N
     Parameters
     ----------
     shear : ndarray
-        ``(2, ny, nx)`` along the pixel axes.
+        Shear along the pixel axes, ``(2, ny, nx)``.
     noise_std : ndarray
-        ``(ny, nx)``; infinite without data. Sticks are weighted means over squares with enough data.
-    wcs : `~astropy.wcs.WCS`
-        Where the pixels are.
-    ax : `~astropy.visualization.wcsaxes.WCSAxes`, optional
-        Axes of any celestial WCS; by default those of a new figure.
+        Standard deviation of the noise per pixel, ``(ny, nx)``; infinite without data. Sticks are weighted means over
+        squares with enough data.
+    wcs, ax, title
+        See `plot_map`.
     pixels_per_stick : int, optional
         Side of the squares that are averaged; by default some 24 sticks fit along the longer side.
-    title : str, optional
-        Of the axes.
     **kwargs
-        Of `matplotlib.axes.Axes.quiver`.
+        Options of `matplotlib.axes.Axes.quiver`.
 
     Returns
     -------
@@ -150,7 +160,7 @@ def plot_shear(shear, noise_std, wcs, *, ax=None, pixels_per_stick=None, title=N
     stick = np.abs(e) * np.exp(0.5j * np.angle(e))
     y, x = (np.mgrid[:rows, :columns] + 0.5) * step - 0.5
     defaults = {"angles": "xy", "pivot": "middle", "headwidth": 0, "headlength": 0, "headaxislength": 0, "width": 0.002}
-    good = total > 0.2 * total.max()  # a few galaxies at an edge say nothing, in long sticks
+    good = total > 0.2 * total.max()  # a few galaxies at an edge would give long, noisy sticks
     places, sticks = np.transpose([x[good], y[good]]), stick[good]
     limits = {"xlim": (-0.5, nx - 0.5), "ylim": (-0.5, ny - 0.5)}
     if transform is not None:
@@ -165,20 +175,20 @@ def plot_shear(shear, noise_std, wcs, *, ax=None, pixels_per_stick=None, title=N
 
 def draw_regions(ax, regions, wcs, shape, color="black"):
     """
-    Draw regions, with their labels, where they lie in a map.
+    Draw regions with their labels on a map.
 
     Parameters
     ----------
     ax : `~astropy.visualization.wcsaxes.WCSAxes`
         Axes of any celestial WCS.
     regions : regions
-        A region of the sky or of pixels, a list of them, a table of positions and radii, or a file.
+        A region of the sky or of pixels, a list of regions, a table of positions and radii, or a file.
     wcs : `~astropy.wcs.WCS`
-        Of the map.
+        Coordinates of the map.
     shape : tuple of int
-        Its rows and columns; regions outside are left out.
+        Rows and columns of the map; regions outside are left out.
     color : str
-        Of those that have none of their own.
+        Colour of regions without a colour of their own.
 
     Examples
     --------
@@ -189,16 +199,13 @@ def draw_regions(ax, regions, wcs, shape, color="black"):
     >>> len(ax.patches)
     5
     """
-    from .._sky.regions import as_regions
-
     draw_pixel_regions(ax, as_regions(regions, wcs), wcs, shape, color)
 
 
 def draw_pixel_regions(ax, regions, wcs, shape, color="black"):
     """Draw pixel regions, as `as_regions` returns them with a WCS."""
+    # here and above: regions imports matplotlib, and maps import this module without it
     from regions import CompoundPixelRegion, TextPixelRegion
-
-    from .._sky.regions import is_excluded, overlaps
 
     _, transform = _axes_on(wcs, ax, shape)
     for region in regions:
@@ -237,7 +244,7 @@ def draw_pixel_regions(ax, regions, wcs, shape, color="black"):
 
 
 def _outline(region, transform):
-    """Points around a pixel region, in pixels of the axes."""
+    """Return points around a pixel region, in pixels of the axes."""
     from regions import CirclePixelRegion
 
     if isinstance(region, CirclePixelRegion):
@@ -250,12 +257,12 @@ def _outline(region, transform):
 
 
 def _height(ax, shape, transform):
-    """Lowest and highest pixel of the map, or of axes of another WCS."""
+    """Return the lowest and highest pixel of the map, or of axes of another WCS."""
     return (0, shape[0]) if transform is None else sorted(ax.get_ylim())
 
 
 def _label_place(outline, height, inverted):
-    """Where the label of a region stands, and whether it is above it: not where it would leave the axes."""
+    """Return the position of a label that stays on the axes, and whether it is above its region."""
     (left, low), (right, high) = np.min(outline, axis=0), np.max(outline, axis=0)
     x, margin = (left + right) / 2, 0.06 * (height[1] - height[0])
     if inverted:
@@ -266,18 +273,18 @@ def _label_place(outline, height, inverted):
 
 
 def _axes_on(wcs, ax, shape):
-    """Axes, new ones if there are none, and the transformation from pixels of the map to theirs; None if the same."""
+    """Return the axes (new by default) and the transformation from map pixels to them, or None if they agree."""
     if ax is None:
         return new_axes(wcs), None
     if not hasattr(ax, "coords"):
-        raise TypeError("ax: needs sky coordinates; make it with fig.add_subplot(projection=kappa.wcs)")
+        raise TypeError(f"ax: needs sky coordinates, got {type(ax).__name__}; use add_subplot(projection=kappa.wcs)")
     types = [coord.coord_type for coord in ax.coords if coord.coord_type != "scalar"]
-    if types != ["longitude", "latitude"]:  # astropy has no transformation to others
+    if types != ["longitude", "latitude"]:  # the only axes that astropy transforms to
         if types and hasattr(ax.wcs, "wcs") and ax.wcs.wcs.compare(wcs.wcs):
             return ax, None
         raise TypeError(
-            "ax: needs axes of the sky, with a longitude first and a latitude second; make it with "
-            f"fig.add_subplot(projection=kappa.wcs), got {', '.join(map(str, ax.wcs.world_axis_physical_types))}"
+            "ax: needs celestial axes, with the longitude first and the latitude second, got "
+            f"{', '.join(map(str, ax.wcs.world_axis_physical_types))}; use add_subplot(projection=kappa.wcs)"
         )
     transform = _pixels_to_pixels(wcs, ax)
     points = _corners(shape).reshape(-1, 2)[:: max(1, shape[1] // 4)]
@@ -285,9 +292,8 @@ def _axes_on(wcs, ax, shape):
 
 
 def _pixels_to_pixels(wcs, ax):
-    """The transformation of matplotlib from pixels of a WCS to those of axes."""
-    from astropy.wcs import WCSSUB_LATITUDE, WCSSUB_LONGITUDE
-    from matplotlib.transforms import Affine2D
+    """Return the matplotlib transformation from pixels of a WCS to those of axes."""
+    from matplotlib.transforms import Affine2D  # optional dependency
 
     if wcs.wcs.lng < wcs.wcs.lat:
         return ax.get_transform(wcs) - ax.transData
@@ -296,13 +302,13 @@ def _pixels_to_pixels(wcs, ax):
 
 
 def _corners(shape):
-    """Corners of pixels, ``(ny + 1, nx + 1, 2)``."""
+    """Return the corners of pixels, ``(ny + 1, nx + 1, 2)``."""
     y, x = np.mgrid[: shape[0] + 1, : shape[1] + 1] - 0.5
     return np.stack([x, y], axis=-1)
 
 
 def _draw_pixels(ax, image, transform, **kwargs):
-    """An image ``(ny, nx)`` or ``(ny, nx, 4)``, resampled for axes of another WCS."""
+    """Draw an image ``(ny, nx)`` or ``(ny, nx, 4)``, resampled for axes of another WCS."""
     if transform is None:
         return ax.imshow(image, origin="lower", **kwargs)
     image, extent = _resampled(image, transform)
@@ -313,11 +319,11 @@ def _draw_pixels(ax, image, transform, **kwargs):
 
 
 def _resampled(image, transform):
-    """The pixels of a map on a finer grid of the axes, transparent beyond the map, and the extent of that grid."""
+    """Return the map on a finer grid of the axes, transparent outside the map, and the extent of that grid."""
     ny, nx = image.shape[:2]
     corners = transform.transform(_corners((ny, nx)).reshape(-1, 2)).reshape(ny + 1, nx + 1, 2)
     if not np.isfinite(corners).all(axis=-1).any():
-        raise ValueError("ax: the map is not on the projection of the axes")
+        raise ValueError("ax: needs a projection on which the map lies; no pixel of the map is on these axes")
     low, high = np.nanmin(corners, axis=(0, 1)), np.nanmax(corners, axis=(0, 1))
     across, up = np.diff(corners, axis=1)[:-1], np.diff(corners, axis=0)[:, :-1]
     area = np.abs(across[..., 0] * up[..., 1] - across[..., 1] * up[..., 0])
@@ -333,7 +339,7 @@ def _resampled(image, transform):
 
 
 def _limits(ax, points):
-    """Limits of the axes: those that they have if something is drawn there or they were set, else around points."""
+    """Return the limits of the axes, if set or if something is drawn, or else limits around the points."""
     points = points[np.isfinite(points).all(axis=1)]
     if ax.has_data() or not ax.get_autoscale_on() or not len(points):
         return {"xlim": ax.get_xlim(), "ylim": ax.get_ylim()}
@@ -342,7 +348,7 @@ def _limits(ax, points):
 
 
 def _moved_sticks(places, sticks, transform):
-    """Positions and complex sticks on axes of another WCS; each keeps its length."""
+    """Return positions and complex sticks on axes of another WCS; sticks keep their lengths."""
     half = 0.5 * np.transpose([np.cos(np.angle(sticks)), np.sin(np.angle(sticks))])
     ahead, behind = (transform.transform(places + sign * half) for sign in (1, -1))
     along = (ahead - behind) @ [1, 1j]
@@ -351,7 +357,7 @@ def _moved_sticks(places, sticks, transform):
 
 
 def _label_sky(ax, title):
-    """Names of the coordinates of the axes, whatever those of the map are."""
+    """Label the axes with the names of their own coordinates."""
     for coord, kind in zip(ax.coords, ax.wcs.world_axis_physical_types, strict=True):
         if kind in _LABELS:
             coord.set_axislabel(_LABELS[kind])

@@ -1,4 +1,4 @@
-"""The figure of `~astro_massmap.validation.compare`: what methods make of the same mock surveys."""
+"""Figure of `~astro_massmap.validation.compare`: all methods on the same mock surveys."""
 
 import numpy as np
 
@@ -6,19 +6,20 @@ from .._utils.optional import require
 from .curves import new_figure
 
 _INK = "#222222"
-_WIDE = 6  # bins of the cumulative distributions in one of the figure
+_WIDE = 6  # bins of the comparison in one bin of the figure
 
 
 def plot_validation(comparison, *, figure=None):
     """
-    Power, one-point distributions, peaks, ranks and TARP of all methods.
+    Plot power, one-point distributions, peaks, ranks and TARP of all methods.
 
     Parameters
     ----------
     comparison : `~astro_massmap.validation.Comparison`
-        Error bars are its standard errors. Grey lines are what a posterior that is right has on the mean.
+        Result of `~astro_massmap.validation.compare`. Error bars are standard errors; grey lines are expected of a
+        correct posterior.
     figure : `~matplotlib.figure.Figure`, optional
-        Where to draw.
+        Figure to draw into; by default a new one.
 
     Returns
     -------
@@ -56,8 +57,8 @@ def plot_validation(comparison, *, figure=None):
     return figure
 
 
-def _spread(i, n, width=0.05):
-    """Factor that keeps error bars of n methods from lying upon each other."""
+def _shift(i, n, width=0.05):
+    """Return the factor by which error bars of n methods are shifted so that they do not overlap."""
     return np.exp(width * (i - (n - 1) / 2))
 
 
@@ -66,7 +67,7 @@ def _power(ax, scores, key, bands, colors):
     ax.axhline(1, color="0.7", lw=1)
     for i, (name, score) in enumerate(scores.items()):
         value, error = score.values[key]
-        x = middle * _spread(i, len(scores))
+        x = middle * _shift(i, len(scores))
         ax.errorbar(x, value, np.nan_to_num(error), fmt="o-", ms=3.5, lw=1, color=colors[name], label=_named(name))
     ax.set(xscale="log", xlabel=r"multipole $\ell$", ylabel=f"{key} / truth", ylim=(0, None))
     ax.set_xticks([500, 1000, 2000, 5000, 10000], ["500", "1000", "2000", "5000", "10000"], fontsize=9)
@@ -109,7 +110,7 @@ def _ranks(ax, scores, colors):
         edges, middle = np.append(table["low"], table["high"][-1]), (table["low"] + table["high"]) / 2
         ax.stairs(table["density"], edges, baseline=None, color=colors[name], lw=1.2)
         ax.errorbar(middle, table["density"], np.nan_to_num(table["error"]), fmt="none", lw=0.8, color=colors[name])
-    ax.set(xlabel="place of the truth among the samples", ylabel="density", xlim=(0, 1), ylim=(0, None))
+    ax.set(xlabel="rank of the truth among the samples", ylabel="density", xlim=(0, 1), ylim=(0, None))
 
 
 def _balls(ax, scores, colors):
@@ -119,7 +120,7 @@ def _balls(ax, scores, colors):
             level, off = score.balls["level"], score.balls["coverage"] - score.balls["level"]
             x = level + 0.012 * (i - (len(scores) - 1) / 2)
             ax.errorbar(x, off, np.nan_to_num(score.balls["error"]), fmt="o-", ms=3.5, lw=1, color=colors[name])
-    ax.set(xlabel="level of random balls (TARP)", ylabel="share of truths within - level", xlim=(0, 1))
+    ax.set(xlabel="level of credible balls (TARP)", ylabel="fraction of truths within - level", xlim=(0, 1))
     low, high = ax.get_ylim()
     reach = max(-low, high, 0.1)
     ax.set_ylim(-reach, reach)

@@ -151,19 +151,9 @@ class PriorOnGrid:
 
     def score(self, x, sigma):
         """
-        Return the gradient of the log prior, convolved with white noise of level ``sigma``.
+        Return the gradient of the log prior, convolved with white noise of level ``sigma``, at maps ``(n, ny, nx)``.
 
-        Parameters
-        ----------
-        x : `torch.Tensor`
-            Maps ``(n, ny, nx)`` of the whole box.
-        sigma : float
-            Noise level per pixel.
-
-        Returns
-        -------
-        `torch.Tensor`
-            Score per pixel, ``(n, ny, nx)``.
+        The maps are those of the whole box; the result has their shape.
         """
         modes = self.grid.to_modes(x)
         score = self.residual(modes, sigma) - modes / (self.variance + sigma**2)

@@ -13,6 +13,8 @@ import math
 import torch
 from torch import nn
 
+from ..inference.grid import FourierGrid
+
 _REFERENCE = 192  # pixels on a side of the box whose modes sample the spectrum
 
 
@@ -53,8 +55,6 @@ class HybridDenoiser(nn.Module):
     """
 
     def __init__(self, network, spectrum, pixel_size):
-        from ..inference.grid import FourierGrid
-
         super().__init__()
         self.network, self.pixel_size = network, float(pixel_size)
         grid = FourierGrid((_REFERENCE, _REFERENCE), pixel_size, dtype=torch.float64)

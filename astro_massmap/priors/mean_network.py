@@ -37,7 +37,7 @@ class MomentDenoiser(HybridDenoiser):
     """
     Denoiser of a posterior-mean network: mean and standard deviation of the posterior, given the Wiener filter.
 
-    The parameters are those of `HybridDenoiser`; the network has two outputs.
+    The parameters are those of `~astro_massmap.priors.HybridDenoiser`; the network has two outputs.
 
     Examples
     --------

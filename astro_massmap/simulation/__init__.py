@@ -1,10 +1,9 @@
 """
-Maps to learn from, and mock surveys to test with.
+Simulated maps and mock surveys.
 
-Light cones of the package's own N-body code (`NBody`, `LensPlanes`, `LightCone`), calibrated by a `Transfer`;
-lognormal maps as the cheap tier; published sets of maps as a `MapSet`; `observe`, which makes a shear catalogue
-of a map; and `inject_halo`, which adds an `NFWHalo` to a map or a catalogue. Nothing here needs astropy before it
-touches the sky.
+Light cones of an N-body code (`NBody`, `LensPlanes`, `LightCone`) with a calibration filter (`Transfer`), lognormal
+maps, published sets of maps (`MapSet`), mock shear catalogues (`observe`), and halos (`NFWHalo`, `inject_halo`).
+Only functions of catalogues and sky maps import astropy.
 """
 
 from .calibration import RESOLUTION, Transfer, declared_spectrum

@@ -1,5 +1,5 @@
 """
-Halos of dark matter (Navarro, Frenk & White 1997).
+Lensing by halos of the profile of Navarro, Frenk & White (1997).
 
 With ``x`` the distance from the centre in scale radii ``r_s = r200 / c`` and ``kappa_s = rho_s r_s / Sigma_crit``, the
 convergence and its mean within x are (Bartelmann 1996; Wright & Brainerd 2000)
@@ -7,8 +7,8 @@ convergence and its mean within x are (Bartelmann 1996; Wright & Brainerd 2000)
     kappa(x) = 2 kappa_s (1 - A) / (x^2 - 1),    kbar(x) = 4 kappa_s (ln(x / 2) + A) / x^2,
     A = arccosh(1 / x) / (1 - x^2)^1/2  where x < 1,    A = arccos(1 / x) / (x^2 - 1)^1/2  where x > 1,
 
-and the tangential shear is ``gamma_t = kbar - kappa``. The halo does not end at r200. Both forms are rearranged where
-they would lose digits: around x = 1 and at small x.
+and the tangential shear is ``gamma_t = kbar - kappa``. The profile is not truncated at r200. Both expressions are
+rearranged where they would lose digits: around x = 1 and at small x.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ _NEAR_ONE = 0.05  # of w; the series are right to 1e-14
 @dataclass(frozen=True)
 class NFWHalo:
     """
-    A halo of dark matter.
+    Dark matter halo with an NFW profile.
 
     Parameters
     ----------
     mass : `~astropy.units.Quantity`
-        M200c: that within the radius in which the mean density is 200 times the critical one.
+        M200c, the mass within the radius in which the mean density is 200 times the critical density.
     redshift : float
-        Of the halo.
+        Redshift of the halo.
     concentration : float, optional
-        r200 over the scale radius; by default the mean of Duffy et al. (2008), all halos:
+        r200 divided by the scale radius; by default the mean of Duffy et al. (2008), all halos:
         ``5.71 (M / (2e12 Msun / h))^-0.084 (1 + z)^-0.47``.
     cosmology : `~astropy.cosmology.FLRW`, optional
-        By default the one that astropy is set to.
+        Cosmology of the distances; by default the default cosmology of astropy.
 
     Raises
     ------
@@ -63,15 +63,27 @@ class NFWHalo:
     3.27, 1478 kpc, 1.69 arcmin
     >>> print(halo.convergence([1, 3] * u.arcmin, z_source=1.0).round(3))
     [0.119 0.031]
+    >>> print(halo.convergence(1 * u.arcmin, z_source=[0.2, 0.6, 1.0]).round(3))
+    [0.    0.085 0.119]
+    >>> print(halo.shear([1, 3] * u.arcmin, z_source=1.0).round(3))
+    [0.072 0.038]
+    >>> print(halo.surface_density([1, 3] * u.arcmin).round(-6))
+    [3.36e+08 8.90e+07] solMass / kpc2
+
+    The mass within the circle of r200 includes matter in front of and behind the sphere:
+
+    >>> theta = halo.concentration * halo.angular_scale_radius
+    >>> print(f"{halo.projected_mass(theta) / halo.mass:.2f}")
+    1.31
     """
 
     mass: u.Quantity
     redshift: float
-    concentration: float | Any = None  # which becomes that of Duffy et al.
+    concentration: float | Any = None  # None is replaced by that of Duffy et al.
     cosmology: FLRW | Any = field(default=None, repr=False, hash=False)
 
     def __post_init__(self) -> None:
-        from ..theory.cosmology import checked_cosmology, redshift
+        from ..theory.cosmology import checked_cosmology, redshift  # loads astropy
 
         mass, cosmology = _mass(self.mass), checked_cosmology(self.cosmology)
         z = redshift(self.redshift, "redshift")
@@ -84,18 +96,18 @@ class NFWHalo:
 
     @property
     def r200(self) -> u.Quantity:
-        """Radius in which the mean density is 200 times the critical one, in kpc."""
+        """Radius within which the mean density is 200 times the critical density, in kpc."""
         density = 200 * self.cosmology.critical_density(self.redshift)
         return ((3 * self.mass / (4 * np.pi * density)) ** (1 / 3)).to("kpc")
 
     @property
     def scale_radius(self) -> u.Quantity:
-        """The radius ``r_s``, in kpc."""
+        """Scale radius ``r_s`` in kpc."""
         return self.r200 / self.concentration
 
     @property
     def angular_scale_radius(self) -> u.Quantity:
-        """The scale radius on the sky, in arcmin."""
+        """Angular scale radius in arcmin."""
         import astropy.units as u
 
         distance = self.cosmology.angular_diameter_distance(self.redshift)  # type: ignore[type-var]
@@ -103,129 +115,48 @@ class NFWHalo:
 
     def surface_density(self, theta: u.Quantity) -> u.Quantity:
         """
-        Projected density.
+        Return the projected density in Msun / kpc2.
 
         Parameters
         ----------
         theta : `~astropy.units.Quantity`
-            Angles from the centre.
-
-        Returns
-        -------
-        `~astropy.units.Quantity`
-            In Msun / kpc2. It grows like the logarithm of 1 / theta towards the centre; within 1e-6 scale radii, it
-            is what it is there.
+            Angles from the centre. Within 1e-6 scale radii, the value at 1e-6 is returned: the density diverges as
+            log(1 / theta).
 
         Raises
         ------
         TypeError, `~astropy.units.UnitsError`
-            If ``theta`` is no angle.
-
-        Examples
-        --------
-        >>> import astropy.units as u
-        >>> from astropy.cosmology import FlatLambdaCDM
-        >>> from astro_massmap.simulation import NFWHalo
-        >>> halo = NFWHalo(5e14 * u.Msun, redshift=0.3, cosmology=FlatLambdaCDM(70, 0.3))
-        >>> print(halo.surface_density([1, 3] * u.arcmin).round(-6))
-        [3.36e+08 8.90e+07] solMass / kpc2
+            If ``theta`` is not an angle.
         """
         return 2 * self._scale_density * _profile(self._x(theta))
 
     def projected_mass(self, theta: u.Quantity) -> u.Quantity:
-        """
-        Mass within circles on the sky, all along the line of sight.
-
-        Parameters
-        ----------
-        theta : `~astropy.units.Quantity`
-            Their angular radii.
-
-        Returns
-        -------
-        `~astropy.units.Quantity`
-            In Msun.
-
-        Raises
-        ------
-        TypeError, `~astropy.units.UnitsError`
-            If ``theta`` is no angle.
-
-        Examples
-        --------
-        In front of and behind the sphere of r200 there is mass too:
-
-        >>> import astropy.units as u
-        >>> from astropy.cosmology import FlatLambdaCDM
-        >>> from astro_massmap.simulation import NFWHalo
-        >>> halo = NFWHalo(5e14 * u.Msun, redshift=0.3, cosmology=FlatLambdaCDM(70, 0.3))
-        >>> theta = halo.concentration * halo.angular_scale_radius
-        >>> print(f"{halo.projected_mass(theta) / halo.mass:.2f}")
-        1.31
-        """
+        """Return the mass in Msun within circles of the angular radii ``theta``, along the whole line of sight."""
         x = self._x(theta)
         return (4 * np.pi * self._scale_density * self.scale_radius**2 * x**2 * _mean_profile(x)).to("Msun")
 
     def convergence(self, theta: u.Quantity, z_source: RedshiftsLike) -> NDArray[np.float64]:
         """
-        Convergence.
+        Return the convergence.
 
         Parameters
         ----------
         theta : `~astropy.units.Quantity`
             Angles from the centre.
         z_source : float, array-like, pair of array-like, table, file, SACC object or ShearCatalog
-            Redshift of the sources, or of the one at each angle; those in front of the halo are not lensed. For a
+            Redshift of the sources, one or one for each angle; sources in front of the halo are not lensed. For a
             distribution n(z), such as a tuple (z, n), the mean over the sources; forms as for
             `~astro_massmap.analysis.mass.critical_surface_density`.
-
-        Returns
-        -------
-        ndarray
 
         Raises
         ------
         TypeError, ValueError, `~astropy.units.UnitsError`
-            If ``theta`` is no angle, or a redshift is not positive.
-
-        Examples
-        --------
-        >>> import astropy.units as u
-        >>> from astropy.cosmology import FlatLambdaCDM
-        >>> from astro_massmap.simulation import NFWHalo
-        >>> halo = NFWHalo(5e14 * u.Msun, redshift=0.3, cosmology=FlatLambdaCDM(70, 0.3))
-        >>> print(halo.convergence(1 * u.arcmin, z_source=[0.2, 0.6, 1.0]).round(3))
-        [0.    0.085 0.119]
+            If ``theta`` is not an angle, or a redshift is not positive.
         """
         return 2 * self._scale_convergence(z_source) * _profile(self._x(theta))
 
     def shear(self, theta: u.Quantity, z_source: RedshiftsLike) -> NDArray[np.float64]:
-        """
-        Tangential shear.
-
-        Parameters
-        ----------
-        theta, z_source
-            As for `convergence`.
-
-        Returns
-        -------
-        ndarray
-
-        Raises
-        ------
-        TypeError, ValueError, `~astropy.units.UnitsError`
-            If ``theta`` is no angle, or a redshift is not positive.
-
-        Examples
-        --------
-        >>> import astropy.units as u
-        >>> from astropy.cosmology import FlatLambdaCDM
-        >>> from astro_massmap.simulation import NFWHalo
-        >>> halo = NFWHalo(5e14 * u.Msun, redshift=0.3, cosmology=FlatLambdaCDM(70, 0.3))
-        >>> print(halo.shear([1, 3] * u.arcmin, z_source=1.0).round(3))
-        [0.072 0.038]
-        """
+        """Return the tangential shear; arguments as for `convergence`."""
         x = self._x(theta)
         return self._scale_convergence(z_source) * (4 * _mean_profile(x) - 2 * _profile(x))
 
@@ -236,11 +167,11 @@ class NFWHalo:
         return (self.mass / (4 * np.pi * self.scale_radius**2 * (np.log1p(c) - c / (1 + c)))).to("Msun / kpc2")
 
     def _scale_convergence(self, z_source):
-        """``kappa_s`` for each source."""
+        """Return ``kappa_s`` for each source."""
         import astropy.units as u
         from astropy.constants import G, c
 
-        from ..analysis.mass import lensing_efficiency
+        from ..analysis.mass import lensing_efficiency  # loads astropy
 
         distance = self.cosmology.angular_diameter_distance(self.redshift)
         strongest = (self._scale_density * 4 * np.pi * G * distance / c**2).to_value(u.one)
@@ -249,14 +180,14 @@ class NFWHalo:
     def _x(self, theta):
         import astropy.units as u
 
-        from .._io.quantities import floats
+        from .._io.quantities import floats  # loads astropy
 
         x = floats(theta, "theta", unit=u.arcmin) / self.angular_scale_radius.to_value(u.arcmin)
         return np.maximum(np.abs(x), _SMALLEST)
 
 
 def _mass(mass):
-    """``mass`` as a scalar Quantity in Msun."""
+    """Return ``mass`` as a scalar Quantity in Msun."""
     import astropy.units as u
 
     unit = getattr(mass, "unit", None)
@@ -269,7 +200,7 @@ def _mass(mass):
 
 
 def _duffy(mass, z, cosmology):
-    """Mean concentration of the halos of a mass and redshift (Duffy et al. 2008, table 1)."""
+    """Mean concentration of halos of a mass and redshift (Duffy et al. 2008, table 1)."""
     return 5.71 * (mass.to_value("Msun") * cosmology.h / 2e12) ** -0.084 * (1 + z) ** -0.47
 
 
@@ -297,6 +228,3 @@ def _arc(x):
     root_in, root_out = np.sqrt(1 - inner**2), np.sqrt(outer**2 - 1)
     inside, outside = np.log((1 + root_in) / inner) / root_in, np.arctan(root_out) / root_out
     return np.where(w > _NEAR_ONE, inside, np.where(w < -_NEAR_ONE, outside, near))
-
-
-# ---- halos where there are none

@@ -1,4 +1,4 @@
-"""Surveys and maps with more halos in them than there are."""
+"""Injection of halos into catalogues and maps."""
 
 from __future__ import annotations
 
@@ -20,43 +20,43 @@ if TYPE_CHECKING:
     from ..maps.convergence_map import ConvergenceMap
 
 _Target = TypeVar("_Target", "ShearCatalog", "ConvergenceMap")
-_NEAR = 8  # pixels around a centre within which the convergence is averaged over
-_SUBPIXELS = 16  # on a side
+_NEAR = 8  # distance from a centre, in pixels, within which the convergence is averaged over pixels
+_SUBPIXELS = 16  # points on a side of these pixels
 
 
 def inject_halo(
     target: _Target, halo: NFWHalo | Sequence[NFWHalo], center: SkyCoord, *, z_source: RedshiftsLike | None = None
 ) -> _Target:
     """
-    Put halos into a survey, or into a map.
+    Add halos to a catalogue or a map.
 
-    The galaxies of a catalogue are sheared by the halos on top of what has sheared them: the reduced shear of all
-    halos together is composed with each ellipticity (Seitz & Schneider 1997). Their number and their positions stay,
-    without magnification. To a map, and to each of its samples, the convergence is added, averaged over pixels: what
-    a perfect measurement would add. Its uncertainty stays.
+    The reduced shear of all halos together is composed with the ellipticity of each galaxy, in addition to the shear
+    that is already there (Seitz & Schneider 1997). Number and positions of the galaxies do not change: magnification
+    is not included. To a map and each of its samples, the convergence averaged over pixels is added, as in a perfect
+    measurement; the uncertainty does not change.
 
     Parameters
     ----------
     target : ShearCatalog or ConvergenceMap
-        Where to.
+        Catalogue or map.
     halo : NFWHalo or sequence of NFWHalo
-        One for all centres, or one for each.
+        One halo for all centres, or one for each.
     center : `~astropy.coordinates.SkyCoord`
         One position or several.
     z_source : float, pair of array-like, table, file, SACC object or ShearCatalog, optional
-        Redshift of all sources, or their distribution n(z), such as a tuple (z, n), over which the shear and the
-        convergence are averaged; forms as for `~astro_massmap.analysis.mass.critical_surface_density`. By default the
-        galaxies of a catalogue have their own redshifts; those in front of a halo are not lensed by it. A map needs it.
+        Redshift of all sources, or their distribution n(z), such as a tuple (z, n), over which shear and convergence
+        are averaged; forms as for `~astro_massmap.analysis.mass.critical_surface_density`. By default the redshifts of
+        the galaxies in the catalogue; galaxies in front of a halo are not lensed by it. Required for a map.
 
     Returns
     -------
     ShearCatalog or ConvergenceMap
-        A new one. Of a catalogue the additive bias is taken off, and ``meta["halos"]`` counts what was added.
+        A new object. The additive bias of a catalogue is removed, and ``meta["halos"]`` is the number of added halos.
 
     Raises
     ------
     TypeError, ValueError, `~astropy.units.UnitsError`
-        If an argument is not as described, or redshifts of sources are not known.
+        If an argument is not as described, or source redshifts are missing.
 
     Examples
     --------
@@ -69,8 +69,8 @@ def inject_halo(
     >>> survey, survey.meta["halos"]
     (<ShearCatalog: 65666 galaxies, axes 'west-north', shape noise 0.260>, 1)
     """
-    from ..maps.catalog import ShearCatalog
-    from ..maps.convergence_map import ConvergenceMap
+    from ..maps.catalog import ShearCatalog  # loads astropy
+    from ..maps.convergence_map import ConvergenceMap  # loads astropy
 
     halos, centers = _pairs(halo, center)
     if z_source is not None:
@@ -83,7 +83,7 @@ def inject_halo(
 
 
 def _pairs(halo, center):
-    """As many halos as centres."""
+    """Return equally long sequences of halos and centres."""
     from astropy.coordinates import SkyCoord
 
     if not isinstance(center, SkyCoord):
@@ -116,7 +116,7 @@ def _into_catalog(catalog, halos, centers, z_source):
     gamma, kappa = np.zeros(len(catalog), dtype=complex), np.zeros(len(catalog))
     for halo, center in zip(halos, centers.transform_to(catalog.coords.frame), strict=True):
         theta = catalog.coords.separation(center)
-        # An image is stretched across the line to the centre; at a position angle phi from North through East,
+        # Images are stretched perpendicular to the line to the centre. At a position angle phi from North through East,
         # this line is at phi + 90 degrees from West, and -exp(2i (phi + 90 deg)) = exp(2i phi).
         phi = catalog.coords.position_angle(center).rad
         gamma += halo.shear(theta, z_source) * np.exp(2j * phi)
@@ -128,21 +128,21 @@ def _into_catalog(catalog, halos, centers, z_source):
 
 def _source_redshifts(catalog):
     if catalog.redshift is None:
-        raise ValueError("z_source: the catalogue has no redshifts of its own; give that of the sources, or n(z)")
+        raise ValueError("z_source: the catalogue has no redshifts; give the redshift of the sources, or n(z)")
     bad = ~((catalog.redshift > 0) & np.isfinite(catalog.redshift))
     if bad.any():
         raise ValueError(
-            f"z_source: {int(bad.sum())} of {len(catalog)} galaxies have no positive redshift of their own; "
-            "select the others, or give one for all"
+            f"z_source: {int(bad.sum())} of {len(catalog)} galaxies have no positive redshift; "
+            "select the other galaxies, or give one redshift for all"
         )
     return catalog.redshift
 
 
 def _into_map(kappa, halos, centers, z_source):
-    from ..maps.arguments import need_convergence
+    from ..maps.arguments import need_convergence  # loads astropy
 
     if z_source is None:
-        raise ValueError("z_source: a map needs the redshift of the sources")
+        raise ValueError("z_source: needed for a map, the redshift of the sources or n(z)")
     need_convergence(kappa)
     added = np.zeros(kappa.shape)
     for halo, center in zip(halos, centers, strict=True):
@@ -160,13 +160,13 @@ def _into_map(kappa, halos, centers, z_source):
 
 
 def _pixel_means(halo, center, z_source, wcs, shape):
-    """Convergence of a halo ``(ny, nx)``: means over the pixels near its centre, values at the middles of others."""
+    """Return the convergence ``(ny, nx)`` of a halo: means of pixels near its centre, values at other pixel centres."""
     x0, y0 = wcs.world_to_pixel(center)
     y, x = np.mgrid[: shape[0], : shape[1]]
 
     def at(x, y):
         theta = np.asarray(wcs.pixel_to_world(x, y).separation(center).arcmin)
-        theta = np.where(np.isfinite(theta), theta, 180 * 60)  # off the projection, where there is no sky
+        theta = np.where(np.isfinite(theta), theta, 180 * 60)  # pixels outside of the projection
         return halo.convergence(theta, z_source)
 
     result = at(x, y)

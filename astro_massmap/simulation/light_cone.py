@@ -1,13 +1,13 @@
 """
-From snapshots of a periodic cube to maps of the convergence.
+Convergence maps from snapshots of a periodic cube.
 
-The line of sight is cut into slabs as thick as the cube. When a slab's distance comes by, the particles are
-projected along the three axes of the cube: three lens planes. In the Born approximation the convergence is
+The line of sight is cut into slabs as thick as the cube. At the distance of each slab the particles are projected
+along the three axes of the cube, which gives three lens planes. In the Born approximation the convergence is
 
     kappa = sum_i delta_i(chi_i theta) int_slab q dchi,
     q = 3/2 Om (H0 / c)^2 (chi / a) int dchi' n(chi') (1 - chi / chi'),
 
-and a map takes for every slab a plane of a random cube and axis, shifted, turned and mirrored at random.
+where each map uses for each slab a plane of a random cube and axis, shifted, rotated and mirrored at random.
 """
 
 import json
@@ -29,7 +29,7 @@ _FORMAT = "astro_massmap lens planes 1"
 
 
 def slab_distances(cosmology, thickness, z_max):
-    """Distances in Mpc/h to the middles of the slabs up to a redshift; a last bit of a slab hardly lenses."""
+    """Return the distances in Mpc/h to the middles of the slabs; a last quarter of a slab is omitted."""
     n = max(1, math.ceil(float(cosmology.distance(z_max)) / thickness - 0.25))
     return (np.arange(n) + 0.5) * thickness
 
@@ -37,7 +37,7 @@ def slab_distances(cosmology, thickness, z_max):
 @dataclass(frozen=True)
 class LensPlanes:
     """
-    The lens planes of one cube.
+    Lens planes of one cube.
 
     Attributes
     ----------
@@ -46,32 +46,27 @@ class LensPlanes:
     box_size : float
         Side of the cube, and thickness of a slab, in Mpc/h.
     omega_m : float
-        Matter density today over the critical one.
+        Matter density today in units of the critical density.
     distance, scale_factor : ndarray
-        Of the middles of the slabs, ``(slabs,)``; distances in Mpc/h.
+        Comoving distance in Mpc/h and scale factor of the middle of each slab, ``(slabs,)``.
     meta : dict
-        How they were made: plain numbers and strings.
-
-    See Also
-    --------
-    LightCone : Maps from the planes.
-    simulate_boxes : Many of them, in files.
+        Settings of the simulation: plain numbers and strings.
 
     Examples
     --------
-    Three planes for each slab of 64 Mpc/h; whatever falls together, the mean of a plane stays as it was:
+    Three planes for each slab of 64 Mpc/h; structure growth conserves the mean of a plane:
 
     >>> from astro_massmap.simulation import LensPlanes, NBody
     >>> simulation = NBody(particles=16, box_size=64.0, mesh_factor=1, early_steps=4)
     >>> planes = LensPlanes.simulate(simulation, seed=1, cells=32, z_max=0.1)
-    >>> planes.overdensity.shape
-    torch.Size([5, 3, 32, 32])
+    >>> planes.overdensity.shape, planes.meta["seed"]
+    (torch.Size([5, 3, 32, 32]), 1)
     >>> planes.distance.tolist()
     [32.0, 96.0, 160.0, 224.0, 288.0]
     >>> bool(planes.overdensity.double().mean(dim=(2, 3)).abs().max() < 1e-3)
     True
 
-    They are kept in a file:
+    They are written to a file and read from it:
 
     >>> planes.save("box.safetensors")
     >>> bool((LensPlanes.load("box.safetensors").overdensity == planes.overdensity).all())
@@ -88,20 +83,20 @@ class LensPlanes:
     @classmethod
     def simulate(cls, simulation, seed, *, cells=1024, z_max=1.0, on_step=lambda a: None):
         """
-        Run a simulation and project it as it goes by.
+        Run a simulation and project the particles at the distance of each slab.
 
         Parameters
         ----------
         simulation : NBody
-            The code and its settings.
+            Simulation and its settings.
         seed : int
-            Of the initial field.
+            Seed of the initial field.
         cells : int
-            Cells of a plane on a side.
+            Cells on a side of a plane.
         z_max : float
             Redshift of the farthest sources.
         on_step : callable
-            Told the scale factor after every step.
+            Function of the scale factor, called after every step.
 
         Returns
         -------
@@ -110,15 +105,7 @@ class LensPlanes:
         Raises
         ------
         ValueError
-            If the simulation starts after the light of the farthest slab.
-
-        Examples
-        --------
-        >>> from astro_massmap.simulation import LensPlanes, NBody
-        >>> simulation = NBody(particles=16, box_size=64.0, mesh_factor=1, early_steps=4)
-        >>> planes = LensPlanes.simulate(simulation, seed=1, cells=32, z_max=0.1)
-        >>> planes.meta["seed"], len(planes.distance)
-        (1, 5)
+            If the simulation starts after the light passed the farthest slab.
         """
         cosmology = simulation.cosmology
         distance = slab_distances(cosmology, simulation.box_size, z_max)
@@ -133,28 +120,7 @@ class LensPlanes:
         )
 
     def save(self, file, *, overwrite=False):
-        """
-        Write a safetensors file.
-
-        Parameters
-        ----------
-        file : path-like
-            Written whole or not at all.
-        overwrite : bool
-            Replace an existing file.
-
-        Raises
-        ------
-        OSError
-            If the file exists and ``overwrite`` is False, or it cannot be written.
-
-        Examples
-        --------
-        >>> from astro_massmap.simulation import LensPlanes, NBody
-        >>> simulation = NBody(particles=16, box_size=64.0, mesh_factor=1, early_steps=4)
-        >>> planes = LensPlanes.simulate(simulation, seed=1, cells=32, z_max=0.1)
-        >>> planes.save("box.safetensors")
-        """
+        """Write a safetensors file atomically; OSError if it exists and ``overwrite`` is False."""
         notes = {
             "format": _FORMAT,
             "box_size": self.box_size,
@@ -168,33 +134,8 @@ class LensPlanes:
 
     @classmethod
     def load(cls, file):
-        """
-        Read what `save` wrote.
-
-        Parameters
-        ----------
-        file : path-like
-            A safetensors file.
-
-        Returns
-        -------
-        LensPlanes
-
-        Raises
-        ------
-        OSError
-            If the file is not there, is damaged, or holds something else.
-
-        Examples
-        --------
-        >>> from astro_massmap.simulation import LensPlanes, NBody
-        >>> simulation = NBody(particles=16, box_size=64.0, mesh_factor=1, early_steps=4)
-        >>> planes = LensPlanes.simulate(simulation, seed=1, cells=32, z_max=0.1)
-        >>> planes.save("box.safetensors")
-        >>> LensPlanes.load("box.safetensors").meta == planes.meta
-        True
-        """
-        fault = f"file: {str(file)!r} is damaged, or holds no lens planes"
+        """Read a file of `save`; OSError if it does not exist, is damaged, or contains something else."""
+        fault = f"file: {str(file)!r} is damaged, or contains no lens planes"
         try:
             with parsing(fault):
                 notes, tensors = read_tensors(file, "planes")
@@ -209,13 +150,13 @@ class LensPlanes:
 
 
 def _planes(notes, tensors):
-    """The arguments of `LensPlanes`; ValueError if they are not credible."""
+    """Return the arguments of `LensPlanes`; ValueError if the file is not consistent."""
     if notes["format"] != _FORMAT:
         raise ValueError(f"its format is {notes['format']!r}")
     overdensity = tensors["overdensity"]
     sizes = {key: np.array(notes[key], dtype=float) for key in ("distance", "scale_factor", "box_size", "omega_m")}
     if overdensity.ndim != 4 or not len(sizes["distance"]) == len(sizes["scale_factor"]) == len(overdensity):
-        raise ValueError(f"{sizes['distance'].size} distances belong to planes of shape {tuple(overdensity.shape)}")
+        raise ValueError(f"{sizes['distance'].size} distances do not match planes of shape {tuple(overdensity.shape)}")
     for key, value in sizes.items():
         if value.ndim != (key in ("distance", "scale_factor")) or not np.all((value > 0) & np.isfinite(value)):
             raise ValueError(f"{key}: needs positive numbers, got {str(notes[key])[:40]}")
@@ -227,32 +168,31 @@ def _planes(notes, tensors):
 
 def lensing_weights(cosmology, distance, thickness, *, redshift=None, n_z=None):
     """
-    The integral of q over each slab.
+    Integrate q over each slab.
 
     Parameters
     ----------
     cosmology : Cosmology
         Background.
     distance : ndarray
-        Middles of the slabs in Mpc/h, ``(slabs,)``, increasing.
+        Distances of the middles of the slabs in Mpc/h, ``(slabs,)``, increasing.
     thickness : float
-        Theirs, in Mpc/h.
+        Thickness of a slab in Mpc/h.
     redshift : float
-        Of a source plane; this or ``n_z``.
+        Redshift of a source plane, instead of ``n_z``.
     n_z : pair of array-like, table, file or SACC object
-        Redshifts, increasing, and a density of sources, linear between them, which need not be normalised; as for
-        `~astro_massmap.PowerSpectrum.from_cosmology`.
+        Redshift distribution of the sources, as for `~astro_massmap.PowerSpectrum.from_cosmology`.
 
     Returns
     -------
     ndarray
-        ``(slabs,)``; the convergence is the sum of them times the overdensities of the slabs.
+        Weights ``(slabs,)``; the convergence is the weighted sum of the overdensities of the slabs.
 
     Raises
     ------
     ValueError
-        If not one of ``redshift`` and ``n_z`` is given, it is no source plane or distribution, or there are sources
-        beyond the last slab.
+        If not exactly one of ``redshift`` and ``n_z`` is given, if it is not valid, or if sources lie beyond the last
+        slab.
 
     Examples
     --------
@@ -267,41 +207,41 @@ def lensing_weights(cosmology, distance, thickness, *, redshift=None, n_z=None):
     >>> print(f"{weights.sum():.3f} {18 * math.log(2) - 12:.3f}")
     0.477 0.477
     """
-    z, share = one_of(redshift, n_z).few()
+    z, fraction = one_of(redshift, n_z).few()
     source = cosmology.distance(z)
     reach = distance[-1] + thickness / 2
-    if (share * np.clip(source - reach - thickness, 0, None)).sum() > 0:
+    if (fraction * np.clip(source - reach - thickness, 0, None)).sum() > 0:
         raise ValueError(
-            f"redshift, n_z: sources reach out to {source.max():.0f} Mpc/h, the lens planes to {reach:.0f}; "
+            f"redshift, n_z: the sources extend to {source.max():.0f} Mpc/h, the lens planes to {reach:.0f} Mpc/h; "
             "simulate with a larger z_max"
         )
     chi = distance[:, None] + thickness * (np.arange(16) + 0.5 - 8) / 16
-    efficiency = (share * np.clip(1 - chi[..., None] / source, 0, None)).sum(axis=-1)
+    efficiency = (fraction * np.clip(1 - chi[..., None] / source, 0, None)).sum(axis=-1)
     q = 1.5 * cosmology.omega_m / HUBBLE_LENGTH**2 * chi / cosmology.scale_factor(chi) * efficiency
     return q.mean(axis=1) * thickness
 
 
 class LightCone:
     """
-    Maps of the convergence from the lens planes of some cubes.
+    Convergence maps from the lens planes of some cubes.
 
     Parameters
     ----------
     cubes : list of LensPlanes
-        All of one kind: the same slabs and cells.
+        Lens planes with the same slabs and cells.
     weights : array-like
-        Of the slabs, ``(slabs,)``, see `lensing_weights`.
+        Weights of the slabs, ``(slabs,)``, see `lensing_weights`.
     device : `torch.device` or str
-        Where maps are drawn.
+        Device of the computation.
 
     Raises
     ------
     ValueError
-        If the cubes are not of one kind, or there is not a weight for each slab.
+        If the cubes differ in slabs or cells, or there is not one weight for each slab.
 
     See Also
     --------
-    light_cone : That of files of lens planes.
+    light_cone : The same from files of lens planes.
 
     Examples
     --------
@@ -327,7 +267,7 @@ class LightCone:
             raise ValueError(f"weights: need one for each of {len(first.distance)} slabs, got {len(weights)}")
         self.device, self.weights = torch.device(device), np.asarray(weights, dtype=float)
         self.distance, self.box_size = first.distance, first.box_size
-        # (slabs, cubes * axes, cells**2): one place to pick from for each slab
+        # (slabs, cubes * axes, cells**2): the planes of each slab
         stacked = torch.stack([cube.overdensity for cube in cubes], dim=1).to(self.device)
         self.cells = stacked.shape[-1]
         self.planes = stacked.reshape(len(stacked), -1, self.cells**2)
@@ -339,28 +279,18 @@ class LightCone:
         Parameters
         ----------
         n : int
-            How many.
+            Number of maps.
         shape : tuple of int
             Rows and columns.
         pixel_size : float
             Side of a pixel in radians.
         generator : `numpy.random.Generator`
-            Which planes, and how they are shifted, turned and mirrored.
+            Random numbers that choose, shift, rotate and mirror the planes.
 
         Returns
         -------
         `torch.Tensor`
-            ``(n, *shape)``.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> import torch
-        >>> from astro_massmap.simulation import LensPlanes, LightCone
-        >>> planes = LensPlanes(torch.ones(1, 3, 8, 8), 100.0, 0.3, np.array([50.0]), np.array([0.98]), meta={})
-        >>> maps = LightCone([planes], weights=[0.1]).draw(2, (16, 24), 1e-3, np.random.default_rng(0))
-        >>> maps.shape, round(float(maps.mean()), 3)
-        (torch.Size([2, 16, 24]), 0.1)
+            Maps ``(n, *shape)``.
         """
         return torch.stack([self._map(shape, pixel_size, generator) for _ in range(n)])
 
@@ -378,9 +308,9 @@ class LightCone:
         return kappa
 
     def _interpolate(self, plane, u, v):
-        """Bilinear values of a periodic plane at positions in cells."""
+        """Return the bilinear interpolation of a periodic plane at positions in cells."""
         cells = self.cells
         wrapped = F.pad(plane.view(1, 1, cells, cells).float(), (0, 1, 0, 1), mode="circular")
-        # grid_sample wants -1 at the first cell and 1 at the last, which is the first again
+        # coordinates of grid_sample: -1 is the first cell, 1 the last, a copy of the first
         at = torch.stack([u, v], dim=-1).remainder_(cells).mul_(2 / cells).sub_(1)
         return F.grid_sample(wrapped, at[None], mode="bilinear", align_corners=True)[0, 0]

@@ -1,16 +1,16 @@
 """
-Shifted lognormal maps of the convergence (Coles & Jones 1991; Xavier, Abdalla & Joachimi 2016).
+Shifted lognormal convergence maps (Coles & Jones 1991; Xavier, Abdalla & Joachimi 2016).
 
     kappa = lambda [exp(g - v / 2) - 1],
 
-with a Gaussian field g of mean 0 and variance v. Its mean is 0, it never falls below ``-lambda``, the shift, and
-with ``xi`` the covariance of kappa and ``xi_g`` that of g,
+with a Gaussian field g of mean 0 and variance v. The mean of kappa is 0 and its minimum is ``-lambda``, the shift.
+With ``xi`` the covariance of kappa and ``xi_g`` that of g,
 
     xi = lambda^2 [exp(xi_g) - 1],    xi_g = ln(1 + xi / lambda^2),    v = xi_g(0),
 
-so that kappa has exactly the power spectrum that xi was made of. With ``y^2 = xi(0) / lambda^2`` its skewness is
-``y^3 + 3 y``. A field as smooth and as skewed as one may wish need not exist: the Fourier transform of xi_g, the
-power of g, can then turn negative. It is cut at zero, and what comes out is compared with what was asked for.
+so that kappa has exactly the power spectrum of xi. With ``y^2 = xi(0) / lambda^2`` its skewness is ``y^3 + 3 y``. For
+very smooth and skewed fields no lognormal field exists: the Fourier transform of xi_g, the power of g, has negative
+values. They are set to zero, and the resulting power is compared with the given spectrum.
 """
 
 import math
@@ -23,8 +23,8 @@ from .._utils.checks import check_integer, check_padding, check_spectrum
 from .._utils.progress import warn
 from ..inference import FourierGrid, Streams, padded_shape
 
-_TOLERANCE = 0.01  # of the power in an octave of scales
-_FLOOR = 0.01  # of the power of the strongest octave: what falls below it is compared with that
+_TOLERANCE = 0.01  # relative error of the power in an octave of ell
+_FLOOR = 0.01  # smallest denominator of that error, in units of the power of the strongest octave
 
 
 def lognormal_maps(
@@ -46,50 +46,48 @@ def lognormal_maps(
     Parameters
     ----------
     spectrum : callable
-        Angular power spectrum C_ell of the maps themselves, at an array of ``ell > 0``; a
-        `~astro_massmap.PowerSpectrum` for instance. The mean of a map scatters like the longest wave in the box.
+        Angular power spectrum C_ell of the maps at an array of ``ell > 0``, such as a `~astro_massmap.PowerSpectrum`.
+        The mean of a map has the variance of the largest scale in the box.
     n : int
-        How many maps.
+        Number of maps.
     shape : tuple of int
         Rows and columns.
     pixel_size : float
         Side of a pixel in radians.
     shift : float
-        Minus the lowest convergence there can be; about that of an empty line of sight.
+        Minus the minimum of the convergence, which is about that of an empty line of sight.
     padding : float
-        Side of the periodic box over that of the map, which is cut from its corner; with 1 the maps are periodic.
+        Side of the periodic box divided by that of the map, which is cut from its corner; with 1 the maps are periodic.
     seed : int
-        Map i depends on the seed and on i alone.
+        Seed; map i depends on the seed and on i alone.
     start : int
-        Number of the first map: ``start=100`` goes on after the first hundred.
+        Number of the first map: ``start=100`` continues after the first hundred.
     dtype : `torch.dtype`
-        Of the maps.
+        Type of the maps.
     device : `torch.device` or str
-        Where they are drawn; on another device they are others.
+        Device of the computation. Random numbers differ between devices.
 
     Returns
     -------
     `torch.Tensor`
-        ``(n, *shape)``.
+        Maps ``(n, *shape)``.
 
     Raises
     ------
     ValueError
-        If a number is out of range, or the shift is too small for any lognormal field to have this spectrum.
+        If a number is out of range, or the shift is too small for a lognormal field with this spectrum.
 
     Warns
     -----
     UserWarning
-        When the power that can be had differs from the spectrum by more than 1 % in an octave.
+        If the power of the maps differs from the spectrum by more than 1 % in an octave.
 
     Examples
     --------
     >>> from astro_massmap.simulation.lognormal import lognormal_maps
     >>> maps = lognormal_maps(lambda ell: 4e-10 * (ell / 1000) ** -1.2, 4, (32, 48), 1.2e-4)
-    >>> maps.shape
-    torch.Size([4, 32, 48])
-    >>> bool((maps >= -0.03).all())
-    True
+    >>> maps.shape, bool((maps >= -0.03).all())
+    (torch.Size([4, 32, 48]), True)
     >>> bool((lognormal_maps(lambda ell: 4e-10 * (ell / 1000) ** -1.2, 1, (32, 48), 1.2e-4, start=3) == maps[3]).all())
     True
     """
@@ -108,21 +106,21 @@ def lognormal_maps(
 
 def gaussian_variance(box, spectrum, shift):
     """
-    Variances of the modes and of a pixel of the Gaussian field g.
+    Return the variances of the modes and of a pixel of the Gaussian field g.
 
     Parameters
     ----------
     box : `~astro_massmap.inference.FourierGrid`
-        Periodic, in double precision.
+        Grid of the periodic box, in double precision.
     spectrum, shift
-        As for `lognormal_maps`.
+        Spectrum and shift, as for `lognormal_maps`.
 
     Returns
     -------
     modes : `torch.Tensor`
-        One a mode.
+        Variance of each mode.
     pixel : float
-        The variance v.
+        Variance v of a pixel.
     """
     wanted = box.mode_variance(spectrum)
     if not (torch.isfinite(wanted).all() and (wanted >= 0).all() and wanted.sum() > 0):
@@ -132,8 +130,8 @@ def gaussian_variance(box, spectrum, shift):
     if ratio.min() <= -1:
         least = shift * math.sqrt(-float(ratio.min()))
         raise ValueError(
-            f"shift: with {shift:g} no lognormal field has this spectrum, whose covariance falls to "
-            f"{-(least**2):.3g}; needs to be larger than {least:.3g}"
+            f"shift: needs to be larger than {least:.3g} for this spectrum, whose covariance falls to "
+            f"{-(least**2):.3g}, got {shift:g}"
         )
     modes = (box.to_modes(torch.log1p(ratio)).real * root).clamp(min=0)
     possible = box.to_modes(torch.expm1(box.to_field(modes + 0j) / root)).real * root * shift**2
@@ -142,23 +140,23 @@ def gaussian_variance(box, spectrum, shift):
 
 
 def _compare(box, possible, wanted, shift):
-    """Warn if the power that a lognormal field can have is not what was asked for."""
+    """Warn if no lognormal field has the given power spectrum."""
     longest = box.ell.flatten()[1:].min() if box.ell.numel() > 1 else 1.0
     octave = torch.log2((box.ell / longest).clamp(min=1)).long().flatten()
-    got, asked = (torch.bincount(octave, (power * box.multiplicity).flatten()) for power in (possible - wanted, wanted))
-    error = got.abs() / asked.clamp(min=_FLOOR * float(asked.max()))
+    error, power = (torch.bincount(octave, (x * box.multiplicity).flatten()) for x in (possible - wanted, wanted))
+    error = error.abs() / power.clamp(min=_FLOOR * float(power.max()))
     worst = int(error.argmax())
     if error[worst] > _TOLERANCE:
         warn(
             f"spectrum, shift: no lognormal field with the shift {shift:g} has this spectrum; around ell = "
-            f"{float(longest) * 2 ** (worst + 0.5):.3g} the power of the maps is off by {float(error[worst]):.1%}. "
-            "A larger shift, or a spectrum that does not fall so steeply, can be had",
+            f"{float(longest) * 2 ** (worst + 0.5):.3g} the power of the maps is wrong by {float(error[worst]):.1%}. "
+            "Use a larger shift or a less steep spectrum",
             stacklevel=5,
         )
 
 
 def _check(spectrum, n, shape, pixel_size, shift, padding, seed, start):
-    """The shape as two ints, if all arguments are in range."""
+    """Return the shape as two ints, after checking all arguments."""
     check_spectrum(spectrum)
     for value, name, least in ((n, "n", 1), (seed, "seed", 0), (start, "start", 0)):
         check_integer(value, name, least)

@@ -1,8 +1,8 @@
 """
-Files that hold maps: FITS, NumPy, HDF5, and the binary form in which kappaTNG first came.
+Files of maps: FITS, NumPy and HDF5.
 
-A format is a context manager that opens a file and yields what it says of its maps and a function that reads one
-of them. No more than that map is read, and no file stays open: a set of maps can be handed to other processes.
+A format is a context manager that opens a file and yields its header and a function that reads one map. Only that map
+is read, and no file stays open, so that a set of maps can be passed to other processes.
 """
 
 import math
@@ -19,14 +19,14 @@ from .._utils.optional import require
 from .._utils.untrusted import check_allowance, parsing
 from .resampling import LARGEST_MAP, in_arcmin
 
-_MOST_MAPS = 2**20  # in a file
+_MOST_MAPS = 2**20  # maps in a file
 _SAME_SCALE = 0.01
 
 
 class Layout(NamedTuple):
-    """What a file says of its maps: how many, their shape, and the side of a pixel in radians, or None."""
+    """Number and shape of the maps in a file, and side of a pixel in radians or None."""
 
-    count: int  # type: ignore[assignment]  # of tuples, a method
+    count: int  # type: ignore[assignment]  # a method of tuples
     shape: tuple
     pixel_size: float | None
 
@@ -34,19 +34,19 @@ class Layout(NamedTuple):
 class _Opened(NamedTuple):
     shape: tuple
     dtype: np.dtype
-    sides: tuple | None  # of a pixel, in radians
+    sides: tuple | None  # sides of a pixel in radians
     get: Callable
 
 
 @dataclass(frozen=True)
 class MapFile:
     """
-    A file of one map ``(ny, nx)``, or of many ``(n, ny, nx)``.
+    File of one map ``(ny, nx)`` or of several ``(n, ny, nx)``.
 
     Parameters
     ----------
     path : str
-        Where it is; the end of its name tells the format.
+        Path; the format is given by the file extension.
     dataset : str
         Name of the maps in an HDF5 file.
     """
@@ -56,14 +56,14 @@ class MapFile:
 
     def layout(self):
         """
-        Read what the file says of its maps; no pixel is read.
+        Read the layout of the maps from the header; no pixel is read.
 
         Raises
         ------
         OSError
-            If the file is not there, or damaged.
+            If the file does not exist or is damaged.
         ValueError
-            If it holds something else than maps of square pixels.
+            If it contains something else than maps of square pixels.
         """
         with self._open() as opened:
             return self._checked(opened)
@@ -75,28 +75,28 @@ class MapFile:
         Parameters
         ----------
         index : int
-            Which one.
+            Number of the map.
         shape : tuple of int
-            What the map needs to have.
+            Required shape of the map.
         pixel_size : float
-            What the file must not contradict, in radians.
+            Required side of a pixel in radians, if the file contains one.
 
         Returns
         -------
         ndarray
-            ``(ny, nx)`` of float32, C-contiguous.
+            Map ``(ny, nx)`` of float32, C-contiguous.
 
         Raises
         ------
         OSError
-            If the file is not there, damaged, or not whole.
+            If the file does not exist, is damaged, or truncated.
         ValueError
-            If the map is of another shape or scale, or not finite.
+            If the map has another shape or scale, or is not finite.
         """
         with self._open() as opened:
             layout = self._checked(opened)
             if layout.shape != tuple(shape):
-                raise self.unfit(f"needs maps of shape {tuple(shape)}, as the first file has, got {layout.shape}")
+                raise self.unfit(f"needs maps of shape {tuple(shape)}, as in the first file, got {layout.shape}")
             self.check_scale(layout.pixel_size, pixel_size)
             with self._naming(), np.errstate(over="ignore"):
                 values = opened.get(index) if len(opened.shape) == 3 else opened.get(...)
@@ -107,12 +107,12 @@ class MapFile:
         return values
 
     def check_scale(self, found, wanted):
-        """ValueError if the file says a scale (in radians, or None) that is not what it should be to 1 %."""
+        """Raise ValueError if the pixel scale of the file (radians, or None) differs by more than 1 %."""
         if found is not None and abs(found / wanted - 1) > _SAME_SCALE:
-            raise self.unfit(f"says that a pixel is {in_arcmin(found)} wide, where {in_arcmin(wanted)} was expected")
+            raise self.unfit(f"has pixels of {in_arcmin(found)}, needs {in_arcmin(wanted)}")
 
     def unfit(self, fault):
-        """A ValueError that names the file."""
+        """Return a ValueError that names the file."""
         return ValueError(f"file: {self.path!r} {fault}")
 
     @contextmanager
@@ -125,9 +125,9 @@ class MapFile:
 
     @contextmanager
     def _naming(self):
-        """What readers complain of, as an OSError that names the file."""
+        """Convert errors of readers to an OSError that names the file."""
         try:
-            with parsing(f"file: {self.path!r} is damaged, not whole, or not what it seems"):
+            with parsing(f"file: {self.path!r} is damaged, truncated, or of another format"):
                 yield
         except FileNotFoundError as error:
             raise OSError(f"file: {self.path!r} does not exist") from error
@@ -138,7 +138,9 @@ class MapFile:
             raise self.unfit(f"needs maps of shape (ny, nx) or (n, ny, nx), got {shape}")
         count, (ny, nx) = shape[0] if len(shape) == 3 else 1, shape[-2:]
         if count > _MOST_MAPS or ny * nx > LARGEST_MAP:
-            raise self.unfit(f"says that it holds {count} maps of {ny} x {nx} pixels, which is not believed")
+            raise self.unfit(
+                f"declares {count} maps of {ny} x {nx} pixels, above the limits {_MOST_MAPS} and {LARGEST_MAP}"
+            )
         if opened.dtype.kind not in "fiu":
             raise self.unfit(f"needs maps of real numbers, got {opened.dtype}")
         if opened.sides is None:
@@ -151,7 +153,7 @@ class MapFile:
 
 @contextmanager
 def _open_fits(path, dataset):
-    from .._io.fits_headers import open_fits
+    from .._io.fits_headers import open_fits  # loads astropy
 
     with ExitStack() as stack:
         with warnings.catch_warnings(record=True) as caught:
@@ -159,7 +161,7 @@ def _open_fits(path, dataset):
             hdus = stack.enter_context(open_fits(path, whole=False))
             hdu = next((hdu for hdu in hdus if hdu.is_image and hdu.shape), None)
             if hdu is None:
-                raise OSError("it holds no image")
+                raise OSError("it contains no image")
             sides = _sides(hdu.header)
         cut = [str(w.message) for w in caught if "truncated" in str(w.message)]
 
@@ -172,7 +174,7 @@ def _open_fits(path, dataset):
 
 
 def _sides(header):
-    """Sides of a pixel in radians from a WCS, or from LensTools' side of the map in degrees; None if not there."""
+    """Return the sides of a pixel in radians from a WCS, or from the side of a LensTools map in degrees, or None."""
     from astropy import units as u
     from astropy.wcs import WCS
 
@@ -182,7 +184,7 @@ def _sides(header):
         return None
     wcs = WCS(header, naxis=2)
     units = [unit if unit != u.dimensionless_unscaled else u.deg for unit in map(u.Unit, wcs.wcs.cunit)]
-    # 1 is what programs write that know nothing
+    # CDELT = 1 is a default of programs, not a scale
     known = wcs.has_celestial or "CUNIT1" in header or abs(header.get("CDELT1", 0)) != 1
     if not (known and all(unit.is_equivalent(u.rad) for unit in units)):
         return None
@@ -196,7 +198,7 @@ def _open_npy(path, dataset):
     with open(path, "rb") as stream:
         version = np.lib.format.read_magic(stream)
         if version not in headers:
-            raise ValueError(f"version {version} of the NumPy format is not known here")
+            raise ValueError(f"version {version} of the NumPy format is not supported")
         shape, _, dtype = headers[version](stream)
     yield _Opened(shape, dtype, None, lambda index: np.load(path, mmap_mode="r", allow_pickle=False)[index])
 
@@ -210,7 +212,7 @@ def _hdf5(h5py, path, dataset):
     with h5py.File(path, "r") as file:
         maps = file.get(dataset)
         if not isinstance(maps, h5py.Dataset):
-            raise LookupError(f"it has no dataset {dataset!r}; it holds {', '.join(list(file)[:8]) or 'nothing'}")
+            raise LookupError(f"it has no dataset {dataset!r}; it contains {', '.join(list(file)[:8]) or 'nothing'}")
         if maps.file != file or maps.external or maps.is_virtual:
             raise ValueError(f"its dataset {dataset!r} lies in another file")
 
@@ -222,24 +224,6 @@ def _hdf5(h5py, path, dataset):
         yield _Opened(maps.shape or (), maps.dtype, None, get)
 
 
-@contextmanager
-def _open_binary(path, dataset):
-    """int32 n, n * n float64, int32 n, little-endian."""
-    with open(path, "rb") as stream:
-        size, n = os.fstat(stream.fileno()).st_size, int.from_bytes(stream.read(4), "little", signed=True)
-        if n < 1 or size != 8 * n * n + 8:
-            raise ValueError(f"its head says {n} x {n} numbers, but it has {size} bytes")
-        stream.seek(-4, os.SEEK_END)
-        if int.from_bytes(stream.read(4), "little", signed=True) != n:
-            raise ValueError(f"it does not end with its size {n}")
-
-        def get(index):
-            stream.seek(4)
-            return np.frombuffer(stream.read(8 * n * n), "<f8").reshape(n, n)[index]
-
-        yield _Opened((n, n), np.dtype("<f8"), None, get)
-
-
 _FORMATS = {
     ".fits": _open_fits,
     ".fit": _open_fits,
@@ -248,10 +232,9 @@ _FORMATS = {
     ".npy": _open_npy,
     ".hdf5": _open_hdf5,
     ".h5": _open_hdf5,
-    ".dat": _open_binary,
 }
 
 
 def ending(path):
-    """The end of a file's name that tells its format, or None."""
+    """Return the file extension if its format is known, or None."""
     return next((end for end in _FORMATS if str(path).lower().endswith(end)), None)

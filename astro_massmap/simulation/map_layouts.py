@@ -1,12 +1,11 @@
 """
-How published sets of maps lie in folders: which file is which map, and which simulated box it is from.
+Layouts of published sets of maps: file of each map, and the simulated box that it shows.
 
-MassiveNuS (Liu et al. 2018) is made of the files ``WLconv_z1.00_0001r.fits``, 3.5 deg on a side. All realisations of
-a cosmology are views of one box, so the folder of the cosmology is the box.
+MassiveNuS (Liu et al. 2018) consists of files ``WLconv_z1.00_0001r.fits``, 3.5 deg on a side. All realisations of a
+cosmology are views of one box, so the folder of the cosmology is the box.
 
-kappaTNG (Osato, Liu & Haiman 2021) is made of ``LP001/LP001_run001_maps.hdf5``, 5 deg on a side, each with 40 source
-planes ``z01/kappa`` ...; before 2024 of ``LP001/run001/kappa23.dat``. The maps of an LP folder share their lens planes:
-that is the box.
+kappaTNG (Osato, Liu & Haiman 2021) consists of files ``LP001/LP001_run001_maps.hdf5``, 5 deg on a side, each with 40
+source planes ``z01/kappa`` ... The maps of an LP folder share their lens planes and are therefore one box.
 """
 
 import re
@@ -20,7 +19,7 @@ from .._utils.progress import warn
 from ..theory.source_redshifts import read_n_z
 from .map_files import Layout, MapFile, ending
 
-# of z01 to z40
+# source redshifts of z01 to z40
 # fmt: off
 KAPPATNG_REDSHIFTS = (
     0.034467, 0.069515, 0.105182, 0.141510, 0.178545, 0.216332, 0.254921, 0.294363, 0.334713, 0.376027,
@@ -32,24 +31,23 @@ KAPPATNG_REDSHIFTS = (
 _PLANE_TOLERANCE = 0.05
 _MASSIVENUS = re.compile(r"WLconv_z(\d+\.\d+)_(\d+)r\.fits(\.gz)?")
 _KAPPATNG = re.compile(r"(LP\d+)_run(\d+)_maps\.hdf5")
-_KAPPATNG_BINARY = re.compile(r"run(\d+)")
 
 
 @dataclass(frozen=True)
 class Entry:
     """
-    Where a map is.
+    Location of a map.
 
     Attributes
     ----------
     files : tuple of MapFile
-        One for each source plane; the map is their weighted sum.
+        Files, one for each source plane; the map is their weighted sum.
     index : int
-        Which map of the files.
+        Number of the map in each file.
     box : str
-        The simulated box that it shows.
+        Name of the simulated box.
     realisation : int
-        Which view of the box.
+        Number of the view of the box.
     """
 
     files: tuple
@@ -59,11 +57,13 @@ class Entry:
 
 
 def massivenus(root, *, pixel_scale=None, redshift=None):
-    """Entries, weights and layout of MassiveNuS maps of one source plane."""
+    """Return entries, weights and layout of MassiveNuS maps of one source plane."""
     found = list(_massivenus_files(root))
     redshifts = sorted({float(match[1]) for _, match in found})
     if redshift is None and len(redshifts) > 1:
-        raise ValueError(f"redshift: needed, for the folder has maps at {', '.join(f'{z:g}' for z in redshifts)}")
+        raise ValueError(
+            f"redshift: needed, one of those of the maps in the folder: {', '.join(f'{z:g}' for z in redshifts)}"
+        )
     if found:
         z = redshifts[0] if redshift is None else redshifts[nearest_plane(redshift, redshifts)]
         found = [(path, match) for path, match in found if float(match[1]) == z]
@@ -72,7 +72,7 @@ def massivenus(root, *, pixel_scale=None, redshift=None):
 
 
 def kappatng(root, *, pixel_scale=None, redshift=None, n_z=None):
-    """Entries, weights and layout of kappaTNG maps of one source plane, or of a distribution of sources."""
+    """Return entries, weights and layout of kappaTNG maps of one source plane or a distribution of sources."""
     if (redshift is None) == (n_z is None):
         raise ValueError("redshift, n_z: kappaTNG needs one of them, a source plane or a distribution (z, n)")
     if n_z is None:
@@ -80,40 +80,35 @@ def kappatng(root, *, pixel_scale=None, redshift=None, n_z=None):
         weights[nearest_plane(redshift, KAPPATNG_REDSHIFTS)] = 1
     else:
         weights = plane_weights(n_z, KAPPATNG_REDSHIFTS)
-        weights[weights < 1e-7] = 0  # below the rounding of a map
+        weights[weights < 1e-7] = 0  # negligible in single precision
     planes = np.flatnonzero(weights) + 1
     if not planes.size:
-        raise ValueError("n_z: all sources are at redshift 0, where there is no lensing")
+        raise ValueError("n_z: needs sources at redshifts above 0")
     entries = [
         Entry(tuple(MapFile(str(path), f"z{plane:02d}/kappa") for plane in planes), 0, match[1], int(match[2]))
         for path, match in _matching(root, "*_maps.hdf5", _KAPPATNG)
-    ] or [
-        Entry(
-            tuple(MapFile(str(run / f"kappa{plane:02d}.dat")) for plane in planes), 0, _lens_planes(run), int(match[1])
-        )
-        for run, match in _kappatng_runs(root)
     ]
     return entries, tuple(weights[planes - 1].tolist()), _published_layout(entries, np.radians(5), pixel_scale)
 
 
 def any_folder(root, *, pixel_scale=None, dataset="kappa"):
-    """Entries, weight and layout of a folder of files; a file is a box."""
+    """Return entries, weight and layout of a folder of files; each file is a box."""
     entries, first = [], None
     for path in _loose_files(root):
         file = MapFile(str(path), dataset)
         layout = file.layout()
         if layout.pixel_size is None and pixel_scale is None:
-            raise ValueError(f"pixel_scale: needed, for the file {file.path!r} does not say it")
+            raise ValueError(f"pixel_scale: needed, the file {file.path!r} does not contain it")
         first = first or Layout(0, layout.shape, pixel_scale or layout.pixel_size)
         if layout.shape != first.shape:
-            raise file.unfit(f"has maps of shape {layout.shape}, those before it have {first.shape}")
+            raise file.unfit(f"has maps of shape {layout.shape}, the other files have {first.shape}")
         file.check_scale(layout.pixel_size, first.pixel_size)
         entries += [Entry((file,), index, path.name, index) for index in range(layout.count)]
     return entries, (1.0,), first
 
 
 def _published_layout(entries, side, pixel_scale):
-    """Layout of maps of a known side in radians, from the files of the first one."""
+    """Return the layout of maps of a known side in radians, from the files of the first map."""
     if not entries:
         return None
     for file in entries[0].files:
@@ -126,7 +121,7 @@ def _published_layout(entries, side, pixel_scale):
     return Layout(1, layout.shape, float(pixel_size))
 
 
-# ---- which files there are
+# ---- files
 
 
 def _matching(root, glob, pattern):
@@ -140,31 +135,19 @@ def _massivenus_files(root):
     return _matching(root, "WLconv_z*", _MASSIVENUS)
 
 
-def _kappatng_runs(root):
-    for run, match in _matching(root, "run*", _KAPPATNG_BINARY):
-        if next(run.glob("kappa[0-9][0-9].dat"), None):
-            yield run, match
-
-
 def _loose_files(root):
-    """Files of a general format that are not hidden, as those are that are still being written."""
+    """Yield the files of a known format; hidden files, which may still be written, are excluded."""
     for path in sorted(root.iterdir()):
-        if path.is_file() and not path.name.startswith(".") and ending(path) not in (None, ".dat"):
+        if path.is_file() and not path.name.startswith(".") and ending(path):
             yield path
 
 
 def _cosmology(folder, root):
-    """Path of the folder of a cosmology; its maps may lie in a folder for each source plane."""
+    """Return the path of the folder of a cosmology, without the folder of a source plane."""
     if re.fullmatch(r"Maps\d+", folder.name):
         folder = folder.parent
     below = folder != root and folder.is_relative_to(root)
     return folder.relative_to(root).as_posix() if below else folder.resolve().name
-
-
-def _lens_planes(run):
-    """The LP folder of a run, else the one that holds it."""
-    names = [parent.name for parent in run.absolute().parents]
-    return next((name for name in names if re.fullmatch(r"LP\d+", name)), names[0])
 
 
 class _Kind(NamedTuple):
@@ -177,8 +160,8 @@ KINDS = {
     "massivenus": _Kind(massivenus, lambda root: any(_massivenus_files(root)), "WLconv_z*_*r.fits"),
     "kappatng": _Kind(
         kappatng,
-        lambda root: any(_matching(root, "*_maps.hdf5", _KAPPATNG)) or any(_kappatng_runs(root)),
-        "LP*_run*_maps.hdf5 or run*/kappa*.dat",
+        lambda root: any(_matching(root, "*_maps.hdf5", _KAPPATNG)),
+        "LP*_run*_maps.hdf5 of the HDF5 release, not .dat files",
     ),
     "folder": _Kind(any_folder, lambda root: any(_loose_files(root)), "*.fits, *.npy, *.hdf5 or *.h5"),
 }
@@ -188,7 +171,7 @@ KINDS = {
 
 
 def nearest_plane(redshift, planes):
-    """Index of the source plane nearest to a redshift; ValueError if there is none within 0.05."""
+    """Return the index of the nearest source plane; ValueError if none is within 0.05."""
     try:
         gaps = np.abs(np.asarray(planes) - float(redshift))
     except (TypeError, ValueError) as error:
@@ -197,51 +180,52 @@ def nearest_plane(redshift, planes):
     if not gaps[nearest] <= _PLANE_TOLERANCE:
         raise ValueError(
             f"redshift: needs a source plane within {_PLANE_TOLERANCE}, got {redshift}; the nearest one is at "
-            f"{planes[nearest]:g}, and they run from {planes[0]:g} to {planes[-1]:g}"
+            f"{planes[nearest]:g}, and the planes extend from {planes[0]:g} to {planes[-1]:g}"
         )
     return nearest
 
 
 def plane_weights(n_z, planes):
     """
-    Weights that combine source planes into a distribution of sources.
+    Return the weights that combine source planes into a distribution of sources.
 
-    Between two planes the convergence is taken to be linear in redshift, and to fall to 0 from the first one to
-    redshift 0: the weight of a plane is the integral of n(z) times a tent over the intervals beside it. Weights add
-    up to 1, less what lies before the first plane. Sources beyond the last plane count there.
+    The convergence is linear in redshift between planes, and from 0 at redshift 0 to the first plane: the weight of a
+    plane is the integral of n(z) times a triangle over the two intervals beside it. The weights add up to 1 minus that
+    of redshift 0. Sources beyond the last plane are assigned to it.
 
     Parameters
     ----------
     n_z : pair of array-like, table, file, SACC object or ShearCatalog
-        Redshifts ``z``, increasing, and a density ``n``, linear between them; it need not be normalised. As for
-        `~astro_massmap.PowerSpectrum.from_cosmology`.
+        Redshift distribution of the sources, as for `~astro_massmap.PowerSpectrum.from_cosmology`.
     planes : ndarray
         Redshifts of the source planes.
 
     Returns
     -------
     ndarray
-        One for each plane.
+        Weights, one for each plane.
     """
     sources, nodes = read_n_z(n_z, "n_z"), np.concatenate([[0], planes])
     if sources.table is None:
-        pieces, far = _tents(sources.z, nodes) * sources.weight, sources.z >= planes[-1]
+        pieces, far = _triangles(sources.z, nodes) * sources.weight, sources.z >= planes[-1]
     else:
         pieces, far = _pieces(*sources.table, nodes)
     beyond = pieces[:, far].sum() / pieces.sum()
     if beyond > 0.01:
-        warn(f"n_z: {beyond:.0%} of the sources lie beyond the last source plane, {planes[-1]:g}; they count there")
+        warn(
+            f"n_z: {beyond:.0%} of the sources lie beyond the last source plane, {planes[-1]:g}, and are assigned to it"
+        )
     return pieces.sum(axis=1)[1:] / pieces.sum()
 
 
 def _pieces(z, n, nodes):
-    """Integrals of n(z) times each tent over intervals, ``(tents, intervals)``, and which lie beyond the nodes."""
+    """Return integrals of n(z) times each triangle, ``(triangles, intervals)``, and those beyond the last node."""
     grid = np.union1d(z, nodes[(nodes > z[0]) & (nodes < z[-1])])
-    tents, density = _tents(grid, nodes), np.interp(grid, z, n)
+    triangles, density = _triangles(grid, nodes), np.interp(grid, z, n)
     # Simpson's rule: exact for the product of two straight lines
-    ends, middle = tents * density, (tents[:, 1:] + tents[:, :-1]) * (density[1:] + density[:-1])
+    ends, middle = triangles * density, (triangles[:, 1:] + triangles[:, :-1]) * (density[1:] + density[:-1])
     return (ends[:, 1:] + ends[:, :-1] + middle) * np.diff(grid) / 6, grid[:-1] >= nodes[-1]
 
 
-def _tents(z, nodes):
+def _triangles(z, nodes):
     return np.stack([np.interp(z, nodes, unit) for unit in np.eye(len(nodes))])

@@ -1,4 +1,4 @@
-"""Sets of convergence maps on disk, read as they are asked for and split by the box that they show."""
+"""Sets of convergence maps on disk, read one at a time and split by simulated box."""
 
 import operator
 from dataclasses import dataclass, replace
@@ -15,20 +15,20 @@ from .resampling import in_arcmin, resample, resampled_shape, to_radians
 @dataclass(frozen=True, repr=False, eq=False)
 class MapSet:
     """
-    Maps of the convergence that lie in files. `MapSet.open` makes one.
+    Convergence maps in files; use `MapSet.open` to make a set.
 
-    A set is a list of places: nothing is read before a map is asked for, and no file stays open.
+    A set is a list of file positions: maps are read when they are indexed, and no file stays open.
 
     Attributes
     ----------
     kind : str
         Layout of the files.
     entries : tuple
-        Where each map is.
+        Location of each map.
     weights : tuple of float
-        Of the source planes of an entry.
+        Weights of the source planes of an entry.
     layout : named tuple
-        Shape and scale of the maps in the files.
+        Shape and pixel scale of the maps in the files.
     scales : tuple of float
         Pixel sizes in radians to which maps are resampled, one after another.
 
@@ -37,15 +37,17 @@ class MapSet:
     >>> import numpy as np
     >>> from astro_massmap.simulation.map_sets import MapSet
     >>> for i in range(5):
-    ...     np.save(f"box{i}.npy", np.random.default_rng(i).normal(size=(3, 32, 32)))
+    ...     np.save(f"box{i}.npy", np.full((3, 32, 32), i))
     >>> maps = MapSet.open(".", pixel_scale=1e-4)
     >>> maps
     <MapSet: 15 maps of 32 x 32 pixels of 0.3438 arcmin from 5 boxes, folder>
     >>> training, validation = maps.split(0.2)
-    >>> len(training), len(validation), validation[0].shape
-    (12, 3, (32, 32))
-    >>> maps.resampled(2e-4).shape
-    (16, 16)
+    >>> len(training), len(validation), set(training.boxes) & set(validation.boxes)
+    (12, 3, set())
+    >>> maps.select([4, 0]).boxes, maps.by_turns().boxes[:3]
+    (['box1.npy', 'box0.npy'], ['box0.npy', 'box1.npy', 'box2.npy'])
+    >>> maps[3].shape, maps.resampled(2e-4).shape, maps.stack([0, -1]).mean(axis=(1, 2)).tolist()
+    ((32, 32), (16, 16), [0.0, 4.0])
     """
 
     kind: str
@@ -57,25 +59,25 @@ class MapSet:
     @classmethod
     def open(cls, folder, *, kind=None, pixel_scale=None, redshift=None, n_z=None, dataset=None):
         """
-        List the maps of a folder. Heads of files may be read; maps are not, nor checked.
+        List the maps of a folder; headers may be read, pixels are not.
 
         Parameters
         ----------
         folder : str or path-like
-            Where they are. Published sets are looked for in its folders too.
+            Folder of the maps; for published sets including its subfolders.
         kind : str, optional
-            ``"massivenus"`` or ``"kappatng"``, laid out as published; ``"folder"``, any FITS, NumPy or HDF5 files of
-            maps ``(ny, nx)`` or ``(n, ny, nx)``, a file a box. Recognised by the names of the files if None.
+            ``"massivenus"`` or ``"kappatng"``, laid out as published, or ``"folder"``, any FITS, NumPy or HDF5 files of
+            maps ``(ny, nx)`` or ``(n, ny, nx)``, each file a box. By default found from the names of the files.
         pixel_scale : `~astropy.units.Quantity` or float, optional
-            Side of a pixel, in radians if a number. Needed for files of a folder that do not say it; checked
-            against those that do.
+            Side of a pixel, in radians if a number. Required for files that do not contain it; compared with those that
+            do.
         redshift : float, optional
-            Of the source plane, to 0.05; for published sets with more than one.
+            Redshift of the source plane, to 0.05, for published sets with more than one.
         n_z : pair of array-like, table, file, SACC object or ShearCatalog, optional
-            Distribution of sources, such as ``(z, n)``, to which the planes of kappaTNG are combined; this or
-            ``redshift``. As for `~astro_massmap.PowerSpectrum.from_cosmology`.
+            Distribution of sources, such as ``(z, n)``, for which the planes of kappaTNG are combined, instead of
+            ``redshift``; as for `~astro_massmap.PowerSpectrum.from_cosmology`.
         dataset : str, optional
-            Name of the maps in HDF5 files of a folder, ``"kappa"`` if None.
+            Name of the maps in HDF5 files of a folder, ``"kappa"`` by default.
 
         Returns
         -------
@@ -84,9 +86,9 @@ class MapSet:
         Raises
         ------
         OSError
-            If the folder is not there or has no maps, or a file that was looked into is damaged.
+            If the folder does not exist or has no maps, or a file is damaged.
         TypeError, ValueError, `~astropy.units.UnitsError`
-            If an argument is not as described, or a file contradicts it or the others.
+            If an argument is not as described, or contradicts a file or another argument.
 
         Examples
         --------
@@ -99,7 +101,7 @@ class MapSet:
         """
         root = Path(folder)
         if not root.is_dir():
-            raise OSError(f"folder: {str(root)!r} is not there, or not a folder")
+            raise OSError(f"folder: {str(root)!r} does not exist or is not a folder")
         kind = _recognised(root) if kind is None else kind
         if kind not in KINDS:
             raise ValueError(f"kind: needs to be one of {', '.join(map(repr, KINDS))}, got {kind!r}")
@@ -108,12 +110,12 @@ class MapSet:
         options = {"redshift": redshift, "n_z": n_z, "dataset": dataset}
         options = {name: value for name, value in options.items() if value is not None}
         for name in options.keys() - set(KINDS[kind].read.__kwdefaults__):
-            raise ValueError(f"{name}: has no meaning for maps of the kind {kind!r}")
+            raise ValueError(f"{name}: not used by maps of the kind {kind!r}")
         if pixel_scale is not None:
             options["pixel_scale"] = to_radians(pixel_scale, "pixel_scale")
         entries, weights, layout = KINDS[kind].read(root, **options)
         if not entries:
-            raise OSError(f"folder: {str(root)!r} has no files {KINDS[kind].files}, as the kind {kind!r} needs")
+            raise OSError(f"folder: {str(root)!r} has no files {KINDS[kind].files}, needed for the kind {kind!r}")
         return cls(kind, tuple(entries), weights, layout)
 
     # ---- maps
@@ -122,7 +124,7 @@ class MapSet:
         return len(self.entries)
 
     def __getitem__(self, index):
-        """A map ``(ny, nx)`` of float32, by its number; for more than one there are `select` and `stack`."""
+        """Read a map ``(ny, nx)`` of float32 by its number; see `select` and `stack` for several."""
         entry = self.entries[operator.index(index)]
         kappa = np.zeros(self.layout.shape, dtype=np.float32)
         for file, weight in zip(entry.files, self.weights, strict=True):
@@ -133,34 +135,19 @@ class MapSet:
 
     def stack(self, indices=None):
         """
-        Read maps.
+        Read maps ``(n, ny, nx)`` of float32.
 
         Parameters
         ----------
         indices : slice, sequence of int or of bool, optional
-            As for `select`; all by default.
-
-        Returns
-        -------
-        ndarray
-            ``(n, ny, nx)`` of float32.
+            Maps, as for `select`; all by default.
 
         Raises
         ------
         IndexError, TypeError
-            As `select` does.
+            If ``indices`` are not valid, as for `select`.
         OSError, ValueError
-            If a file is damaged, or holds something else than the others.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from astro_massmap.simulation import MapSet
-        >>> for i in range(3):
-        ...     np.save(f"box{i}.npy", np.full((2, 16, 16), i))
-        >>> maps = MapSet.open(".", pixel_scale=1e-4)
-        >>> maps.stack([0, -1]).mean(axis=(1, 2)).tolist()
-        [0.0, 2.0]
+            If a file is damaged, or differs from the others.
         """
         chosen = self if indices is None else self.select(indices)
         maps = np.empty((len(chosen), *self.shape), dtype=np.float32)
@@ -183,7 +170,7 @@ class MapSet:
 
     @property
     def boxes(self):
-        """Which simulated box each map shows, a list of labels."""
+        """Name of the simulated box of each map."""
         return [entry.box for entry in self.entries]
 
     @property
@@ -201,12 +188,12 @@ class MapSet:
 
     def select(self, indices):
         """
-        The set of some of the maps.
+        Return the set of some of the maps.
 
         Parameters
         ----------
         indices : slice, sequence of int or of bool
-            Numbers of maps, in the order wanted, or which to take.
+            Numbers of the maps in the new order, or a bool for each map.
 
         Returns
         -------
@@ -215,25 +202,15 @@ class MapSet:
         Raises
         ------
         IndexError
-            If there is no map of a number, or not a bool for each map.
+            If a number is out of range, or there is not one bool for each map.
         TypeError
-            If ``indices`` are none.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from astro_massmap.simulation import MapSet
-        >>> for i in range(3):
-        ...     np.save(f"box{i}.npy", np.full((2, 16, 16), i))
-        >>> maps = MapSet.open(".", pixel_scale=1e-4)
-        >>> maps.select([4, 0]).boxes
-        ['box2.npy', 'box0.npy']
+            If ``indices`` are not as described.
         """
         if isinstance(indices, slice):
             return replace(self, entries=self.entries[indices])
         indices = np.asarray(indices)
         if indices.dtype == bool and indices.shape != (len(self),):
-            raise IndexError(f"indices: {indices.shape} bools do not go with {len(self)} maps")
+            raise IndexError(f"indices: need one bool for each of {len(self)} maps, got the shape {indices.shape}")
         if indices.dtype == bool:
             indices = np.flatnonzero(indices)
         if indices.ndim != 1 or (indices.size and indices.dtype.kind not in "iu"):
@@ -242,17 +219,17 @@ class MapSet:
 
     def split(self, validation=0.2, *, seed=0, by="box"):
         """
-        Two sets that share no box, to learn from one and to judge by the other.
+        Split into two sets without a common box, for training and validation.
 
         Parameters
         ----------
         validation : float
-            Share of the boxes for validation; one box at least, and all but one at most.
+            Fraction of the boxes for validation; at least one box and at most all but one.
         seed : int
-            Chooses them.
+            Seed of the choice.
         by : str
-            ``"box"``; or ``"realisation"``, for maps of a single box: those of the highest realisation numbers are
-            for validation. They show the same structures as the others from elsewhere, of which a warning tells.
+            ``"box"``; or ``"realisation"``, for maps of a single box: the highest realisation numbers are for
+            validation. These maps show the same structures as the training maps from other directions.
 
         Returns
         -------
@@ -261,71 +238,46 @@ class MapSet:
         Raises
         ------
         ValueError
-            If an argument is out of range, or there are not two boxes (or realisations).
+            If an argument is out of range, or there are less than two boxes (or realisations).
 
         Warns
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
-            Of a split by realisation.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from astro_massmap.simulation import MapSet
-        >>> for i in range(3):
-        ...     np.save(f"box{i}.npy", np.full((2, 16, 16), i))
-        >>> maps = MapSet.open(".", pixel_scale=1e-4)
-        >>> training, validation = maps.split(0.3)
-        >>> len(training), len(validation), set(training.boxes) & set(validation.boxes)
-        (4, 2, set())
+            For a split by realisation.
         """
         if not 0 < validation < 1:
-            raise ValueError(f"validation: needs a share between 0 and 1, got {validation!r}")
+            raise ValueError(f"validation: needs a fraction between 0 and 1, got {validation!r}")
         if by not in ("box", "realisation"):
             raise ValueError(f"by: needs to be 'box' or 'realisation', got {by!r}")
         parts = [getattr(entry, by) for entry in self.entries]
         names = sorted(set(parts))
         if len(names) < 2:
-            hint = "; by='realisation' splits its views, which are not independent" if by == "box" else ""
-            raise ValueError(f"by: a split needs two, but all maps are of one {by}: {', '.join(map(str, names))}{hint}")
+            hint = "; by='realisation' splits the views of the box, which are not independent" if by == "box" else ""
+            raise ValueError(f"by: a split needs two of them, got maps of one {by}: {', '.join(map(str, names))}{hint}")
         if by == "box":
             names = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
         else:
-            warn("by: a split by realisation leaves maps of one box in both parts; validation will look too good")
+            warn(
+                "by: after a split by realisation both parts have maps of one box; validation errors will be too small"
+            )
         held = set(names[-min(max(round(validation * len(names)), 1), len(names) - 1) :])
         chosen = np.array([part in held for part in parts])
         return self.select(~chosen), self.select(chosen)
 
     def by_turns(self):
-        """
-        The same maps, a map of each box by turns, so that the first of them show as many boxes as there are.
-
-        Returns
-        -------
-        MapSet
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from astro_massmap.simulation import MapSet
-        >>> for i in range(3):
-        ...     np.save(f"box{i}.npy", np.full((2, 16, 16), i))
-        >>> maps = MapSet.open(".", pixel_scale=1e-4)
-        >>> maps.by_turns().boxes[:4]
-        ['box0.npy', 'box1.npy', 'box2.npy', 'box0.npy']
-        """
-        seen, turn = {}, []
+        """Return the set with the boxes interleaved, so that the first maps show as many boxes as possible."""
+        counts, rank = {}, []
         for box in self.boxes:
-            turn.append(seen.get(box, 0))
-            seen[box] = turn[-1] + 1
-        return self.select(np.argsort(turn, kind="stable"))
+            rank.append(counts.get(box, 0))
+            counts[box] = rank[-1] + 1
+        return self.select(np.argsort(rank, kind="stable"))
 
     def resampled(self, pixel_scale):
         """
-        The same maps on another pixel scale, about the same centre.
+        Return the set resampled to another pixel scale, about the same centre.
 
-        Waves that the new pixels cannot hold are filtered out, the others are kept and interpolated: see
-        the module ``resampling``. Smaller pixels add no structure.
+        Modes beyond the new Nyquist frequency are removed, the others are interpolated (see the module ``resampling``).
+        Smaller pixels add no structure.
 
         Parameters
         ----------
@@ -339,22 +291,10 @@ class MapSet:
         Raises
         ------
         TypeError, ValueError, `~astropy.units.UnitsError`
-            If it is no angle, or a map would have no such pixel, or too many.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from astro_massmap.simulation import MapSet
-        >>> for i in range(3):
-        ...     np.save(f"box{i}.npy", np.full((2, 16, 16), i))
-        >>> maps = MapSet.open(".", pixel_scale=1e-4)
-        >>> maps.resampled(2e-4)
-        <MapSet: 6 maps of 8 x 8 pixels of 0.6875 arcmin from 3 boxes, folder>
-        >>> round(float(maps.resampled(2e-4)[5].mean()), 6)
-        2.0
+            If ``pixel_scale`` is not an angle, or a map would have no pixel or too many.
         """
         new = to_radians(pixel_scale, "pixel_scale")
-        resampled_shape(self.shape, new / self.pixel_size)  # or an error, now
+        resampled_shape(self.shape, new / self.pixel_size)  # raises an error before a map is read
         return replace(self, scales=(*self.scales, new))
 
 
@@ -363,4 +303,4 @@ def _recognised(root):
         if layout.holds(root):
             return kind
     known = "; ".join(f"{kind}: {layout.files}" for kind, layout in KINDS.items())
-    raise OSError(f"folder: {str(root)!r} holds no maps of a known kind ({known})")
+    raise OSError(f"folder: {str(root)!r} contains no maps of a known kind ({known})")

@@ -1,8 +1,8 @@
 """
-Particles and a periodic mesh: cloud-in-cell in both directions, and gravity by Fourier transforms.
+Periodic mesh of particles: cloud-in-cell assignment and interpolation, and gravity by Fourier transforms.
 
-Positions are in units of mesh cells, one axis a row: ``(3, n)``. Particles are taken some at a time, which
-keeps their indices and weights in the cache of a CPU and bounds the memory on a GPU.
+Positions are in units of mesh cells, one axis a row: ``(3, n)``. Particles are processed in pieces, which keeps their
+indices and weights in the cache of a CPU and limits the memory on a GPU.
 """
 
 import itertools
@@ -13,14 +13,14 @@ import torch
 
 class Mesh:
     """
-    A periodic cube of cells.
+    Periodic cube of cells.
 
     Parameters
     ----------
     cells : int
-        Cells on a side, even.
+        Cells on a side, an even number.
     device : `torch.device` or str
-        Where its tensors live.
+        Device of the tensors.
     """
 
     def __init__(self, cells, device="cpu"):
@@ -30,40 +30,28 @@ class Mesh:
         self.k_half = 2 * math.pi * torch.fft.rfftfreq(cells, dtype=torch.float32, device=self.device)
 
     def axes(self):
-        """Wave numbers along the three axes in radian per cell, shaped to broadcast over the modes."""
+        """Return the wave numbers along the three axes in radian per cell, shaped to broadcast over the modes."""
         return self.k[:, None, None], self.k[None, :, None], self.k_half[None, None, :]
 
     def window(self):
-        """The three factors of the Fourier transform of a cell's cloud; their product is that of cloud-in-cell."""
+        """Return the three factors of the cloud-in-cell window in Fourier space."""
         return tuple(torch.sinc(k / (2 * math.pi)) ** 2 for k in self.axes())
 
     def _clouds(self, x, n_axes):
-        """Cells that the clouds of the particles touch, and their shares: pairs ``(flat index, weight)``."""
+        """Yield the cells of the particle clouds and their fractions: pairs ``(flat index, weight)``."""
         low = torch.floor(x)
-        share = x - low
+        fraction = x - low
         near = low.long() % self.cells
         far = (near + 1) % self.cells
         for corner in itertools.product((0, 1), repeat=n_axes):
             index, weight = 0, 1
             for axis, side in enumerate(corner):
                 index = index * self.cells + (far if side else near)[axis]
-                weight = weight * (share[axis] if side else 1 - share[axis])
+                weight = weight * (fraction[axis] if side else 1 - fraction[axis])
             yield index, weight
 
     def paint(self, x):
-        """
-        Particles per cell, by cloud-in-cell.
-
-        Parameters
-        ----------
-        x : `torch.Tensor`
-            Positions in cells ``(d, n)``, whatever d: two for a projection.
-
-        Returns
-        -------
-        `torch.Tensor`
-            ``(cells,) * d``.
-        """
+        """Return particles per cell, ``(cells,) * d``, by cloud-in-cell from positions in cells ``(d, n)``."""
         counts = torch.zeros(self.cells ** len(x), dtype=torch.float32, device=self.device)
         for piece in x.split(self.chunk, dim=1):
             for index, weight in self._clouds(piece, len(x)):
@@ -71,30 +59,30 @@ class Mesh:
         return counts.view((self.cells,) * len(x))
 
     def overdensity(self, x):
-        """``rho / mean - 1`` of the particles at ``x``, ``(cells,) * d``."""
+        """Return ``rho / mean - 1``, ``(cells,) * d``, of particles at positions ``(d, n)``."""
         return self.paint(x).mul_(self.cells ** len(x) / x.shape[1]).sub_(1)
 
     def pull(self, x, fade=math.inf):
         """
-        The gravity of the particles at themselves, ``-grad phi`` with ``laplace phi = delta``, lengths in cells.
+        Yield the gravity at the particles, ``-grad phi`` with ``laplace phi = delta``, lengths in cells.
 
-        The blurring by the clouds, of density and of force, is divided out.
+        Both cloud-in-cell windows, of density and of force, are divided out.
 
         Parameters
         ----------
         x : `torch.Tensor`
             Positions ``(3, n)``.
         fade : float
-            Wave number along an axis, in radian per cell, from which on forces fade; at 1.5 times it they are gone.
-            The Nyquist frequency of a lattice of particles: while they are cold, waves beyond it are copies of the
-            longer ones by the lattice, which the division would lift.
+            Wave number along an axis, in radian per cell, above which forces are reduced; they vanish at 1.5 times it.
+            Use the Nyquist frequency of the initial lattice: beyond it a cold lattice has only aliases of larger
+            scales, which the division by the window would amplify.
 
         Yields
         ------
         piece : slice
-            Of the particles.
+            Range of the particles.
         pull : `torch.Tensor`
-            ``(3, len)``.
+            Their forces ``(3, len)``.
         """
         modes = torch.fft.rfftn(self.overdensity(x))
         square = sum(k**2 for k in self.axes())
@@ -106,7 +94,7 @@ class Mesh:
         modes[0, 0, 0] = 0
         forces = []
         for k in self.axes():
-            k = torch.where(k.abs() > math.pi * (1 - 1e-6), 0.0, k)  # a derivative has no Nyquist mode
+            k = torch.where(k.abs() > math.pi * (1 - 1e-6), 0.0, k)  # the derivative of the Nyquist mode vanishes
             forces.append(torch.fft.irfftn(modes * (1j * k), s=(self.cells,) * 3).flatten())
         for start in range(0, x.shape[1], self.chunk):
             piece = slice(start, start + self.chunk)

@@ -1,14 +1,14 @@
 """
-Mock surveys: the catalogue that would have been seen, had a map been the truth.
+Mock surveys: shear catalogues of a given convergence map.
 
-The shear of the map is that of the operator which reconstructions invert, on a flat sky. At a galaxy its two
-components along the pixel axes are interpolated between the centres of the four nearest pixels, and then turned
-to the north of that galaxy. An intrinsic ellipticity e_s becomes (Seitz & Schneider 1997), with the reduced shear
-``g = gamma / (1 - kappa)``,
+The shear of the map is computed on a flat sky by the same operator that the reconstructions invert. At the position of
+a galaxy its two components along the pixel axes are interpolated between the centres of the four nearest pixels, and
+then rotated to the north of that galaxy. With the reduced shear ``g = gamma / (1 - kappa)``, an intrinsic ellipticity
+e_s becomes (Seitz & Schneider 1997)
 
     e = (e_s + g) / (1 + g* e_s)  where |g| <= 1,    e = (1 + g e_s*) / (e_s* + g*)  where |g| > 1,
 
-whose mean over all orientations is g and ``1 / g*``; where shear is weak, ``e = e_s + gamma``.
+whose mean over all orientations is g and ``1 / g*``; for weak shear, ``e = e_s + gamma``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from scipy.ndimage import map_coordinates
 
+from .._sky.binning import normalised
 from .._utils.checks import check_integer, check_padding
 from ..inference import FourierGrid, LensingOperator, padded_shape
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from ..maps.catalog import ShearCatalog
     from ..maps.convergence_map import ConvergenceMap
 
-DEFAULT_SHAPE_NOISE = 0.27  # a component of the ellipticities of galaxies seen from the ground or from space
+DEFAULT_SHAPE_NOISE = 0.27  # standard deviation of one component of ellipticities
 
 
 def observe(
@@ -53,62 +54,60 @@ def observe(
     seed: int = 0,
 ) -> ShearCatalog:
     """
-    Observe a map of the convergence: a catalogue of galaxies that it has sheared.
+    Make a shear catalogue of a convergence map.
 
-    All galaxies lie behind the matter, whatever their redshift. Bilinear interpolation smooths the shear a
-    little; binned on the grid of the map, it is that of the map smoothed by (1/8, 3/4, 1/8) along both axes.
+    All galaxies lie behind the matter, whatever their redshift. The bilinear interpolation smooths the shear: binned on
+    the grid of the map, it is that of the map convolved with (1/8, 3/4, 1/8) along both axes.
 
     Parameters
     ----------
     kappa : ConvergenceMap
-        The truth. Its mask does not matter; to see no galaxies there, give it as ``mask``.
+        True map. Its mask is not used; give it as ``mask`` to exclude galaxies there.
     positions : `~astropy.coordinates.SkyCoord` or ShearCatalog
-        Positions of the galaxies; this or ``density``. A catalogue also gives weights, redshifts, a multiplicative
+        Positions of the galaxies, instead of ``density``. A catalogue also gives weights, redshifts, a multiplicative
         bias m and the response R: its galaxies respond to the shear with ``R (1 + m)``. Its additive bias is
         subtracted. Its ellipticities, rotated by random angles, are used unless ``ellipticities`` or ``shape_noise``
         are given.
     density : `~astropy.units.Quantity`
-        Mean number of galaxies per solid angle, ``30 / u.arcmin**2`` for instance; their number is Poisson
-        distributed. They are scattered evenly over the pixels, which on a tangential grid is evenly over the
-        sky up to the second order of the field's size in radians.
+        Mean number of galaxies per solid angle, such as ``30 / u.arcmin**2``; their number is Poisson distributed.
+        Positions are uniform over the pixels, which on a tangential grid is uniform over the sky up to the second
+        order of the size of the field in radians.
     mask : ndarray of bool, or regions, optional
-        Where there are no galaxies: pixels ``(ny, nx)`` of the map where it is True, or the inside of regions
-        (a region, a list of them, or a file).
+        Area without galaxies: pixels ``(ny, nx)`` of the map where it is True, or the inside of regions (a region, a
+        list of them, or a file).
     shape_noise : float, optional
-        Standard deviation of a component of the ellipticities over the response, drawn from a Gaussian; 0.27 by
-        default. With reduced shear, those of 1 and more, which are no shapes but noise, have the mean of ``e``
-        added to them.
+        Standard deviation of one component of the ellipticities divided by the response, drawn from a Gaussian; 0.27
+        by default. With reduced shear, ellipticities of 1 and more, which are noise and not shapes, have the mean of
+        ``e`` added to them.
     ellipticities : pair of array-like, optional
-        Both components of real ellipticities over the response, each rotated by a random angle: one for each
-        of ``positions``.
-        With ``density``, as many as there are; galaxies are drawn from them with replacement.
+        Both components of real ellipticities divided by the response, each rotated by a random angle: one for each of
+        ``positions``. With ``density``, any number of ellipticities, from which galaxies are drawn with replacement.
     weight : array-like, optional
         Weights, one for each of ``positions``, or of ``ellipticities`` with ``density``.
     axes : {'west-north', 'east-north', 'north-east', 'south-east'}
-        Axes along which the catalogue measures shear, see `~astro_massmap.ShearCatalog`.
+        Axes of the shear in the catalogue, see `~astro_massmap.ShearCatalog`.
     reduced_shear : bool
-        Shear as galaxies see it, rather than its limit where the convergence is small.
+        Use the reduced shear instead of the limit of weak shear.
     padding : float
-        Side of the box over that of the map. Outside of the map there is no structure: the convergence is the
-        mean of the map. With 1 the map is periodic.
+        Side of the box divided by that of the map. Outside of the map the convergence is the mean of the map. With 1
+        the map is periodic.
     seed : int
-        Positions and ellipticities have random numbers of their own: with the same seed, another map is seen
-        through the same noise.
+        Seed of positions and ellipticities. The same seed gives the same noise for another map.
 
     Returns
     -------
     ShearCatalog
-        Its shape noise is that of the ellipticities before they are sheared; its ``meta`` says how it was made.
+        Galaxies; the shape noise is that of the ellipticities before the shear, and ``meta`` records the settings.
 
     Raises
     ------
     TypeError, ValueError, `~astropy.units.UnitsError`
-        For arguments that are not as described; the message names the argument.
+        If an argument is not as described; the message names the argument.
 
     Warns
     -----
     `~astropy.utils.exceptions.AstropyUserWarning`
-        When some of ``positions`` lie off the map; those galaxies are dropped.
+        If some of ``positions`` lie off the map; these galaxies are dropped.
 
     Examples
     --------
@@ -119,7 +118,7 @@ def observe(
     >>> observe(truth, density=10 / u.arcmin**2, shape_noise=0.3, seed=1)
     <ShearCatalog: 26309 galaxies, axes 'west-north', shape noise 0.300>
 
-    The galaxies of a real survey, with another universe in front of them:
+    With the positions and shapes of a real survey:
 
     >>> observe(truth, positions=datasets.demo(), seed=1)
     <ShearCatalog: 65666 galaxies, axes 'west-north', shape noise 0.260>
@@ -139,22 +138,22 @@ def observe(
 
 def shear_field(kappa: NDArray[np.floating], padding: float = 2.0) -> NDArray[np.complex128]:
     """
-    The shear of a convergence map.
+    Compute the shear of a convergence map.
 
     Parameters
     ----------
     kappa : ndarray
-        ``(ny, nx)``.
+        Convergence ``(ny, nx)``.
     padding : float
-        As for `observe`.
+        Padding, as for `observe`.
 
     Returns
     -------
     ndarray
-        Complex ``(ny, nx)``, along the pixel axes: x to the right, y upwards.
+        Complex shear ``(ny, nx)`` along the pixel axes: x to the right, y upwards.
     """
     box = kappa.shape if padding == 1 else padded_shape(kappa.shape, padding)
-    grid = FourierGrid(kappa.shape, 1.0, box, dtype=torch.float64)  # shear does not depend on the scale
+    grid = FourierGrid(kappa.shape, 1.0, box, dtype=torch.float64)  # shear does not depend on the pixel size
     kappa = np.array(kappa, dtype=np.float64)
     modes = grid.to_modes(torch.from_numpy(kappa - kappa.mean()))
     g1, g2 = LensingOperator(grid).forward(modes).numpy()
@@ -168,17 +167,17 @@ def lensed(
     bias: Callable[[NDArray[np.complex128]], NDArray[np.complex128]] | None = None,
 ) -> NDArray[np.complex128]:
     """
-    Ellipticities of galaxies behind a lens.
+    Return the ellipticities of galaxies behind a lens.
 
     Parameters
     ----------
     intrinsic, gamma : ndarray
-        Complex intrinsic ellipticity, and shear, along the same axes.
+        Complex intrinsic ellipticity and shear, along the same axes.
     kappa : ndarray, optional
-        Convergence; without it shear is weak.
+        Convergence; without it the shear is weak.
     bias : callable, optional
-        Function of the mean of the ellipticity over the orientations of a galaxy (complex) that returns by how much
-        the ellipticity is off, for instance ``lambda g: m * g``.
+        Function from the complex ellipticity of a galaxy averaged over its orientations to the bias of its ellipticity,
+        for example ``lambda g: m * g``.
 
     Returns
     -------
@@ -187,7 +186,7 @@ def lensed(
     """
     if kappa is None:
         return intrinsic + gamma + (0 if bias is None else bias(gamma))
-    # Both forms times a = 1 - kappa, which may vanish; the mean is that over the orientations of the galaxy.
+    # Both expressions are multiplied by a = 1 - kappa, which may vanish; the mean is over the orientations.
     a = np.where(kappa == 1, 1e-100, 1 - kappa)
     weak = np.abs(gamma) <= np.abs(a)
     numerator = np.where(weak, a * intrinsic + gamma, a + gamma * intrinsic.conj())
@@ -201,19 +200,19 @@ def lensed(
 def _check(kappa, positions, density, shape_noise, ellipticities, padding, seed):
     from astropy.coordinates import SkyCoord
 
-    from ..maps.catalog import ShearCatalog
-    from ..maps.convergence_map import ConvergenceMap
+    from ..maps.catalog import ShearCatalog  # loads astropy
+    from ..maps.convergence_map import ConvergenceMap  # loads astropy
 
     if not isinstance(kappa, ConvergenceMap):
         raise TypeError(f"kappa: needs a ConvergenceMap, got {type(kappa).__name__}")
     if (positions is None) == (density is None):
-        raise ValueError("positions, density: give one of them, where the galaxies are or how many there are")
+        raise ValueError("positions, density: give one of them, the positions of the galaxies or their density")
     if not isinstance(positions, SkyCoord | ShearCatalog | None):
         raise TypeError(f"positions: needs a SkyCoord or a ShearCatalog, got {type(positions).__name__}")
     if isinstance(positions, SkyCoord) and (positions.ndim != 1 or positions.size == 0):
         raise ValueError(f"positions: needs a SkyCoord of one dimension, not empty; got the shape {positions.shape}")
     if shape_noise is not None and ellipticities is not None:
-        raise ValueError("shape_noise, ellipticities: give one of them, how to draw ellipticities or real ones")
+        raise ValueError("shape_noise, ellipticities: give one of them, the noise to draw or real ellipticities")
     if shape_noise is not None and not (isinstance(shape_noise, Real) and 0 <= shape_noise < np.inf):
         raise ValueError(f"shape_noise: needs a number that is not negative, got {shape_noise!r}")
     check_padding(padding, "map")
@@ -221,7 +220,7 @@ def _check(kappa, positions, density, shape_noise, ellipticities, padding, seed)
 
 
 def _per_arcmin2(density):
-    """A number density as a plain number."""
+    """Convert a number density to a float per arcmin^2."""
     import astropy.units as u
 
     try:
@@ -238,20 +237,20 @@ def _per_arcmin2(density):
 
 
 def _scatter(kappa, density, rng):
-    """Positions of a Poisson number of galaxies all over the map."""
+    """Draw uniform positions of a Poisson number of galaxies."""
     ny, nx = kappa.shape
     n = rng.poisson(density * kappa.pixel_scale.to_value("arcmin") ** 2 * ny * nx)
     if n == 0:
-        raise ValueError(f"density: with {density:g} / arcmin2 not one galaxy fell on the map; needs to be larger")
+        raise ValueError(f"density: needs to be larger, with {density:g} / arcmin2 no galaxy is on the map")
     x, y = rng.uniform(-0.5, np.array([nx, ny]) - 0.5, (n, 2)).T
     return kappa.wcs.pixel_to_world(x, y)
 
 
 def _unlensed(coords, positions, shape_noise, ellipticities, weight, axes, rng):
-    """The galaxies as they are without a lens, a ShearCatalog."""
-    from ..maps.axes import check_axes_name, to_west_north
-    from ..maps.calibration import mean_response, seen_along, times
-    from ..maps.catalog import ShearCatalog
+    """Return the galaxies without a lens, a ShearCatalog."""
+    from ..maps.axes import check_axes_name, to_west_north  # loads astropy
+    from ..maps.calibration import mean_response, seen_along, times  # loads astropy
+    from ..maps.catalog import ShearCatalog  # loads astropy
 
     check_axes_name(axes)
     source = positions if isinstance(positions, ShearCatalog) else None
@@ -259,11 +258,11 @@ def _unlensed(coords, positions, shape_noise, ellipticities, weight, axes, rng):
     drawn = ellipticities is None and (source is None or shape_noise is not None)
     if drawn:
         if positions is None and weight is not None:
-            raise ValueError("weight: with a density, only where ellipticities are given that it belongs to")
+            raise ValueError("weight: needs positions, or with a density the ellipticities of the same galaxies")
         shape_noise = DEFAULT_SHAPE_NOISE if shape_noise is None else float(shape_noise)
         e = shape_noise * rng.normal(size=(len(coords), 2)).view(complex)[:, 0]
     else:
-        e, weight, shape_noise = _turned(len(coords), source, ellipticities, weight, rng, resample=positions is None)
+        e, weight, shape_noise = _rotated(len(coords), source, ellipticities, weight, rng, resample=positions is None)
     e, response = to_west_north(e, axes), None
     if source is not None and source.response is not None:
         response = seen_along(source.response, source.axes, axes)
@@ -279,12 +278,12 @@ def _unlensed(coords, positions, shape_noise, ellipticities, weight, axes, rng):
         response=response,
         shape_noise=shape_noise or None,
         max_shear=np.inf,
-        meta={**({} if source is None else source.meta), "mock": f"ellipticities {'drawn' if drawn else 'turned'}"},
+        meta={**({} if source is None else source.meta), "mock": f"ellipticities {'drawn' if drawn else 'rotated'}"},
     )
 
 
-def _turned(n, source, ellipticities, weight, rng, *, resample):
-    """Real ellipticities at random angles, with their weights and the standard deviation of a component."""
+def _rotated(n, source, ellipticities, weight, rng, *, resample):
+    """Return randomly rotated ellipticities, their weights, and the standard deviation of a component."""
     if ellipticities is None:
         pool, shape_noise = source.west_north, source.shape_noise
     else:
@@ -296,9 +295,8 @@ def _turned(n, source, ellipticities, weight, rng, *, resample):
 
 
 def _given(ellipticities, weight, n):
-    """Complex ellipticities, n or (if None) as many as there are, and the standard deviation of a component."""
-    from .._io.quantities import column, pair
-    from .._sky.binning import normalised
+    """Return n complex ellipticities (all if None), and the standard deviation of a component."""
+    from .._io.quantities import column, pair  # loads astropy
 
     if n is None:
         n = np.size(ellipticities[0]) if np.iterable(ellipticities) and len(ellipticities) else 1
@@ -312,22 +310,22 @@ def _given(ellipticities, weight, n):
 
 
 def _usable(weight):
-    """Weights, zero for the galaxies that ShearCatalog drops."""
+    """Return weights, zero for the galaxies that ShearCatalog drops."""
     weight = np.asarray(weight, dtype=float)
     return np.where((weight > 0) & np.isfinite(weight), weight, 0.0)
 
 
 def _seen(galaxies, kappa, mask, *, given):
-    """The galaxies that lie on the map and not under the mask."""
+    """Return the galaxies on the map and outside of the mask."""
     from astropy.utils.exceptions import AstropyUserWarning
 
-    from .._io.quantities import bools
+    from .._io.quantities import bools  # loads astropy
 
     ny, nx = kappa.shape
     x, y = kappa.wcs.world_to_pixel(galaxies.coords)
     on_map = (x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5)
     if not on_map.any():
-        raise ValueError("positions: not one of the galaxies lies on the map")
+        raise ValueError("positions: no galaxy lies on the map")
     if given and not on_map.all():
         count = int((~on_map).sum())
         warnings.warn(f"{count} of {len(on_map)} galaxies dropped: off the map", AstropyUserWarning, stacklevel=3)
@@ -343,8 +341,8 @@ def _seen(galaxies, kappa, mask, *, given):
 
 
 def _field_at(galaxies, kappa, padding):
-    """Complex shear (west-north) and convergence at the galaxies."""
-    from .._sky.geometry import pixel_scale, shear_in_pixels
+    """Return complex shear (west-north) and convergence at the galaxies."""
+    from .._sky.geometry import pixel_scale, shear_in_pixels  # loads astropy
 
     _, mirrored = pixel_scale(kappa.wcs, kappa.shape)
     x, y, phase = shear_in_pixels(galaxies.coords, np.ones(len(galaxies)), kappa.wcs, mirrored)
@@ -353,5 +351,5 @@ def _field_at(galaxies, kappa, padding):
         return map_coordinates(image, [y, x], order=1, mode="nearest")
 
     field = shear_field(kappa.data, padding)
-    turned = (at_galaxies(field.real) + 1j * at_galaxies(field.imag)) / phase
-    return np.conj(turned) if mirrored else turned, at_galaxies(np.array(kappa.data, dtype=float))
+    shear = (at_galaxies(field.real) + 1j * at_galaxies(field.imag)) / phase
+    return np.conj(shear) if mirrored else shear, at_galaxies(np.array(kappa.data, dtype=float))

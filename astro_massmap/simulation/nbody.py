@@ -1,13 +1,13 @@
 """
-Particles under their own gravity, from a Gaussian start to today.
+N-body simulation of a periodic cube from Gaussian initial conditions.
 
-The start is second-order Lagrangian perturbation theory (2LPT), ``x = q + D psi1 + D2 psi2`` with
+The initial conditions are second-order Lagrangian perturbation theory (2LPT), ``x = q + D psi1 + D2 psi2`` with
 ``div psi1 = -delta`` and ``D2 = -3/7 D^2 Om^-1/143`` (Bouchet et al. 1995). Steps are leapfrogs whose kick and
 drift factors follow the linear growth exactly (FastPM: Feng et al. 2016),
 
     drift  x += p [D(a1) - D(a0)] / G(ac),       kick  p += f [G(a1) - G(a0)] / (3/2 Om D(ac)),
 
-with ``G = a^3 E dD/da`` and ``f = -3/2 Om grad phi``, so that large scales grow as they must in few steps.
+with ``G = a^3 E dD/da`` and ``f = -3/2 Om grad phi``, so that few steps give the correct growth on large scales.
 """
 
 import itertools
@@ -24,26 +24,26 @@ from .mesh import Mesh
 @dataclass(frozen=True)
 class NBody:
     """
-    A particle-mesh simulation of a periodic cube.
+    Particle-mesh simulation of a periodic cube.
 
     Parameters
     ----------
     particles : int
-        On a side of the cube.
+        Particles on a side of the cube, an even number.
     box_size : float
         Side of the cube in Mpc/h.
     cosmology : Cosmology
         Background and initial power.
     mesh_factor : int
-        Cells of the force mesh for a particle, on a side.
+        Cells of the force mesh per particle, on a side.
     a_start : float
-        Scale factor of the start.
+        Scale factor of the initial conditions.
     early_steps : int
-        Steps, of equal length in a, to the first output. From there on there is a step from output to output.
-        With 16 the power at z = 1 is within 6 % of that with 30 up to k = 2 h/Mpc; steps of equal ratio are too
-        long late and lose a quarter there.
+        Number of steps, of equal length in a, to the first output; after it there is one step per output.
+        With 16 the power at z = 1 agrees to 6 % with that of 30 steps up to k = 2 h/Mpc; with steps of equal ratio
+        the late steps are too long and a quarter of that power is lost.
     device : str
-        Of torch.
+        Torch device.
 
     Raises
     ------
@@ -83,35 +83,16 @@ class NBody:
 
     @property
     def cells(self):
-        """Cells of the force mesh on a side."""
+        """Number of cells of the force mesh on a side."""
         return self.particles * self.mesh_factor
 
     @property
     def memory(self):
-        """Bytes of memory at the peak, for tensors: five to six meshes and three numbers a particle, twice."""
+        """Peak memory of the tensors in bytes: six meshes, and eight numbers for each particle."""
         return 4 * (6 * self.cells**3 + 8 * self.particles**3)
 
     def describe(self, seed):
-        """
-        The settings of a run in plain numbers and text.
-
-        Parameters
-        ----------
-        seed : int
-            Of the initial field.
-
-        Returns
-        -------
-        dict
-
-        Examples
-        --------
-        >>> from astro_massmap.simulation import NBody
-        >>> simulation = NBody(particles=16, box_size=64.0)
-        >>> settings = simulation.describe(seed=1)
-        >>> settings["seed"], settings["particles"]
-        (1, 16)
-        """
+        """Return the settings of a run, with the seed of its initial field, as a dict of numbers and text."""
         return {
             "seed": seed,
             "particles": self.particles,
@@ -124,27 +105,17 @@ class NBody:
 
     def displacements(self, seed):
         """
-        First- and second-order displacements today, psi1 and ``psi2`` with its factor -3/7.
+        Return first- and second-order displacements today, psi1 and -3/7 psi2.
 
         Parameters
         ----------
         seed : int
-            Of the initial field, the same on every device.
+            Seed of the initial field, which is the same on every device.
 
         Returns
         -------
         first, second : `torch.Tensor`
-            ``(3, particles**3)`` in Mpc/h.
-
-        Examples
-        --------
-        None of them moves the cube as a whole:
-
-        >>> from astro_massmap.simulation import NBody
-        >>> simulation = NBody(particles=16, box_size=64.0)
-        >>> first, second = simulation.displacements(seed=1)
-        >>> first.shape, bool(first.mean(dim=1).abs().max() < 1e-5 * first.std())
-        (torch.Size([3, 4096]), True)
+            Displacements ``(3, particles**3)`` in Mpc/h.
         """
         n, grid = self.particles, Mesh(self.particles, self.device)
         noise = torch.Generator("cpu").manual_seed(seed)
@@ -171,32 +142,32 @@ class NBody:
 
     def run(self, seed, outputs, *, on_step=lambda a: None):
         """
-        Follow the particles.
+        Run the simulation.
 
         Parameters
         ----------
         seed : int
-            Of the initial field.
+            Seed of the initial field.
         outputs : sequence of float
-            Increasing scale factors at which positions are wanted.
+            Scale factors of the outputs, increasing.
         on_step : callable
-            Told the scale factor after every step.
+            Function of the scale factor, called after every step.
 
         Yields
         ------
         a : float
-            Of the outputs.
+            Scale factor of the output.
         positions : `torch.Tensor`
-            ``(3, particles**3)`` in units of the box, between 0 and 1. The tensor is used again.
+            Positions ``(3, particles**3)`` in units of the box, between 0 and 1. The tensor is reused.
 
         Raises
         ------
         ValueError
-            If the outputs do not increase from after the start to today at most.
+            If the outputs do not increase from after the start to at most today.
 
         Examples
         --------
-        Matter falls together:
+        The variance of the density grows:
 
         >>> from astro_massmap.simulation import NBody
         >>> from astro_massmap.simulation.mesh import Mesh
@@ -223,7 +194,7 @@ class NBody:
                 yield after, x / self.cells
 
     def _start(self, seed, a):
-        """Positions and momenta, in cells, at the start."""
+        """Return initial positions and momenta in cells."""
         cosmology, n = self.cosmology, self.particles
         first, second = self.displacements(seed)
         growth, omega = cosmology.growth(a), cosmology.omega_m / (a**3 * cosmology.expansion(a) ** 2)
@@ -237,9 +208,9 @@ class NBody:
         return x.remainder_(self.cells), p
 
     def _kick(self, mesh, x, p, before, at, after):
-        """Kick the momenta from one scale factor to another with the pull in between."""
+        """Kick the momenta from one scale factor to another with the forces at one in between."""
         cosmology = self.cosmology
         size = (cosmology.growth_momentum(after) - cosmology.growth_momentum(before)) / cosmology.growth(at)
         fade = math.pi / self.mesh_factor if self.mesh_factor > 1 else math.inf
-        for piece, pull in mesh.pull(x, fade):  # 3/2 Om is in the pull and in the size, and cancels
+        for piece, pull in mesh.pull(x, fade):  # 3/2 Om cancels between pull and size
             p[:, piece].add_(pull, alpha=float(size))

@@ -1,12 +1,12 @@
 """
-Maps on another pixel scale.
+Resampling of maps to another pixel scale.
 
-A map of n pixels on a side is a sum of cosines cos(pi k (x + 1/2) / n), x in pixels: it is thought to go on as its
-mirror image. Wave k runs at k / 2n cycles a pixel. On pixels r times as large, waves with k >= n / r are at or
-beyond the Nyquist frequency 1 / 2r: they are left out, and the rest is evaluated at the new pixel centres. So
-nothing is folded back, and what the new grid can hold is kept as it is. At the edge, where a map and its mirror
-image meet in a kink, a wave near the Nyquist frequency is off by a fifth of its amplitude, eight pixels inwards
-by a few per cent.
+A map of n pixels on a side is a sum of cosines cos(pi k (x + 1/2) / n), x in pixels, which continues it by its mirror
+image. Mode k has k / 2n cycles per pixel. On pixels r times as large, modes with k >= n / r are at or beyond the
+Nyquist frequency 1 / 2r: they are removed, and the others are evaluated at the new pixel centres. There is no
+aliasing, and all modes below the new Nyquist frequency are conserved. At the edge, where the mirror image causes a
+kink, a mode near the Nyquist frequency is wrong by a fifth of its amplitude, and eight pixels inwards by a few per
+cent.
 """
 
 import math
@@ -14,18 +14,18 @@ from functools import lru_cache
 
 import numpy as np
 
-LARGEST_MAP = 2**28  # pixels; a header that says more is not believed
+LARGEST_MAP = 2**28  # pixels; larger maps are rejected before memory is allocated
 _ARCMIN = math.pi / 10800
 
 
 def to_radians(angle, name):
     """
-    A positive angle, a `~astropy.units.Quantity` or a number of radians, in radians.
+    Convert a positive angle, a `~astropy.units.Quantity` or a number of radians, to radians.
 
     Raises
     ------
     TypeError, ValueError, `~astropy.units.UnitsError`
-        If it is none, or not one of a pixel.
+        If it is not an angle, or too large for a pixel.
     """
     if hasattr(angle, "unit"):
         from astropy import units as u
@@ -46,43 +46,43 @@ def to_radians(angle, name):
 
 
 def in_arcmin(angle):
-    """An angle in radians, for messages."""
+    """Format an angle in radians for messages."""
     return f"{angle / _ARCMIN:.4g} arcmin"
 
 
 def resampled_shape(shape, ratio):
     """
-    Shape of the grid of pixels ``ratio`` times as large that has room on a map.
+    Return the shape of a map with pixels ``ratio`` times as large.
 
     Raises
     ------
     ValueError
-        If that is less than a pixel, or too many.
+        If the result has no pixel, or too many.
     """
     ny, nx = (math.floor(n / ratio + 1e-6) for n in shape)
     if not (ny >= 1 and nx >= 1 and ny * nx <= LARGEST_MAP):
         raise ValueError(
             f"pixel_scale: a map of {shape[0]} x {shape[1]} pixels cannot be resampled to pixels {ratio:.4g} times "
-            f"as large: it would have {ny} x {nx} of them"
+            f"as large: it would have {ny} x {nx} pixels"
         )
     return ny, nx
 
 
 def resample(image, ratio):
     """
-    Low-pass filter a map below the new Nyquist frequency and interpolate it, about the same centre.
+    Resample a map about its centre, after a low-pass filter at the new Nyquist frequency.
 
     Parameters
     ----------
     image : ndarray
-        ``(ny, nx)``.
+        Map ``(ny, nx)``.
     ratio : float
-        Side of a new pixel in old ones.
+        Side of a new pixel in old pixels.
 
     Returns
     -------
     ndarray
-        Of float32.
+        New map in float32.
     """
     ny, nx = resampled_shape(image.shape, ratio)
     rows, columns = _interpolation(image.shape[0], ny, ratio), _interpolation(image.shape[1], nx, ratio)
@@ -91,7 +91,7 @@ def resample(image, ratio):
 
 @lru_cache(maxsize=8)
 def _interpolation(n, n_new, ratio):
-    """The matrix ``(n_new, n)`` that does it along an axis."""
+    """Return the interpolation matrix ``(n_new, n)`` of an axis."""
     k = np.arange(n)[np.arange(n) * ratio < n * (1 - 1e-9)]
     centres = (n - 1) / 2 + (np.arange(n_new) - (n_new - 1) / 2) * ratio
     there, here = (np.cos(np.pi / n * np.outer(x + 0.5, k)) for x in (centres, np.arange(n)))

@@ -1,44 +1,45 @@
-"""What maps are compared by: power in bands of ell, moments, peaks."""
+"""Summary statistics of maps: power in bands of ell, moments, peaks."""
 
 import math
 from functools import partial
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter, maximum_filter
 
+from ..analysis.local_maxima import local_maxima
+from ..analysis.smoothing import smoother
 from ..inference.grid import FourierGrid
 
 
 def band_power(maps, pixel_size, edges):
     """
-    Power spectrum of flat maps that are not periodic, in bands.
+    Measure the power spectrum of flat, non-periodic maps in bands.
 
-    A map is multiplied by a Hann window along both axes, which keeps power of the long waves from leaking into the
-    short ones, and its power is divided by the mean square of the window. Waves as long as the map lose up to half of
-    their power with its mean.
+    Each map is multiplied by a Hann window along both axes, which limits leakage from large to small scales, and its
+    power is divided by the mean square of the window. Modes of the size of the map lose up to half of their power with
+    the mean.
 
     Parameters
     ----------
     maps : array-like
-        ``(n, ny, nx)``.
+        Maps ``(n, ny, nx)``.
     pixel_size : float
         Side of a pixel in radians.
     edges : array-like
-        Of the bands, multipoles ``(bands + 1,)``, increasing.
+        Edges of the bands in ell, ``(bands + 1,)``, increasing.
 
     Returns
     -------
     power : ndarray
-        C_ell ``(n, bands)``, the mean over the modes of a band; NaN where there are none.
+        C_ell ``(n, bands)``, the mean over the modes of a band; NaN for bands without modes.
 
     See Also
     --------
-    band_mean : What it is for a given spectrum.
+    band_mean : The same mean of a theoretical spectrum.
 
     Examples
     --------
-    White noise has the same power at all ell, its variance times the solid angle of a pixel:
+    The power of white noise is its variance times the solid angle of a pixel:
 
     >>> import numpy as np
     >>> from astro_massmap.simulation import band_power
@@ -49,22 +50,19 @@ def band_power(maps, pixel_size, edges):
     >>> bool(np.allclose(power.mean(axis=0), (0.03 * pixel) ** 2, rtol=0.05))
     True
     """
-    maps = torch.from_numpy(np.ascontiguousarray(maps, dtype=np.float64))  # those of FITS files are big-endian
+    maps = torch.from_numpy(np.ascontiguousarray(maps, dtype=np.float64))  # converts big-endian maps of FITS files
     ny, nx = maps.shape[-2:]
     hann = partial(torch.hann_window, periodic=False, dtype=torch.float64, device="cpu")
     window = torch.outer(hann(ny), hann(nx))
     mean = (maps * window).sum(dim=(-2, -1), keepdim=True) / window.sum()
     power = torch.fft.rfft2((maps - mean) * window).abs().square() * pixel_size**2 / window.square().sum()
     grid = FourierGrid((ny, nx), pixel_size, dtype=torch.float64)
-    numbers, counts = _bands(grid, edges)
-    sums = power.new_zeros((len(maps), len(edges) + 1))
-    sums.index_add_(1, numbers.flatten(), (power * grid.multiplicity).flatten(1))
-    return (sums[:, 1:-1] / counts).numpy()
+    return _band_means(power, grid, edges).numpy()
 
 
 def band_mean(spectrum, shape, pixel_size, edges):
     """
-    The mean of a spectrum over the same modes as in `band_power`.
+    Return the mean of a spectrum over the modes of `band_power`.
 
     Parameters
     ----------
@@ -72,19 +70,17 @@ def band_mean(spectrum, shape, pixel_size, edges):
         C_ell at an array of ``ell > 0``.
     shape : tuple of int
         Rows and columns of a map.
-    pixel_size : float
-        Side of a pixel in radians.
-    edges : array-like
-        Of the bands, multipoles ``(bands + 1,)``, increasing.
+    pixel_size, edges
+        Pixels and bands, as for `band_power`.
 
     Returns
     -------
     ndarray
-        ``(bands,)``; NaN where there are no modes.
+        C_ell ``(bands,)``; NaN for bands without modes.
 
     Examples
     --------
-    The mean of the square of ell over a ring is that of the squares of its edges:
+    The mean of ell^2 over a ring is that of the squares of its edges:
 
     >>> import numpy as np
     >>> from astro_massmap.simulation import band_mean
@@ -94,30 +90,35 @@ def band_mean(spectrum, shape, pixel_size, edges):
     True
     """
     grid = FourierGrid(shape, pixel_size, dtype=torch.float64)
-    numbers, counts = _bands(grid, edges)
     ell = grid.ell.clone()
     ell[0, 0] = ell[0, 1]
-    values = torch.as_tensor(spectrum(ell.numpy()), dtype=torch.float64, device="cpu") * grid.multiplicity
-    sums = values.new_zeros(len(edges) + 1).index_add_(0, numbers.flatten(), values.flatten())
-    return (sums[1:-1] / counts).numpy()
+    values = torch.as_tensor(spectrum(ell.numpy()), dtype=torch.float64, device="cpu")
+    return _band_means(values[None], grid, edges)[0].numpy()
 
 
-def _bands(grid, edges):
-    numbers = torch.bucketize(grid.ell, torch.from_numpy(np.array(edges, dtype=np.float64)), right=True)
-    multiplicity = grid.multiplicity.expand(numbers.shape).flatten()
-    counts = multiplicity.new_zeros(len(edges) + 1).index_add_(0, numbers.flatten(), multiplicity)
+def _band_means(values, grid, edges):
+    """Return means of ``(n, ny, nx // 2 + 1)`` over the modes of each band, ``(n, bands)``; NaN without modes."""
+    # The other bins in ell differ for a reason: `angular_power` adds bands outside of the edges and removes empty ones
+    # for its coupling matrix, `inference.Bands` assigns modes row by row on the device of the sampler, and
+    # `training.regression` sums products with one weight per stored mode; the two last use ell in single precision.
+    numbers = torch.bucketize(grid.ell, torch.from_numpy(np.array(edges, dtype=np.float64)), right=True).flatten()
+    multiplicity = grid.multiplicity.expand(grid.ell.shape)
+    counts, sums = (
+        x.new_zeros((len(x), len(edges) + 1)).index_add_(1, numbers, x.flatten(1))
+        for x in (multiplicity[None], values * multiplicity)
+    )
     counts[counts == 0] = float("nan")
-    return numbers, counts[1:-1]
+    return sums[:, 1:-1] / counts[:, 1:-1]
 
 
 def smoothed(maps, pixel_size, sigma):
     """
-    Maps after a Gaussian, less a border of three standard deviations of it.
+    Smooth maps by a Gaussian, and cut off a border of three standard deviations.
 
     Parameters
     ----------
     maps : array-like
-        ``(n, ny, nx)``.
+        Maps ``(n, ny, nx)``.
     pixel_size : float
         Side of a pixel in radians.
     sigma : float
@@ -126,12 +127,11 @@ def smoothed(maps, pixel_size, sigma):
     Returns
     -------
     ndarray
-        ``(n, ny - 2 * edge, nx - 2 * edge)`` in double precision, with ``edge`` the pixels in three of ``sigma``,
-        rounded up.
+        Maps ``(n, ny - 2 * edge, nx - 2 * edge)`` in double precision, where ``edge`` is 3 sigma in pixels, rounded up.
 
     Examples
     --------
-    One bright pixel becomes a Gaussian with the height ``1 / (2 pi sigma^2)``:
+    The maximum of a smoothed spike is ``1 / (2 pi sigma^2)``:
 
     >>> import math
     >>> import numpy as np
@@ -139,43 +139,37 @@ def smoothed(maps, pixel_size, sigma):
     >>> spike = np.zeros((1, 41, 51))
     >>> spike[0, 20, 25] = 1
     >>> image = smoothed(spike, 1e-4, 3e-4)
-    >>> image.shape
-    (1, 23, 33)
-    >>> print(f"{image.max() * 2 * math.pi * 3**2:.4f}")
-    1.0000
+    >>> print(image.shape, f"{image.max() * 2 * math.pi * 3**2:.3f}")
+    (1, 23, 33) 1.000
     """
     pixels = sigma / pixel_size
     edge = math.ceil(3 * pixels)
-    maps = np.stack([gaussian_filter(np.asarray(m, dtype=np.float64), pixels, truncate=5) for m in maps])
+    maps = np.asarray(maps)
+    smooth = smoother(np.ones(maps.shape[1:], dtype=bool), pixels)
+    maps = np.stack([smooth(image) for image in maps])
     return maps[:, edge : maps.shape[1] - edge, edge : maps.shape[2] - edge]
 
 
 def moments(maps):
     """
-    Standard deviation, skewness and excess kurtosis of all pixels of some maps, about their common mean.
+    Return standard deviation, skewness and excess kurtosis of all pixels about their common mean.
 
     Parameters
     ----------
     maps : array-like
-        ``(n, ny, nx)``; or of any other shape.
+        Maps of any shape.
 
     Returns
     -------
     std, skewness, kurtosis : float
-        The last two are 0 for a Gaussian field.
+        Moments; skewness and excess kurtosis of a Gaussian field are 0.
 
     Examples
     --------
-    A coin has no skewness, and the least kurtosis that there is, -2:
-
-    >>> from astro_massmap.simulation import moments
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.simulation import lognormal_maps, moments
     >>> print("{:.1f} {:.1f} {:.1f}".format(*moments([[[1.0, -1.0], [-1.0, 1.0]]])))
     1.0 0.0 -2.0
-
-    The skewness of a lognormal map is positive, as that of the sky:
-
-    >>> from astro_massmap import PowerSpectrum
-    >>> from astro_massmap.simulation import lognormal_maps
     >>> maps = lognormal_maps(PowerSpectrum.default(), 4, (64, 64), 1.2e-4)
     >>> bool(moments(maps)[1] > 0.5)
     True
@@ -188,22 +182,22 @@ def moments(maps):
 
 def peak_density(maps, pixel_size, thresholds):
     """
-    Peaks per square degree above some thresholds.
+    Count peaks per square degree above some thresholds.
 
     Parameters
     ----------
     maps : array-like
-        ``(n, ny, nx)``, smoothed as wanted.
+        Maps ``(n, ny, nx)``, smoothed as needed.
     pixel_size : float
         Side of a pixel in radians.
     thresholds : sequence of float
-        Values of kappa.
+        Thresholds of the convergence.
 
     Returns
     -------
     ndarray
-        ``(n, thresholds)``: pixels as high as the highest of their eight neighbours or higher, per square degree. The
-        outermost pixels do not count, nor does their area.
+        Peaks per square degree, ``(n, thresholds)``: those of `~astro_massmap.analysis.peaks.local_maxima` without the
+        outermost pixels, whose area is not counted either.
 
     Examples
     --------
@@ -219,7 +213,7 @@ def peak_density(maps, pixel_size, thresholds):
     found = []
     for image in np.asarray(maps):
         inner = np.s_[1:-1, 1:-1]
-        peaks = image[inner][(image == maximum_filter(image, 3, mode="nearest"))[inner]]
+        peaks = image[inner][local_maxima(image)[inner]]
         area = np.degrees(pixel_size) ** 2 * (image.shape[0] - 2) * (image.shape[1] - 2)
         found.append([(peaks > threshold).sum() / area for threshold in thresholds])
     return np.array(found)

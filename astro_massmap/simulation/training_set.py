@@ -1,4 +1,4 @@
-"""A folder of calibrated maps from scratch: boxes, the filter that calibrates them, cubes of maps, and a report."""
+"""Simulation of a folder of calibrated maps: boxes, the calibration filter, cubes of maps, and a report."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,47 +13,45 @@ from .calibration import RESOLUTION, Transfer, declared_spectrum
 from .light_cone import LensPlanes, LightCone, lensing_weights, slab_distances
 from .statistics import band_mean, band_power
 
-_FIT_MAPS = 16  # of each box, for the filter and the report
+_FIT_MAPS = 16  # maps of each box for the filter and the report
 _BANDS = np.geomspace(200, 25000, 20)
 
 
 def simulate_boxes(folder, simulation, n_boxes, *, seed=0, cells=None, z_max=1.0, progress=True):
     """
-    Run simulations and keep their lens planes; boxes that are there already are not run again.
+    Run simulations and write their lens planes; existing files are kept.
 
     Parameters
     ----------
     folder : path-like
-        For ``box_0000.safetensors`` and so on.
+        Folder for ``box_0000.safetensors`` and so on.
     simulation : NBody
-        Its settings.
+        Simulation and its settings.
     n_boxes : int
-        How many; box i has the seed ``seed + i``.
+        Number of boxes; box i has the seed ``seed + i``.
     seed : int
-        Of the first.
+        Seed of the first box.
     cells : int, optional
-        Cells of a plane on a side; by default 8/3 of those of the force mesh.
+        Cells on a side of a plane; by default 8/3 of those of the force mesh.
     z_max : float
         Redshift of the farthest sources.
     progress : bool
-        Show a bar with the step.
+        Show a progress bar.
 
     Returns
     -------
     list of Path
-        Of the files, ``n_boxes`` of them.
+        The ``n_boxes`` files.
 
     Raises
     ------
     OSError
-        If a file that is there is damaged.
+        If an existing file is damaged.
     ValueError
-        If a box that is there was made with other settings.
+        If an existing box was made with other settings.
 
     Examples
     --------
-    Each box is a universe of its own, and a file with its lens planes:
-
     >>> from astro_massmap.simulation import LensPlanes, NBody, simulate_boxes
     >>> simulation = NBody(particles=16, box_size=64.0, mesh_factor=1, early_steps=4)
     >>> files = simulate_boxes("boxes", simulation, 2, seed=7, cells=32, z_max=0.1, progress=False)
@@ -100,29 +98,28 @@ def _check_box(file, simulation, seed, cells, slabs):
 @dataclass
 class Report:
     """
-    How good the calibration is, band by band, on boxes that it was not fitted to.
+    Accuracy of the calibration in bands of ell, on boxes that were not used to fit the filter.
 
     Attributes
     ----------
     ell : ndarray
         Middles of the bands, ``(bands,)``.
     raw : ndarray
-        Power before the filter over the theory, the mean over all boxes; NaN in bands without modes.
+        Power before the filter divided by theory, mean over all boxes; NaN in bands without modes.
     calibrated, error : ndarray
-        Power after it over the declared spectrum, mean over the judging boxes, and its standard error: from the
-        scatter of all boxes, for those that judge and those that the filter was fitted on. With one box there is no
-        scatter, and the error is NaN.
+        Power after the filter divided by the declared spectrum, mean over the validation boxes, and its standard error
+        from the scatter of all boxes, which includes the scatter of the fitted boxes. NaN for the error of one box.
     fitted, judged : list of int
-        Numbers of the boxes.
+        Numbers of the boxes that the filter was fitted on, and of the validation boxes.
 
     See Also
     --------
-    calibrate : Makes one.
+    calibrate : Computes a report.
     write_tables : Writes it.
 
     Examples
     --------
-    How many standard errors the power of calibrated maps is off, in two bands:
+    Deviation of the calibrated power in standard errors, in two bands:
 
     >>> import numpy as np
     >>> from astro_massmap.simulation import Report
@@ -143,40 +140,40 @@ class Report:
 
 def calibrate(files, cosmology, spectrum, shape, pixel_size, *, redshift=None, n_z=None, seed=0):
     """
-    Fit the filter on every other box, and judge it on the rest.
+    Fit the calibration filter on every second box, and validate it on the others.
 
     Parameters
     ----------
     files : list of Path
-        Of `simulate_boxes`.
+        Files of `simulate_boxes`.
     cosmology : Cosmology
-        Theirs.
+        Cosmology of the simulations.
     spectrum : `~astro_massmap.PowerSpectrum`
-        Of the matter itself; maps are led to `declared_spectrum` of it.
+        Theoretical spectrum of the convergence; the maps are calibrated to its `declared_spectrum`.
     shape, pixel_size
-        Of maps: rows and columns; side of a pixel in radians.
+        Rows and columns of the maps, and side of a pixel in radians.
     redshift, n_z
-        Of the sources, see `lensing_weights`; one of them.
+        Redshift or distribution of the sources, see `lensing_weights`.
     seed : int
-        Of the maps that are looked at.
+        Seed of the maps used for the calibration.
 
     Returns
     -------
     transfer : Transfer
-        The filter.
+        Calibration filter.
     report : Report
-        What it does to the boxes that it was not fitted on; with one box, to that.
+        Accuracy on the validation boxes; with one box, on that box.
 
     Raises
     ------
     OSError
-        If a file is not there or is damaged.
+        If a file does not exist or is damaged.
     ValueError
-        If the sources are not as described, or lie beyond the lens planes.
+        If the sources are not valid, or lie beyond the lens planes.
 
     Examples
     --------
-    The filter of one box brings the power of another one closer to what it shall be:
+    The filter of one box brings the power of another box closer to the declared spectrum:
 
     >>> import numpy as np
     >>> from astro_massmap import PowerSpectrum
@@ -201,7 +198,7 @@ def calibrate(files, cosmology, spectrum, shape, pixel_size, *, redshift=None, n
     transfer = Transfer.fit(torch.cat([maps[i] for i in fitted]), pixel_size, declared)
     after = np.array([band_power(transfer.apply(maps[i], pixel_size), pixel_size, _BANDS).mean(axis=0) for i in judged])
     after /= band_mean(declared, shape, pixel_size, _BANDS)
-    # both the boxes that the filter was fitted on and those that judge it are a sample
+    # the fitted boxes and the validation boxes both scatter
     scatter = np.std(raw, axis=0, ddof=1) / np.mean(raw, axis=0) if len(files) > 1 else np.full(len(after[0]), np.nan)
     error = after.mean(axis=0) * scatter * np.sqrt(1 / len(fitted) + 1 / len(judged))
     theory = band_mean(spectrum, shape, pixel_size, _BANDS)
@@ -211,18 +208,16 @@ def calibrate(files, cosmology, spectrum, shape, pixel_size, *, redshift=None, n
 
 def light_cone(files, cosmology, *, redshift=None, n_z=None, device="cpu"):
     """
-    The `LightCone` of some files of lens planes.
+    Make a `LightCone` of files of lens planes.
 
     Parameters
     ----------
     files : list of Path
-        Of `simulate_boxes`, at least one.
-    cosmology : Cosmology
-        Theirs.
-    redshift, n_z
-        Of the sources, see `lensing_weights`; one of them.
+        Files of `simulate_boxes`, at least one.
+    cosmology, redshift, n_z
+        Cosmology and sources, as for `calibrate`.
     device : `torch.device` or str
-        Where maps are drawn.
+        Device of the computation.
 
     Returns
     -------
@@ -231,23 +226,21 @@ def light_cone(files, cosmology, *, redshift=None, n_z=None, device="cpu"):
     Raises
     ------
     OSError
-        If a file is not there or is damaged.
+        If a file does not exist or is damaged.
     ValueError
-        If the boxes are not of one kind, or the sources are not as described or lie beyond the lens planes.
+        If the boxes differ in slabs or cells, or the sources are not valid or lie beyond the lens planes.
 
     Examples
     --------
-    Two boxes with three axes each: for every slab there are six planes to choose from.
+    Two boxes with three axes each give six planes for each slab:
 
     >>> import numpy as np
     >>> from astro_massmap.simulation import Cosmology, NBody, light_cone, simulate_boxes
     >>> simulation = NBody(particles=16, box_size=64.0, mesh_factor=1, early_steps=4)
     >>> files = simulate_boxes("boxes", simulation, 2, cells=32, z_max=0.1, progress=False)
     >>> cone = light_cone(files, Cosmology.default(), redshift=0.1)
-    >>> cone.planes.shape[:2]
-    torch.Size([5, 6])
-    >>> cone.draw(3, (24, 32), 6e-4, np.random.default_rng(0)).shape
-    torch.Size([3, 24, 32])
+    >>> cone.planes.shape[:2], cone.draw(3, (24, 32), 6e-4, np.random.default_rng(0)).shape
+    (torch.Size([5, 6]), torch.Size([3, 24, 32]))
     """
     cubes = [LensPlanes.load(file) for file in files]
     weights = lensing_weights(cosmology, cubes[0].distance, cubes[0].box_size, redshift=redshift, n_z=n_z)
@@ -256,45 +249,43 @@ def light_cone(files, cosmology, *, redshift=None, n_z=None, device="cpu"):
 
 def write_maps(folder, files, cosmology, transfer, n, shape, pixel_size, *, redshift=None, n_z=None, seed=0):
     """
-    Write ``n`` calibrated maps of each box to a FITS cube; boxes whose file is there are left.
+    Write ``n`` calibrated maps of each box to a FITS cube; existing files are kept.
 
     Parameters
     ----------
     folder : path-like
-        For ``maps_0000.fits`` and so on.
-    files, cosmology, redshift, n_z
-        As for `calibrate`.
+        Folder for ``maps_0000.fits`` and so on.
+    files, cosmology, shape, pixel_size, redshift, n_z
+        Boxes, maps and sources, as for `calibrate`.
     transfer : Transfer
-        The filter.
+        Calibration filter.
     n : int
         Maps of each box.
-    shape, pixel_size
-        Of maps: rows and columns; side of a pixel in radians.
     seed : int
-        Of the maps.
+        Seed of the maps.
 
     Returns
     -------
     list of Path
-        Of the cubes ``(n, ny, nx)``, one a box.
+        Files of the cubes ``(n, ny, nx)``, one for each box.
 
     Raises
     ------
     OSError
-        If the folder is not there, or a file of lens planes is not there or is damaged.
+        If the folder or a file of lens planes does not exist, or a file is damaged.
     ValueError
-        If the sources are not as described, or lie beyond the lens planes.
+        If the sources are not valid, or lie beyond the lens planes.
 
     Examples
     --------
-    The folder is a `MapSet`, which knows what maps are of one box:
+    The folder can be opened as a `MapSet`:
 
     >>> import numpy as np
     >>> from astro_massmap.simulation import Cosmology, MapSet, NBody, Transfer, simulate_boxes, write_maps
     >>> simulation = NBody(particles=16, box_size=64.0, mesh_factor=1, early_steps=4)
     >>> files = simulate_boxes("set", simulation, 2, cells=32, z_max=0.1, progress=False)
-    >>> as_they_are = Transfer(np.array([100.0, 10000.0]), np.ones(2))
-    >>> cubes = write_maps("set", files, Cosmology.default(), as_they_are, 4, (24, 32), 6e-4, redshift=0.1)
+    >>> unity = Transfer(np.array([100.0, 10000.0]), np.ones(2))
+    >>> cubes = write_maps("set", files, Cosmology.default(), unity, 4, (24, 32), 6e-4, redshift=0.1)
     >>> [file.name for file in cubes]
     ['maps_0000.fits', 'maps_0001.fits']
     >>> MapSet.open("set")
@@ -316,20 +307,7 @@ def write_maps(folder, files, cosmology, transfer, n, shape, pixel_size, *, reds
 
 
 def write_cube(file, maps, pixel_size, cards):
-    """
-    Write maps of one box to a FITS file.
-
-    Parameters
-    ----------
-    file : path-like
-        Target, which must not exist.
-    maps : ndarray
-        ``(n, ny, nx)``, of the declared spectrum.
-    pixel_size : float
-        In radians.
-    cards : dict
-        Plain numbers and text for the header: how they were made.
-    """
+    """Write the maps ``(n, ny, nx)`` of one box to a new FITS file, with a dict of numbers and text in its header."""
     from astropy.io import fits
 
     header = fits.Header()
@@ -347,36 +325,33 @@ def write_cube(file, maps, pixel_size, cards):
 
 def write_tables(folder, spectrum, transfer, report):
     """
-    Write the declared spectrum, the filter and the report as ECSV tables beside the maps.
+    Write the declared spectrum, the filter and the report as ECSV tables.
 
     Parameters
     ----------
     folder : path-like
-        For ``spectrum.ecsv``, ``transfer.ecsv`` and ``report.ecsv``; those that are there are replaced.
+        Folder for ``spectrum.ecsv``, ``transfer.ecsv`` and ``report.ecsv``; existing files are replaced.
     spectrum : `~astro_massmap.PowerSpectrum`
-        Of the matter itself, as for `calibrate`; what is written is `declared_spectrum` of it.
+        Theoretical spectrum, as for `calibrate`; its `declared_spectrum` is written.
     transfer : Transfer
-        The filter.
+        Calibration filter.
     report : Report
-        How good it is.
+        Accuracy of the calibration.
 
     Raises
     ------
     OSError
-        If the folder is not there.
+        If the folder does not exist.
 
     Examples
     --------
-    The spectrum that comes back is that of the maps, for a prior that learns from them:
-
     >>> import numpy as np
     >>> from astro_massmap import PowerSpectrum
     >>> from astro_massmap.simulation import Report, Transfer, declared_spectrum, write_tables
     >>> spectrum, ell, one = PowerSpectrum.default(), np.array([1000.0, 2000.0]), np.ones(2)
     >>> report = Report(ell, raw=0.9 * one, calibrated=one, error=0.01 * one, fitted=[0, 2], judged=[1])
     >>> write_tables(".", spectrum, Transfer(ell, 1.05 * one), report)
-    >>> back = PowerSpectrum.read("spectrum.ecsv")
-    >>> bool(np.allclose(back(ell), declared_spectrum(spectrum)(ell)))
+    >>> bool(np.allclose(PowerSpectrum.read("spectrum.ecsv")(ell), declared_spectrum(spectrum)(ell)))
     True
     """
     from astropy.table import Table
@@ -389,7 +364,7 @@ def write_tables(folder, spectrum, transfer, report):
 
 
 def save_spectrum(folder, spectrum):
-    """Write the declared spectrum of maps of the given matter, with its resolution, as ``spectrum.ecsv``."""
+    """Write the declared spectrum of a theoretical spectrum, with its resolution, as ``spectrum.ecsv``."""
     table = declared_spectrum(spectrum).to_table()
     table.meta["resolution"] = list(RESOLUTION)
     _write_table(folder, "spectrum", table)

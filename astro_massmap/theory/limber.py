@@ -1,13 +1,12 @@
 """
-Convergence power spectrum in the Limber approximation, on camb.
+Convergence power spectrum in the Limber approximation, with camb.
 
 With comoving distance chi, transverse comoving distance f_K and a = 1 / (1 + z),
 
     C_ell = int dchi (q / f_K)^2 P_delta(k = (ell + 1/2) / f_K, z),
     q = (3/2) Om0 (H0 / c)^2 (f_K / a) int dz' n(z') f_K(chi' - chi) / f_K(chi')
 
-(Bartelmann & Schneider 2001, section 6.2; Kilbinger 2015). Only flat universes are computed here,
-where f_K is chi.
+(Bartelmann & Schneider 2001, section 6.2; Kilbinger 2015). Only flat universes are supported, where f_K is chi.
 """
 
 from numbers import Real
@@ -18,18 +17,14 @@ from scipy.integrate import trapezoid
 
 from .._utils.optional import require
 
-KMAX = 30.0  # 1 / Mpc; beyond it the spectrum goes on as a power law
+KMAX = 30.0  # 1 / Mpc; at larger k the spectrum is continued as a power law
 
 
 def limber_spectrum(ell, cosmology, sources, *, sigma8, As, n_s):
-    """
-    C_ell of the convergence at the multipoles ``ell``, for `~astro_massmap.theory.source_redshifts.Sources`.
-
-    The other arguments are those of `PowerSpectrum.from_cosmology`.
-    """
+    """Return C_ell at the multipoles ``ell`` for `Sources`; see `PowerSpectrum.from_cosmology`."""
     z_source, weight = sources.few()
     if not z_source.size:
-        raise ValueError("n_z: needs sources at redshifts larger than 0")
+        raise ValueError("n_z: needs sources at redshifts larger than 0, got none")
     power, results = matter_power(cosmology, sigma8=sigma8, As=As, n_s=n_s, z_max=z_source.max())
     z = np.linspace(0, z_source.max(), 401)[1:]
     chi, chi_source = results.comoving_radial_distance(z), results.comoving_radial_distance(z_source)
@@ -44,30 +39,28 @@ def limber_spectrum(ell, cosmology, sources, *, sigma8, As, n_s):
 
 
 def matter_power(cosmology, *, sigma8=None, As=None, n_s, z_max, nonlinear=True):
-    """
-    Matter power spectrum of a cosmology: an interpolator P(z, k) in Mpc units, and camb's results.
-
-    Raises ValueError for an argument that is missing or a cosmology that camb is not asked to do.
-    """
+    """Return an interpolator of the matter power spectrum P(z, k) in Mpc units, and the results of camb."""
     camb = require("camb", "theory")
     if not isinstance(cosmology, (LambdaCDM, wCDM, w0waCDM)):
         raise ValueError(
-            f"cosmology: needs a LambdaCDM, wCDM or w0waCDM of astropy (flat), got {cosmology!r}; other kinds of "
-            "dark energy are not known here"
+            f"cosmology: needs a flat LambdaCDM, wCDM or w0waCDM of astropy, got {cosmology!r}; other models of dark "
+            "energy are not supported"
         )
     for name, value in {"sigma8": sigma8, "As": As, "n_s": n_s}.items():
         if value is not None and not (isinstance(value, Real) and 0 < value < 10):
             raise ValueError(f"{name}: needs to be a positive number, got {value!r}")
     if (sigma8 is None) == (As is None):
         raise ValueError(
-            "sigma8, As: give one of them, the amplitude of the fluctuations (an astropy cosmology has none)"
+            "sigma8, As: give one of them, the amplitude of the fluctuations; astropy cosmologies do not contain it"
         )
     if not cosmology.Ob0:
-        raise ValueError(f"cosmology: {cosmology.name or 'it'} has no baryon density; construct it with Ob0=")
+        raise ValueError(
+            f"cosmology: needs a baryon density, {cosmology.name or 'it'} has none; construct it with Ob0="
+        )
     if abs(cosmology.Ok0) > 1e-4:
         raise ValueError(f"cosmology: needs to be flat, got Ok0 = {cosmology.Ok0:.3g}")
     if z_max > 10:
-        raise ValueError(f"redshift: sources beyond redshift 10 are not supported, got {z_max:.3g}")
+        raise ValueError(f"redshift: needs sources at redshifts up to 10, got {z_max:.3g}")
     parameters = _camb_parameters(camb, cosmology, n_s, 2.1e-9 if As is None else As, z_max)
     if sigma8 is not None:
         guess = camb.get_results(_linear(camb, parameters.copy())).get_sigma8_0()
@@ -108,7 +101,7 @@ def _linear(camb, parameters):
 
 
 def _extended(power, z, k):
-    """P(z, k), continued as a power law beyond the largest k of the table."""
+    """Return P(z, k), continued as a power law beyond the largest k of the table."""
     k_top = KMAX * np.array([0.8, 0.9])
     p = power.P(z, np.minimum(k, k_top[1]))
     slope = np.diff(np.log(power.P(z, k_top))) / np.diff(np.log(k_top))

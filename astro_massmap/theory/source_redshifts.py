@@ -1,9 +1,9 @@
 """
-Redshifts of the sources, in all forms in which users have them: `read_n_z` is their only reader.
+Read redshifts of the sources in all forms (`read_n_z`) as redshifts with normalised weights.
 
-The result is a list of redshifts with normalised weights, so that the mean of a function over the sources is
-``(weight * f(z)).sum()``. A tabulated n(z) is linear between its points and zero outside of them. It is integrated by
-Gauss's rule with two nodes, exact for polynomials of degree 3, on steps of at most 0.005 or 1/400 of its range.
+The mean of a function over the sources is ``(weight * f(z)).sum()``. A tabulated n(z) is linear between its points and
+zero outside. It is integrated by Gauss's rule with two nodes, exact for polynomials of degree 3, on steps of at most
+0.005 or 1/400 of its range.
 """
 
 from __future__ import annotations
@@ -24,30 +24,19 @@ if TYPE_CHECKING:
 WEIGHT_NAMES = ("weight", "w", "shape_weight", "lensfit_weight")
 _EDGE = re.compile(r"z_?(low|lo|high|hi|min|max|left|right|edges?)(er|_edge)?")
 _STEP, _FEWEST_STEPS = 0.005, 400
-_MOST_NODES = 2000  # for sums over the sources at each of many distances
-_NOISE = 0.01  # of the sum of the densities may be negative
-_FARTHEST = 10  # redshifts beyond it are rare, magnitudes are not
+_MOST_NODES = 2000  # of sums over the sources at many distances
+_NOISE = 0.01  # largest fraction of the sum of the densities that is negative
+_FARTHEST = 10  # larger numbers are probably magnitudes
 
 
 @dataclass(frozen=True)
 class Sources:
-    """
-    Redshift distribution of the sources.
+    """Redshift distribution of the sources."""
 
-    Attributes
-    ----------
-    z, weight : ndarray
-        Redshifts ``(n,)``, and weights that add up to one.
-    label : str
-        Description, with the names of the columns that were read.
-    table : tuple of ndarray, optional
-        The tabulated redshifts and densities; None for a plane and for a list of redshifts.
-    """
-
-    z: NDArray[np.float64]
-    weight: NDArray[np.float64]
-    label: str
-    table: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    z: NDArray[np.float64]  # (n,)
+    weight: NDArray[np.float64]  # (n,), of sum one
+    label: str  # description with the names of the columns
+    table: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None  # None for a plane or a list of redshifts
 
     @property
     def farthest(self) -> float:
@@ -58,7 +47,7 @@ class Sources:
         return float(self.z[self.weight > 0].max())
 
     def few(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Redshifts larger than zero and weights, of at most 2000 groups at their mean redshifts."""
+        """Return redshifts above zero and weights, in at most 2000 groups at their mean redshifts."""
         z, weight = self.z, self.weight
         if len(z) > _MOST_NODES:
             edges = np.linspace(z.min(), z.max(), _MOST_NODES + 1)
@@ -72,35 +61,19 @@ class Sources:
 
 def read_n_z(source: Any, name: str = "n_z", *, weight: ArrayLike | None = None, column: str | None = None) -> Sources:
     """
-    Read the redshift distribution of the sources.
+    Read the redshift distribution of the sources; errors begin with ``name``.
 
     Parameters
     ----------
     source : float, array-like, pair of array-like, table, file, SACC object or ShearCatalog
-        One of
-
-        - the redshift of a plane,
-        - redshifts of galaxies ``(n,)``,
-        - n(z) as a pair (z, n) of increasing redshifts and densities, or an array of these two rows,
-        - a table, or a file of one in any format that astropy reads: n(z) with a column such as ``z``, ``Z_MID`` or
-          ``redshift`` and one such as ``n``, ``nz`` or ``BIN1``; or the redshifts, and weights if present, of galaxies,
-        - a ``sacc.Sacc`` object or file,
-        - a `~astro_massmap.ShearCatalog` with redshifts.
-    name : str
-        Name of the argument, for errors.
+        Redshift of a plane; redshifts of galaxies ``(n,)``; n(z) as increasing redshifts and densities (z, n); a
+        ``sacc.Sacc`` object or file; a `~astro_massmap.ShearCatalog` with redshifts; or a table, or its file, with a
+        column such as ``z``, ``Z_MID`` or ``redshift`` and one such as ``n``, ``nz`` or ``BIN1`` for n(z), or
+        redshifts and weights of galaxies. Text files of n(z) may be two columns without names.
     weight : array-like, optional
-        Weights of the galaxies, where ``source`` has one redshift for each.
+        Weights of the galaxies, if ``source`` contains one redshift for each.
     column : str, optional
-        Column of the density, or name of the SACC tracer, where there are several.
-
-    Returns
-    -------
-    Sources
-
-    Raises
-    ------
-    TypeError, ValueError, OSError, `~astropy.units.UnitsError`
-        If it is none of these, or a file cannot be read.
+        Column of the density, or name of the SACC tracer, if there are several.
 
     Examples
     --------
@@ -124,34 +97,34 @@ def read_n_z(source: Any, name: str = "n_z", *, weight: ArrayLike | None = None,
     else:
         return _listed(_numbers(source, name), weight, name)
     if weight is not None:
-        raise ValueError(f"weight: only where {name} has one redshift for each galaxy; n(z) has its own")
+        raise ValueError(f"weight: needs one redshift for each galaxy in {name}, got n(z); leave the weights out")
     return found
 
 
 def is_pair(source: Any, kinds: Any = tuple) -> bool:
-    """Whether ``source`` is n(z) as a pair of arrays: a tuple, or another of ``kinds``."""
+    """Return whether ``source`` is a pair of arrays in a tuple, or another of ``kinds``."""
     if not isinstance(source, kinds) or getattr(source, "ndim", 1) == 0:
         return False
     return len(source) == 2 and all(np.ndim(row) for row in source)
 
 
 def is_listed(source: Any) -> bool:
-    """Whether ``source`` is a number, or an array of the redshifts of single galaxies."""
+    """Return whether ``source`` is a number or an array of redshifts of galaxies."""
     kinds = Sources | str | os.PathLike
     others = hasattr(source, "tracers") or hasattr(source, "coords") or _is_table(source)
     return not (isinstance(source, kinds) or is_pair(source) or others)
 
 
 def _is_table(source):
-    """Whether ``source`` is a table of astropy, a dictionary of columns or a structured array."""
+    """Return whether ``source`` is a table of astropy, a dictionary of columns or a structured array."""
     structured = getattr(getattr(source, "dtype", None), "names", None)
     return hasattr(source, "colnames") or isinstance(source, dict) or bool(structured)
 
 
 def one_of(redshift: Any, n_z: Any, name: str = "redshift, n_z", **options: Any) -> Sources:
-    """The sources of a function with the arguments ``redshift``, a plane, and ``n_z``, of which one is given."""
+    """Return the sources given by one of two arguments: ``redshift`` of a plane, or ``n_z``."""
     if (redshift is None) == (n_z is None):
-        raise ValueError(f"{name}: give one of them, a source plane or a distribution such as (z, n)")
+        raise ValueError(f"{name}: give exactly one of them, the redshift of a plane or a distribution such as (z, n)")
     if n_z is not None:
         return read_n_z(n_z, "n_z", **options)
     try:
@@ -159,15 +132,15 @@ def one_of(redshift: Any, n_z: Any, name: str = "redshift, n_z", **options: Any)
     except (TypeError, ValueError):
         z = np.nan
     if not 0 < z < np.inf:
-        raise ValueError(f"redshift: needs a positive number, got {redshift!r}; a distribution is given as n_z")
+        raise ValueError(f"redshift: needs a positive number, got {redshift!r}; give a distribution as n_z")
     return Sources(np.array([z]), np.ones(1), f"z_s = {z:g}")
 
 
 def _numbers(values, name):
-    """``values`` as floats, without astropy where there are no units; masked values are NaN."""
+    """Return ``values`` as floats, NaN where masked; astropy is imported only for units."""
     unit = getattr(values, "unit", None)
     if unit is not None and str(unit) not in ("", "redshift"):
-        from .._io.quantities import floats
+        from .._io.quantities import floats  # loads astropy
 
         return floats(values, name)
     try:
@@ -177,19 +150,23 @@ def _numbers(values, name):
 
 
 def _tabulated(z, n, name, label="n(z)"):
-    """Nodes and weights of a density that is linear between its points."""
+    """Return nodes and weights of a density that is linear between its points."""
     z, n = (_numbers(x, f"{name}, {what}") for x, what in ((z, "the redshifts"), (n, "the densities")))
     if z.ndim == n.ndim == 1 and len(z) == len(n) + 1:
         raise ValueError(
             f"{name}: needs one density for each redshift, got {len(n)} for {len(z)}; if the redshifts are edges of "
-            "bins, give their middles, (z[1:] + z[:-1]) / 2"
+            "bins, give the centres, (z[1:] + z[:-1]) / 2"
         )
     if z.ndim != 1 or z.shape != n.shape or not z.size:
         raise ValueError(f"{name}: needs redshifts z and as many densities n, got the shapes {z.shape} and {n.shape}")
     if not (np.isfinite(z) & np.isfinite(n)).all():
-        raise ValueError(f"{name}: needs finite redshifts and densities; {int((~np.isfinite(z + n)).sum())} are not")
+        raise ValueError(
+            f"{name}: needs finite redshifts and densities; {int((~np.isfinite(z + n)).sum())} are not finite"
+        )
     if not (np.diff(z) > 0).all():
-        raise ValueError(f"{name}: needs increasing redshifts z; number {int(np.argmax(np.diff(z) <= 0)) + 1} is not")
+        raise ValueError(
+            f"{name}: needs increasing redshifts z; that of index {int(np.argmax(np.diff(z) <= 0)) + 1} is not larger"
+        )
     if z[0] < 0:
         raise ValueError(f"{name}: needs redshifts z that are not negative, got {z[0]:g}")
     n = _without_noise(n, name)
@@ -207,10 +184,12 @@ def _tabulated(z, n, name, label="n(z)"):
 
 
 def _without_noise(n, name):
-    """Densities without the slightly negative ones of estimates such as that of DES Y3, or an error."""
+    """Return densities with small negative values (as in estimates of DES Y3) set to 0, or raise ValueError."""
     negative = n < 0
-    if not n.any() or -n[negative].sum() > _NOISE * n[~negative].sum():
-        raise ValueError(f"{name}: needs densities n that are not negative, nor all zero; {int(negative.sum())} are")
+    if not n.any():
+        raise ValueError(f"{name}: needs densities n of which some are positive; all {n.size} are zero")
+    if -n[negative].sum() > _NOISE * n[~negative].sum():
+        raise ValueError(f"{name}: needs densities n that are not negative; {int(negative.sum())} of {n.size} are")
     if negative.any():
         part = -n[negative].sum() / n[~negative].sum()
         warn(f"{name}: {int(negative.sum())} negative densities, {part:.2%} of the sum, are set to 0", stacklevel=5)
@@ -218,20 +197,20 @@ def _without_noise(n, name):
 
 
 def _listed(z, weight, name, label=None):
-    """The redshifts of galaxies, or a plane."""
+    """Return the sources of a list of redshifts, or of a plane."""
     if z.ndim > 1:
         raise ValueError(f"{name}: needs a number, redshifts (n,) or a pair (z, n), got an array of shape {z.shape}")
-    lowest = z > 0 if z.ndim == 0 else z >= 0  # galaxies at redshift zero are there, and not lensed
+    lowest = z > 0 if z.ndim == 0 else z >= 0  # galaxies at redshift zero are valid and not lensed
     bad = ~(lowest & np.isfinite(z))
     if bad.any() or z.size == 0:
         raise ValueError(f"{name}: needs positive, finite redshifts; {int(bad.sum())} of {bad.size} are not")
     if z.ndim == 0 and weight is not None:
-        raise ValueError(f"weight: only where {name} has one redshift for each source")
+        raise ValueError(f"weight: needs one redshift for each source in {name}, got a plane; leave the weights out")
     weight = np.ones(z.shape) if weight is None else _numbers(weight, "weight")
     if weight.shape != z.shape:
         raise ValueError(f"weight: needs the shape {z.shape} of {name}, got {weight.shape}")
     if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.sum() > 0):
-        raise ValueError("weight: needs finite numbers that are not negative, nor all zero")
+        raise ValueError("weight: needs finite numbers, none negative and some positive")
     _doubt(z[weight > 0], name)
     label = label or (f"z_s = {z:g}" if z.ndim == 0 else f"{z.size} redshifts")
     return Sources(np.atleast_1d(z), np.atleast_1d(weight / weight.sum()), label)
@@ -240,39 +219,41 @@ def _listed(z, weight, name, label=None):
 def _doubt(z, name):
     beyond = int((z > _FARTHEST).sum())
     if beyond:
-        warn(f"{name}: {beyond} of {z.size} redshifts are larger than {_FARTHEST}; are they redshifts?", stacklevel=5)
+        warn(
+            f"{name}: {beyond} of {z.size} redshifts are larger than {_FARTHEST}; they may be magnitudes", stacklevel=5
+        )
 
 
 def _from_catalog(catalog, name):
     if catalog.redshift is None:
-        raise ValueError(f"{name}: the catalogue has no redshifts; give one, or n(z)")
+        raise ValueError(f"{name}: the catalogue has no redshifts; give a redshift or n(z)")
     return _galaxies(catalog.redshift, catalog.weight, name, "redshifts of the catalogue")
 
 
 def _galaxies(z, weight, name, label):
-    """Redshifts of a catalogue, without those that are missing, which a warning counts."""
+    """Return the sources of a catalogue; a warning counts missing redshifts and weights."""
     z = _numbers(z, name)
     weight = np.ones(z.shape) if weight is None else _numbers(weight, f"{name}, the weights")
     known = np.isfinite(z) & (z >= 0) & np.isfinite(weight)
     if not known.all():
-        warn(f"{name}: {int((~known).sum())} of {z.size} galaxies left out: no redshift, or no weight", stacklevel=4)
+        warn(f"{name}: {int((~known).sum())} of {z.size} galaxies dropped: redshift or weight missing", stacklevel=4)
     return _listed(z[known], weight[known], name, label)
 
 
 def _from_table(table, name, column, label=""):
-    """n(z), or galaxies, from a table."""
+    """Return n(z), or redshifts of galaxies, from a table."""
     if not hasattr(table, "colnames"):
         from astropy.table import Table
 
         table = Table(table)
     lower = {c.lower(): c for c in reversed(table.colnames)}
     z = next((lower[c] for c in REDSHIFT_NAMES if c in lower), None)
-    if z is None and [c.lower() for c in table.colnames] == ["col1", "col2"]:  # a text without names
+    if z is None and [c.lower() for c in table.colnames] == ["col1", "col2"]:  # text without names
         return _tabulated(table[table.colnames[0]], table[table.colnames[1]], name, f"{label}columns 1 and 2")
     if z is None:
         edges = [c for c in table.colnames if _EDGE.fullmatch(c.lower())]
-        edges = f"; {', '.join(edges)} are edges of bins: add a column z_mid of their middles" if edges else ""
-        raise ValueError(f"{name}: needs a table with columns such as z and n, it has {table.colnames}{edges}")
+        edges = f"; {', '.join(edges)} are edges of bins: add a column z_mid with their centres" if edges else ""
+        raise ValueError(f"{name}: needs a table with columns such as z and n, got the columns {table.colnames}{edges}")
     if column is not None:
         if column.lower() not in lower:
             raise ValueError(f"{name}: no column {column!r} in the table, which has {table.colnames}")
@@ -297,15 +278,15 @@ def _from_galaxy_table(table, z, lower, name, label):
     others = [c for c in table.colnames if c not in (z, weight)]
     if others and not {"ra", "dec"} <= lower.keys():
         raise ValueError(
-            f"{name}: the table has the redshifts {z}, and no density such as n, nz or BIN1 among {table.colnames}; "
-            f"give two columns, such as table[{z!r}, ...] with the density named n"
+            f"{name}: the table has the redshifts {z}, but no density such as n, nz or BIN1 among {table.colnames}; "
+            f"give n(z) as a pair, such as (table[{z!r}], table[...])"
         )
     label = f"{label}column {z}" if weight is None else f"{label}columns {z} and {weight}"
     return _galaxies(table[z], None if weight is None else table[weight], name, label)
 
 
 def _from_tracers(sacc, name, column):
-    """The n(z) of a tracer of a SACC object."""
+    """Return the n(z) of a tracer of a SACC object."""
     found = {key: t for key, t in sacc.tracers.items() if hasattr(t, "z") and hasattr(t, "nz")}
     if column is not None:
         found = {key: t for key, t in found.items() if key == column}

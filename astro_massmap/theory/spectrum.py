@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from .source_redshifts import one_of
+
 if TYPE_CHECKING:
     import os
 
@@ -163,7 +165,7 @@ class PowerSpectrum:
         """
         from astropy.table import Table
 
-        from .._io.columns import read_table
+        from .._io.columns import read_table  # loads astropy
 
         given = isinstance(table, Table)
         found = table if isinstance(table, Table) else read_table(table, "table", **kwargs)
@@ -252,8 +254,7 @@ class PowerSpectrum:
         >>> print(f"{spectrum(1000) / PowerSpectrum.default()(1000):.2f}")
         1.00
         """
-        from .limber import limber_spectrum
-        from .source_redshifts import one_of
+        from .limber import limber_spectrum  # loads astropy
 
         sources = one_of(redshift, n_z)
         ell = np.geomspace(10, 1e5, 128) if ell is None else np.asarray(ell, dtype=float)

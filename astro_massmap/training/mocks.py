@@ -77,7 +77,7 @@ class MockPieces:
 
     def batch(self, n, low, high, choices, generator):
         """
-        Draw a `MockBatch` of ``n * pieces`` pieces; the parameters are those of `Noiser.batch`.
+        Draw a ``MockBatch`` of ``n * pieces`` pieces; the parameters are those of `Noiser.batch`.
 
         Every piece has its own noise level; ``choices`` also draws holes and numbers of galaxies.
         """
@@ -93,7 +93,7 @@ class MockPieces:
         return MockBatch(*(torch.stack(parts) for parts in zip(*mocks, strict=True)))
 
     def mock(self, truth, shear, noise_std, generator):
-        """Return the fields of a `MockBatch` for one piece, with new noise."""
+        """Return the fields of a ``MockBatch`` for one piece, with new noise."""
         noise_std = torch.as_tensor(noise_std, dtype=torch.float32, device=self.device)
         white = torch.randn(shear.shape, generator=generator, dtype=torch.float32, device=generator.device)
         observed = torch.isfinite(noise_std)

@@ -137,9 +137,8 @@ class Trainer:
 
     Examples
     --------
-    Two steps on lognormal maps; the loss begins near 1:
+    Two steps on lognormal maps:
 
-    >>> import torch
     >>> from astro_massmap import PowerSpectrum
     >>> from astro_massmap.priors import HybridDenoiser, UNet
     >>> from astro_massmap.simulation import lognormal_maps
@@ -147,17 +146,11 @@ class Trainer:
     >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
     >>> bank = MapBank(lognormal_maps(spectrum, 4, (48, 48), pixel), pixel)
     >>> noiser = Noiser(bank, spectrum, size=32, margin=8)
-    >>> plan = TrainingPlan(steps=2, size=32, margin=8, validate_every=1)
-    >>> _ = torch.manual_seed(0)  # of the initial weights
+    >>> plan = TrainingPlan(steps=2, size=32, margin=8)
     >>> denoiser = HybridDenoiser(UNet((4, 4, 4)), spectrum, pixel)
     >>> trainer = Trainer(denoiser, noiser, plan, checkpoint="state.safetensors")
     >>> trained = trainer.run(progress=False)
-    >>> [(row["step"], 0.3 < row["loss"] < 3) for row in trainer.history]
-    [(1, True), (2, True)]
-
-    A new trainer continues from the checkpoint:
-
-    >>> Trainer(denoiser, noiser, plan, checkpoint="state.safetensors").step
+    >>> Trainer(denoiser, noiser, plan, checkpoint="state.safetensors").step  # continues from the checkpoint
     2
     """
 

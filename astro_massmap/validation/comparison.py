@@ -6,11 +6,12 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from astropy.table import QTable, Table
+
+from .metrics import BANDS, LABELS, THRESHOLDS, Truths, least_side, score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from astropy.table import QTable, Table
 
     from ..maps.convergence_map import ConvergenceMap
 
@@ -76,8 +77,6 @@ class Comparison:
         ------------- --------------
         RMSE / Wiener 0.988 +- 0.012
         """
-        from astropy.table import Table
-
         names = list(self.scores)
         cells = {n: [_told(*pair) for pair in zip(self.table[n], self.table[f"{n} error"], strict=True)] for n in names}
         return Table({"quantity": list(self.table["quantity"]), **cells})
@@ -131,8 +130,6 @@ def compare(
     >>> len(comparison.table), comparison.table.colnames
     (41, ['quantity', 'wiener', 'wiener error'])
     """
-    from .metrics import BANDS, THRESHOLDS, Truths, least_side, score
-
     if not truths:
         raise ValueError("truths: need at least one mock that was mapped by all methods")
     if wiener not in maps:
@@ -157,10 +154,6 @@ def compare(
 
 
 def _table(scores, n_mocks):
-    from astropy.table import QTable
-
-    from .metrics import LABELS
-
     table = QTable({"quantity": [label for labels in LABELS.values() for label in labels]})
     for name, of_method in scores.items():
         cells = [of_method.values.get(key, np.full((2, len(labels)), np.nan)) for key, labels in LABELS.items()]

@@ -20,8 +20,13 @@ from regions import CircleSkyRegion
 
 from .._io.quantities import bools
 from .._sky.geometry import celestial_wcs, to_angle
+from .._utils.checks import check_integer
 from .._utils.progress import progress_bar
+from ..analysis.detection import detection_probability
 from ..analysis.quantiles import probability_interval
+from ..maps.catalog import ShearCatalog
+from ..methods import resolve
+from ..simulation import NFWHalo, inject_halo
 from ..theory.source_redshifts import is_listed, read_n_z
 
 if TYPE_CHECKING:
@@ -29,7 +34,6 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
 
     from .._utils.typing import Background, Bools, RedshiftsLike, Shape
-    from ..maps.catalog import ShearCatalog
     from ..methods import Method
 
 __all__ = ["completeness", "random_centers"]
@@ -122,11 +126,6 @@ def completeness(
     >>> table["mass"], table["completeness"][-1]
     (<Quantity [0.e+00, 5.e+13, 3.e+15] solMass>, np.float64(1.0))
     """
-    from ..analysis.detection import detection_probability
-    from ..maps.catalog import ShearCatalog
-    from ..methods import resolve
-    from ..simulation import NFWHalo, inject_halo
-
     if not isinstance(catalog, ShearCatalog):
         raise TypeError(f"catalog: needs a ShearCatalog, got {type(catalog).__name__}")
     method, radius = resolve(method), to_angle(radius, "radius")
@@ -230,8 +229,6 @@ def random_centers(mask: Bools, wcs: WCS, n: int, separation: u.Quantity, seed: 
     >>> bool(places[1:].separation(places[0]).min() >= 8 * u.arcmin)
     True
     """
-    from .._utils.checks import check_integer
-
     check_integer(n, "n", 1)
     check_integer(seed, "seed", 0)
     separation = to_angle(separation, "separation").to_value(u.rad)

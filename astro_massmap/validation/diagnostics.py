@@ -1,16 +1,16 @@
 """
-Is a posterior right? Questions to mock surveys whose truths are known.
+Calibration tests of posterior samples on mock surveys with known truths.
 
-If a truth and n samples are drawn from the same posterior, the truth is as likely to stand in any place among them:
-its rank r, the number of samples below it, is uniform on 0 ... n (Cook, Gelman & Rubin 2006; Talts et al. 2018).
-`coverage` evaluates the intervals that maps return, which end at the lowest and the highest sample where a level needs
-more samples than there are. `rank_histogram`, `tarp` and `reliability` are exact for any number of samples: a rank
-stands for the interval ``[r / (n + 1), (r + 1) / (n + 1)]`` of probability. These n + 1 intervals are equally likely
-and tile [0, 1], so that the fraction of the interval which lies in a part of [0, 1] of the length L is L on average:
+If a truth and n samples are drawn from the same posterior, the rank r of the truth, the number of samples below it, is
+uniform on 0 ... n (Cook, Gelman & Rubin 2006; Talts et al. 2018). `coverage` evaluates the intervals that maps return,
+which end at the lowest and the highest sample where a level needs more samples. `rank_histogram`, `tarp` and
+`reliability` are exact for any number of samples: a rank stands for the interval ``[r / (n + 1), (r + 1) / (n + 1)]``
+of probability. These n + 1 intervals are equally likely and tile [0, 1], so that the fraction of the interval which
+lies in a part of [0, 1] of the length L is L on average:
 
 ``<fraction> = sum_r 1 / (n + 1) * |interval_r and part| / (1 / (n + 1)) = sum_r |interval_r and part| = L``.
 
-Mock surveys are independent of each other, places within one are not: errors come from the scatter over surveys.
+Mock surveys are independent of each other, pixels within one are not: errors come from the scatter over surveys.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from .._utils.checks import check_integer
 from ..analysis.quantiles import expected_coverage, interval
 from .rank_statistics import (
     coverage_table,
-    exchange_test,
     jackknife_ratio,
     mean_over_surveys,
+    permutation_test,
+    rank_fraction,
     ranks_of,
-    share_of_ranks,
     square_distances,
 )
 
@@ -52,27 +52,27 @@ def ranks(
     samples: ArrayLike | Sequence[ConvergenceMap], truth: ArrayLike | Sequence[ConvergenceMap], *, seed: int = 0
 ) -> NDArray[np.int64]:
     """
-    How many samples lie below the truth.
+    Count the samples below the truth.
 
     Parameters
     ----------
     samples : array-like or sequence of ConvergenceMap
-        ``(n_surveys, n_samples, ...)``.
+        Samples of each mock survey, ``(n_surveys, n_samples, ...)``.
     truth : array-like or sequence of ConvergenceMap
-        ``(n_surveys, ...)``.
+        Truth of each mock survey, ``(n_surveys, ...)``.
     seed : int
-        Ties are broken at random.
+        Seed of the random order of ties.
 
     Returns
     -------
     ndarray of int
-        ``(n_surveys, n_places)``, from 0 to the number of samples. Places where a number is not finite in any survey
+        Ranks from 0 to the number of samples, ``(n_surveys, n_pixels)``. Pixels with a non-finite value in any survey
         are left out.
 
     Raises
     ------
     TypeError, ValueError
-        If shapes do not agree, maps have no samples, or no place is left.
+        If shapes do not agree, maps have no samples, or no pixel is left.
 
     Examples
     --------
@@ -90,22 +90,21 @@ def coverage(
     levels: Sequence[float] = (0.68, 0.95),
 ) -> QTable:
     """
-    Fraction of truths within the central credible intervals that maps return (``lower`` to ``upper``).
+    Compute the fraction of truths within the central credible intervals that maps return (``lower`` to ``upper``).
 
     Parameters
     ----------
     samples, truth
-        As for `ranks`.
+        See `ranks`.
     levels : sequence of float
-        Levels of the intervals. A warning names those that need more samples.
+        Levels of the intervals. A warning names levels that need more samples.
 
     Returns
     -------
     `~astropy.table.QTable`
-        ``level``, ``coverage``, its standard ``error`` over surveys (NaN for one), and ``expected``, the coverage
-        of a correct posterior: the level, or (n - 1) / (n + 1) if that is less, the coverage from the lowest to the
-        highest of n samples. It is exact where (n + 1) (1 - level) / 2 is an integer; elsewhere the interpolation
-        between samples adds at most 0.3 / (n + 1) for a Gaussian.
+        ``level``, ``coverage``, its standard ``error`` over surveys (NaN for one), and ``expected``, the coverage of a
+        correct posterior: the level, or (n - 1) / (n + 1) for n samples if that is smaller. It is exact where
+        (n + 1) (1 - level) / 2 is an integer; elsewhere interpolation adds at most 0.3 / (n + 1) for a Gaussian.
 
     Raises
     ------
@@ -123,8 +122,8 @@ def coverage(
     """
     (samples, truth), levels = _paired(samples, truth), _levels(levels)
     n, ends = samples.shape[1], (interval(samples, level, axis=1) for level in levels)
-    share, error = mean_over_surveys(np.array([((low <= truth) & (truth <= high)).mean(axis=1) for low, high in ends]))
-    table = QTable({"level": levels, "coverage": share, "error": error, "expected": expected_coverage(n, levels)})
+    mean, error = mean_over_surveys(np.array([((low <= truth) & (truth <= high)).mean(axis=1) for low, high in ends]))
+    table = QTable({"level": levels, "coverage": mean, "error": error, "expected": expected_coverage(n, levels)})
     table.meta |= {"n_samples": n, "n_surveys": len(truth)}
     return table
 
@@ -137,30 +136,29 @@ def rank_histogram(
     seed: int = 0,
 ) -> QTable:
     """
-    How often the truth stands where among the samples.
+    Bin the rank of the truth among the samples (simulation-based calibration).
 
     Parameters
     ----------
     samples, truth
-        As for `ranks`.
+        See `ranks`.
     bins : int, optional
-        By default as many as samples plus one, 20 at most.
+        Number of bins; by default one more than samples, 20 at most.
     seed : int
-        Of ties, and of the exchanges behind the p-value.
+        Seed of the random order of ties, and of the permutations.
 
     Returns
     -------
     `~astropy.table.QTable`
-        ``low`` and ``high`` (of the place, from 0 to 1), ``density`` (1 everywhere if the posterior is right) and its
-        standard ``error`` over surveys. In ``meta``, ``chi2`` of the densities and its ``p_value``: the share of 1000
-        histograms with as large a chi2, where a random one of the samples stands in for the truth of each survey, the
-        truth being one of its samples. If the posterior is right these are alike, so that it is exact for any number
-        of surveys and however places depend on each other.
+        ``low`` and ``high`` (ranks scaled to 0 to 1), ``density`` (1 everywhere for a correct posterior) and its
+        standard ``error`` over surveys. In ``meta``, ``chi2`` of the densities and its ``p_value``: the fraction of the
+        histogram and 999 permutations with at least this chi2. A permutation exchanges the truth of each survey with a
+        random one of its draws. The p-value is exact for any number of surveys and any correlation of pixels.
 
     Raises
     ------
     TypeError, ValueError
-        As for `ranks`, or if there are no bins.
+        As for `ranks`, or if ``bins`` is not a positive integer.
 
     Examples
     --------
@@ -178,10 +176,10 @@ def rank_histogram(
     bins = min(n + 1, _MOST_BINS) if bins is None else _positive_integer(bins, "bins")
     rng, edges = _generator(seed), np.linspace(0, 1, bins + 1)
     r = ranks_of(samples, truth, rng)
-    shares = [share_of_ranks(r, n, low, high).mean(axis=1) for low, high in pairwise(edges)]
-    density, error = mean_over_surveys(bins * np.array(shares))
+    fractions = [rank_fraction(r, n, low, high).mean(axis=1) for low, high in pairwise(edges)]
+    density, error = mean_over_surveys(bins * np.array(fractions))
     table = QTable({"low": edges[:-1], "high": edges[1:], "density": density, "error": error})
-    chi2, p_value = exchange_test(samples, truth, edges, rng)
+    chi2, p_value = permutation_test(samples, truth, edges, rng)
     table.meta |= {"n_samples": n, "n_surveys": len(truth), "chi2": chi2, "p_value": p_value}
     return table
 
@@ -195,27 +193,29 @@ def tarp(
     levels: Sequence[float] | None = None,
 ) -> QTable:
     """
-    Coverage of balls around random points (TARP; Lemos et al. 2023): it sees the correlations of places too.
+    Compute the coverage of credible balls around random points (TARP; Lemos et al. 2023).
 
-    The rank of the truth's distance from a random point, among those of the samples, is uniform if the posterior is
-    right, as long as the point depends neither on the truth nor on the samples.
+    TARP tests correlations of pixels too. The rank of the distance of the truth from a random point, among the
+    distances of the samples, is uniform for a correct posterior, as long as the point depends neither on the truth nor
+    on the samples.
 
     Parameters
     ----------
     samples, truth
-        As for `ranks`.
+        See `ranks`.
     n_references : int
-        Random points for each survey: truths of other surveys, plus normal numbers of the scatter of these truths,
-        by which distances are measured too.
+        Number of random points per survey: truths of other surveys, plus normal deviates with the scatter of these
+        truths, which is also the unit of distance.
     seed : int
-        Of the points.
+        Seed of the random points.
     levels : sequence of float, optional
-        By default 0.1, 0.2, ... 0.9.
+        Credible levels; by default 0.1, 0.2, ... 0.9.
 
     Returns
     -------
     `~astropy.table.QTable`
-        ``level``, ``coverage`` (the share of truths closer to the point than that share of the samples) and ``error``.
+        ``level``, ``coverage`` (the fraction of truths closer to the point than that fraction of the samples) and its
+        ``error``.
 
     Raises
     ------
@@ -235,7 +235,7 @@ def tarp(
     levels = _levels(np.linspace(0.1, 0.9, 9) if levels is None else levels)
     _positive_integer(n_references, "n_references")
     if len(truth) < 3:
-        raise ValueError(f"truth: random points are made from those of two other surveys; there are only {len(truth)}")
+        raise ValueError(f"truth: needs at least three surveys for the random points, got {len(truth)}")
     rng = _generator(seed)
     r = np.empty((len(truth), n_references), dtype=int)
     for i, (draws, x) in enumerate(zip(samples, truth, strict=True)):
@@ -252,35 +252,36 @@ def reliability(
     probability: ArrayLike, truth: ArrayLike, bins: ArrayLike = 10, *, n_samples: int | None = None
 ) -> QTable:
     """
-    Of the claims made with some probability, the share that is true.
+    Compare predicted probabilities of events with the fraction of the events that are true.
 
-    From n samples, a probability is only known to ``sqrt(p (1 - p) / n)``. That alone makes the claims in the first
-    bin too shy and those in the last too bold, however right the posterior. With ``n_samples`` the comparison is exact:
-    if k of the n samples say yes, and the truth t is 0 or 1, then t is as likely to be any of the K = k + t ones among
-    n + 1, so that among claims of one K the share that is true is ``K / (n + 1)``. That takes the place of k / n.
+    From n samples, a probability is known only to ``sqrt(p (1 - p) / n)``. Even for a correct posterior, this makes
+    predictions too low in the first bin and too high in the last. With ``n_samples`` the comparison is exact: if an
+    event occurs in k of n samples and its truth t is 0 or 1, the truth is equally likely to be any of the K = k + t
+    occurrences among n + 1 draws, so that a fraction ``K / (n + 1)`` of the events with this K is true. It replaces k /
+    n.
 
     Parameters
     ----------
     probability : array-like
-        Of each claim, ``(n_surveys, n_claims)``; NaN for none.
+        Predicted probability of each event, ``(n_surveys, n_events)``; NaN for none.
     truth : array-like of bool
-        Whether it is true, of the same shape.
+        True for events that occur in the truth, ``(n_surveys, n_events)``.
     bins : int or array-like
-        Number of bins of probability, or their edges, beyond which claims are left out.
+        Number of bins of probability, or their edges, outside of which events are left out.
     n_samples : int, optional
-        Of which the probabilities are shares; without it they are taken for exact.
+        Number of samples from which the probabilities are computed; by default they are taken as exact.
 
     Returns
     -------
     `~astropy.table.QTable`
-        ``low``, ``high``, ``claimed`` (mean probability of the claims in the bin), ``true`` (share of them), ``error``
-        (jackknife over surveys) and ``n``. Bins without claims are left out.
+        ``low``, ``high``, ``claimed`` (mean predicted probability in the bin), ``true`` (fraction of true events),
+        ``error`` (jackknife over surveys) and ``n``. Empty bins are left out.
 
     Raises
     ------
     TypeError, ValueError
-        If shapes do not agree, probabilities are not between 0 and 1 or no shares of ``n_samples``, or bins do not
-        increase.
+        If shapes do not agree, probabilities are not between 0 and 1 or not multiples of 1 / ``n_samples``, or bins do
+        not increase.
 
     Examples
     --------
@@ -295,11 +296,12 @@ def reliability(
     probability, truth = floats(probability, "probability"), np.asarray(truth)
     if truth.dtype != bool or truth.shape != probability.shape or truth.ndim != 2:
         raise ValueError(
-            f"truth: needs a bool array of the shape (n_surveys, n_claims) of probability {probability.shape}, "
-            f"got {truth.dtype} of {truth.shape}"
+            f"truth: needs a bool array (n_surveys, n_events) of the shape of probability, {probability.shape}, "
+            f"got {truth.dtype} of shape {truth.shape}"
         )
     if ((probability < 0) | (probability > 1)).any():
-        raise ValueError("probability: needs to be between 0 and 1")
+        low, high = np.nanmin(probability), np.nanmax(probability)
+        raise ValueError(f"probability: needs to be between 0 and 1, got values from {low:g} to {high:g}")
     if n_samples is not None:
         probability = _with_truth(probability, truth, _positive_integer(n_samples, "n_samples"))
     edges = _edges(bins)
@@ -316,17 +318,17 @@ def reliability(
     return table
 
 
-# ---- what they share
+# ---- helpers
 
 
 def _paired(samples: Any, truth: Any) -> tuple[Floats, Floats]:
-    """Samples ``(n_surveys, n_samples, n_places)`` and truths ``(n_surveys, n_places)``, finite."""
+    """Return samples ``(n_surveys, n_samples, n_pixels)`` and truths ``(n_surveys, n_pixels)``, finite."""
     if not isinstance(samples, np.ndarray):
         samples = [getattr(s, "samples", s) for s in samples]
         if any(s is None for s in samples):
-            raise ValueError("samples: a map is a point estimate; reconstruct it with n_samples > 0")
-        if len({np.shape(s) for s in samples}) > 1:
-            raise ValueError("samples: all surveys need the same number of samples and of places")
+            raise ValueError("samples: need maps with samples, got a point estimate; reconstruct it with n_samples > 0")
+        if len(shapes := {np.shape(s) for s in samples}) > 1:
+            raise ValueError(f"samples: need the same number of samples and pixels in all surveys, got {shapes}")
     if not isinstance(truth, np.ndarray):
         truth = [t.data if hasattr(t, "wcs") else t for t in truth]
     samples, truth = floats(samples, "samples", dtype=None), floats(truth, "truth")
@@ -338,12 +340,12 @@ def _paired(samples: Any, truth: Any) -> tuple[Floats, Floats]:
     samples, truth = samples.reshape(*samples.shape[:2], -1), truth.reshape(len(truth), -1)
     finite = np.isfinite(samples).all(axis=(0, 1)) & np.isfinite(truth).all(axis=0)
     if not finite.any():
-        raise ValueError("samples, truth: no place has finite numbers in all surveys")
+        raise ValueError("samples, truth: need at least one pixel with finite values in all surveys, got none")
     return samples[..., finite], truth[:, finite]
 
 
 def _generator(seed):
-    """Not `default_rng(seed)`: that may have made the mock surveys, whose numbers must not be met again here."""
+    """Return a generator unlike `default_rng(seed)`, which may have made the mock surveys."""
     return np.random.default_rng([seed, _STREAM])
 
 
@@ -355,15 +357,15 @@ def _positive_integer(value, name):
 def _edges(bins):
     edges = np.linspace(0, 1, _positive_integer(bins, "bins") + 1) if np.ndim(bins) == 0 else floats(bins, "bins")
     if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
-        raise ValueError(f"bins: edges need to increase, and to be at least two, got {edges}")
+        raise ValueError(f"bins: needs at least two increasing edges, got {edges}")
     return edges
 
 
 def _with_truth(probability: Floats, truth: NDArray[np.bool_], n: int) -> NDArray[np.float64]:
-    """K / (n + 1), the truth counted among the samples."""
+    """Return K / (n + 1), the truth counted among the samples."""
     count = np.rint(n * probability)
     if (np.abs(count - n * probability) > 1e-3).any():  # NaN passes
-        raise ValueError(f"n_samples: the probabilities are not shares of {n} samples")
+        raise ValueError(f"n_samples: needs probabilities that are multiples of 1 / n_samples, got n_samples={n}")
     return (count + truth) / (n + 1)
 
 

@@ -15,6 +15,7 @@ from itertools import pairwise
 import numpy as np
 from astropy.table import QTable
 
+from ..simulation import band_power, peak_density, smoothed
 from .sample_checks import LEVELS, alone, calibration
 
 BANDS = (300, 500, 1000, 2000, 3000, 4500, 7000, 12000, 20000)
@@ -87,8 +88,6 @@ class Truths:
     """
 
     def __init__(self, kappa, wiener, mask, pixel_size):
-        from ..simulation import smoothed
-
         self.kappa, self.wiener, self.mask, self.pixel_size = kappa, wiener, mask, pixel_size
         self.smooth = smoothed(kappa, pixel_size, SMOOTHING)
         low, high = self.smooth.min(), self.smooth.max()
@@ -123,8 +122,6 @@ def score(truths, maps, samples, diagnostics, *, seed=0):
     -------
     Score
     """
-    from ..simulation import smoothed
-
     sums = [_of_maps(truths, maps, samples)]
     smooth = smoothed(maps, truths.pixel_size, SMOOTHING)
     scatter = np.zeros(len(maps))
@@ -183,8 +180,6 @@ def jackknife(function, sums):
 
 def _of_maps(truths, maps, samples):
     """Squares and products of the maps, and their power."""
-    from ..simulation import band_power
-
     kappa, pixel_size = truths.kappa, truths.pixel_size
     scatter = np.zeros(maps.shape) if samples is None else np.stack([s.var(axis=0, ddof=1) / len(s) for s in samples])
     squares = (maps - kappa) ** 2 - scatter, (truths.wiener - kappa) ** 2
@@ -205,8 +200,6 @@ def _of_maps(truths, maps, samples):
 
 def _of_samples(truths, samples, draws):
     """Power, moments and peaks of the samples, and peaks of the truths."""
-    from ..simulation import band_power, peak_density
-
     size = truths.pixel_size
     bands, broad = (np.stack([band_power(s, size, edges).mean(axis=0) for s in samples]) for edges in (BANDS, BROAD))
     peaks = np.stack([peak_density(d, size, THRESHOLDS).mean(axis=0) for d in draws])

@@ -4,8 +4,10 @@ import dataclasses
 import hashlib
 
 import numpy as np
+import torch
 
 from .._utils.version import __version__
+from ..maps.convergence_map import ConvergenceMap
 
 
 def path_of(folder, number, name):
@@ -15,8 +17,6 @@ def path_of(folder, number, name):
 
 def read(file):
     """The map in a file."""
-    from ..maps.convergence_map import ConvergenceMap
-
     return ConvergenceMap.read(file, format="fits")
 
 
@@ -41,8 +41,6 @@ def settings_of(mocks, number, method):
 
 def _add_numbers(digest, part):
     """Add all arrays within a method: two networks, or spectra, of the same size are not told apart by their names."""
-    import torch
-
     if isinstance(part, torch.nn.Module):
         for name, tensor in part.state_dict().items():
             digest.update(name.encode() + tensor.detach().cpu().float().numpy().tobytes())

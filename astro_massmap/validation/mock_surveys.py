@@ -18,18 +18,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import astropy.units as u
 import numpy as np
 
+from .._sky.geometry import fitting_wcs
+from .._utils.checks import check_integer
 from .._utils.progress import progress_bar
+from ..maps.catalog import ShearCatalog
+from ..maps.convergence_map import ConvergenceMap
+from ..simulation import observe
 from .comparison import Comparison, compare
+from .metrics import least_side
 from .mock_files import is_there, path_of, read, seeded, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from .._utils.typing import File
-    from ..maps.catalog import ShearCatalog
-    from ..maps.convergence_map import ConvergenceMap
     from ..maps.shear_map import ShearMap
     from ..methods import Method
     from ..simulation import MapSet
@@ -76,13 +81,6 @@ class MockSurveys:
     """
 
     def __init__(self, catalog: ShearCatalog, maps: MapSet, *, size: int = 192, seed: int = 0) -> None:
-        import astropy.units as u
-
-        from .._sky.geometry import fitting_wcs
-        from .._utils.checks import check_integer
-        from ..maps.catalog import ShearCatalog
-        from .metrics import least_side
-
         if not isinstance(catalog, ShearCatalog):
             raise TypeError(f"catalog: needs a ShearCatalog, got {type(catalog).__name__}")
         check_integer(size, "size", least_side(maps.pixel_size))
@@ -106,9 +104,6 @@ class MockSurveys:
 
     def __getitem__(self, number: int) -> tuple[ConvergenceMap, ShearMap]:
         """The truth, a ConvergenceMap, and what is seen of it, a ShearMap: both of the middle of the map."""
-        from ..maps.convergence_map import ConvergenceMap
-        from ..simulation import observe
-
         whole = ConvergenceMap(self.maps[number], wcs=self.wcs)
         truth = whole[tuple(slice((n - self.size) // 2, (n + self.size) // 2) for n in whole.shape)]
         galaxies = observe(whole, positions=self.catalog, axes=self.catalog.axes, seed=self.seed_of(number))

@@ -1,4 +1,4 @@
-"""Ranks of truths among samples, what follows from them, and their errors over surveys; all of plain arrays."""
+"""Ranks of truths among samples, permutation tests, and errors over surveys, on plain arrays."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from astropy.table import QTable
 
-_N_EXCHANGES = 999  # a p-value of 0.05 is then known to 0.007
+_N_PERMUTATIONS = 999  # a p-value of 0.05 has a standard error of 0.007
 
 
 def ranks_of(samples, truth, rng):
@@ -15,13 +15,13 @@ def ranks_of(samples, truth, rng):
     return (samples < truth[:, None]).sum(axis=1) + rng.integers(0, ties + 1)
 
 
-def exchange_test(samples, truth, edges, rng):
-    """chi2 of the rank histogram, and the share of exchanges of the truths for samples whose chi2 is as large."""
+def permutation_test(samples, truth, edges, rng):
+    """Return chi2 of the rank histogram and its p-value from permutations of truths and samples."""
     n, bins = samples.shape[1], len(edges) - 1
-    weights = bins * np.stack([share_of_ranks(np.arange(n + 1), n, low, high) for low, high in pairwise(edges)], axis=1)
+    weights = bins * np.stack([rank_fraction(np.arange(n + 1), n, low, high) for low, high in pairwise(edges)], axis=1)
     density = np.stack([_histogram_of_each(d, t, rng) @ weights for d, t in zip(samples, truth, strict=True)])
-    variance = density.var(axis=1).mean(axis=0) / len(truth)  # of the mean over surveys; every draw is as likely
-    picks = rng.integers(0, n + 1, (_N_EXCHANGES, len(truth)))
+    variance = density.var(axis=1).mean(axis=0) / len(truth)  # variance of the mean over surveys
+    picks = rng.integers(0, n + 1, (_N_PERMUTATIONS, len(truth)))
     picks = np.concatenate([np.zeros((1, len(truth)), dtype=int), picks])  # the truths themselves
     square = np.stack([(density[np.arange(len(truth)), pick].mean(axis=0) - 1) ** 2 for pick in picks])
     chi2 = np.divide(square, variance, out=np.zeros_like(square), where=variance > 1e-20).sum(axis=1)
@@ -29,8 +29,8 @@ def exchange_test(samples, truth, edges, rng):
 
 
 def _histogram_of_each(samples, truth, rng):
-    """How often (of all places) each of the truth and the samples has which rank among them, ``(n + 1, n + 1)``."""
-    order = rng.permutation(len(samples) + 1)  # which breaks ties
+    """Return the fraction of pixels in which each of the truth and the samples has each rank, ``(n + 1, n + 1)``."""
+    order = rng.permutation(len(samples) + 1)  # breaks ties at random
     draws = np.concatenate([truth[None], samples])[order]
     rank = np.argsort(np.argsort(draws, axis=0, kind="stable"), axis=0)
     side, counts = len(draws), np.empty((len(draws), len(draws)))
@@ -38,15 +38,15 @@ def _histogram_of_each(samples, truth, rng):
     return counts / len(truth)
 
 
-def share_of_ranks(r, n, low, high):
-    """Share of ``[r, r + 1] / (n + 1)`` that lies in ``[low, high]``."""
+def rank_fraction(r, n, low, high):
+    """Return the fraction of ``[r, r + 1] / (n + 1)`` that lies in ``[low, high]``."""
     return np.clip(np.minimum(r + 1, high * (n + 1)) - np.maximum(r, low * (n + 1)), 0, 1)
 
 
 def coverage_table(r, n, levels):
-    shares = np.array([share_of_ranks(r, n, 0, q).mean(axis=1) for q in levels])
-    share, error = mean_over_surveys(shares)
-    table = QTable({"level": levels, "coverage": share, "error": error})
+    fractions = np.array([rank_fraction(r, n, 0, q).mean(axis=1) for q in levels])
+    mean, error = mean_over_surveys(fractions)
+    table = QTable({"level": levels, "coverage": mean, "error": error})
     table.meta |= {"n_samples": n, "n_surveys": len(r)}
     return table
 
@@ -66,7 +66,7 @@ def jackknife_ratio(part, whole):
     return float(np.sqrt((n - 1) * np.mean((ratios - ratios.mean()) ** 2)))
 
 
-def square_distances(points, places):
-    """Squared Euclidean distances of points ``(n, d)`` from places ``(m, d)``, ``(n, m)``."""
-    square = (points**2).sum(axis=1)[:, None] + (places**2).sum(axis=1)
-    return square - 2 * points @ places.T
+def square_distances(points, others):
+    """Return squared Euclidean distances of points ``(n, d)`` from others ``(m, d)``, ``(n, m)``."""
+    square = (points**2).sum(axis=1)[:, None] + (others**2).sum(axis=1)
+    return square - 2 * points @ others.T

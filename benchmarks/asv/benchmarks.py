@@ -1,7 +1,7 @@
 """
-What is timed from commit to commit: ``asv run --config benchmarks/asv.conf.json``, one thread.
+Timings for every commit: ``asv run --config benchmarks/asv.conf.json``, one thread.
 
-Fields are those that users meet, seeds are fixed, and nothing is fetched.
+Fields have realistic sizes, seeds are fixed, and no file is downloaded.
 """
 
 import astropy.units as u
@@ -24,7 +24,7 @@ from astro_massmap.validation.null_tests import b_mode_test
 
 
 def survey(n, side):
-    """Galaxies on a square of so many degrees."""
+    """Return n galaxies on a square of ``side`` degrees."""
     rng = np.random.default_rng(0)
     coords = SkyCoord(150 + side * rng.uniform(size=n), 2 + side * rng.uniform(size=n), unit="deg")
     return ShearCatalog(coords, *rng.normal(scale=0.25, size=(2, n)), axes="west-north")
@@ -42,7 +42,7 @@ class Import:
 
 
 class Catalogue:
-    """As many galaxies as the COSMOS catalogue has."""
+    """Catalogue with the size of the COSMOS catalogue."""
 
     def setup(self):
         self.catalog = survey(417_117, 1.28)
@@ -58,7 +58,7 @@ class Catalogue:
 
 
 class Methods:
-    """The embedded field, 128 x 128 pixels."""
+    """Methods on the field of the package, 128 x 128 pixels."""
 
     def setup(self):
         torch.set_num_threads(1)
@@ -100,7 +100,7 @@ class Network:
 
 
 class Questions:
-    """256 samples of 256 x 256 pixels."""
+    """Measurements of 256 samples of 256 x 256 pixels."""
 
     def setup(self):
         truth = datasets.demo_truth()

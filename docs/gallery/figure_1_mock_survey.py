@@ -2,10 +2,10 @@
 Figure 1: a mock survey
 =======================
 
-The first figure of Remy et al. (2020): a simulated sky, the footprint of the COSMOS survey, what direct inversion
-makes of its galaxies, and what the posterior knows. ``python figure_1_mock_survey.py FOLDER`` needs
-``MASSMAP_DATA``, the folder that holds ``massivenus/``, and takes a quarter of an hour of a core; the maps are kept in
-FOLDER. It was not run when these pages were built: the figure is from an earlier run.
+The first figure of Remy et al. (2020): a simulated sky, the footprint of the COSMOS survey, the direct inversion of the
+shear, and the posterior. ``python figure_1_mock_survey.py FOLDER`` needs ``MASSMAP_DATA``, the folder that contains
+``massivenus/``, and takes a quarter of an hour on one core; the maps are written to FOLDER. The script was not run
+when these pages were built; the figure and the table were made with it beforehand.
 """
 
 # sphinx_gallery_thumbnail_path = 'figures/figure_1.png'
@@ -25,8 +25,8 @@ folder = Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
 
 # %%
-# The sky is a field of MassiveNuS (Liu et al. 2018), which no training has seen: 320 x 320 pixels of 0.4 arcmin. It has
-# no place on the sky, so it is given one. The noise is 0.15 a pixel and component of the shear.
+# The sky is a field of MassiveNuS (Liu et al. 2018) that was not used in training: 320 x 320 pixels of 0.4 arcmin. It
+# has no sky coordinates, so a WCS is assigned to it. The noise is 0.15 per pixel and component of the shear.
 
 data = Path(os.environ["MASSMAP_DATA"]) / "massivenus"
 truth, measured, seen = (np.load(data / f"{name}.npy") for name in ("kappa", "shear_bright", "mask"))
@@ -42,7 +42,7 @@ shear = ShearMap(
 
 # %%
 # Direct inversion, smoothed by 1 arcmin; the exact Wiener filter; the posterior under the learned prior. Each
-# sample is written as soon as it is drawn, so that a run that was stopped goes on.
+# sample is written to the checkpoint as soon as it is drawn, so an interrupted run can be continued.
 
 methods = {
     "Kaiser-Squires": KaiserSquires(smoothing=1 * u.arcmin),
@@ -57,8 +57,8 @@ for name, method in methods.items():
     maps[name] = ConvergenceMap.read(file)
 
 # %%
-# The median of the posterior is smooth where the data say little. The samples are not: each is a sky as it might be,
-# in the holes and beyond the edges too.
+# The median of the posterior is smooth where the data constrain little. The samples are not: each is a possible sky,
+# including the holes and the area beyond the edges.
 
 posterior = maps["posterior"]
 panels = [("truth", truth), ("footprint", seen), ("Kaiser-Squires, 1 arcmin", maps["Kaiser-Squires"].data)]
@@ -79,10 +79,10 @@ figure.savefig(folder / "figure_1.png", dpi=90)
 #     :alt: The truth, the footprint, Kaiser-Squires, the posterior median and four samples of the mock survey
 
 # %%
-# How far each estimate is from the truth, where there are data and where there are none, over the exact Wiener filter;
-# and its correlation with the truth where there are data. (One field has no error, and the smoothing of Kaiser-Squires
-# was not tuned.) In the error of the posterior mean stands what the scatter of 32 samples leaves; the last line is
-# without it.
+# Root mean square error of each estimate relative to the exact Wiener filter, with data and in gaps, and its
+# correlation with the truth where there are data. (A single field gives no standard error, and the smoothing of
+# Kaiser-Squires was not tuned.) The error of the posterior mean includes the scatter of 32 samples; the last row is
+# corrected for it.
 
 seen = np.asarray(seen, dtype=bool)
 estimates = {

@@ -2,11 +2,11 @@
 Figure 2: the COSMOS field
 ==========================
 
-The second figure of Remy et al. (2020), for both samples of galaxies of Schrabback et al. (2010): direct inversion, the
-posterior mean with the X-ray clusters of Finoguenov et al. (2007) and their redshifts over it, one sample, and the
-centre of the field in independent samples. ``python figure_2_cosmos.py FOLDER`` fetches the catalogues, or reads them
-from ``cosmos/`` in the folder that ``MASSMAP_DATA`` names, and takes a quarter of an hour on two cores; the maps are
-kept in FOLDER. It was not run when these pages were built: figures and table are from an earlier run.
+The second figure of Remy et al. (2020), for both galaxy samples of Schrabback et al. (2010): direct inversion, the
+posterior mean with the X-ray clusters of Finoguenov et al. (2007) and their redshifts, one posterior sample, and the
+centre of the field in independent samples. ``python figure_2_cosmos.py FOLDER`` downloads the catalogues, or reads
+them from ``cosmos/`` in the folder ``MASSMAP_DATA``, and takes a quarter of an hour on two cores; the maps are written
+to FOLDER. The script was not run when these pages were built; the figures and the table were made with it beforehand.
 """
 
 # sphinx_gallery_thumbnail_path = 'figures/figure_2.png'
@@ -28,8 +28,7 @@ folder = Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
 
 # %%
-# All 417,117 galaxies, the bright ones of them, which have redshifts of their own, and the clusters in order of
-# mass.
+# All 417,117 galaxies; the bright galaxies, which have individual redshifts; and the clusters in order of mass.
 
 if "MASSMAP_DATA" in os.environ:
     data = Path(os.environ["MASSMAP_DATA"]) / "cosmos"
@@ -50,7 +49,7 @@ radius, threshold = 1.5 * u.arcmin, 0.015
 
 
 def mapped(name, method):
-    """A map of one sample of galaxies; what is in the folder is read."""
+    """Return the map of a galaxy sample, from the folder if it is there."""
     file = folder / f"cosmos_{name}.fits"
     if not file.exists():
         catalogs[name.split("_")[0]].reconstruct(method).write(file)
@@ -58,8 +57,8 @@ def mapped(name, method):
 
 
 # %%
-# The two samples of galaxies under each method, on the same colours. Each sample of the posterior is
-# written as soon as it is drawn, so that a run that was stopped goes on.
+# Both galaxy samples with each method, on the same colour scale. Each posterior sample is written to the checkpoint as
+# soon as it is drawn, so an interrupted run can be continued.
 
 direct, posterior = {}, {}
 figure = Figure(figsize=(16, 10), layout="constrained")
@@ -84,8 +83,8 @@ figure.savefig(folder / "figure_2.png", dpi=80)
 #     :alt: COSMOS from bright and from all galaxies: Kaiser-Squires, posterior mean with X-ray clusters, a sample
 
 # %%
-# The centre of the field in independent samples, with the clusters over it. What is there in all of them, the data
-# know of; what is there in some, they allow.
+# The centre of the field in independent samples, with the clusters. Structures in all samples are constrained by the
+# data; structures in some samples are consistent with the data.
 
 kappa = posterior["all"]
 middle = kappa.wcs.pixel_to_world((kappa.shape[1] - 1) / 2, (kappa.shape[0] - 1) / 2)
@@ -97,9 +96,9 @@ figure.savefig(folder / "figure_2_centre.png", dpi=90)
 #     :alt: The middle 24 arcmin of the field in eight samples
 
 # %%
-# How often each cluster is there: a structure counts in a sample when the mean convergence within 1.5 arcmin of the
-# X-ray position exceeds 0.015. Beside the two samples of galaxies under the learned prior stand the signal to noise of
-# the Kaiser-Squires map of all galaxies, and the exact Gaussian posterior of the same.
+# Detection probability of each cluster: a sample contains it if the mean convergence within 1.5 arcmin of the X-ray
+# position exceeds 0.015. The table lists both galaxy samples under the learned prior, the signal to noise of the
+# Kaiser-Squires map of all galaxies, and the exact Gaussian posterior for all galaxies.
 
 gaussian = mapped("all_gaussian", Wiener(n_samples=64))
 apertures = [CircleSkyRegion(c, radius) for c in centers]
@@ -129,21 +128,21 @@ print("\n".join(table.pformat(max_lines=-1, max_width=-1)))
 # .. include:: ../tables/cosmos_clusters.rst
 
 # %%
-# What such a probability is worth is told by apertures anywhere in the footprint, clusters or not.
+# For reference: the same probability in apertures at random positions in the footprint.
 
 rng = np.random.default_rng(0)
-places = kappa.wcs.pixel_to_world(*(rng.uniform(0, side - 1, 800) for side in kappa.shape[::-1]))
+positions = kappa.wcs.pixel_to_world(*(rng.uniform(0, side - 1, 800) for side in kappa.shape[::-1]))
 for name, image in {"Gaussian": gaussian, **posterior}.items():
-    random = image.detection_probability([CircleSkyRegion(c, radius) for c in places], threshold)
+    random = image.detection_probability([CircleSkyRegion(c, radius) for c in positions], threshold)
     random = random[random["data_fraction"] > 0.9]
-    print(f"{name}: at {len(random)} random places the probability is {np.mean(random['probability']):.3f}")
+    print(f"{name}: at {len(random)} random positions the probability is {np.mean(random['probability']):.3f}")
 
 # %%
-# At some 600 such places it was on the mean 0.151 under the Gaussian posterior, 0.125 and 0.116 under the learned prior
-# with the bright and with all galaxies, so that a probability of some tenths says little by itself.
+# At some 600 random positions, the mean probability was 0.151 under the Gaussian posterior, and 0.125 and 0.116 under
+# the learned prior with the bright and with all galaxies. A probability of a few tenths is therefore weak evidence.
 #
-# Of the five clusters that are most massive in X-rays, the one whose case is the least clear, in twelve samples, and
-# the mean convergence of its aperture in all of them.
+# Of the five clusters with the highest X-ray masses, the one with a probability closest to 0.5 in twelve samples, and
+# the mean convergence of its aperture in all samples.
 
 doubtful = np.abs(np.array(table["p all"][:5]) - 0.5).argmin()
 inside = np.flatnonzero(data_fraction > 0.5)[doubtful]
@@ -154,7 +153,7 @@ figure.savefig(folder / "cosmos_detection.png", dpi=80)
 
 # %%
 # .. image:: ../figures/cosmos_cutouts.png
-#     :alt: Twelve samples of the place of that cluster, in some of which it is there
+#     :alt: Twelve samples of the surroundings of that cluster, some of which contain it
 #
 # .. image:: ../figures/cosmos_detection.png
 #     :alt: Histogram of the mean convergence within its aperture

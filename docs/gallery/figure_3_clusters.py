@@ -4,11 +4,11 @@ Massive clusters
 
 The Bullet cluster and two of the Hubble Frontier Fields, from catalogues of about 2,500 galaxies each: the mean of the
 samples, one sample, and the peaks. ``python figure_3_clusters.py FOLDER`` reads the catalogues from ``clusters/`` in
-the folder that ``MASSMAP_DATA`` names and takes a minute on two cores; the figure and the table are written to FOLDER.
-It was not run when these pages were built.
+the folder ``MASSMAP_DATA`` and takes a minute on two cores; the figure and the table are written to FOLDER. The script
+was not run when these pages were built.
 
-Fields like these are not those that the default prior was made for, of which a warning informs: positions are right,
-but masses come out too low (:doc:`../limits`). The ellipticities are reduced shear, which is treated as shear here.
+These fields are outside the range of the default prior, and a warning states this: positions are correct, but masses
+are too low (:doc:`../limits`). The ellipticities measure reduced shear, which is treated as shear here.
 """
 
 # sphinx_gallery_thumbnail_path = 'figures/clusters.png'
@@ -30,13 +30,13 @@ folder, data = Path(sys.argv[1]), Path(os.environ["MASSMAP_DATA"]) / "clusters"
 folder.mkdir(parents=True, exist_ok=True)
 
 # %%
-# The shapes of the Bullet cluster (Clowe et al. 2006), and weighted moments of the Frontier Fields, half of which are
-# the shear. The centres are the brightest galaxies of the two parts of the Bullet cluster, and those of the literature
-# for the others.
+# Shapes of the Bullet cluster (Clowe et al. 2006), and weighted moments of the Frontier Fields; the shear is half of
+# the moments. The centres are the brightest galaxies of the two components of the Bullet cluster, and literature values
+# for the other clusters.
 
 
 def moments(file):
-    """A catalogue of moments: the good rows, the shear as half of them."""
+    """Return a catalogue of the rows flagged good; the shear is half of the moments."""
     table = Table.read(file)
     table = table[np.asarray(table["good"], dtype=bool)]
     table["ra"].unit = table["dec"].unit = u.deg
@@ -52,7 +52,7 @@ clusters = {
 }
 
 # %%
-# One call for each. All chains are kept; the warnings state how the fields differ from those of the prior.
+# One call per cluster. All chains are kept; the warnings state how the fields differ from the prior.
 
 rows = []
 figure = Figure(figsize=(9, 12.5), layout="constrained")
@@ -87,8 +87,8 @@ figure.savefig(folder / "clusters.png", dpi=80)
 #     :alt: Posterior mean and a sample of the Bullet cluster, Abell 370 and MACS J0416.1-2403; circles are the centres
 
 # %%
-# The nearest peak of each centre, which is the highest one but for the second part of the Bullet cluster, lies within
-# 0.6 arcmin of it, one pixel and a half:
+# The peak nearest to each centre lies within 0.6 arcmin of it, one and a half pixels. It is the highest peak of the
+# map, except for the second component of the Bullet cluster:
 
 table = Table(rows)
 table.write(folder / "clusters.rst", format="ascii.rst", overwrite=True)

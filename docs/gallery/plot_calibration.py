@@ -1,10 +1,10 @@
 """
-Is the posterior right?
-=======================
+Is the posterior calibrated?
+============================
 
-A posterior is right if, over many mock surveys, truths fall where it says they do. This is asked of mocks whose
-truths are known: here 48 Gaussian skies, seen with noise and holes, under the Gaussian prior they were drawn
-from, so that the answer has to be yes.
+A posterior is calibrated if, over many mock surveys, the truth lies in its intervals as often as stated. This page
+tests 48 Gaussian skies with noise and holes, under the Gaussian prior from which they were drawn: this posterior is
+exact, so all tests have to pass.
 """
 
 import astropy.units as u
@@ -36,8 +36,8 @@ posteriors = [survey.reconstruct(Wiener(spectrum, n_samples=24), progress=False)
 diagnostics.coverage(posteriors, truths, levels=(0.52, 0.68, 0.92))
 
 # %%
-# Intervals hold the truth as often as they should. The rank of the truth among the samples is uniform, and so is that
-# of its distance from random points (TARP; Lemos et al. 2023), which sees correlations between pixels too.
+# Intervals contain the truth at the expected rate. The rank of the truth among the samples is uniform, as is the rank
+# of its distance from random points (TARP; Lemos et al. 2023), which is also sensitive to correlations between pixels.
 
 levels = np.linspace(0.04, 0.92, 12)
 figure = figures.plot_calibration(
@@ -47,15 +47,15 @@ figure = figures.plot_calibration(
 )
 
 # %%
-# What of detections? Of the apertures that are claimed to hold a structure with some probability, that share should.
-# From 24 samples a probability is not exact; given their number, the comparison is.
+# Reliability of detections: of the apertures with a given predicted probability, the same fraction should contain a
+# structure. A probability from 24 samples is not exact; the comparison is, because it accounts for their number.
 
 from regions import CirclePixelRegion, PixCoord
 
 apertures = [CirclePixelRegion(PixCoord(x, y), 2.5) for x in range(4, 62, 6) for y in range(4, 62, 6)]
-claimed = np.array([(p.region_means(apertures) > 0.01).mean(axis=0) for p in posteriors])
+predicted = np.array([(p.region_means(apertures) > 0.01).mean(axis=0) for p in posteriors])
 true = np.array([
     [region.to_mask(mode="exact").multiply(t).sum() / region.area > 0.01 for region in apertures] for t in truths
 ])  # fmt: skip
-table = diagnostics.reliability(claimed, true, bins=5, n_samples=24)
+table = diagnostics.reliability(predicted, true, bins=5, n_samples=24)
 figures.plot_reliability(table)

@@ -2,9 +2,10 @@
 Many workers, and a GPU
 =======================
 
-Chains are independent, so that they can be drawn anywhere: by the cores of a laptop, the nodes of a cluster, a GPU. The
-random numbers of a sample depend on the seed and its number alone: whoever draws it, it is the same. Here the workers
-are two threads and the prior is Gaussian, which takes no network and a second; nothing else changes for more.
+Chains are independent, so they can run on the cores of a laptop, the nodes of a cluster, or a GPU. The random numbers
+of a sample depend only on the data, the seed and the number of the sample, so the result does not depend on the
+workers. Here the workers are two threads and the prior is Gaussian, which needs no network and takes a second; the
+calls for more workers are the same.
 """
 
 import tempfile
@@ -25,12 +26,12 @@ with ThreadPoolExecutor(2) as pool:
 print(f"largest difference: {np.abs(shared.samples - alone.samples).max():.1e}")
 
 # %%
-# On many cores, ``ProcessPoolExecutor`` with one thread a worker, on a cluster the executor of ``dask.distributed``
-# take the place of the two threads; :doc:`/scaling_out` has their lines. From a shell it is
-# ``massmap reconstruct ... --workers 8``.
+# On many cores, use ``ProcessPoolExecutor`` with one thread per worker instead of the two threads; on a cluster, use
+# the executor of ``dask.distributed``. :doc:`/scaling_out` has the code. In the shell, use the option ``--workers 8``
+# of ``massmap reconstruct``.
 #
-# A checkpoint is a file to which each sample goes as it is done. The same call goes on where a run was killed; where
-# all samples are there, it draws none.
+# Each sample is written to a checkpoint file as soon as it is finished. After an interruption, the same call draws only
+# the missing samples; if the file is complete, it draws none.
 
 folder = Path(tempfile.mkdtemp())
 method = AnnealedHMC(GaussianPrior(), n_samples=8, seed=1, n_check=0, device="cpu", checkpoint=folder / "samples.fits")
@@ -41,14 +42,14 @@ for attempt in ("first", "second"):
 kappa.plot_samples(8, smoothing=1.2 * u.arcmin)
 
 # %%
-# The samples of such a map lie in the file, and may be more than the memory holds. A map that was written is opened the
-# same way.
+# The samples of such a map are memory-mapped from the file, and may exceed the memory. Maps that were written to a file
+# can be opened in the same way:
 
 kappa.write(folder / "kappa.fits")
 type(ConvergenceMap.read(folder / "kappa.fits", memmap=True).samples).__name__
 
 # %%
-# Several fields are tasks too. They come back in their order, each as soon as those before it are there.
+# Several fields can be mapped in parallel. They are returned in their order, each as soon as those before it are done.
 
 north, south = (catalog[side] for side in (catalog.coords.dec > -5 * u.deg, catalog.coords.dec <= -5 * u.deg))
 with ThreadPoolExecutor(2) as pool:
@@ -56,8 +57,8 @@ with ThreadPoolExecutor(2) as pool:
         print(field)
 
 # %%
-# A GPU is taken where torch finds one (``device="auto"``), and 32 chains are then evaluated at a time;
-# ``device="cuda:1"`` takes another one, ``device="cpu"`` none. What a run needs of memory is told before it begins, and
-# one that does not fit is not begun.
+# A GPU is used if torch finds one (``device="auto"``), and then evaluates 32 chains at a time; ``device="cuda:1"``
+# selects another GPU, ``device="cpu"`` none. The memory that a run needs is estimated before it starts, and a run that
+# does not fit raises an error at once.
 
 print(AnnealedHMC(n_samples=64).memory((512, 512)))

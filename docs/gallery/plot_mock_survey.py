@@ -2,13 +2,12 @@
 From a truth to its posterior
 =============================
 
-A known sky is observed by a mock survey, mapped, and compared with what is really there: what a map of real galaxies
-can never be.
+A mock survey of a known sky is mapped, and the map is compared with the truth.
 """
 
 # %%
-# The truth is a simulated map of the convergence, 51 arcmin on a side, which comes with the package. A survey of thirty
-# galaxies per square arcminute sees it, but for two bright stars and a strip that was not observed.
+# The truth is a simulated convergence map of 51 x 51 arcmin, which is part of the package. The mock survey has 30
+# galaxies per square arcminute, and gaps: two bright stars and a strip that was not observed.
 
 import astropy.units as u
 import matplotlib.pyplot as plt
@@ -30,22 +29,22 @@ shear = catalog.to_map(wcs=truth.wcs, mask=stars)
 shear
 
 # %%
-# The noise of a single pixel is several times the convergence. A map is made of what the pixels say together, and of
-# what is known of matter before: here by the network that is shipped with the package. Twelve samples take a minute.
+# The noise of a single pixel is several times the convergence. The posterior combines the data of all pixels with the
+# prior, here the learned prior of the package. Twelve samples take a minute.
 
 kappa = shear.reconstruct(n_samples=12, progress=False)
 wiener = shear.reconstruct("wiener", n_samples=12, progress=False)
 kappa
 
 # %%
-# The mean is smooth, for it shows only what all samples agree on. A sample looks like the truth: it has its clusters,
-# filaments and grain. Where they are is uncertain, and differs from sample to sample.
+# The mean is smooth: it retains only structures common to all samples. A sample has the statistical properties of the
+# truth, with clusters, filaments and small-scale structure, at positions that differ between samples.
 
 figure, axes = plt.subplots(
     2, 2, figsize=(8.4, 8), subplot_kw={"projection": truth.wcs}, sharex=True, sharey=True, layout="constrained"
 )
 images = {
-    "the truth": truth.data,
+    "truth": truth.data,
     "posterior mean": kappa.data,
     "a sample": kappa.samples[0],
     "another sample": kappa.samples[1],
@@ -60,14 +59,14 @@ for ax, (title, image) in zip(axes.flat, images.items(), strict=True):
 figure.colorbar(shown, ax=axes, shrink=0.6, label="convergence")
 
 # %%
-# How far the mean is from the truth, and how far it should be by its own standard deviation. Samples do not know the
-# mean of the field, which shear does not measure: it is taken off.
+# Root mean square error of the posterior mean, and the error expected from its standard deviation. The mean over the
+# field is subtracted, because shear does not constrain it.
 
 seen = ~kappa.mask
 
 
 def error(estimate, where):
-    """Root mean square of the difference to the truth."""
+    """Return the root mean square of the difference from the truth."""
     difference = estimate - truth.data
     return np.sqrt(((difference - difference[seen].mean())[where] ** 2).mean())
 
@@ -80,18 +79,18 @@ for name, estimate in {"learned prior": kappa, "Wiener": wiener}.items():
     )
 
 # %%
-# If the posterior is right, the truth is as likely to stand at any place among its samples: below all of them in one
-# pixel of thirteen, above all of them in another.
+# If the posterior is calibrated, the rank of the truth among the twelve samples is uniform: the truth is below all
+# samples in one pixel out of thirteen, and above all samples in another.
 
 ranks = (kappa.samples < truth.data).sum(axis=0)
 plt.figure(figsize=(6, 3), layout="constrained")
 plt.hist([ranks[seen], ranks[~seen]], bins=np.arange(14) - 0.5, density=True, label=["with data", "in gaps"])
 plt.axhline(1 / 13, color="0.3", lw=1)
 plt.xlabel("samples below the truth")
-plt.ylabel("share of pixels")
+plt.ylabel("fraction of pixels")
 plt.legend()
 
 # %%
-# Neighbouring pixels are alike, so that one field does not tell more than this; :doc:`plot_calibration` does the same
-# for many. A halo that is not in the simulation can be put into the galaxies of a survey, to ask whether it would have
-# been found: `~astro_massmap.simulation.inject_halo`, and :doc:`plot_peaks` for the peaks of a map.
+# Neighbouring pixels are correlated, so one field is a weak test; :doc:`plot_calibration` uses many. To measure whether
+# a survey would detect a halo, inject it into the galaxies with `~astro_massmap.simulation.inject_halo`
+# (:doc:`plot_masses`); for the peaks of a map, see :doc:`plot_peaks`.

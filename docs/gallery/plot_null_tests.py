@@ -2,8 +2,8 @@
 Null tests and noise
 ====================
 
-Gravity makes E modes and, to first order, no B modes. What a survey shows of them is noise, or a mistake in its
-shapes, unless it is deep enough for the orders beyond the first.
+Lensing produces E modes and, to first order, no B modes. B modes in a survey are noise or systematic errors of the
+shapes, unless the survey is deep enough to measure the higher orders.
 """
 
 import astropy.units as u
@@ -19,17 +19,17 @@ print(report)
 figures.plot_b_modes(report.table)
 
 # %%
-# The noise of a map is known in three ways: propagated from the shapes, from maps of galaxies that are turned at
-# random, and from maps that lack some of the galaxies.
+# Three estimates of the noise of a map: propagated from the shapes, from maps of randomly rotated galaxies, and from
+# jackknife samples of the galaxies.
 
 method = KaiserSquires(smoothing=1.5 * u.arcmin)
 propagated = catalog.reconstruct(method)
-turned = noise_maps(catalog, 64, method=method)
+rotated = noise_maps(catalog, 64, method=method)
 partial = jackknife(catalog, 64, method=method)
 
 figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained", subplot_kw={"projection": propagated.wcs})
 for ax, (title, image) in zip(
-    axes, {"propagated": propagated, "rotated galaxies": turned, "jackknife": partial}.items(), strict=True
+    axes, {"propagated": propagated, "rotated galaxies": rotated, "jackknife": partial}.items(), strict=True
 ):
     std = np.where(propagated.mask, np.nan, image.uncertainty.array)
     shown = ax.imshow(std, origin="lower", vmin=0.005, vmax=0.015)

@@ -1,9 +1,9 @@
 """
-Maps of others
+Published maps
 ==============
 
-Published maps are data too: a noisy map of the convergence with its uncertainty and mask, a map on the whole sky in
-HEALPix, a map on another grid.
+Published maps can be the input: a noisy convergence map with its uncertainty and mask, a HEALPix map of the full sky,
+or a map on another grid.
 """
 
 import matplotlib.pyplot as plt
@@ -19,25 +19,25 @@ noisy = ConvergenceMap(truth.data + noise, wcs=truth.wcs, uncertainty=np.full(tr
 kappa = noisy.reconstruct(Wiener(n_samples=32), progress=False)
 
 figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained", subplot_kw={"projection": kappa.wcs})
-for ax, image, title in zip(axes, (noisy, kappa, truth), ("published", "inferred", "the truth"), strict=True):
+for ax, image, title in zip(axes, (noisy, kappa, truth), ("published", "inferred", "truth"), strict=True):
     image.plot(ax, vmin=-0.06, vmax=0.06, title=title, colorbar=image is truth)
 
 # %%
-# The power spectrum of the map and of its samples, freed from what the edges of the field do to it:
+# Power spectrum of the map and of its samples, corrected for the mask:
 
 table = kappa.power_spectrum()
 figures.plot_spectrum(table, theory=PowerSpectrum.default())
 
 # %%
-# On another grid: the samples are moved one by one, and the standard deviation is theirs.
+# On another grid: each sample is reprojected, and the standard deviation is that of the reprojected samples.
 
 galactic = WCS({"CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN", "CDELT1": -0.5 / 60, "CDELT2": 0.5 / 60,
                 "CRVAL1": 169.4, "CRVAL2": -59.8, "CRPIX1": 60.5, "CRPIX2": 60.5})  # fmt: skip
-moved = kappa.reproject_to(galactic, (120, 120))
-moved.plot(title="in Galactic coordinates", vmin=-0.06, vmax=0.06)
+reprojected = kappa.reproject_to(galactic, (120, 120))
+reprojected.plot(title="in Galactic coordinates", vmin=-0.06, vmax=0.06)
 
 # %%
-# From the whole sky: here a smooth pattern on the sphere, in HEALPix.
+# A map from HEALPix: here a smooth pattern on the sphere.
 
 from astropy_healpix import HEALPix
 

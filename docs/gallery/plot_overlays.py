@@ -2,9 +2,9 @@
 Overlays: an X-ray image and the map
 ====================================
 
-Do the X-rays come from where the mass is? The map is drawn on an image in Galactic coordinates, and the image on the
-map. No X-ray image comes with the package: here one is simulated from the positions and radii of the clusters of the
-mock survey, so that its agreement with the map is no result.
+This page compares the positions of mass and X-ray emission: the map is drawn on an image in Galactic coordinates, and
+the image on the map. The X-ray image is simulated from the positions and radii of the clusters of the mock survey, so
+its agreement with the map is by construction.
 """
 
 import astropy.units as u
@@ -35,8 +35,8 @@ for center in SkyCoord([34.55, 34.25], [-5.05, -4.9], unit="deg"):
 counts = np.random.default_rng(1).poisson(rate)
 
 # %%
-# Contours of the convergence on the image: ``transform`` leads from the pixels of the map to those of the axes, and
-# the limits of the axes stay at the image. Regions are drawn where they are on the sky.
+# Contours of the convergence on the image: ``transform`` converts pixels of the map to pixels of the axes, and
+# ``autoscale_on=False`` keeps the limits of the image.
 
 levels = [0.015, 0.025, 0.035]
 figure = plt.figure(figsize=(7, 6), layout="constrained")
@@ -54,9 +54,9 @@ smooth = gaussian_filter(counts.astype(float), 3)
 ax.contour(smooth, [0.8, 1.6, 3.2, 6.4], transform=ax.get_transform(xray_wcs), colors="black", linewidths=0.8)
 
 # %%
-# The map itself on axes of the image: ``plot`` draws it at its position on the sky, whatever the frame, the rotation
-# and the pixel size of the axes, and labels the axes with their own coordinates. So do the sticks of a shear map, and
-# regions. Axes that show something keep their limits.
+# The map on axes of the image: ``plot`` draws the map and the regions at their positions on the sky, for any frame,
+# rotation and pixel size of the axes, and labels the axes with their own coordinates. The ``plot`` method of a shear
+# map does the same for its sticks. Axes that already contain an image keep their limits.
 
 figure, axes = plt.subplots(1, 2, figsize=(12, 5), layout="constrained", subplot_kw={"projection": xray_wcs})
 axes[0].imshow(counts, origin="lower", cmap="gray_r", vmax=6)

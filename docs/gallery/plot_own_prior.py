@@ -1,16 +1,16 @@
 """
-A prior of your own simulations
-===============================
+A prior from your own simulations
+=================================
 
-The shipped prior knows one kind of sky: sources at redshift 1, one cosmology, one code. Here a prior is trained from
-other maps, small enough to be done while this page is built; the numbers for a real one stand at its end.
+The shipped prior is for sources at redshift 1, in one cosmology, from one simulation code. This page trains a small
+prior from other maps; the commands and times for a full prior are at the end.
 """
 
 # %%
-# Maps of the convergence come from anywhere: the light cones of ``massmap simulate``, published sets such as
-# MassiveNuS or kappaTNG, a folder of FITS, numpy or HDF5 files. They should come in *boxes*, independent simulations,
-# for what the network has learned by heart shows only on boxes that it has not seen. Here they are lognormal maps,
-# drawn in a second, which are as skewed as real ones but have no filaments.
+# Convergence maps can be light cones of ``massmap simulate``, published sets such as MassiveNuS or kappaTNG, or a
+# folder of FITS, numpy or HDF5 files. They should be grouped in *boxes*, independent simulations, because overfitting
+# is visible only on boxes that were not used in training. This page uses lognormal maps, which are drawn in a second
+# and have realistic skewness, but no filaments.
 
 import tempfile
 from pathlib import Path
@@ -35,9 +35,10 @@ training, held_out = maps.split(0.25, seed=0, by="box")
 maps, training, held_out
 
 # %%
-# The Gaussian half of the prior is a power spectrum, the one the maps are drawn from; of maps whose spectrum is not
-# known, ``massmap simulate`` writes it down, and `~astro_massmap.PowerSpectrum.from_cosmology` computes it. The network
-# learns what it misses, by removing noise from noisy maps. The plan is that of ``massmap train``, cut short.
+# The Gaussian component of the prior is the power spectrum from which the maps are drawn. ``massmap simulate`` writes
+# the spectrum of its maps; for other maps, `~astro_massmap.PowerSpectrum.from_cosmology` computes it. The network
+# learns the non-Gaussian part by removing noise from noisy maps. The plan is that of ``massmap train``, with fewer
+# steps.
 
 plan = TrainingPlan(steps=150, maps_per_step=4, size=48, margin=24, warm_up=20, validate_every=50, validation_maps=8)
 banks = [MapBank(part.stack(), part.pixel_size) for part in (training, held_out)]
@@ -45,8 +46,8 @@ prior, history = train_prior(*banks, spectrum, plan, widths=(8, 16, 32), n_corre
 prior
 
 # %%
-# What it has learned: the squared error of the denoised held-out maps, over that of the Wiener filter, which is the
-# best that theory alone can do. Below 1 the network knows more than the spectrum.
+# Mean square error of the denoised held-out maps relative to the Wiener filter, the optimum under the power spectrum
+# alone. Values below 1 are the gain of the network.
 
 plt.figure(figsize=(6, 3.4), layout="constrained")
 for row in history:
@@ -54,12 +55,12 @@ for row in history:
     plt.semilogx(levels, ratios, ".-", label=f"{row['step']} steps")
 plt.axhline(1, color="0.3", lw=1)
 plt.xlabel("noise level")
-plt.ylabel("error / that of theory")
+plt.ylabel("error / Wiener filter")
 plt.legend()
 
 # %%
-# A prior is a file of numbers and text, which holds nothing that could be run. It knows its pixel scale, and refuses
-# maps on another one.
+# A prior file contains only numbers and text, no executable code. It includes the pixel scale; maps with another pixel
+# scale raise an error.
 
 prior.save(folder / "prior.safetensors")
 mine = AnnealedHMC(ScorePrior.load(folder / "prior.safetensors"), n_samples=8, seed=1)
@@ -67,13 +68,14 @@ kappa = datasets.demo().reconstruct(mine, pixel_scale=scale, progress=False)
 kappa.plot_samples(4, smoothing=1.2 * u.arcmin)
 
 # %%
-# Whether it is any good, mocks of your survey tell: ``massmap validate`` (see :doc:`/validation`) draws skies from the
-# held-out boxes, observes them as your catalogue was observed, and judges every method by them.
+# To measure the accuracy of the prior, use ``massmap validate`` (see :doc:`/validation`): it draws skies from the
+# held-out boxes, makes mock surveys with the footprint and noise of your catalogue, and compares all methods with the
+# truth.
 #
-# For work, take sixteen boxes and more, and the defaults of ``massmap train``::
+# For scientific use, take sixteen or more boxes, and the defaults of ``massmap train``::
 #
 #     massmap simulate --boxes 16 -o maps
 #     massmap train --maps maps --spectrum maps/spectrum.ecsv -o prior.safetensors --checkpoint training.safetensors
 #
-# The shipped prior is of fourteen such boxes, some three minutes each on two cores, and of 6000 steps, 24 minutes of a
-# core: :doc:`/model_card` holds its figures. :doc:`/scaling_out` has the command for several GPUs.
+# The shipped prior used fourteen such boxes, some three minutes each on two cores, and 6000 steps, 24 minutes on one
+# core; :doc:`/model_card` describes it. :doc:`/scaling_out` has the command for several GPUs.

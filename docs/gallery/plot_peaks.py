@@ -1,9 +1,9 @@
 """
-Peaks, and the clusters behind them
-===================================
+Peaks and clusters
+==================
 
-A catalogue of peaks says where to point a telescope. Each comes with the share of samples that hold a peak at the
-same place; and the number of peaks by height, which cosmologists use, comes with its spread over the posterior.
+This page makes a catalogue of peaks with the fraction of samples that have a peak at the same position, matches it with
+known clusters, and measures the number of peaks as a function of height with its posterior standard deviation.
 """
 
 import astropy.units as u
@@ -17,15 +17,14 @@ peaks = kappa.peaks(0.015, smoothing=1 * u.arcmin)
 peaks
 
 # %%
-# Which of them are clusters that are known from elsewhere, and which of the clusters were found?
+# Matches of peaks and known clusters:
 
 clusters = datasets.demo_clusters()
 print(match_clusters(peaks, clusters, wcs=kappa.wcs, mask=kappa.mask))
 
 # %%
-# Peaks of the mean are too few: the mean of a posterior is smoother than the sky. Its samples are as rough as the prior
-# says the sky is, which here is Gaussian: it has too many low peaks and none of the high ones, which the truth of this
-# mock survey (crosses) has.
+# The posterior mean has too few peaks, because it is smoother than the sky. The samples have the peaks of the prior,
+# which is Gaussian here: too many low peaks, and none of the high peaks of the truth of this mock survey (crosses).
 
 edges = np.arange(0.01, 0.1, 0.01)
 counts = kappa.peak_counts(edges, smoothing=1 * u.arcmin)
@@ -36,6 +35,6 @@ figure.axes[0].plot(0.5 * (known["low"] + known["high"]), known["count"], "kx", 
 figure.axes[0].legend(frameon=False)
 
 # %%
-# Minima, the voids between the clusters, are counted alike:
+# Counts of minima, the voids between the clusters:
 
 kappa.peak_counts(np.arange(-0.04, 0.01, 0.01), smoothing=1 * u.arcmin, minima=True)

@@ -144,7 +144,7 @@ def test_invalid_redshifts(arguments, error, message):
 def test_invalid_weights(weight):
     with pytest.raises(ValueError, match="weight: needs"):
         critical_surface_density(0.3, [1.0, 2.0], FLAT, weight=weight)
-    with pytest.raises(ValueError, match="weight: only where"):
+    with pytest.raises(ValueError, match="weight: needs one redshift for each"):
         critical_surface_density(0.3, 1.0, FLAT, weight=weight)
 
 

@@ -1,4 +1,4 @@
-"""The world of halos at the edge of detection that claims are tested in: its odds must be those of the simulations."""
+"""The mocks of halos at the detection limit: halos must be as frequent as in the simulations."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ PIXEL = np.radians(0.4 / 60)
 def drawn():
     maps = lognormal_maps(PowerSpectrum.default(), 6, (192, 192), PIXEL, seed=3).numpy()
     world = two_modes.World(maps, 48, 0.15, PowerSpectrum.default())
-    world.share = 0.5  # both kinds often enough
+    world.fraction = 0.5  # both kinds often enough
     return world, [world.draw(seed) for seed in range(120)]
 
 

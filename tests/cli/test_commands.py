@@ -25,7 +25,7 @@ def reconstruct(survey, *arguments, output="kappa.fits"):
     )
 
 
-def test_the_demonstration_says_what_it_wrote(capsys):
+def test_the_demonstration_prints_its_files(capsys):
     assert main(["demo", "--n-samples", "2", "--quiet"]) == 0
     printed = capsys.readouterr().out
     assert "wrote massmap_demo.fits" in printed
@@ -34,7 +34,7 @@ def test_the_demonstration_says_what_it_wrote(capsys):
     assert kappa.samples.shape == (2, 128, 128)
     assert kappa.diagnostics["method"] == "AnnealedHMC"
     assert kappa.diagnostics["score_evaluations"] > 0
-    # it may be run again, but replaces nothing that has another name
+    # it can be run again, and replaces only its own files
     assert main(["demo", "--n-samples", "1", "--quiet"]) == 0
     assert main(["demo", "--n-samples", "1", "--quiet", "-o", "mine.fits"]) == 0
     assert main(["demo", "--n-samples", "1", "--quiet", "-o", "mine.fits"]) == 1
@@ -88,14 +88,14 @@ def test_selection_exclusion_and_method(survey):
         (["--plot", "no/such/folder.png"], "folder"),
         (["--n-samples", "-3"], "--n-samples: needs"),
         (["--device", "cuda:99"], "device"),
-        (["--plot", "picture.xyz"], "needs to end in one of"),
+        (["--plot", "picture.xyz"], "needs one of the extensions"),
         (["--wcs", "missing.fits"], "missing.fits"),
         (["--prior", "missing.safetensors"], "missing.safetensors"),
-        (["--method", "wiener", "--prior", "gaussian"], "--prior: has no meaning"),
+        (["--method", "wiener", "--prior", "gaussian"], "--prior: not used by"),
         (["--pixel-scale", "1.6 arcmin"], "--pixel-scale '0.4 arcmin'"),
     ],
 )
-def test_errors_are_one_line_and_leave_nothing(survey, capsys, tmp_path, arguments, message):
+def test_errors_are_one_line_and_write_no_file(survey, capsys, tmp_path, arguments, message):
     assert reconstruct(survey, *arguments) == 1
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("massmap: error:")
@@ -112,18 +112,18 @@ def test_the_grid_of_another_image(survey):
     assert np.allclose(ConvergenceMap.read("one.fits").data, ConvergenceMap.read("two.fits").data, atol=1e-4)
 
 
-def test_a_map_needs_the_ending_of_its_format(survey, capsys):
+def test_a_map_needs_a_fits_extension(survey, capsys):
     assert reconstruct(survey, output="kappa.png") == 1
     assert "ends in .fits" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--columns", "g1"], ["--pixel-scale", "0.4 m"], ["--pixel-scale", "zero"]])
-def test_arguments_that_cannot_be_read(survey, arguments):
+def test_invalid_arguments(survey, arguments):
     with pytest.raises(SystemExit):
         reconstruct(survey, *arguments)
 
 
-def test_existing_files_are_told_before_the_work(survey, capsys):
+def test_existing_files_are_reported_before_the_computation(survey, capsys):
     fits.PrimaryHDU().writeto("kappa.fits")
     assert reconstruct(survey) == 1
     assert "overwrite" in capsys.readouterr().err
@@ -162,7 +162,7 @@ def test_annealed_hmc_from_the_shell(survey):
     assert ConvergenceMap.read("kappa.fits").diagnostics["method"] == "AnnealedHMC"
 
 
-def test_the_sampler_validates_itself(capsys):
+def test_check_of_the_sampler(capsys):
     assert main(["validate", "--gaussian", "--n-check", "6"]) == 0
     printed = capsys.readouterr().out
     assert "standard errors" in printed and len(printed.splitlines()) == 11

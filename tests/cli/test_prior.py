@@ -1,4 +1,4 @@
-"""``massmap simulate`` and ``massmap train``: from nothing to a prior that reconstructs."""
+"""``massmap simulate`` and ``massmap train``: from simulations to a prior."""
 
 import json
 import shutil
@@ -62,7 +62,7 @@ def test_simulated_maps_and_their_tables(simulated):
     assert np.allclose(table["cl"], expected, rtol=1e-6)
 
 
-def test_boxes_that_are_there_are_kept(simulated, tmp_path, capsys):
+def test_existing_boxes_are_kept(simulated, tmp_path, capsys):
     folder = shutil.copytree(simulated, tmp_path / "copy")
     files = [*folder.glob("box_*"), *folder.glob("maps_*")]
     before = [file.read_bytes() for file in files]
@@ -83,7 +83,7 @@ def test_lognormal_maps(lognormal):
 
 
 @pytest.mark.parametrize("option", ["--boxes", "--maps", "--size"])
-def test_numbers_of_maps_that_are_none(option, capsys, tmp_path):
+def test_invalid_numbers_of_maps(option, capsys, tmp_path):
     assert main(["simulate", "-o", "new", option, "0"]) == 1
     assert capsys.readouterr().err.strip() == f"massmap: error: {option}: needs to be positive, got 0"
     assert not list(tmp_path.iterdir())
@@ -107,12 +107,12 @@ def test_a_prior_from_simulated_maps(simulated, tmp_path, capsys):
     assert len(Path("p.csv").read_text().splitlines()) == 3
     assert Path("p.png").read_bytes()[:4] == b"\x89PNG"
     printed = capsys.readouterr().out
-    assert "3 maps to train with, 3 of 1 other boxes to judge" in printed and "wrote p.safetensors" in printed
+    assert "3 training maps, 3 validation maps from 1 other boxes" in printed and "wrote p.safetensors" in printed
     ratio = card["denoising_ratio"]["0.050"]
-    assert f"noise 0.050: mean squared error {ratio:.3f} of that of theory alone" in printed
+    assert f"noise 0.050: mean squared error {ratio:.3f} of that of the Gaussian component alone" in printed
 
 
-def test_matter_of_other_sources_gets_the_resolution_of_the_maps(simulated):
+def test_spectra_of_other_sources_have_the_resolution_of_the_maps(simulated):
     assert train(simulated) == 0
     prior = ScorePrior.load("p.safetensors", PowerSpectrum.default())
     ell = np.geomspace(300, 5000, 20)
@@ -134,7 +134,7 @@ def test_without_theory(lognormal):
     assert prior.trained_spectrum.name == "white" and np.allclose(cl, cl[0])
 
 
-def test_a_training_that_was_interrupted_goes_on(lognormal, monkeypatch, capsys):
+def test_an_interrupted_training_continues(lognormal, monkeypatch, capsys):
     options = ["--margin", "8", "--checkpoint", "c.safetensors"]
     assert train(lognormal, "--margin", "8", output="whole.safetensors") == 0
     advance = Trainer._advance
@@ -154,7 +154,7 @@ def test_a_training_that_was_interrupted_goes_on(lognormal, monkeypatch, capsys)
     assert torch.equal(weights(), weights("whole.safetensors"))
     assert Path("p.csv").read_text() == Path("whole.csv").read_text()
     assert train(lognormal, *options, "--seed", "5", output="other.safetensors") == 1
-    assert "'c.safetensors' is of another run (seed differ)" in capsys.readouterr().err
+    assert "'c.safetensors' is from another run (seed differ)" in capsys.readouterr().err
 
 
 # ---- what goes wrong
@@ -168,20 +168,20 @@ def test_a_training_that_was_interrupted_goes_on(lognormal, monkeypatch, capsys)
         (["--widths", "4,0,8"], "--widths: needs three positive numbers"),
         (["--kind", "magic"], "kind: needs to be one of"),
         (["--steps", "0"], "steps: needs a positive integer, got 0"),
-        (["--margin", "-1"], "margin: needs a number of pixels, not negative, got -1"),
-        (["--corrections", "-1"], "--corrections: needs a number of maps, not negative, got -1"),
-        (["--size", "96"], "pieces of 96 pixels, 16 from the edge, do not fit into maps of 80 x 80"),
-        (["--validation", "1.5"], "validation: needs a share between 0 and 1"),
+        (["--margin", "-1"], "margin: needs a non-negative integer (pixels), got -1"),
+        (["--corrections", "-1"], "--corrections: needs a number of maps, zero or more, got -1"),
+        (["--size", "96"], "pieces of 96 pixels with a margin of 16 do not fit into maps of 80 x 80"),
+        (["--validation", "1.5"], "validation: needs a fraction between 0 and 1"),
         (["--pixel-scale", "2 arcmin"], "0.5 arcmin"),
         (["--device", "cuda:99"], "device"),
         (["--maps", "missing"], "folder: 'missing' is not there"),
-        (["--maps", "."], "holds no maps of a known kind"),
+        (["--maps", "."], "contains no maps of a known kind"),
         (["--spectrum", "missing.ecsv"], "missing.ecsv"),
         (["-o", "no/such/p.safetensors"], "folder 'no/such' does not exist"),
-        (["-o", "prior.csv"], "--output: needs a name that ends in .safetensors, got 'prior.csv'"),
+        (["-o", "prior.csv"], "--output: needs the extension .safetensors, got 'prior.csv'"),
     ],
 )
-def test_errors_are_one_line_and_leave_nothing(lognormal, capsys, tmp_path, options, message):
+def test_errors_are_one_line_and_write_no_file(lognormal, capsys, tmp_path, options, message):
     assert train(lognormal, *options) == 1
     error = capsys.readouterr().err.strip()
     assert error.startswith("massmap: error:") and message in error and "\n" not in error
@@ -194,13 +194,13 @@ def test_a_second_box_is_needed(lognormal, capsys, tmp_path):
     shutil.copy(lognormal / "maps_0000.fits", folder)
     options = ["--margin", "8", "--corrections", "0"]
     assert train(folder, *options, spectrum=lognormal / "spectrum.ecsv") == 1
-    assert "a split needs two, but all maps are of one box" in capsys.readouterr().err
+    assert "a split needs two of them, got maps of one box" in capsys.readouterr().err
     assert train(folder, *options, "--split", "realisation", spectrum=lognormal / "spectrum.ecsv") == 0
     assert "massmap: warning: by: a split by realisation" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["p.safetensors", "p.csv", "p.png"])
-def test_existing_files_are_told_before_the_work(lognormal, capsys, name):
+def test_existing_files_are_reported_before_the_computation(lognormal, capsys, name):
     Path(name).write_text("precious")
     assert train(lognormal, "--margin", "8") == 1
     error = capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Every question that can be put to a map or a survey, from the shell: the same answer as in Python."""
+"""Measurements of maps and surveys: the same results from the shell as in Python."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def gaussian():
     return pytest.warns(AstropyUserWarning, match="was made with a Gaussian prior")
 
 
-def ask(folder, command, *arguments):
+def run(folder, command, *arguments):
     return main([command, str(folder / "kappa.fits"), *map(str, arguments)])
 
 
@@ -49,7 +49,7 @@ def is_picture(file):
 def test_clusters(folder, kappa, capsys):
     clusters = folder / "clusters.ecsv"
     options = ("--threshold", 0.02, "--background", "3,6 arcmin", "--plot", "c.png", "--histogram", "h.png")
-    code = ask(folder, "detection-probability", clusters, *options, "-o", "c.ecsv")
+    code = run(folder, "detection-probability", clusters, *options, "-o", "c.ecsv")
     assert code == 0
     table = QTable.read("c.ecsv")
     with gaussian():
@@ -64,16 +64,16 @@ def test_clusters(folder, kappa, capsys):
     assert is_picture("c.png") and is_picture("h.png")
 
 
-def test_nothing_is_replaced_unasked(folder, capsys):
+def test_files_are_not_replaced_without_overwrite(folder, capsys):
     arguments = ("peaks", "--threshold", 0.03, "-o", "p.ecsv")
-    assert ask(folder, *arguments) == 0
-    assert ask(folder, *arguments) == 1
+    assert run(folder, *arguments) == 0
+    assert run(folder, *arguments) == 1
     assert "--overwrite" in capsys.readouterr().err
-    assert ask(folder, *arguments, "--overwrite") == 0
+    assert run(folder, *arguments, "--overwrite") == 0
 
 
 def test_peaks_and_their_clusters(folder, kappa, capsys):
-    code = ask(folder, "peaks", "--threshold", 0.03, "--smoothing", "1 arcmin", "--clusters", folder / "clusters.ecsv",
+    code = run(folder, "peaks", "--threshold", 0.03, "--smoothing", "1 arcmin", "--clusters", folder / "clusters.ecsv",
                "-o", "p.ecsv")  # fmt: skip
     assert code == 0
     assert len(QTable.read("p.ecsv")) == len(kappa.peaks(0.03, smoothing=1 * u.arcmin))
@@ -81,11 +81,11 @@ def test_peaks_and_their_clusters(folder, kappa, capsys):
 
 
 def test_counts_and_spectrum(folder, kappa, capsys):
-    assert ask(folder, "peak-counts", "--edges", "0,0.02,0.04", "--minima", "-o", "n.ecsv", "--plot", "n.png") == 0
+    assert run(folder, "peak-counts", "--edges", "0,0.02,0.04", "--minima", "-o", "n.ecsv", "--plot", "n.png") == 0
     expected = kappa.peak_counts([0, 0.02, 0.04], minima=True)
     assert np.allclose(Table.read("n.ecsv")["count"], expected["count"], atol=1e-5)
     options = ["--edges", "500,1000,3000", "--measured-only", "--plot", "s.png", "-o", "s.ecsv"]
-    assert ask(folder, "power-spectrum", *options) == 0
+    assert run(folder, "power-spectrum", *options) == 0
     expected = kappa.power_spectrum([500, 1000, 3000], measured_only=True)
     assert np.allclose(QTable.read("s.ecsv")["cl"], expected["cl"], rtol=1e-12, atol=0)
     assert f"{expected['cl'][0]:.5g}" in capsys.readouterr().out  # small numbers are not rounded away
@@ -94,30 +94,30 @@ def test_counts_and_spectrum(folder, kappa, capsys):
 
 def test_masses(folder, kappa, capsys):
     clusters = folder / "clusters.ecsv"
-    assert ask(folder, "projected-mass", clusters, "--z-lens", 0.3, "--z-source", 1, "-o", "m.ecsv") == 0
+    assert run(folder, "projected-mass", clusters, "--z-lens", 0.3, "--z-source", 1, "-o", "m.ecsv") == 0
     assert "warning: the map was made with a Gaussian prior" in capsys.readouterr().err
     with gaussian():
         expected = kappa.projected_mass(clusters, 0.3, 1.0)
     assert u.allclose(QTable.read("m.ecsv")["mass"], expected["mass"], rtol=1e-4)
     triangle = "icrs; polygon(34.4, -5.1, 34.6, -5.1, 34.5, -4.9) # text={triangle}\n"
     Path("triangle.reg").write_text(triangle)
-    assert ask(folder, "aperture-mass", "triangle.reg", "--radius", "4 arcmin", "-o", "a.fits") == 0
+    assert run(folder, "aperture-mass", "triangle.reg", "--radius", "4 arcmin", "-o", "a.fits") == 0
     assert "triangle" in capsys.readouterr().out
     center = SkyCoord(34.5, -5.0, unit="deg")
     found = Table.read("a.fits")["aperture_mass"][0]
     with gaussian():
         assert np.isclose(found, kappa.aperture_mass(center, 4 * u.arcmin)["aperture_mass"][0], atol=2e-3)
-    assert ask(folder, "surface-density", "--z-lens", 0.3, "--z-source", 1, "-o", "sigma.fits") == 0
+    assert run(folder, "surface-density", "--z-lens", 0.3, "--z-source", 1, "-o", "sigma.fits") == 0
     sigma = ConvergenceMap.read("sigma.fits")
     assert sigma.unit == u.Msun / u.kpc**2
     with gaussian():
         assert np.allclose(sigma.data, kappa.surface_density(0.3, 1.0).data)
-    assert ask(folder, "surface-density", "--z-lens", 0.3, "--z-source", 1) == 1
+    assert run(folder, "surface-density", "--z-lens", 0.3, "--z-source", 1) == 1
 
 
 @pytest.mark.filterwarnings("ignore:the noise seems")  # a posterior mean is taken for a noisy map
-def test_other_grids_and_maps_of_others(folder, kappa):
-    assert ask(folder, "reproject-to", "--wcs", folder / "image.fits", "-o", "moved.fits") == 0
+def test_other_grids_and_noisy_maps(folder, kappa):
+    assert run(folder, "reproject-to", "--wcs", folder / "image.fits", "-o", "moved.fits") == 0
     assert ConvergenceMap.read("moved.fits").samples.shape == (16, 40, 50)
     noisy = ConvergenceMap(kappa.data, wcs=kappa.wcs, uncertainty=np.full(kappa.shape, 0.05), mask=kappa.mask)
     noisy.write("noisy.fits")
@@ -139,15 +139,15 @@ def test_a_map_of_the_whole_sky(folder):
 
 @pytest.mark.parametrize("command", ["plot-summary", "plot-samples"])
 def test_pictures(folder, command, capsys):
-    assert ask(folder, command, "-o", "p.png") == 0
+    assert run(folder, command, "-o", "p.png") == 0
     assert is_picture("p.png")
-    assert ask(folder, command, "-o", "p.png") == 1
-    assert ask(folder, command) == 1
+    assert run(folder, command, "-o", "p.png") == 1
+    assert run(folder, command) == 1
     assert "--output" in capsys.readouterr().err
 
 
 def test_the_report(folder):
-    assert ask(folder, "report", "-o", "r.html", "--regions", folder / "clusters.ecsv") == 0
+    assert run(folder, "report", "-o", "r.html", "--regions", folder / "clusters.ecsv") == 0
     assert Path("r.html").read_text().lower().startswith("<!doctype html>")
     code = main(
         ["reconstruct", str(folder / "survey.fits"), "--axes", "west-north", "--pixel-scale", "1.6 arcmin", "--quiet",
@@ -187,7 +187,7 @@ def test_halos(folder, capsys):
 
 
 def test_calibration(folder, kappa, capsys):
-    # each map is judged by a sample of its own that it no longer holds
+    # the truth of each map is one of its samples, removed from the map
     for i in range(3):
         left = np.delete(kappa.samples, i, axis=0)
         ConvergenceMap(kappa.data, wcs=kappa.wcs, samples=left).write(f"m{i}.fits")

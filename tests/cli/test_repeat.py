@@ -1,4 +1,4 @@
-"""``massmap repeat``: a map is made again from its file alone, or it is said why not."""
+"""``massmap repeat``: a map is made again from its file alone, or an error names the reason."""
 
 import argparse
 import os
@@ -51,7 +51,7 @@ def repeat(*arguments, file="kappa.fits", output="new.fits"):
 
 
 def change(file="kappa.fits", **parts):
-    """Change the command of a record."""
+    """Change the recorded command."""
     kappa = ConvergenceMap.read(file)
     command = kappa.meta["provenance"]["command"]
     for name, part in parts.items():
@@ -83,15 +83,15 @@ def test_pixels_and_samples_are_equal_bit_by_bit(survey, capsys, tmp_path, optio
     assert "kappa.fits: identical, bit by bit, with 2 samples" in printed.out
     assert printed.err == ""
     assert sorted(f.name for f in tmp_path.iterdir()) == ["kappa.fits", "new.fits"]
-    # another seed is another map: the comparison above can fail
+    # another seed gives another map, so the comparison above can fail
     make(survey, *options, "--seed", "4", output="other.fits")
     assert not same(old, ConvergenceMap.read("other.fits"))
-    # and what was repeated can be repeated
+    # a repeated map can be repeated
     assert repeat("--input", survey, file="new.fits", output="newer.fits") == 0
     assert same(old, ConvergenceMap.read("newer.fits"))
 
 
-def test_every_input_is_read_again(survey, tmp_path):
+def test_all_inputs_are_read_again(survey, tmp_path):
     make(survey, "--method", "kaiser_squires", output="grid.fits")
     old = make(
         survey, *WIENER, "--columns", "g1=e1,g2=e2", "--select", "good", "--wcs", "grid.fits", "--exclude",
@@ -167,8 +167,8 @@ def test_any_name_of_a_file(survey, tmp_path, name):
 # ---- what is recorded
 
 
-def test_no_folder_of_a_disk_is_published(survey, tmp_path):
-    """Of absolute paths, and of those that lead out of the current folder, the name of the file is recorded."""
+def test_folders_are_not_recorded(survey, tmp_path):
+    """Only the file name is recorded of absolute paths and of paths outside of the current folder."""
     make(survey, "--method", "kaiser_squires", output="grid.fits")
     Path("below").mkdir()
     Path("below", "cl.ecsv").write_bytes((survey / "cl.ecsv").read_bytes())
@@ -220,11 +220,11 @@ def parser_of(name):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_it_is_decided_of_every_option_whether_it_is_repeated(name):
+def test_every_option_is_either_repeated_or_ignored(name):
     options = {action.dest for action in parser_of(name)._actions} - {"help"}
     assert options <= {*TAKEN, *LEFT}
     assert not {*TAKEN} & {*LEFT}
-    # whatever names a file that is written
+    # all options of output files
     assert {"output", "plot", "report", "checkpoint"} <= {*LEFT}
 
 
@@ -232,7 +232,7 @@ WORDS = st.text(min_size=1, max_size=12)
 
 
 @given(WORDS, st.dictionaries(st.sampled_from(["g1", "g2"]), st.text("abc é\n-", min_size=1)), st.integers(-9, 10**12))
-def test_options_go_to_text_and_back(word, named, number):
+def test_options_round_trip_through_text(word, named, number):
     given = {"catalog": "/a", "axes": "west-north", "select": word, "columns": as_text(named), "seed": number}
     again = parser_of("reconstruct").parse_args([*shell_arguments("reconstruct", given)[1:], "--output=o.fits"])
     assert (again.select, again.columns, again.seed) == (word, named, number)
@@ -240,22 +240,22 @@ def test_options_go_to_text_and_back(word, named, number):
     assert columns(as_text(named) or "") == named
 
 
-# ---- what has changed
+# ---- changes
 
 
 def refused(capsys, message, *arguments, **options):
-    """An error of one line, and no file."""
+    """Assert an error of one line, and no file."""
     assert repeat(*arguments, **options) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("massmap: warning")]
     assert len(lines) == 1 and lines[0].startswith("massmap: error: ") and lines[0].isprintable()
     assert message in lines[0], lines[0]
-    assert not Path(options.get("output", "new.fits")).exists() or "overwrite" in message or "itself" in message
+    assert not Path(options.get("output", "new.fits")).exists() or "overwrite" in message or "the input" in message
     return lines[0]
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """A catalogue and its map, in a folder of which nothing else is known."""
+    """A catalogue and its map, in a folder of their own that is then renamed."""
     folder, before = tmp_path_factory.mktemp("small"), Path.cwd()
     try:
         os.chdir(folder)
@@ -269,7 +269,7 @@ def small(tmp_path_factory):
 
 @pytest.fixture
 def moved(small, tmp_path):
-    """Copies of both, as on another computer: only the name of the catalogue leads to it."""
+    """Copies of both in another folder, as on another computer."""
     for file in small.iterdir():
         shutil.copy(file, tmp_path)
     return tmp_path / "small.fits"
@@ -289,7 +289,7 @@ def test_a_catalogue_that_has_moved(moved, capsys):
         capsys,
         "'small.fits' is neither in the current folder nor in that of the map; give the file or its folder",
     )
-    refused(capsys, "--input: there is no file 'nowhere.fits'", "--input", "nowhere.fits")
+    refused(capsys, "--input: the file 'nowhere.fits' does not exist", "--input", "nowhere.fits")
     datasets.demo()[::49].write("other.fits")
     line = refused(capsys, "'other.fits'", "--input", "other.fits")
     assert file_sha256("other.fits")[:12] in line and file_sha256(there)[:12] in line
@@ -297,14 +297,14 @@ def test_a_catalogue_that_has_moved(moved, capsys):
     assert same(ConvergenceMap.read("kappa.fits"), ConvergenceMap.read("new.fits"))
 
 
-def test_a_changed_catalogue_whose_old_version_is_kept(moved):
+def test_a_changed_catalogue_with_a_copy_of_the_old_one(moved):
     shutil.copy(moved, "kept.fits")
     datasets.demo()[::49].write(moved, overwrite=True)
     assert repeat("--input", "kept.fits") == 0
     assert same(ConvergenceMap.read("kappa.fits"), ConvergenceMap.read("new.fits"))
 
 
-def test_the_place_is_tried_before_the_name(moved):
+def test_the_recorded_path_comes_before_the_name(moved):
     there = moved.rename("there.fits").absolute()
     datasets.demo()[::49].write("small.fits")
     change(inputs={"catalog": {"given": "small.fits", "path": str(there), "sha256": file_sha256(there)}})
@@ -317,8 +317,8 @@ def test_other_versions_are_a_warning(moved, capsys):
     kappa.write("kappa.fits", overwrite=True)
     assert repeat() == 0
     printed = capsys.readouterr()
-    told = f"massmap: warning: MAP: it was made with numpy 1.0.7, here {np.__version__}"
-    assert told in printed.err
+    warning = f"massmap: warning: MAP: made with numpy 1.0.7, here {np.__version__}"
+    assert warning in printed.err
     assert "scipy" not in printed.err
     assert "identical" in printed.out
 
@@ -334,15 +334,15 @@ def test_the_difference_in_standard_deviations(moved, capsys):
     assert repeat() == 0
     printed = capsys.readouterr().out
     assert "kappa.fits: not identical, the largest difference is 0.5 standard deviations\n" in printed
-    assert "the input is another one: its SHA-256 was 000000000000, now it is" in printed
+    assert "the input differs: its SHA-256 was 000000000000, now it is" in printed
     assert "the platform was Plan 9" in printed
 
 
-def test_a_part_of_a_map_is_made_whole(moved, capsys):
+def test_a_cutout_is_repeated_as_the_full_map(moved, capsys):
     whole = ConvergenceMap.read("kappa.fits")
     whole[3:20, 4:30].write("kappa.fits", overwrite=True)
     assert repeat() == 0
-    assert "not compared, it is on another grid" in capsys.readouterr().out
+    assert "not compared, the grids or units differ" in capsys.readouterr().out
     assert same(whole, ConvergenceMap.read("new.fits"))
 
 
@@ -373,7 +373,9 @@ def test_differences_of_any_two_maps():
 
 def test_a_map_of_python_has_no_command(capsys):
     datasets.demo().to_map(wcs=tan_wcs((16, 16), center=(34.5, -5))).reconstruct(KaiserSquires()).write("kappa.fits")
-    line = refused(capsys, "was made in Python: no command is recorded, but method 'KaiserSquires'")
+    line = refused(
+        capsys, "was made in Python and records no command; it can be made again in Python with method 'KaiserSquires'"
+    )
     assert "massmap info" in line
     assert main(["info", "kappa.fits"]) == 0
     printed = capsys.readouterr().out
@@ -383,15 +385,15 @@ def test_a_map_of_python_has_no_command(capsys):
 def test_a_map_without_a_record(capsys):
     for meta in ({}, {"provenance": "me"}, {"provenance": {"command": {}}}):
         small_map(meta=meta).write("kappa.fits", overwrite=True)
-        refused(capsys, "'kappa.fits' holds no record of how it was made")
+        refused(capsys, "'kappa.fits' contains no record of how it was made")
         assert main(["info", "kappa.fits"]) == 1
         capsys.readouterr()
 
 
 def test_targets(moved, capsys):
     before = moved.read_bytes(), Path("kappa.fits").read_bytes()
-    refused(capsys, "'kappa.fits' itself", "--overwrite", output="kappa.fits")
-    refused(capsys, "'small.fits' itself", "--overwrite", output="small.fits")
+    refused(capsys, "the input 'kappa.fits'", "--overwrite", output="kappa.fits")
+    refused(capsys, "the input 'small.fits'", "--overwrite", output="small.fits")
     refused(capsys, "ends in .fits", output="new.png")
     refused(capsys, "folder", output="no/such/new.fits")
     Path("new.fits").write_text("mine")
@@ -415,14 +417,14 @@ def test_recorded_outputs_are_not_written(moved, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"name": "inject"}, "the command 'inject' cannot be repeated, only demo, reconstruct, denoise"),
-        ({"name": "rm -rf /"}, "cannot be repeated"),
-        ({"name": ["reconstruct"]}, "cannot be repeated"),
-        ({"name": "denoise"}, "cannot be repeated"),  # with the options of another one
-        ({"name": "demo"}, "cannot be repeated"),
-        ({"options": {"maps": "x"}}, "records an option 'maps', which this version does not know"),
-        ({"options": {"\x1b[2J": 1}}, "records an option '\\x1b[2J'"),
-        ({"options": {"axes": ["west-north"]}}, "which is no text or number"),
+        ({"name": "inject"}, "needs a map of demo, reconstruct, denoise, got the command 'inject'"),
+        ({"name": "rm -rf /"}, "needs a map of demo"),
+        ({"name": ["reconstruct"]}, "needs a map of demo"),
+        ({"name": "denoise"}, "recorded command is not valid"),  # with the options of another one
+        ({"name": "demo"}, "recorded command is not valid"),
+        ({"options": {"maps": "x"}}, "the recorded option 'maps' does not exist in this version"),
+        ({"options": {"\x1b[2J": 1}}, "the recorded option '\\x1b[2J'"),
+        ({"options": {"axes": ["west-north"]}}, "needs text or a number"),
         ({"options": {"axes": "up"}}, "--axes: invalid choice: 'up'"),
         ({"options": {"axes": None}}, "--axes"),
         ({"options": {"n_samples": "many"}}, "--n-samples: invalid int value"),
@@ -432,14 +434,14 @@ def test_recorded_outputs_are_not_written(moved, capsys, tmp_path):
         ({"options": {"pixel_scale": "1 kg"}}, "--pixel-scale: needs an angle"),
         ({"options": {"method": "magic\n\x1b]0;"}}, "is unknown"),
         ({"options": {"device": "cuda:99"}}, "device"),
-        ({"options": {"device": "meta"}}, "it cannot be made again here"),
-        ({"options": {"n_samples": 10**13}}, "it cannot be made again here"),
-        ({"options": {"n_samples": 10**30}}, "it cannot be made again here"),
+        ({"options": {"device": "meta"}}, "the recorded command failed"),
+        ({"options": {"n_samples": 10**13}}, "the recorded command failed"),
+        ({"options": {"n_samples": 10**30}}, "the recorded command failed"),
         ({"options": {"select": "x\x00\n"}}, "no column 'x' among"),
-        ({"options": {"spectrum": "/etc/passwd"}}, "the file '/etc/passwd' for 'spectrum', but not its checksum"),
-        ({"options": {"prior": "/etc/passwd"}}, "the file '/etc/passwd' for 'prior', but not its checksum"),
-        ({"inputs": {"catalog": "small.fits"}}, "its record of the input 'catalog' is damaged"),
-        ({"inputs": {"plot": {"path": "a", "sha256": "b"}}}, "its record of the input 'plot' is damaged"),
+        ({"options": {"spectrum": "/etc/passwd"}}, "no checksum of the file '/etc/passwd' of 'spectrum'"),
+        ({"options": {"prior": "/etc/passwd"}}, "no checksum of the file '/etc/passwd' of 'prior'"),
+        ({"inputs": {"catalog": "small.fits"}}, "the record of the input 'catalog' is damaged"),
+        ({"inputs": {"plot": {"path": "a", "sha256": "b"}}}, "the record of the input 'plot' is damaged"),
         ({"inputs": {"catalog": {"path": "/dev/zero", "sha256": "b"}}}, "'/dev/zero' is neither"),
         ({"inputs": {"catalog": {"path": "small\x00", "sha256": "b"}}}, "is neither in"),
         ({"inputs": {"catalog": {"path": "kappa.fits", "sha256": "\n" * 64}}}, "kappa.fits' has changed"),
@@ -448,14 +450,14 @@ def test_recorded_outputs_are_not_written(moved, capsys, tmp_path):
         ({"inputs": None}, "is damaged"),
     ],
 )
-def test_a_record_of_somebody_else(moved, capsys, tmp_path, parts, message):
+def test_invalid_records(moved, capsys, tmp_path, parts, message):
     change(**parts)
     refused(capsys, message)
     assert sorted(f.name for f in tmp_path.iterdir()) == ["kappa.fits", "small.fits"]
 
 
 @pytest.mark.parametrize("damaged", [None, 3, "text", [1], {}, {"sha256": [3]}])
-def test_a_record_of_which_any_part_is_damaged(moved, damaged):
+def test_damaged_records(moved, damaged):
     before = ConvergenceMap.read("kappa.fits").meta["provenance"]
     for part in before:
         kappa = ConvergenceMap.read("kappa.fits")
@@ -465,7 +467,7 @@ def test_a_record_of_which_any_part_is_damaged(moved, damaged):
         assert main(["info", "damaged.fits"]) == 0
 
 
-def test_nothing_in_a_record_reaches_the_terminal_as_a_command(moved, capsys):
+def test_control_characters_of_a_record_are_escaped(moved, capsys):
     kappa = ConvergenceMap.read("kappa.fits")
     evil = "\x1b]0;owned\x07\r\n\u202e"
     made = kappa.meta["provenance"]

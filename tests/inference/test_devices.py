@@ -45,7 +45,7 @@ class FakeGpu(TorchFunctionMode):
     """
     Fake CUDA tensors in a build of torch for CPUs.
 
-    Values that are read alternate between 0.5 and 0.4, above and below `TOLERANCE`, so that conjugate gradients take one
+    Values that are read alternate between 0.5 and 0.4, above and below `TOLERANCE`: conjugate gradients take one
     step. A bool is False.
     """
 

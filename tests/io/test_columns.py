@@ -1,4 +1,4 @@
-"""Columns of tables, as surveys and archives write them."""
+"""Columns of tables in the formats of surveys and archives."""
 
 import warnings
 
@@ -16,6 +16,7 @@ from hypothesis import example, given, settings, strategies as st
 from astro_massmap import ShearCatalog
 from astro_massmap._io.positions import positions
 from astro_massmap._io.quantities import numbers
+from astro_massmap._sky.regions import as_regions
 
 FEW = settings(max_examples=30, deadline=None)
 N = 500
@@ -25,13 +26,13 @@ E1, E2 = RNG.normal(scale=0.2, size=(2, N))
 
 
 def galaxies(ra=WHERE.ra, dec=WHERE.dec, **columns):
-    """A table of galaxies; some columns replaced or added, and those left out that are None."""
+    """Return a table of galaxies, with columns replaced or added; those that are None are left out."""
     columns = {"ra": ra, "dec": dec, "e1": E1, "e2": E2} | columns
     return Table({name: column for name, column in columns.items() if column is not None})
 
 
 def caught(call, *arguments, **options):
-    """The result of a call, and the texts of its warnings."""
+    """Return the result of a call and its warnings."""
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         result = call(*arguments, **options)
@@ -40,13 +41,13 @@ def caught(call, *arguments, **options):
 
 
 def read(table, **options):
-    """The catalogue of a table, and the texts of its warnings."""
+    """Return the catalogue of a table and the warnings."""
     return caught(ShearCatalog.from_table, table, axes="west-north", **options)
 
 
 # ---- numbers
 
-WAYS = {  # from values (nan where one is missing) to a column of arcsec
+WAYS = {  # to make a column in arcsec from values, NaN where missing
     "plain": lambda v, bad: v,
     "list": lambda v, bad: [None if b else x for x, b in zip(v, bad, strict=True)],
     "column": lambda v, bad: Column(v, unit="arcsec"),
@@ -81,7 +82,7 @@ def test_numbers_of_any_column(given_values, way):
     in_degrees, _ = numbers(column, "size", unit="deg")
     if getattr(column, "unit", None) is not None:
         assert np.allclose(in_degrees, values / 3600, equal_nan=True, rtol=1e-12)
-    if before is not None and before.dtype.kind == "f":  # it was a copy
+    if before is not None and before.dtype.kind == "f":  # the result is a copy
         found[:] = -5
         assert np.array_equal(np.array(np.ma.getdata(column)), before, equal_nan=True)
 
@@ -121,7 +122,7 @@ def test_columns_without_numbers_are_named(column, error, message):
     st.sampled_from(["{}", "[{}]", "'{}'", " {} ", "({})", "{} (J2000)", "decimal {}"]),
     st.sampled_from([str.lower, str.upper, str.title]),
 )
-def test_units_as_archives_write_them(unit, frame, case):
+def test_nonstandard_spellings_of_units(unit, frame, case):
     if unit[0].startswith("rad") and "decimal" in frame:
         return
     text = case(frame.format(unit[0]))
@@ -170,6 +171,19 @@ def test_units_of_files():
         assert all("standard spelling" in text for text in texts)
 
 
+def test_a_unit_is_warned_of_once_for_each_column():
+    table = galaxies(z=np.full(N, 0.5))
+    table["radius"] = np.ones(N)
+    for name, unit in {"ra": "Degrees", "dec": "Degrees", "z": "None", "radius": "Arcmins"}.items():
+        table[name] = np.array(table[name])
+        table[name].unit = u.Unit(unit, parse_strict="silent")
+    _, texts = read(table)
+    assert [text.partition(":")[0] for text in texts] == ["ra", "dec", "redshift"]
+    regions, texts = caught(as_regions, table["ra", "dec", "radius"])
+    assert regions[0].radius == 1 * u.arcmin
+    assert [text.partition(": the unit")[0] for text in texts] == ["ra", "dec", "regions: column 'radius'"]
+
+
 def test_unknown_units_name_the_column():
     table = galaxies(WHERE.ra.deg, WHERE.dec.deg)
     table["ra"].unit = table["dec"].unit = u.Unit("furlongs", parse_strict="silent")
@@ -183,7 +197,7 @@ def test_unknown_units_name_the_column():
 
 # ---- positions
 
-FORMS = {  # of both coordinates, in numbers of 1 arcsec; and how many assumptions they need
+FORMS = {  # options of to_string, and the number of warnings
     "colons": ({"sep": ":"}, 2),
     "blanks": ({"sep": " "}, 2),
     "letters": ({}, 0),
@@ -200,7 +214,7 @@ FORMS = {  # of both coordinates, in numbers of 1 arcsec; and how many assumptio
     st.booleans(),
     st.sampled_from([str, str.upper, lambda x: f" {x} "]),
 )
-@example(0.01, -0.003, "colons", True, str)  # the sign of -00:00:10.8 counts
+@example(0.01, -0.003, "colons", True, str)  # the sign of -00:00:10.8 is kept
 def test_sexagesimal_positions(ra, dec, form, sign, case):
     options, n = FORMS[form]
     where = SkyCoord([ra] * u.deg, [dec] * u.deg)
@@ -213,6 +227,18 @@ def test_sexagesimal_positions(ra, dec, form, sign, case):
     assert len(texts) == n
     if n == 2:
         assert "ra: sexagesimal text has no unit; hours" in texts[0] and "degrees" in texts[1]
+
+
+def test_sexagesimal_right_ascensions_in_degrees_are_refused():
+    dec = Column(["2:12:00", "--"], unit="deg")
+    for text in ("10:00:43", "10 00 43"):
+        ra = Column([text, "--"], unit="deg")
+        with pytest.raises(ValueError, match=f"ra: the column has the unit deg, .* such as '{text}' are in hours"):
+            positions(ra, dec)
+        for unit, right in (("hourangle", 15), ("d:m:s", 1)):  # the remedies in the message
+            ra.unit = unit
+            assert np.isclose(positions(ra, dec)[0].ra.deg, right * (10 + 43 / 3600), rtol=1e-12)
+    assert np.isclose(positions(Column(["10d00m43s", "10d00m00s"], unit="deg"), dec)[0].ra.deg, 10 + 43 / 3600)
 
 
 @pytest.mark.parametrize("unit", ["deg", "degrees", '"d:m:s"', "dms"])
@@ -254,7 +280,7 @@ def test_hours_with_a_unit():
 
 
 def field(ra, dec, side, aspect, density, seed):
-    """Positions in degrees of a field of ``side`` by ``side * aspect`` degrees (East, North), galaxies per arcmin^2."""
+    """Return positions in degrees in a field of ``side`` by ``side * aspect`` degrees, ``density`` per arcmin^2."""
     rng = np.random.default_rng(seed)
     n = int(np.clip(3600 * side**2 * aspect * density, 10, 3000))
     lon = ra + rng.uniform(-0.5, 0.5, n) * side / np.cos(np.radians(dec))
@@ -270,7 +296,7 @@ def field(ra, dec, side, aspect, density, seed):
     st.floats(0.5, 300),
     st.integers(0, 2**31),
 )
-def test_degrees_are_not_doubted(ra, dec, side, aspect, density, seed):
+def test_no_warning_for_degrees(ra, dec, side, aspect, density, seed):
     _, texts = caught(positions, *map(Column, field(ra, dec, side, aspect, density, seed)))
     assert texts == ["ra and dec have no unit; degrees are assumed"]
 
@@ -283,23 +309,23 @@ def test_degrees_are_not_doubted(ra, dec, side, aspect, density, seed):
     st.floats(0.6, 1.6),
     st.integers(0, 2**31),
 )
-def test_radians_and_hours_are_doubted(ra, dec, side, aspect, seed):
+def test_warning_for_radians_and_hours(ra, dec, side, aspect, seed):
     lon, lat = field(ra, dec, side, aspect, 30, seed)
     _, texts = caught(positions, Column(np.radians(lon)), Column(np.radians(lat)))
-    assert any("they may be radians" in text for text in texts)
+    assert any("they may be in radians" in text for text in texts)
     _, texts = caught(positions, Column(lon / 15), Column(lat))
     assert any("ra may be in hours" in text for text in texts)
 
 
-def test_lines_and_short_lists_are_not_doubted():
+def test_no_warning_for_lines_and_short_lists():
     _, texts = caught(positions, Column(np.linspace(0, 1, 20)), Column(np.zeros(20)))
     _, more = caught(positions, Column([1.0, 1.001]), Column([0.0, 0.001]))
     assert texts == more == ["ra and dec have no unit; degrees are assumed"]
 
 
-# ---- rows that cannot be used
+# ---- invalid rows
 
-FAULTS = {  # column: bad values
+FAULTS = {  # invalid values by column
     "ra": [np.nan, -999.0, 1e20, np.inf],
     "dec": [np.nan, -999.0, -99.0, 90.5],
     "e1": [np.nan, np.inf, -99.0],
@@ -334,9 +360,9 @@ def test_masked_values_of_each_column_drop_the_row():
         assert np.array_equal(catalog.g1, E1[5:]) and len(texts) == 4
 
 
-def test_positions_out_of_range_everywhere_are_an_error_of_the_unit():
+def test_all_positions_out_of_range_are_an_error():
     for ra, dec, name in ((WHERE.ra, WHERE.dec * 60, "dec"), (WHERE.ra * 60, WHERE.dec, "ra")):
-        with pytest.raises(ValueError, match=f"{name}: 500 of 500 values lie beyond .* is its unit right"):
+        with pytest.raises(ValueError, match=f"{name}: 500 of 500 values are beyond .* check the unit of the column"):
             read(galaxies(ra.deg * u.deg, dec.deg * u.deg))
 
 
@@ -346,7 +372,7 @@ def test_one_bias_for_all_galaxies_needs_to_be_finite():
             ShearCatalog(WHERE, E1, E2, axes="west-north", **bias)
 
 
-# ---- which columns
+# ---- names of columns
 
 
 @pytest.mark.parametrize(
@@ -378,16 +404,16 @@ def test_pairs_of_columns(names, columns, used):
         (("ra", "dec", "e2", "shear"), {"g1": "shear"}, "'shear' and 'e2'"),
     ],
 )
-def test_mixed_conventions_are_warned_of(names, columns, message):
+def test_warning_for_mixed_conventions(names, columns, message):
     table = Table([WHERE.ra, WHERE.dec, E1, E2], names=names)
     catalog, texts = read(table, columns=columns)
     assert len(texts) == 1 and message in texts[0] and "different conventions" in texts[0]
     assert len(catalog) == N
-    positions_only, texts = read(table, columns=catalog.columns)  # both are named now
+    positions_only, texts = read(table, columns=catalog.columns)  # both are named
     assert texts == [] and positions_only.columns == catalog.columns
 
 
-def test_arguments_take_the_place_of_columns():
+def test_arguments_override_columns():
     table = galaxies(weight=np.full(N, 2.0), c1=np.full(N, 0.1))
     catalog, _ = read(table, weight=np.ones(N), c_bias=(0, 0), columns={"c1": "c1"})
     assert sorted(catalog.columns) == ["dec", "g1", "g2", "ra"] and catalog.c_bias == (0, 0)
@@ -407,7 +433,7 @@ def test_arguments_take_the_place_of_columns():
         np.ones((N, 2)) * 20,
     ],
 )
-def test_columns_that_are_no_redshifts(column):
+def test_columns_that_are_not_redshifts(column):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", u.UnitsWarning)
         table = galaxies(z=column)
@@ -427,7 +453,7 @@ def test_redshifts_are_used():
         assert np.allclose(np.delete(catalog.redshift, 3), np.delete(z, 3))
 
 
-def test_the_shape_noise_of_the_header_belongs_to_its_columns():
+def test_the_shape_noise_of_the_header_is_used_with_its_columns_only():
     given = ShearCatalog(WHERE, E1, E2, axes="west-north", weight=np.linspace(1, 2, N), shape_noise=0.123)
     table = given.to_table()
     table["e1"], table["e2"], table["w"] = 2 * E1, 2 * E2, np.linspace(2, 1, N)
@@ -458,6 +484,66 @@ def test_encodings_of_text(name, encoding):
     texts = [text for text in texts if "no unit" not in text]
     assert len(texts) == (encoding == "latin-1") and all("Latin-1 is assumed" in text for text in texts)
     assert len(caught(ShearCatalog.read, name, axes="west-north", encoding=encoding)[0]) == N
+
+
+@pytest.mark.parametrize("name", ["c.csv", "c.txt", "c.tsv"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_text_in_utf_16(name, encoding):
+    galaxies(Größe=["é"] * N).write("plain", format="ascii.csv")
+    with open("plain", encoding="utf-8") as file, open(name, "w", encoding=encoding) as copy:
+        copy.write(file.read())
+    catalog, _ = caught(ShearCatalog.read, name, axes="west-north", encoding=encoding)
+    assert np.allclose(catalog.g1, E1)
+    if encoding == "utf-16":
+        assert np.array_equal(caught(ShearCatalog.read, name, axes="west-north")[0].g1, catalog.g1)
+    else:
+        with pytest.raises(OSError, match=rf"file: .*'{name}': .*give its encoding"):
+            ShearCatalog.read(name, axes="west-north")
+
+
+def test_a_byte_order_mark_of_another_encoding():
+    with open("c.csv", "wb") as file:
+        file.write(b"\xef\xbb\xbf" + "ra,dec,e1,e2,Größe\n150,2,0.1,0.2,1\n".encode("latin-1"))
+    with pytest.raises(OSError, match=r"file: .*c\.csv': its byte order mark declares UTF-8.*encoding='latin-1'"):
+        ShearCatalog.read("c.csv", axes="west-north")
+
+
+@pytest.mark.parametrize("name", ["c.csv", "c.txt"])
+@pytest.mark.parametrize("separator", [",", ";", "; ", "\t"])
+@pytest.mark.parametrize("head", ["", "# made by a pipeline; in 2024\n\n# two lines\n", "#"])
+def test_separators_and_comments_of_text(name, separator, head):
+    lines = [separator.join(("ra", "dec", "e1", "e2"))]
+    lines += [
+        separator.join(map(repr, map(float, row))) for row in zip(WHERE.ra.deg, WHERE.dec.deg, E1, E2, strict=True)
+    ]
+    with open(name, "w", encoding="utf-8") as file:
+        file.write(head + "\n".join(lines))
+    catalog, texts = caught(ShearCatalog.read, name, axes="west-north")
+    assert np.allclose(catalog.g1, E1) and np.allclose(catalog.coords.ra.deg, WHERE.ra.deg)
+    assert texts == ["ra and dec have no unit; degrees are assumed"]
+
+
+@pytest.mark.parametrize("name", ["c.csv", "c.txt"])
+def test_text_without_names_of_columns(name):
+    rows = "150 2 0.1 0.2\n151 2 0.3 0.4\n"
+    with open(name, "w", encoding="utf-8") as file:
+        file.write(rows)
+    columns = dict(zip(("ra", "dec", "g1", "g2"), ("col1", "col2", "col3", "col4"), strict=True))
+    assert caught(ShearCatalog.read, name, axes="west-north", columns=columns)[0].g1.tolist() == [0.1, 0.3]
+    with open(name, "w", encoding="utf-8") as file:
+        file.write("A catalogue\nra,dec,e1,e2\n150,2,0.1,0.2\n")
+    with pytest.raises(OSError, match=r"file: .*Lines before the names .* need to begin with # .* header_start="):
+        ShearCatalog.read(name, axes="west-north")
+    assert len(caught(ShearCatalog.read, name, axes="west-north", format="csv", header_start=1)[0]) == 1
+
+
+def test_a_name_without_a_format():
+    with open("catalogue", "w", encoding="utf-8") as file:
+        file.write("ra,dec,e1,e2\n150,2,0.1,0.2\n")
+    with pytest.raises(
+        OSError, match=r"file: .*'catalogue': its file extension is not that of a known format; give format="
+    ):
+        ShearCatalog.read("catalogue", axes="west-north")
 
 
 @pytest.mark.parametrize("names", [("LDAC_IMHEAD", ""), ("LDAC_IMHEAD", "LDAC_OBJECTS"), ("FIELDS", "OBJECTS")])

@@ -1,4 +1,4 @@
-"""Where files are written: through symbolic links, and out of a package that is a zip."""
+"""Writing through symbolic links, and reading from a package in a zip."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ def test_a_symbolic_link_is_followed(tmp_path):
     Path("link.txt").symlink_to("again.txt")
     Path("again.txt").symlink_to(store / "data")
     with atomic_path("link.txt", overwrite=True) as temporary:
-        assert temporary.parent == store and temporary.suffix == ".txt"  # a rename within a disk
+        assert temporary.parent == store and temporary.suffix == ".txt"  # so that the rename stays on one disk
         temporary.write_text("new")
     assert (store / "data").read_text() == "new"
     assert Path("link.txt").is_symlink() and Path("again.txt").is_symlink()
@@ -32,7 +32,7 @@ def test_a_symbolic_link_is_followed(tmp_path):
 def test_a_map_is_written_through_links_of_files_and_folders(tmp_path):
     (tmp_path / "disk").mkdir()
     Path("maps").symlink_to("disk")
-    Path("maps/kappa.fits.gz").symlink_to("first.fits.gz")  # nothing is there yet
+    Path("maps/kappa.fits.gz").symlink_to("first.fits.gz")  # a dangling link
     truth = datasets.demo_truth()
     for _ in range(2):
         truth.write("maps/kappa.fits.gz", overwrite=True)
@@ -42,13 +42,13 @@ def test_a_map_is_written_through_links_of_files_and_folders(tmp_path):
     assert Path("disk/first.fits.gz").read_bytes()[:2] == b"\x1f\x8b"
 
 
-def test_links_that_lead_nowhere():
+def test_invalid_links():
     Path("round.fits").symlink_to("round.fits")
     Path("far.fits").symlink_to("missing/far.fits")
     Path("folder").mkdir()
     Path("folder.fits").symlink_to("folder")
     for name, reason in [
-        ("round.fits", "leads back to itself"),
+        ("round.fits", "is a circular symbolic link"),
         ("far.fits", "folder .*missing' does not exist"),
         ("folder.fits", "is a folder"),
     ]:
@@ -68,7 +68,7 @@ print(PowerSpectrum.default().name, Cosmology.default(), repr(ScorePrior.load())
 """
 
 
-def test_all_data_are_read_from_a_package_that_is_a_zip(tmp_path):
+def test_data_are_read_from_a_package_in_a_zip(tmp_path):
     package = Path(astro_massmap.__file__).parent
     with zipfile.ZipFile(tmp_path / "massmap.zip", "w") as archive:
         for file in package.rglob("*"):

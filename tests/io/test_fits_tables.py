@@ -1,4 +1,4 @@
-"""Columns of FITS tables as archives store them: scaled, unsigned and with a value for what is missing."""
+"""Columns of FITS tables that are scaled, unsigned, or have a value for missing numbers."""
 
 import io
 
@@ -16,12 +16,12 @@ KINDS = {"B": "u1", "I": "i2", "J": "i4", "K": "i8"}
 
 
 def stored(**columns):
-    """The file of a table of integers as they are stored, each with its format and its cards (TSCAL, TZERO, TNULL)."""
+    """Return a file of stored integers: format, values and cards (TSCAL, TZERO, TNULL) by column."""
     listed = [fits.Column(name, form, array=values) for name, (form, values, _) in columns.items()]
     hdu = fits.BinTableHDU.from_columns(listed)
     for number, (_, _, cards) in enumerate(columns.values(), 1):
         for key, value in cards.items():
-            hdu.header[f"Y{key[1:]}{number}"] = value  # astropy would change the numbers to fit the cards
+            hdu.header[f"Y{key[1:]}{number}"] = value  # astropy would convert the numbers by the cards
     buffer = io.BytesIO()
     hdu.writeto(buffer)
     content = buffer.getvalue()
@@ -32,8 +32,8 @@ def stored(**columns):
 
 @settings(max_examples=60, deadline=None)
 @given(st.data(), st.sampled_from(list(KINDS)))
-def test_the_numbers_are_those_of_the_standard(data, form):
-    """Physical value = TZERO + TSCAL x stored value, and nothing where the stored value is TNULL."""
+def test_values_follow_the_fits_standard(data, form):
+    """Physical value = TZERO + TSCAL x stored value, masked where the stored value is TNULL."""
     info = np.iinfo(KINDS[form])
     integers = st.integers(int(info.min), int(info.max)) | st.integers(0, 9)
     values = np.array(data.draw(st.lists(integers, min_size=N, max_size=N)), KINDS[form])

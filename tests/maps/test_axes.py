@@ -63,7 +63,7 @@ def test_the_right_axes_are_suggested(true, claimed):
     if same_axes(true, claimed):
         assert catalog.check_axes().suggested == claimed
         return
-    with pytest.warns(AstropyUserWarning, match="fit clearly better"):
+    with pytest.warns(AstropyUserWarning, match="fit significantly better"):
         suggested = catalog.check_axes().suggested
     assert same_axes(suggested, true)
     assert suggested in list(AXES)[:4]
@@ -78,7 +78,7 @@ def test_healpix_components_are_south_east():
 
 @pytest.mark.parametrize("axes", ["east-north", "north-east", "south-east"])
 def test_wrong_axes_are_found(axes):
-    with pytest.warns(AstropyUserWarning, match="'west-north' fit clearly better"):
+    with pytest.warns(AstropyUserWarning, match="'west-north' fit significantly better"):
         report = survey(axes).check_axes()
     assert not report.ok
     assert report.suggested == "west-north"

@@ -115,7 +115,7 @@ def test_galaxies_without_a_response_are_dropped_and_counted():
 @pytest.mark.parametrize(
     ("options", "kind", "words"),
     [
-        ({"response": -0.7}, ValueError, "response: its mean over the 400 galaxies needs to be positive, got -0.7"),
+        ({"response": -0.7}, ValueError, "response: needs a positive mean over the 400 galaxies, got -0.7"),
         ({"response": np.linspace(-1, 0.9, N)}, ValueError, "needs to be positive"),
         ({"response": [[0.1, 1], [1, 0.1]]}, ValueError, "needs to be positive"),
         ({"response": [[-1, 0], [0, -1]]}, ValueError, "needs to be positive"),
@@ -139,7 +139,7 @@ def test_a_selection_without_a_mean_response_can_be_looked_at():
     response[:2] = -0.2
     few = make(response=response)[:2]
     assert "shape noise unknown" in repr(few)
-    with pytest.raises(ValueError, match=r"response: its mean over the 2 galaxies needs to be positive, got -0\.2"):
+    with pytest.raises(ValueError, match=r"response: needs a positive mean over the 2 galaxies, got -0\.2"):
         few.to_map(wcs=GRID)
 
 
@@ -207,7 +207,7 @@ def test_columns_of_the_response():
     wide = table(R=np.ones(N), wide=np.ones((N, 2)))
     for names in ({"R11": "wide", "R22": "R"}, {"R11": "R", "R22": "R", "R12": "wide"}, {"rms_e": "wide"}):
         key = next(key for key, name in names.items() if name == "wide")
-        with pytest.raises(ValueError, match=f"{key}: has shape"):
+        with pytest.raises(ValueError, match=f"{key}: needs the shape"):
             ShearCatalog.from_table(wide, axes="west-north", columns=names)
 
 

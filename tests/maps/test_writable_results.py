@@ -1,4 +1,4 @@
-"""What could not be written at the end is found before the first draw."""
+"""Results that cannot be written are detected before sampling."""
 
 import io
 import shutil
@@ -29,7 +29,7 @@ def shear(**meta):
 
 
 def through_a_file(meta):
-    """What comes back of the meta of a map."""
+    """Return the meta of a map after writing and reading."""
     ConvergenceMap(np.zeros(SHAPE), wcs=tan_wcs(SHAPE), meta=meta).write("meta.fits", overwrite=True)
     return ConvergenceMap.read("meta.fits").meta
 
@@ -50,7 +50,7 @@ COMMAND = ["reconstruct", "survey.fits", "--axes", "west-north", "--method", "wi
 
 
 def never(*args, **kwargs):
-    raise AssertionError("the work has begun")
+    raise AssertionError("sampling has begun")
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def never(*args, **kwargs):
         ({"deep": [fits.card.UNDEFINED, Path("c")]}, {"deep": [None, "c"]}),
     ],
 )
-def test_what_headers_and_tables_have_is_written(value, read):
+def test_meta_of_headers_and_tables_is_written(value, read):
     assert through_a_file({"key": value}) == {"key": read}
 
 
@@ -79,7 +79,7 @@ def test_a_card_without_a_value():
 
 
 @pytest.mark.parametrize("value", [object(), Table({"a": [1]}), {1.5: [len]}, np.array([None, "a"], dtype=object)])
-def test_what_cannot_be_written_is_named_before_the_work(value, monkeypatch):
+def test_unwritable_meta_is_named_before_sampling(value, monkeypatch):
     monkeypatch.setattr(Wiener, "solve", never)
     kind = type(value).__name__
     for data in (
@@ -118,7 +118,7 @@ VALUES = st.recursive(
 
 @settings(max_examples=40, deadline=None)
 @given(st.dictionaries(KEYS, VALUES, max_size=3))
-def test_a_map_can_be_written_if_and_only_if_nothing_was_named(meta):
+def test_a_map_can_be_written_if_and_only_if_no_entry_is_named(meta):
     kappa = ConvergenceMap(np.zeros(SHAPE), wcs=tan_wcs(SHAPE), meta=meta)
     named = unwritable(kappa.meta)
     if named:
@@ -132,7 +132,7 @@ def test_a_map_can_be_written_if_and_only_if_nothing_was_named(meta):
     assert read_map(memory)["meta"].keys() == kappa.meta.keys()
 
 
-def test_room_on_the_disk(monkeypatch, capsys):
+def test_a_full_disk_is_detected_before_sampling(monkeypatch, capsys):
     survey()
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10**6, 10**6 - 100, 100))
@@ -142,7 +142,7 @@ def test_room_on_the_disk(monkeypatch, capsys):
     assert not Path("kappa.fits").exists()
 
 
-def test_the_size_is_that_of_the_file(monkeypatch):
+def test_the_predicted_size_is_that_of_the_file(monkeypatch):
     found = []
     monkeypatch.setattr(dry_run, "check_space", lambda file, needed: found.append(needed))
     check_result("kappa.fits", shear(), 40, {})

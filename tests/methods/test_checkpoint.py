@@ -227,7 +227,7 @@ def test_a_map_is_the_same_from_memory_and_from_its_file():
         assert np.array_equal(map_.samples, kappa.samples) and map_.meta == kappa.meta
     assert ConvergenceMap.read("there/two.fits").samples.dtype == kappa.samples.dtype
     kappa.write("one.fits.gz")
-    with pytest.raises(OSError, match="it is packed"):
+    with pytest.raises(OSError, match="it is compressed"):
         ConvergenceMap.read("one.fits.gz", memmap=True)
 
 

@@ -129,7 +129,8 @@ def test_the_peak_on_any_axes(frame, rotation, scale, mirror, column, row):
     ax = Figure().add_subplot(projection=wcs)
     plot_map(one_peak(column, row), GRID, ax=ax)
     off = peak_on_the_sky(ax.images[0], wcs).separation(GRID.pixel_to_world(column, row)).arcsec
-    assert off < 0.15 * PIXEL
+    # the 4 x 4 points of a pixel become 5 x 5 where its edges are almost parallel to them: half a point along both axes
+    assert off < np.hypot(0.125, 0.125) * 1.05 * PIXEL
 
 
 def test_values_are_not_interpolated():
@@ -315,7 +316,7 @@ def test_invalid_axes():
         kappa.plot(axes_of(spectrum))
     away = WCS({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -0.01, "CDELT2": 0.01,
                 "CRVAL1": (CENTER.ra.deg + 180) % 360, "CRVAL2": -CENTER.dec.deg})  # fmt: skip
-    with pytest.raises(ValueError, match="ax: the map is not on the projection of the axes"):
+    with pytest.raises(ValueError, match="ax: needs a projection on which the map lies"):
         kappa.plot(axes_of(away))
 
 

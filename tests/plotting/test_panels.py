@@ -256,7 +256,7 @@ def test_maps_of_which_nothing_is_known():
         (HALO.reshape(1), 4 * u.arcmin, TypeError, "center"),
         (HALO, 4, u.UnitsError, "size"),
         (HALO, -4 * u.arcmin, ValueError, "size"),
-        (HALO, 1 * u.arcsec, ValueError, "less than a pixel"),
+        (HALO, 1 * u.arcsec, ValueError, "at least a pixel"),
     ],
 )
 def test_what_is_no_place(center, size, error, message):

@@ -196,7 +196,7 @@ def test_a_map_on_another_grid_with_samples_that_end():
 
 ELEMENTS = {"html", "head", "meta", "title", "style", "body", "main", "header", "footer", "section", "h1", "h2", "h3"}
 ELEMENTS |= {"p", "div", "dl", "dt", "dd", "figure", "figcaption", "img", "table", "thead", "tbody", "tr", "th", "td"}
-EVIL = '"><script src="https://evil.example/x.js">alert(1)</script><img src=x onerror=alert(1)>&amp;\x00\ud800'
+EVIL = '"><script src="https://evil.example/x.js">alert(1)</script><img src=x onerror=alert(1)>&amp;{{7*7}}\x00\ud800'
 
 
 def test_whatever_a_map_brings_along_stays_text():
@@ -216,7 +216,7 @@ def test_whatever_a_map_brings_along_stays_text():
     assert {name for _, attributes in page.elements for name in attributes} <= known
     pictures(page)
     assert "\x00" not in page.source
-    assert any("evil.example" in text for text in page.words("Notes"))  # to be read
+    assert any("evil.example" in text and "&amp;{{7*7}}" in text for text in page.words("Notes"))  # as text
 
 
 def test_nothing_outside_is_referred_to(page):

@@ -1,4 +1,4 @@
-"""The filter that calibrates maps, on Gaussian ones whose power is known."""
+"""The calibration filter, on Gaussian maps of known power."""
 
 import math
 
@@ -17,13 +17,13 @@ def spectrum(ell):
     return 1e-9 * (ell / 1000) ** -1.2
 
 
-def short_of(ell):
-    """The square root of the power that is wanted over the power there is: 0.8 on large scales, 1.25 on small ones."""
+def expected_filter(ell):
+    """Filter from the biased to the declared spectrum: 0.8 on large scales, 1.25 on small scales."""
     return 1.025 + 0.225 * np.tanh(np.log(ell / 3000))
 
 
 def gaussian_maps(n, spectrum, seed=0):
-    """Cut from periodic maps twice as large."""
+    """Maps cut from periodic maps twice as large."""
     large = [2 * side for side in SHAPE]
     ell = np.hypot(*np.meshgrid(*(2 * np.pi * np.fft.fftfreq(side, PIXEL) for side in large[::-1])))
     ell[0, 0] = ell[0, 1]
@@ -33,7 +33,7 @@ def gaussian_maps(n, spectrum, seed=0):
 
 
 def biased_spectrum(ell):
-    return spectrum(ell) / short_of(ell) ** 2
+    return spectrum(ell) / expected_filter(ell) ** 2
 
 
 @pytest.fixture(scope="module")
@@ -42,22 +42,22 @@ def fitted():
 
 
 def test_the_filter_is_the_square_root_of_the_ratio(fitted):
-    # 2 % where the maps hold many waves; the window mixes modes with their neighbours, 5 % at two waves in the map
+    # 2 % on small scales; the window mixes neighbouring modes, 5 % at two periods in the map
     ell = np.geomspace(1100, 25000, 40)
-    error = np.abs(fitted(ell) / short_of(ell) - 1)
+    error = np.abs(fitted(ell) / expected_filter(ell) - 1)
     assert error.max() < 0.07
     assert error[ell > 2500].max() < 0.02
 
 
-def test_filtered_maps_have_the_power_that_was_asked_for(fitted):
+def test_filtered_maps_have_the_declared_power(fitted):
     edges = np.geomspace(2500, 20000, 7)
     maps = fitted.apply(gaussian_maps(150, biased_spectrum, seed=1), PIXEL)
     power = band_power(maps, PIXEL, edges)
-    # the same window looks at them: by half a percent in the wider bands, 3 % from the scatter in the first
+    # measured with the same window: 0.5 % in the wider bands, 3 % from the scatter in the first band
     assert np.abs(power.mean(axis=0) / band_mean(spectrum, SHAPE, PIXEL, edges) - 1).max() < 0.04
 
 
-def test_power_is_not_lifted_without_limit():
+def test_the_filter_is_limited():
     transfer = Transfer.fit(gaussian_maps(20, lambda ell: spectrum(ell) / 4), PIXEL, spectrum)
     assert transfer.factor.max() == 1.3
     assert np.allclose(transfer(np.geomspace(100, 1e5, 50)), 1.3)
@@ -65,14 +65,14 @@ def test_power_is_not_lifted_without_limit():
     assert np.abs(lowered(np.geomspace(1000, 2e4, 50)) / 0.5 - 1).max() < 0.1
 
 
-def test_maps_that_are_right_are_left():
-    # waves as long as the map too, although the window takes half of their power
+def test_maps_of_the_declared_power_do_not_change():
+    # including modes of the size of the map, although the window halves their power
     transfer = Transfer.fit(gaussian_maps(150, spectrum, seed=2), PIXEL, spectrum)
     assert np.abs(transfer(np.geomspace(200, 25000, 40)) - 1).max() < 0.06
     assert np.abs(transfer(np.geomspace(2500, 25000, 40)) - 1).max() < 0.02
 
 
-def test_the_filter_goes_on_as_a_constant():
+def test_the_filter_is_constant_beyond_its_table():
     transfer = Transfer(np.array([100.0, 10000.0]), np.array([0.8, 1.2]))
     assert np.allclose(transfer([0, 10, 100, 1000, 10000, 1e6]), [0.8, 0.8, 0.8, 1.0, 1.2, 1.2])
     assert transfer(np.ones((2, 3))).shape == (2, 3)
@@ -108,7 +108,7 @@ def test_maps_are_drawn_with_a_margin_that_is_cut_off():
     assert torch.equal(maps, transfer.apply(larger, PIXEL)[:, 16:-16, 16:-16])
 
 
-def test_the_declared_spectrum_is_resolved_as_the_simulations_are():
+def test_the_declared_spectrum_has_the_resolution_of_massivenus():
     matter = PowerSpectrum.default()
     declared = declared_spectrum(matter)
     assert RESOLUTION == (5200, 2.2)

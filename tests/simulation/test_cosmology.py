@@ -1,4 +1,4 @@
-"""Background, growth and linear power against astropy, the equation of growth, and what is known in closed form."""
+"""Background, growth and linear power against astropy, the growth equation and closed forms."""
 
 import astropy.units as u
 import numpy as np
@@ -38,7 +38,7 @@ def test_distances_are_those_of_astropy(omega_m):
     assert abs(Cosmology.default().distance(1.0) - 2312.7) < 0.1
 
 
-def test_a_scale_factor_belongs_to_a_distance(cosmology):
+def test_the_scale_factor_inverts_the_distance(cosmology):
     z = np.array([0.0, 0.003, 0.1, 0.5, 1.0, 2.5, 10.0])
     assert np.allclose(cosmology.scale_factor(cosmology.distance(z)), 1 / (1 + z), rtol=1e-6)
 
@@ -58,7 +58,7 @@ def test_growth_at_redshift_one(cosmology):
 
 @pytest.mark.parametrize("omega_m", [0.1, 0.3, 0.9])
 def test_growth_solves_its_equation(omega_m):
-    # D'' + (2 + dln E / dln a) D' = 3/2 Om(a) D in ln a, from deep in the era of matter, where D = a
+    # D'' + (2 + dln E / dln a) D' = 3/2 Om(a) D in ln a, from matter domination, where D = a
     c = of_matter(omega_m)
 
     def equation(ln_a, state):
@@ -76,7 +76,7 @@ def test_the_rate_is_the_logarithmic_slope_of_growth(cosmology):
     assert abs(cosmology.growth_rate(1.0) / 0.3**0.55 - 1) < 0.01
 
 
-def test_gravity_changes_the_momentum(cosmology):
+def test_the_momentum_obeys_the_equation_of_motion(cosmology):
     # da / dt d/da (a^2 dx / dt) = 3/2 Om D / a in units of the Hubble time
     a = A[:-1]
     momentum = a**3 * cosmology.expansion(a) * slope(cosmology.growth, a)
@@ -85,7 +85,7 @@ def test_gravity_changes_the_momentum(cosmology):
     assert np.allclose(slope(cosmology.growth_momentum, a), force, rtol=1e-6)
 
 
-def test_a_universe_of_matter_alone_is_known_in_closed_form():
+def test_matter_alone_has_closed_forms():
     c = of_matter(1.0)
     assert np.allclose(c.growth(A), A, rtol=1e-10)
     assert np.allclose(c.growth_rate(A), 1, rtol=1e-10)
@@ -104,13 +104,13 @@ def test_sigma8(cosmology):
     assert abs(np.sqrt(variance) - 0.8283) < 5e-4
 
 
-def test_linear_power_meets_its_table_and_goes_on_as_a_power_law(cosmology):
+def test_linear_power_interpolates_its_table_and_is_a_power_law_beyond(cosmology):
     assert np.allclose(cosmology.linear_power(cosmology.k), cosmology.power, rtol=1e-12)
     power_law = Cosmology(0.3, [0.1, 1, 5], [300, 3, 3 / 25])
     k = np.array([1e-6, 0.02, 0.3, 2.0, 400.0])
     assert np.allclose(power_law.linear_power(k), 3 / k**2, rtol=1e-12)
     assert power_law.linear_power(k.reshape(5, 1)).shape == (5, 1)
-    # below the table the primordial slope is left; beyond it that of cold matter, -4 + n_s and a logarithm
+    # primordial slope below the table; -4 + n_s and a logarithm beyond it
     ends = [np.log(cosmology.linear_power(k * 2) / cosmology.linear_power(k)) / np.log(2) for k in (1e-6, 100.0)]
     assert abs(ends[0] - 0.97) < 0.01
     assert -2.8 < ends[1] < -2.6
@@ -125,7 +125,7 @@ def test_the_shipped_table_is_that_of_camb(cosmology):
     assert computed.name == "FlatLambdaCDM, n_s 0.97, As 2.1e-09"
 
 
-def test_either_amplitude_gives_the_same(cosmology):
+def test_sigma8_and_As_give_the_same_power(cosmology):
     pytest.importorskip("camb")
     computed = Cosmology.from_astropy(FlatLambdaCDM(**OPTIONS, name="mine"), sigma8=0.8283, n_s=0.97)
     assert np.abs(computed.linear_power(cosmology.k) / cosmology.power - 1).max() < 2e-3
@@ -159,7 +159,7 @@ def test_bad_numbers_are_named(change, message):
 @pytest.mark.parametrize(
     ("cosmology", "options", "message"),
     [
-        (FlatwCDM(H0=70, Om0=0.3, Ob0=0.05, w0=-0.9), {}, "cosmology: simulations know a cosmological constant only"),
+        (FlatwCDM(H0=70, Om0=0.3, Ob0=0.05, w0=-0.9), {}, "cosmology: needs a cosmological constant"),
         (FlatLambdaCDM(H0=70, Om0=0.3, Ob0=0), {}, "Ob0"),
         (FIDUCIAL, {"sigma8": 0.8}, "sigma8, As"),
         (FIDUCIAL, {"As": None}, "sigma8, As"),

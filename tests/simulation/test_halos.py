@@ -1,4 +1,4 @@
-"""Halos against integrals of their density, and surveys that hold them against shear drawn on the sphere."""
+"""Halos against integrals of their density, and injected halos against shear computed on the sphere."""
 
 import astropy.units as u
 import mpmath
@@ -38,7 +38,7 @@ def blank(value=0.0, shape=SHAPE, **grid):
 
 
 def galaxies(coords, e=None, axes="west-north", **options):
-    """A catalogue of galaxies of complex ellipticity ``e``, x to the West and y to the North; round by default."""
+    """A catalogue with complex ellipticity ``e``, x to the West and y to the North; 0 by default."""
     e = np.zeros(len(coords), dtype=complex) if e is None else e
     e = {"west-north": e, "east-north": e.conj(), "north-east": -e, "south-east": -e.conj()}[axes]
     return ShearCatalog(coords, e.real, e.imag, axes=axes, shape_noise=0.01, **options)
@@ -68,7 +68,7 @@ def test_the_mean_density_within_r200():
 
 
 @pytest.mark.parametrize("x", [0.02, 0.3, 1.0, 2.5, 40])
-def test_the_surface_density_is_that_of_a_density_which_holds_the_mass(x):
+def test_the_surface_density_is_the_projected_nfw_density(x):
     halo = cluster()
     r_s = halo.scale_radius.to_value(u.kpc)
 
@@ -86,7 +86,7 @@ def test_the_surface_density_is_that_of_a_density_which_holds_the_mass(x):
 @pytest.mark.parametrize("x", [0.01, 0.1, 0.7, 1.0, 3.0, 30.0])
 def test_shear_and_mass_are_integrals_of_the_convergence(x):
     halo, r_s = cluster(), cluster().angular_scale_radius
-    # in logarithms, for the convergence diverges at the centre; what lies within exp(-13) is 1e-7 of the rest
+    # in log(x), as the convergence diverges at the centre; the mass within exp(-13) is a fraction of 1e-7
     integral = quad(
         lambda t: 2 * np.exp(2 * t) * halo.convergence(np.exp(t) * r_s, 1.0), -13, np.log(x), epsrel=1e-10, limit=200
     )[0]
@@ -130,7 +130,7 @@ def test_the_shear_of_an_independent_profile():
     assert np.allclose(halo.shear(coords.separation(center), 1.0), np.abs(expected), rtol=1e-3, atol=1e-5)
 
 
-def test_each_source_has_its_redshift():
+def test_redshift_of_each_source():
     halo, theta = cluster(), [1.0, 2.0, 3.0, 1.0] * u.arcmin
     kappa = halo.convergence(theta, [0.2, 0.3, 0.8, 2.0])
     assert (kappa[:2] == 0).all() and (halo.shear(theta, 0.1) == 0).all()
@@ -139,14 +139,14 @@ def test_each_source_has_its_redshift():
     assert np.allclose(kappa[2:], (sigma / critical).to_value(u.one), rtol=1e-10)
 
 
-def test_the_concentration_of_duffy():
+def test_concentration_of_duffy_et_al():
     # 5.71 at 2e12 Msun / h, times 2^-0.47 at redshift 1, times 10^-0.084 a decade
     for mass, expected in ((2e12, 5.71), (2e13, 5.71 * 10**-0.084)):
         halo = NFWHalo(mass / 0.7 * u.Msun, 1.0, cosmology=COSMOLOGY)
         assert np.isclose(halo.concentration, expected * 2**-0.47, rtol=1e-9)
 
 
-def test_the_cosmology_is_that_of_astropy():
+def test_default_cosmology_is_that_of_astropy():
     with default_cosmology.set(COSMOLOGY):
         assert NFWHalo(1e14 * u.Msun, 0.3, 4.0) == cluster(1e14)
     assert NFWHalo(1e47 * u.kg, 0.3).mass.unit == u.Msun
@@ -165,7 +165,7 @@ def test_the_cosmology_is_that_of_astropy():
         ((1e14 * u.Msun, 0.3, 4.0, "flat"), TypeError, "cosmology: needs a cosmology of astropy"),
     ],
 )
-def test_halos_that_make_no_sense(arguments, error, message):
+def test_invalid_halos(arguments, error, message):
     with pytest.raises(error, match=message):
         NFWHalo(*arguments)
 
@@ -174,7 +174,7 @@ def test_halos_that_make_no_sense(arguments, error, message):
 
 
 def composed(e, g):
-    """Seitz & Schneider (1997)."""
+    """Ellipticity e after the reduced shear g (Seitz & Schneider 1997)."""
     return (
         (e + g) / (1 + g.conjugate() * e) if abs(g) <= 1 else (1 + g * e.conjugate()) / (e.conjugate() + g.conjugate())
     )
@@ -203,7 +203,7 @@ def test_galaxies_are_sheared_on_the_sphere(axes, frame):
     assert np.allclose(complex_shear(survey)[exact], expected[exact], rtol=0, atol=1e-9)
 
 
-def test_galaxies_in_front_are_left_alone():
+def test_galaxies_in_front_are_not_lensed():
     coords, halo = scatter(tan_wcs(SHAPE), SHAPE, 300), cluster()
     center = SkyCoord(150, 2.2, unit="deg")
     z = np.random.default_rng(2).uniform(0.05, 1.5, 300)
@@ -265,7 +265,7 @@ def test_a_reconstruction_finds_the_halo(method):
     kappa = survey.reconstruct(method, wcs=wcs, progress=False).data
     y, x = np.mgrid[:96, :96]
     near = np.hypot(x - 50, y - 44) < 20
-    # to the same resolution, and up to the mean, which shear does not tell; pixels without galaxies blur a little
+    # at the same resolution, and up to the mean (mass-sheet degeneracy); empty pixels smooth slightly
     kappa, truth = (gaussian_filter(m, s) for m, s in ((kappa, 0 if hasattr(method, "smoothing") else 2), (truth, 2)))
     kappa, truth = kappa - kappa[near].mean(), truth - truth[near].mean()
     assert np.abs(kappa - truth)[near].max() < 0.06 * truth.max()
@@ -298,7 +298,7 @@ def test_all_axes_lead_to_the_same_map():
 
 
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
-def test_the_map_holds_the_projected_mass(grid):
+def test_the_map_contains_the_projected_mass(grid):
     kappa, halo = blank(**grid), cluster()
     center = kappa.wcs.pixel_to_world(*CENTER)
     more = inject_halo(kappa, halo, center, z_source=1.0)
@@ -313,7 +313,7 @@ def test_the_map_holds_the_projected_mass(grid):
         assert np.isclose(mass, halo.projected_mass(radius * 0.4 * u.arcmin), rtol=5e-3)
 
 
-def test_a_pixel_holds_the_mean_over_it():
+def test_pixels_are_means_over_their_area():
     kappa, halo = blank(scale=0.1), cluster(1e13)
     center = kappa.wcs.pixel_to_world(*CENTER)
     more = inject_halo(kappa, halo, center, z_source=1.0).data
@@ -324,7 +324,7 @@ def test_a_pixel_holds_the_mean_over_it():
         assert np.isclose(more[row, column], halo.convergence(theta, 1.0).mean(), rtol=2e-3)
 
 
-def test_all_of_a_map_comes_along():
+def test_injection_keeps_all_parts_of_a_map():
     rng = np.random.default_rng(6)
     samples = rng.normal(size=(3, *SHAPE)).astype(np.float32)
     samples[:, :5] = np.nan
@@ -346,7 +346,7 @@ def test_all_of_a_map_comes_along():
     assert "halos" not in kappa.meta
 
 
-def test_a_halo_beyond_the_edge_is_felt():
+def test_a_halo_beyond_the_edge_adds_convergence():
     kappa, halo = blank(), cluster()
     near, far = kappa.wcs.pixel_to_world(-5, 20), SkyCoord(330, -2.2, unit="deg")
     more = inject_halo(kappa, halo, near, z_source=1.0).data
@@ -367,10 +367,10 @@ def test_a_halo_beyond_the_edge_is_felt():
         ({"z_source": 0.3}, ValueError, "z_source: needs to be larger than the redshift 0.3"),
         ({"z_source": [1.0, 2.0]}, ValueError, "z_source: needs one positive redshift"),
         ({"z_source": None}, ValueError, "z_source: the catalogue has no redshifts"),
-        ({"target": blank(), "z_source": None}, ValueError, "z_source: a map needs"),
+        ({"target": blank(), "z_source": None}, ValueError, "z_source: needed for a map"),
     ],
 )
-def test_what_cannot_be_injected(changes, error, message):
+def test_invalid_injections(changes, error, message):
     arguments = {
         "target": galaxies(SkyCoord([150, 150.1], [2.2, 2.2], unit="deg")),
         "halo": cluster(),
@@ -381,13 +381,13 @@ def test_what_cannot_be_injected(changes, error, message):
         inject_halo(**(arguments | changes))
 
 
-def test_redshifts_that_failed():
+def test_missing_redshifts_are_counted():
     catalog = galaxies(scatter(tan_wcs(SHAPE), SHAPE, 3), redshift=[np.nan, 0.0, 1.0])
     with pytest.raises(ValueError, match="z_source: 2 of 3 galaxies have no positive redshift"):
         inject_halo(catalog, cluster(), SkyCoord(150, 2.2, unit="deg"))
 
 
-def test_a_map_of_mass_is_not_of_convergence():
+def test_a_surface_density_map_is_rejected():
     density = ConvergenceMap(np.zeros(SHAPE) * u.Msun / u.kpc**2, wcs=tan_wcs(SHAPE))
     with pytest.raises(u.UnitsError, match="needs a map of the convergence"):
         inject_halo(density, cluster(), SkyCoord(150, 2.2, unit="deg"), z_source=1.0)

@@ -1,4 +1,4 @@
-"""Lens planes and what is drawn from them: waves of known length, the integral over q, and Limber's sum."""
+"""Lens planes and light cones: plane waves, the integral of q, and Limber's sum."""
 
 import json
 import math
@@ -50,7 +50,7 @@ def kernel(chi, z_source):
 # ---- weights
 
 
-def test_slabs_reach_the_sources():
+def test_slabs_extend_to_the_sources():
     assert np.allclose(SLABS, 128 * (np.arange(18) + 0.5))
     assert SLABS[-1] + 64 < COSMOLOGY.distance(1.0) < SLABS[-1] + 64 + 32
     assert len(slab_distances(COSMOLOGY, 128.0, 0.9)) == 17
@@ -67,8 +67,8 @@ def test_weights_are_the_integral_of_the_kernel_over_each_slab(z_source):
 
 
 def test_weights_give_the_power_of_limber():
-    # C = int (q / chi)^2 P dchi, with the linear power at its time: a sum over slabs against a fine integral. They
-    # differ where the power changes within a slab: at low ell in the nearest ones.
+    # C = int (q / chi)^2 P dchi with the linear power at each distance: a sum over slabs against a fine integral.
+    # They differ where the power changes within a slab: at low ell in the nearest slabs.
     weights = lensing_weights(COSMOLOGY, SLABS, 128.0, redshift=1.0)
 
     def power(ell, chi):
@@ -91,7 +91,7 @@ def test_a_narrow_distribution_is_a_plane():
 
 
 def test_a_distribution_is_integrated_by_trapezoids():
-    # linear between its points, however these are spaced
+    # linear between its points, at any spacing
     fine = np.linspace(0.4, 0.9, 501)
     expected = np.mean([kernel(SLABS[:, None] + np.linspace(-60, 60, 16), z).mean(axis=1) * 128 for z in fine], axis=0)
     for z in (fine, np.linspace(0.4, 0.9, 11), np.concatenate([np.linspace(0.4, 0.5, 50), np.linspace(0.55, 0.9, 8)])):
@@ -101,11 +101,11 @@ def test_a_distribution_is_integrated_by_trapezoids():
 
 def test_sources_beyond_the_planes_are_an_error():
     lensing_weights(COSMOLOGY, SLABS, 128.0, redshift=1.0)
-    with pytest.raises(ValueError, match=r"sources reach out to 2739 Mpc/h, the lens planes to 2304; .* larger z_max"):
+    with pytest.raises(ValueError, match=r"extend to 2739 Mpc/h, the lens planes to 2304 Mpc/h; .* larger z_max"):
         lensing_weights(COSMOLOGY, SLABS, 128.0, redshift=1.27)
     with pytest.raises(ValueError, match="z_max"):
         lensing_weights(COSMOLOGY, SLABS, 128.0, n_z=([0.5, 1.0, 1.5], [1, 1, 0.01]))
-    # but not if the distribution has none there
+    # but not if n(z) is zero there
     lensing_weights(COSMOLOGY, SLABS, 128.0, n_z=([0.5, 1.0, 1.01, 1.5], [1, 1, 0, 0]))
 
 
@@ -134,7 +134,7 @@ def test_bad_sources_are_named(sources):
 # ---- maps
 
 
-def test_a_wave_is_seen_at_its_angle():
+def test_a_plane_wave_has_the_expected_ell():
     # 20 waves in 100 Mpc/h at 1000 Mpc/h: ell = 2 pi 20 / 100 * 1000 = 1257
     cone, pixel, n = LightCone([wave_planes(20, 512)], [0.02]), 2 * ARCMIN, 96
     maps = cone.draw(20, (n, n), pixel, rng()).double()
@@ -158,12 +158,12 @@ def test_a_map_is_the_sum_over_slabs_with_their_weights():
 def test_every_cube_and_axis_is_drawn():
     cubes = [planes_of(torch.arange(3.0)[None, :, None, None].expand(1, 3, 4, 4) + 3 * i) for i in range(2)]
     drawn = LightCone(cubes, [1.0]).draw(300, (1, 1), ARCMIN, rng()).flatten()
-    # 50 expected of each; fewer than 25 with a chance of 1e-4
+    # 50 of each are expected; fewer than 25 have a probability of 1e-4
     assert torch.bincount(drawn.long(), minlength=6).min() > 25
 
 
 class Places(LightCone):
-    """Keeps where in a plane the pixels of a map lie."""
+    """Records the positions of the pixels in a plane."""
 
     def _interpolate(self, plane, u, v):
         self.seen = getattr(self, "seen", [])
@@ -171,7 +171,7 @@ class Places(LightCone):
         return torch.zeros_like(u)
 
 
-def test_maps_are_shifted_turned_and_mirrored_at_random():
+def test_maps_are_shifted_rotated_and_mirrored_at_random():
     cone = Places([planes_of(torch.zeros(1, 1, 50, 50))], [1.0])
     cone.draw(1000, (3, 5), ARCMIN, rng())
     seen = torch.stack(cone.seen)
@@ -187,8 +187,8 @@ def test_maps_are_shifted_turned_and_mirrored_at_random():
         assert kstest(uniform.numpy() % 1, "uniform").pvalue > 1e-4
 
 
-def test_the_plane_goes_on_without_a_seam():
-    # a field of 2.9 boxes of a wave that varies slowly: neither its steps nor their changes may jump at the border
+def test_planes_are_periodic():
+    # a field of 2.9 boxes with a slow wave: first and second differences are continuous at the border
     cells, pixel = 64, 10 * ARCMIN
     maps = LightCone([wave_planes(1, cells)], [1.0]).draw(10, (100, 100), pixel, rng())
     k = 2 * math.pi / 100 * 1000 * pixel
@@ -226,7 +226,7 @@ def test_maps_depend_on_the_generator_alone():
     assert (cone.draw(3, (12, 17), ARCMIN, rng(6)) - maps).abs().max() > 1e-3
 
 
-def test_cubes_of_different_kinds_are_an_error():
+def test_cubes_of_different_slabs_are_an_error():
     cube = planes_of(torch.zeros(2, 3, 8, 8), distance=(50.0, 150.0))
     for other in (
         planes_of(torch.zeros(2, 3, 8, 8), 90.0, (45.0, 135.0)),
@@ -276,7 +276,7 @@ def test_the_nearest_slab_is_first(simulated):
 # ---- files
 
 
-def test_files_come_back(simulated):
+def test_files_round_trip(simulated):
     planes = simulated[1]
     planes.save("box.safetensors")
     back = LensPlanes.load("box.safetensors")
@@ -297,7 +297,7 @@ def damaged(file):
     return content, json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]["planes"]
 
 
-def test_files_that_are_cut_short_are_an_error():
+def test_truncated_files_are_an_error():
     content, _ = damaged("box.safetensors")
     for length in (0, 5, 100, len(content) - 1):
         Path("box.safetensors").write_bytes(content[:length])
@@ -309,8 +309,8 @@ def test_files_that_are_cut_short_are_an_error():
     ("change", "message"),
     [
         ({"format": "astro_massmap lens planes 0"}, "its format is 'astro_massmap lens planes 0'"),
-        ({"distance": [1.0, 2.0]}, r"2 distances belong to planes of shape \(1, 3, 64, 64\)"),
-        ({"box_size": None}, "damaged, or holds no lens planes"),
+        ({"distance": [1.0, 2.0]}, r"2 distances do not match planes of shape \(1, 3, 64, 64\)"),
+        ({"box_size": None}, "damaged, or contains no lens planes"),
         ({"meta": ...}, "meta"),
     ],
 )
@@ -329,7 +329,7 @@ def test_files_of_something_else_are_an_error():
     Path("text.txt").write_text("no planes")
     Path("folder").mkdir()
     for file in ("weights.safetensors", "named.safetensors", "text.safetensors", "text.txt", "folder"):
-        with pytest.raises(OSError, match=rf"^file: '{file}' .*holds no lens planes"):
+        with pytest.raises(OSError, match=rf"^file: '{file}' .*contains no lens planes"):
             LensPlanes.load(file)
     with pytest.raises(OSError, match=r"^file: 'missing.safetensors' does not exist"):
         LensPlanes.load("missing.safetensors")

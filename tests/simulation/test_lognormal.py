@@ -23,7 +23,7 @@ def maps():
 
 
 def expected_variance(shape=SHAPE):
-    """Of a pixel: C_ell summed over the modes of the box, that of the mean taken as the longest wave."""
+    """Variance of a pixel: C_ell summed over the modes of the box, with the longest mode for the mean."""
     ell = wave_numbers(shape)
     ell[0, 0] = ell[0, 1]
     return PowerSpectrum.default()(ell).sum() / (shape[0] * shape[1] * PIXEL**2)
@@ -34,12 +34,12 @@ def wave_numbers(shape):
 
 
 def within(values, expected, errors=4):
-    """Whether the mean over the maps (the first axis) is the expected one, by its own standard error."""
+    """Return whether the mean over the first axis agrees with ``expected`` within its standard error."""
     error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
     return bool(np.all(np.abs(values.mean(axis=0) - expected) < errors * error))
 
 
-def test_the_maps_have_the_power_that_was_asked_for(maps):
+def test_the_maps_have_the_given_power(maps):
     power = np.abs(np.fft.fft2(maps)) ** 2 * PIXEL**2 / maps[0].size
     ell = wave_numbers(SHAPE)
     edges = np.geomspace(ell[0, 1] * 0.99, ell[0, 32], 11)
@@ -61,8 +61,8 @@ def test_the_maps_have_the_moments_of_a_lognormal_field(maps):
     assert -SHIFT <= maps.min() < -0.8 * SHIFT
 
 
-def test_of_independent_pixels_every_one_is_lognormal():
-    # white noise, of which 40 x 4096 pixels tell the moments to a percent
+def test_independent_pixels_are_lognormal():
+    # white noise: 40 x 4096 pixels give the moments to a percent
     sigma = 0.02
     y = sigma / SHIFT
     kappa = lognormal_maps(lambda ell: sigma**2 * PIXEL**2 + 0 * ell, N, SHAPE, PIXEL, dtype=torch.float64).numpy()
@@ -89,7 +89,7 @@ def test_with_a_large_shift_the_maps_are_gaussian():
 def test_maps_cut_from_a_larger_box_do_not_repeat():
     kappa = lognormal_maps(PowerSpectrum.default(), N, (32, 48), PIXEL, padding=2, dtype=torch.float64).numpy()
     assert kappa.shape == (N, 32, 48)
-    # neighbours across the edge of a periodic map are alike
+    # neighbours across the edge of a periodic map are correlated
     periodic = lognormal_maps(PowerSpectrum.default(), N, (32, 48), PIXEL, dtype=torch.float64).numpy()
     here, there = (((m[:, :, 0] - m[:, :, -1]) ** 2).mean() / m.var() for m in (periodic, kappa))
     assert here < 1 < there
@@ -111,7 +111,7 @@ def test_a_map_depends_on_the_seed_and_its_number_alone():
 
 @pytest.mark.parametrize("shape", [(16, 16), (15, 22), (1, 9), (1, 1)])
 def test_the_covariance_of_the_logarithm_is_the_logarithm_of_the_covariance(shape):
-    # both as sums over complex modes, one by one
+    # both as explicit sums over complex modes
     variance, v = gaussian_variance(FourierGrid(shape, PIXEL, dtype=torch.float64), power_law, SHIFT)
     ell = wave_numbers(shape)
     ell[0, 0] = np.delete(ell.ravel(), 0).min() if ell.size > 1 else 1 / PIXEL
@@ -121,20 +121,20 @@ def test_the_covariance_of_the_logarithm_is_the_logarithm_of_the_covariance(shap
     assert np.allclose(variance, np.fft.fft2(logarithm).real[:, : shape[1] // 2 + 1])
 
 
-def test_a_shift_too_small_for_the_spectrum_is_told():
+def test_a_shift_too_small_for_the_spectrum():
     def ring(ell):
-        """Waves of one length only: a covariance that swings to negative values."""
+        """Power on one scale, whose covariance has negative values."""
         return 1e-8 * np.exp(-(((ell - 4000) / 300) ** 2))
 
-    with pytest.raises(ValueError, match=r"shift: with 0\.001 no lognormal field"):
+    with pytest.raises(ValueError, match=r"shift: needs to be larger than .* for this spectrum"):
         lognormal_maps(ring, 1, SHAPE, PIXEL, shift=0.001)
-    with pytest.warns(UserWarning, match=r"spectrum, shift: .* the power of the maps is off by"):
+    with pytest.warns(UserWarning, match=r"spectrum, shift: .* the power of the maps is wrong by"):
         lognormal_maps(ring, 1, SHAPE, PIXEL, shift=0.05)
     lognormal_maps(ring, 1, SHAPE, PIXEL, shift=5.0)  # nearly Gaussian, and possible
 
 
-def test_a_beam_that_nobody_can_see_the_end_of_is_no_reason_to_warn():
-    # far beyond the beam a lognormal field has more power than none at all: too little to matter
+def test_no_warning_for_negligible_power():
+    # far beyond the beam a lognormal field has some power where the spectrum has none, which is negligible
     def beamed(ell):
         return power_law(ell) * np.exp(-((ell / 8000) ** 2))
 

@@ -1,4 +1,4 @@
-"""Mass and gravity on the mesh against weights by hand, plane waves, and Newton's third law."""
+"""Mass and gravity on the mesh against explicit weights, plane waves and Newton's third law."""
 
 import math
 
@@ -14,7 +14,7 @@ def random_positions(n, cells, axes=3, seed=0):
 
 
 def lattice(n, cells):
-    """``n**3`` positions at equal distances."""
+    """``n**3`` positions on a lattice."""
     q = torch.arange(n, dtype=torch.float32) * (cells / n)
     return torch.stack([axis.flatten() for axis in torch.meshgrid(q, q, q, indexing="ij")])
 
@@ -26,7 +26,7 @@ def pull_of(mesh, x):
 # ---- painting
 
 
-def test_a_particle_is_shared_by_the_cells_around_it():
+def test_a_particle_is_divided_among_the_cells_around_it():
     counts = Mesh(4).paint(torch.tensor([[1.25], [3.5]]))
     expected = torch.zeros(4, 4)
     expected[1, 3] = expected[1, 0] = 0.75 / 2  # the last cell's neighbour is the first
@@ -34,14 +34,14 @@ def test_a_particle_is_shared_by_the_cells_around_it():
     assert torch.equal(counts, expected)
 
 
-def test_a_particle_in_the_middle_of_a_cell_is_its_own():
+def test_a_particle_at_the_centre_of_a_cell():
     counts = Mesh(6).paint(torch.tensor([[2.0], [0.0], [5.0]]))
     assert counts[2, 0, 5] == 1
     assert counts.sum() == 1
 
 
-def test_the_weights_are_those_of_a_tent():
-    # every cell, from all images, by the definition of cloud-in-cell
+def test_the_weights_are_triangular():
+    # every cell, from all periodic images, by the definition of cloud-in-cell
     x = random_positions(50, 6)
     cells = torch.arange(6.0)
     distance = (x[:, :, None] - cells + 3) % 6 - 3
@@ -69,7 +69,7 @@ def test_the_cube_is_periodic():
     assert torch.allclose(mesh.paint(x + shift), mesh.paint(x).roll((3, 8, -5), (0, 1, 2)), atol=1e-6)
 
 
-def test_pieces_make_no_difference():
+def test_pieces_give_the_same_result():
     whole, pieces = Mesh(8), Mesh(8)
     pieces.chunk = 70
     x = random_positions(300, 8)
@@ -83,8 +83,8 @@ def test_pieces_make_no_difference():
 
 @pytest.mark.parametrize("waves", [(1, 0, 0), (0, 2, 0), (0, 0, 3), (1, 2, 1), (2, -1, 0)])
 def test_the_pull_of_a_wave_is_its_displacement(waves):
-    # to first order delta = -div psi, and so -grad phi = psi: the longest to the shortest of 5 cells, to 0.4 %;
-    # what is left is the grain of the clouds
+    # to first order delta = -div psi, so -grad phi = psi: to 0.4 % for waves down to 5 cells; the rest is the
+    # discreteness of the clouds
     mesh, q = Mesh(16), lattice(64, 16)
     k = torch.tensor(waves, dtype=torch.float32)[:, None] * 2 * math.pi / 16
     psi = 0.1 * k / k.norm() * torch.sin((k * q).sum(dim=0) + 0.3)
@@ -99,7 +99,7 @@ def test_a_lattice_does_not_pull():
 
 
 def test_a_particle_does_not_pull_itself():
-    # its overdensity is 4096, and at a distance of two cells it pulls with 4096 / (4 pi 2^2) = 81
+    # its overdensity is 4096, and its force at a distance of two cells is 4096 / (4 pi 2^2) = 81
     for seed in range(5):
         assert pull_of(Mesh(16), random_positions(1, 16, seed=seed)).abs().max() < 5e-4
 
@@ -116,7 +116,7 @@ def test_two_particles_attract_each_other_equally():
         assert pull[:, 0] @ apart > 0
 
 
-def test_no_momentum_is_made():
+def test_momentum_is_conserved():
     pull = pull_of(Mesh(8), random_positions(500, 8))
     assert pull.square().mean() > 0.01
     assert torch.allclose(pull.mean(dim=1), torch.zeros(3), atol=1e-5)

@@ -1,4 +1,4 @@
-"""Mock surveys against shear that is drawn on the sphere, and against the map that they observe."""
+"""Mock surveys against shear computed on the sphere, and against their true map."""
 
 import subprocess
 import sys
@@ -36,12 +36,12 @@ GRIDS = {
 
 
 def bump(r):
-    """Two Gaussians of opposite mass, whose shear ends where they end."""
+    """Two Gaussians of opposite mass, with no shear outside of them."""
     return AMPLITUDE * (np.exp(-((r / NARROW) ** 2) / 2) - (NARROW / WIDE) ** 2 * np.exp(-((r / WIDE) ** 2) / 2))
 
 
 def bump_shear(r):
-    """Its tangential shear, the mean within a circle less the value there."""
+    """Tangential shear of ``bump``: mean within a circle minus the value on it."""
     r = np.maximum(r, 1e-6)
     masses = np.expm1(-((r / WIDE) ** 2) / 2) - np.expm1(-((r / NARROW) ** 2) / 2)
     return 2 * AMPLITUDE * (NARROW / r) ** 2 * masses - bump(r)
@@ -57,14 +57,14 @@ def blank(value=0.0, **grid):
 
 
 def quarters(kappa):
-    """Four positions in every pixel, at the middles of its quarters, as ICRS."""
+    """Four positions in every pixel, at the centres of its quadrants, in ICRS."""
     ny, nx = kappa.shape
     y, x = np.mgrid[: 2 * ny, : 2 * nx] / 2 - 0.25
     return kappa.wcs.pixel_to_world(x.ravel(), y.ravel()).icrs
 
 
 def smoothed(field):
-    """The mean over a pixel of what is interpolated linearly between pixels."""
+    """Mean over a pixel of the linear interpolation between pixels."""
     for axis in (0, 1):
         field = correlate1d(field, [1 / 8, 3 / 4, 1 / 8], axis=axis, mode="nearest")
     return field
@@ -78,7 +78,7 @@ def complex_shear(catalog):
 
 
 @pytest.mark.parametrize("options", GRIDS.values(), ids=GRIDS)
-def test_galaxies_see_the_tangential_shear_of_the_sphere(options):
+def test_galaxies_have_the_tangential_shear_on_the_sphere(options):
     kappa = truth(**options)
     galaxies = scatter(kappa.wcs, SHAPE, 4000).icrs
     catalog = observe(kappa, positions=galaxies, shape_noise=0)
@@ -86,7 +86,7 @@ def test_galaxies_see_the_tangential_shear_of_the_sphere(options):
     r = galaxies.separation(center).to_value(u.arcmin) / 0.4
     towards = galaxies.position_angle(center).rad
     expected = -bump_shear(r) * np.exp(2j * (towards + np.pi / 2))
-    # linear interpolation is off by at most an eighth of the second differences, a field of 20 arcmin by 1e-5
+    # the error of linear interpolation is at most 1/8 of the second differences; of a field of 20 arcmin, 1e-5
     field = shear_field(kappa.data)
     bound = sum(np.abs(np.diff(field, 2, axis=axis)).max() for axis in (0, 1)) / 8
     assert bound < 0.15 * np.abs(expected).max()
@@ -115,7 +115,7 @@ def test_a_binned_survey_is_the_shear_of_the_map(options, axes):
     frame=st.sampled_from(["RADEC", "galactic"]),
     reduced_shear=st.booleans(),
 )
-def test_any_grid_and_axes_lead_there_and_back(lon, lat, rotation, flipped, axes, frame, reduced_shear):
+def test_any_grid_and_axes_round_trip(lon, lat, rotation, flipped, axes, frame, reduced_shear):
     wcs = tan_wcs((9, 7), center=(lon, lat), rotation=rotation, flipped=flipped, frame=frame)
     kappa = ConvergenceMap(np.random.default_rng(1).normal(scale=0.1, size=(9, 7)), wcs=wcs)
     y, x = np.mgrid[:9, :7]
@@ -129,21 +129,21 @@ def test_any_grid_and_axes_lead_there_and_back(lon, lat, rotation, flipped, axes
 
 
 @pytest.mark.parametrize("options", [GRIDS["flipped and rotated"], GRIDS["Galactic"]], ids=["flipped", "Galactic"])
-def test_the_map_comes_back_without_a_b_mode(options):
+def test_the_map_is_recovered_without_a_b_mode(options):
     kappa = truth(**options)
     shear = observe(kappa, positions=quarters(kappa), shape_noise=0).to_map(wcs=kappa.wcs)
     estimate = shear.reconstruct(KaiserSquires(smoothing=0 * u.arcmin))
     expected = smoothed(kappa.data)
-    # what the field cuts off of the bump is 1e-7 of it
+    # a fraction of 1e-7 of the bump lies outside of the field
     assert np.abs(estimate.data - estimate.data.mean() - expected + expected.mean()).max() < 1e-5 * AMPLITUDE
     assert np.abs(estimate.b_mode.data).max() < 1e-5 * AMPLITUDE
 
 
-def test_the_surroundings_hold_the_mean_of_the_map_or_its_repetition():
+def test_outside_of_the_map_is_its_mean_or_its_repetition():
     rng = np.random.default_rng(0)
     kappa = rng.normal(size=(15, 20))  # of which twice is good for the FFT
     assert np.allclose(shear_field(kappa), shear_field(kappa + 5))
-    # a plane wave knows no other direction than its own, if it goes on for ever
+    # an infinite plane wave has one direction of shear
     wave = np.broadcast_to(np.cos(2 * np.pi * 2 * np.arange(20) / 20), (15, 20))
     assert np.allclose(shear_field(wave, padding=1), wave, atol=1e-12)
     assert np.abs(shear_field(wave) - wave).max() > 0.1
@@ -176,7 +176,7 @@ def test_drawn_ellipticities_have_the_given_noise():
     assert abs((noise.real * noise.imag).mean()) < 5 * 0.3**2 / np.sqrt(20000)
 
 
-def test_another_map_is_seen_through_the_same_noise():
+def test_the_seed_fixes_the_noise():
     galaxies = scatter(tan_wcs(SHAPE), SHAPE, 500)
     noise = [
         complex_shear(observe(truth(factor=f), positions=galaxies, seed=5))
@@ -185,7 +185,7 @@ def test_another_map_is_seen_through_the_same_noise():
     ]
     assert np.allclose(*noise, atol=1e-14)
     assert np.allclose(noise[0], complex_shear(observe(blank(), positions=galaxies, seed=5)), atol=1e-14)
-    # whatever galaxies follow, and whatever is masked
+    # independent of further galaxies and of the mask
     fewer = complex_shear(observe(blank(), positions=galaxies[:100], seed=5))
     assert np.array_equal(fewer, complex_shear(observe(blank(), positions=galaxies, seed=5))[:100])
     hole = np.zeros(SHAPE, dtype=bool)
@@ -196,7 +196,7 @@ def test_another_map_is_seen_through_the_same_noise():
     assert np.array_equal(part.g1, whole.g1[x >= 19.5])
 
 
-def test_other_seeds_are_other_noise():
+def test_other_seeds_give_other_noise():
     n = 20000
     galaxies = scatter(tan_wcs(SHAPE), SHAPE, n)
     a, b = (complex_shear(observe(blank(), positions=galaxies, seed=s)) for s in (0, 1))
@@ -217,14 +217,14 @@ def test_the_noise_of_the_map_is_right():
 
 
 def survey(n=5000, axes="north-east", **options):
-    """A catalogue with a strong signal, as if it were real."""
+    """A catalogue with a strong signal, used as a real survey."""
     rng = np.random.default_rng(8)
     e = rng.normal(scale=0.25, size=(2, n)) + np.array([[0.1], [0.05]])
     columns = {"weight": rng.uniform(0.5, 2, n), "redshift": rng.uniform(0.2, 2, n)}
     return ShearCatalog(scatter(tan_wcs(SHAPE), SHAPE, n), *e, axes=axes, **(columns | options))
 
 
-def test_a_real_survey_lends_all_but_its_signal():
+def test_rotated_shapes_of_a_real_survey_have_no_signal():
     real = survey(meta={"origin": "telescope"})
     mock = observe(blank(), positions=real, axes="north-east")
     assert np.array_equal(mock.weight, real.weight) and np.array_equal(mock.redshift, real.redshift)
@@ -237,7 +237,7 @@ def test_a_real_survey_lends_all_but_its_signal():
     assert abs((e * was.conj()).mean()) < 5 * np.sqrt((np.abs(e) ** 4).mean() / n)
 
 
-def test_the_map_adds_its_shear_to_a_real_survey():
+def test_the_shear_of_the_map_is_added_to_a_real_survey():
     real = survey()
     e = [complex_shear(observe(k, positions=real)) for k in (truth(), blank())]
     shear = observe(truth(), positions=real.coords, shape_noise=0)
@@ -299,7 +299,7 @@ def test_reduced_shear_at_a_known_point():
     gamma=st.complex_numbers(max_magnitude=1.5),
 )
 def test_the_mean_over_orientations_is_the_reduced_shear(size, kappa, gamma):
-    # Seitz & Schneider 1997: g, or 1 / g* where images are turned over
+    # Seitz & Schneider 1997: g, or 1 / g* for inverted images
     n = 4000  # the mean converges like (size * g)^n
     if abs(abs(gamma) - abs(1 - kappa)) < 1e-2:
         return
@@ -311,7 +311,7 @@ def test_the_mean_over_orientations_is_the_reduced_shear(size, kappa, gamma):
 
 
 def test_noise_beyond_one_and_critical_lines_stay_finite():
-    # the mean is added to what is no shape; where g is infinite the image is that of the mirrored galaxy
+    # the mean is added to ellipticities above 1; for infinite g the image is that of the mirrored galaxy
     intrinsic = np.array([1.2 + 0.3j, -3.0, 0.5j, 0.3, 0.4])
     gamma = np.array([0.2, 0.1j, 0.3, 0.0, 0.4])
     kappa = np.array([0.5, 0.0, 1.0, 1.0, 0.6])
@@ -335,14 +335,14 @@ def test_a_density_is_a_poisson_number():
     assert counts.std() > 0.3 * np.sqrt(expected)
     catalog = observe(blank(), density=(30 / u.arcmin**2).to(u.deg**-2))
     assert len(catalog) == counts[0]
-    # evenly over the pixels: chi^2 within 5 standard errors
+    # uniform over the pixels: chi^2 within 5 standard errors
     x, y = catalog.coords.to_pixel(blank().wcs)
     cells, _, _ = np.histogram2d(y, x, bins=(12, 13), range=((-0.5, 47.5), (-0.5, 51.5)))
     mean = len(catalog) / cells.size
     assert abs(((cells - mean) ** 2 / mean).sum() / (cells.size - 1) - 1) < 5 * np.sqrt(2 / cells.size)
 
 
-def test_a_mask_of_pixels_and_regions_leave_holes():
+def test_masks_of_pixels_and_regions_exclude_galaxies():
     hole = np.random.default_rng(2).random(SHAPE) < 0.3
     catalog = observe(truth(), density=DENSITY, mask=hole)
     shear = catalog.to_map(wcs=truth().wcs)
@@ -365,11 +365,11 @@ def test_galaxies_off_the_map_are_counted():
     assert len(catalog) == 4
     with pytest.warns(AstropyUserWarning, match="5 of 9"), pytest.raises(ValueError, match="mask"):
         observe(kappa, positions=galaxies, mask=np.ones(SHAPE, dtype=bool))
-    with pytest.raises(ValueError, match="positions: not one"):
+    with pytest.raises(ValueError, match="positions: no galaxy"):
         observe(kappa, positions=galaxies[[0, 3]])
 
 
-def test_the_catalogue_says_how_it_was_made_and_can_be_written(tmp_path):
+def test_the_catalogue_records_its_settings_and_can_be_written(tmp_path):
     kappa = truth(**GRIDS["Galactic"])
     catalog = observe(kappa, density=DENSITY, reduced_shear=True, seed=7)
     assert catalog.meta == {
@@ -431,8 +431,8 @@ def test_errors_name_the_argument(options, error, named):
         observe(options.pop("kappa"), **options)
 
 
-def test_a_flawed_map_does_not_reach_the_galaxies():
-    # its mask says nothing about the truth, and single precision of either byte order is fine
+def test_mask_and_type_of_the_map_do_not_matter():
+    # the mask of the map is not used; single precision in both byte orders
     data = truth().data.astype(">f4")
     mask = np.zeros(SHAPE, dtype=bool)
     mask[20:, 20:] = True

@@ -18,7 +18,7 @@ def lattice(n, box):
 
 
 def moved(positions, n, box):
-    """How far particles came from their places in the lattice, in Mpc/h."""
+    """Displacements of the particles from the lattice in Mpc/h."""
     return ((positions * box - lattice(n, box) + box / 2) % box) - box / 2
 
 
@@ -38,7 +38,7 @@ def lengths(n, box):
 
 
 def growth_of_modes(simulation, seed, outputs, longest):
-    """Growth since the start of time of modes below a wave number, over the linear one, at each output."""
+    """Growth of modes below a wave number divided by linear growth, at each output."""
     n, box = simulation.particles, simulation.box_size
     start = divergence(simulation.displacements(seed)[0], n, box)
     some = (lengths(n, box) < longest) & (start != 0)
@@ -50,7 +50,7 @@ def growth_of_modes(simulation, seed, outputs, longest):
 
 @pytest.fixture
 def start_from(monkeypatch):
-    """A cosmology in which the white noise is the initial overdensity, and the means to set it."""
+    """A function that sets the initial overdensity, by a cosmology in which it is the white noise."""
 
     def start_from(delta):
         monkeypatch.setattr(torch, "randn", lambda *args, **options: delta.view(N, N, N).clone())
@@ -60,7 +60,7 @@ def start_from(monkeypatch):
 
 
 def wave(waves, amplitude):
-    """A plane wave of the overdensity, and the displacement that makes it."""
+    """A plane wave of the overdensity, and its displacement."""
     k = 2 * math.pi / BOX * torch.tensor(waves, dtype=torch.float32)[:, None]
     phase = (k * lattice(N, BOX)).sum(dim=0) + 0.4
     return amplitude * torch.cos(phase), -amplitude * k / k.square().sum() * torch.sin(phase)
@@ -79,7 +79,7 @@ def test_a_plane_wave_has_no_second_order(start_from, waves):
 
 def test_crossed_waves_have_the_second_order_of_theory(start_from):
     # with phi_xx = a and phi_yy = b the source is a b, and psi2 = -3/7 grad of its inverse Laplacian:
-    # two waves (1, +-1, 0) of half the product of amplitudes
+    # two waves (1, +-1, 0) with half the product of the amplitudes
     (a, psi_a), (b, psi_b) = wave((1, 0, 0), 0.6), wave((0, 1, 0), 0.5)
     first, second = NBody(N, BOX, start_from(a + b)).displacements(1)
     assert torch.allclose(first, psi_a + psi_b, atol=1e-4)
@@ -94,8 +94,8 @@ def test_crossed_waves_have_the_second_order_of_theory(start_from):
 
 
 def test_second_order_of_a_random_field_is_the_sum_of_minors(start_from):
-    # the Laplacian of phi2 is the sum of the principal minors of the tidal tensor -d psi1; waves up to 3, so that
-    # the grid holds their products
+    # the Laplacian of phi2 is the sum of the principal minors of the tidal tensor -d psi1; wave numbers up to 3, so
+    # that the grid resolves their products
     k = wave_vectors(N, BOX)
     white = torch.from_numpy(np.random.default_rng(0).normal(size=(N, N, N)))
     long = math.prod((axis.abs() < 3.5 * 2 * math.pi / BOX).double() for axis in k)
@@ -117,7 +117,7 @@ def test_the_initial_power_is_the_linear_one():
     for low, high in ((0.02, 0.05), (0.05, 0.1), (0.1, 0.2), (0.2, 0.38)):
         band = (k > low) & (k < high)
         ratio = float((power / expected)[band].mean())
-        # about as many independent modes as cells of the half space: a false alarm at 4.5 sigma has 1e-5
+        # probability of a false alarm at 4.5 sigma: 1e-5
         assert abs(ratio - 1) < 4.5 / math.sqrt(4 * int(band.sum()))
 
 
@@ -132,9 +132,9 @@ def test_displacements_are_gradients_without_a_mean():
         assert displacement.mean(dim=1).abs().max() < 1e-5
 
 
-def test_the_start_is_of_second_order_and_moves_along():
+def test_initial_positions_and_momenta_are_of_second_order():
     # positions are those of perturbation theory, momenta a^3 E times their derivative: for the second order to 2 %,
-    # its growth and its rate being fits
+    # as its growth and rate are fits
     simulation = NBody(N, BOX)
     c, cells = simulation.cosmology, simulation.cells
     first, second = (displacement * cells / BOX for displacement in simulation.displacements(3))
@@ -158,7 +158,7 @@ def test_the_start_is_of_second_order_and_moves_along():
 
 @pytest.mark.parametrize("mesh_factor", [1, 2])
 def test_a_plane_wave_grows_until_it_collapses(start_from, mesh_factor):
-    # the solution of Zel'dovich is exact in one dimension up to the pancake, here at D = 1.1
+    # the Zel'dovich solution is exact in one dimension up to shell crossing, here at D = 1.1
     delta, psi = wave((0, 1, 0), 0.9)
     simulation = NBody(N, BOX, start_from(delta), mesh_factor=mesh_factor)
     for a, positions in simulation.run(1, [0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]):
@@ -169,15 +169,15 @@ def test_a_plane_wave_grows_until_it_collapses(start_from, mesh_factor):
 
 
 @pytest.mark.parametrize("mesh_factor", [1, 2])
-def test_the_largest_scales_grow_as_linear_theory_says(mesh_factor):
-    # 81 modes of a box of 256 Mpc/h and another one
+def test_large_scales_grow_linearly(mesh_factor):
+    # 81 modes of each of two boxes of 256 Mpc/h
     simulation = NBody(32, 256.0, mesh_factor=mesh_factor)
     growth = np.array([list(growth_of_modes(simulation, seed, [0.3, 0.5], 0.06)) for seed in (3, 4)])
     assert np.abs(growth.mean(axis=0) - 1).max() < 0.01
 
 
 def test_in_small_boxes_the_force_mesh_may_be_finer():
-    # particles as far apart as in production, 2/3 Mpc/h: these have left the cells they started in
+    # particle separation of 2/3 Mpc/h, as in production: particles have left their initial cells
     growth = np.array([list(growth_of_modes(NBody(48, 32.0), seed, [0.15, 0.2], 0.42)) for seed in (3, 4)])
     assert np.abs(growth.mean(axis=0) - 1).max() < 0.01
 
@@ -196,7 +196,7 @@ def test_clustering_grows_and_the_centre_of_mass_stays():
         variances.append(float(counts.var()) / 64**2)
         assert moved(positions, n, box).mean(dim=1).abs().max() < 1e-3
     assert variances[0] < 0.5 * variances[1] < 0.5 * variances[2]
-    # linear theory in cubes of 8 Mpc/h gives 0.8 today; without modes longer than the box, less
+    # linear theory in cubes of 8 Mpc/h gives 0.8 today, less without modes longer than the box
     assert 0.3 < variances[2] < 1.2
 
 
@@ -214,7 +214,7 @@ def test_a_run_depends_on_the_seed_alone():
     assert (positions(2) - once).abs().max() > 0.01
 
 
-def test_positions_lie_in_the_box_and_every_step_is_told():
+def test_positions_are_in_the_box_and_every_step_is_reported():
     told = []
     simulation = NBody(16, 64.0, early_steps=5)
     found = list(simulation.run(3, [0.4, 0.45, 0.9], on_step=told.append))
@@ -236,7 +236,7 @@ def test_memory_is_that_of_the_tensors():
     assert f"{simulation.memory / 2**30:.1f} GiB" == "1.5 GiB"
 
 
-def test_the_description_tells_the_settings():
+def test_the_description_contains_the_settings():
     described = NBody(16, 64.0, mesh_factor=3, a_start=0.05, early_steps=7).describe(11)
     assert json.loads(json.dumps(described)) == {
         "seed": 11,

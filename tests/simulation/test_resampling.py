@@ -9,12 +9,12 @@ INSIDE = np.s_[8:-8, 8:-8]
 
 
 def wave(y, x, frequency, angle=0.6):
-    """A plane wave; the frequency is in Nyquist frequencies of unit pixels."""
+    """A plane wave; the frequency is in units of the Nyquist frequency."""
     return np.sin(np.pi * frequency * (np.cos(angle) * x + np.sin(angle) * y) + 0.7)
 
 
 def centres(n, ratio):
-    """Pixel centres of both grids, in old pixels from the middle of the map."""
+    """Pixel centres of both grids, in old pixels from the centre of the map."""
     return [(np.arange(m) - (m - 1) / 2) * step for m, step in ((n, 1), (resampled_shape((n, n), ratio)[0], ratio))]
 
 
@@ -24,7 +24,7 @@ def on_both_grids(n, ratio, frequency):
 
 @pytest.mark.parametrize("ratio", [0.7, 1.37, 2, 2.5])
 @pytest.mark.parametrize("frequency", [0.1, 0.4, 0.6])
-def test_a_wave_that_the_new_grid_holds_is_kept(ratio, frequency):
+def test_a_wave_below_the_new_nyquist_frequency_is_kept(ratio, frequency):
     old, new = on_both_grids(256, ratio, frequency / max(ratio, 1))
     resampled = resample(old, ratio)[INSIDE]
     amplitude = (resampled * new[INSIDE]).sum() / (new[INSIDE] ** 2).sum()
@@ -33,14 +33,14 @@ def test_a_wave_that_the_new_grid_holds_is_kept(ratio, frequency):
 
 
 @pytest.mark.parametrize("ratio", [1.37, 2, 2.5])
-def test_a_wave_that_the_new_grid_cannot_hold_is_removed(ratio):
+def test_a_wave_above_the_new_nyquist_frequency_is_removed(ratio):
     old, new = on_both_grids(256, ratio, min(1.5 / ratio, 0.95))
     assert resample(old, ratio)[INSIDE].std() < 0.05 * new.std()
 
 
 @pytest.mark.parametrize("wave_number", [95, 97])
 def test_the_cut_is_sharp(wave_number):
-    # whole half waves of the map are cosines of the expansion: 96 of them are the Nyquist frequency of 96 pixels
+    # cosines of the expansion have whole numbers of half periods; 96 are the Nyquist frequency of 96 pixels
     x = (np.arange(128) + 0.5) / 128
     resampled = resample(np.outer(np.ones(128), np.cos(np.pi * wave_number * x)), 128 / 96)
     expected = np.cos(np.pi * wave_number * (np.arange(96) + 0.5) / 96) * (wave_number < 96)
@@ -70,7 +70,7 @@ def test_white_noise_keeps_its_power_per_mode():
     assert abs(resample(noise, 2).var() * 4 - 1) < 0.03
 
 
-def test_absurd_shapes_are_refused_before_they_are_made():
+def test_shapes_are_limited_before_memory_is_allocated():
     with pytest.raises(ValueError, match="pixel_scale"):
         resample(np.ones((8, 8)), 1e-9)
 

@@ -1,4 +1,4 @@
-"""Power, moments and peaks of maps of which they are known."""
+"""Power, moments and peaks of maps with known statistics."""
 
 import math
 from itertools import pairwise
@@ -24,7 +24,7 @@ def multipoles(shape):
 
 
 def gaussian_maps(n, shape, spectrum, seed=0):
-    """Cut from periodic maps twice as large."""
+    """Maps cut from periodic maps twice as large."""
     large = tuple(2 * side for side in shape)
     ell = multipoles(large)
     ell[0, 0] = ell[0, 1]
@@ -34,7 +34,7 @@ def gaussian_maps(n, shape, spectrum, seed=0):
 
 
 def within(values, expected, errors=4.5):
-    """Whether the mean over the maps is the expected one, by its own standard error."""
+    """Return whether the mean over the maps agrees with ``expected`` within its standard error."""
     error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
     return bool(np.all(np.abs(values.mean(axis=0) - expected) < errors * error))
 
@@ -50,7 +50,7 @@ def test_white_noise_has_the_same_power_in_every_band(shape):
 
 
 def test_the_power_of_a_gaussian_field_is_its_spectrum():
-    # as steep as that of the convergence; the window mixes modes with their neighbours, 5 % at four waves in the map
+    # as steep as that of the convergence; the window mixes neighbouring modes, 5 % at four periods in the map
     def spectrum(ell):
         return 1e-9 * (ell / 1000) ** -1.3
 
@@ -135,13 +135,13 @@ def test_peaks_are_counted():
     image = np.zeros((42, 62))
     for row, column, height in ((10, 10, 0.05), (10, 30, 0.03), (25, 45, 0.09), (30, 12, 0.015)):
         image += height * np.exp(-((y - row) ** 2 + (x - column) ** 2) / 8)
-    image[0, 5] = image[20, -1] = 1.0  # at the border nobody knows
+    image[0, 5] = image[20, -1] = 1.0  # border pixels are not counted
     area = 40 * 60 * math.degrees(PIXEL) ** 2
     found = peak_density([image, image - 0.02, 0 * image], PIXEL, [0.02, 0.04, 0.08, 0.1])
     assert np.allclose(found * area, [[3, 2, 1, 0], [2, 1, 0, 0], [0, 0, 0, 0]])
 
 
-def test_neighbours_of_a_peak_are_none():
+def test_neighbours_of_a_peak_are_not_peaks():
     image = rng().normal(size=(1, 50, 50))
     peaks = sum(
         image[0, i, j] == image[0, i - 1 : i + 2, j - 1 : j + 2].max() for i in range(1, 49) for j in range(1, 49)
@@ -149,3 +149,9 @@ def test_neighbours_of_a_peak_are_none():
     found = peak_density(image, PIXEL, [-10.0])
     assert found.shape == (1, 1)
     assert np.isclose(found[0, 0] * 48**2 * math.degrees(PIXEL) ** 2, peaks)
+
+
+def test_a_plateau_is_one_peak():
+    image = np.zeros((1, 30, 30))
+    image[0, 10:13, 10:14] = image[0, 20, 5] = 0.1
+    assert np.isclose(peak_density(image, PIXEL, [0.05])[0, 0] * 28**2 * math.degrees(PIXEL) ** 2, 2)

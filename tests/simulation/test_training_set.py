@@ -1,4 +1,4 @@
-"""From nothing to a folder of calibrated maps, in a small way: three boxes of 16^3 particles."""
+"""Simulation of a folder of calibrated maps, with three boxes of 16^3 particles."""
 
 import math
 from dataclasses import asdict
@@ -36,14 +36,14 @@ OPTIONS = {"seed": 7, "cells": 64, "z_max": REDSHIFT, "progress": False}
 
 
 def spectrum(amplitude=1.0):
-    """About what these boxes have: a resolution of 4 Mpc/h, seen from nearby."""
+    """Approximate power of these boxes, with a resolution of 4 Mpc/h at small distances."""
     cl = np.array([4e-11, 2.5e-11, 5e-12, 9e-13, 7e-14, 8e-15, 5e-16])
     return PowerSpectrum([300, 500, 800, 1300, 2000, 3000, 5000], amplitude * cl, name="small")
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Boxes, filter, report, maps and tables of one run."""
+    """Boxes, filter, report, maps and tables of one simulation."""
     folder = tmp_path_factory.mktemp("set")
     files = simulate_boxes(folder, SIMULATION, 3, **OPTIONS)
     transfer, report = calibrate(files, COSMOLOGY, spectrum(), SHAPE, PIXEL, redshift=REDSHIFT, seed=5)
@@ -55,7 +55,7 @@ def made(tmp_path_factory):
 # ---- boxes
 
 
-def test_boxes_are_files_with_a_seed_each(made):
+def test_each_box_is_a_file_with_its_seed(made):
     folder, files = made[:2]
     assert files == [folder / f"box_000{i}.safetensors" for i in range(3)]
     boxes = [LensPlanes.load(file) for file in files]
@@ -66,7 +66,7 @@ def test_boxes_are_files_with_a_seed_each(made):
     assert not torch.equal(boxes[0].overdensity, boxes[1].overdensity)
 
 
-def test_boxes_that_are_there_are_not_run_again(made, monkeypatch):
+def test_existing_boxes_are_kept(made, monkeypatch):
     folder, files = made[:2]
     before = [file.stat().st_mtime_ns for file in files]
     monkeypatch.setattr(LensPlanes, "simulate", None)
@@ -75,7 +75,7 @@ def test_boxes_that_are_there_are_not_run_again(made, monkeypatch):
     assert [file.stat().st_mtime_ns for file in files] == before
 
 
-def test_a_run_that_was_stopped_goes_on(capfd):
+def test_an_interrupted_run_continues(capfd):
     simulate_boxes("boxes", NBody(4, 300.0, early_steps=2), 1, cells=8, z_max=0.1, progress=False)
     assert capfd.readouterr().err == ""
     first = Path("boxes/box_0000.safetensors").stat().st_mtime_ns
@@ -118,7 +118,7 @@ def test_damaged_boxes_are_an_error(made):
     assert not Path("box_0002.safetensors").exists()
 
 
-def test_a_light_cone_holds_all_boxes(made):
+def test_a_light_cone_contains_all_boxes(made):
     cone = light_cone(made[1], COSMOLOGY, redshift=REDSHIFT)
     assert cone.planes.shape == (11, 9, 64 * 64)
     with pytest.raises(ValueError, match="larger z_max"):
@@ -128,7 +128,7 @@ def test_a_light_cone_holds_all_boxes(made):
 # ---- calibration
 
 
-def test_the_filter_is_judged_on_boxes_that_it_has_not_seen(made):
+def test_the_filter_is_validated_on_other_boxes(made):
     report = made[3]
     assert (report.fitted, report.judged) == ([0, 2], [1])
     for files, fitted, judged in ((made[1][:1], [0], [0]), (made[1][:2], [0], [1]), ([*made[1], made[1][0]], 2, 2)):
@@ -138,7 +138,7 @@ def test_the_filter_is_judged_on_boxes_that_it_has_not_seen(made):
         assert np.array_equal(np.isfinite(other.error), known & (len(files) > 1))
 
 
-def test_the_filter_is_that_of_the_boxes_it_was_fitted_to(made):
+def test_the_filter_is_fitted_to_every_second_box(made):
     files, transfer = made[1:3]
     maps = [
         light_cone([files[i]], COSMOLOGY, redshift=REDSHIFT).draw(16, SHAPE, PIXEL, np.random.default_rng([5, i, 0]))
@@ -147,7 +147,7 @@ def test_the_filter_is_that_of_the_boxes_it_was_fitted_to(made):
     expected = Transfer.fit(torch.cat([maps[0], maps[2]]), PIXEL, declared_spectrum(spectrum()))
     assert np.array_equal(transfer.factor, expected.factor)
     assert transfer.factor.std() > 0.01
-    # and the report: raw power of all boxes over the matter's, calibrated power of the judge over what is declared
+    # report: raw power of all boxes over theory, calibrated power of the validation box over the declared spectrum
     edges, report = np.geomspace(200, 25000, 20), made[3]
     raw = np.mean([band_power(m, PIXEL, edges).mean(axis=0) for m in maps], axis=0)
     assert np.allclose(report.ell, np.sqrt(edges[1:] * edges[:-1]))
@@ -159,7 +159,7 @@ def test_the_filter_is_that_of_the_boxes_it_was_fitted_to(made):
 
 
 def test_calibrated_maps_come_closer_to_the_spectrum(made):
-    # half of the power that the boxes have: on average that is met, although box differs from box
+    # target: half of the power of the boxes, which is reached on average despite the scatter between boxes
     half = spectrum(0.5)
     report = calibrate(made[1], COSMOLOGY, half, SHAPE, PIXEL, redshift=REDSHIFT)[1]
     seen = (report.ell > 700) & (report.ell < 4000)
@@ -171,7 +171,7 @@ def test_calibrated_maps_come_closer_to_the_spectrum(made):
     assert abs(after[seen].mean()) < 0.3
 
 
-def test_a_distribution_of_sources_calibrates_too(made):
+def test_calibration_for_a_distribution_of_sources(made):
     n_z = ([0.1, 0.2, 0.25], [0.0, 1.0, 0.5])
     transfer, report = calibrate(made[1][:1], COSMOLOGY, spectrum(), SHAPE, PIXEL, n_z=n_z)
     assert np.all(transfer.factor > 0)
@@ -183,7 +183,7 @@ def test_a_distribution_of_sources_calibrates_too(made):
 # ---- maps and tables
 
 
-def test_maps_are_fits_cubes_that_say_what_they_are(made):
+def test_maps_are_fits_cubes_with_their_settings(made):
     folder, files, transfer, _, maps = made
     assert maps == [folder / f"maps_000{i}.fits" for i in range(3)]
     for i, file in enumerate(maps):
@@ -212,7 +212,7 @@ def test_the_folder_is_a_set_of_maps(made):
     assert not set(training.boxes) & set(validation.boxes)
 
 
-def test_maps_are_the_same_when_made_again(made):
+def test_maps_are_reproducible(made):
     folder, files, transfer, _, maps = made
     arguments = (files, COSMOLOGY, transfer, 4, SHAPE, PIXEL)
     again = write_maps(".", *arguments, redshift=REDSHIFT, seed=5)
@@ -220,13 +220,13 @@ def test_maps_are_the_same_when_made_again(made):
     Path("other").mkdir()
     other = write_maps("other", *arguments, redshift=REDSHIFT, seed=6)
     assert not np.allclose(fits.getdata(other[0]), fits.getdata(maps[0]), atol=1e-4)
-    # those that are there are left
+    # existing files are kept
     before = maps[0].stat().st_mtime_ns
     assert write_maps(folder, *arguments, redshift=REDSHIFT, seed=6) == maps
     assert maps[0].stat().st_mtime_ns == before
 
 
-def test_tables_come_back(made):
+def test_tables_round_trip(made):
     folder, _, transfer, report, _ = made
     back = PowerSpectrum.read(folder / "spectrum.ecsv")
     assert np.allclose(back.cl, declared_spectrum(spectrum()).cl)
@@ -237,7 +237,7 @@ def test_tables_come_back(made):
     for name in ("ell", "raw", "calibrated", "error"):
         assert np.allclose(table[name], asdict(report)[name], equal_nan=True)
     assert table.meta == {"fitted on boxes": [0, 2], "judged on boxes": [1]}
-    write_tables(folder, spectrum(), transfer, report)  # over those that are there
+    write_tables(folder, spectrum(), transfer, report)  # replaces existing tables
 
 
 def test_maps_need_a_folder(made):

@@ -1,4 +1,4 @@
-"""Tables of clusters as they are: names, radii and positions as archives write them, and results to be joined."""
+"""Tables of clusters: names, radii and positions as archives write them, and results to be joined."""
 
 import warnings
 
@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.cosmology import FlatLambdaCDM, default_cosmology
+from astropy.cosmology.units import littleh
 from astropy.table import Column, MaskedColumn, QTable, Table, join
 from astropy.utils.exceptions import AstropyUserWarning
 from hypothesis import given, settings, strategies as st
 from regions import CircleSkyRegion, PointSkyRegion, Regions
 
+from astro_massmap import ConvergenceMap
 from astro_massmap._sky.regions import as_regions
-from astro_massmap.analysis.detection import detection_probability, region_statistics
+from astro_massmap.analysis.detection import detection_probability, region_statistics, region_weights
 from astro_massmap.analysis.mass import projected_mass
 from astro_massmap.analysis.region_tables import region_names, to_ascii, unique
+from astro_massmap.cli import main
 
 from skies import tan_wcs
 
@@ -129,7 +132,77 @@ def test_columns_that_cannot_be_kept():
         region_statistics(*maps(), [CircleSkyRegion(PLACES[0], 1 * u.arcmin)], keep_columns=True)
 
 
+# ---- rows
+
+
+def test_results_of_selected_clusters_are_those_of_the_rows(tmp_path):
+    table = clusters(radius=[1, 2, 1] * u.arcmin, name=["A", "B", "C"], z=[0.2, 0.3, 0.4])
+    table.write(tmp_path / "c.ecsv")
+    rows, (mean, samples, wcs, _) = table[[0, 2]], maps()
+    kappa = ConvergenceMap(mean, wcs=wcs, samples=samples)
+    for regions in (table, tmp_path / "c.ecsv"):
+        for select in ("name in ('A', 'C')", "-z > -0.25 | z == 0.4", [True, False, True]):
+            pairs = [
+                (kappa.region_statistics(part, keep_columns="z", **given)["region", "kappa", "std", "z"],
+                 kappa.detection_probability(part, 0.0, **given)["region", "probability"],
+                 kappa.projected_mass(part, "z", 1.0, cosmology=COSMOLOGY, **given)["region", "mass"])
+                for part, given in ((regions, {"select": select}), (rows, {}))
+            ]  # fmt: skip
+            for found, expected in zip(*pairs, strict=True):
+                assert list(found["region"]) == ["A", "C"]
+                assert all(np.array_equal(found[name], expected[name]) for name in expected.colnames)
+            assert np.array_equal(kappa.region_means(regions, select=select), kappa.region_means(rows))
+            areas = [
+                region_weights(part, wcs, SHAPE, select=how).area for part, how in ((regions, select), (rows, None))
+            ]
+            assert np.array_equal(*areas)
+
+
+@pytest.mark.parametrize(
+    ("regions", "select", "error", "message"),
+    [
+        (clusters(), "snr > 5", ValueError, "select: no column 'snr' among"),
+        (clusters(z=[1, 2, 3]), "z > 5", ValueError, "select: 'z > 5' selects no row of 3"),
+        ([CircleSkyRegion(PLACES[0], 1 * u.arcmin)], "z > 0", TypeError, "select: needs a table of clusters"),
+    ],
+)
+def test_rows_that_cannot_be_selected(regions, select, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        region_statistics(*maps(), regions, select=select)
+
+
+def test_the_shell_selects_rows(tmp_path, capsys):
+    mean, samples, wcs, _ = maps()
+    ConvergenceMap(mean, wcs=wcs, samples=samples).write(tmp_path / "k.fits")
+    clusters(radius=[1, 2, 1] * u.arcmin, name=["A", "B", "C"], z=[0.2, 0.3, 0.4]).write(tmp_path / "c.ecsv")
+    files = [str(tmp_path / "k.fits"), str(tmp_path / "c.ecsv"), "--select", "z != 0.3", "-o", str(tmp_path / "a.ecsv")]
+    commands = {
+        "region-statistics": [],
+        "detection-probability": ["--threshold", "0", "--plot", str(tmp_path / "a.png")],
+        "projected-mass": ["--z-lens", "z", "--z-source", "1"],
+        "aperture-mass": ["--radius", "2 arcmin"],
+    }
+    for command, options in commands.items():
+        assert main([command, *files, *options, "--overwrite"]) == 0
+        assert list(QTable.read(tmp_path / "a.ecsv")["region"]) == ["A", "C"]
+    assert main(["region-statistics", *files[:2], "--select", "snr > 5"]) == 1
+    assert "--select: no column 'snr'" in capsys.readouterr().err
+
+
 # ---- radii
+
+
+def test_all_functions_of_regions_use_the_given_cosmology():
+    z, r = np.array([0.1, 0.3, 0.9]), [0.5, 1.0, 0.8] * u.Mpc
+    angles = (r / COSMOLOGY.angular_diameter_distance(z)).to(u.arcmin, u.dimensionless_angles())
+    lengths, expected, (mean, samples, wcs, _) = clusters(R500=r, z=z), clusters(radius=angles), maps()
+    kappa = ConvergenceMap(mean, wcs=wcs, samples=samples)
+    with pytest.warns(AstropyUserWarning, match="is converted to angles"):
+        found = kappa.region_means(lengths, cosmology=COSMOLOGY)
+    assert np.allclose(found, kappa.region_means(expected), rtol=1e-9)
+    with pytest.warns(AstropyUserWarning, match="is converted to angles"):
+        area = region_weights(lengths, wcs, SHAPE, cosmology=COSMOLOGY).area
+    assert np.allclose(area, region_weights(expected, wcs, SHAPE).area, rtol=1e-9)
 
 
 def test_radii_in_kpc_become_angles():
@@ -147,15 +220,60 @@ def test_radii_in_kpc_become_angles():
     assert np.allclose(one["kappa"], region_statistics(*maps(), clusters(radius=expected))["kappa"], rtol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore::astropy.units.UnitsWarning")  # of astropy, where it writes the files
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "Mpc/h",
+        "h-1 Mpc",
+        "h^-1 Mpc",
+        "h^{-1} Mpc",
+        "Mpc h**-1",
+        "Mpc/littleh",
+        u.Mpc / littleh,
+        u.Unit("Mpc/h"),
+        "name",
+    ],
+)
+@pytest.mark.parametrize("form", ["Table", "a.fits", "a.ecsv"])
+def test_radii_in_mpc_per_h_use_h_of_the_cosmology(unit, form, tmp_path):
+    z, r, name = [0.1, 0.3, 0.9], [0.5, 1.0, 0.8], "R500 [Mpc/h]" if unit == "name" else "R500"
+    table = Table({"ra": PLACES.ra, "dec": PLACES.dec, name: r, "z": z})
+    if unit != "name":
+        table[name].unit = unit
+    if form == "a.fits" and unit == u.Mpc / littleh:
+        pytest.skip("FITS files cannot store this unit")
+    if form != "Table":
+        table.write(tmp_path / form)
+        table = tmp_path / form
+    with pytest.warns(AstropyUserWarning) as caught:
+        found = as_regions(table, cosmology=COSMOLOGY)
+    assert any("in Mpc/h is converted to angles" in str(one.message) for one in caught)
+    expected = (r * u.Mpc / 0.7 / COSMOLOGY.angular_diameter_distance(z)).to(u.arcmin, u.dimensionless_angles())
+    assert u.allclose(u.Quantity([region.radius for region in found]), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("unit", ["Mpc h", "h_70^-1 Mpc", "km/h"])
+def test_units_with_another_h_are_refused(unit):
+    table = Table({"ra": PLACES.ra, "dec": PLACES.dec, "R500": [1.0, 1.0, 1.0], "z": [0.1, 0.3, 0.9]})
+    table["R500"].unit = unit
+    with pytest.raises(u.UnitsError, match=r"regions: column 'R500'"):
+        as_regions(table)
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"r": [18, 19, 20] * u.mag}, "column 'r' in mag is no angle and is not used as a radius"),
+        (
+            {"R500": [1, 2, 1] * u.Mpc / littleh},
+            "column 'R500' in Mpc/h is not an angle.*Add a column of redshifts",
+        ),
+        ({"r": [18, 19, 20] * u.mag}, "column 'r' in mag is not an angle and is not used as a radius"),
         ({"R": MaskedColumn([18, 19, 20], mask=[0, 0, 1])}, "column 'R' without a known unit"),
         ({"theta": Column([18, 19, 20], unit="furlong per day")}, "column 'theta' without a known unit"),
-        ({"R500": [1, 2, 1] * u.Mpc}, "column 'R500' in Mpc is no angle.*A column redshift would convert it"),
-        ({"R500": MaskedColumn([1, 2, 1], unit="Mpc", mask=[0, 1, 0])}, "column 'R500' in Mpc is no angle"),
-        ({"R500": [1, 2, 1] * u.Mpc, "z": [20, 21, 22] * u.mag}, "column 'R500' in Mpc is no angle"),
+        ({"R500": [1, 2, 1] * u.Mpc}, "column 'R500' in Mpc is not an angle.*Add a column of redshifts"),
+        ({"R500": MaskedColumn([1, 2, 1], unit="Mpc", mask=[0, 1, 0])}, "column 'R500' in Mpc is not an angle"),
+        ({"R500": [1, 2, 1] * u.Mpc, "z": [20, 21, 22] * u.mag}, "column 'R500' in Mpc is not an angle"),
     ],
 )
 def test_columns_that_are_no_radii_leave_points(columns, message):
@@ -329,7 +447,7 @@ def test_region_files_in_other_encodings(encoding, tmp_path):
         (region,) = as_regions(tmp_path / "a.reg")
     assert region.meta["text"] == "Größe"
     assert [str(one.message) for one in caught if "Latin-1" in str(one.message)] == (
-        ["regions: the file is not in UTF-8; it is read as Latin-1"] * (encoding == "latin-1")
+        ["regions: the file is not in UTF-8; Latin-1 is assumed"] * (encoding == "latin-1")
     )
 
 

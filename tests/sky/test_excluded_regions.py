@@ -227,7 +227,7 @@ def test_labels_do_not_refuse_a_mask(tmp_path):
     extra = ["# text(150,2) text={star}", "point(150,2) # point=x", "line(150,2,150,2.1)", "# vector(150,2,3',40)"]
     extra += ["# ruler(150,2,150,2.1)", "# compass(150,2,3')", "# projection(150,2,150,2.1,1')", "# a comment"]
     file.write_text("\n".join([file.read_text(), *extra]))
-    with pytest.warns(AstropyUserWarning, match="mask: 1 text label, 1 point, 1 line left out; they cover no area"):
+    with pytest.warns(AstropyUserWarning, match="mask: 1 text label, 1 point, 1 line left out; they have no area"):
         assert used(file) == plain
     circles = [circle(20, 15, 10), TextPixelRegion(PixCoord(1, 1), "a"), TextPixelRegion(PixCoord(1, 1), "b")]
     with pytest.warns(AstropyUserWarning, match="mask: 2 text labels left out"):
@@ -250,8 +250,8 @@ def test_measurements_leave_out_labels():
 @pytest.mark.parametrize(
     ("regions", "message"),
     [
-        ([circle(1, 1, 1, include=0)], ": all of the regions are excluded ones .* remove the minus sign"),
-        ([TextPixelRegion(PixCoord(1, 1), "a")], ": holds 1 text label and nothing else"),
+        ([circle(1, 1, 1, include=0)], ": all regions are excluded ones .* remove the minus sign"),
+        ([TextPixelRegion(PixCoord(1, 1), "a")], ": contains only 1 text label, without an area"),
         (
             [LinePixelRegion(PixCoord(1, 1), PixCoord(2, 2), meta={"include": 0}), circle(1, 1, 1, include=0)],
             "excluded",
@@ -263,7 +263,7 @@ def test_regions_of_which_nothing_is_left(regions, message):
         region_statistics(*maps(), regions)
     with pytest.raises(ValueError, match=f"^mask.*{message}"):
         used(regions)
-    with pytest.raises(ValueError, match=r"^mask: holds 1 point .* points exclude nothing; give circles, or a table"):
+    with pytest.raises(ValueError, match=r"^mask: contains only 1 point, without an area to exclude; give"):
         used(PointPixelRegion(PixCoord(1, 1)))
 
 

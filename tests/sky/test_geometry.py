@@ -1,4 +1,4 @@
-"""Shear on the sky, through every kind of grid, against halos whose tangential pattern is drawn on the sphere."""
+"""Shear of halos on grids of many projections, compared with the tangential pattern on the sphere."""
 
 import warnings
 
@@ -44,7 +44,7 @@ def _wcs(options):
 
 
 @pytest.mark.parametrize("options", GRIDS.values(), ids=GRIDS)
-def test_a_halo_comes_back_at_its_place_with_a_tangential_pattern(options):
+def test_a_halo_is_recovered_at_its_position_with_a_tangential_pattern(options):
     wcs = _wcs(options)
     galaxies = scatter(wcs, SHAPE, 40000).icrs
     center = wcs.pixel_to_world(39.0, 22.0).icrs
@@ -60,7 +60,7 @@ def test_a_halo_comes_back_at_its_place_with_a_tangential_pattern(options):
     cross = (g1 * np.sin(2 * phi) - g2 * np.cos(2 * phi))[ring]
     assert tangential.min() > 0
     assert np.abs(cross.mean()) < 0.01 * tangential.mean()
-    assert cross.std() < 0.1 * tangential.mean()  # galaxies are not at the centres of pixels
+    assert cross.std() < 0.1 * tangential.mean()  # galaxies are off the centres of pixels
 
     kappa = shear.reconstruct(KaiserSquires(smoothing=0.5 * u.arcmin))
     peak = np.unravel_index(kappa.data.argmax(), SHAPE)
@@ -69,7 +69,7 @@ def test_a_halo_comes_back_at_its_place_with_a_tangential_pattern(options):
 
 
 @pytest.mark.parametrize("axes", ["west-north", "east-north", "north-east", "south-east"])
-def test_axes_name_the_same_shear(axes):
+def test_all_axes_give_the_same_shear(axes):
     wcs = _wcs({"rotation": 25})
     galaxies = scatter(wcs, SHAPE, 2000)
     e = halo_shear(galaxies, wcs.pixel_to_world(30, 30))
@@ -96,7 +96,7 @@ def test_shear_measured_in_galactic_axes_maps_the_same_halo():
     assert np.allclose(*maps, atol=1e-5)
 
 
-def test_shear_turns_into_icrs():
+def test_shear_is_rotated_to_icrs():
     coords = SkyCoord(scatter(_wcs({}), SHAPE, 50).galactic)
     center = SkyCoord(150.1, 2.1, unit="deg")
     assert np.allclose(
@@ -110,12 +110,12 @@ def test_shear_turns_into_icrs():
     rotation=st.floats(-180, 180),
     flipped=st.booleans(),
 )
-def test_north_is_where_the_grid_says(lon, lat, rotation, flipped):
+def test_north_agrees_with_the_grid(lon, lat, rotation, flipped):
     wcs = tan_wcs(SHAPE, center=(lon, lat), rotation=rotation, flipped=flipped)
     here = SkyCoord([lon] * u.deg, [lat] * u.deg)
     x, y, north = north_in_pixels(here, wcs)
     assert np.allclose([x[0], y[0]], [31.5, 29.5], atol=1e-6)
-    # On the tangent point the projection is the CD matrix: North is the image of (0, 1).
+    # at the tangent point the projection is the CD matrix: North is the image of (0, 1)
     direction = np.linalg.solve(wcs.wcs.cd, [0, 1])
     assert np.isclose(np.exp(1j * north[0]), complex(*direction) / np.hypot(*direction), atol=1e-5)
     scale, mirrored = pixel_scale(wcs, SHAPE)
@@ -130,7 +130,7 @@ def test_north_is_where_the_grid_says(lon, lat, rotation, flipped):
     flipped=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_places_on_a_tangent_plane_are_those_of_wcslib(lon, lat, rotation, flipped, seed):
+def test_positions_on_a_tangent_plane_agree_with_wcslib(lon, lat, rotation, flipped, seed):
     wcs = tan_wcs(SHAPE, center=(lon, lat), rotation=rotation, flipped=flipped)
     rng = np.random.default_rng(seed)
     anywhere = SkyCoord(rng.uniform(0, 360, 20), np.degrees(np.arcsin(rng.uniform(-1, 1, 20))), unit="deg")
@@ -146,7 +146,7 @@ def test_places_on_a_tangent_plane_are_those_of_wcslib(lon, lat, rotation, flipp
 
 @pytest.mark.parametrize("center", [(150.0, 2.0), (0.01, 60.0), (359.99, -20.0), (33.0, 89.99)])
 @pytest.mark.parametrize("frame", ["icrs", "galactic", "fk5"])
-def test_the_fitting_grid_holds_all_galaxies(center, frame):
+def test_the_fitting_grid_contains_all_galaxies(center, frame):
     galaxies = scatter(tan_wcs(SHAPE, center=center), SHAPE, 300).transform_to(frame)
     wcs = fitting_wcs(galaxies, 0.4 * u.arcmin)
     x, y = wcs.world_to_pixel(galaxies)
@@ -166,7 +166,7 @@ def test_galaxies_all_over_the_sky_need_a_grid():
         fitting_wcs(SkyCoord([0, 0, 0, 120] * u.deg, [0, 0, 0, 0] * u.deg), 1 * u.deg)
 
 
-def test_oblong_pixels_are_refused():
+def test_oblong_pixels_are_rejected():
     wcs = tan_wcs(SHAPE)
     wcs.wcs.cd = np.diag([-0.4, 0.41]) / 60
     with pytest.raises(ValueError, match=r"oblong or sheared by 2\.5%"):
@@ -183,13 +183,13 @@ def test_oblong_pixels_are_refused():
         pixel_scale(wide, SHAPE)
 
 
-def test_a_field_too_large_for_a_flat_sky_is_warned_of():
+def test_warning_for_a_field_too_large_for_a_flat_sky():
     wcs = tan_wcs((90, 90), scale=12)
     with pytest.warns(AstropyUserWarning, match="flat sky"):
         pixel_scale(wcs, (90, 90))
 
 
-def test_a_grid_off_the_sky_is_refused():
+def test_a_grid_off_the_sky_is_rejected():
     wcs = tan_wcs(SHAPE, projection="ZEA", scale=600)
     wcs.wcs.crpix = [5000, 5000]
     with warnings.catch_warnings(), pytest.raises(ValueError, match="not on the sky"):
@@ -203,7 +203,7 @@ def test_a_shape_is_two_positive_integers(shape):
         check_shape(shape)
 
 
-def test_a_grid_too_large_for_memory_is_refused():
+def test_a_grid_too_large_for_memory_is_rejected():
     with pytest.raises(ValueError, match="GiB"):
         check_shape((10**6, 10**6))
 
@@ -211,7 +211,7 @@ def test_a_grid_too_large_for_memory_is_refused():
 @pytest.mark.parametrize(
     ("value", "error"), [(0.4, u.UnitsError), ("x", TypeError), (1 * u.m, u.UnitsError), (-1 * u.deg, ValueError)]
 )
-def test_angles_are_angles(value, error):
+def test_invalid_angles(value, error):
     with pytest.raises(error, match="pixel_scale"):
         to_angle(value, "pixel_scale")
 
@@ -236,7 +236,7 @@ def _cube(order, sides):
 
 def _wcs_of(header):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # axes that the array lacks
+        warnings.simplefilter("ignore")  # about axes missing in the array
         return WCS(header)
 
 
@@ -258,10 +258,10 @@ def test_the_sky_axes_of_a_cube_are_found_wherever_they_are(order, n_axes, data)
 
 def test_a_header_may_have_more_axes_than_its_array():
     assert celestial_wcs(_wcs_of(_cube(["lon", "lat", "freq", "stokes"], [60, 50])))[1] == (50, 60)
-    assert celestial_wcs(_wcs_of(_cube(["freq", "lon", "lat"], [60, 50])))[1] == (1, 50)  # as the standard has it
+    assert celestial_wcs(_wcs_of(_cube(["freq", "lon", "lat"], [60, 50])))[1] == (1, 50)  # missing axes have one pixel
 
 
-def test_sky_axes_mixed_with_others_are_refused():
+def test_sky_axes_mixed_with_others_are_rejected():
     header = _cube(["lon", "lat", "freq"], [60, 50, 4])
     header["PC1_3"] = 0.5
     with pytest.raises(ValueError, match="celestial axes need to be independent"):

@@ -1,4 +1,4 @@
-"""Patterns on the sphere whose value is known everywhere, by way of HEALPix onto images."""
+"""Interpolation of HEALPix maps of a known pattern on the sphere to images."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ GRIDS = [
 
 
 def pattern(coords):
-    """Of the direction in ICRS, whatever frame it is given in; its waves are 40 pixels of the sphere long."""
+    """Return a function of the direction in ICRS with waves of 40 HEALPix pixels."""
     x, y, z = coords.icrs.cartesian.xyz.value
     return np.cos(21 * x - 3) * np.cos(15 * y + 1) + 0.3 * np.sin(12 * z)
 
@@ -44,9 +44,9 @@ def sphere(frame="icrs", order="ring", nside=NSIDE):
 @pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("frame", ["icrs", "galactic", FK5(equinox="J1975")])
 @pytest.mark.parametrize("nested", [False, True])
-def test_a_pattern_is_where_it_belongs(grid, frame, nested):
+def test_a_pattern_is_at_the_right_position(grid, frame, nested):
     data, mask = from_healpix(sphere(frame, "nested" if nested else "ring"), grid, nested=nested, frame=frame)
-    # linear interpolation over a step h = 0.46 deg errs by h^2 / 8 times the second derivative, 700 at most
+    # error of linear interpolation: h^2 / 8 times the second derivative, h = 0.46 deg, at most 700
     assert np.abs(data - pattern(centres(grid))).max() < 700 / 8 * np.radians(0.46) ** 2
     assert np.ptp(data) > 0.1
     assert not mask.any()
@@ -58,7 +58,7 @@ def test_the_frame_and_the_order_matter():
     assert np.abs(from_healpix(sphere("galactic"), GRIDS[0], frame="galactic", nested=True)[0] - right).max() > 0.3
 
 
-def test_samples_are_moved_one_by_one():
+def test_samples_are_interpolated_independently():
     values = np.stack([sphere(), 2 * sphere(), np.ones(12 * NSIDE**2)]).astype(np.float32)
     data, mask = from_healpix(values, GRIDS[0], SHAPE)
     assert data.shape == (3, *SHAPE) and mask.shape == SHAPE and data.dtype == np.float32
@@ -67,7 +67,7 @@ def test_samples_are_moved_one_by_one():
 
 
 @pytest.mark.parametrize("nothing", [UNSEEN, np.nan, np.float32(UNSEEN)])
-def test_where_the_map_has_nothing_the_image_is_masked(nothing):
+def test_missing_pixels_are_masked(nothing):
     values = sphere()
     healpix = HEALPix(NSIDE, order="ring")
     star = GRIDS[0].pixel_to_world(10, 8)
@@ -94,7 +94,7 @@ def write(file, columns, **header):
 
 
 @pytest.mark.parametrize(("order", "system"), [("ring", "G"), ("nested", "C")])
-def test_files_say_their_order_and_frame(order, system):
+def test_order_and_frame_are_read_from_the_header(order, system):
     values = sphere({"G": "galactic", "C": "icrs"}[system], order)
     columns = [("KAPPA", "1024D", values.reshape(-1, 1024)), ("OTHER", "1024E", np.zeros((len(values) // 1024, 1024)))]
     write("map.fits", columns, ORDERING=order.upper(), COORDSYS=system, NSIDE=NSIDE)
@@ -114,13 +114,13 @@ def test_files_of_a_part_of_the_sky():
 @pytest.mark.parametrize("nside", [64, 2048, 8192, 2**20])
 @pytest.mark.parametrize("scheme", [{"INDXSCHM": "EXPLICIT"}, {"OBJECT": "PARTIAL"}])
 def test_a_small_part_of_the_sky_at_any_resolution(nside, scheme):
-    """Against bilinear interpolation of all pixels, or where these would not fit, against the pattern."""
-    scale = 60 * 58.6 / nside  # as large as the pixels of the sphere
+    """Compare with interpolation of the full sky, or at high resolution with the pattern."""
+    scale = 60 * 58.6 / nside  # the size of HEALPix pixels
     grid = tan_wcs(SHAPE, scale=scale, center=(150.0, 2.2))
     healpix = HEALPix(nside, order="nested")
     radius = scale * u.arcmin * SHAPE[1]
     pixels = healpix.cone_search_lonlat(150 * u.deg, 2.2 * u.deg, radius)
-    pixels = np.random.default_rng(nside).permutation(pixels)  # in no order
+    pixels = np.random.default_rng(nside).permutation(pixels)  # unsorted
     values = pattern(SkyCoord(*healpix.healpix_to_lonlat(pixels)))
     columns = [("PIXEL", "K", pixels), ("KAPPA", "D", values)]
     write("part.fits", columns, ORDERING="NESTED", COORDSYS="C", NSIDE=nside, **scheme)
@@ -132,7 +132,7 @@ def test_a_small_part_of_the_sky_at_any_resolution(nside, scheme):
 
 
 @pytest.mark.parametrize("packed", ["", ".gz"])
-def test_a_full_map_of_a_file_is_that_of_the_array(packed):
+def test_a_full_map_in_a_file_agrees_with_the_array(packed):
     values = sphere("galactic").astype("f4")
     values[::7] = UNSEEN
     write(f"map.fits{packed}", [("KAPPA", "1024E", values.reshape(-1, 1024))], COORDSYS="G", BAD_DATA=UNSEEN)
@@ -166,14 +166,14 @@ def test_columns_by_name_and_number():
         ("FK4", "fk4"),
     ],
 )
-def test_names_of_frames_as_surveys_write_them(system, frame):
+def test_names_of_frames(system, frame):
     write("map.fits", [("KAPPA", "D", sphere(frame))], COORDSYS=system)
     data, _ = from_healpix("map.fits", GRIDS[0])
     assert np.abs(data - pattern(centres(GRIDS[0]))).max() < 0.01
 
 
 def test_the_ecliptic_is_that_of_healpix():
-    """The north pole of ICRS lies at the longitude 90 deg and the latitude 90 deg less the obliquity of J2000."""
+    """The pole of ICRS has the longitude 90 deg and the latitude 90 deg minus the obliquity of J2000."""
     from astro_massmap._sky.healpix import _frame
 
     pole = SkyCoord(0 * u.deg, 90 * u.deg).transform_to(_frame("E"))
@@ -181,7 +181,7 @@ def test_the_ecliptic_is_that_of_healpix():
 
 
 @pytest.mark.parametrize(("bad", "kind"), [(UNSEEN, "E"), (-999.0, "E"), (0, "D"), (-32768, "I")])
-def test_the_value_of_missing_pixels_is_that_of_the_header(bad, kind):
+def test_bad_data_of_the_header_is_masked(bad, kind):
     values = np.round(100 + 50 * sphere())
     missing = np.random.default_rng(1).random(len(values)) < 0.01
     write("map.fits", [("KAPPA", kind, np.where(missing, bad, values))], COORDSYS="C", BAD_DATA=bad)
@@ -191,7 +191,7 @@ def test_the_value_of_missing_pixels_is_that_of_the_header(bad, kind):
     assert np.allclose(data, right, equal_nan=True, rtol=1e-5)
 
 
-def test_a_value_of_missing_pixels_that_is_no_number_is_named():
+def test_bad_data_that_is_not_a_number():
     write("map.fits", [("KAPPA", "E", sphere())], COORDSYS="C", BAD_DATA="UNSEEN")
     with pytest.warns(AstropyUserWarning, match="BAD_DATA = 'UNSEEN'"):
         assert not from_healpix("map.fits", GRIDS[0])[1].any()
@@ -209,7 +209,7 @@ def test_a_value_of_missing_pixels_that_is_no_number_is_named():
         ("missing.fits", {}, OSError, "no file"),
     ],
 )
-def test_what_is_no_healpix_map(values, options, error, message):
+def test_invalid_healpix_maps(values, options, error, message):
     with pytest.raises(error, match=message):
         from_healpix(values, GRIDS[0], **options)
 
@@ -226,7 +226,7 @@ def test_files_without_a_map():
             from_healpix(name, GRIDS[0])
 
 
-def test_beyond_the_projection_there_is_nothing():
+def test_pixels_off_the_sphere_are_masked():
     wide = tan_wcs((30, 30), scale=480, projection="SIN")  # 240 degrees: the corners are off the sphere
     data, mask = from_healpix(np.ones(12 * 4**2), wide)
     assert mask[0, 0] and not mask[15, 15]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
+from astropy.utils.exceptions import AstropyUserWarning
 from hypothesis import given, strategies as st
 from regions import (
     CircleAnnulusSkyRegion,
@@ -81,6 +82,25 @@ def test_files_that_hold_no_regions(tmp_path):
         with pytest.raises(OSError, match="cannot read"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             as_regions(name)
+
+
+def test_ds9_files_without_a_frame(tmp_path):
+    circles = "circle(150,2,2')\ncircle(150.1,2,2')\n"
+    (tmp_path / "none.reg").write_text(f"# Region file format: DS9\nglobal color=green\n{circles}")
+    message = "no coordinate frame for 2 of the regions; add a line with the frame before them, for example 'fk5'"
+    with pytest.raises(OSError, match=f"^regions: cannot read '.*none.reg' as regions: {message}"):
+        as_regions(tmp_path / "none.reg")
+    (tmp_path / "named.reg").write_text(f"fk5\n{circles}")
+    assert [region.center.fk5.ra.deg for region in as_regions(tmp_path / "named.reg")] == [150, 150.1]
+    (tmp_path / "late.reg").write_text(f"circle(10,20,3)\nfk5\n{circles}")
+    with pytest.warns(AstropyUserWarning, match="no coordinate frame for 1 of the regions"):
+        assert len(as_regions(tmp_path / "late.reg")) == 2
+    (tmp_path / "physical.reg").write_text("physical\ncircle(10,20,3)\n")
+    with (
+        pytest.warns(AstropyUserWarning, match=r'regions: "physical" frame or shape is not supported'),
+        pytest.raises(OSError, match="no coordinate frame for 1 of the regions"),
+    ):
+        as_regions(tmp_path / "physical.reg")
 
 
 def test_overlap():

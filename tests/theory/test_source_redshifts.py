@@ -1,4 +1,4 @@
-"""One reader of the redshifts of the sources: all forms give the same mean over the sources."""
+"""Redshifts of the sources: all forms of input give the same mean over the sources."""
 
 import os
 import sys
@@ -28,7 +28,7 @@ REAL = os.environ.get("MASSMAP_DATA", "")
 
 
 def by_integration(z_lens, z, n, cosmology):
-    """Critical surface density of a density that is linear between its points, by astropy and numpy alone."""
+    """Return the critical surface density of a piecewise linear n(z) by astropy and numpy alone."""
     x = np.union1d(np.linspace(z_lens, z[-1], 6001), z[z > z_lens])
     chi, near = cosmology.comoving_distance(x), cosmology.comoving_distance(z_lens)  # in a flat universe
     mean = np.trapezoid(np.interp(x, z, n) * (1 - near / chi), x) / np.trapezoid(n, z)
@@ -56,7 +56,7 @@ def test_distributions_of_surveys(file, column):
     assert critical_surface_density(0.3, (z, n), FLAT) == whole
     if column is None:
         assert critical_surface_density(0.3, path, FLAT) == whole
-        # the sum over the points of the table, as galaxies with weights, beginning at z = 0
+        # the points of the table as galaxies with weights
         assert np.isclose(critical_surface_density(0.3, z, FLAT, weight=n) / whole, 1, rtol=1e-3)
     else:
         assert critical_surface_density(0.3, table["z", column], FLAT) == whole
@@ -71,7 +71,7 @@ def test_distributions_of_surveys(file, column):
     st.lists(st.floats(0, 1), max_size=6),
     st.floats(0, 0.5),
 )
-def test_points_between_those_of_a_distribution_change_nothing(steps, densities, places, start):
+def test_interpolated_points_of_a_distribution_change_nothing(steps, densities, places, start):
     z, n = start + np.cumsum([0, *steps]), np.array(densities[: len(steps) + 1])
     n[-1] += 1
     more = np.unique(np.concatenate([z, z[0] + np.array(places) * (z[-1] - z[0])]))
@@ -128,6 +128,31 @@ def test_texts_of_two_columns(header, tmp_path):
     same(tmp_path / "nz.txt")
 
 
+@pytest.mark.parametrize("name", ["nz.txt", "nz.csv", "nz.dat", "nz.tsv"])
+@pytest.mark.parametrize("separator", [" ", "\t", ",", ";"])
+@pytest.mark.parametrize("head", ["", "# LSST\n# z n\n", "# two lines\n# of comments on it\n"])
+def test_separators_of_two_columns(name, separator, head, tmp_path):
+    rows = [f"{z:.17g}{separator}{n:.17g}\n" for z, n in zip(Z, N, strict=True)]
+    (tmp_path / name).write_text(head + "".join(rows))
+    same(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "it is empty"),
+        ("\n# z n\n", "it is empty, or contains only comments"),
+        ("0.1 0\n0.2 0\n", "needs densities n of which some are positive; all 2 are zero"),
+        ("0.1 0 1\n0.2 1 1\n", "needs a table with columns such as z and n"),
+    ],
+)
+@pytest.mark.parametrize("name", ["nz.txt", "nz.csv"])
+def test_texts_without_a_distribution(name, text, message, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.raises((OSError, ValueError), match=f"^z_source: .*{message}"):
+        read_n_z(tmp_path / name, "z_source")
+
+
 def test_a_number_is_a_plane():
     for source in (0.8, "0.8", np.float32(0.8), u.Quantity(0.8), ([0.8], [3.0])):
         sources = read_n_z(source)
@@ -140,7 +165,7 @@ def test_a_number_is_a_plane():
 
 
 def several(tmp_path):
-    """A file as 2point writes it: covariance first, then distributions of lenses and sources."""
+    """Return a file in the format of 2point: covariance, then distributions of lenses and sources."""
     bins = {"Z_LOW": Z - 0.025, "Z_MID": Z, "Z_HIGH": Z + 0.025, "BIN1": N[::-1], "BIN2": N}
     tables = {"COVMAT": Table({"COVMAT": [1.0]}), "NZ_LENS": Table(bins), "nz_source": Table(bins)}
     hdus = [fits.BinTableHDU(table, name=name) for name, table in tables.items()]
@@ -163,7 +188,7 @@ def test_tracers_of_sacc(tmp_path):
     with pytest.raises(ValueError, match=r"z_source: needs one tracer .* got source_0, source_1 of lens_0"):
         read_n_z(SimpleNamespace(tracers=tracers), "z_source")
     same(SimpleNamespace(tracers=tracers), column="source_0")
-    # as sacc writes FITS: one table for each tracer
+    # FITS of sacc: one table for each tracer
     hdus = [fits.BinTableHDU(Table({"z": Z, "nz": n}), name=f"tracer:NZ:{k}") for k, n in (("a", N), ("b", N[::-1]))]
     for hdu in hdus:
         hdu.header["SACCNAME"] = hdu.name[-1].lower()
@@ -186,7 +211,7 @@ def test_files_of_sacc_itself(tmp_path):
     same(tmp_path / "two.hdf5", column="source_0")
 
 
-def test_without_sacc_it_is_named(tmp_path, monkeypatch):
+def test_missing_sacc_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "sacc", None)
     (tmp_path / "nz.hdf5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     with pytest.raises(ImportError, match=r"n_z: sacc is needed to read .*nz.hdf5'.*pip install sacc"):
@@ -206,18 +231,18 @@ def test_catalogues():
     assert critical_surface_density(0.3, galaxies(redshift=z, weight=weight), FLAT) == expected
     for table in (
         Table({"redshift": z, "weight": weight}),
-        Table({"ra": z, "dec": z, "z": z, "n": 0 * z, "w": weight}),  # n: the Sersic index
+        Table({"ra": z, "dec": z, "z": z, "n": 0 * z, "w": weight}),  # n is the Sersic index
     ):
         assert np.isclose(critical_surface_density(0.3, table, FLAT) / expected, 1, rtol=1e-12)
     missing = Table({"z": MaskedColumn(np.append(z, [99.0, 0.7]), mask=[False] * 3000 + [True, False])})
     missing["w"] = np.append(weight, [1.0, np.nan])
-    with pytest.warns(AstropyUserWarning, match="z_source: 2 of 3002 galaxies left out: no redshift, or no weight"):
+    with pytest.warns(AstropyUserWarning, match="z_source: 2 of 3002 galaxies dropped: redshift or weight missing"):
         assert np.isclose(critical_surface_density(0.3, missing, FLAT) / expected, 1, rtol=1e-12)
     with pytest.raises(ValueError, match="z_source: the catalogue has no redshifts"):
         critical_surface_density(0.3, galaxies(), FLAT)
 
 
-def test_many_galaxies_are_grouped_without_a_change_of_their_mean():
+def test_grouped_redshifts_keep_their_mean():
     z = np.random.default_rng(3).gamma(3, 0.3, 30000)
     sources = read_n_z(z)
     few, weight = sources.few()
@@ -234,22 +259,24 @@ def test_slightly_negative_densities_are_set_to_zero():
     assert found == critical_surface_density(0.3, (Z, np.where(Z > 2.5, 0, N)), FLAT)
 
 
-def test_magnitudes_are_doubted():
-    with pytest.warns(AstropyUserWarning, match="z_source: 2 of 3 redshifts are larger than 10; are they redshifts?"):
+def test_warning_for_magnitudes():
+    with pytest.warns(
+        AstropyUserWarning, match="z_source: 2 of 3 redshifts are larger than 10; they may be magnitudes"
+    ):
         read_n_z([0.5, 22.1, 23.0], "z_source")
 
 
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (([0, 0.5, 0.4], [1, 1, 1]), "needs increasing redshifts z; number 2 is not"),
+        (([0, 0.5, 0.4], [1, 1, 1]), "needs increasing redshifts z; that of index 2 is not larger"),
         (([0, 0.5, 0.5], [1, 1, 1]), "needs increasing redshifts"),
-        (([0, 0.5, 0.6], [1, -1, 1]), "needs densities n that are not negative, nor all zero; 1 are"),
-        (([0, 0.5, 0.6], [0, 0, 0]), "nor all zero"),
+        (([0, 0.5, 0.6], [1, -1, 1]), "needs densities n that are not negative; 1 of 3 are"),
+        (([0, 0.5, 0.6], [0, 0, 0]), "needs densities n of which some are positive; all 3 are zero"),
         (([-0.1, 0.5, 0.6], [1, 1, 1]), "needs redshifts z that are not negative, got -0.1"),
         (([0, 0.5, np.inf], [1, 1, 1]), "needs finite redshifts and densities; 1 are not"),
         (([0, 0.5, 0.6], [1, np.nan, 1]), "needs finite"),
-        ((Z, N[1:]), "60 for 61; if the redshifts are edges of bins, give their middles"),
+        ((Z, N[1:]), "60 for 61; if the redshifts are edges of bins, give the centres"),
         ((Z, N[2:]), "got the shapes"),
         (np.transpose([Z, N]), r"a pair \(z, n\), got an array of shape"),
         (Table({"Z_LOW": Z, "Z_HIGH": Z, "BIN1": N}), "Z_LOW, Z_HIGH are edges of bins: add a column z_mid"),
@@ -263,7 +290,7 @@ def test_magnitudes_are_doubted():
         ([], "needs positive, finite redshifts; 0 of 0"),
     ],
 )
-def test_what_is_no_distribution_is_named(source, message):
+def test_invalid_distributions(source, message):
     with pytest.raises(ValueError, match=f"^z_source: .*{message}"):
         critical_surface_density(0.3, source, FLAT)
 
@@ -273,7 +300,7 @@ def test_sources_in_front_and_units():
         critical_surface_density(0.5, ([0, 0.2, 0.4, 0.6], [1, 1, 0, 0]), FLAT)
     with pytest.raises(u.UnitsError, match="z_source, the redshifts: needs to be dimensionless, got the unit Mpc"):
         critical_surface_density(0.5, (Z * u.Mpc, N), FLAT)
-    with pytest.raises(ValueError, match="weight: only where z_source has one redshift for each"):
+    with pytest.raises(ValueError, match="weight: needs one redshift for each galaxy in z_source"):
         critical_surface_density(0.3, (Z, N), FLAT, weight=N)
 
 
@@ -284,7 +311,7 @@ def test_halos_and_injection():
     one = lensing_efficiency(0.3, 1.0, FLAT)
     assert np.allclose(halo.shear(theta, (Z, N)), halo.shear(theta, 1.0) * mean / one, rtol=1e-12)
     survey, center = galaxies(200), SkyCoord(10.5, 0.5, unit="deg")
-    # a plane with the mean efficiency has the same effect
+    # a plane of the same mean efficiency
     z = np.linspace(0.31, 1.5, 20001)
     plane = float(np.interp(mean, lensing_efficiency(0.3, z, FLAT), z))
     added = [inject_halo(survey, halo, center, z_source=s) for s in ((Z, N), Table({"z": Z, "n": N}), plane)]
@@ -295,7 +322,7 @@ def test_halos_and_injection():
         inject_halo(survey, halo, center, z_source=([0, 0.1, 0.2], [0, 1, 0]))
 
 
-def test_maps_take_distributions(tmp_path):
+def test_maps_accept_distributions(tmp_path):
     from astro_massmap import datasets
 
     truth = datasets.demo_truth()
@@ -304,7 +331,7 @@ def test_maps_take_distributions(tmp_path):
     assert np.allclose(sigma.data / truth.data, critical_surface_density(0.3, (Z, N), FLAT).value, rtol=1e-5)
 
 
-def test_planes_of_simulations_are_weighted_alike():
+def test_planes_of_simulations_are_weighted_consistently():
     planes = np.linspace(0.1, 3, 30)
     weights = plane_weights((Z, N), planes)
     assert np.allclose(plane_weights(Table({"z_mid": Z, "nz": N}), planes), weights)
@@ -312,7 +339,7 @@ def test_planes_of_simulations_are_weighted_alike():
     assert np.allclose(plane_weights(galaxies_of_it, planes), weights, atol=1e-5)
 
 
-def test_spectra_take_them_too(tmp_path):
+def test_spectra_accept_distributions(tmp_path):
     pytest.importorskip("camb")
     cosmology = FlatLambdaCDM(H0=70, Om0=0.3, Ob0=0.05, Tcmb0=2.7255, m_nu=0)
     options = {"As": 2.1e-9, "n_s": 0.97, "ell": [100, 1000]}

@@ -230,7 +230,7 @@ def test_from_a_shell(tmp_path, capsys):
     network = MeanNetwork.load("m.safetensors")
     assert network.card["source_redshift"] == 0.8 and network.card["steps"] == 4
     ratio = network.card["error_ratio"]["0.080"]
-    assert f"noise 0.080: mean squared error {ratio:.3f} of that of theory alone" in capsys.readouterr().out
+    assert f"noise 0.080: mean squared error {ratio:.3f} of that of the Gaussian" in capsys.readouterr().out
     assert "0.080 in gaps" in (tmp_path / "m.csv").read_text()
     assert main([*arguments, "-o", "n.safetensors", "--without-theory"]) == 1
-    assert "--without-theory: has no meaning" in capsys.readouterr().err
+    assert "--without-theory: cannot be combined" in capsys.readouterr().err

@@ -1,8 +1,9 @@
 """
-Factors that put a denoiser right, against what they have to be.
+Correction factors of a denoiser against their expected values.
 
-Every band of ell has a finite number of waves. With n maps, of which a Hann window leaves ``(35 / 128)^2 / (3 / 8)^4``
-times fewer independent ones, a factor of a regression has the standard error ``sqrt(left / variance / waves)``.
+Every band of ell has a finite number of modes, ``WAVES``. With n maps, of which a Hann window leaves
+``(35 / 128)^2 / (3 / 8)^4`` times fewer independent ones, a factor of a regression has the standard error
+``sqrt(left / variance / waves)``.
 """
 
 import math

@@ -195,7 +195,7 @@ def test_claims_from_few_samples_are_compared_exactly(n_samples):
     bold = rng.uniform(size=chance.shape) < np.where(chance > 0.5, 0.8 * chance, chance)
     table = reliability(count / n_samples, bold, bins=4, n_samples=n_samples)
     assert (table["claimed"] - table["true"] > 6 * table["error"]).any()
-    with pytest.raises(ValueError, match="n_samples: the probabilities are not shares of"):
+    with pytest.raises(ValueError, match="n_samples: needs probabilities that are multiples"):
         reliability(count / n_samples, true, n_samples=n_samples - 1)
     missing = np.where(rng.uniform(size=count.shape) < 0.5, np.nan, count / n_samples)
     assert reliability(missing, true, n_samples=n_samples)["n"].sum() == np.isfinite(missing).sum()
@@ -225,7 +225,7 @@ def test_maps_are_taken_as_they_are():
 
 def test_one_survey_has_no_error():
     assert np.isnan(coverage(*toy(1, 39, shape=(5,)))["error"]).all()
-    with pytest.raises(ValueError, match="truth: random points"):
+    with pytest.raises(ValueError, match="truth: needs at least three surveys"):
         tarp(*toy(1, 8, shape=(5,)))
 
 
@@ -237,7 +237,7 @@ def test_bad_input():
         coverage([datasets.demo_truth()], [datasets.demo_truth()])
     with pytest.raises(ValueError, match="same number"):
         coverage([samples[0], samples[1, :4]], truth[:2])
-    with pytest.raises(ValueError, match="no place"):
+    with pytest.raises(ValueError, match="at least one pixel"):
         coverage(samples * np.nan, truth)
     with pytest.raises(ValueError, match="levels"):
         coverage(samples, truth, [1.5])

@@ -404,10 +404,10 @@ def test_the_command_and_a_method_that_is_added_later(folder, capsys):
         (["--samples", "1"], "--samples: needs at least 2"),
         (["--mocks", "5"], "--mocks: needs 1 to 4"),
         (["--mocks", "0"], "--mocks: needs 1 to 4"),
-        (["--methods", "wiener,magic"], "--methods: magic unknown"),
+        (["--methods", "wiener,magic"], "posterior_mean,gaussian,annealed_hmc, got magic"),
         (["--size", "64"], "size: needs to be at most 48"),
-        (["--only", "7:"], "--only: there are mocks 0 to"),
-        (["--methods", "wiener", "--schedule", "fast"], "--schedule: is of annealed_hmc"),
+        (["--only", "7:"], "--only: needs some of the mocks 0 to"),
+        (["--methods", "wiener", "--schedule", "fast"], "--schedule: only for annealed_hmc"),
         (["--network", "none.safetensors"], "none.safetensors"),
         (["--methods", "posterior_mean", "--network", "none.safetensors"], "none.safetensors"),
     ],
@@ -420,9 +420,9 @@ def test_wrong_commands(folder, capsys, arguments, message):
 
 def test_what_is_needed_is_asked_for(folder, capsys):
     assert main(["validate"]) == 1
-    assert "CATALOG: is needed" in capsys.readouterr().err
+    assert "CATALOG: needed" in capsys.readouterr().err
     assert main(["validate", str(folder / "survey.ecsv"), "--axes", "west-north", "-o", "out"]) == 1
-    assert "--maps: is needed" in capsys.readouterr().err
+    assert "--maps: needed" in capsys.readouterr().err
     for wrong in ("3", "a:b"):
         with pytest.raises(SystemExit):
             validate(folder, "--only", wrong)

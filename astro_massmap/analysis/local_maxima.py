@@ -1,0 +1,80 @@
+"""Local maxima of maps; plain arrays, so that the simulations use them without astropy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.ndimage import label
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .._utils.typing import Bools
+
+_AROUND = [(dy, dx) for dy in (0, 1, 2) for dx in (0, 1, 2) if (dy, dx) != (1, 1)]
+
+
+def local_maxima(maps: NDArray[Any]) -> Bools:
+    """
+    Find the local maxima of maps.
+
+    Parameters
+    ----------
+    maps : ndarray
+        Maps ``(..., ny, nx)``. Pixels that are not finite are no maxima, and count as lower than all others.
+
+    Returns
+    -------
+    ndarray of bool
+        True at maxima, in the shape of ``maps``; one True for a plateau, at its first pixel in reading order.
+
+    Raises
+    ------
+    ValueError
+        If ``maps`` has fewer than two axes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_massmap.analysis.peaks import local_maxima
+    >>> local_maxima(np.array([[0, 2, 1], [0, 0, 1], [3, 0, 1], [3, 3, 1]])).astype(int)
+    array([[0, 1, 0],
+           [0, 0, 0],
+           [1, 0, 0],
+           [0, 0, 0]])
+    """
+    maps = np.asarray(maps)
+    if maps.ndim < 2:
+        raise ValueError(f"maps: need the shape (..., ny, nx), got {maps.shape}")
+    finite = np.isfinite(maps)
+    maps = np.where(finite, maps, -np.inf)
+    highest = np.full_like(maps, -np.inf)
+    for neighbour in _neighbours(maps):
+        np.maximum(highest, neighbour, out=highest)
+    peak, level = finite & (maps > highest), finite & (maps == highest)
+    if level.any():
+        peak |= _plateaus(maps, highest, level)
+    return peak
+
+
+def _neighbours(maps):
+    """Return the eight maps of neighbours, -infinity beyond the edges."""
+    ny, nx = maps.shape[-2:]
+    padded = np.pad(maps, [(0, 0)] * (maps.ndim - 2) + [(1, 1), (1, 1)], constant_values=-np.inf)
+    return (padded[..., dy : dy + ny, dx : dx + nx] for dy, dx in _AROUND)
+
+
+def _plateaus(maps, highest, level):
+    """Return the first pixels of plateaus without higher neighbours; ``level``: as high as the highest neighbour."""
+    structure = np.zeros((3,) * maps.ndim)
+    structure[(1,) * (maps.ndim - 2)] = 1
+    labels, _ = label(level, structure)
+    slope = np.zeros_like(level)  # next to a pixel as high that has a higher neighbour
+    for neighbour in _neighbours(np.where(maps < highest, maps, -np.inf)):
+        slope |= level & (neighbour == maps)
+    pixels = np.flatnonzero(level)
+    numbers, first = np.unique(labels.flat[pixels], return_index=True)
+    plateaus = np.zeros_like(level)
+    plateaus.flat[pixels[first[~np.isin(numbers, labels[slope])]]] = True
+    return plateaus
