@@ -1,8 +1,8 @@
 """
-The numerical core: float tensors on a flat grid, no units and no sky.
+Numerical core: tensors on a flat grid, without units or sky coordinates.
 
-An `Observation` is what a survey has measured. A `FourierGrid` embeds its field in a periodic box,
-a `LensingOperator` turns convergence into shear there (a `DirectOperator` leaves it as it is), and a
+An `Observation` holds the data of a survey. A `FourierGrid` embeds its field in a periodic box, a `LensingOperator`
+computes the shear of a convergence there (a `DirectOperator` is for maps of the convergence itself), and a
 `GaussianPosterior` conditions a Gaussian random field on the data exactly.
 """
 
