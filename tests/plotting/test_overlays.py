@@ -203,7 +203,7 @@ def test_maps_with_the_latitude_first():
     wcs = OTHERS["Galactic"]
     seen = peak_on_the_sky(kappa.plot(axes_of(wcs)).images[0], wcs)
     assert seen.separation(swapped.pixel_to_world(*PEAK)).arcsec < 0.1 * PIXEL
-    with pytest.raises(TypeError, match=r"ax: needs axes of the sky, with a longitude .* got pos.eq.dec"):
+    with pytest.raises(TypeError, match=r"ax: needs celestial axes, with the longitude .* got pos.eq.dec"):
         ConvergenceMap(one_peak(), wcs=GRID).plot(ax)
 
 
