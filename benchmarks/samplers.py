@@ -114,7 +114,7 @@ def _noise_floor_row(quick):
     grid = FourierGrid((side, side), problems.PIXEL, dtype=torch.float64)
     shear = LensingOperator(grid).forward(problems.gaussian_sky(side, generator))
     observation = Observation(shear + torch.where(counts > 0, noise_std, 0.0) * white, noise_std, problems.PIXEL)
-    data = observation.levelled(0.985, 0)
+    data = observation.with_noise_floor(0.985, 0)
     plan = SplitPlan(data, GaussianPrior(problems.spectrum()), Schedule(trajectories=2), (side, side))
     agreement = problems.Exact(data, 64).compare(ensemble(plan, 16 if quick else 64)[0])
     kept, gain = data.information_kept(observation), float(data.noise_std.min() / observation.noise_std.min())

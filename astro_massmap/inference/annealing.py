@@ -259,7 +259,7 @@ def run_chains(plan, streams, *, modes=None, on_step=lambda level, state: None):
     ------
     ScoreError
         If the score of the prior is not finite for a finite map.
-    ConvergenceError
+    SolverError
         If a linear system cannot be solved to the tolerance.
 
     Examples

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 
 
-class ConvergenceError(ValueError):
+class SolverError(ValueError):
     """
     Error of a linear solver that does not reach its tolerance.
 
@@ -13,12 +13,12 @@ class ConvergenceError(ValueError):
     --------
     >>> import numpy as np
     >>> from astro_massmap import PowerSpectrum
-    >>> from astro_massmap.inference import ConvergenceError, GaussianPosterior, Observation
+    >>> from astro_massmap.inference import SolverError, GaussianPosterior, Observation
     >>> observation = Observation.from_arrays(np.ones((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
     >>> posterior = GaussianPosterior(observation, PowerSpectrum.default(), (32, 32), max_iterations=2)
     >>> try:
     ...     posterior.mean_modes()
-    ... except ConvergenceError as error:
+    ... except SolverError as error:
     ...     print(str(error).split(": ")[1])
     raise max_iterations or the tolerance, or use dtype='float64'
     """
@@ -61,7 +61,7 @@ def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterati
 
     Raises
     ------
-    ConvergenceError
+    SolverError
         If ``max_iterations`` do not suffice, or a value is not finite.
 
     Examples
@@ -90,7 +90,7 @@ def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterati
         if residual <= tolerance:
             return Solution(x, iterations, residual)
         if not residual < float("inf") or iterations >= max_iterations:
-            raise ConvergenceError(
+            raise SolverError(
                 f"conjugate gradients reached a relative residual of {residual:.2g} after {iterations} "
                 f"iterations, the tolerance is {tolerance:.2g}: raise max_iterations or the tolerance, "
                 "or use dtype='float64'"

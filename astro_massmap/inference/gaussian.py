@@ -36,7 +36,7 @@ class GaussianPosterior:
     tolerance : float
         Relative residual of the conjugate gradients.
     max_iterations : int
-        Largest number of iterations; methods that solve a system raise `ConvergenceError` beyond it.
+        Largest number of iterations; methods that solve a system raise `SolverError` beyond it.
     dtype, device
         Type and device of the tensors.
 

@@ -180,7 +180,7 @@ def split_step(target, state, trajectory, streams, inner, *, always=False):
     ------
     ScoreError
         If the force is not finite for a finite map.
-    ConvergenceError
+    SolverError
         If a linear system of the target cannot be solved to the tolerance.
 
     Examples

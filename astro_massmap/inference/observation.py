@@ -135,7 +135,7 @@ class Observation:
         key = tuple(int(self.sha256[i : i + 8], 16) for i in range(0, 32, 8))
         return Streams(seed, indices, key=key, attempt=attempt, device=device)
 
-    def levelled(self, information, seed):
+    def with_noise_floor(self, information, seed):
         """
         Return the observation with a noise floor: noise is added to the pixels with the lowest noise.
 

@@ -40,7 +40,7 @@ class SplitPosterior:
     ------
     ValueError
         If a pixel has less noise than ``sigma``, or ``sigma`` is not positive.
-    ConvergenceError
+    SolverError
         If a linear system cannot be solved to the tolerance.
 
     Examples

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
-from ..inference import ConvergenceError, ScoreError, gaussian_check, model_fit, power_over_prior
+from ..inference import ScoreError, SolverError, gaussian_check, model_fit, power_over_prior
 from .base import warn_of_fit
 
 _ALARM = 5.0  # standard errors of the Gaussian check
@@ -53,7 +53,7 @@ def self_check(plan, seed, n, n_jobs):
     """Make the Gaussian check of a run; warn if it deviates, and return None, with a warning, if it fails."""
     try:
         check = gaussian_check(plan, seed, n, n_jobs)
-    except (ConvergenceError, ScoreError) as error:  # the samples are kept
+    except (SolverError, ScoreError) as error:  # the samples are kept
         warnings.warn(f"the Gaussian self-check failed: {error}", AstropyUserWarning, stacklevel=3)
         return None
     if check["worst"] > _ALARM:

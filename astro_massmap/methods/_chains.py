@@ -9,7 +9,7 @@ import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 from tqdm.auto import tqdm
 
-from ..inference import ConvergenceError, ScoreError, diverged, one_thread, residual_power, run_chains, thread_pool
+from ..inference import ScoreError, SolverError, diverged, one_thread, residual_power, run_chains, thread_pool
 from ..inference.fit import N_BANDS
 from ._workers import shared_out
 from .base import in_batches
@@ -115,7 +115,7 @@ def _attempt(plan, seed, indices, attempt, on_step):
     """Return map and record of each chain; an error in one chain does not end the others."""
     try:
         run = run_chains(plan, plan.streams(seed, indices, attempt), on_step=on_step)
-    except (ScoreError, ConvergenceError) as error:
+    except (ScoreError, SolverError) as error:
         if len(indices) > 1:
             return [pair for i in indices for pair in _attempt(plan, seed, [i], attempt, on_step)]
         steps, levels = next((n for n in reversed(plan.schedule.trajectories) if n), 0), len(plan.targets)

@@ -33,7 +33,7 @@ from ._checkpoint import Checkpoint, fingerprint
 from ._memory import MemoryEstimate, check_memory, needed_memory, workers_that_fit
 from ._sample_files import check_name
 from ._workers import RunContext
-from .base import Estimate, check_dtype, check_padding, moments
+from .base import Estimate, check_dtype, check_padding, mean_and_std
 
 _STD_DRAWS, _COARSE = 16, 1e-2  # draws for the standard deviation of a single sample, and their tolerance
 
@@ -203,7 +203,7 @@ class AnnealedHMC:
         Raises
         ------
         ValueError
-            If the prior has another pixel scale; `~astro_massmap.inference.ConvergenceError`, a ValueError, if a linear
+            If the prior has another pixel scale; `~astro_massmap.inference.SolverError`, a ValueError, if a linear
             system cannot be solved to the tolerance.
 
         Examples
@@ -221,7 +221,7 @@ class AnnealedHMC:
         """
         check_pixel_size(self._prior, observation)
         schedule = self._schedule
-        data = observation.levelled(self.information, self.seed) if schedule.splitting else observation
+        data = observation.with_noise_floor(self.information, self.seed) if schedule.splitting else observation
         plan = (SplitPlan if schedule.splitting else TemperedPlan)(
             data,
             self._prior,
@@ -270,7 +270,7 @@ class AnnealedHMC:
         ValueError
             If the memory does not suffice, the prior has another pixel scale, more than half of the chains diverge
             or do not mix in six attempts, or the checkpoint holds samples of other data or settings. As
-            `~astro_massmap.inference.ConvergenceError`, if the Wiener filter cannot be solved to the tolerance.
+            `~astro_massmap.inference.SolverError`, if the Wiener filter cannot be solved to the tolerance.
         OSError
             If the checkpoint cannot be read or written.
 
@@ -303,7 +303,7 @@ class AnnealedHMC:
             checkpoint = Checkpoint(self.checkpoint, shape, mark, cards)
         workers = None if executor is None else (executor, RunContext(self, observation))
         samples, records = draw_samples(self, plan, checkpoint, workers, n_jobs, progress)
-        mean, std = moments(samples)
+        mean, std = mean_and_std(samples)
         diagnostics = {"prior": repr(self._prior), "memory": estimate.bytes}
         diagnostics |= run_diagnostics(plan, observation, records)
         if plan.schedule.splitting and self.n_check:

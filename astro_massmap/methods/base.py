@@ -107,7 +107,7 @@ class Method(Protocol):
         ------
         ValueError
             If the memory does not suffice, the prior has another pixel scale, or, as
-            `~astro_massmap.inference.ConvergenceError`, a linear system cannot be solved.
+            `~astro_massmap.inference.SolverError`, a linear system cannot be solved.
 
         Examples
         --------
@@ -195,7 +195,7 @@ def warn_of_fit(fit: Mapping[str, Any] | None) -> None:
         warnings.warn(f"{message}; see diagnostics['fit']", AstropyUserWarning, stacklevel=3)
 
 
-def moments(samples: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def mean_and_std(samples: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return mean and standard deviation ``(ny, nx)`` of samples, which are read one by one and may be a memory map."""
     mean = np.zeros(samples.shape[1:])
     square = np.zeros_like(mean)

@@ -86,7 +86,7 @@ class PosteriorMean:
         ------
         ValueError
             If the pixels or the noise of the data are not those that the network was trained for;
-            `~astro_massmap.inference.ConvergenceError`, a ValueError, if the Wiener filter does not reach the
+            `~astro_massmap.inference.SolverError`, a ValueError, if the Wiener filter does not reach the
             tolerance.
 
         Examples

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from astro_massmap.inference import ConvergenceError, conjugate_gradients
+from astro_massmap.inference import SolverError, conjugate_gradients
 
 
 def _solve(matrix, b, **options):
@@ -37,5 +37,5 @@ def test_the_returned_residual_is_the_true_one(matrix):
 
 
 def test_too_few_iterations_are_an_error_with_the_residual(matrix):
-    with pytest.raises(ConvergenceError, match="after 3 iterations"):
+    with pytest.raises(SolverError, match="after 3 iterations"):
         _solve(matrix, torch.ones(1, 30, dtype=torch.float64), max_iterations=3)

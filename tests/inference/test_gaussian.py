@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from astro_massmap.inference import (
-    ConvergenceError,
     ConvergenceObservation,
     GaussianPosterior,
     Observation,
+    SolverError,
     Streams,
 )
 
@@ -118,7 +118,7 @@ def test_with_negligible_noise_the_mean_is_the_inversion():
 
 @pytest.mark.parametrize("options", [{"max_iterations": 2}, {"dtype": torch.float32, "tolerance": 1e-12}])
 def test_a_solve_that_does_not_converge_is_an_error(problem, options):
-    with pytest.raises(ConvergenceError, match="tolerance"):
+    with pytest.raises(SolverError, match="tolerance"):
         posterior(problem, **options).mean_modes()
 
 
@@ -131,5 +131,5 @@ def test_a_right_hand_side_of_zero_is_solved_by_zero(problem):
 def test_non_finite_values_are_an_error(problem):
     observation = problem[0]
     broken = Observation(observation.shear * float("nan"), observation.noise_std, PIXEL)
-    with pytest.raises(ConvergenceError, match="nan"):
+    with pytest.raises(SolverError, match="nan"):
         GaussianPosterior(broken, spectrum).mean_modes()

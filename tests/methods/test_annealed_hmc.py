@@ -72,7 +72,7 @@ def test_one_sample_has_a_standard_deviation():
 
 def test_a_noise_floor_is_applied_to_counts_of_galaxies():
     data = observation(64, counts=True)
-    floored = data.levelled(0.985, seed=1)
+    floored = data.with_noise_floor(0.985, seed=1)
     kept = floored.information_kept(data)
     assert 0.985 <= kept < 1
     best = float(data.noise_std.min()), float(floored.noise_std.min())
@@ -82,7 +82,7 @@ def test_a_noise_floor_is_applied_to_counts_of_galaxies():
     z = ((floored.shear - data.shear) / added)[:, more]
     assert abs(float(z.square().mean()) - 1) < 5 * (2 / z.numel()) ** 0.5
     assert torch.equal(floored.shear[:, ~more], data.shear[:, ~more])
-    assert data.levelled(1, seed=1) is data
+    assert data.with_noise_floor(1, seed=1) is data
     estimate = AnnealedHMC(GaussianPrior(), n_samples=2, n_check=0).solve(data)
     assert abs(estimate.diagnostics["information_kept"] - kept) < 1e-6
 

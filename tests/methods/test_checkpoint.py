@@ -22,7 +22,7 @@ from astropy.wcs import WCS
 from astro_massmap import AnnealedHMC, ConvergenceMap, GaussianPrior, datasets
 from astro_massmap.methods import _checkpoint, _sample_files
 from astro_massmap.methods._checkpoint import Checkpoint
-from astro_massmap.methods.base import moments
+from astro_massmap.methods.base import mean_and_std
 
 import skies
 from chains import FAST, GENTLE, Prior, observation
@@ -201,7 +201,7 @@ def test_samples_of_a_file_are_not_loaded_into_memory():
     for i in range(shape[0]):
         _sample_files.put_sample("c.fits", samples, i, small[i % 4])
     tracemalloc.start()
-    mean, std = moments(samples)
+    mean, std = mean_and_std(samples)
     kappa = ConvergenceMap(mean, wcs=skies.tan_wcs(shape[1:]), samples=samples)
     kappa.write("kappa.fits")
     again = ConvergenceMap.read("kappa.fits", memmap=True)

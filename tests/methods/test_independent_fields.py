@@ -46,7 +46,7 @@ def test_monte_carlo_errors_of_a_stack_average_down():
 
 def test_the_noise_of_the_noise_floor_depends_on_the_data():
     first, second = (Observation.from_arrays(f.data, f.noise_std, 1.2e-4) for f in noise_fields(2))
-    added = [(o.levelled(0.7, 0).shear - o.shear) for o in (first, first, second)]
+    added = [(o.with_noise_floor(0.7, 0).shear - o.shear) for o in (first, first, second)]
     assert np.array_equal(added[0], added[1])
     both = (added[0] != 0) & (added[2] != 0)
     assert int(both.sum()) > 100

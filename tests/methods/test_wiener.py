@@ -7,11 +7,11 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_massmap import PowerSpectrum, Wiener
 from astro_massmap.inference import (
-    ConvergenceError,
     FourierGrid,
     GaussianPosterior,
     LensingOperator,
     Observation,
+    SolverError,
     Streams,
     posterior_shape,
 )
@@ -117,7 +117,7 @@ def test_a_method_is_frozen():
 
 def test_a_solve_that_does_not_converge_is_an_error():
     _, observation = sky(4)
-    with pytest.raises(ConvergenceError, match="max_iterations"):
+    with pytest.raises(SolverError, match="max_iterations"):
         Wiener(max_iterations=2).solve(observation)
 
 
