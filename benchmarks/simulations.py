@@ -51,8 +51,8 @@ def growth(seed=1, n=64, box=512.0):
     return float(ratio / simulation.cosmology.growth(a))
 
 
-def matter(write_line):
-    write_line(f"growth of k < 0.06 h/Mpc to z = 1 over linear theory: {growth():.4f}")
+def matter(log):
+    log(f"growth of k < 0.06 h/Mpc to z = 1 over linear theory: {growth():.4f}")
     power, _ = matter_power(FIDUCIAL, As=2.1e-9, n_s=0.97, z_max=1.0)
     at = np.array([0.8, 1.9, 3.5])
     for factor, cell in ((1, 0.5), (2, 0.25)):
@@ -72,16 +72,16 @@ def matter(write_line):
             ratios.append(row)
         mean, error = np.mean(ratios, axis=0), np.std(ratios, axis=0, ddof=1) / 3**0.5
         text = "  ".join(f"k = {k}: {m:.2f} +- {e:.2f}" for k, m, e in zip(at, mean, error, strict=True))
-        write_line(f"P / HMcode at z = {1 / a - 1:.2f}, force cells of {cell} Mpc/h: {text}")
+        log(f"P / HMcode at z = {1 / a - 1:.2f}, force cells of {cell} Mpc/h: {text}")
 
 
-def power(folder, write_line):
+def power(folder, log):
     report = Table.read(folder / "report.ecsv")
-    write_line(f"fitted on boxes {report.meta['fitted on boxes']}, validated on {report.meta['judged on boxes']}")
-    write_line("     ell  raw / HMcode  calibrated / declared")
+    log(f"fitted on boxes {report.meta['fitted on boxes']}, validated on {report.meta['judged on boxes']}")
+    log("     ell  raw / HMcode  calibrated / declared")
     for row in report:
         if np.isfinite(row["calibrated"]):
-            write_line(f"{row['ell']:8.0f}  {row['raw']:.3f}         {row['calibrated']:.3f} +- {row['error']:.3f}")
+            log(f"{row['ell']:8.0f}  {row['raw']:.3f}         {row['calibrated']:.3f} +- {row['error']:.3f}")
 
 
 def describe(maps, pixel_size):
@@ -90,18 +90,16 @@ def describe(maps, pixel_size):
     return [*moments(maps), *moments(smooth), *peak_density(smooth, pixel_size, THRESHOLDS).mean(axis=0)]
 
 
-def moments_table(folder, write_line):
+def moments_table(folder, log):
     maps = MapSet.open(folder)
     boxes = np.array(maps.boxes)
     rows = np.array([describe(maps.stack(np.flatnonzero(boxes == box)), maps.pixel_size) for box in np.unique(boxes)])
     names = ["pixel sd", "skewness", "kurtosis", "1' sd", "skewness", "kurtosis", *(f"peaks > {t}" for t in THRESHOLDS)]
     field = massivenus()
     other = [math.nan] * len(names) if field is None else describe(field[None], 0.4 * ARCMIN)
-    write_line(
-        f"{len(maps)} maps of {len(rows)} boxes; error from the scatter of boxes; last column: one MassiveNuS field"
-    )
+    log(f"{len(maps)} maps of {len(rows)} boxes; error from the scatter of boxes; last column: one MassiveNuS field")
     for name, mean, error, one in zip(names, rows.mean(0), rows.std(0, ddof=1) / len(rows) ** 0.5, other, strict=True):
-        write_line(f"{name:14} {mean:8.4f} +- {error:.4f}   {one:8.4f}")
+        log(f"{name:14} {mean:8.4f} +- {error:.4f}   {one:8.4f}")
 
 
 def massivenus():
@@ -121,7 +119,7 @@ def picture(folder, out):
     figure.savefig(out / "simulations.png", dpi=80)
 
 
-def speed(write_line, particles=192):
+def speed(log, particles=192):
     simulation, times = NBody(particles, 128.0), [time.perf_counter()]
     outputs = simulation.cosmology.scale_factor(slab_distances(simulation.cosmology, 128.0, 1.0))[::-1][:1]
     steps = NBody(particles, 128.0, early_steps=4).run(1, outputs, on_step=lambda a: times.append(time.perf_counter()))
@@ -129,7 +127,7 @@ def speed(write_line, particles=192):
     step = np.median(np.diff(times[1:]))
     total = step * (simulation.early_steps + 17)
     threads = torch.get_num_threads()
-    write_line(f"{particles}^3 particles: {step:.1f} s per step on {threads} threads, {total:.0f} s for a light cone")
+    log(f"{particles}^3 particles: {step:.1f} s per step on {threads} threads, {total:.0f} s for a light cone")
 
 
 def main():
@@ -140,16 +138,16 @@ def main():
     arguments = parser.parse_args()
     lines = []
 
-    def write_line(text):
+    def log(text):
         print(text, flush=True)
         lines.append(text)
 
     calls = {
-        "matter": lambda: matter(write_line),
-        "power": lambda: power(arguments.folder, write_line),
-        "moments": lambda: moments_table(arguments.folder, write_line),
+        "matter": lambda: matter(log),
+        "power": lambda: power(arguments.folder, log),
+        "moments": lambda: moments_table(arguments.folder, log),
         "picture": lambda: arguments.out is None or picture(arguments.folder, arguments.out),
-        "speed": lambda: speed(write_line),
+        "speed": lambda: speed(log),
     }
     print(f"cosmology: {Cosmology.default().name}")
     for section in arguments.sections:

@@ -49,7 +49,7 @@ def waited(device):
 
 
 @torch.no_grad()
-def network_table(prior, side, batches, device, write_line):
+def network_table(prior, side, batches, device, log):
     """Write evaluations per second, and errors divided by the standard deviation of the output."""
     side += 2 * prior.margin
     network = prior.denoiser.network
@@ -58,8 +58,8 @@ def network_table(prior, side, batches, device, write_line):
     level = torch.full((1,), 0.1)
     truth = exact(images[:1].double(), level.double())[0]
     network = copy.deepcopy(network).to(device)
-    write_line(f"network of {sum(p.numel() for p in network.parameters())} parameters, {side} x {side} pixels")
-    write_line(f"{'batch':>6} {'precision':>10} {'a second':>10} {'error, rms':>11} {'largest':>9}")
+    log(f"network of {sum(p.numel() for p in network.parameters())} parameters, {side} x {side} pixels")
+    log(f"{'batch':>6} {'precision':>10} {'a second':>10} {'error, rms':>11} {'largest':>9}")
     for batch in batches:
         inputs, levels = images[:batch].to(device), level.expand(batch).to(device)
         for half in (False, True):
@@ -73,7 +73,7 @@ def network_table(prior, side, batches, device, write_line):
             error = (result[0].cpu().double() - truth) / truth.std()
             name = "bfloat16" if half else "float32"
             rms, largest = error.square().mean().sqrt(), error.abs().max()
-            write_line(f"{batch:6d} {name:>10} {batch / seconds:10.1f} {rms:11.1e} {largest:9.1e}")
+            log(f"{batch:6d} {name:>10} {batch / seconds:10.1f} {rms:11.1e} {largest:9.1e}")
 
 
 def observed(spectrum, side, noise=0.15):
@@ -90,9 +90,9 @@ def observed(spectrum, side, noise=0.15):
     return Observation.from_arrays(np.where(seen, data, 0), np.where(seen, noise, np.inf), PIXEL)
 
 
-def sample_table(prior, sides, chains, device, write_line):
+def sample_table(prior, sides, chains, device, log):
     """Write seconds per sample."""
-    write_line(f"{'side':>6} {'chains':>7} {'precision':>10} {'s a sample':>11} {'evaluations':>12} {'GiB':>6}")
+    log(f"{'side':>6} {'chains':>7} {'precision':>10} {'s a sample':>11} {'evaluations':>12} {'GiB':>6}")
     for side in sides:
         observation = observed(prior.trained_spectrum, side)
         for half in (False, True):
@@ -108,7 +108,7 @@ def sample_table(prior, sides, chains, device, write_line):
                 seconds = (waited(device) - start) / n
                 memory = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else float("nan")
                 name = "bfloat16" if half else "float32"
-                write_line(f"{side:6d} {n:7d} {name:>10} {seconds:11.3f} {run.evaluations:12d} {memory:6.1f}")
+                log(f"{side:6d} {n:7d} {name:>10} {seconds:11.3f} {run.evaluations:12d} {memory:6.1f}")
 
 
 def main():
@@ -128,17 +128,17 @@ def main():
     device, lines = pick_device("auto"), []
     on_cpu = device.type == "cpu"
 
-    def write_line(text):
+    def log(text):
         print(text, flush=True)
         lines.append(text)
 
     prior = ScorePrior.load(arguments.prior)
     if arguments.widths:
         prior = untrained(prior, tuple(int(w) for w in arguments.widths.split(",")))
-    write_line(f"{torch.get_num_threads()} threads of a CPU" if on_cpu else torch.cuda.get_device_name())
+    log(f"{torch.get_num_threads()} threads of a CPU" if on_cpu else torch.cuda.get_device_name())
     batches = arguments.batches or ([1, 2, 4, 8] if on_cpu else [1, 4, 16, 64, 128, 256])
-    network_table(prior, max(arguments.sides), batches, device, write_line)
-    sample_table(prior, arguments.sides, arguments.chains or [1 if on_cpu else 64], device, write_line)
+    network_table(prior, max(arguments.sides), batches, device, log)
+    sample_table(prior, arguments.sides, arguments.chains or [1 if on_cpu else 64], device, log)
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "speed.txt").write_text("\n".join(lines) + "\n")

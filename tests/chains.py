@@ -1,4 +1,4 @@
-"""Small data and gentle priors for chains."""
+"""Small data sets and weak priors for chains."""
 
 import numpy as np
 
@@ -22,7 +22,7 @@ def observation(side=24, seed=0, *, counts=False):
 
 
 class Prior:
-    """A prior whose residual is a function of the modes and the noise level."""
+    """Prior with a residual that is a function of the modes and the noise level."""
 
     pixel_size = None
 
@@ -36,7 +36,7 @@ class Prior:
 
 
 def tenth(modes, sigma):
-    """A residual that other processes know too."""
+    """Residual at module level, so that other processes can import it."""
     return 0.1 * modes
 
 

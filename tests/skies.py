@@ -1,4 +1,4 @@
-"""Grids, halos and dense matrices that tests compare with. Written without the package's own formulas."""
+"""Grids, halos and dense matrices as references for tests, written without the formulas of the package."""
 
 import astropy.units as u
 import numpy as np
@@ -7,7 +7,7 @@ from astropy.wcs import WCS
 
 
 def tan_wcs(shape, *, scale=0.4, center=(150.0, 2.2), rotation=0.0, flipped=False, projection="TAN", frame="RADEC"):
-    """A grid with its reference at the centre; ``rotation`` in degrees, ``scale`` in arcmin."""
+    """WCS of a grid with its reference at the centre; ``rotation`` in degrees, ``scale`` in arcmin."""
     wcs = WCS(naxis=2)
     names = ("RA--", "DEC-") if frame == "RADEC" else ("GLON", "GLAT")
     wcs.wcs.ctype = [f"{name}-{projection}" for name in names]
@@ -23,7 +23,7 @@ def tan_wcs(shape, *, scale=0.4, center=(150.0, 2.2), rotation=0.0, flipped=Fals
 
 def halo_shear(coords, center, *, scale_radius=1.5 * u.arcmin, kappa_s=0.3):
     """
-    Tangential shear (complex, x to the West, y to the North) of an NFW halo (Wright & Brainerd 2000).
+    Compute the tangential shear (complex, x to the West, y to the North) of an NFW halo (Wright & Brainerd 2000).
 
     ``kappa_s = rho_s r_s / Sigma_crit``; gamma_t(r) = (mean kappa within r) - kappa(r).
     """
@@ -39,7 +39,7 @@ def halo_shear(coords, center, *, scale_radius=1.5 * u.arcmin, kappa_s=0.3):
 
 
 def scatter(wcs, shape, n, seed=0):
-    """``n`` random positions on a grid."""
+    """Draw ``n`` random positions on a grid."""
     rng = np.random.default_rng(seed)
     x, y = rng.uniform(-0.5, shape[1] - 0.5, n), rng.uniform(-0.5, shape[0] - 0.5, n)
     coords = wcs.pixel_to_world(x, y)
@@ -48,10 +48,10 @@ def scatter(wcs, shape, n, seed=0):
 
 def dense_problem(field, box, pixel_size, spectrum, noise_std):
     """
-    Dense matrices of the Gaussian problem by explicit complex Fourier sums.
+    Compute dense matrices of the Gaussian problem by explicit complex Fourier sums.
 
-    Returns the prior covariance of the pixels of the box, the matrix from them to both components of
-    the shear in pixels with data, the noise variance there, and which pixels of the box are the field.
+    Return the prior covariance of the pixels of the box, the matrix from them to both components of
+    the shear in pixels with data, the noise variance there, and the pixels of the box in the field and with data.
     """
     ny, nx = box
     jy, jx = (a.ravel() for a in np.mgrid[:ny, :nx])

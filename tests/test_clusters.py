@@ -1,4 +1,4 @@
-"""Real clusters: all defaults give a map at the first try, with the peaks where they are known to be."""
+"""Real clusters: maps with all defaults have the peaks at the known positions."""
 
 import astropy.units as u
 import numpy as np
@@ -15,7 +15,7 @@ CENTERS = {  # brightest galaxies of the Bullet cluster (Clowe et al. 2006), cen
 }
 
 
-# least convergence of the highest peak; that of the Bullet cluster is 0.08 under the Wiener filter
+# smallest convergence of the highest peak; that of the Bullet cluster is 0.08 with the Wiener filter
 KAPPA = {"bullet_shear.fits": 0.2, "abell370.fits": 0.15, "macs0416.fits": 0.08}
 
 
@@ -30,10 +30,10 @@ def catalog(file):
 
 @pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyUserWarning")
 @pytest.mark.parametrize("name", CENTERS)
-def test_a_cluster_is_mapped_at_the_first_try(name, massmap_data):
+def test_a_cluster_is_mapped_with_default_settings(name, massmap_data):
     kappa = catalog(massmap_data / "clusters" / name).reconstruct(n_samples=6, n_check=0, seed=1, progress=False)
     assert kappa.diagnostics["failed"] == kappa.diagnostics["restarts"] == 0 and len(kappa.samples) == 6
-    assert kappa.diagnostics["fit"]["power_p_value"] < 1e-4  # a field that was chosen for a cluster
+    assert kappa.diagnostics["fit"]["power_p_value"] < 1e-4  # a field selected for a cluster
     peaks = kappa.peaks(0.05, radius=1 * u.arcmin)
     for peak, center in zip(peaks, SkyCoord(CENTERS[name]), strict=False):  # the highest ones, in this order
         assert peak["center"].separation(center) < 0.6 * u.arcmin

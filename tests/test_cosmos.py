@@ -1,4 +1,4 @@
-"""The real field: what is known of COSMOS must come out (Schrabback et al. 2010; Finoguenov et al. 2007)."""
+"""COSMOS: maps reproduce published results (Schrabback et al. 2010; Finoguenov et al. 2007)."""
 
 import astropy.units as u
 import numpy as np
@@ -37,14 +37,14 @@ def test_the_catalogue(catalog):
     assert abs(unweighted[:165159].shape_noise - 0.278) < 0.001
 
 
-def test_the_axes_are_told_from_the_data(catalog):
+def test_the_axes_are_inferred_from_the_data(catalog):
     assert catalog.check_axes().ok
     for axes in ("east-north", "north-east"):
         with pytest.warns(AstropyUserWarning, match="'west-north' fit significantly better"):
             assert with_axes(catalog, axes).check_axes().suggested == "west-north"
 
 
-def test_the_clusters_show_in_the_e_mode(catalog, massmap_data):
+def test_the_clusters_are_in_the_e_mode(catalog, massmap_data):
     kappa = catalog.reconstruct(KaiserSquires(smoothing=SMOOTHING))
     signal = np.where(kappa.mask, 0, kappa.data / kappa.uncertainty.array)
     y, x = np.unravel_index(signal.argmax(), signal.shape)
@@ -88,7 +88,7 @@ def test_the_noise_map_is_that_of_rotated_galaxies(catalog):
 
 
 def test_annealed_hmc_with_a_gaussian_prior_is_the_wiener_map(catalog):
-    # 64 samples: their mean scatters by 1/8 of the standard deviation, and 1.5 % of the information was given up
+    # 64 samples: their mean has an error of 1/8 of the standard deviation, and 1.5 % of the information is lost
     shear = catalog.to_map()
     wiener = shear.reconstruct("wiener", n_samples=64, progress=False)
     annealed = shear.reconstruct(AnnealedHMC(GaussianPrior(), n_samples=64), progress=False)
@@ -101,7 +101,7 @@ def test_annealed_hmc_with_a_gaussian_prior_is_the_wiener_map(catalog):
     assert annealed.diagnostics["information_kept"] > 0.985
 
 
-def test_the_wiener_map_sees_the_same_clusters(catalog):
+def test_the_wiener_map_has_the_same_clusters(catalog):
     kappa = catalog.reconstruct("wiener", n_samples=16, progress=False)
     for ra, dec, _ in PEAKS:
         part = kappa.cutout(SkyCoord(ra, dec, unit="deg"), 3 * u.arcmin)
@@ -114,8 +114,8 @@ def test_the_wiener_map_sees_the_same_clusters(catalog):
 
 @pytest.mark.filterwarnings("ignore:the map was made with a Gaussian prior")
 def test_the_probability_of_the_clusters_under_the_exact_gaussian_posterior(catalog, massmap_data):
-    # 1.00, 1.00 and 0.92 with apertures of 1.5 arcmin, and 0.15 at random places of the footprint; of 64 samples a
-    # probability of 0.92 is known to 0.034, so that 0.12 is a false alarm in 1 of 2000 seeds
+    # 1.00, 1.00 and 0.92 with apertures of 1.5 arcmin, and 0.15 at random positions of the footprint; from 64 samples a
+    # probability of 0.92 has an error of 0.034: 0.12 is a false alarm in 1 of 2000 seeds
     kappa = catalog.reconstruct("wiener", n_samples=64, progress=False)
     clusters = QTable.read(massmap_data / "cosmos" / "xray_clusters.ecsv")
     x_ray = SkyCoord(clusters["ra"], clusters["dec"])
@@ -135,13 +135,13 @@ def test_the_probability_of_the_clusters_under_the_exact_gaussian_posterior(cata
     assert (table["signal_to_noise"][[0, 2]] > 4).all()
 
 
-def test_without_another_argument_it_is_the_learned_prior(catalog):
+def test_the_default_is_the_learned_prior(catalog):
     kappa = catalog.reconstruct(n_samples=3, progress=False)
     assert kappa.diagnostics["method"] == "AnnealedHMC" and "ScorePrior" in kappa.diagnostics["prior"]
     assert 0 < kappa.diagnostics["score_evaluations"] <= 100
-    # the cluster at redshift 0.73, where the Kaiser-Squires map peaks, is there in every sample
+    # the cluster at redshift 0.73, at the highest Kaiser-Squires peak, is in every sample
     part = kappa.cutout(SkyCoord(149.926, 2.518, unit="deg"), 3 * u.arcmin)
     assert part.samples.mean(axis=(1, 2)).min() > 0.015
-    # samples are skewed as matter is
+    # samples have the positive skewness of matter
     x = kappa.samples - kappa.samples.mean()
     assert 0.8 < (x**3).mean() / (x**2).mean() ** 1.5 < 4

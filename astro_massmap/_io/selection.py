@@ -53,27 +53,12 @@ EXAMPLES = "'good', 'not bad', 'tomo == 1' or 'z > 0.6 & mag < 24'"
 
 def selected(select: Any, table: Any, name: str = "select") -> Bools:
     """
-    Return which rows of a table are selected.
+    Return which rows ``(n,)`` of a table are selected.
 
-    Parameters
-    ----------
-    select : str or array-like
-        Condition, as described in `~astro_massmap.ShearCatalog.from_table`, or flags ``(n,)``, see `flags`. Names of
-        columns may also be in quotes. Comparisons bind tighter than ``and``, ``or`` and ``not``.
-    table : `~astropy.table.Table`
-        Table of ``n`` rows.
-    name : str
-        Name of the argument, for errors.
-
-    Returns
-    -------
-    ndarray of bool
-        ``(n,)``. A warning counts the rows where a value is missing.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the condition is malformed, a column is missing or of the wrong type, or no row is selected.
+    ``select`` is a condition as described in `~astro_massmap.ShearCatalog.from_table`, where names of columns may also
+    be in quotes and comparisons bind tighter than ``and``, ``or`` and ``not``; or flags ``(n,)``, see `flags`. A
+    warning counts the rows where a value is missing. TypeError or ValueError, which begin with ``name``, are raised if
+    the condition is malformed, a column is missing or of the wrong type, or no row is selected.
     """
     if isinstance(select, str):
         answers, given = _Condition(select, table, name).answers, repr(select)
@@ -108,7 +93,7 @@ class _Column:
 
 
 class _Condition:
-    """A condition, evaluated on a table; ``answers`` is the result."""
+    """Condition evaluated on a table, with the result ``answers``."""
 
     def __init__(self, text: str, table: Table, name: str) -> None:
         self.text, self.table, self.name = text, table, name

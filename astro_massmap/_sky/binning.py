@@ -12,28 +12,11 @@ def normalised(weight):
 
 def bin_galaxies(x, y, shear, *, weight, response, shape_noise, shape):
     """
-    Return the weighted mean shear of the galaxies in each pixel, and its noise.
+    Return the mean shear ``(2, ny, nx)`` of the galaxies in each pixel, its noise and the counts, both ``(ny, nx)``.
 
-    Parameters
-    ----------
-    x, y : ndarray
-        Pixel positions ``(n,)``; galaxies off the grid, or at NaN, are left out.
-    shear : ndarray
-        Complex shear ``(n,)`` along the pixel axes.
-    weight : ndarray
-        Weights ``(n,)``.
-    response : float or ndarray
-        Response ``1 + m`` to shear, with the multiplicative bias m.
-    shape_noise : float
-        Standard deviation of a component of the shear of a galaxy.
-    shape : tuple of int
-        Rows and columns of the grid.
-
-    Returns
-    -------
-    data, noise_std, counts : ndarray
-        Shear ``sum(w e) / sum(w (1 + m))``, ``(2, ny, nx)``, zero without galaxies; its noise
-        ``shape_noise sqrt(sum(w^2)) / sum(w (1 + m))``, ``(ny, nx)``, infinite without galaxies; number of galaxies.
+    The mean is ``sum(w e) / sum(w (1 + m))``, zero without galaxies, and its noise ``shape_noise sqrt(sum(w^2)) /
+    sum(w (1 + m))``, infinite without galaxies. Pixel positions, complex shear along the pixel axes, weight w and
+    response ``1 + m`` are ``(n,)``; galaxies off the grid, or at NaN, are left out.
     """
     ny, nx = shape
     on_grid = (x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5)

@@ -65,12 +65,8 @@ class RegionList(list):
     """
     List of regions with the table that they were read from.
 
-    Attributes
-    ----------
-    table : `~astropy.table.Table` or None
-        Table of clusters, one row per region.
-    excluded : list of region
-        Regions whose area is excluded; set by `included`.
+    ``table`` is a table of clusters with one row per region, or None, and ``excluded`` a list of regions whose area is
+    excluded, set by `included`.
     """
 
     def __init__(self, regions=(), table=None, excluded=()):
@@ -85,24 +81,13 @@ class RegionList(list):
 
 def as_regions(regions, wcs=None, *, cosmology=None, select=None):
     """
-    Return a list of regions.
+    Return a `RegionList`.
 
-    Parameters
-    ----------
-    regions : region, iterable of regions, table, str or path-like
-        Regions of the sky or of pixels, a table of positions with radii, or a file of regions (DS9, CRTF, FITS) or of
-        a table (ECSV, CSV, ...).
-    wcs : `~astropy.wcs.WCS`, optional
-        Grid to convert all regions to; those beyond its projection are left out.
-    cosmology : `~astropy.cosmology.FLRW`, optional
-        Cosmology that converts radii in kpc or Mpc of a table to angles; see `regions_of`.
-    select : str or array-like, optional
-        Rows of a table to use, as a condition or flags; see `~astro_massmap.ShearCatalog.from_table`.
-
-    Returns
-    -------
-    RegionList
-        All regions, including labels and excluded ones (see `included`); with ``wcs``, a plain list of pixel regions.
+    ``regions`` is a region of the sky or of pixels, an iterable of them, a table of positions with radii, or a file of
+    regions (DS9, CRTF, FITS) or of a table (ECSV, CSV, ...). ``cosmology`` converts radii in kpc or Mpc of a table, see
+    `regions_of`, and ``select`` selects its rows, see `~astro_massmap.ShearCatalog.from_table`. The result includes
+    labels and excluded regions, see `included`; with ``wcs`` it is a plain list of pixel regions, without those beyond
+    the projection. Other types raise a TypeError, and files that cannot be read an OSError.
     """
     if isinstance(regions, str | Path):
         regions = _read(Path(regions))

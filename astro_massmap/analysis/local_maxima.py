@@ -1,4 +1,4 @@
-"""Local maxima of maps; plain arrays, so that the simulations use them without astropy."""
+"""Local maxima of plain arrays, for which simulations do not need astropy."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _plateaus(maps, highest, level):
     structure = np.zeros((3,) * maps.ndim)
     structure[(1,) * (maps.ndim - 2)] = 1
     labels, _ = label(level, structure)
-    slope = np.zeros_like(level)  # next to a pixel as high that has a higher neighbour
+    slope = np.zeros_like(level)  # equal to a neighbour that has a higher neighbour
     for neighbour in _neighbours(np.where(maps < highest, maps, -np.inf)):
         slope |= level & (neighbour == maps)
     pixels = np.flatnonzero(level)

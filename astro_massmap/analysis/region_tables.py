@@ -47,15 +47,7 @@ def keep_columns(table, regions, keep):
     """
     Add columns of the table that the regions were read from to a table of results.
 
-    Parameters
-    ----------
-    table : `~astropy.table.QTable`
-        Table of results, one row per region; changed in place and returned.
-    regions : RegionList
-        Regions with the table that they were read from.
-    keep : bool, str or list of str
-        All columns, none, or those with these names; ``_input`` is appended to names that ``table`` already has. A
-        ValueError is raised if there is no such column.
+    ``keep`` is True for all columns, False, or their names; ``_input`` is appended to names that exist already.
     """
     if keep is False or keep is None:
         return table

@@ -3,8 +3,8 @@
 import math
 from numbers import Real
 
-_ALARM, _P_VALUE = 4.0, 6.3e-5  # standard deviations, and the p-value of as many
-_FACTOR = 2.0  # of the power, below which fields of a prior that is not Gaussian may differ by chance
+_ALARM, _P_VALUE = 4.0, 6.3e-5  # standard deviations, and the corresponding p-value
+_FACTOR = 2.0  # ratio of powers below which fields of a non-Gaussian prior may differ by chance
 _KNOWN = 0.05  # relative error of the noise variance below which a difference has no consequence
 
 LOW_PEAKS = (
@@ -15,19 +15,12 @@ LOW_PEAKS = (
 
 def fit_statements(fit):
     """
-    Statements about data that prior and noise do not explain.
+    Return statements about data that prior and noise do not explain, pairs of a few words and a sentence.
 
-    Parameters
-    ----------
-    fit : dict or None
-        Result of `~astro_massmap.inference.model_fit`.
-
-    Returns
-    -------
-    list of (str, str)
-        A few words and a sentence for each. Empty if nothing differs by more than 4 standard deviations, and variances
-        of the noise by more than 5 %: in large surveys even errors of 1 % are significant, which change no map. Power
-        that is unlike that of a prior which is not Gaussian has to differ by a factor of 2 in a band, too.
+    ``fit`` is a result of `~astro_massmap.inference.model_fit` or None. The list is empty unless something differs by
+    more than 4 standard deviations, and variances of the noise by more than 5 %: in large surveys even errors of 1 %
+    are significant, but do not change the map. Power that differs from a non-Gaussian prior has to differ by a factor
+    of 2 in a band, too.
 
     Examples
     --------
@@ -59,26 +52,26 @@ def fit_statements(fit):
                 f"residuals {fit['chi2']:.3g} times the noise",
                 f"the residuals of the samples have {fit['chi2']:.3g} times the power of the noise "
                 f"({abs(fit['chi2_sigma']):.0f} standard deviations), but their B mode agrees with it: under this "
-                "prior the maps follow the data too closely or not closely enough",
+                "prior the maps fit the data too closely or not closely enough",
             )
         )
     p_value = fit["power_p_value"]
     band = _worst_band(fit)
     differs = fit["gaussian"] or not 1 / _FACTOR < fit["power_ratio"][band] < _FACTOR
-    if not wrong_noise and p_value is not None and p_value < _P_VALUE and differs:  # wrong noise is wrong power, too
+    if not wrong_noise and p_value is not None and p_value < _P_VALUE and differs:  # wrong noise also changes the power
         found.append(
             (
                 f"unlike its prior (p = {p_value:.1g})",
                 f"the power of the data is {fit['power_ratio'][band]:.3g} times that of prior and noise at ell = "
-                f"{fit['ell'][band]:.0f} (p = {p_value:.1g}): the field is unlike those that the prior was made for, "
-                "and its structures may come out too low",
+                f"{fit['ell'][band]:.0f} (p = {p_value:.1g}): the field is unlike those that the prior was made "
+                "for, and the convergence of its structures may be biased low",
             )
         )
     return found
 
 
 def fit_summary(fit):
-    """One line with the numbers of a fit; empty without one."""
+    """Return one line with the numbers of a fit; empty without a fit."""
     if not _is_complete(fit):
         return ""
     b_mode = "" if fit["b_mode_chi2"] is None else f", of their B mode {fit['b_mode_chi2']:.3f}"
@@ -90,7 +83,7 @@ def fit_summary(fit):
 
 
 def _is_complete(fit):
-    """Whether this is the result of a fit, which may come from a file, and not of a map without one."""
+    """Return whether this is a complete result of a fit (it may come from a file)."""
     numbers = ("chi2", "chi2_sigma", "noise_factor", "noise_factor_error")
     optional, lists = ("b_mode_chi2", "b_mode_sigma", "power_p_value"), ("ell", "power_ratio", "power_error")
     return (
@@ -111,7 +104,7 @@ def _differs(ratio, sigma):
 
 
 def _worst_band(fit):
-    """Number of the band whose power differs most."""
+    """Return the number of the band whose power differs most."""
     off = [abs(math.log(max(r, 1e-9))) / e for r, e in zip(fit["power_ratio"], fit["power_error"], strict=True)]
     return off.index(max(off))
 

@@ -25,7 +25,11 @@ def add_galaxy_arguments(parser, *, required=True):
     parser.add_argument("catalog", type=Path, metavar="CATALOG", help="table of galaxies: FITS, ECSV, CSV, ...", **many)
     parser.add_argument("--axes", required=required, choices=list(AXES), metavar="AXES", help=AXES_HELP)
     parser.add_argument(
-        "--columns", type=columns, default={}, metavar="g1=e1,g2=e2", help="names of columns; 'redshift=' for none"
+        "--columns",
+        type=columns,
+        default={},
+        metavar="g1=e1,g2=e2",
+        help="names of columns; 'redshift=' for no redshifts",
     )
     parser.add_argument(
         "--responsivity", type=float, metavar="R", help="responsivity of distortions, such as 1 - e_rms^2: g = e / 2R"
@@ -60,14 +64,26 @@ def add_method_arguments(parser):
         help="for annealed_hmc: file of a trained prior, default, or gaussian; for posterior_mean: file of a network",
     )
     add_spectrum_arguments(parser)
-    parser.add_argument("--smoothing", type=angle, metavar="ANGLE", help="for kaiser_squires: such as '1 arcmin'")
+    parser.add_argument(
+        "--smoothing",
+        type=angle,
+        metavar="ANGLE",
+        help="for kaiser_squires: standard deviation of the Gaussian, such as '1 arcmin'",
+    )
     parser.add_argument("--schedule", help="for annealed_hmc: annealed (default), fast or tempered")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="for annealed_hmc: keep samples in a FITS file")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="for annealed_hmc: FITS file of finished samples; the same command continues from it",
+    )
 
 
 def add_solver_arguments(parser, n_samples=64):
     """Add the number of samples, the seed, the device, and the options of output."""
-    parser.add_argument("--n-samples", type=int, metavar="N", help=f"posterior samples (default: {n_samples})")
+    parser.add_argument(
+        "--n-samples", type=int, metavar="N", help=f"number of posterior samples (default: {n_samples})"
+    )
     parser.add_argument("--seed", type=int, help="seed of the random numbers (default: 0)")
     parser.add_argument("--device", help="auto (default), cpu, cuda, ...")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
@@ -148,7 +164,7 @@ def wcs_of(file):
         image = next((h for h in hdus if h.is_image and h.header["NAXIS"] >= 2), None)
         if image is not None:
             return WCS(image.header)
-    raise ValueError(f"--wcs: {str(file)!r} holds no image")
+    raise ValueError(f"--wcs: {str(file)!r} contains no image")
 
 
 def options(arguments, *names):

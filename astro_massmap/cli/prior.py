@@ -23,9 +23,15 @@ def _add_simulate(commands):
         description="Simulate light cones and write calibrated convergence maps, a FITS cube for each box. "
         "Existing boxes are kept, so the same command continues a run that was stopped.",
     )
-    simulate.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="for boxes and maps")
-    simulate.add_argument("--boxes", type=int, default=8, help="independent simulations (default: %(default)s)")
-    simulate.add_argument("--particles", type=int, default=192, help="on a side of a box (default: %(default)s)")
+    simulate.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder for boxes and maps"
+    )
+    simulate.add_argument(
+        "--boxes", type=int, default=8, help="number of independent simulations (default: %(default)s)"
+    )
+    simulate.add_argument(
+        "--particles", type=int, default=192, help="particles on a side of a box (default: %(default)s)"
+    )
     simulate.add_argument("--box-size", type=float, default=128.0, help="side of a box in Mpc/h (default: %(default)s)")
     simulate.add_argument("--maps", type=int, default=64, help="maps of each box (default: %(default)s)")
     simulate.add_argument("--size", type=int, default=384, help="pixels on a side of a map (default: %(default)s)")
@@ -48,22 +54,40 @@ def _add_train(commands):
     )
     train.add_argument("-o", "--output", type=Path, required=True, help="file for the prior (.safetensors)")
     train.add_argument("--maps", type=Path, required=True, metavar="FOLDER", help="training maps")
-    train.add_argument("--spectrum", type=Path, required=True, metavar="FILE", help="of the maps: table of ell and cl")
+    train.add_argument(
+        "--spectrum", type=Path, required=True, metavar="FILE", help="spectrum of the maps: table of ell and cl"
+    )
     train.add_argument("--kind", help="massivenus, kappatng or folder (default: found from the file names)")
-    train.add_argument("--pixel-scale", type=angle, metavar="ANGLE", help="of the maps, if not in their files")
+    train.add_argument(
+        "--pixel-scale", type=angle, metavar="ANGLE", help="side of a pixel, if the files do not contain it"
+    )
     train.add_argument("--z-source", type=float, default=1.0, help="source redshift of the maps (default: %(default)s)")
     train.add_argument("--validation", type=float, default=0.2, help="fraction of the boxes held out (default: 0.2)")
-    train.add_argument("--split", default="box", choices=("box", "realisation"), help="unit of the held-out maps")
+    train.add_argument(
+        "--split", default="box", choices=("box", "realisation"), help="unit of the held-out maps (default: box)"
+    )
     train.add_argument("--steps", type=int, default=4000, help="steps of the optimiser (default: %(default)s)")
     train.add_argument("--widths", default="16,32,64", help="channels at the three scales (default: %(default)s)")
-    train.add_argument("--size", type=int, default=96, help="pixels on a side of a cutout (default: %(default)s)")
-    train.add_argument("--margin", type=int, default=48, help="pixels excluded at the edges (default: %(default)s)")
-    train.add_argument("--maps-per-step", type=int, default=4, help="two cutouts of each (default: %(default)s)")
-    train.add_argument("--validate-every", type=int, default=500, help="interval in steps (default: %(default)s)")
-    train.add_argument("--corrections", type=int, default=200, help="maps to correct the power with (default: 200)")
+    train.add_argument("--size", type=int, default=96, help="side of a cutout in pixels (default: %(default)s)")
+    train.add_argument(
+        "--margin", type=int, default=48, help="width of the excluded edge in pixels (default: %(default)s)"
+    )
+    train.add_argument(
+        "--maps-per-step", type=int, default=4, help="maps per step, with two cutouts of each (default: %(default)s)"
+    )
+    train.add_argument(
+        "--validate-every", type=int, default=500, help="steps between validations (default: %(default)s)"
+    )
+    train.add_argument(
+        "--corrections", type=int, default=200, help="maps for the correction of the power (default: 200)"
+    )
     train.add_argument("--posterior-mean", action="store_true", help="train a network for the posterior mean instead")
-    train.add_argument("--without-theory", action="store_true", help="without the Gaussian component, to compare")
-    train.add_argument("--checkpoint", type=Path, metavar="FILE", help="keep the state, and continue from it")
+    train.add_argument(
+        "--without-theory", action="store_true", help="network without the Gaussian component, for comparison"
+    )
+    train.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="file of the state; the same command continues from it"
+    )
     train.add_argument("--seed", type=int, default=0, help="seed of the random numbers (default: %(default)s)")
     train.add_argument("--device", default="auto", help="auto (default), cpu, cuda, ...")
     train.add_argument("--overwrite", action="store_true", help="replace a file that exists")
@@ -229,7 +253,9 @@ def _add_from_cosmology(commands):
     )
     spectrum.add_argument("--redshift", type=float, metavar="Z", help="redshift of all sources, instead of --n-z")
     add_n_z_arguments(spectrum)
-    spectrum.add_argument("--ell", type=numbers, metavar="100,1000,...", help="multipoles (default: 128 to 100000)")
+    spectrum.add_argument(
+        "--ell", type=numbers, metavar="100,1000,...", help="multipoles (default: 128 from 10 to 100000)"
+    )
     spectrum.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the table (ECSV, FITS, ...)")
     spectrum.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     spectrum.set_defaults(command=_from_cosmology)

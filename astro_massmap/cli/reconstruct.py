@@ -63,8 +63,12 @@ def add_commands(commands):
 def _add_picture_arguments(parser):
     parser.add_argument("--plot", type=Path, metavar="FILE", help="picture of the map (png, pdf, ...)")
     parser.add_argument("--report", type=Path, metavar="FILE", help="report in one HTML file")
-    parser.add_argument("--threshold", type=float, default=0.015, help="for detections in the report (default: 0.015)")
-    parser.add_argument("--regions", metavar="FILE", help="for picture and report: DS9, FITS, table of positions")
+    parser.add_argument(
+        "--threshold", type=float, default=0.015, help="convergence of a detection in the report (default: 0.015)"
+    )
+    parser.add_argument(
+        "--regions", metavar="FILE", help="regions in picture and report: DS9, FITS, table of positions"
+    )
 
 
 def _demo(arguments):

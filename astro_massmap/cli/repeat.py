@@ -138,27 +138,27 @@ def _find_inputs(inputs, given, folder):
 def _checked(option, file, folders):
     """Return the path of a recorded file that is unchanged, in one of the folders or at its recorded full path."""
     given = file.get("given") or ""
-    places = [Path(file["path"]).absolute()] if file.get("path") else []
-    places += [folder.absolute() / name for folder in folders for name in (given, PurePath(given).name) if name]
-    found = {place: file_sha256(place) for place in places if _is_file(place)}
-    for place, found_sha256 in found.items():
+    paths = [Path(file["path"]).absolute()] if file.get("path") else []
+    paths += [folder.absolute() / name for folder in folders for name in (given, PurePath(given).name) if name]
+    found = {path: file_sha256(path) for path in paths if _is_file(path)}
+    for path, found_sha256 in found.items():
         if found_sha256 == file.get("sha256"):
-            return place
+            return path
     if not found:
         raise OSError(
             f"{option}: {file.get('path') or given!r} is neither in the current folder nor in that of the map; give "
             "the file or its folder with --input"
         )
-    place, found_sha256 = next(iter(found.items()))
+    path, found_sha256 = next(iter(found.items()))
     raise ValueError(
-        f"{option}: {str(place)!r} has changed: its SHA-256 was {_short(file.get('sha256'))}, now it is "
+        f"{option}: {str(path)!r} has changed: its SHA-256 was {_short(file.get('sha256'))}, now it is "
         f"{_short(found_sha256)}; give the unchanged file with --input"
     )
 
 
-def _is_file(place):
+def _is_file(path):
     try:
-        return place.is_file()
+        return path.is_file()
     except (OSError, ValueError):  # not a valid file name
         return False
 
@@ -259,8 +259,8 @@ def _farthest(a, b, scale):
 def _same_grid(old, new):
     """Return whether three corners agree to a thousandth of a pixel."""
     ny, nx = old.shape
-    places = [k.wcs.pixel_to_world([0, nx - 1, 0], [0, 0, ny - 1]) for k in (old, new)]
-    return bool((places[0].separation(places[1]) < 1e-3 * old.pixel_scale).all())
+    corners = [k.wcs.pixel_to_world([0, nx - 1, 0], [0, 0, ny - 1]) for k in (old, new)]
+    return bool((corners[0].separation(corners[1]) < 1e-3 * old.pixel_scale).all())
 
 
 def _changes(was, now):

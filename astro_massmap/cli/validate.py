@@ -26,24 +26,28 @@ def add_commands(commands):
     validate.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="folder for maps, table and figure")
     validate.add_argument("--maps", type=Path, metavar="FOLDER", help="simulated maps, as for massmap train")
     validate.add_argument("--kind", help="massivenus, kappatng or folder (default: found from the file names)")
-    validate.add_argument("--pixel-scale", type=angle, metavar="ANGLE", help="of the maps, if not in their files")
+    validate.add_argument(
+        "--pixel-scale", type=angle, metavar="ANGLE", help="side of a pixel, if the files do not contain it"
+    )
     validate.add_argument(
         "--z-source", type=float, default=1.0, help="source redshift of the maps (default: %(default)s)"
     )
-    validate.add_argument("--split", default="box", choices=("box", "realisation"), help="unit of the held-out maps")
+    validate.add_argument(
+        "--split", default="box", choices=("box", "realisation"), help="unit of the held-out maps (default: box)"
+    )
     validate.add_argument("--validation", type=float, default=0.2, help="fraction of the boxes held out (default: 0.2)")
     validate.add_argument("--mocks", type=int, default=16, help="number of mock surveys (default: %(default)s)")
     validate.add_argument(
-        "--only", type=_part, metavar="FROM:TO", help="part of the mocks; the last one writes the table"
+        "--only", type=_part, metavar="FROM:TO", help="range of the mocks; the run of the last part writes the table"
     )
     validate.add_argument("--size", type=int, default=192, help="pixels on a side of the field (default: %(default)s)")
     validate.add_argument("--samples", type=int, default=19, help="samples of each posterior (default: %(default)s)")
     validate.add_argument("--methods", type=_names, metavar="A,B", help=f"default: {METHODS}")
     validate.add_argument("--prior", default="default", metavar="FILE", help="prior of annealed_hmc, or gaussian")
     validate.add_argument(
-        "--spectrum", type=Path, metavar="FILE", help="for wiener and gaussian (default: that of the prior)"
+        "--spectrum", type=Path, metavar="FILE", help="spectrum of wiener and gaussian (default: that of the prior)"
     )
-    validate.add_argument("--network", metavar="FILE", help="for posterior_mean (default: that of the package)")
+    validate.add_argument("--network", metavar="FILE", help="network of posterior_mean (default: that of the package)")
     validate.add_argument("--schedule", help="for annealed_hmc: annealed (default), fast or tempered")
     validate.add_argument(
         "--seed", type=int, default=0, help="seed of the split and of the mocks (default: %(default)s)"

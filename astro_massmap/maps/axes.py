@@ -85,7 +85,7 @@ class AxesReport:
 
     @property
     def ok(self) -> bool:
-        """Whether the data do not contradict the axes."""
+        """True if the data do not contradict the axes."""
         return self.suggested == self.axes
 
     def __str__(self) -> str:

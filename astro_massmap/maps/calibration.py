@@ -61,16 +61,8 @@ def response_of_columns(
     """
     Replace columns with the response by ``response`` or ``responsivity``; warn if one seems to be needed but unused.
 
-    Parameters
-    ----------
-    found : dict
-        Columns by content, without those that arguments replace; changed in place.
-    given : dict
-        Further arguments of `~astro_massmap.ShearCatalog`.
-    names : list of str
-        Names of all columns of the table.
-    columns : dict or None
-        Names of columns given by the user.
+    ``found`` contains columns by content and is changed in place, ``given`` the other arguments of the catalogue,
+    ``names`` all columns of the table, and ``columns`` those named by the user.
     """
     matrix = {key: found.pop(key) for key in MATRIX if key in found}
     rms = found.pop("rms_e", None)

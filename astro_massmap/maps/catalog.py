@@ -1,4 +1,4 @@
-"""Galaxies on the sky and their shapes."""
+"""Catalogue of galaxies with positions and ellipticities."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ShearCatalog(CatalogTables, Calibration):
 
     Galaxies are dropped, with a warning that counts them, if their shear, position, bias or response is not finite, the
     shear is larger than ``max_shear``, the weight is not positive, or the multiplicative bias is not larger than -1.
-    Positions in tables are missing also if they are out of range, such as -999.
+    Positions out of range in tables, such as -999, are missing.
 
     Parameters
     ----------
@@ -56,49 +56,47 @@ class ShearCatalog(CatalogTables, Calibration):
     g1, g2 : array-like
         Components of the ellipticity of each galaxy, dimensionless.
     axes : {'west-north', 'east-north', 'north-east', 'south-east'}
-        Directions of the x and y axes along which the components are measured: those of an image with
-        North up and East left; x along increasing right ascension; position angles from North through
-        East (IAU); or HEALPix. Other pairs, such as ``'north-west'``, are the same rotated by 180 degrees.
-        North is that of the frame of ``coords``. `check_axes` tests the axes with the data.
-    weight : array-like, optional
-        Weights; equal by default.
-    redshift : array-like, optional
-        Redshifts of the galaxies.
+        Directions of the x and y axes of the components: as on an image with North up and East left; x along
+        increasing right ascension; position angles from North through East (IAU); or HEALPix. Other pairs, such as
+        ``'north-west'``, are the same rotated by 180 degrees. North is that of the frame of ``coords``. `check_axes`
+        tests the axes with the data.
+    weight, redshift : array-like, optional
+        Weights, equal by default, and redshifts of the galaxies, ``(n,)``.
     m_bias : float or array-like, optional
         Multiplicative bias m of the shear.
     c_bias : tuple of two floats or array-likes
         Additive bias c of both components of the shear, along the same axes.
     shape_noise : float, optional
-        Standard deviation of a component of the estimated shear ``e / <R>`` of single galaxies; by default
-        it is measured, ``sigma^2 = sum(w^2 |e / <R> - c|^2) / (2 sum(w^2))``.
+        Standard deviation of a component of the estimated shear of single galaxies; by default it is measured,
+        ``sigma^2 = sum(w^2 |e / <R> - c|^2) / (2 sum(w^2))``.
     responsivity : float or array-like, optional
         Responsivity of distortions, ``|e| = (1 - q^2) / (1 + q^2)`` with the axis ratio q, for instance
         ``1 - e_rms^2``. The response R is twice as large.
     response : float or array-like, optional
         Response R of the ellipticities to shear, by default 1: one number, ``(n,)``, or matrices ``(2, 2)`` or
-        ``(n, 2, 2)``, ``R_ij = d e_i / d g_j``. The response to the selection of the galaxies, if any, is added.
+        ``(n, 2, 2)``, ``R_ij = d e_i / d g_j``, including the response to the selection of the galaxies, if any.
     meta : dict, optional
-        Anything worth keeping; it goes on to the maps.
+        Metadata, copied to the maps.
     max_shear : float
-        Largest credible ``|g|``. Corrected ellipticities exceed 1 at times, and belong to the sample.
+        Upper limit of valid ``|g|``. Corrected ellipticities may exceed 1 and belong to the sample.
 
     Attributes
     ----------
     columns : dict
-        Names of the columns of the table that was read, by what they contain (``ra``, ``g1``, ...); otherwise empty.
+        Names of the columns of the table that was read, by content (``ra``, ``g1``, ...); otherwise empty.
 
     Raises
     ------
     TypeError, ValueError, `~astropy.units.UnitsError`
-        For arguments that are not as described; the message names the argument.
+        If an argument is not as described; the message names the argument.
 
     Notes
     -----
-    A pixel holds ``sum(w (<R>^-1 e - c)) / sum(w (1 + m))``, and its noise is the shape noise times
-    ``sqrt(sum(w^2)) / sum(w (1 + m))``. ``<R>`` is the mean of the response over the catalogue, weighted by w,
-    since that of single galaxies is too noisy (Sheldon & Huff 2017, ApJ 841, 24; Gatti et al. 2021, MNRAS 504,
-    4312); a selection such as ``catalog[mask]`` has its own. For distortions this is ``(sum(w e) / (2 R) -
-    sum(w c)) / sum(w (1 + m))`` (Bernstein & Jarvis 2002, AJ 123, 583; Mandelbaum et al. 2018, PASJ 70, S25).
+    A pixel contains ``sum(w (<R>^-1 e - c)) / sum(w (1 + m))``, and its noise is the shape noise times
+    ``sqrt(sum(w^2)) / sum(w (1 + m))``. ``<R>`` is the weighted mean of the response over the catalogue, because the
+    response of single galaxies is too noisy (Sheldon & Huff 2017, ApJ 841, 24; Gatti et al. 2021, MNRAS 504, 4312); a
+    selection such as ``catalog[mask]`` has its own mean. For distortions this is ``(sum(w e) / (2 R) - sum(w c)) /
+    sum(w (1 + m))`` (Bernstein & Jarvis 2002, AJ 123, 583; Mandelbaum et al. 2018, PASJ 70, S25).
 
     Examples
     --------
@@ -136,11 +134,11 @@ class ShearCatalog(CatalogTables, Calibration):
         self.axes = check_axes_name(axes)
         if not isinstance(coords, SkyCoord) or coords.ndim != 1:
             raise TypeError(
-                "coords: needs a SkyCoord of one dimension, such as SkyCoord(ra, dec, unit='deg'); got "
+                "coords: needs a one-dimensional SkyCoord, such as SkyCoord(ra, dec, unit='deg'), got "
                 + (f"shape {coords.shape}" if isinstance(coords, SkyCoord) else type(coords).__name__)
             )
         if not len(coords):
-            raise ValueError("coords: the catalogue is empty")
+            raise ValueError("coords: needs at least one galaxy, got none")
         if coords.data.__class__.__name__ != "UnitSphericalRepresentation":
             coords = SkyCoord(coords.spherical.lon, coords.spherical.lat, frame=coords.frame.replicate_without_data())
         n = len(coords)
@@ -150,7 +148,7 @@ class ShearCatalog(CatalogTables, Calibration):
         m_bias = None if m_bias is None else column(m_bias, "m_bias", n, scalar=True)
         c_bias = pair(c_bias, "c_bias", n)
         if isinstance(m_bias, float) and not -1 < m_bias < np.inf:
-            raise ValueError("m_bias: needs to be finite and larger than -1, where galaxies still respond to shear")
+            raise ValueError(f"m_bias: needs to be finite and larger than -1, got {m_bias:g}")
         if shape_noise is not None and not (isinstance(shape_noise, Real) and 0 < shape_noise < np.inf):
             raise ValueError(f"shape_noise: needs to be positive, got {shape_noise!r}")
         if not max_shear > 0:
@@ -160,7 +158,7 @@ class ShearCatalog(CatalogTables, Calibration):
         self._assign(coords, g1, g2, weight, redshift, m_bias, c_bias, shape_noise, meta)
         if not keep.all():
             self.__dict__.update(self[keep].__dict__)
-        _ = self._mean_response  # an error here, not where it is used
+        _ = self._mean_response  # raises an error if it is invalid
 
     def _assign(
         self,
@@ -184,14 +182,14 @@ class ShearCatalog(CatalogTables, Calibration):
         return len(self.g1)
 
     def __getitem__(self, item: slice | ArrayLike) -> Self:
-        """The galaxies picked by a slice, a bool mask, a column of flags or an array of indices."""
+        """Select galaxies by a slice, a bool mask, a column of flags or an array of indices."""
         item = item if isinstance(item, slice) else as_index(item, self)
         if getattr(item, "size", 1) == 0:
-            raise ValueError("the selection holds no galaxy")
+            raise ValueError("the selection contains no galaxy")
         if getattr(item, "ndim", 1) != 1:
-            raise TypeError("a catalogue is indexed by a slice, a bool mask or an array of indices")
+            raise TypeError("a catalogue needs a slice, a bool mask or an array of indices as index")
         if len(self.g1[item]) == 0:
-            raise ValueError("the selection holds no galaxy")
+            raise ValueError("the selection contains no galaxy")
         new = object.__new__(type(self))
         new.axes = self.axes
 
@@ -222,20 +220,20 @@ class ShearCatalog(CatalogTables, Calibration):
 
     def check_axes(self) -> AxesReport:
         """
-        Test with the data whether the axes are right, and suggest the right ones of the four conventions.
+        Test the axes with the data, and suggest the best of the four conventions.
 
-        Gravity makes E modes, not B modes: if West and East are swapped the difference vanishes.
-        Clusters stand out more than voids do: if the axes are rotated by 90 degrees, clusters turn into voids.
+        Lensing makes E modes only, an excess over B modes that vanishes if West and East are swapped. The E mode has
+        positive skewness, because of clusters; it is negative if the axes are rotated by 90 degrees.
 
         Returns
         -------
-        `~astro_massmap.AxesReport`
-            ``report.ok``, ``report.suggested`` and the figures behind them; ``print(report)`` reads well.
+        `~astro_massmap.maps.axes.AxesReport`
+            Attributes ``ok`` and ``suggested``, and the statistics of the test.
 
         Warns
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
-            When other axes fit clearly better (by 4 standard deviations).
+            If other axes fit significantly better (by 4 standard deviations).
 
         Examples
         --------
@@ -273,16 +271,16 @@ class ShearCatalog(CatalogTables, Calibration):
         Parameters
         ----------
         wcs : `~astropy.wcs.WCS`, optional
-            The grid, in any celestial projection; by default a tangential one, North up and East left,
-            that holds all galaxies. Galaxies off the grid are left out.
+            Grid in any celestial projection; by default tangential, North up and East left, around all galaxies.
+            Galaxies off the grid are left out.
         shape : tuple of int, optional
-            Rows and columns of the grid; by default ``wcs.array_shape``, or what holds the galaxies.
+            Rows and columns of the grid; by default ``wcs.array_shape``, or enough for all galaxies.
         pixel_scale : `~astropy.units.Quantity`, optional
-            Side of a pixel where no ``wcs`` is given; 0.4 arcmin by default.
+            Side of a pixel if no ``wcs`` is given; 0.4 arcmin by default.
         mask : ndarray of bool, or regions, optional
-            What to leave out: pixels of the grid ``(ny, nx)`` where it is True, or the galaxies inside `regions` (a
-            region, a list of them, or a file) and outside of those that a file excludes, such as ``-circle(...)`` of
-            DS9. Text labels, points and lines are left out with a warning.
+            Pixels of the grid to leave out, ``(ny, nx)``, or regions (one, a list, a table or a file) whose galaxies
+            are left out, except those in excluded regions such as ``-circle(...)`` of DS9. Text labels, points and
+            lines are ignored with a warning.
 
         Returns
         -------
@@ -290,11 +288,9 @@ class ShearCatalog(CatalogTables, Calibration):
 
         Raises
         ------
-        TypeError, ValueError, `~astropy.units.UnitsError`
-            If the grid is not celestial, its pixels are oblong, it is too large for the memory, or it
-            holds no galaxy; if ``mask`` is no mask, or excludes every galaxy.
-        OSError
-            If ``mask`` is a file that cannot be read.
+        TypeError, ValueError, OSError, `~astropy.units.UnitsError`
+            If the grid is not celestial, does not have square pixels, is too large for the memory or contains no
+            galaxy, or ``mask`` is invalid, cannot be read, or excludes every galaxy.
 
         Examples
         --------
@@ -303,21 +299,21 @@ class ShearCatalog(CatalogTables, Calibration):
         >>> datasets.demo().to_map(pixel_scale=1.6 * u.arcmin)
         <ShearMap: 32 x 32 pixels of 1.6 arcmin, 87% with data>
 
-        Without the galaxies in the clusters:
+        Leave out the galaxies in clusters:
 
         >>> datasets.demo().to_map(mask=datasets.demo_clusters()).meta["n_galaxies"]
         64825
         """
         if len(self) < 2:
-            raise ValueError("coords: a map needs at least two galaxies")
+            raise ValueError("coords: a map needs at least two galaxies, got one")
         if wcs is not None and pixel_scale is not None:
-            raise ValueError("pixel_scale: only where no wcs is given, which has a scale of its own")
+            raise ValueError("wcs, pixel_scale: give only one of them; the WCS defines the pixel scale")
         if wcs is None:
             scale = DEFAULT_PIXEL_SCALE if pixel_scale is None else to_angle(pixel_scale, "pixel_scale")
             wcs = fitting_wcs(self.coords, scale, None if shape is None else check_shape(shape))
         wcs, shape = celestial_wcs(wcs, shape)
         kept, blank = self, None
-        if isinstance(mask, list) and np.ndim(mask) == 2:  # rows of pixels; regions have no length
+        if isinstance(mask, list) and np.ndim(mask) == 2:  # rows of pixels, not regions
             mask = np.array(mask)
         if isinstance(mask, np.ndarray) and mask.dtype != object:
             blank = bools(mask, shape)
@@ -325,7 +321,7 @@ class ShearCatalog(CatalogTables, Calibration):
             kept = self.outside(mask, wcs)
         shape_noise = self.shape_noise
         if shape_noise == 0:
-            raise ValueError("shape_noise: all ellipticities are zero, so that it cannot be measured; give it")
+            raise ValueError("shape_noise: cannot be measured because all ellipticities are zero; give shape_noise=")
         _, mirrored = measure_pixel_scale(wcs, shape)
         x, y, shear = shear_in_pixels(kept.coords, kept.west_north, wcs, mirrored)
         to_shear = 1.0 if kept.m_bias is None else 1 + kept.m_bias
@@ -337,7 +333,7 @@ class ShearCatalog(CatalogTables, Calibration):
             noise_std[blank] = np.inf
             n_galaxies = int(counts[~blank].sum())
         if not np.isfinite(noise_std).any():
-            raise ValueError("wcs, mask: the grid holds no galaxy; do wcs and shape cover the catalogue?")
+            raise ValueError("wcs, mask: the grid contains no galaxy; check that wcs and shape cover the catalogue")
         meta = {**self.meta, "axes": self.axes, "n_galaxies": n_galaxies, "shape_noise": shape_noise}
         if self.response is not None:
             meta["response"] = np.array(kept._mean_response).tolist()
@@ -356,20 +352,14 @@ class ShearCatalog(CatalogTables, Calibration):
         **options: Any,
     ) -> ConvergenceMap:
         """
-        Map the matter: bin the galaxies with `to_map`, then `ShearMap.reconstruct`.
+        Map the convergence: bin the galaxies with `to_map`, then call `ShearMap.reconstruct`.
 
         Parameters
         ----------
-        method : str or method object, optional
-            How; see `ShearMap.reconstruct`.
+        method, progress, executor, **options
+            Arguments of `ShearMap.reconstruct`.
         wcs, shape, pixel_scale, mask
-            The grid, and what to leave out; see `to_map`.
-        progress : bool
-            Show a progress bar.
-        executor : `concurrent.futures.Executor`, optional
-            Whose workers draw the chains; see `ShearMap.reconstruct`.
-        **options
-            Options of a method that is given by name.
+            Arguments of `to_map`.
 
         Returns
         -------
@@ -378,7 +368,7 @@ class ShearCatalog(CatalogTables, Calibration):
         Raises
         ------
         TypeError, ValueError, OSError, `~astropy.units.UnitsError`
-            As `to_map` and `ShearMap.reconstruct` do; a wrong option is told before the work begins.
+            If an argument is not as described there; options are checked before the galaxies are binned.
 
         Examples
         --------
@@ -389,12 +379,12 @@ class ShearCatalog(CatalogTables, Calibration):
         """
         from ..methods import resolve  # loads torch
 
-        method = resolve(method, options)  # a mistake here is told before the work begins
+        method = resolve(method, options)  # errors in options come before the binning
         shear = self.to_map(wcs=wcs, shape=shape, pixel_scale=pixel_scale, mask=mask)
         return shear.reconstruct(method, progress=progress, executor=executor)
 
     def outside(self, regions: RegionsLike, wcs: WCS) -> Self:
-        """Select the galaxies outside of all regions, except in regions that a file excludes."""
+        """Return the galaxies outside all regions, and those inside excluded regions."""
         from .._sky.regions import all_to_pixel, inside_any  # loads regions
         from ..analysis.region_means import listed  # loads regions
 

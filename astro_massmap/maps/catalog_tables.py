@@ -1,4 +1,4 @@
-"""A catalogue of galaxies as a table, and in files of tables."""
+"""Input and output of catalogues of galaxies as tables and files."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
     from .._utils.typing import Axes, File, Response, Select
 
-_SHAPE_NOISE = "sigma_e"  # its keyword in the header of a table, which FITS limits to eight letters
+_SHAPE_NOISE = "sigma_e"  # keyword of the shape noise; FITS limits keywords to eight letters
 _C = ("c1", "c2")
-_LARGEST_REDSHIFT = 10  # larger medians are those of magnitudes
+_LARGEST_REDSHIFT = 10  # columns with larger medians contain magnitudes
 
 
 class CatalogTables:
     """Methods of `~astro_massmap.ShearCatalog` that read and write tables."""
 
-    if TYPE_CHECKING:  # what a catalogue has
+    if TYPE_CHECKING:  # attributes of a catalogue
 
         def __init__(self, *columns: Any, **more: Any) -> None: ...
 
@@ -66,55 +66,48 @@ class CatalogTables:
         **kwargs: Any,
     ) -> Self:
         """
-        A catalogue from the columns of a table.
+        Make a catalogue from the columns of a table.
 
         Parameters
         ----------
         table : `~astropy.table.Table`
-            Positions in any unit of angle. Numbers without a unit are degrees, and sexagesimal text is hours and
-            degrees; a warning states what was assumed. Masked values, NaN and blank text are missing values.
+            Table with positions in any unit of angle. Numbers without a unit are assumed to be degrees, and sexagesimal
+            text hours and degrees, with a warning. Masked values, NaN and blank text are missing values.
         axes : str
-            See `~astro_massmap.ShearCatalog`.
+            Axes of the components; see `~astro_massmap.ShearCatalog`.
         columns : dict, optional
-            Names of the columns by what they contain, for instance ``{"g1": "e1", "g2": "e2"}``; keys are
-            ``ra``, ``dec``, ``g1``, ``g2``, ``weight``, ``redshift``; of the calibration ``m_bias``, ``c1``,
-            ``c2``, and ``response``, or ``R11``, ``R12``, ``R21``, ``R22`` (metacalibration), or ``rms_e``
-            (distortions, whose responsivity is ``1 - rms_e^2``), which are used only where they are named.
-            Others that are not given are found by their usual names. None: do not use one, for instance
-            ``{"redshift": None}``.
+            Names of the columns by content, for instance ``{"g1": "e1", "g2": "e2"}``. The columns ``ra``, ``dec``,
+            ``g1``, ``g2``, ``weight`` and ``redshift`` are found by their usual names if not given (None: do not use
+            one). Columns of the calibration are used only if given: ``m_bias``, ``c1``, ``c2``, and ``response``, or
+            ``R11`` to ``R22`` (metacalibration), or ``rms_e`` (distortions, with responsivity ``1 - rms_e^2``).
         select : str or array-like, optional
-            Galaxies to use: a condition, such as ``"tomo == 1"``, ``"z > 0.6 & mag < 24"`` or ``"not star"``, or flags
-            ``(n,)``. Conditions compare columns with numbers and quoted texts by ``==``, ``!=``, ``<``, ``<=``, ``>``,
-            ``>=`` and ``in (1, 2)``, or are names of columns of flags (bools, 0 and 1, or text such as true and
-            false); they are joined by ``and`` or ``&``, ``or`` or ``|``, ``not`` or ``~``, and parentheses. Numbers
-            are in the unit of the column. Names with other characters than letters, digits and underscores are
-            written in backticks. Galaxies whose value is missing (masked or NaN) are not selected, with a warning.
+            Galaxies to use: flags ``(n,)`` or a condition, such as ``"tomo == 1"``, ``"z > 0.6 & mag < 24"`` or
+            ``"not star"``. A condition compares columns, in their own units, with numbers and quoted texts by ``==``,
+            ``!=``, ``<``, ``<=``, ``>``, ``>=`` and ``in (1, 2)``, or is a column of flags (bools, 0 and 1, or text
+            such as true and false). Conditions are joined by ``and`` or ``&``, ``or`` or ``|``, ``not`` or ``~``, and
+            parentheses. Names with characters other than letters, digits and underscores are in backticks. Galaxies
+            with missing values (masked or NaN) are not selected, with a warning.
         **kwargs
             Further arguments of `~astro_massmap.ShearCatalog`.
 
         Returns
         -------
         ShearCatalog
-            Its attribute ``columns`` contains the names of the columns that were used.
+            Catalogue; its attribute ``columns`` contains the names of the columns that were used.
 
         Raises
         ------
-        TypeError
-            If ``table`` is none, or a column that needs numbers holds none.
-        ValueError
-            If the table is empty, ``axes`` or a key of ``columns`` is unknown, a column is not there, or what it
-            holds is out of range.
-        `~astropy.units.UnitsError`
-            If a column has a unit that does not fit.
+        TypeError, ValueError, `~astropy.units.UnitsError`
+            If ``table`` is not a table or is empty, an argument is not as described, or a column does not exist or has
+            a wrong type, values out of range or a wrong unit.
 
         Warns
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
-            If positions have no unit, look like radians or hours, or are sexagesimal text without a unit; a unit is
-            not in a standard spelling; the names of two columns are of different conventions (``e1`` with
-            ``gamma2``), or of ellipticities that need a response and none is given; a redshift column does not look
-            like redshifts, and is not used; galaxies are dropped; the header of the table contains other axes, or the
-            shape noise of other columns.
+            If a unit is missing or not in a standard spelling, positions look like radians or hours, the names of two
+            columns follow different conventions (``e1`` with ``gamma2``), ellipticities seem to need a response, a
+            redshift column does not look like redshifts and is not used, galaxies are dropped, or the header of the
+            table contains other axes or the shape noise of other columns.
 
         Examples
         --------
@@ -131,10 +124,10 @@ class CatalogTables:
         check_axes_name(axes)
         if not isinstance(table, Table):
             raise TypeError(
-                f"table: needs an astropy table, got {type(table).__name__}; files are for ShearCatalog.read"
+                f"table: needs an astropy table, got {type(table).__name__}; read files by ShearCatalog.read"
             )
         if len(table) == 0:
-            raise ValueError("table: the catalogue is empty")
+            raise ValueError("table: needs at least one galaxy, got none")
         if select is not None:
             table = table[selected(select, table)]
         names = find_columns(table, columns)
@@ -146,7 +139,7 @@ class CatalogTables:
         written = notes.get("axes")
         if isinstance(written, str) and written in AXES and not same_axes(written, axes):
             warnings.warn(
-                f"axes: the table says {written!r}, the argument {axes!r}; the argument is used",
+                f"axes: the header of the table contains {written!r}; the argument {axes!r} is used instead",
                 AstropyUserWarning,
                 stacklevel=2,
             )
@@ -178,21 +171,19 @@ class CatalogTables:
         **kwargs: Any,
     ) -> Self:
         """
-        Read a catalogue from a file of a table: FITS, ECSV, CSV, or any other that astropy reads, but HDF5.
+        Read a catalogue from a file of a table in any format that astropy reads, except HDF5.
 
-        HDF5 is left out: damaged files break its library, and with it the program.
+        HDF5 is not supported because damaged files crash its library.
 
         Parameters
         ----------
         file : str or path-like
-            The file. Text is UTF-8, with or without a byte order mark, or else Latin-1, of which a warning is
-            given. Of a FITS file in the LDAC format the table of objects is read.
-        axes, columns, select
-            See `from_table`.
-        responsivity, response
-            See `~astro_massmap.ShearCatalog`.
+            File (FITS, ECSV, CSV, ...). Text is UTF-8, with or without a byte order mark, or else Latin-1, with a
+            warning. From FITS files in the LDAC format the table of objects is read.
+        axes, columns, select, responsivity, response
+            Arguments of `from_table` and `~astro_massmap.ShearCatalog`.
         **kwargs
-            Passed to `astropy.table.Table.read`, for instance ``format="ascii"`` or ``hdu=1``.
+            Arguments of `astropy.table.Table.read`, for instance ``format="ascii"`` or ``hdu=1``.
 
         Returns
         -------
@@ -201,9 +192,9 @@ class CatalogTables:
         Raises
         ------
         OSError
-            If the file is not there, is damaged, or holds no table.
+            If the file does not exist, is damaged, or contains no table.
         TypeError, ValueError, `~astropy.units.UnitsError`
-            As `from_table` does.
+            See `from_table`.
 
         Examples
         --------
@@ -217,22 +208,19 @@ class CatalogTables:
         check_axes_name(axes)
         table = read_table(file, "file", **kwargs)
         given = {"responsivity": responsivity, "response": response}
-        given = {key: value for key, value in given.items() if value is not None}  # they go before columns
+        given = {key: value for key, value in given.items() if value is not None}  # priority over columns
         return cls.from_table(table, axes=axes, columns=columns, select=select, **given)
 
     def to_table(self) -> QTable:
         """
-        The catalogue as a table that `from_table` takes back.
-
-        Positions are those of ICRS, into whose axes the shear is turned if the catalogue has another
-        frame.
+        Return the catalogue as a table that `from_table` accepts.
 
         Returns
         -------
         `~astropy.table.QTable`
-            Columns ``ra``, ``dec``, ``g1``, ``g2`` and ``weight``, and of ``redshift``, ``m_bias``, ``c1``, ``c2``, and
-            ``response`` or ``R11`` to ``R22`` those that the catalogue has. ``meta`` holds the axes, and the shape
-            noise if it was given.
+            Columns ``ra``, ``dec`` (ICRS), ``g1``, ``g2`` (rotated to ICRS if necessary) and ``weight``, and if present
+            ``redshift``, ``m_bias``, ``c1``, ``c2``, and ``response`` or ``R11`` to ``R22``. Axes and shape noise, if
+            given, are in ``meta``.
 
         Examples
         --------
@@ -266,26 +254,23 @@ class CatalogTables:
 
     def write(self, file: File, *, overwrite: bool = False, **kwargs: Any) -> None:
         """
-        Write the table of `to_table`, in the format that the name of the file tells.
+        Write the table of `to_table` atomically, in the format of the file extension.
+
+        A CSV file cannot store units and metadata, with a warning.
 
         Parameters
         ----------
         file : str or path-like
-            Written whole or not at all.
+            File to write.
         overwrite : bool
             Replace an existing file.
         **kwargs
-            Passed to `astropy.table.Table.write`, for instance ``format="fits"``.
+            Arguments of `astropy.table.Table.write`, for instance ``format="fits"``.
 
         Raises
         ------
         OSError
             If the file exists and ``overwrite`` is False, or it cannot be written.
-
-        Warns
-        -----
-        `~astropy.utils.exceptions.AstropyUserWarning`
-            Of what a CSV file does not keep.
 
         Examples
         --------
@@ -296,7 +281,7 @@ class CatalogTables:
         """
         if str(file).lower().endswith(".csv"):
             warnings.warn(
-                "a CSV file keeps neither units nor meta, nor the axes and a given shape noise; ECSV does",
+                "file: a CSV file does not store units, meta, axes and shape noise; write an ECSV file to keep them",
                 AstropyUserWarning,
                 stacklevel=2,
             )
@@ -305,7 +290,7 @@ class CatalogTables:
 
 
 def _is_redshift(column: Any) -> bool:
-    """Whether a column contains redshifts; a warning gives the reason if it does not."""
+    """Return whether a column contains redshifts, with a warning if it does not."""
     try:
         with warnings.catch_warnings():  # the catalogue warns when it reads the column
             warnings.filterwarnings("ignore", message=".*not in a standard spelling")
@@ -317,7 +302,7 @@ def _is_redshift(column: Any) -> bool:
         reason = str(error).removeprefix("redshift: ")
     if reason:
         warn(
-            f"redshift: the column {column.info.name!r} is not used, for it does not look like redshifts: {reason}. "
+            f"redshift: the column {column.info.name!r} is not used because it does not look like redshifts: {reason}. "
             "Give the name of another one, or None, by columns={'redshift': ...}",
             stacklevel=4,
         )
@@ -325,12 +310,12 @@ def _is_redshift(column: Any) -> bool:
 
 
 def _written_shape_noise(value: float, names: Mapping[str, str]) -> dict[str, float]:
-    """The shape noise in the header of a table, if it is that of the columns that are used."""
+    """Return the shape noise in the header of a table, if it belongs to the columns that are used."""
     used = [names.get(key) for key in ("g1", "g2", "weight")]
     if used[2] == "weight" and set(used[:2]) == {"g1", "g2"}:
         return {"shape_noise": value}
     warn(
-        f"shape_noise: {value:g} in the header of the table is that of the columns g1, g2 and weight, but {used} are "
+        f"shape_noise: {value:g} in the header of the table belongs to the columns g1, g2 and weight, but {used} are "
         "used; it is measured instead",
         stacklevel=4,
     )

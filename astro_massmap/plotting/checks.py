@@ -27,11 +27,11 @@ def plot_calibration(coverage_table, rank_table, tarp_table=None, *, figure=None
     --------
     >>> import numpy as np
     >>> from matplotlib.figure import Figure
-    >>> from astro_massmap import figures
+    >>> from astro_massmap import plotting
     >>> from astro_massmap.validation.diagnostics import coverage, rank_histogram
     >>> rng = np.random.default_rng(0)
     >>> truth, samples = rng.normal(size=(40, 9)), rng.normal(size=(40, 39, 9))
-    >>> figure = figures.plot_calibration(coverage(samples, truth), rank_histogram(samples, truth), figure=Figure())
+    >>> figure = plotting.plot_calibration(coverage(samples, truth), rank_histogram(samples, truth), figure=Figure())
     >>> [ax.get_ylabel() for ax in figure.axes]
     ['fraction of truths within', 'density']
     """
@@ -77,12 +77,12 @@ def plot_reliability(table, *, figure=None):
     --------
     >>> import numpy as np
     >>> from matplotlib.figure import Figure
-    >>> from astro_massmap import figures
+    >>> from astro_massmap import plotting
     >>> from astro_massmap.validation.diagnostics import reliability
     >>> rng = np.random.default_rng(0)
     >>> predicted = rng.random((40, 50))
     >>> table = reliability(predicted, rng.random(predicted.shape) < predicted)
-    >>> figures.plot_reliability(table, figure=Figure()).axes[0].get_xlabel()
+    >>> plotting.plot_reliability(table, figure=Figure()).axes[0].get_xlabel()
     'predicted probability'
     """
     figure = new_figure(4.6, 4.4) if figure is None else figure
@@ -113,10 +113,10 @@ def plot_completeness(table, *, figure=None):
     >>> import astropy.units as u
     >>> from astropy.table import QTable
     >>> from matplotlib.figure import Figure
-    >>> from astro_massmap import figures
+    >>> from astro_massmap import plotting
     >>> table = QTable({"mass": [0, 1e14, 5e14] * u.Msun, "completeness": [0.02, 0.2, 0.9]})
     >>> table["lower"], table["upper"] = table["completeness"] - 0.02, table["completeness"] + 0.05
-    >>> figures.plot_completeness(table, figure=Figure()).axes[0].get_ylabel()
+    >>> plotting.plot_completeness(table, figure=Figure()).axes[0].get_ylabel()
     'fraction of halos detected'
     """
     figure = new_figure(5.6, 4) if figure is None else figure
@@ -150,10 +150,10 @@ def plot_b_modes(table, *, figure=None):
     --------
     >>> import astropy.units as u
     >>> from matplotlib.figure import Figure
-    >>> from astro_massmap import datasets, figures
+    >>> from astro_massmap import datasets, plotting
     >>> from astro_massmap.validation.null_tests import b_mode_test
     >>> report = b_mode_test(datasets.demo(), 8, pixel_scale=3.2 * u.arcmin)
-    >>> figure = figures.plot_b_modes(report.table, figure=Figure())
+    >>> figure = plotting.plot_b_modes(report.table, figure=Figure())
     >>> [text.get_text() for text in figure.axes[0].get_legend().texts]
     ['E mode', 'B mode']
     """

@@ -39,8 +39,8 @@ def plot_detection(values, threshold, *, label="", figure=None):
     Examples
     --------
     >>> from matplotlib.figure import Figure
-    >>> from astro_massmap import figures
-    >>> figure = figures.plot_detection([0.01, 0.03, 0.04], 0.02, label="cluster A", figure=Figure())
+    >>> from astro_massmap import plotting
+    >>> figure = plotting.plot_detection([0.01, 0.03, 0.04], 0.02, label="cluster A", figure=Figure())
     >>> print(figure.axes[0].get_title(loc="left"))
     cluster A
     above the threshold: 2 of 3 samples, 67% (68% interval: 39% to 86%)
@@ -92,16 +92,12 @@ def plot_spectrum(table, theory=None, *, figure=None):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from matplotlib.figure import Figure
-    >>> from astro_massmap import PowerSpectrum, datasets, figures
-    >>> from astro_massmap.analysis.angular_power import spectrum_table
-    >>> truth = datasets.demo_truth()
-    >>> samples = truth.data + np.random.default_rng(0).normal(scale=0.01, size=(8, *truth.shape))
-    >>> table = spectrum_table(truth.data, samples, None, np.radians(0.4 / 60))
-    >>> figure = figures.plot_spectrum(table, PowerSpectrum.default(), figure=Figure())
+    >>> from astro_massmap import PowerSpectrum, datasets, plotting
+    >>> table = datasets.demo_truth().power_spectrum()
+    >>> figure = plotting.plot_spectrum(table, PowerSpectrum.default(), figure=Figure())
     >>> [text.get_text() for text in figure.axes[0].get_legend().texts]
-    ['map', 'mean of the samples', '68% of the samples', 'theory']
+    ['map', 'theory']
     """
     low, high, ell, cl, of_samples, lower, upper = (
         np.asarray(table[name], dtype=float) for name in ("low", "high", "ell", "cl", "cl_samples", "lower", "upper")
@@ -140,12 +136,11 @@ def plot_peak_counts(table, *, figure=None):
     --------
     >>> import numpy as np
     >>> from matplotlib.figure import Figure
-    >>> from astro_massmap import datasets, figures
+    >>> from astro_massmap import datasets, plotting
     >>> from astro_massmap.analysis.peaks import peak_counts
     >>> truth = datasets.demo_truth()
-    >>> samples = truth.data + np.random.default_rng(0).normal(scale=0.02, size=(8, *truth.shape))
-    >>> table = peak_counts(truth.data, samples, truth.wcs, None, [0.05, 0.1, 0.2, 0.4])
-    >>> figure = figures.plot_peak_counts(table, figure=Figure())
+    >>> table = peak_counts(truth.data, np.stack([truth.data] * 6), truth.wcs, None, [0.05, 0.1, 0.2, 0.4])
+    >>> figure = plotting.plot_peak_counts(table, figure=Figure())
     >>> figure.axes[0].get_ylabel()
     'number of peaks'
     """

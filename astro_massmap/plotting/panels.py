@@ -55,12 +55,10 @@ def plot_samples(samples, wcs, *, n=8, mean=None, smoothing=None, regions=None, 
 
     Examples
     --------
-    >>> import numpy as np
     >>> from matplotlib.figure import Figure
-    >>> from astro_massmap import datasets, figures
+    >>> from astro_massmap import datasets, plotting
     >>> truth = datasets.demo_truth()
-    >>> samples = truth.data + np.random.default_rng(0).normal(scale=0.02, size=(3, *truth.shape))
-    >>> figure = figures.plot_samples(samples, truth.wcs, mean=truth.data, figure=Figure())
+    >>> figure = plotting.plot_samples([truth.data] * 3, truth.wcs, mean=truth.data, figure=Figure())
     >>> [ax.get_title() for ax in figure.axes[:4]]
     ['mean', 'sample 1', 'sample 2', 'sample 3']
     """
@@ -99,13 +97,11 @@ def plot_cutouts(samples, wcs, center, size, *, n=12, regions=None, label=_KAPPA
     Examples
     --------
     >>> import astropy.units as u
-    >>> import numpy as np
     >>> from matplotlib.figure import Figure
-    >>> from astro_massmap import datasets, figures
+    >>> from astro_massmap import datasets, plotting
     >>> truth = datasets.demo_truth()
-    >>> samples = truth.data + np.random.default_rng(0).normal(scale=0.02, size=(3, *truth.shape))
     >>> center = truth.wcs.pixel_to_world(40, 60)
-    >>> figure = figures.plot_cutouts(samples, truth.wcs, center, 8 * u.arcmin, figure=Figure())
+    >>> figure = plotting.plot_cutouts([truth.data] * 3, truth.wcs, center, 8 * u.arcmin, figure=Figure())
     >>> [ax.get_title() for ax in figure.axes[:3]], figure.axes[0].images[0].get_array().shape
     (['sample 1', 'sample 2', 'sample 3'], (20, 20))
     """
@@ -151,9 +147,9 @@ def plot_summary(mean, std, wcs, mask=None, *, regions=None, label=_KAPPA, figur
     --------
     >>> import numpy as np
     >>> from matplotlib.figure import Figure
-    >>> from astro_massmap import datasets, figures
+    >>> from astro_massmap import datasets, plotting
     >>> truth = datasets.demo_truth()
-    >>> figure = figures.plot_summary(truth.data, np.full(truth.shape, 0.02), truth.wcs, figure=Figure())
+    >>> figure = plotting.plot_summary(truth.data, np.full(truth.shape, 0.02), truth.wcs, figure=Figure())
     >>> [ax.get_title() for ax in figure.axes[::2]]
     ['map', 'uncertainty', 'signal to noise']
     """

@@ -53,7 +53,7 @@ def write_report(file, kappa, *, regions=None, threshold=0.015, overwrite=False,
     Raises
     ------
     OSError
-        If the file exists and must not be replaced, or cannot be written.
+        If the file exists and ``overwrite`` is False, or cannot be written.
     TypeError, ValueError, `~astropy.units.UnitsError`
         If ``regions`` are not regions, ``threshold`` is not a finite number, or the map is not a convergence.
 
@@ -134,7 +134,7 @@ def _samples(kappa):
     alt = f"The mean of the posterior and {shown} of its samples, on one scale."
     caption = (
         f"{shown} of {len(kappa.samples)} equally likely maps, and their mean. Structures in all of them are "
-        "constrained by the data; structures that differ between them are not."
+        "well determined; structures that differ between them are not."
     )
     return _section("Samples", _figure(figure, alt, caption))
 
@@ -143,17 +143,18 @@ def _clusters(kappa, regions, threshold):
     if not regions:
         return None
     if kappa.samples is None or len(kappa.samples) < 2:
-        return _section("Clusters", _note("The map has too few samples to measure how likely its structures are."))
+        return _section("Clusters", _note("The map has too few samples for detection probabilities."))
     found = detection_probability(kappa.data, kappa.samples, kappa.wcs, kappa.mask, regions, threshold)
-    spread = kappa.region_statistics(regions)
-    parts = [_cluster_table(found, spread, threshold), _note(
-        f"Mean convergence of each region, with its standard deviation and {spread.meta['level']:.0%} interval over "
+    statistics = kappa.region_statistics(regions)
+    level = statistics.meta["level"]
+    parts = [_cluster_table(found, statistics, threshold), _note(
+        f"Mean convergence of each region, with its standard deviation and {level:.0%} interval over "
         f"the {len(kappa.samples)} samples, and the fraction of the samples in which it exceeds {threshold:g}, with "
         f"its {found.meta['level']:.0%} interval. Regions with (almost) no data are marked as prior only."
     )]  # fmt: skip
     if gaussian_prior(kappa.meta, kappa.diagnostics):
         parts.append(_note(f"The map was made with {LOW_PEAKS}."))
-    certain = np.where(found["measured"], spread["signal_to_noise"], np.nan)
+    certain = np.where(found["measured"], statistics["signal_to_noise"], np.nan)
     if np.isfinite(certain).any():
         strongest = int(np.nanargmax(certain))
         name = str(found["region"][strongest])
@@ -164,14 +165,14 @@ def _clusters(kappa, regions, threshold):
     return _section("Clusters", *parts)
 
 
-def _cluster_table(found, spread, threshold):
-    level = spread.meta["level"]
+def _cluster_table(found, statistics, threshold):
+    level = statistics.meta["level"]
     head = ["region", "RA [deg]", "Dec [deg]", "κ", "std", f"{level:.0%} interval", "S/N", f"P(κ > {threshold:g})"]
     rows = []
-    for one, other in zip(found, spread, strict=True):
-        place = one["center"].icrs
+    for one, other in zip(found, statistics, strict=True):
+        center = one["center"].icrs
         low, high = (_number(other[name], ".4f") for name in ("lower", "upper"))
-        row = [str(one["region"]), _number(place.ra.deg, ".4f"), _number(place.dec.deg, ".4f")]
+        row = [str(one["region"]), _number(center.ra.deg, ".4f"), _number(center.dec.deg, ".4f")]
         row += [_number(one["kappa"], ".4f"), _number(other["std"], ".4f")]
         row += [_NOTHING if _NOTHING in (low, high) else f"{low} to {high}", _number(other["signal_to_noise"], ".1f")]
         probability, least, most = (_number(one[name], ".2f") for name in ("probability", "lower", "upper"))
@@ -195,7 +196,7 @@ def _spectrum(kappa):
 
 
 def _records(kappa):
-    """Provenance of the map (without it, settings and versions), diagnostics and notes."""
+    """Return sections of the provenance (without it, settings and versions), the diagnostics and notes."""
     diagnostics, notes = dict(kappa.diagnostics), dict(kappa.meta)
     settings, versions = diagnostics.pop("settings", None), diagnostics.pop("versions", None)
     made = notes.pop("provenance", None)
@@ -205,7 +206,7 @@ def _records(kappa):
 
 
 def _record(record):
-    """Parts of a dictionary: lists of equal length as columns of a table, and inner dictionaries under headings."""
+    """Return parts of a dictionary: lists of equal length as columns of a table, inner dictionaries under headings."""
     if not isinstance(record, dict):
         return [_note(_text(record))]
     lists = {k: v for k, v in record.items() if isinstance(v, list | tuple) and 2 < len(v) <= _LONGEST}
@@ -240,7 +241,7 @@ def _is_plain(value):
 
 
 def _text(value):
-    """Short text of a value."""
+    """Return the short text of a value."""
     if value is None:
         return "none"
     if isinstance(value, bool | np.bool_):
@@ -272,7 +273,7 @@ def _table(head, rows):
 
 
 def _figure(figure, alt, caption):
-    """Part with a matplotlib figure as an embedded PNG; the figure is closed."""
+    """Return a matplotlib figure as an embedded PNG, and close it."""
     buffer = io.BytesIO()
     try:
         figure.savefig(buffer, format="png", dpi=_DPI)

@@ -245,7 +245,7 @@ def draw_pixel_regions(ax, regions, wcs, shape, color="black"):
 
 def _outline(region, transform):
     """Return points around a pixel region, in pixels of the axes."""
-    from regions import CirclePixelRegion
+    from regions import CirclePixelRegion  # as in draw_regions
 
     if isinstance(region, CirclePixelRegion):
         turn = np.exp(2j * np.pi * np.arange(64) / 64)
@@ -293,7 +293,7 @@ def _axes_on(wcs, ax, shape):
 
 def _pixels_to_pixels(wcs, ax):
     """Return the matplotlib transformation from pixels of a WCS to those of axes."""
-    from matplotlib.transforms import Affine2D  # optional dependency
+    from matplotlib.transforms import Affine2D  # an optional dependency
 
     if wcs.wcs.lng < wcs.wcs.lat:
         return ax.get_transform(wcs) - ax.transData

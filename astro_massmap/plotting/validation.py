@@ -29,13 +29,13 @@ def plot_validation(comparison, *, figure=None):
     --------
     >>> import numpy as np
     >>> from matplotlib.figure import Figure
-    >>> from astro_massmap import ConvergenceMap, datasets, figures
+    >>> from astro_massmap import ConvergenceMap, datasets, plotting
     >>> from astro_massmap.validation import compare
     >>> wcs, rng = datasets.demo_truth().wcs, np.random.default_rng(0)
     >>> skies = rng.normal(scale=0.03, size=(2, 40, 96, 96))
     >>> truths = [ConvergenceMap(sky[0], wcs=wcs) for sky in skies]
     >>> maps = [ConvergenceMap(sky[1:].mean(axis=0), wcs=wcs, samples=sky[1:]) for sky in skies]
-    >>> figure = figures.plot_validation(compare(truths, {"wiener": maps}), figure=Figure())
+    >>> figure = plotting.plot_validation(compare(truths, {"wiener": maps}), figure=Figure())
     >>> len(figure.axes), [text.get_text() for text in figure.legends[0].texts]
     (6, ['wiener', 'truth'])
     """

@@ -102,10 +102,6 @@ class Cosmology:
         sigma8, As, n_s : float
             Amplitude and spectral index, as for `~astro_massmap.PowerSpectrum.from_cosmology`.
 
-        Returns
-        -------
-        Cosmology
-
         Raises
         ------
         ImportError

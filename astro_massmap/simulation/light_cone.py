@@ -98,10 +98,6 @@ class LensPlanes:
         on_step : callable
             Function of the scale factor, called after every step.
 
-        Returns
-        -------
-        LensPlanes
-
         Raises
         ------
         ValueError
@@ -238,10 +234,6 @@ class LightCone:
     ------
     ValueError
         If the cubes differ in slabs or cells, or there is not one weight for each slab.
-
-    See Also
-    --------
-    light_cone : The same from files of lens planes.
 
     Examples
     --------

@@ -79,10 +79,6 @@ class MapSet:
         dataset : str, optional
             Name of the maps in HDF5 files of a folder, ``"kappa"`` by default.
 
-        Returns
-        -------
-        MapSet
-
         Raises
         ------
         OSError
@@ -195,10 +191,6 @@ class MapSet:
         indices : slice, sequence of int or of bool
             Numbers of the maps in the new order, or a bool for each map.
 
-        Returns
-        -------
-        MapSet
-
         Raises
         ------
         IndexError
@@ -283,10 +275,6 @@ class MapSet:
         ----------
         pixel_scale : `~astropy.units.Quantity` or float
             Side of a pixel, in radians if a number.
-
-        Returns
-        -------
-        MapSet
 
         Raises
         ------

@@ -33,10 +33,6 @@ def band_power(maps, pixel_size, edges):
     power : ndarray
         C_ell ``(n, bands)``, the mean over the modes of a band; NaN for bands without modes.
 
-    See Also
-    --------
-    band_mean : The same mean of a theoretical spectrum.
-
     Examples
     --------
     The power of white noise is its variance times the solid angle of a pixel:
@@ -98,9 +94,9 @@ def band_mean(spectrum, shape, pixel_size, edges):
 
 def _band_means(values, grid, edges):
     """Return means of ``(n, ny, nx // 2 + 1)`` over the modes of each band, ``(n, bands)``; NaN without modes."""
-    # The other bins in ell differ for a reason: `angular_power` adds bands outside of the edges and removes empty ones
-    # for its coupling matrix, `inference.Bands` assigns modes row by row on the device of the sampler, and
-    # `training.regression` sums products with one weight per stored mode; the two last use ell in single precision.
+    # The other binnings in ell differ for a reason, and use ell in single precision: `angular_power` adds bands outside
+    # of the edges and removes empty bands for its coupling matrix, `inference.Bands` assigns modes row by row on the
+    # device of the sampler, and `training.regression` sums products without the multiplicity of the stored modes.
     numbers = torch.bucketize(grid.ell, torch.from_numpy(np.array(edges, dtype=np.float64)), right=True).flatten()
     multiplicity = grid.multiplicity.expand(grid.ell.shape)
     counts, sums = (

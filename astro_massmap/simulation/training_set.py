@@ -112,11 +112,6 @@ class Report:
     fitted, judged : list of int
         Numbers of the boxes that the filter was fitted on, and of the validation boxes.
 
-    See Also
-    --------
-    calibrate : Computes a report.
-    write_tables : Writes it.
-
     Examples
     --------
     Deviation of the calibrated power in standard errors, in two bands:

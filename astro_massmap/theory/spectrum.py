@@ -1,4 +1,4 @@
-"""The angular power spectrum of the convergence."""
+"""Angular power spectrum of the convergence."""
 
 from __future__ import annotations
 
@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 
 class PowerSpectrum:
     """
-    Angular power spectrum C_ell of the convergence, a positive function of ell > 0.
-
-    Between the points of its table it is interpolated in log(ell) and log(C_ell); beyond them it goes
-    on with the slopes of its ends.
+    Angular power spectrum C_ell of the convergence, interpolated and extrapolated linearly in log(ell) and log(C_ell).
 
     Parameters
     ----------
@@ -33,12 +30,12 @@ class PowerSpectrum:
     cl : array-like
         C_ell at these multipoles (not multiplied by ell squared), positive, dimensionless.
     name : str, optional
-        What the spectrum is of; recorded with the maps that are made with it.
+        Description of the spectrum; recorded with the maps that are made with it.
 
     Raises
     ------
-    ValueError
-        If the table is not as described.
+    ValueError, `~astropy.units.UnitsError`
+        If the values are not as described.
 
     Examples
     --------
@@ -54,12 +51,12 @@ class PowerSpectrum:
         ell, cl = _values(ell, "ell"), _values(cl, "cl")
         if ell.ndim != 1 or ell.size < 2 or ell.shape != cl.shape:
             raise ValueError(
-                f"ell and cl: got shapes {ell.shape} and {cl.shape}; need one dimension, equal lengths of 2 or more"
+                f"ell, cl: need one dimension and equal lengths of 2 or more, got the shapes {ell.shape} and {cl.shape}"
             )
         if not (np.all(np.isfinite(ell)) and np.all(ell > 0) and np.all(np.diff(ell) > 0)):
-            raise ValueError("ell: need finite, positive, strictly increasing multipoles")
+            raise ValueError("ell: needs finite, positive, strictly increasing multipoles")
         if not (np.all(np.isfinite(cl)) and np.all(cl > 0)):
-            raise ValueError("cl: need finite, positive values (C_ell itself, not its logarithm)")
+            raise ValueError("cl: needs finite, positive values (C_ell itself, not its logarithm)")
         ell.flags.writeable = cl.flags.writeable = False
         self.ell, self.cl, self.name = ell, cl, str(name)
         self._log_ell, self._log_cl = np.log(ell), np.log(cl)
@@ -67,10 +64,10 @@ class PowerSpectrum:
         self._end_slopes = slopes[0], slopes[-1]
 
     def __call__(self, ell: ArrayLike) -> np.float64 | NDArray[np.float64]:
-        """C_ell at any positive ``ell``, a number or an array, which gives its shape."""
+        """Return C_ell at positive ``ell``, a number or an array; the result has the same shape."""
         ell = np.asarray(ell, dtype=float)
         if not np.all(ell > 0):
-            raise ValueError("ell: the spectrum is defined for ell > 0")
+            raise ValueError("ell: needs to be positive")
         x = np.log(ell)
         below = np.minimum(x - self._log_ell[0], 0) * self._end_slopes[0]
         above = np.maximum(x - self._log_ell[-1], 0) * self._end_slopes[1]
@@ -81,14 +78,14 @@ class PowerSpectrum:
 
     def resolved(self, ell: float, slope: float = 2.0) -> Self:
         """
-        The spectrum as a simulation of finite resolution has it: divided by ``1 + (l / ell)**slope``.
+        Return the spectrum at the finite resolution of a simulation, divided by ``1 + (l / ell)**slope``.
 
         Parameters
         ----------
         ell : float
             Multipole at which half of the power is left.
         slope : float
-            Of the fall beyond it.
+            Logarithmic slope of the suppression at larger multipoles.
 
         Returns
         -------
@@ -97,7 +94,7 @@ class PowerSpectrum:
         Raises
         ------
         ValueError
-            If one of them is not positive.
+            If ``ell`` or ``slope`` is not positive.
 
         Examples
         --------
@@ -113,12 +110,11 @@ class PowerSpectrum:
 
     def to_table(self) -> Table:
         """
-        The spectrum as a table that `read` takes back.
+        Return a table with the columns ``ell`` and ``cl``, and the name in ``meta``, that `read` accepts.
 
         Returns
         -------
         `~astropy.table.Table`
-            Columns ``ell`` and ``cl``; ``meta`` has the name.
 
         Examples
         --------
@@ -141,9 +137,9 @@ class PowerSpectrum:
         Parameters
         ----------
         table : `~astropy.table.Table`, str or path-like
-            The table, or a file of one in any format that astropy reads.
+            Table, or file of a table in any format that astropy reads.
         **kwargs
-            Passed to `astropy.table.Table.read`.
+            Arguments of `astropy.table.Table.read`.
 
         Returns
         -------
@@ -152,9 +148,9 @@ class PowerSpectrum:
         Raises
         ------
         OSError
-            If the file is not there, is damaged, or holds no table.
+            If the file does not exist, is damaged, or contains no table.
         ValueError, `~astropy.units.UnitsError`
-            If a column is missing or its values are no power spectrum.
+            If a column is missing or invalid.
 
         Examples
         --------
@@ -172,16 +168,16 @@ class PowerSpectrum:
         name = found.meta.get("name", "table" if given else str(table))
         for column in ("ell", "cl"):
             if column not in found.colnames:
-                raise ValueError(f"table: no column {column!r} among {found.colnames}")
+                raise ValueError(f"table: needs a column {column!r}, it has {found.colnames}")
         return cls(found["ell"], found["cl"], name=name)
 
     @classmethod
     def default(cls) -> Self:
         """
-        The spectrum that maps are made with unless another is given.
+        Return the default spectrum of reconstructions.
 
-        Sources at redshift 1; Om0 = 0.3, Ob0 = 0.05, h = 0.7, n_s = 0.97, A_s = 2.1e-9, massless
-        neutrinos; the Limber integral over the nonlinear spectrum of HMcode 2020 (Mead et al. 2021).
+        Sources are at redshift 1; Om0 = 0.3, Ob0 = 0.05, h = 0.7, n_s = 0.97, A_s = 2.1e-9, massless neutrinos; Limber
+        integral over the nonlinear spectrum of HMcode 2020 (Mead et al. 2021).
 
         Returns
         -------
@@ -193,7 +189,7 @@ class PowerSpectrum:
         >>> PowerSpectrum.default()
         <PowerSpectrum 'default: z_s = 1': 128 points, ell 10 to 100000>
         """
-        # read without astropy, which a machine to train on may not have
+        # read without astropy, which training does not need
         lines = (resources.files("astro_massmap") / "data" / "default_spectrum.ecsv").read_text().splitlines()
         ell, cl = np.loadtxt([line for line in lines if line[:1].isdigit()], unpack=True)
         return cls(ell, cl, name="default: z_s = 1")
@@ -211,22 +207,22 @@ class PowerSpectrum:
         ell: ArrayLike | None = None,
     ) -> Self:
         """
-        The convergence spectrum of a cosmology and a source distribution, by the Limber approximation.
+        Compute the spectrum for a cosmology and a source distribution, in the Limber approximation.
 
         Needs camb (``pip install "astro_massmap[theory]"``). The nonlinear spectrum is that of HMcode 2020.
 
         Parameters
         ----------
         cosmology : `~astropy.cosmology.FLRW`
-            Background; needs ``Ob0``. Its neutrino masses and dark energy (w0, wa) are respected.
+            Flat cosmology with ``Ob0``, including its neutrino masses and dark energy (w0, wa).
         redshift : float
-            Redshift of a single source plane; this or ``n_z``.
+            Redshift of a single source plane; give this or ``n_z``.
         n_z : pair of array-like, table, file, SACC object or ShearCatalog
-            Redshift distribution of the sources: (z, n), or a table or a file with columns such as ``z``
-            and ``n``, as for `~astro_massmap.analysis.mass.critical_surface_density`; it need not be normalised.
+            Redshift distribution of the sources, (z, n), not necessarily normalised; see
+            `~astro_massmap.analysis.mass.critical_surface_density`.
         sigma8, As : float
-            Amplitude of the fluctuations: the rms in spheres of 8 Mpc/h today, or the primordial
-            amplitude at 0.05 / Mpc. One of the two.
+            Amplitude of the fluctuations, one of the two: rms in spheres of 8 Mpc/h today, or primordial amplitude at
+            0.05 / Mpc.
         n_s : float
             Spectral index.
         ell : array-like, optional
@@ -263,7 +259,7 @@ class PowerSpectrum:
 
 
 def _values(x: Any, label: str) -> NDArray[np.float64]:
-    """``x`` as an array of plain numbers; it must not carry a unit other than a dimensionless one."""
+    """Return dimensionless ``x`` as an array of plain numbers."""
     unit = getattr(x, "unit", None)
     if unit is not None:
         from astropy import units as u

@@ -1,4 +1,4 @@
-"""The galaxies of a catalogue on one grid again and again: turned by random angles, or some of them left out."""
+"""Repeated binning of a catalogue on one grid, with galaxies rotated by random angles or left out."""
 
 from __future__ import annotations
 
@@ -14,16 +14,7 @@ _STREAM = 19930404
 
 
 class BinnedSurvey:
-    """
-    A catalogue on the grid of all its maps: what stays when galaxies are turned or left out is worked out once.
-
-    Attributes
-    ----------
-    shear : ShearMap
-        Of all galaxies.
-    n_galaxies : int
-        On the grid.
-    """
+    """Catalogue on one grid: pixel coordinates and axes of the galaxies are computed once for all maps."""
 
     def __init__(self, catalog, **grid):
         self.shear = catalog.to_map(**grid)
@@ -33,7 +24,7 @@ class BinnedSurvey:
         self._x, self._y, self._axes = shear_in_pixels(catalog.coords, np.ones(len(catalog)), wcs, self._mirrored)
 
     def observation(self, phase=1.0, kept=slice(None)):
-        """What the galaxies show that are kept, turned by a phase."""
+        """Return the binned shear of the kept galaxies, multiplied by a phase."""
         e = self._catalog.west_north * phase
         e = (np.conj(e) if self._mirrored else e) * self._axes
         m_bias = self._catalog.m_bias
@@ -48,12 +39,12 @@ class BinnedSurvey:
         )
         return Observation.from_arrays(data, noise_std, self.shear.pixel_scale.to_value(u.rad))
 
-    def turned(self, seed, i):
-        """What the galaxies of ``rotated(catalog, [seed, i])`` show."""
+    def rotated(self, seed, i):
+        """Return the binned shear of ``rotated(catalog, [seed, i])``."""
         return self.observation(random_phase(len(self._catalog), [seed, i]))
 
     def noise_map(self, data, samples, diagnostics):
-        """A map whose uncertainty is the scatter of the samples."""
+        """Return a map whose uncertainty is the standard deviation of the samples."""
         shear = self.shear
         return ConvergenceMap(
             data,
@@ -71,5 +62,5 @@ def random_phase(n, seed):
 
 
 def generator_of_angles(seed):
-    """Not `default_rng(seed)`: that may have made the galaxies of a mock survey, and angles would depend on them."""
+    """Return a generator unlike `default_rng(seed)`, which may have made the galaxies of a mock survey."""
     return np.random.default_rng([*np.atleast_1d(seed), _STREAM])

@@ -1,4 +1,4 @@
-"""All methods against the truths of the same mock surveys, in one table."""
+"""Table of the scores of all methods on the same mock surveys."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 @dataclasses.dataclass
 class Comparison:
     """
-    All methods against the truths of the same mocks.
+    Scores of all methods on the same mocks.
 
     Attributes
     ----------
     table : `~astropy.table.QTable`
-        A row for each ``quantity``, a column of values for each method and one of their standard errors,
-        ``"NAME error"``; NaN where a method does not have it.
+        A row for each ``quantity``, and for each method a column of values and a column ``"NAME error"`` of standard
+        errors; NaN where a method does not have the quantity.
     scores : dict
-        By the name of a method, its ``Score`` (``values``, ``density``, ``ranks``, ``balls``), for figures.
+        ``Score`` of each method by name (``values``, ``density``, ``ranks``, ``balls``), for figures.
     edges, density : ndarray
         Bins of the one-point distributions, and the density of the truths.
     bands : sequence of float
@@ -37,17 +37,13 @@ class Comparison:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from astro_massmap import ConvergenceMap, datasets
-    >>> from astro_massmap.validation import compare
-    >>> wcs, rng = datasets.demo_truth().wcs, np.random.default_rng(0)
-    >>> skies = rng.normal(scale=0.03, size=(4, 2, 48, 48))
-    >>> truths, maps = ([ConvergenceMap(sky, wcs=wcs) for sky in half] for half in skies.swapaxes(0, 1))
-    >>> comparison = compare(truths, {"wiener": maps})
-    >>> comparison.text()["quantity", "wiener"][:1].pprint()
-            quantity         wiener
-    ------------------------ ------
-    RMSE / Wiener, with data      1
+    >>> from astropy.table import QTable
+    >>> from astro_massmap.validation import Comparison
+    >>> table = QTable({"quantity": ["RMSE / Wiener"], "wiener": [0.98765], "wiener error": [0.01234]})
+    >>> Comparison(table, scores={"wiener": None}, edges=None, density=None).text().pprint()
+       quantity        wiener
+    ------------- --------------
+    RMSE / Wiener 0.988 +- 0.012
     """
 
     table: QTable
@@ -59,26 +55,16 @@ class Comparison:
 
     def text(self) -> Table:
         """
-        The table as it is printed.
+        Return the table as text.
 
         Returns
         -------
         `~astropy.table.Table`
-            ``quantity``, and a column of texts for each method: ``value +- error`` to two digits of the error,
-            three at most after the point.
-
-        Examples
-        --------
-        >>> from astropy.table import QTable
-        >>> from astro_massmap.validation import Comparison
-        >>> table = QTable({"quantity": ["RMSE / Wiener"], "wiener": [0.98765], "wiener error": [0.01234]})
-        >>> Comparison(table, scores={"wiener": None}, edges=None, density=None).text().pprint()
-           quantity        wiener
-        ------------- --------------
-        RMSE / Wiener 0.988 +- 0.012
+            ``quantity``, and a column of text for each method: ``value +- error`` to two digits of the error, with at
+            most three decimals.
         """
         names = list(self.scores)
-        cells = {n: [_told(*pair) for pair in zip(self.table[n], self.table[f"{n} error"], strict=True)] for n in names}
+        cells = {n: [_cell(*pair) for pair in zip(self.table[n], self.table[f"{n} error"], strict=True)] for n in names}
         return Table({"quantity": list(self.table["quantity"]), **cells})
 
 
@@ -92,19 +78,20 @@ def compare(
     """
     Compare maps of mocks with their truths.
 
-    Means of samples have the scatter of their finite number taken off where it counts. Peaks, one-point distributions
-    and calibration are those of maps smoothed by a Gaussian of 1 arcmin, less a border of three of it.
+    The scatter of the mean of a finite number of samples is subtracted from its error, correlation, variance and power.
+    Peaks, one-point distributions and calibration are those of maps smoothed by a Gaussian of 1 arcmin, without a
+    border of 3 arcmin.
 
     Parameters
     ----------
     truths : sequence of ConvergenceMap
-        One for each mock; their masks say where there are no data.
+        Truth of each mock, masked without data.
     maps : dict
-        By the name of a method, a sequence of ConvergenceMap.
+        Sequence of ConvergenceMap by name of the method.
     wiener : str
-        Which of them is the Wiener filter, that errors are compared with.
+        Name of the Wiener filter, with which errors are compared.
     seed : int
-        Of what is random in the comparison.
+        Seed of ties, random points and permutations.
 
     Returns
     -------
@@ -117,7 +104,7 @@ def compare(
 
     Examples
     --------
-    Truth and samples are drawn from one distribution, as if there were no data:
+    Truth and samples are drawn from one distribution, as for a prior without data:
 
     >>> import numpy as np
     >>> from astro_massmap import ConvergenceMap, datasets
@@ -131,17 +118,18 @@ def compare(
     (41, ['quantity', 'wiener', 'wiener error'])
     """
     if not truths:
-        raise ValueError("truths: need at least one mock that was mapped by all methods")
+        raise ValueError("truths: need at least one mock that all methods have mapped, got none")
     if wiener not in maps:
         raise ValueError(f"wiener: needs to be one of {', '.join(maps)}, got {wiener!r}")
     pixel_size = truths[0].pixel_scale.to_value("rad")
     if min(truths[0].shape) < least_side(pixel_size):
-        raise ValueError(f"truths: fields need {least_side(pixel_size)} pixels on a side, got {truths[0].shape}")
+        side, shape = least_side(pixel_size), truths[0].shape
+        raise ValueError(f"truths: need fields of at least {side} pixels on a side, got {shape}")
     for name, kappas in maps.items():
         if len(kappas) != len(truths):
-            raise ValueError(f"maps: {name!r} has {len(kappas)} of them, there are {len(truths)} truths")
+            raise ValueError(f"maps: need one map per truth, got {len(kappas)} of {name!r} and {len(truths)} truths")
         if kappas[0].samples is not None and len(kappas[0].samples) < 2:
-            raise ValueError(f"maps: those of {name!r} have one sample; at least two are needed")
+            raise ValueError(f"maps: need no samples or at least two, got one in those of {name!r}")
     data = {name: np.stack([k.data for k in kappas]).astype(float) for name, kappas in maps.items()}
     prepared = Truths(np.stack([t.data for t in truths]).astype(float), data[wiener],
                       np.stack([t.mask for t in truths]), pixel_size)  # fmt: skip
@@ -162,8 +150,8 @@ def _table(scores, n_mocks):
     return table
 
 
-def _told(value, error):
-    """``value +- error`` to two digits of the error, three at most after the point; nothing for NaN."""
+def _cell(value, error):
+    """Return ``value +- error`` to two digits of the error, with at most three decimals; nothing for NaN."""
     if not np.isfinite(value):
         return ""
     if not (np.isfinite(error) and error > 0):

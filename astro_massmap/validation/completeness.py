@@ -1,9 +1,9 @@
 """
-Would a cluster of this mass have been seen here?
+Completeness: the fraction of halos of a given mass that would be detected in a survey.
 
-Halos are put in front of the galaxies of a survey at places that are far from each other; the survey is mapped as it
-would have been; and in each place the question of a detection is asked. The noise, the holes and all true structure
-of the survey stay as they are, so that the answer is about this survey, at these places.
+Halos are injected into the galaxies of a survey at positions far from each other, the survey is mapped, and detections
+are counted. Noise, masks and true structure of the survey stay as they are, so that the completeness is that of this
+survey at these positions.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["completeness", "random_centers"]
 
-_LEVEL = 0.68269  # of the interval of the completeness
-_APART = 4  # radii between halos, at least
+_LEVEL = 0.68269  # level of the interval of the completeness
+_APART = 4  # smallest separation of halos, in radii
 _ROUNDING = 1e-9
 
 
@@ -63,53 +63,53 @@ def completeness(
     progress: bool = False,
 ) -> QTable:
     """
-    Share of injected halos that are detected, by mass.
+    Compute the fraction of injected halos that are detected, by mass.
 
-    For each mass there is one reconstruction, with a halo at each centre. A halo is detected if, with the probability
-    of ``probability`` or more, the mean convergence of an aperture around it exceeds the threshold. The method has
-    the same random numbers each time, so that masses differ by their halos alone.
+    For each mass there is one reconstruction, with a halo at each centre. A halo is detected if the mean convergence of
+    an aperture around it exceeds the threshold with at least the given probability. The method uses the same random
+    numbers each time, so that results of different masses differ only by their halos.
 
     Parameters
     ----------
     catalog : ShearCatalog
-        The survey.
+        Survey.
     masses : `~astropy.units.Quantity`
         M200c of the halos, ``(n,)`` or one.
     redshift : float
-        Of all halos.
+        Redshift of all halos.
     centers : `~astropy.coordinates.SkyCoord`
-        Where they are put, at least four radii apart; `random_centers` finds some.
+        Positions of the halos, at least four radii apart, for example from `random_centers`.
     method : str or method object
-        As for `~astro_massmap.ShearMap.reconstruct`; it has to draw samples.
+        Method that draws samples, as for `~astro_massmap.ShearMap.reconstruct`.
     threshold : float
-        Of the mean convergence of an aperture.
+        Threshold in the mean convergence of an aperture.
     radius : `~astropy.units.Quantity`
-        Of the apertures.
+        Radius of the apertures.
     z_source : float, pair of array-like, table, file, SACC object or ShearCatalog, optional
         Redshift of all galaxies, or their distribution n(z), as for `~astro_massmap.simulation.inject_halo`; by
-        default they have their own.
+        default the redshifts of the catalogue.
     probability : float
-        From which on a halo is detected, between 0 and 1.
+        Smallest probability of a detection, above 0 and at most 1.
     wcs, shape, pixel_scale
-        The grid, as for `~astro_massmap.ShearCatalog.to_map`.
+        Grid, see `~astro_massmap.ShearCatalog.to_map`.
     background : regions or `~astropy.units.Quantity`, optional
-        Whose mean is subtracted, as for ``ConvergenceMap.detection_probability``.
+        Regions or annulus whose mean is subtracted, as for ``ConvergenceMap.detection_probability``.
     concentration, cosmology
-        Of the halos, as for `~astro_massmap.simulation.NFWHalo`.
+        Concentration of the halos and cosmology, as for `~astro_massmap.simulation.NFWHalo`.
     progress : bool
         Show a progress bar.
 
     Returns
     -------
     `~astropy.table.QTable`
-        Columns ``mass``, ``completeness``, its Wilson interval of 68.3 % ``lower`` to ``upper`` and half of its width
-        ``error``, and ``mean_probability`` over the centres. The first row, of mass zero, is the survey as it is:
-        how often these apertures are detected without a halo.
+        Columns ``mass``, ``completeness``, its Wilson interval of 68.3 % ``lower`` to ``upper``, half of its width
+        ``error``, and ``mean_probability`` over the centres. The first row, of mass zero, is the survey without
+        injected halos: the false-detection rate of these apertures.
 
     Raises
     ------
     TypeError, ValueError, `~astropy.units.UnitsError`
-        If an argument is not as described, centres are too close or outside of the field, or the method draws no
+        If an argument is not as described, centres are too close or outside the field, or the method draws no
         samples.
 
     Examples
@@ -132,28 +132,29 @@ def completeness(
     if not 0 < probability <= 1:
         raise ValueError(f"probability: needs to be between 0 and 1, got {probability!r}")
     centers = _far_apart(centers, radius)
-    masses = np.atleast_1d(u.Quantity(masses))  # type: ignore[assignment]  # it is a Quantity
+    masses = np.atleast_1d(u.Quantity(masses))  # type: ignore[assignment]  # a Quantity
     halos = [NFWHalo(m, redshift, concentration, cosmology) for m in masses]
     if z_source is not None and not is_listed(z_source):
         z_source = read_n_z(z_source, "z_source")
     shear = catalog.to_map(wcs=wcs, shape=shape, pixel_scale=pixel_scale)
     apertures = [CircleSkyRegion(c, radius) for c in centers]
 
-    def ask(halo):
+    def probabilities(halo):
         survey = catalog if halo is None else inject_halo(catalog, halo, centers, z_source=z_source)
-        with warnings.catch_warnings():  # halos are put there: of course the field is unlike the prior
+        with warnings.catch_warnings():  # expected: injected halos make the field unlike the prior
             for message in ("the power of the data", "the residuals of the samples", "prior: the samples have"):
                 warnings.filterwarnings("ignore", message, AstropyUserWarning)
             kappa = survey.reconstruct(method, wcs=shear.wcs, shape=shear.shape, progress=False)
         if kappa.samples is None:
             raise ValueError(f"method: needs one that draws samples, such as Wiener(n_samples=16), got {method!r}")
-        maps = kappa.data, kappa.samples, kappa.wcs, kappa.mask  # the bias of the prior is part of what is measured
+        # not the method, which warns about a Gaussian prior: the bias of the prior is part of the completeness
+        maps = kappa.data, kappa.samples, kappa.wcs, kappa.mask
         return np.asarray(detection_probability(*maps, apertures, threshold, background)["probability"])
 
     found = []
     with progress_bar(total=len(halos) + 1, desc="completeness", disable=not progress) as bar:
-        for halo in (*halos, None):  # a mistake in what halos need is told at once
-            found.append(ask(halo))
+        for halo in (*halos, None):  # halos first, so that invalid arguments fail before a reconstruction
+            found.append(probabilities(halo))
             _check_inside(found[-1])
             bar.update()
     settings = {"redshift": redshift, "threshold": threshold, "radius": radius, "probability": probability}
@@ -164,11 +165,11 @@ def completeness(
 def _check_inside(found):
     outside = int(np.isnan(found).sum())
     if outside:
-        raise ValueError(f"centers: {outside} of {len(found)} lie outside of the field")
+        raise ValueError(f"centers: need to lie in the field, {outside} of {len(found)} do not")
 
 
 def _table(masses, found, probability, meta):
-    """From the probability of a detection ``(n_masses, n_centers)``."""
+    """Return the table of probabilities of a detection ``(n_masses, n_centers)``."""
     detected, n = (found >= probability).sum(axis=1), found.shape[1]
     lower, upper = probability_interval(detected, n, _LEVEL)
     table = QTable({"mass": masses, "completeness": detected / n, "error": (upper - lower) / 2})
@@ -186,38 +187,38 @@ def _far_apart(centers, radius):
         nearest = centers.match_to_catalog_sky(centers, nthneighbor=2)[1].min()
         if nearest < _APART * radius * (1 - _ROUNDING):
             raise ValueError(
-                f"centers: need to be {_APART} radii apart, {_APART * radius:.3g}, so that halos do not count for "
-                f"each other; two are {nearest.to(radius.unit):.3g} apart"
+                f"centers: need to be {_APART} radii apart, {_APART * radius:.3g}, so that halos do not affect "
+                f"each other; got two that are {nearest.to(radius.unit):.3g} apart"
             )
     return centers
 
 
 def random_centers(mask: Bools, wcs: WCS, n: int, separation: u.Quantity, seed: int = 0) -> SkyCoord:
     """
-    Random places in a field that are far from each other.
+    Draw random positions in a field that are far from each other.
 
     Parameters
     ----------
     mask : ndarray of bool
-        ``(ny, nx)``, True where there is no data. Places lie on pixels with data.
+        Mask ``(ny, nx)``, True without data. Positions lie on pixels with data.
     wcs : `~astropy.wcs.WCS`
-        Of the grid.
+        Coordinates of the grid.
     n : int
-        How many.
+        Number of positions.
     separation : `~astropy.units.Quantity`
-        The least of any two. From the edges of the grid they keep half of it.
+        Smallest separation of two positions, and twice their smallest distance from the edges of the grid.
     seed : int
-        Of the random numbers.
+        Seed of the random numbers.
 
     Returns
     -------
     `~astropy.coordinates.SkyCoord`
-        ``(n,)``.
+        Positions, ``(n,)``.
 
     Raises
     ------
     TypeError, ValueError, `~astropy.units.UnitsError`
-        If an argument is not as described, or so many places were not found.
+        If an argument is not as described, or fewer than ``n`` positions are found.
 
     Examples
     --------
@@ -225,8 +226,8 @@ def random_centers(mask: Bools, wcs: WCS, n: int, separation: u.Quantity, seed: 
     >>> from astro_massmap import datasets
     >>> from astro_massmap.validation.completeness import random_centers
     >>> shear = datasets.demo().to_map()
-    >>> places = random_centers(shear.mask, shear.wcs, 10, 8 * u.arcmin, seed=1)
-    >>> bool(places[1:].separation(places[0]).min() >= 8 * u.arcmin)
+    >>> centers = random_centers(shear.mask, shear.wcs, 10, 8 * u.arcmin, seed=1)
+    >>> bool(centers[1:].separation(centers[0]).min() >= 8 * u.arcmin)
     True
     """
     check_integer(n, "n", 1)
@@ -238,18 +239,18 @@ def random_centers(mask: Bools, wcs: WCS, n: int, separation: u.Quantity, seed: 
     wcs, _ = celestial_wcs(wcs, mask.shape)
     rng = np.random.default_rng(seed)
     pixels = rng.permutation(np.argwhere(~mask))
-    places = _on_sky((pixels + rng.uniform(-0.5, 0.5, pixels.shape)).T, wcs, mask.shape, separation / 2)
-    picked = _greedy(places.cartesian.xyz.value, n, 2 * np.sin(separation / 2) * (1 + _ROUNDING))
+    positions = _on_sky((pixels + rng.uniform(-0.5, 0.5, pixels.shape)).T, wcs, mask.shape, separation / 2)
+    picked = _greedy(positions.cartesian.xyz.value, n, 2 * np.sin(separation / 2) * (1 + _ROUNDING))
     if len(picked) < n:
         raise ValueError(
-            f"n, separation: only {len(picked)} places {separation * u.rad.to(u.arcmin):.3g} arcmin apart were "
-            f"found, not {n}; ask for fewer, or closer ones"
+            f"n, separation: need to fit into the field, but only {len(picked)} positions of {n} were found "
+            f"{separation * u.rad.to(u.arcmin):.3g} arcmin apart; use a smaller n or separation"
         )
-    return places[picked]
+    return positions[picked]
 
 
 def _on_sky(yx, wcs, shape, margin):
-    """The positions of pixels that are farther than ``margin`` (radians) from the edges of the grid."""
+    """Return the positions of pixels farther than ``margin`` (radians) from the edges of the grid."""
     y, x = yx
     middle = wcs.pixel_to_world((shape[1] - 1) / 2, (shape[0] - 1) / 2)
     beside = wcs.pixel_to_world((shape[1] + 1) / 2, (shape[0] - 1) / 2)
@@ -259,7 +260,7 @@ def _on_sky(yx, wcs, shape, margin):
 
 
 def _greedy(xyz, n, chord):
-    """Numbers of the first points ``(3, m)``, up to n of them, that keep a distance from those before."""
+    """Return the indices of up to n of the points ``(3, m)``, each at least a chord from those before."""
     free, picked = np.arange(xyz.shape[1]), []
     while len(free) and len(picked) < n:
         picked.append(free[0])

@@ -257,8 +257,8 @@ def reliability(
     From n samples, a probability is known only to ``sqrt(p (1 - p) / n)``. Even for a correct posterior, this makes
     predictions too low in the first bin and too high in the last. With ``n_samples`` the comparison is exact: if an
     event occurs in k of n samples and its truth t is 0 or 1, the truth is equally likely to be any of the K = k + t
-    occurrences among n + 1 draws, so that a fraction ``K / (n + 1)`` of the events with this K is true. It replaces k /
-    n.
+    occurrences among n + 1 draws, so that a fraction ``K / (n + 1)`` of the events with this K is true. This fraction
+    replaces k / n.
 
     Parameters
     ----------

@@ -1,11 +1,11 @@
 """
-What the maps of mock surveys get wrong, in sums over mocks and functions of these.
+Scores of the maps of mock surveys, as functions of sums over mocks.
 
-Mocks are independent of each other, the pixels of one are not. Every number is a function f of sums S over mocks, and
+Mocks are independent of each other, pixels of one mock are not. Every score is a function f of sums S over mocks, and
 its standard error is that of the jackknife, ``(n - 1) <(f(S - s_i) - <f>)^2>`` with the sums s_i of one of n mocks.
 
-The mean of N samples scatters about the mean of the posterior with ``v / N``, v being the variance of the samples.
-That is no fault of the samples: it is taken off the square of the error of the mean, off its variance and its power.
+The mean of N samples scatters about the posterior mean with ``v / N``, where v is the variance of the samples. This
+scatter is subtracted from the squared error of the mean, its variance and its power.
 """
 
 import math
@@ -21,7 +21,7 @@ from .sample_checks import LEVELS, alone, calibration
 BANDS = (300, 500, 1000, 2000, 3000, 4500, 7000, 12000, 20000)
 BROAD = (300, 4500)
 THRESHOLDS = (0.02, 0.04, 0.06)
-SMOOTHING = np.radians(1 / 60)  # before peaks, one-point distributions, coverage, ranks and TARP
+SMOOTHING = np.radians(1 / 60)  # standard deviation, for peaks, one-point densities, coverage, ranks and TARP
 _POWER = [f"ell {low} to {high}" for low, high in pairwise(BANDS)]
 LABELS = {
     "rmse, data": ["RMSE / Wiener, with data"],
@@ -51,41 +51,16 @@ _BINS = 480  # of cumulative distributions
 
 @dataclass
 class Score:
-    """
-    What one method gets right and wrong.
+    """Scores of one method."""
 
-    Attributes
-    ----------
-    values : dict
-        By the name of a quantity, its values and their standard errors, arrays ``(k,)``.
-    density : dict
-        One-point densities ``(bins,)`` of ``"map"`` and ``"samples"``.
-    ranks, balls : `~astropy.table.QTable` or None
-        Results of `~astro_massmap.validation.diagnostics.rank_histogram` and
-        `~astro_massmap.validation.diagnostics.tarp`.
-    """
-
-    values: dict
-    density: dict
-    ranks: QTable | None = None
-    balls: QTable | None = None
+    values: dict  # values and standard errors by name of the quantity, arrays (k,)
+    density: dict  # one-point densities (bins,) of "map" and "samples"
+    ranks: QTable | None = None  # of rank_histogram
+    balls: QTable | None = None  # of tarp
 
 
 class Truths:
-    """
-    The truths of some mocks, prepared for comparisons.
-
-    Parameters
-    ----------
-    kappa : ndarray
-        ``(n_mocks, ny, nx)``.
-    wiener : ndarray
-        The exact Wiener filter of the same mocks.
-    mask : ndarray of bool
-        ``(n_mocks, ny, nx)``, True without data.
-    pixel_size : float
-        In radians.
-    """
+    """Truths ``(n_mocks, ny, nx)`` with their Wiener maps and masks, and a pixel size in radians, for comparisons."""
 
     def __init__(self, kappa, wiener, mask, pixel_size):
         self.kappa, self.wiener, self.mask, self.pixel_size = kappa, wiener, mask, pixel_size
@@ -93,34 +68,20 @@ class Truths:
         low, high = self.smooth.min(), self.smooth.max()
         margin = 0.2 * (high - low)
         self.edges = np.linspace(low - margin, high + margin, _BINS + 1)
-        step = max(int(SMOOTHING / pixel_size), 1)  # neighbours of a smoothed map say the same
+        step = max(int(SMOOTHING / pixel_size), 1)  # neighbouring pixels of a smoothed map are strongly correlated
         edge = (kappa.shape[-1] - self.smooth.shape[-1]) // 2
         inner = mask[:, edge : mask.shape[1] - edge, edge : mask.shape[2] - edge]
         self.thin = np.s_[..., ::step, ::step]
-        self.places = {"data": ~inner.any(axis=0)[self.thin], "gaps": inner.all(axis=0)[self.thin]}
+        self.pixels = {"data": ~inner.any(axis=0)[self.thin], "gaps": inner.all(axis=0)[self.thin]}
         self.density = _density(self.smooth, self.edges)
 
 
 def score(truths, maps, samples, diagnostics, *, seed=0):
     """
-    Compare the maps of one method with truths.
+    Compare the maps ``(n_mocks, ny, nx)`` of one method with the truths.
 
-    Parameters
-    ----------
-    truths : Truths
-        Of the mocks.
-    maps : ndarray
-        ``(n_mocks, ny, nx)``.
-    samples : list of ndarray, or None
-        Samples ``(n_samples, ny, nx)`` of each mock; the maps are taken to be their means.
-    diagnostics : list of dict
-        What the method says of each.
-    seed : int
-        Of what is random in the comparison.
-
-    Returns
-    -------
-    Score
+    ``samples`` is None, or the samples ``(n_samples, ny, nx)`` of each mock, with the maps as their means;
+    ``diagnostics`` is the dict of the method for each mock.
     """
     sums = [_of_maps(truths, maps, samples)]
     smooth = smoothed(maps, truths.pixel_size, SMOOTHING)
@@ -144,26 +105,12 @@ def score(truths, maps, samples, diagnostics, *, seed=0):
 
 
 def least_side(pixel_size):
-    """Pixels on a side of a field, of which something is left when the border of smoothed maps is cut off."""
+    """Return the smallest side in pixels of a field of which pixels are left without the border of smoothed maps."""
     return 2 * math.ceil(3 * SMOOTHING / pixel_size) + 3
 
 
 def jackknife(function, sums):
-    """
-    A function of sums over mocks, and its standard error.
-
-    Parameters
-    ----------
-    function : callable
-        From a dict of sums to a number or an array.
-    sums : dict
-        By name, what each mock adds, ``(n_mocks, ...)``.
-
-    Returns
-    -------
-    value, error : ndarray
-        Of one dimension; the error of a single mock is NaN.
-    """
+    """Return a function of sums over mocks (a dict of ``(n_mocks, ...)``) and its standard error, NaN for one mock."""
     with np.errstate(divide="ignore", invalid="ignore"):
         total = {name: part.sum(axis=0) for name, part in sums.items()}
         value = np.atleast_1d(function(total))
@@ -175,16 +122,16 @@ def jackknife(function, sums):
         return value, np.sqrt((n - 1) * ((left - left.mean(axis=0)) ** 2).mean(axis=0))
 
 
-# ---- what each mock adds
+# ---- sums of each mock
 
 
 def _of_maps(truths, maps, samples):
-    """Squares and products of the maps, and their power."""
+    """Return squares, products and power of the maps."""
     kappa, pixel_size = truths.kappa, truths.pixel_size
     scatter = np.zeros(maps.shape) if samples is None else np.stack([s.var(axis=0, ddof=1) / len(s) for s in samples])
     squares = (maps - kappa) ** 2 - scatter, (truths.wiener - kappa) ** 2
     seen = ~truths.mask
-    a, b = (_less_mean(m, seen) for m in (maps, kappa))
+    a, b = (_minus_mean(m, seen) for m in (maps, kappa))
     products = np.stack([a * b, a**2 - seen * scatter, b**2], axis=1)
     sums = {"products": products.sum(axis=(2, 3))}
     for where, chosen in (("data", seen), ("gaps", truths.mask)):
@@ -199,7 +146,7 @@ def _of_maps(truths, maps, samples):
 
 
 def _of_samples(truths, samples, draws):
-    """Power, moments and peaks of the samples, and peaks of the truths."""
+    """Return power, moments and peaks of the samples, and peaks of the truths."""
     size = truths.pixel_size
     bands, broad = (np.stack([band_power(s, size, edges).mean(axis=0) for s in samples]) for edges in (BANDS, BROAD))
     peaks = np.stack([peak_density(d, size, THRESHOLDS).mean(axis=0) for d in draws])
@@ -213,18 +160,18 @@ def _of_samples(truths, samples, draws):
 
 
 def _moments(draws):
-    """Mean powers 1 to 3 of the pixels of each mock, ``(n_mocks, 4)``, the first being 1."""
+    """Return the mean powers 0 to 3 of the pixels of each mock, ``(n_mocks, 4)``."""
     return np.stack([(draws**k).mean(axis=(1, 2, 3)) for k in range(4)], axis=1)
 
 
-def _less_mean(maps, seen):
-    """Maps less their mean over the pixels with data, 0 elsewhere."""
+def _minus_mean(maps, seen):
+    """Subtract the mean over pixels with data; set other pixels to 0."""
     mean = (maps * seen).sum(axis=(1, 2)) / seen.sum(axis=(1, 2))
     return (maps - mean[:, None, None]) * seen
 
 
 def _density(maps, edges):
-    """One-point density of all pixels of some maps."""
+    """Return the one-point density of all pixels of some maps."""
     return np.histogram(maps, edges)[0] / np.size(maps) / np.diff(edges)
 
 
@@ -258,7 +205,7 @@ _FUNCTIONS = {
 }
 
 
-# ---- what it costs
+# ---- cost
 
 
 def _cost(diagnostics, n_samples):

@@ -1,4 +1,4 @@
-"""The files of mock surveys: one for each estimate, with the settings that it was made with."""
+"""Files of mock surveys: one for each estimate, with its settings."""
 
 import dataclasses
 import hashlib
@@ -11,26 +11,24 @@ from ..maps.convergence_map import ConvergenceMap
 
 
 def path_of(folder, number, name):
-    """Of the estimate ``name`` of a mock."""
     return folder / f"mock_{number:03d}_{name}.fits"
 
 
 def read(file):
-    """The map in a file."""
     return ConvergenceMap.read(file, format="fits")
 
 
 def seeded(method, mocks, number):
-    """The method with the random numbers of a mock."""
+    """Return the method with the seed of a mock."""
     if not dataclasses.is_dataclass(method):
-        raise TypeError(f"methods: need frozen objects of options such as Wiener(), got {method!r}")
+        raise TypeError(f"methods: need frozen dataclasses such as Wiener(), got {method!r}")
     if any(field.name == "seed" for field in dataclasses.fields(method)):
         return dataclasses.replace(method, seed=mocks.seed_of(number))
     return method
 
 
 def settings_of(mocks, number, method):
-    """What decides an estimate, or a truth where the method is None, in plain numbers and strings."""
+    """Return the settings of an estimate, or of a truth if the method is None, as plain numbers and strings."""
     if method is None:
         return mocks.settings(number)
     digest = hashlib.sha256()
@@ -40,12 +38,12 @@ def settings_of(mocks, number, method):
 
 
 def _add_numbers(digest, part):
-    """Add all arrays within a method: two networks, or spectra, of the same size are not told apart by their names."""
+    """Add all arrays of a method to a digest, because its repr omits weights of networks and values of spectra."""
     if isinstance(part, torch.nn.Module):
         for name, tensor in part.state_dict().items():
             digest.update(name.encode() + tensor.detach().cpu().float().numpy().tobytes())
     elif isinstance(part, np.ndarray):
-        digest.update(np.asarray(part).tobytes())  # the unit of a quantity is in the text
+        digest.update(np.asarray(part).tobytes())  # the unit of a quantity is in the repr
     elif dataclasses.is_dataclass(part):
         for field in dataclasses.fields(part):
             digest.update(field.name.encode())
@@ -57,7 +55,7 @@ def _add_numbers(digest, part):
 
 
 def is_there(folder, mocks, number, name, method):
-    """Whether a file is there; ValueError if it was made with other settings."""
+    """Return whether a file exists; raise ValueError if it was made with other settings."""
     file = path_of(folder, number, name)
     if not file.exists():
         return False
@@ -65,6 +63,8 @@ def is_there(folder, mocks, number, name, method):
     found = found if isinstance(found, dict) else {}
     wrong = [key for key in wanted if found.get(key) != wanted[key]]
     if wrong:
-        told = "; ".join(f"{key} {found.get(key)} there, {wanted[key]} now" for key in wrong)
-        raise ValueError(f"folder: {str(file)!r} is of another run ({told}); use another folder, or remove the file")
+        changes = "; ".join(f"{key}: {found.get(key)} in the file, {wanted[key]} now" for key in wrong)
+        raise ValueError(
+            f"folder: {str(file)!r} was made with other settings ({changes}); use another folder, or remove the file"
+        )
     return True

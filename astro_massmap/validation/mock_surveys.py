@@ -1,14 +1,13 @@
 """
-All methods on the same mock surveys, which have the footprint, the noise and the density of a real catalogue.
+Comparison of methods on mock surveys with the footprint, noise and density of a real catalogue.
 
-The truth of a mock is a simulated map, larger than the field, around the centre of the catalogue. It shears the
-galaxies of the catalogue: real positions and weights, real ellipticities turned at random. They are binned on a grid
-in the middle of the map, so that there is matter beyond the edges of the field as there is on the sky. Bilinear
-interpolation of the shear, and its mean over the galaxies of a pixel, smooth the truth by about a pixel; methods
-do not know of it.
+The truth of a mock is a simulated map, larger than the field, centred on the catalogue. It shears the galaxies of the
+catalogue: real positions and weights, real ellipticities rotated at random. The galaxies are binned on a grid in the
+middle of the map, so that matter beyond the edges of the field acts as on the sky. Bilinear interpolation of the shear,
+and its mean over the galaxies of a pixel, smooth the truth by about a pixel, which the methods do not model.
 
-Every estimate is a file, written as soon as it is made, with the settings it was made with. A run that was stopped
-goes on, several can share the work, and methods can be added later.
+Every estimate is written to a file as soon as it is made, with its settings. An interrupted run continues, several
+processes can share the work, and methods can be added later.
 """
 
 from __future__ import annotations
@@ -46,18 +45,18 @@ TRUTH = "truth"
 
 class MockSurveys:
     """
-    Mock surveys of a catalogue behind simulated maps, by their number.
+    Mock surveys of a catalogue behind simulated maps, indexed by number.
 
     Parameters
     ----------
     catalog : ShearCatalog
-        Real galaxies. Those beyond the maps are left out.
+        Real galaxies. Galaxies outside the maps are left out.
     maps : `~astro_massmap.simulation.MapSet`
-        Truths, one for each mock.
+        True convergence, one map for each mock.
     size : int
-        Pixels on a side of the field: not more than those of a map, and enough for maps to be smoothed by 1 arcmin.
+        Side of the field in pixels: at most that of a map, and large enough for smoothing by 1 arcmin.
     seed : int
-        Turns the ellipticities, and seeds the methods: each mock has random numbers of its own.
+        Seed of the rotations and of the methods; each mock has its own random numbers.
 
     Raises
     ------
@@ -78,6 +77,8 @@ class MockSurveys:
     <ConvergenceMap: 32 x 32 pixels of 1 arcmin, 96% measured, no samples>
     >>> shear
     <ShearMap: 32 x 32 pixels of 1 arcmin, 96% with data>
+    >>> mocks.seed_of(1), mocks.settings(1)["map"]
+    (1, 'maps.npy, 1, 1')
     """
 
     def __init__(self, catalog: ShearCatalog, maps: MapSet, *, size: int = 192, seed: int = 0) -> None:
@@ -93,7 +94,7 @@ class MockSurveys:
         ny, nx = maps.shape
         on_map = (x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5)
         if not on_map.any():
-            raise ValueError("catalog: none of its galaxies lies on a map that is put around its centre")
+            raise ValueError("catalog: needs galaxies on the maps, which are centred on the catalogue; none lies there")
         self.catalog = catalog[on_map]
 
     def __len__(self) -> int:
@@ -103,7 +104,7 @@ class MockSurveys:
         return f"<MockSurveys: {len(self)} maps, {self.size} x {self.size} pixels, of {self.catalog!r}>"
 
     def __getitem__(self, number: int) -> tuple[ConvergenceMap, ShearMap]:
-        """The truth, a ConvergenceMap, and what is seen of it, a ShearMap: both of the middle of the map."""
+        """Return the truth, a ConvergenceMap, and its mock data, a ShearMap, of the middle of a map."""
         whole = ConvergenceMap(self.maps[number], wcs=self.wcs)
         truth = whole[tuple(slice((n - self.size) // 2, (n + self.size) // 2) for n in whole.shape)]
         galaxies = observe(whole, positions=self.catalog, axes=self.catalog.axes, seed=self.seed_of(number))
@@ -112,41 +113,28 @@ class MockSurveys:
 
     def seed_of(self, number: int) -> int:
         """
-        The seed of a mock, and of what methods make of it.
+        Return the seed of a mock and of the methods applied to it.
 
         Parameters
         ----------
         number : int
-            Which mock.
+            Number of the mock.
 
         Returns
         -------
         int
-            Each has its own, which depends on ``seed`` too.
-
-        Examples
-        --------
-        >>> import astropy.units as u
-        >>> import numpy as np
-        >>> from astro_massmap import datasets
-        >>> from astro_massmap.simulation import MapSet
-        >>> from astro_massmap.validation import MockSurveys
-        >>> np.save("maps.npy", np.zeros((2, 48, 48)))
-        >>> maps = MapSet.open(".", pixel_scale=1 * u.arcmin)
-        >>> mocks = MockSurveys(datasets.demo()[::8], maps, size=32, seed=3)
-        >>> mocks.seed_of(0), mocks.seed_of(1)
-        (3000000, 3000001)
+            A different number for each mock and each ``seed``.
         """
         return 10**6 * self.seed + number
 
     def settings(self, number: int) -> dict[str, Any]:
         """
-        What decides a mock, in plain numbers and strings.
+        Return the settings that determine a mock, as plain numbers and strings.
 
         Parameters
         ----------
         number : int
-            Which mock.
+            Number of the mock.
 
         Returns
         -------
@@ -156,19 +144,6 @@ class MockSurveys:
         ------
         IndexError
             If there is no such mock.
-
-        Examples
-        --------
-        >>> import astropy.units as u
-        >>> import numpy as np
-        >>> from astro_massmap import datasets
-        >>> from astro_massmap.simulation import MapSet
-        >>> from astro_massmap.validation import MockSurveys
-        >>> np.save("maps.npy", np.zeros((2, 48, 48)))
-        >>> maps = MapSet.open(".", pixel_scale=1 * u.arcmin)
-        >>> settings = MockSurveys(datasets.demo()[::8], maps, size=32).settings(1)
-        >>> settings["map"], settings["pixel_arcmin"], settings["seed"]
-        ('maps.npy, 1, 1', 1.0, 1)
         """
         entry = self.maps.entries[number]
         return {
@@ -182,7 +157,7 @@ class MockSurveys:
 
     @cached_property
     def _checksum(self):
-        """Of the galaxies."""
+        """Return a checksum of the galaxies."""
         c = self.catalog
         columns = (c.coords.spherical.lon.deg, c.coords.spherical.lat.deg, c.g1, c.g2, c.weight)
         digest = hashlib.sha256(np.array(columns, dtype="<f8").tobytes())
@@ -205,26 +180,26 @@ def run_mocks(
     Parameters
     ----------
     mocks : MockSurveys
-        Truths and what is seen of them.
+        Truths and mock data.
     methods : dict
-        Method objects by name, such as ``Wiener(n_samples=16)``. Their seeds are replaced by those of the mocks.
+        Method objects by name, such as ``Wiener(n_samples=16)``. Seeds are replaced by those of the mocks.
     folder : str or path-like
-        Of the files ``mock_003_truth.fits`` and ``mock_003_NAME.fits``. Those that are there are kept.
+        Folder of the files ``mock_003_truth.fits`` and ``mock_003_NAME.fits``. Existing files are kept.
     numbers : iterable of int, optional
-        Which mocks; by default all.
+        Numbers of the mocks; by default all.
     progress : bool
         Show a progress bar.
 
     Raises
     ------
     ValueError
-        If a file is of another run, before any work begins.
+        If a file was made with other settings, before any computation.
     OSError
         If a file is damaged or cannot be written.
 
     Examples
     --------
-    Maps of noise stand in for simulated ones:
+    White-noise maps replace simulated maps here:
 
     >>> import astropy.units as u
     >>> import numpy as np
@@ -246,8 +221,8 @@ def run_mocks(
     numbers = _checked_numbers(mocks, numbers)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    asked = {TRUTH: None, **methods}
-    todo = {i: [name for name, method in asked.items() if not is_there(folder, mocks, i, name, method)]
+    wanted = {TRUTH: None, **methods}
+    todo = {i: [name for name, method in wanted.items() if not is_there(folder, mocks, i, name, method)]
             for i in numbers}  # fmt: skip
     with progress_bar(total=sum(map(len, todo.values())), desc="maps", disable=not progress) as bar:
         for i, names in todo.items():
@@ -256,11 +231,11 @@ def run_mocks(
             truth, shear = mocks[i]
             for name in names:
                 bar.set_postfix(mock=i, method=name)
-                if is_there(folder, mocks, i, name, asked[name]):  # by now, thanks to another run
+                if is_there(folder, mocks, i, name, wanted[name]):  # written by another process meanwhile
                     bar.update()
                     continue
-                kappa = truth if name == TRUTH else shear.reconstruct(seeded(asked[name], mocks, i), progress=False)
-                kappa.meta["validation"] = settings_of(mocks, i, asked[name])
+                kappa = truth if name == TRUTH else shear.reconstruct(seeded(wanted[name], mocks, i), progress=False)
+                kappa.meta["validation"] = settings_of(mocks, i, wanted[name])
                 kappa.write(path_of(folder, i, name), format="fits", overwrite=True)
                 bar.update()
 
@@ -269,48 +244,48 @@ def read_mocks(
     mocks: MockSurveys, methods: Mapping[str, Method], folder: File, *, numbers: Iterable[int] | None = None
 ) -> tuple[list[ConvergenceMap], dict[str, list[ConvergenceMap]]]:
     """
-    What `run_mocks` wrote.
+    Read the files of `run_mocks`.
 
     Parameters
     ----------
     mocks, methods, folder, numbers
-        As for `run_mocks`.
+        See `run_mocks`.
 
     Returns
     -------
     truths : list of ConvergenceMap
-        Of the mocks that are there by all methods.
+        Truths of the mocks with files of all methods.
     maps : dict
-        By name, a list of ConvergenceMap.
+        List of ConvergenceMap by name of the method.
 
     Raises
     ------
     ValueError
-        If a file is of another run.
+        If a file was made with other settings.
     OSError
         If a file is damaged.
 
     Examples
     --------
-    Nothing is there before `run_mocks`, whose example goes on from here:
+    Before `run_mocks` there are no files:
 
     >>> import astropy.units as u
     >>> import numpy as np
-    >>> from astro_massmap import KaiserSquires, datasets
+    >>> from astro_massmap import datasets
     >>> from astro_massmap.simulation import MapSet
     >>> from astro_massmap.validation import MockSurveys, read_mocks
     >>> np.save("maps.npy", np.random.default_rng(1).normal(scale=0.03, size=(2, 48, 48)))
     >>> mocks = MockSurveys(datasets.demo()[::8], MapSet.open(".", pixel_scale=1 * u.arcmin), size=32)
-    >>> read_mocks(mocks, {"kaiser_squires": KaiserSquires()}, "nothing")
-    ([], {'kaiser_squires': []})
+    >>> read_mocks(mocks, {}, "nothing")
+    ([], {})
     """
-    folder, asked = Path(folder), {TRUTH: None, **methods}
+    folder, wanted = Path(folder), {TRUTH: None, **methods}
     complete = [
         i
         for i in _checked_numbers(mocks, numbers)
-        if all(is_there(folder, mocks, i, name, method) for name, method in asked.items())
+        if all(is_there(folder, mocks, i, name, method) for name, method in wanted.items())
     ]
-    maps = {name: [read(path_of(folder, i, name)) for i in complete] for name in asked}
+    maps = {name: [read(path_of(folder, i, name)) for i in complete] for name in wanted}
     return maps.pop(TRUTH), maps
 
 
@@ -318,5 +293,5 @@ def _checked_numbers(mocks, numbers):
     numbers = list(range(len(mocks)) if numbers is None else numbers)
     wrong = [i for i in numbers if not 0 <= i < len(mocks)]
     if wrong or not numbers:
-        raise ValueError(f"numbers: need to be from 0 to {len(mocks) - 1}, one for each map, got {wrong or numbers}")
+        raise ValueError(f"numbers: need to be from 0 to {len(mocks) - 1}, as the maps, got {wrong or numbers}")
     return numbers

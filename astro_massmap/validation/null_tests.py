@@ -1,8 +1,8 @@
 """
 Null tests of a catalogue, and its noise.
 
-Gravity makes E modes and, to first order, no B modes. Galaxies that are turned by random angles keep their shapes and
-lose the lensing: what is left is noise, as it is in this survey, with its mask, weights and outliers.
+Gravitational lensing produces E modes and, to first order, no B modes. Galaxies rotated by random angles keep their
+shapes and lose the lensing signal: they sample the noise of this survey, with its mask, weights and outliers.
 """
 
 from __future__ import annotations
@@ -41,32 +41,32 @@ _PADDING = 2.0
 
 def rotated(catalog: ShearCatalog, seed: int | Sequence[int]) -> ShearCatalog:
     """
-    The catalogue with every galaxy turned by a random angle: its noise, without lensing.
+    Rotate every galaxy of a catalogue by a random angle, which leaves its noise without lensing.
 
     Parameters
     ----------
     catalog : ShearCatalog
-        The galaxies.
+        Galaxies.
     seed : int or sequence of int
-        Of the angles.
+        Seed of the angles.
 
     Returns
     -------
     ShearCatalog
-        Its additive bias is taken off before.
+        The rotated galaxies, after subtracting the additive bias.
 
     Raises
     ------
     TypeError
-        If it is no catalogue.
+        If ``catalog`` is not a ShearCatalog.
 
     Examples
     --------
     >>> from astro_massmap import datasets
     >>> from astro_massmap.validation.null_tests import rotated
     >>> catalog = datasets.demo()
-    >>> turned = rotated(catalog, seed=1)
-    >>> bool(abs(turned.shape_noise / catalog.shape_noise - 1) < 1e-12)
+    >>> noise = rotated(catalog, seed=1)
+    >>> bool(abs(noise.shape_noise / catalog.shape_noise - 1) < 1e-12)
     True
     """
     _check(catalog)
@@ -88,29 +88,27 @@ def noise_maps(
     progress: bool = False,
 ) -> ConvergenceMap:
     """
-    Maps of randomly turned galaxies.
+    Map randomly rotated galaxies.
 
     Parameters
     ----------
     catalog : ShearCatalog
-        The galaxies.
+        Galaxies.
     n : int
-        Maps, at least two.
+        Number of maps, at least two.
     method : str or method object, optional
-        How they are mapped; by default `~astro_massmap.KaiserSquires`. Of a method with samples only the mean is used.
+        Method of the maps; by default `~astro_massmap.KaiserSquires`. Only the mean of a method with samples is used.
     seed : int
-        Of the angles; map i is that of ``rotated(catalog, [seed, i])``.
-    wcs, shape, pixel_scale
-        The grid, as for `~astro_massmap.ShearCatalog.to_map`.
-    mask : regions, optional
-        Regions whose galaxies are left out, as for `~astro_massmap.ShearCatalog.to_map`.
+        Seed of the angles; map i is that of ``rotated(catalog, [seed, i])``.
+    wcs, shape, pixel_scale, mask
+        Grid and excluded regions, see `~astro_massmap.ShearCatalog.to_map`.
     progress : bool
-        Show a bar.
+        Show a progress bar.
 
     Returns
     -------
     ConvergenceMap
-        The maps as its samples, their mean and standard deviation.
+        The maps as samples, with their mean and standard deviation.
 
     Raises
     ------
@@ -130,7 +128,7 @@ def noise_maps(
     """
     method, survey = _prepared(catalog, n, seed, method, wcs, shape, pixel_scale, mask)
     with progress_bar(total=n, desc="rotations", disable=not progress) as bar:
-        maps = [_solved(method, survey.turned(seed, i), bar) for i in range(n)]
+        maps = [_solved(method, survey.rotated(seed, i), bar) for i in range(n)]
     samples = np.stack([m.mean for m in maps])
     return survey.noise_map(samples.mean(axis=0), samples, maps[0].diagnostics | {"noise": "rotated galaxies"})
 
@@ -148,7 +146,7 @@ def jackknife(
     progress: bool = False,
 ) -> ConvergenceMap:
     """
-    The noise of a map from maps that lack some of the galaxies.
+    Estimate the noise of a map from maps without some of the galaxies.
 
     Galaxies are put into ``n`` random groups, and each map lacks one of them. The variance is ``(n - 1) / n`` times
     the sum of the squared deviations from the mean of the maps (Efron 1982); it needs several galaxies in a pixel.
@@ -156,21 +154,21 @@ def jackknife(
     Parameters
     ----------
     catalog, n, method, wcs, shape, pixel_scale, mask, progress
-        As for `noise_maps`.
+        See `noise_maps`.
     seed : int
-        Of the groups.
+        Seed of the groups.
 
     Returns
     -------
     ConvergenceMap
-        The map of all galaxies with this standard deviation. Its samples are the maps that lack a group, their
-        deviations from the mean made larger by ``(n - 1) / sqrt(n)`` and put around the map of all galaxies: their
-        scatter is that of the jackknife, also that of means over regions.
+        The map of all galaxies with this standard deviation. Its samples are the deviations of the maps without a group
+        from their mean, scaled by ``(n - 1) / sqrt(n)`` and added to the map of all galaxies: their scatter is the
+        jackknife error, also of means over regions.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described, or galaxies are too few for the groups.
+        If an argument is not as described, or there are fewer than two galaxies per group.
 
     Examples
     --------
@@ -183,7 +181,7 @@ def jackknife(
     """
     method, survey = _prepared(catalog, n, seed, method, wcs, shape, pixel_scale, mask)
     if survey.n_galaxies < 2 * n:
-        raise ValueError(f"n: {survey.n_galaxies} galaxies are too few for {n} groups")
+        raise ValueError(f"n: needs at least two galaxies per group, got {survey.n_galaxies} for {n} groups")
     group = generator_of_angles(seed).permutation(np.arange(len(catalog)) % n)
     with progress_bar(total=n + 1, desc="jackknife", disable=not progress) as bar:
         whole = _solved(method, survey.observation(), bar)
@@ -195,21 +193,21 @@ def jackknife(
 @dataclass(frozen=True)
 class BModeTest:
     """
-    What a catalogue shows of E and B modes.
+    Result of `b_mode_test`: the power of the E and B modes of a catalogue.
 
     Attributes
     ----------
     table : `~astropy.table.QTable`
-        In bands of ell (``low``, ``high``): of each mode the power C_ell (``e_power``, ``b_power``), its mean and
-        scatter over maps of turned galaxies (``e_noise``, ``e_noise_std``, ``b_noise``, ``b_noise_std``), and by how
-        much of that scatter the power exceeds the noise (``e_significance``, ``b_significance``). NaN in bands without
-        waves.
+        In bands of ell (``low``, ``high``), for each mode: power C_ell (``e_power``, ``b_power``), its mean and
+        standard deviation over maps of rotated galaxies (``e_noise``, ``e_noise_std``, ``b_noise``, ``b_noise_std``),
+        and the excess over this mean in standard deviations (``e_significance``, ``b_significance``). NaN in bands
+        without modes.
     chi2 : float
-        Of the B mode: the sum over bands of the squared deviation from the mean of all other maps, over their variance.
+        Sum over bands of the squared deviation of the B mode from the mean of all other maps, over their variance.
     p_value : float
-        Share of maps, this one and those of turned galaxies, whose chi2 is as large.
+        Fraction of all maps, this one and those of rotated galaxies, with at least this chi2.
     n : int
-        Maps of turned galaxies.
+        Number of maps of rotated galaxies.
 
     Examples
     --------
@@ -219,12 +217,6 @@ class BModeTest:
     >>> report = b_mode_test(datasets.demo(), 40, pixel_scale=3.2 * u.arcmin)
     >>> print(str(report).splitlines()[0])
     no sign of a B mode: chi2 = 3.0 in 3 bands, p = 0.415
-
-    Sixteen rotations cannot detect a B mode, however strong, at the level of 0.01:
-
-    >>> from astro_massmap.validation.null_tests import BModeTest
-    >>> BModeTest(report.table, chi2=100.0, p_value=1 / 17, n=16).ok is None
-    True
     """
 
     table: QTable
@@ -235,10 +227,10 @@ class BModeTest:
     @property
     def ok(self) -> bool | None:
         """
-        True if there is no significant B mode (p above 0.01), False if there is one, None if that is undecided.
+        True without a significant B mode (p above 0.01), False with one, None if undecided.
 
-        Without a B mode it is False by chance in 1 of 100 cases. It is None where p is the least that n rotations can
-        give, ``1 / (n + 1)``, and that is above 0.01: the test needs at least 99 rotations.
+        Without a B mode it is False by chance in 1 of 100 cases. It is None if p is ``1 / (n + 1)``, the smallest value
+        of n rotations, and above 0.01: the test needs at least 99 rotations.
         """
         if self.n < _LEAST_ROTATIONS and self.p_value < 1.5 / (self.n + 1):
             return None
@@ -247,8 +239,8 @@ class BModeTest:
     def __str__(self) -> str:
         verdict = {
             True: "no sign of a B mode",
-            False: "there is a B mode, which lensing does not make",
-            None: f"no verdict from {self.n} rotations, whose least p this is: at least {_LEAST_ROTATIONS} are needed",
+            False: "there is a B mode, which lensing does not produce",
+            None: f"no verdict: p is the minimum for {self.n} rotations, at least {_LEAST_ROTATIONS} are needed",
         }[self.ok]
         bands = int(np.isfinite(self.table["b_significance"]).sum())
         lines = [f"{verdict}: chi2 = {self.chi2:.1f} in {bands} bands, p = {self.p_value:.3f}"]
@@ -275,29 +267,29 @@ def b_mode_test(
     progress: bool = False,
 ) -> BModeTest:
     """
-    Is there a B mode?
+    Test a catalogue for a B mode.
 
-    The power of the B mode of the Kaiser-Squires map, in bands of ell, against that of randomly turned galaxies. Every
-    map, this one too, is compared with the mean and the scatter of all others, so that without lensing the rank of its
-    chi2 is as fair as that of any of them, and the p-value exact.
+    The power of the B mode of the Kaiser-Squires map, in bands of ell, is compared with that of randomly rotated
+    galaxies. Every map, including the observed one, is compared with the mean and scatter of all others, so that
+    without lensing all ranks of the observed chi2 are equally likely and the p-value is exact.
 
-    Holes and edges turn some of the E mode of lensing into B. Therefore the shear that a Wiener filter expects of the
-    E mode, with the default spectrum, is first taken from every map, also of turned galaxies. Behind the holes of
-    `~astro_massmap.datasets.demo`, with 70 galaxies per square arcmin, what is left of the leakage adds at most 0.2
-    standard deviations to the mean power of a band; without the filter it adds 1.9 to that of the longest waves.
-    Reduced shear, clustered sources, and shear that varies within coarse pixels make a little B mode too.
+    Masks and edges leak E modes of lensing into B. Therefore the shear that a Wiener filter with the default spectrum
+    expects of the E mode is first subtracted from every map, also of rotated galaxies. Behind the masks of
+    `~astro_massmap.datasets.demo`, with 70 galaxies per square arcmin, the remaining leakage adds at most 0.2 standard
+    deviations to the mean power of a band; without the filter it adds 1.9 to the band of the largest scales. Reduced
+    shear, clustered sources, and shear that varies within coarse pixels also produce a small B mode.
 
     Parameters
     ----------
     catalog : ShearCatalog
-        The galaxies.
+        Galaxies.
     n : int
-        Maps of rotated galaxies; the p-value is a multiple of ``1 / (n + 1)``. A B mode is only reported as
+        Number of maps of rotated galaxies; the p-value is a multiple of ``1 / (n + 1)``. A B mode is only reported as
         significant (p of 0.01 or less) with 99 or more.
     edges : array-like, optional
-        Of the bands of ell; by default octaves, from the longest wave in the field to the finest on the grid.
+        Edges of the bands of ell; by default octaves, from the largest scale of the field to the smallest of the grid.
     seed, wcs, shape, pixel_scale, mask, progress
-        As for `noise_maps`.
+        See `noise_maps`.
 
     Returns
     -------
@@ -306,7 +298,7 @@ def b_mode_test(
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described, or no wave of the grid lies in the bands.
+        If an argument is not as described, or no mode of the grid lies in the bands.
 
     Examples
     --------
@@ -322,16 +314,16 @@ def b_mode_test(
     expected = ExpectedShear(observed, _PADDING)
     with progress_bar(total=n + 1, desc="rotations", disable=not progress) as bar:
         modes = [_e_and_b(observed, expected, bar)]
-        modes += [_e_and_b(survey.turned(seed, i), expected, bar) for i in range(n)]
+        modes += [_e_and_b(survey.rotated(seed, i), expected, bar) for i in range(n)]
     edges = _octaves(observed.shape, observed.pixel_size) if edges is None else edges
     maps = [image for pair in modes for image in pair]
     low, high, _, power = power_spectrum(maps, survey.shear.mask, observed.pixel_size, edges)
     filled = np.isfinite(power).all(axis=0)
     if not filled.any():
-        raise ValueError(f"edges: no wave of the grid lies in the bands {np.asarray(edges)}")
+        raise ValueError(f"edges: need bands that contain modes of the grid, got {np.asarray(edges)}")
     table = QTable({"low": low, "high": high}, meta={"n": n, "seed": seed})
-    for mode, (this, *turned) in {"e": power[::2], "b": power[1::2]}.items():
-        mean, std = np.mean(turned, axis=0), np.std(turned, axis=0, ddof=1)
+    for mode, (this, *noise) in {"e": power[::2], "b": power[1::2]}.items():
+        mean, std = np.mean(noise, axis=0), np.std(noise, axis=0, ddof=1)
         table[f"{mode}_power"], table[f"{mode}_noise"], table[f"{mode}_noise_std"] = this, mean, std
         table[f"{mode}_significance"] = (this - mean) / std
     chi2 = _chi2_of_each(power[1::2, filled])
@@ -344,7 +336,7 @@ def _octaves(shape, pixel_size):
 
 
 def _chi2_of_each(power):
-    """Of each row, against the mean and variance of all others."""
+    """Return chi2 of each row against the mean and variance of all others."""
     n = len(power) - 1
     power = power / power.std(axis=0)
     mean = (power.sum(axis=0) - power) / n
@@ -354,7 +346,7 @@ def _chi2_of_each(power):
 
 
 def _e_and_b(observation, expected, bar):
-    """The E mode, and the B mode of what the expected E mode leaves of the shear."""
+    """Return the E mode, and the B mode after subtracting the expected shear of the E mode."""
     method = KaiserSquires(smoothing=0 * u.arcmin, padding=_PADDING)
     e_mode = method.solve(observation).mean
     bar.update()
@@ -367,7 +359,7 @@ def _prepared(catalog, n, seed, method, wcs, shape, pixel_scale, mask):
     check_integer(seed, "seed", 0)
     method = KaiserSquires() if method is None else resolve(method)
     if mask is not None:
-        grid = catalog.to_map(wcs=wcs, shape=shape, pixel_scale=pixel_scale)  # that of all galaxies
+        grid = catalog.to_map(wcs=wcs, shape=shape, pixel_scale=pixel_scale)  # grid of all galaxies
         catalog, wcs, shape, pixel_scale = catalog.outside(mask, grid.wcs), grid.wcs, grid.shape, None
     return method, BinnedSurvey(catalog, wcs=wcs, shape=shape, pixel_scale=pixel_scale)
 

@@ -12,14 +12,14 @@ from .diagnostics import coverage, rank_histogram, tarp
 
 LEVELS = (0.68, 0.9)  # 90 % intervals need 19 samples
 _PERMUTATIONS_OF_DISTANCES, _PERMUTATIONS_OF_TARP = 999, 99
-_POINTS = 20  # reference points of TARP in each permutation; those of one mock are nearly degenerate
+_POINTS = 20  # reference points of TARP in each permutation; those of one mock are strongly correlated
 
 
 def calibration(truths, draws, seed):
     """Return coverage, distance, p-values (values and errors by name), and the tables of ranks and TARP or None."""
     values = {"distance": _distance(truths, draws, seed)}
     samples, truth = draws[truths.thin], truths.smooth[truths.thin]
-    for where, chosen in truths.places.items():
+    for where, chosen in truths.pixels.items():
         if chosen.any():
             table = coverage(samples[..., chosen], truth[..., chosen], LEVELS)
             values[f"coverage, {where}"] = np.array(table["coverage"]), np.array(table["error"])

@@ -1,4 +1,4 @@
-"""Intervals of samples and of probabilities, beside what is known of order statistics and of binomial counts."""
+"""Intervals of samples and of probabilities, compared with order statistics and binomial counts."""
 
 import astropy.units as u
 import numpy as np
@@ -33,8 +33,8 @@ def test_quantiles_at_whole_ranks_are_samples(n, data):
 
 @pytest.mark.parametrize("n", [7, 16, 39])
 def test_intervals_of_exchangeable_draws_cover_exactly_their_level(n):
-    # each of n + 1 draws is the truth once, the others its samples: whatever the draws, the interval of the ranks k and
-    # n + 1 - k contains exactly n + 1 - 2 k of the n + 1 truths. No random error is left
+    # each of n + 1 draws is the truth once, and the others its samples: for any draws, the interval of the ranks k and
+    # n + 1 - k contains exactly n + 1 - 2 k of the n + 1 truths, without a random error
     draws = np.random.default_rng(n).standard_cauchy(size=n + 1)
     for k in range(1, (n + 1) // 2):
         level, inside = 1 - 2 * k / (n + 1), 0
@@ -45,7 +45,7 @@ def test_intervals_of_exchangeable_draws_cover_exactly_their_level(n):
 
 
 @pytest.mark.parametrize(("level", "needed"), [(0.5, 3), (0.68, 6), (0.9, 19), (0.95, 39), (0.99, 199)])
-def test_a_level_beyond_the_samples_is_one_warning(level, needed):
+def test_a_level_that_needs_more_samples_gives_one_warning(level, needed):
     samples = np.random.default_rng(0).normal(size=(needed, 4, 5))
     interval(samples, level)  # without a warning
     few = samples[:-1]
@@ -55,7 +55,7 @@ def test_a_level_beyond_the_samples_is_one_warning(level, needed):
     assert len(caught) == 1 and (low >= few.min(axis=0)).all() and (high <= few.max(axis=0)).all()
 
 
-def test_every_interval_of_a_map_is_of_one_kind():
+def test_all_intervals_of_a_map_are_of_one_kind():
     rng = np.random.default_rng(3)
     samples, mask = 0.1 + rng.normal(scale=0.02, size=(16, *SHAPE)), np.zeros(SHAPE, dtype=bool)
     kappa = ConvergenceMap(samples.mean(axis=0), wcs=GRID, samples=samples)
@@ -77,18 +77,18 @@ def test_every_interval_of_a_map_is_of_one_kind():
         ]
         bounds = [apertures["lower"], apertures["upper"]]
         assert np.allclose(bounds, np.quantile(each, ends, axis=0, method="weibull"))
-    for ask in (
+    for measure in (
         lambda: kappa.region_statistics(disc, level=0.95),
         lambda: kappa.projected_mass(disc, 0.3, 1.0, level=0.95),
         lambda: kappa.aperture_mass(center.reshape(1), 1.6 * u.arcmin, level=0.95),
         lambda: kappa.power_spectrum([3000, 9000], level=0.95),
     ):
         with pytest.warns(AstropyUserWarning, match="level=0.95: needs at least 39 samples, got 16") as caught:
-            ask()
+            measure()
         assert len(caught) == 1
 
 
-def test_quantiles_of_a_map_warn_of_the_most_extreme(monkeypatch):
+def test_quantiles_of_a_map_warn_about_the_most_extreme(monkeypatch):
     from astro_massmap.analysis import quantiles as _quantiles
 
     samples = np.random.default_rng(0).normal(size=(16, *SHAPE))
@@ -104,7 +104,7 @@ def test_quantiles_of_a_map_warn_of_the_most_extreme(monkeypatch):
 
 @given(st.integers(1, 60), st.floats(0.3, 0.99), st.data())
 def test_probability_intervals_are_those_of_wilson(n, level, data):
-    # the ends are the p from which the count differs by z standard deviations of the binomial
+    # at the ends p, the count differs from its mean by z standard deviations of the binomial
     count, z = data.draw(st.integers(0, n)), norm.ppf((1 + level) / 2)
     lower, upper = probability_interval(count, n, level)
     assert 0 <= lower <= count / n <= upper <= 1 and upper > lower
@@ -117,7 +117,7 @@ def test_probability_intervals_are_those_of_wilson(n, level, data):
 
 @pytest.mark.parametrize("level", [0.68, 0.95])
 def test_probability_intervals_cover_probabilities(level):
-    # the mean over probabilities between 0 and 1; that of single ones varies with the integers
+    # the mean coverage over probabilities between 0 and 1; that of one probability varies with its value
     p, n = np.linspace(0, 1, 1001)[1:-1, None], 16
     lower, upper = probability_interval(np.arange(n + 1), n, level)
     covered = (binom.pmf(np.arange(n + 1), n, p) * ((lower <= p) & (p <= upper))).sum(axis=1)
@@ -129,12 +129,12 @@ def test_probabilities_have_intervals_and_regions_without_data_are_flagged():
     samples = rng.normal(size=(16, *SHAPE))
     mask = np.zeros(SHAPE, dtype=bool)
     mask[:, :9] = True
-    discs = [CirclePixelRegion(PixCoord(x, 6), 2) for x in (3, 7.5, 13, 90)]  # no data, a little, all, off the field
+    discs = [CirclePixelRegion(PixCoord(x, 6), 2) for x in (3, 7.5, 13, 90)]  # no data, few data, all, off the field
     table = detection_probability(samples[0], samples, GRID, mask, discs, -9.0, level=0.9)
     assert table["measured"].tolist() == [False, True, True, False] and 0 < table["data_fraction"][1] < 0.3
     assert table["probability"][:3].tolist() == [1, 1, 1] and np.isnan(table["probability"][3])
     assert table["upper"][:3].tolist() == [1, 1, 1] and np.isnan([table["lower"][3], table["upper"][3]]).all()
-    # of 16 of 16 samples Wilson's lower end is 1 / (1 + z^2 / 16)
+    # Wilson's lower end for 16 of 16 samples is 1 / (1 + z^2 / 16)
     assert np.allclose(table["lower"][:3], 1 / (1 + norm.ppf(0.95) ** 2 / 16))
     assert (table["n_samples"] == 16).all() and table.meta["level"] == 0.9
     narrow = detection_probability(samples[0], samples, GRID, mask, discs[2], 0.0, level=0.5)

@@ -1,4 +1,4 @@
-"""Where the fit of a model to the data is shown: the map itself, warnings, the report, the terminal."""
+"""Statements on the fit of the model to the data, in the map itself, warnings, the report and the terminal."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ SIDE = 24
 
 
 def shear(noise):
-    """A map of noise that is ``noise`` times as large as stated."""
+    """Shear map with ``noise`` times the stated noise."""
     rng = np.random.default_rng(0)
     data = 0.1 * noise * rng.normal(size=(2, SIDE, SIDE))
     return ShearMap(data, wcs=tan_wcs((SIDE, SIDE)), noise_std=0.1)
@@ -21,7 +21,7 @@ def shear(noise):
 
 @pytest.mark.filterwarnings("ignore:prior. the samples have")
 @pytest.mark.parametrize("method", ["wiener", "posterior_mean", "annealed_hmc"])
-def test_noise_that_is_wrong_by_a_factor_of_three_is_noticed(method):
+def test_noise_that_is_wrong_by_a_factor_of_three_gives_a_warning(method):
     options = {} if method == "posterior_mean" else {"n_samples": 2}
     if method == "annealed_hmc":
         options |= {"schedule": "fast", "n_check": 0}
@@ -33,7 +33,7 @@ def test_noise_that_is_wrong_by_a_factor_of_three_is_noticed(method):
     assert "stated" not in repr(kappa)
 
 
-def test_the_fit_is_shown_where_a_map_is_described(capsys):
+def test_descriptions_of_a_map_include_the_fit(capsys):
     with pytest.warns(AstropyUserWarning):
         kappa = shear(3.0).reconstruct("wiener", n_samples=8, progress=False)
     kappa.write("kappa.fits")
@@ -47,7 +47,7 @@ def test_the_fit_is_shown_where_a_map_is_described(capsys):
     assert "times as stated" in repr(ConvergenceMap.read("kappa.fits"))
 
 
-def test_a_map_without_a_fit_is_described_all_the_same():
+def test_a_map_without_a_fit_has_a_description():
     kappa = shear(1.0).reconstruct("wiener", n_samples=0, uncertainty=False, progress=False)
     assert kappa.diagnostics["fit"] is None and kappa.uncertainty is None
     assert repr(kappa).endswith("no samples>")

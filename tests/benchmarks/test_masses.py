@@ -1,4 +1,4 @@
-"""The benchmark of masses: its truth, its statistics, and that a stopped run continues."""
+"""Benchmark of masses: truth, statistics, and the continuation of an interrupted run."""
 
 import sys
 
@@ -32,7 +32,7 @@ def test_the_shear_is_that_of_the_halo_and_of_the_noise():
     theta = with_halo.coords.separation(masses.CENTER)
     change = np.hypot(with_halo.g1 - without.g1, with_halo.g2 - without.g2)
     assert np.allclose(change, HALO.shear(theta, 1.0), rtol=1e-6, atol=1e-8)
-    # 19660 galaxies of two components: the scatter is known to 0.5 %, and structure adds 0.01^2 to 0.26^2
+    # 19660 galaxies of two components: an error of 0.5 %, and large-scale structure adds 0.01^2 to 0.26^2
     assert np.std([without.g1, without.g2]) == pytest.approx(0.26, rel=0.02)
 
 
@@ -40,11 +40,11 @@ def test_the_statistics():
     found = {"mass": [1e14, 1.5e14], "std": [1e13, 5e13], "lower": [9e13, 1e14], "upper": [1.1e14, 2e14]}
     rows = Table({"method": ["wiener"] * 2, "m200": [5e14] * 2, "seed": [0, 1], "true": [2e14] * 2, **found})
     _, row = masses.summary(rows)
-    # errors of 10 and 1 standard deviations, ratios 0.5 and 0.75, one interval of two holds the truth
+    # errors of 10 and 1 standard deviations, ratios 0.5 and 0.75, one interval of two contains the truth
     assert row == ("Wiener", "5e14", "2.00", 2, "0.62 ± 0.12", "7.1", "50%")
 
 
-def test_a_stopped_run_continues(tmp_path, monkeypatch):
+def test_an_interrupted_run_continues(tmp_path, monkeypatch):
     seen, fail = [], [True]
 
     def mock(method, mass, seed):

@@ -1,4 +1,4 @@
-"""What the comparison with other packages does by itself; none of them is needed here."""
+"""Functions of the comparison with other packages, without these packages."""
 
 import astropy.units as u
 import numpy as np
@@ -12,7 +12,7 @@ from skies import scatter, tan_wcs
 SHAPE = (60, 64)
 
 
-def test_the_edges_given_to_others_are_those_of_the_pixels():
+def test_the_edges_for_other_packages_are_those_of_the_pixels():
     galaxies = scatter(tan_wcs(SHAPE), SHAPE, 20000)
     wcs = fitting_wcs(galaxies, 0.4 * u.arcmin, SHAPE)
     lon, lat = np.radians(galaxies.ra.deg - wcs.wcs.crval[0]), galaxies.dec.rad
@@ -29,27 +29,27 @@ def test_the_edges_given_to_others_are_those_of_the_pixels():
     assert np.array_equal(counts, ours)
 
 
-def test_judgement_of_maps_whose_errors_are_known():
+def test_scores_of_maps_with_known_errors():
     rng = np.random.default_rng(1)
     truth, noise = rng.normal(size=(2, 64, 64))
     gaps = np.arange(64) < np.full((64, 1), 20)
     judged = peers.judge(truth, truth + noise, truth + 2 * noise, gaps, peers.BEAM)
     assert np.allclose(judged[:, :2], 2)
-    # white noise of variance 4 on a truth of variance 1, for a smoothed map too; 0.1 is four standard errors of it
+    # white noise of variance 4 on a truth of variance 1, also after smoothing; 0.1 is four standard errors
     assert np.allclose(judged[0, 2:], 1 / np.sqrt(5), atol=0.1)
     assert np.allclose(peers.judge(truth, truth + noise, truth, gaps, peers.BEAM), [[0, 0, 1, 1]] * 2)
 
 
-def test_the_best_is_chosen_for_each_judgement_apart():
+def test_the_best_is_chosen_separately_for_each_score():
     judgements = np.ones((3, 2, 4))
     judgements[1, 0], judgements[2, 1] = 0.5, 0.7
-    judgements[0, :, 1:] = 0  # what the gaps and correlations say does not count
+    judgements[0, :, 1:] = 0  # gaps and correlations are not used
     best, judgement = peers.best_of(judgements)
     assert best.tolist() == [1, 2]
     assert judgement.tolist() == [[0.5] * 4, [0.7] * 4]
 
 
-def test_a_race_is_run_by_turns():
+def test_timings_are_interleaved():
     turns = []
     times = peers.race(lambda: turns.append("theirs"), lambda: turns.append("ours"), turns=4)
     assert turns == ["theirs", "ours"] * 4

@@ -15,7 +15,7 @@ PIXEL = np.radians(0.4 / 60)
 def drawn():
     maps = lognormal_maps(PowerSpectrum.default(), 6, (192, 192), PIXEL, seed=3).numpy()
     world = two_modes.World(maps, 48, 0.15, PowerSpectrum.default())
-    world.fraction = 0.5  # both kinds often enough
+    world.fraction = 0.5  # half of the fields with a halo
     return world, [world.draw(seed) for seed in range(120)]
 
 

@@ -82,7 +82,7 @@ def rows(condition, table=TABLE):
         ("survey not in ( 'KiDS' )", [0, 2, 3]),
         ("tomo in (3) or id in (-5)", [3]),
         ("`2mass` > 2", [1, 2]),
-        ("size >= .6", [0, 1, 2, 3]),  # in single precision, as it was written
+        ("size >= .6", [0, 1, 2, 3]),  # in single precision, as written
     ],
 )
 def test_conditions(condition, expected):
@@ -94,7 +94,7 @@ def test_conditions(condition, expected):
     [
         ("z > 0.4", [1, 2], 1),
         ("not z > 0.4", [0], 1),
-        ("z > 0.4 & mag > 22", [1], 1),  # the third row has no magnitude; the fourth is too bright whatever its z
+        ("z > 0.4 & mag > 22", [1], 1),  # no magnitude in the third row; the fourth is too bright for any z
         ("z > 0.4 | mag < 22", [1, 2, 3], 0),
         ("z < 0.4 | mag < 22", [0, 3], 1),
         ("mag - z > 21.6", [0, 1], 2),
@@ -162,7 +162,7 @@ def test_conditions_that_cannot_be_read(condition, message):
 
 
 @pytest.mark.parametrize(("sign", "inner"), [("not ", "class"), ("-", "id < 0"), ("~", "class"), ("(", "class")])
-def test_deep_conditions_are_read_or_refused(sign, inner):
+def test_deep_conditions_are_read_or_rejected(sign, inner):
     text = sign * (1900 // len(sign)) + inner
     try:
         assert selected(text, TABLE).any()
@@ -224,7 +224,7 @@ def test_flags_as_bools_and_numbers(values, dtype):
     "values",
     [[0, 2], [0.5, 1], [-1, 0], ["maybe", "yes"], ["2", "1"], [np.inf, 1.0], [1j, 0], [[True], [False]], ["on", "off"]],
 )
-def test_other_values_are_no_flags(values):
+def test_other_values_are_not_flags(values):
     with pytest.raises(ValueError, match=r"^column 'good': needs"):
         flags(np.array(values), "column 'good'")
 
@@ -283,7 +283,7 @@ conditions = st.recursive(
 @QUICK
 @given(conditions)
 @pytest.mark.filterwarnings("ignore:select. .* does not select")
-def test_conditions_are_those_of_numpy(condition):
+def test_conditions_agree_with_numpy(condition):
     text, true, _ = condition
     if true.any():
         assert selected(text, NUMPY).tolist() == true.tolist()
@@ -336,7 +336,7 @@ def test_flags_in_files(form):
     with pytest.warns(AstropyUserWarning) as caught:
         catalog = ShearCatalog.read(form, axes="west-north", select="good")
         assert np.array_equal(catalog.g1, table["e1"][KEEP])
-        ShearCatalog(catalog.coords[:2], [0.1, np.nan], [0.1, 0.1], axes="west-north")  # a warning for all forms
+        ShearCatalog(catalog.coords[:2], [0.1, np.nan], [0.1, 0.1], axes="west-north")  # raises a warning for all forms
     counted = [str(w.message) for w in caught if "does not select" in str(w.message)]
     assert len(counted) == (form.partition(".")[0] in ("nan", "tnull", "quoted"))
 
@@ -354,7 +354,7 @@ def test_conditions_and_arrays_for_catalogues():
 
 
 @pytest.mark.parametrize("flag", [KEEP.astype(int), np.where(KEEP, "yes", "no"), KEEP])
-def test_columns_of_flags_pick_galaxies(flag):
+def test_columns_of_flags_select_galaxies(flag):
     catalog = ShearCatalog.from_table(galaxies(), axes="west-north")
     assert np.array_equal(catalog[Column(flag)].g1, catalog.g1[KEEP])
     masked = np.ma.array(np.ones(N_GALAXIES, bool), mask=~KEEP)

@@ -14,7 +14,7 @@ from skies import halo_shear, scatter, tan_wcs
 
 
 def survey(axes, seed=0, strength=1.0, n=30000):
-    """Galaxies behind a few halos, measured west-north, claimed to be along ``axes``."""
+    """Galaxies behind a few halos, measured along west-north and declared to be along ``axes``."""
     rng = np.random.default_rng(seed)
     shape = (100, 100)
     wcs = tan_wcs(shape)
@@ -30,7 +30,7 @@ def test_right_axes_pass():
     assert report.suggested == "west-north"
     assert report.e_minus_b > 4 > abs(report.e_minus_b_mirrored)
     assert report.skewness > 4
-    assert "no sign" in str(report)
+    assert "consistent with the data" in str(report)
 
 
 DIRECTIONS = {"west": 1, "north": 1j, "east": -1, "south": -1j}  # on an image with North up and East left
@@ -38,7 +38,7 @@ DIRECTIONS = {"west": 1, "north": 1j, "east": -1, "south": -1j}  # on an image w
 
 @pytest.mark.parametrize("axes", AXES)
 def test_every_pair_of_perpendicular_directions_has_its_signs(axes):
-    # an image stretched at the angle phi from x towards y: (cos 2 phi, sin 2 phi), independent of the formula in use
+    # an image stretched at the angle phi from x to y, (cos 2 phi, sin 2 phi), independently of the formula in use
     x, y = (DIRECTIONS[name] for name in axes.split("-"))
     assert (x * np.conj(y)).real == 0
     phi = np.linspace(0, np.pi, 20)
@@ -70,7 +70,7 @@ def test_the_right_axes_are_suggested(true, claimed):
 
 
 def test_healpix_components_are_south_east():
-    # theta grows to the South and phi to the East: (-g1, g2), as HEALPix codes use them
+    # theta increases to the South and phi to the East: (-g1, g2), the convention of HEALPix codes
     catalog = survey("west-north", n=30000)
     other = ShearCatalog(catalog.coords, -catalog.g1, catalog.g2, axes="south-east")
     assert np.array_equal(other.to_map().data, catalog.to_map().data)
@@ -84,11 +84,11 @@ def test_wrong_axes_are_found(axes):
     assert report.suggested == "west-north"
 
 
-@pytest.mark.parametrize("fault", ["turned by 45 deg", "North of another frame"])
+@pytest.mark.parametrize("fault", ["rotated by 45 deg", "North of another frame"])
 def test_a_b_mode_that_no_axes_explain_is_found(fault):
     catalog = survey("west-north")
-    shapes = (catalog.g2, -catalog.g1) if fault.startswith("turned") else (catalog.g1, catalog.g2)
-    coords = catalog.coords if fault.startswith("turned") else catalog.coords.galactic
+    shapes = (catalog.g2, -catalog.g1) if fault.startswith("rotated") else (catalog.g1, catalog.g2)
+    coords = catalog.coords if fault.startswith("rotated") else catalog.coords.galactic
     with pytest.warns(AstropyUserWarning, match="the B mode exceeds the E mode"):
         report = ShearCatalog(coords, *shapes, axes="west-north").check_axes()
     assert report.suggested is None
@@ -96,17 +96,17 @@ def test_a_b_mode_that_no_axes_explain_is_found(fault):
 
 
 @pytest.mark.parametrize("axes", AXES)
-def test_noise_alone_raises_no_alarm(axes):
-    # 4 sigma on one statistic or another: a false alarm in some 10,000 catalogues
+def test_noise_alone_raises_no_warning(axes):
+    # 4 sigma in one of the statistics: about one false alarm in 10,000 catalogues
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for seed in range(3):
             assert survey(axes, seed, strength=0.0, n=5000).check_axes().ok
 
 
-def test_fields_without_skewness_raise_no_alarm():
-    # A third moment scatters more than noise alone makes it: 21 of 60 such fields were flagged by the noise. With the
-    # scatter of Gaussian fields its standard deviation is 1.5, so that 4 is reached by 1 of 200 on this side.
+def test_fields_without_skewness_raise_no_warning():
+    # With the standard deviation of noise alone, 21 of 60 such fields have a significant third moment. With that of
+    # Gaussian fields the standard deviation of the statistic is 1.5, so that 1 of 200 fields exceeds 4 on this side.
     wcs = tan_wcs((100, 100))
     for seed in range(8):
         kappa = gaussian_filter(np.random.default_rng(seed).normal(size=(100, 100)), 6, mode="wrap")
@@ -115,9 +115,9 @@ def test_fields_without_skewness_raise_no_alarm():
         assert report.ok and report.e_minus_b > 4
 
 
-def test_a_part_of_the_demonstration_raises_no_alarm():
-    assert datasets.demo()[::4].check_axes().ok  # whose largest void was a skewness of 7 sigma of the noise
+def test_part_of_the_demo_field_raises_no_warning():
+    assert datasets.demo()[::4].check_axes().ok  # its largest void has a skewness of 7 sigma of the noise
 
 
-def test_a_handful_of_galaxies_is_enough_to_run():
+def test_few_galaxies_are_enough_to_run():
     assert survey("west-north", n=30).check_axes().ok

@@ -1,4 +1,4 @@
-"""Ellipticities that respond to shear with a factor, or a matrix, other than one."""
+"""Ellipticities with a response to shear, a number or a matrix, other than one."""
 
 import astropy.units as u
 import numpy as np
@@ -31,7 +31,7 @@ def make(e=None, n=N, **options):
 
 
 def noisy(n=N, scatter=0.4, seed=1):
-    """Matrices of response of single galaxies, as metacalibration gives them."""
+    """Response matrices of single galaxies, as measured by metacalibration."""
     return MATRIX + scatter * np.random.default_rng(seed).normal(size=(n, 2, 2))
 
 
@@ -89,7 +89,7 @@ def test_the_estimator_of_hsc():
         mean = {name: (w * q)[here].sum() / w[here].sum() for name, q in
                 {"e1": catalog.g1, "e2": catalog.g2, "c1": c[0], "c2": c[1], "m": m}.items()}  # fmt: skip
         expected = [(mean[f"e{i}"] / (2 * responsivity) - mean[f"c{i}"]) / (1 + mean["m"]) for i in (1, 2)]
-        # over a field of 6 arcmin the axes turn by less than 0.2 deg
+        # the axes rotate by less than 0.2 deg over 6 arcmin
         assert np.allclose(shear.data[(slice(None), *pixel)], expected, atol=5e-3)
         n_eff = w[here].sum() ** 2 / (w[here] ** 2).sum()
         assert np.isclose(shear.noise_std[tuple(pixel)], catalog.shape_noise / np.sqrt(n_eff) / (1 + mean["m"]))
@@ -116,15 +116,15 @@ def test_galaxies_without_a_response_are_dropped_and_counted():
     ("options", "kind", "words"),
     [
         ({"response": -0.7}, ValueError, "response: needs a positive mean over the 400 galaxies, got -0.7"),
-        ({"response": np.linspace(-1, 0.9, N)}, ValueError, "needs to be positive"),
-        ({"response": [[0.1, 1], [1, 0.1]]}, ValueError, "needs to be positive"),
-        ({"response": [[-1, 0], [0, -1]]}, ValueError, "needs to be positive"),
+        ({"response": np.linspace(-1, 0.9, N)}, ValueError, "needs a positive mean"),
+        ({"response": [[0.1, 1], [1, 0.1]]}, ValueError, "needs a positive mean"),
+        ({"response": [[-1, 0], [0, -1]]}, ValueError, "needs a positive mean"),
         ({"response": np.nan}, ValueError, "response: .*, got nan"),
         ({"response": np.ones(7)}, ValueError, r"response: needs one number, one for each of 400.*\(7,\)"),
         ({"response": np.ones((N, 2))}, ValueError, "response: needs one number"),
         ({"response": "0.7 or so"}, TypeError, "response: needs numbers"),
         ({"response": 0.7 * u.deg}, u.UnitsError, "response"),
-        ({"responsivity": 1.7}, ValueError, "responsivity: .*at most 1.*got 1.7 to 1.7; 2 R"),
+        ({"responsivity": 1.7}, ValueError, "responsivity: .*at most 1.*got 1.7 to 1.7; give 2 R"),
         ({"responsivity": 0.0}, ValueError, "responsivity"),
         ({"responsivity": 0.8, "response": 1.6}, ValueError, "response, responsivity: give one"),
     ],
@@ -134,7 +134,7 @@ def test_errors_name_the_argument(options, kind, words):
         make(**options)
 
 
-def test_a_selection_without_a_mean_response_can_be_looked_at():
+def test_selections_without_a_mean_response_can_be_shown():
     response = np.ones(N)
     response[:2] = -0.2
     few = make(response=response)[:2]
@@ -200,7 +200,7 @@ def test_columns_of_the_response():
     scalar = table(R=np.linspace(0.5, 1, N), rms=np.full(N, 0.4))
     assert ShearCatalog.from_table(scalar, axes="west-north", columns={"response": "R"}).response[-1] == 1
     assert ShearCatalog.from_table(scalar, axes="west-north", columns={"rms_e": "rms"}).response[0] == 2 * (1 - 0.16)
-    with pytest.raises(ValueError, match="give one of response, R11 to R22, and rms_e"):
+    with pytest.raises(ValueError, match="give only one of response, R11 to R22, and rms_e"):
         ShearCatalog.from_table(scalar, axes="west-north", columns={"rms_e": "rms", "response": "R"})
     with pytest.raises(ValueError, match=r"rms_e: .*got up to 1\.4"):
         ShearCatalog.from_table(table(rms=np.full(N, 1.4)), axes="west-north", columns={"rms_e": "rms"})
@@ -212,15 +212,15 @@ def test_columns_of_the_response():
 
 
 @pytest.mark.parametrize("name", ["R11", "R_11", "r11", "R_g11"])
-def test_a_response_that_is_not_used_is_doubted(name):
+def test_unused_responses_raise_a_warning(name):
     metacal = table(**{name: np.full(N, 0.7)})
     with pytest.warns(AstropyUserWarning, match=f"the response in {name!r} is not used"):
         ShearCatalog.from_table(metacal, axes="west-north")
-    for answer in ({"response": 0.7}, {"response": 1}, {"columns": {"R11": None}}):  # no warning: it is an error here
+    for answer in ({"response": 0.7}, {"response": 1}, {"columns": {"R11": None}}):  # a warning would be an error here
         ShearCatalog.from_table(metacal, axes="west-north", **answer)
 
 
-def test_the_shell_takes_the_same(capsys):
+def test_the_shell_has_the_same_options(capsys):
     make(n=N).write("c.ecsv")
     command = ["reconstruct", "c.ecsv", "--axes", "west-north", "--method", "kaiser_squires", "--quiet"]
     for option, value, expected in (("response", 0.5, 0.5), ("responsivity", 0.8, 1.6)):
@@ -263,7 +263,7 @@ def test_rotated_galaxies_are_the_noise_of_the_calibrated_map(response, axes):
     assert np.allclose(maps.samples, by_hand, atol=1e-5 * np.std(by_hand))
 
 
-def test_check_axes_sees_the_calibrated_shear():
+def test_check_axes_uses_the_calibrated_shear():
     coords = scatter(GRID, SHAPE, 3000)
     shear = ShearCatalog(coords, *np.random.default_rng(0).normal(scale=0.2, size=(2, 3000)), axes="west-north")
     shear = inject_halo(shear, NFWHalo(3e15 * u.Msun, redshift=0.3), GRID.pixel_to_world(8, 6), z_source=1.0)
@@ -286,7 +286,7 @@ def truth():
 @pytest.mark.parametrize("response", [1.7, np.linspace(0.5, 1.5, N), MATRIX, noisy()])
 @pytest.mark.parametrize(("own", "axes"), [("west-north", "west-north"), ("south-east", "north-east")])
 @pytest.mark.parametrize("reduced", [False, True])
-def test_mock_galaxies_respond_with_their_response(response, own, axes, reduced):
+def test_mock_galaxies_have_the_given_response(response, own, axes, reduced):
     m = np.linspace(-0.1, 0.1, N)
     survey = make(response=response, m_bias=m, axes=own, max_shear=9)
     options = {"axes": axes, "reduced_shear": reduced}
@@ -309,7 +309,7 @@ def test_mocks_of_a_survey_have_its_noise_and_the_truth(response):
     assert np.isclose(blank.shape_noise, survey.shape_noise)
     assert np.allclose(blank.to_map(wcs=GRID).noise_std, survey.to_map(wcs=GRID).noise_std)
     ideal = observe(truth(), positions=survey.coords, weight=survey.weight, shape_noise=0)
-    # the mean over the sample, of which every half has its own response; exact without scatter of R
+    # the mean over the sample; each half has its own response; exact without scatter of R
     difference = mock.west_north - blank.west_north
     w = survey.weight
     slope = (w * difference * ideal.west_north.conj()).sum() / (w * np.abs(ideal.west_north) ** 2).sum()
@@ -318,7 +318,7 @@ def test_mocks_of_a_survey_have_its_noise_and_the_truth(response):
 
 
 def test_part_of_a_mock_is_calibrated_as_well():
-    # a response that correlates with a property by which galaxies are selected
+    # the response correlates with a property that selects galaxies
     response = np.where(np.arange(N) < N / 2, 0.5, 1.5)
     mock = observe(truth(), positions=make(response=response), shape_noise=0)
     ideal = observe(truth(), positions=make().coords, shape_noise=0)

@@ -1,4 +1,4 @@
-"""Every recipe of the page on survey columns, run on a made-up table with these names: the shear put in comes out."""
+"""Every recipe of the page on survey columns recovers the input shear from a simulated table with these names."""
 
 import re
 import warnings
@@ -14,12 +14,12 @@ from skies import tan_wcs
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/your_surveys_columns.rst"
 SHEAR = 0.04 - 0.03j  # x to the West, y to the North
-GRID = tan_wcs((2, 2), scale=12.0)  # four pixels; the shear changes its sign from the lower two to the upper two
-N = 300  # galaxies, each of which is in every pixel with both signs of its intrinsic ellipticity
+GRID = tan_wcs((2, 2), scale=12.0)  # four pixels; the shear has opposite signs in the lower and upper two
+N = 300  # galaxies, each in every pixel with both signs of the intrinsic ellipticity
 
 
 def recipe(section):
-    """The code of a section of the page."""
+    """Return the code of a section of the page."""
     text = PAGE.read_text(encoding="utf-8")
     (body,) = re.findall(rf"^{section}\n=+\n(.*?)(?=^\.\. _|^HEALPix codes)", text, flags=re.MULTILINE | re.DOTALL)
     (code,) = re.findall(r"^\.\. code-block:: python\n\n((?: {4}.*\n|\n)+)", body, flags=re.MULTILINE)
@@ -27,7 +27,7 @@ def recipe(section):
 
 
 def run(section):
-    """The catalogue that the recipe makes from the files in the folder."""
+    """Return the catalogue that the recipe makes from the files in the folder."""
     names = {}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "ra and dec have no unit")
@@ -50,12 +50,12 @@ class Galaxies:
         self.weight = self.each(rng.uniform(0.5, 2, N))
 
     def each(self, values):
-        """Values of the galaxies, for every copy."""
+        """Repeat values of the galaxies for every copy."""
         return np.tile(values, 8)
 
 
 def check(catalog, *, rtol=2e-3):
-    """The shear in the four pixels, and its noise, are those that were put in."""
+    """Compare the shear in the four pixels, and its noise, with the input."""
     shear = catalog.to_map(wcs=GRID)
     found = shear.data[0] + 1j * shear.data[1]
     assert np.allclose(found, [[-SHEAR] * 2, [SHEAR] * 2], rtol=0, atol=abs(SHEAR) * rtol), found
@@ -67,7 +67,7 @@ def check(catalog, *, rtol=2e-3):
 
 
 def distortions(prefix, names):
-    """A table of HSC, whose distortions are about twice as large as the shear."""
+    """Table of HSC, with distortions about twice as large as the shear."""
     g = Galaxies()
     rms = g.each(g.rng.uniform(0.34, 0.42, N))
     m, c = g.each(g.rng.uniform(-0.15, 0.05, N)), g.each(g.rng.normal(0.01, 0.005, (2, N)))
@@ -97,13 +97,13 @@ def test_hsc_y3():
     check(run("HSC Y3"))
 
 
-def test_distortions_that_are_not_calibrated_are_doubted():
+def test_distortions_without_calibration_raise_a_warning():
     distortions("ishape_hsm_regauss_", {"ra": "ira", "dec": "idec", "weight": "derived_shape_weight"}).write(
         "hsc_y1.fits"
     )
     code = re.sub(r'^    "rms_e".*\n', "", recipe("HSC Y1"), flags=re.MULTILINE)
     names = {}
-    with pytest.warns(AstropyUserWarning, match="distortion by its name"), warnings.catch_warnings():
+    with pytest.warns(AstropyUserWarning, match="seems to be a distortion"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "ra and dec have no unit")
         exec(code, names)
     found = names["catalog"].to_map(wcs=GRID).data
@@ -129,19 +129,19 @@ def test_des_y3():
     matrices, mean = metacal(g)
     n, extra = len(g.ra), 4
     step, d = ("1p", "1m", "2p", "2m"), np.array([0.5, -0.5, 0.4j, -0.4j])
-    # each sheared selection has one galaxy more, whose ellipticity times its weight makes the response
+    # each sheared selection has one more galaxy, whose weighted ellipticity gives the response
     weight = np.array([3.0, 3.0, 5.0, 5.0])
     total = g.weight.sum()
     of_selection = [2 * abs(d[i]) * weight[i] / (total + weight[i]) / 0.02 for i in (0, 2)]
     m = -0.0369
     signal = applied(matrices + np.diag(of_selection), (1 + m) * g.shear)
     e1, e2 = signal + applied(mean + np.diag(of_selection), g.intrinsic)
-    assert min(of_selection) > 0.03  # it would be missed
+    assert min(of_selection) > 0.03  # large enough to be detected if missing
     columns = {"ra": np.append(g.ra, np.full(extra, 150.0)), "dec": np.append(g.dec, np.full(extra, 2.2))}
     columns |= {
         "e_1": np.append(e1, d.real) + 0.003,
         "e_2": np.append(e2, d.imag) - 0.002,
-    }  # with a mean over the survey
+    }  # includes a mean over the survey
     columns |= {name: np.append(matrices[:, i, j], np.zeros(extra)) for name, (i, j) in
                 {"R11": (0, 0), "R12": (0, 1), "R21": (1, 0), "R22": (1, 1)}.items()}  # fmt: skip
     columns["weight"] = np.append(g.weight, weight)
@@ -173,7 +173,7 @@ def test_des_y6():
         for s, applied_shear in {"noshear": 0, "1p": 0.01, "1m": -0.01, "2p": 0.01j, "2m": -0.01j}.items():
             group = file.create_group(f"desy6kp/mdet/{s}/tomo_bin_3")
             more = applied(matrix, np.array([applied_shear]))
-            keep = slice(None) if s == "noshear" else slice(None, None, -1)  # another order: another detection
+            keep = slice(None) if s == "noshear" else slice(None, None, -1)  # another order, as detected independently
             group["gauss_g_1"], group["gauss_g_2"] = (e + more)[:, keep]
             group["ra"], group["dec"], group["w"] = g.ra[keep], g.dec[keep], g.weight[keep]
     check(run("DES Y6"))
@@ -193,7 +193,7 @@ def test_decade():
     check(run("DECADE"))
 
 
-def test_a_response_that_is_not_used_is_named():
+def test_unused_responses_raise_a_warning():
     test_decade()
     code = re.sub(r'^    "R\d\d".*\n', "", recipe("DECADE"), flags=re.MULTILINE)
     with pytest.warns(AstropyUserWarning, match="the response in 'R_11' is not used"), warnings.catch_warnings():

@@ -1,7 +1,7 @@
 """
-What figures show: by their parts, and as pictures.
+Figures, by their parts and as pictures.
 
-The pictures in ``baseline`` are without text, which fonts change. After a change that is meant, look at the new ones:
+The pictures in ``baseline`` have no text, which depends on fonts. After an intended change, inspect new pictures:
 ``pytest tests/plotting/test_panels.py --mpl-generate-path=$PWD/tests/plotting/baseline``.
 """
 
@@ -35,14 +35,14 @@ def _closed_figures():
 
 
 def field(strength=1.0, phase=0.0):
-    """A halo on waves."""
+    """Halo on a periodic background."""
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     waves = 0.01 * np.sin(x / 4 + phase) * np.cos(y / 5 - phase)
     return waves + 0.08 * strength * np.exp(-((x - 34) ** 2 + (y - 26) ** 2) / 18)
 
 
 def samples(n=16):
-    """The halo is in two of three of them."""
+    """Samples, two in three with the halo."""
     return np.array([field(i % 3 != 2, 0.7 * i) for i in range(n)])
 
 
@@ -146,13 +146,13 @@ def test_samples_are_on_one_scale_with_the_mean_first():
     assert "kappa" in colorbar.get_ylabel()
 
 
-def test_there_are_no_more_panels_than_samples():
+def test_the_number_of_panels_is_at_most_that_of_samples():
     assert len(sky_axes(figures.plot_samples(samples(3), GRID))) == 3
     assert len(sky_axes(figures.plot_samples(samples(20), GRID))) == 8
     assert len(sky_axes(figures.plot_samples(samples(1), GRID))) == 1
 
 
-def test_smoothing_is_that_of_a_gaussian_and_stays_where_the_map_is():
+def test_smoothing_is_gaussian_and_ignores_missing_pixels():
     torn = samples(2)
     torn[1, :, :5] = np.nan
     figure = figures.plot_samples(torn, GRID, smoothing=0.8 * u.arcmin)
@@ -165,7 +165,7 @@ def test_smoothing_is_that_of_a_gaussian_and_stays_where_the_map_is():
     assert np.allclose(np.ma.compressed(sky_axes(flat)[1].images[0].get_array()), 0.02)
 
 
-def test_labels_that_would_lie_upon_each_other_are_left_out():
+def test_labels_that_would_overlap_are_left_out():
     many = [circle(2 * i + 1, 20, f"c{i}") for i in range(25)]
     for figure in (
         figures.plot_samples(samples(2), GRID, regions=many),
@@ -191,7 +191,7 @@ def test_a_summary_shows_map_uncertainty_and_their_ratio():
     assert len(sky_axes(figures.plot_summary(field(), None, GRID, mask()))) == 1
 
 
-def test_cutouts_show_the_place_and_what_lies_beyond_the_edge_is_empty():
+def test_cutouts_show_the_position_and_are_empty_beyond_the_edge():
     figure = figures.plot_cutouts(samples(), GRID, GRID.pixel_to_world(34.3, 26.3), 4 * u.arcmin, n=3)
     for ax, sample in zip(sky_axes(figure), samples(3), strict=True):
         assert np.array_equal(ax.images[0].get_array(), sample[22:32, 30:40])
@@ -201,7 +201,7 @@ def test_cutouts_show_the_place_and_what_lies_beyond_the_edge_is_empty():
     assert np.array_equal(shown[2:, 6:], samples(1)[0, :8, :9]) and np.ma.getmaskarray(shown)[:2].all()
 
 
-def test_regions_of_pixels_lie_in_cutouts_where_they_lie_in_the_map():
+def test_pixel_regions_keep_their_sky_position_in_cutouts():
     pixels = CirclePixelRegion(PixCoord(30, 22), 2, meta={"text": "here"})
     figure = figures.plot_cutouts(samples(), GRID, GRID.pixel_to_world(34.3, 26.3), 4 * u.arcmin, n=2, regions=pixels)
     first, second = sky_axes(figure)
@@ -241,7 +241,7 @@ def test_maps_of_every_shape(shape):
     figures.plot_summary(maps[0], maps[0], tan_wcs(shape), np.ones(shape, dtype=bool)).savefig("summary.png")
 
 
-def test_maps_of_which_nothing_is_known():
+def test_maps_without_finite_pixels():
     unknown = np.full((2, *SHAPE), np.nan, dtype=np.float32)
     figures.plot_samples(unknown, GRID, smoothing=1 * u.arcmin).savefig("samples.png")
     figures.plot_summary(unknown[0], unknown[0], GRID).savefig("summary.png")
@@ -259,12 +259,12 @@ def test_maps_of_which_nothing_is_known():
         (HALO, 1 * u.arcsec, ValueError, "at least a pixel"),
     ],
 )
-def test_what_is_no_place(center, size, error, message):
+def test_invalid_centres_and_sizes_of_cutouts(center, size, error, message):
     with pytest.raises(error, match=message):
         figures.plot_cutouts(samples(), GRID, center, size)
 
 
-def test_what_are_no_samples():
+def test_invalid_samples():
     with pytest.raises(ValueError, match="samples"):
         figures.plot_samples(field(), GRID)
     with pytest.raises(ValueError, match="samples"):
@@ -299,12 +299,12 @@ def test_a_detection_counts_the_samples_above(n, threshold):
 
 
 @pytest.mark.parametrize("values", [[], [np.nan, np.nan], [[0.1, 0.2]]])
-def test_what_can_not_be_detected(values):
+def test_invalid_values_of_a_detection(values):
     with pytest.raises(ValueError, match="values"):
         figures.plot_detection(values, 0.1)
 
 
-def test_samples_that_all_say_the_same():
+def test_identical_samples():
     figures.plot_detection(np.full(5, 0.02), 0.02).savefig("same.png")
     figures.plot_detection(np.full(5, 0.02), 0.9).savefig("far.png")
 
@@ -345,10 +345,10 @@ def test_peak_counts():
     assert "minima" in figures.plot_peak_counts(table).axes[0].get_xlabel()
 
 
-# ---- where they are drawn
+# ---- given figures
 
 
-def test_they_draw_where_they_are_told():
+def test_figures_are_drawn_into_given_figures():
     from matplotlib.figure import Figure
 
     calls = [
@@ -367,7 +367,7 @@ def test_they_draw_where_they_are_told():
     assert not matplotlib.pyplot.get_fignums()
 
 
-def test_without_matplotlib_the_extra_is_named(monkeypatch):
+def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.pyplot", None)
     for call in (lambda: figures.plot_samples(samples(2), GRID), lambda: figures.plot_detection([1], 0)):
         with pytest.raises(ImportError, match=r"astro_massmap\[plot\]"):

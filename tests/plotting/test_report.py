@@ -1,4 +1,4 @@
-"""Reports are parsed: what is in them, that they need nothing else, and that text stays text."""
+"""Reports: their contents, parsed as HTML; that they are self-contained, and that text is escaped."""
 
 import base64
 import io
@@ -23,7 +23,7 @@ VOID = {"meta", "img", "link", "br", "hr", "input", "base", "embed", "source", "
 
 
 class Page(HTMLParser):
-    """Elements with their attributes, text by section and headings; complains of tags that do not match."""
+    """Elements with their attributes, and text by section; an AssertionError for tags that do not match."""
 
     def __init__(self, file):
         super().__init__()
@@ -95,7 +95,7 @@ REGIONS = circles((30, 20), (15, 30), (500, 500))
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """That of a map with all that there can be."""
+    """Report with all possible parts."""
     file = tmp_path_factory.mktemp("report") / "report.html"
     write_report(file, kappa(), regions=REGIONS, threshold=0.05, title="A field")
     return Page(file)
@@ -112,7 +112,7 @@ def test_a_report_has_all_parts(page):
     assert any(text.startswith("87.5%") for text in field) and "8 of the posterior" in field
 
 
-def test_pictures_are_png_of_the_size_that_is_said_and_are_told_in_words(page):
+def test_pictures_are_png_of_the_stated_size_with_alternative_text(page):
     images = page.all("img")
     assert len(images) == 4
     for attributes, data in zip(images, pictures(page), strict=True):
@@ -120,7 +120,7 @@ def test_pictures_are_png_of_the_size_that_is_said_and_are_told_in_words(page):
         assert struct.unpack(">II", data[16:24]) == (int(attributes["width"]), int(attributes["height"]))
         pixels = matplotlib.image.imread(io.BytesIO(data), format="png")
         assert pixels[..., :3].std() > 0.01
-    assert not matplotlib.pyplot.get_fignums()  # they are closed
+    assert not matplotlib.pyplot.get_fignums()  # figures are closed
 
 
 def test_the_table_of_clusters_is_that_of_the_map(page):
@@ -153,7 +153,7 @@ def test_how_it_was_made_diagnostics_and_notes():
     diagnostics = page.words("Diagnostics")
     assert diagnostics[diagnostics.index("method") + 1] == "Wiener"
     assert diagnostics[diagnostics.index("box") + 1] == "64, 64"
-    table = diagnostics[len(diagnostics) - diagnostics[::-1].index("ell") - 1 :]  # the first one is that of the fit
+    table = diagnostics[len(diagnostics) - diagnostics[::-1].index("ell") - 1 :]  # the first is that of the fit
     assert table[:8] == ["ell", "ratio", "1", "0.9", "2", "1.25", "3", "1.1"]
     assert table[table.index("deep") + 1] == "yes"
     made = page.words("How it was made")
@@ -170,7 +170,7 @@ def test_how_it_was_made_diagnostics_and_notes():
     [(0, None, None), (0, REGIONS, np.full(SHAPE, 0.02)), (1, [], None), (1, REGIONS, np.full(SHAPE, 0.02))],
 )
 @pytest.mark.filterwarnings("ignore:level=0.68. needs at least 6 samples, got 1")
-def test_maps_that_bring_less(n, regions, uncertainty):
+def test_maps_without_samples_or_uncertainty(n, regions, uncertainty):
     page = write(kappa(n, uncertainty=uncertainty), regions=regions)
     assert ("Samples" in page.sections) == (n == 1)
     assert ("Clusters" in page.sections) == bool(regions)
@@ -187,7 +187,7 @@ def test_maps_of_a_few_pixels(shape):
     write(image, regions=CircleSkyRegion(image.wcs.pixel_to_world(0, 0), 1 * u.arcmin))
 
 
-def test_a_map_on_another_grid_with_samples_that_end():
+def test_a_map_on_another_grid_with_missing_pixels():
     moved = kappa(6).reproject_to(tan_wcs((50, 60), rotation=30, flipped=True))
     assert np.isnan(moved.samples).any()
     page = write(moved, regions=circles((30, 20), (0, 0)))
@@ -199,7 +199,7 @@ ELEMENTS |= {"p", "div", "dl", "dt", "dd", "figure", "figcaption", "img", "table
 EVIL = '"><script src="https://evil.example/x.js">alert(1)</script><img src=x onerror=alert(1)>&amp;{{7*7}}\x00\ud800'
 
 
-def test_whatever_a_map_brings_along_stays_text():
+def test_all_text_of_a_map_is_escaped():
     diagnostics = {
         EVIL: EVIL,
         "settings": {EVIL: [EVIL, EVIL], "inner": {EVIL: {EVIL: EVIL}}},
@@ -219,7 +219,7 @@ def test_whatever_a_map_brings_along_stays_text():
     assert any("evil.example" in text and "&amp;{{7*7}}" in text for text in page.words("Notes"))  # as text
 
 
-def test_nothing_outside_is_referred_to(page):
+def test_a_report_refers_to_nothing_outside(page):
     for _, attributes in page.elements:
         assert not {"href", "srcset", "action", "data", "poster", "background", "style"} & set(attributes)
         assert not any(name.startswith("on") for name in attributes)
@@ -229,7 +229,7 @@ def test_nothing_outside_is_referred_to(page):
     assert "default-src 'none'" in policy
 
 
-def test_files_are_written_whole_or_not_at_all(tmp_path):
+def test_files_are_written_atomically(tmp_path):
     (tmp_path / "report.html").write_text("before")
     with pytest.raises(OSError, match="overwrite"):
         write_report("report.html", kappa())
@@ -261,12 +261,12 @@ def test_a_report_is_the_same_each_time_and_in_any_style():
         ({"regions": "missing.reg"}, OSError, "regions"),
     ],
 )
-def test_what_makes_no_report(options, error, message):
+def test_invalid_arguments(options, error, message):
     with pytest.raises(error, match=message):
         write_report("report.html", kappa(), **options)
 
 
-def test_a_surface_density_is_no_convergence():
+def test_a_surface_density_is_refused():
     image = ConvergenceMap(np.ones(SHAPE), wcs=GRID, unit=u.Msun / u.kpc**2)
     with pytest.raises(u.UnitsError, match="kappa"):
         write_report("report.html", image)

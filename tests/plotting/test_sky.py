@@ -1,4 +1,4 @@
-"""What a figure shows: axes, colours, regions. Figures themselves are looked at, not compared."""
+"""Contents of figures: axes, colours, regions."""
 
 import astropy.units as u
 import numpy as np
@@ -36,7 +36,7 @@ def kappa():
     return ConvergenceMap(np.random.default_rng(0).normal(size=SHAPE), wcs=GRID, mask=mask)
 
 
-def test_a_map_is_drawn_on_the_sky_with_regions_that_lie_on_it():
+def test_a_map_is_drawn_on_the_sky_with_the_regions_on_it():
     import matplotlib.pyplot  # noqa: F401
 
     inside = CircleSkyRegion(GRID.pixel_to_world(30, 20), 2 * u.arcmin, meta={"text": "A 1"})
@@ -46,8 +46,8 @@ def test_a_map_is_drawn_on_the_sky_with_regions_that_lie_on_it():
     assert len(ax.patches) == 2
     assert np.allclose(ax.patches[0].center, (30, 20))
     assert [t.get_text() for t in ax.texts] == ["A 1"]
-    veil = ax.images[1].get_array()
-    assert np.array_equal(veil[..., 3] > 0, kappa().mask)
+    overlay = ax.images[1].get_array()
+    assert np.array_equal(overlay[..., 3] > 0, kappa().mask)
     image = ax.images[0]
     assert image.get_clim()[1] == 2 and image.origin == "lower"
     assert ax.coords[0].get_axislabel() == "RA"
@@ -61,7 +61,7 @@ def test_files_of_regions_keep_their_colours():
     assert ax.patches[0].get_edgecolor() == (0.0, 128 / 255, 0.0, 1.0)
 
 
-def test_labels_are_text_whatever_they_say():
+def test_labels_are_not_parsed_as_formulas():
     circle = CircleSkyRegion(GRID.pixel_to_world(30, 20), 2 * u.arcmin, meta={"text": r"$\frac{z$"})
     ax = kappa().plot(regions=circle)
     assert ax.texts[0].get_text() == r"$\frac{z$"
@@ -92,20 +92,20 @@ def test_sticks_on_long_maps(shape):
     ShearMap(np.ones((2, *shape)), wcs=tan_wcs(shape), noise_std=0.1).plot()
 
 
-def test_what_is_never_negative_starts_at_zero():
+def test_colours_of_a_map_without_negative_values_start_at_zero():
     from astro_massmap.plotting import plot_map
 
     image = plot_map(np.full(SHAPE, 0.3), GRID).images[0]
     assert image.get_clim()[0] == 0
 
 
-def test_a_map_of_which_nothing_is_known():
+def test_a_map_without_finite_pixels():
     from astro_massmap.plotting import plot_map
 
     plot_map(np.full(SHAPE, np.nan), GRID).figure.savefig("nothing.png")
 
 
-def test_it_draws_where_it_is_told():
+def test_a_map_is_drawn_on_given_axes():
     from matplotlib.figure import Figure
 
     figure = Figure()
@@ -127,17 +127,17 @@ def test_sticks_lie_along_the_tangent_of_a_halo():
     along = (quiver.U * xy[:, 0] + quiver.V * xy[:, 1]) / np.hypot(quiver.U, quiver.V) / np.hypot(*xy.T)
     far = np.hypot(*xy.T) > 8
     assert np.abs(along[far]).max() < 0.1
-    assert xy[:, 1].min() == 5.5 - 23.5  # the first row of squares holds no data
+    assert xy[:, 1].min() == 5.5 - 23.5  # the first row of squares has no data
     ax.figure.savefig("sticks.png")
 
 
-def test_without_matplotlib_the_extra_is_named(monkeypatch):
+def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"astro_massmap\[plot\]"):
         kappa().plot()
 
 
-def test_a_map_of_surface_density_says_so():
+def test_figures_of_a_surface_density_are_labelled_as_such():
     samples = np.random.default_rng(0).normal(size=(3, *SHAPE))
     mass = ConvergenceMap(kappa().data, wcs=GRID, uncertainty=np.ones(SHAPE), samples=samples).surface_density(0.3, 1.0)
     figures = [

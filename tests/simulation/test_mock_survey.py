@@ -388,7 +388,7 @@ def test_the_catalogue_records_its_settings_and_can_be_written(tmp_path):
         assert np.allclose(back.to_map(wcs=kappa.wcs).data, catalog.to_map(wcs=kappa.wcs).data, atol=1e-5)
 
 
-# ---- the door
+# ---- arguments
 
 
 @pytest.mark.parametrize(

@@ -215,16 +215,16 @@ def test_a_run_depends_on_the_seed_alone():
 
 
 def test_positions_are_in_the_box_and_every_step_is_reported():
-    told = []
+    steps = []
     simulation = NBody(16, 64.0, early_steps=5)
-    found = list(simulation.run(3, [0.4, 0.45, 0.9], on_step=told.append))
+    found = list(simulation.run(3, [0.4, 0.45, 0.9], on_step=steps.append))
     assert [a for a, _ in found] == [0.4, 0.45, 0.9]
     for _, positions in found:
         assert positions.shape == (3, 16**3)
         assert positions.dtype == torch.float32
         assert 0 <= positions.min() < 0.01
         assert 0.99 < positions.max() < 1
-    assert np.allclose(told, [0.16, 0.22, 0.28, 0.34, 0.4, 0.45, 0.9])
+    assert np.allclose(steps, [0.16, 0.22, 0.28, 0.34, 0.4, 0.45, 0.9])
 
 
 def test_memory_is_that_of_the_tensors():

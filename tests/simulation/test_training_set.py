@@ -196,8 +196,8 @@ def test_maps_are_fits_cubes_with_their_settings(made):
         assert header["CUNIT1"] == "deg"
         assert header["CREATOR"].startswith("astro_massmap ")
         assert (header["RESOLELL"], header["RESOLEXP"]) == (5200, 2.2)
-        told = {"seed": 7 + i, "particles": 16, "box_size": 64, "omega_m": 0.3, "source_redshift": REDSHIFT}
-        assert {key: header[key] for key in told} == told
+        expected = {"seed": 7 + i, "particles": 16, "box_size": 64, "omega_m": 0.3, "source_redshift": REDSHIFT}
+        assert {key: header[key] for key in expected} == expected
         assert header["cosmology"] == COSMOLOGY.name
 
 

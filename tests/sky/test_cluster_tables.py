@@ -66,14 +66,14 @@ def maps(n=8):
         ({"name": ["Größe".encode("latin-1"), b"b", b"c"]}, ["Größe", "b", "c"]),
     ],
 )
-def test_regions_have_the_names_of_the_table(columns, expected):
+def test_regions_have_the_names_in_the_table(columns, expected):
     table = region_statistics(*maps(), clusters(radius=[2, 2, 2] * u.arcmin, **columns))
     assert list(table["region"]) == expected
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.sampled_from(["A", "B", "A (2)", "A (3)", "3", "0", ""]), max_size=9))
-def test_names_are_unique_and_the_first_of_each_stays(names):
+def test_names_are_unique_and_the_first_of_each_is_unchanged(names):
     found = unique(names)
     assert len(set(found)) == len(found) == len(names)
     assert all(
@@ -220,7 +220,7 @@ def test_radii_in_kpc_become_angles():
     assert np.allclose(one["kappa"], region_statistics(*maps(), clusters(radius=expected))["kappa"], rtol=1e-9)
 
 
-@pytest.mark.filterwarnings("ignore::astropy.units.UnitsWarning")  # of astropy, where it writes the files
+@pytest.mark.filterwarnings("ignore::astropy.units.UnitsWarning")  # from astropy when it writes the files
 @pytest.mark.parametrize(
     "unit",
     [
@@ -254,7 +254,7 @@ def test_radii_in_mpc_per_h_use_h_of_the_cosmology(unit, form, tmp_path):
 
 
 @pytest.mark.parametrize("unit", ["Mpc h", "h_70^-1 Mpc", "km/h"])
-def test_units_with_another_h_are_refused(unit):
+def test_units_with_another_h_are_rejected(unit):
     table = Table({"ra": PLACES.ra, "dec": PLACES.dec, "R500": [1.0, 1.0, 1.0], "z": [0.1, 0.3, 0.9]})
     table["R500"].unit = unit
     with pytest.raises(u.UnitsError, match=r"regions: column 'R500'"):
@@ -276,13 +276,13 @@ def test_units_with_another_h_are_refused(unit):
         ({"R500": [1, 2, 1] * u.Mpc, "z": [20, 21, 22] * u.mag}, "column 'R500' in Mpc is not an angle"),
     ],
 )
-def test_columns_that_are_no_radii_leave_points(columns, message):
+def test_columns_that_are_not_radii_give_points(columns, message):
     with pytest.warns(AstropyUserWarning, match=message):
         found = as_regions(clusters(**columns))
     assert [type(region) for region in found] == [PointSkyRegion] * 3
 
 
-def test_an_angle_comes_before_a_length_and_a_magnitude():
+def test_angles_have_priority_over_lengths_and_magnitudes():
     angles = {"theta500": [1, 2, 3] * u.arcmin, "r": [18, 19, 20] * u.mag, "R500": [1, 1, 1] * u.Mpc}
     assert [region.radius.value for region in as_regions(clusters(z=[1, 1, 1], **angles))] == [1, 2, 3]
 
@@ -351,7 +351,7 @@ def test_sexagesimal_positions(ra, dec, units):
     assert one.center.separation(SkyCoord(150.1, 2 + 8 / 60, unit="deg")) < 1e-6 * u.arcsec
     assert two.center.separation(SkyCoord(150, -0.5, unit="deg")) < 1e-6 * u.arcsec
     table["id"], table["radius"] = [7, 8], [1, 1] * u.arcmin
-    kept = region_statistics(*maps(), table, keep_columns=True)  # text with a unit makes no quantity
+    kept = region_statistics(*maps(), table, keep_columns=True)  # text with a unit is not a quantity
     assert list(kept["RAJ2000"]) == ra and list(kept["region"]) == ["7", "8"]
 
 
@@ -375,7 +375,7 @@ def test_each_region_has_the_redshift_of_its_column():
         assert u.allclose(named["mass"], given_["mass"], rtol=1e-12) and named.meta["z_lens"] == [0.2, 0.3, 0.5]
 
 
-def test_a_missing_redshift_is_a_missing_mass():
+def test_missing_redshifts_give_missing_masses():
     zl = MaskedColumn([0.2, 999.0, -1], mask=[0, 1, 0])
     with pytest.warns(AstropyUserWarning, match="2 of 3 values of column 'zl' are not redshifts"):
         table = projected_mass(*maps(), clusters(radius=[2, 2, 2] * u.arcmin, zl=zl), "zl", 1.0, cosmology=COSMOLOGY)
@@ -391,7 +391,7 @@ def test_a_missing_redshift_is_a_missing_mass():
         ({"zl": [np.nan, -1, 0]}, ValueError, "z_lens: column 'zl' contains no positive redshift"),
     ],
 )
-def test_columns_that_are_no_redshifts(columns, error, message):
+def test_columns_that_are_not_redshifts(columns, error, message):
     with pytest.raises(error, match=message):
         projected_mass(*maps(), clusters(radius=[2, 2, 2] * u.arcmin, **columns), "zl", 1.0)
     with pytest.raises(ValueError, match="z_lens: got 'zl', the name of a column, but the regions are not a table"):
@@ -416,7 +416,7 @@ def test_names_beyond_ascii_can_be_written(tmp_path):
         assert list(back["region"]) == ["Grosse", "\\u03b1 Cen", "Groe"]
         assert list(back["grosse"]) == [1, 2, 3]
         assert back.meta["AUTHOR"] == "e"
-    assert list(table["region"]) == names  # the table itself is as it was
+    assert list(table["region"]) == names  # the table itself is unchanged
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         table["kappa", "std"][:1].write(tmp_path / "b.fits")
@@ -451,7 +451,7 @@ def test_region_files_in_other_encodings(encoding, tmp_path):
     )
 
 
-def test_regions_can_be_read_again_from_a_table_of_results(tmp_path):
+def test_tables_of_results_can_be_read_as_regions(tmp_path):
     table = region_statistics(
         *maps(), clusters(radius=[1, 2, 1] * u.arcmin, name=["A", "A", "C"]), keep_columns="radius"
     )

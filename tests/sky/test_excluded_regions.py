@@ -1,4 +1,4 @@
-"""Regions that a file excludes take their area out of all others, in masks and in measurements."""
+"""The area of excluded regions is subtracted from all others, in masks and in measurements."""
 
 import warnings
 
@@ -42,7 +42,7 @@ def maps(n=8):
 
 
 def ds9(file, *lines):
-    """A file of DS9; places are (x, y, radius) in pixels of the grid."""
+    """Write a DS9 file of circles (x, y, radius) in pixels of the grid."""
     text = ["fk5"]
     for sign, name, (x, y, r), rest in lines:
         place = GRID.pixel_to_world(x, y).icrs
@@ -79,7 +79,7 @@ def test_files_of_all_formats_exclude(tmp_path):
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    for i, columns in enumerate([{}, {"COMPONENT": [1, 1]}, {"COMPONENT": [1, 2]}]):  # regions loses the mark of these
+    for i, columns in enumerate([{}, {"COMPONENT": [1, 1]}, {"COMPONENT": [1, 2]}]):  # regions loses the mark
         table = Table(
             {"SHAPE": ["CIRCLE", "!CIRCLE"], "X": [20.0, 20.0], "Y": [15.0, 15.0], "R": [[5.0], [2.5]], **columns}
         )
@@ -106,7 +106,7 @@ def shapes(x, y, a, b, angle):
 
 @settings(deadline=None, max_examples=15)
 @given(st.floats(8, 30), st.floats(8, 22), st.floats(1, 7), st.floats(1, 7), st.floats(0, 3), st.data())
-def test_weights_are_those_of_fine_points(x, y, a, b, angle, data):
+def test_weights_agree_with_those_of_a_fine_grid_of_points(x, y, a, b, angle, data):
     regions = list(shapes(x, y, a, b, angle))
     dx, dy, c = (data.draw(st.floats(*bounds)) for bounds in ((-4, 4), (-4, 4), (0.5, 4)))
     holes = [next(iter(shapes(x + dx, y + dy, c, c, 0))), list(shapes(x - dy, y, c, 2, 1))[2]]
@@ -122,22 +122,22 @@ def test_weights_are_those_of_fine_points(x, y, a, b, angle, data):
     for i, region in enumerate(regions):
         inside = (region.contains(points) & ~out).reshape(SHAPE[0], n, SHAPE[1], n).mean(axis=(1, 3))
         row = weights.overlap[[i]].toarray().reshape(SHAPE)
-        # an edge crosses a pixel: n points on a side are right to 1 / n, a compound of 10 points to 1 / 10
+        # in a pixel cut by an edge, n points on a side are accurate to 1 / n, a compound of 10 points to 1 / 10
         assert np.abs(row - inside).max() < (0.25 if i == 4 else 0.1)
         assert abs(row.sum() - inside.sum()) < 0.1 + 0.02 * inside.sum()
 
 
-def test_areas_where_a_hole_lies_in_a_region_or_crosses_it():
+def test_areas_of_regions_minus_excluded_ones():
     ring = CircleAnnulusPixelRegion(PixCoord(20, 15), 3, 6)
     nested = region_weights([circle(20, 15, 6), circle(20, 15, 3, include=0)], GRID, SHAPE)
     assert np.allclose(nested.overlap.toarray(), region_weights(ring, GRID, SHAPE).overlap.toarray(), atol=1e-12)
-    r, d = 5.0, 4.0  # two circles of one radius: the lens between them
+    r, d = 5.0, 4.0  # overlap of two circles with equal radii
     lens = 2 * r**2 * np.arccos(d / (2 * r)) - d / 2 * np.sqrt(4 * r**2 - d**2)
     crossing = region_weights([circle(18, 15, r), circle(18 + d, 15, r, include=0)], GRID, SHAPE)
     assert np.isclose(crossing.area[0], np.pi * r**2 - lens, rtol=1e-3)
 
 
-def test_holes_count_beyond_the_field_and_in_large_regions():
+def test_excluded_areas_outside_the_field_and_in_large_regions():
     cut = region_weights([circle(0, 15, 6), circle(-3, 15, 2, include=0)], GRID, SHAPE)
     assert np.isclose(cut.area[0], np.pi * (36 - 4), rtol=1e-6)
     huge = region_weights([circle(20, 15, 1e5), circle(20, 15, 3, include=0)], GRID, SHAPE)
@@ -149,7 +149,7 @@ def test_holes_count_beyond_the_field_and_in_large_regions():
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [1, 0, 2]])
-def test_measurements_leave_out_what_is_excluded(order):
+def test_measurements_leave_out_excluded_areas(order):
     mean, samples, wcs, mask = maps()
     regions = [circle(15, 15, 6, text="A"), circle(15, 15, 3, include=0), circle(30, 15, 3, text="B")]
     regions = [regions[i] for i in order]
@@ -167,7 +167,7 @@ def test_measurements_leave_out_what_is_excluded(order):
     assert np.allclose(found["data_fraction"], 1)
 
 
-def test_rings_and_backgrounds_leave_out_what_is_excluded():
+def test_rings_and_backgrounds_leave_out_excluded_areas():
     samples = np.zeros((8, *SHAPE))
     samples[:, 12:18, 25:28] = 9.0  # a bright neighbour, in the ring
     hole = RectanglePixelRegion(PixCoord(26, 14.5), 3.0, 6.0, meta={"include": 0})
@@ -188,7 +188,7 @@ def test_rings_and_backgrounds_leave_out_what_is_excluded():
         assert plain["kappa"][0] < -0.3
 
 
-def test_a_region_is_plotted_with_what_is_excluded(tmp_path):
+def test_regions_are_plotted_with_excluded_ones(tmp_path):
     pytest.importorskip("matplotlib")
     mean, samples, wcs, _ = maps()
     kappa = ConvergenceMap(mean, wcs=wcs, samples=samples)
@@ -212,16 +212,16 @@ def used(mask):
 
 
 @pytest.mark.parametrize("lines", [("", "-"), ("-", "")])
-def test_masks_leave_in_what_is_excluded(lines, tmp_path):
+def test_masks_keep_galaxies_in_excluded_regions(lines, tmp_path):
     radii = {"": 10, "-": 5}
     file = ds9(tmp_path / "a.reg", *((sign, "circle", (20, 15, radii[sign]), "") for sign in lines))
     x, y = GRID.world_to_pixel(catalog().coords)
     distance = np.hypot(x - 20, y - 15)
     assert abs(used(file) - np.sum((distance > 10) | (distance < 5))) <= 2
-    assert abs(used(file) - used(CircleAnnulusPixelRegion(PixCoord(20, 15), 5, 10))) <= 2  # of FK5, and of ICRS
+    assert abs(used(file) - used(CircleAnnulusPixelRegion(PixCoord(20, 15), 5, 10))) <= 2  # FK5 and ICRS
 
 
-def test_labels_do_not_refuse_a_mask(tmp_path):
+def test_masks_ignore_labels(tmp_path):
     file = ds9(tmp_path / "a.reg", ("", "circle", (20, 15, 10), ""))
     plain = used(file)
     extra = ["# text(150,2) text={star}", "point(150,2) # point=x", "line(150,2,150,2.1)", "# vector(150,2,3',40)"]
@@ -240,11 +240,11 @@ def test_labels_do_not_refuse_a_mask(tmp_path):
         assert abs(used(crtf) - plain) <= 2
 
 
-def test_measurements_leave_out_labels():
+def test_measurements_ignore_labels():
     regions = [TextPixelRegion(PixCoord(1, 1), "star"), circle(20, 15, 3), PointPixelRegion(PixCoord(3, 3))]
     with pytest.warns(AstropyUserWarning, match="regions: 1 text label left out"):
         table = region_statistics(*maps(), regions)
-    assert len(table) == 2 and np.isfinite(table["kappa"]).all()  # a point is its pixel
+    assert len(table) == 2 and np.isfinite(table["kappa"]).all()  # a point covers one pixel
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_measurements_leave_out_labels():
         ),
     ],
 )
-def test_regions_of_which_nothing_is_left(regions, message):
+def test_lists_without_usable_regions(regions, message):
     with pytest.raises(ValueError, match=f"^regions.*{message}"):
         region_statistics(*maps(), regions)
     with pytest.raises(ValueError, match=f"^mask.*{message}"):
@@ -267,7 +267,7 @@ def test_regions_of_which_nothing_is_left(regions, message):
         used(PointPixelRegion(PixCoord(1, 1)))
 
 
-def test_lists_of_included_regions_stay_as_they_are():
+def test_lists_of_included_regions_are_unchanged():
     regions = as_regions([circle(1, 1, 1), circle(2, 2, 2, include=0), circle(3, 3, 3)])
     found = included(regions, "regions")
     assert len(regions) == 3 and len(found) == 2 and found.excluded == regions[1:2]

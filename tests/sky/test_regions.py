@@ -32,7 +32,7 @@ GRID = tan_wcs((30, 40))
 CIRCLE = CircleSkyRegion(GRID.pixel_to_world(20, 10), 2 * u.arcmin)
 
 
-def test_regions_come_in_many_forms():
+def test_all_forms_of_regions_are_read():
     assert as_regions(CIRCLE) == [CIRCLE]
     assert as_regions([CIRCLE, CIRCLE]) == [CIRCLE, CIRCLE]
     assert as_regions(Regions([CIRCLE])) == [CIRCLE]
@@ -57,7 +57,7 @@ def test_tables_are_circles_or_points_with_labels():
     for source in (table, "clusters.ecsv"):
         one, two = as_regions(source)
         assert isinstance(one, CircleSkyRegion) and two.radius == 2 * u.arcmin
-        assert "text" not in one.meta  # a redshift is no name
+        assert "text" not in one.meta  # a redshift is not a name
     assert all(isinstance(r, PointSkyRegion) for r in as_regions(table["ra", "dec"]))
 
 
@@ -70,12 +70,12 @@ def test_tables_are_circles_or_points_with_labels():
         (QTable({"ra": [1] * u.deg, "dec": [1] * u.deg, "radius": [1.0]}), u.UnitsError, "radius"),
     ],
 )
-def test_what_is_no_region(regions, error, message):
+def test_arguments_that_are_not_regions(regions, error, message):
     with pytest.raises(error, match=message):
         as_regions(regions)
 
 
-def test_files_that_hold_no_regions(tmp_path):
+def test_files_without_regions(tmp_path):
     (tmp_path / "junk.reg").write_text("circle(what)")
     (tmp_path / "junk.ecsv").write_text("nonsense")
     for name in ("junk.reg", "junk.ecsv"):
@@ -119,7 +119,7 @@ def test_a_table_of_peaks_is_positions():
 
 
 @pytest.mark.parametrize("wrong", [CIRCLE.center, 3, None])
-def test_what_is_no_region_is_told_what_would_be(wrong):
+def test_errors_suggest_a_circle(wrong):
     with pytest.raises(TypeError, match=r"regions: needs a region, .*; a circle is CircleSkyRegion"):
         as_regions(wrong)
 
@@ -128,7 +128,7 @@ def test_what_is_no_region_is_told_what_would_be(wrong):
 
 
 def shapes(rng, n, kinds=(CircleSkyRegion, CircleAnnulusSkyRegion, EllipseSkyRegion, RectangleSkyRegion)):
-    """Regions of the sky of all kinds, mixed, some of them partly or wholly beyond the grid."""
+    """Sky regions of all kinds, some of them partly or entirely outside the grid."""
     found = []
     for i in range(n):
         center = GRID.pixel_to_world(*(rng.uniform(-8, side + 8) for side in (40, 30)))
@@ -145,7 +145,7 @@ def shapes(rng, n, kinds=(CircleSkyRegion, CircleAnnulusSkyRegion, EllipseSkyReg
 
 @pytest.mark.parametrize("flip", [1, -1])
 @pytest.mark.parametrize("oblong", [1, 1.1])
-def test_many_regions_are_turned_into_pixels_as_one_is(flip, oblong):
+def test_many_regions_are_converted_to_pixels_as_one_is(flip, oblong):
     grid = GRID.deepcopy()
     grid.wcs.cd = np.diag([-flip * 0.4 / 60, oblong * 0.4 / 60]) @ [[0.8, -0.6], [0.6, 0.8]]
     kinds = (EllipseSkyRegion, RectangleSkyRegion, *([CircleSkyRegion, CircleAnnulusSkyRegion] if oblong == 1 else []))
@@ -158,7 +158,7 @@ def test_many_regions_are_turned_into_pixels_as_one_is(flip, oblong):
         for name in set(ours._params) - {"center", "angle"}:
             assert np.isclose(getattr(ours, name), getattr(theirs, name), rtol=1e-4)
         if "angle" in ours._params:
-            assert abs(np.sin((ours.angle - theirs.angle).to_value(u.rad))) < 1e-3  # a turn by half of a circle is none
+            assert abs(np.sin((ours.angle - theirs.angle).to_value(u.rad))) < 1e-3  # equal up to 180 degrees
 
 
 def test_regions_on_the_other_side_of_the_sky_are_none():
@@ -167,10 +167,10 @@ def test_regions_on_the_other_side_of_the_sky_are_none():
     assert [r is None for r in all_to_pixel(regions, GRID)] == [i == 3 for i in range(8)]
 
 
-def test_what_lies_inside_any_region_is_what_each_contains():
+def test_positions_inside_any_region_are_those_inside_each():
     rng = np.random.default_rng(2)
     x, y = rng.uniform(-10, 50, 5000), rng.uniform(-10, 40, 5000)
-    x[::100] = np.nan  # off the projection
+    x[::100] = np.nan  # outside the projection
     points = PixCoord(x, y)
     regions = all_to_pixel(shapes(rng, 24), GRID)
     for _ in range(6):
@@ -190,7 +190,7 @@ def test_what_lies_inside_any_region_is_what_each_contains():
 
 
 def test_positions_far_from_a_region_are_not_compared_with_it(monkeypatch):
-    # 200 circles of 1 % of the side: 4e-4 of the galaxies lie in a bounding box, and not 1
+    # 200 circles of 1 % of the side: 4e-4 of the galaxies are in a bounding box
     contains, compared = CirclePixelRegion.contains, []
 
     def counted(self, points):
@@ -209,7 +209,7 @@ def test_bounding_boxes_without_units_are_those_with_units(x, y, width, height, 
     for kind in (EllipsePixelRegion, RectanglePixelRegion):
         region = kind(PixCoord(x, y), width, height, angle * u.rad)
         ours, theirs = _BOXED[kind](PixCoord(x, y), width, height, angle * u.rad).bounding_box, region.bounding_box
-        # an edge that meets that of a pixel may be rounded to either side of it
+        # an edge on the edge of a pixel may be rounded to either side
         assert np.abs(np.subtract(ours.extent, theirs.extent)).max() <= 1
         c, s = np.cos(np.linspace(0, 2 * np.pi, 101)), np.sin(np.linspace(0, 2 * np.pi, 101))
         if kind is RectanglePixelRegion:

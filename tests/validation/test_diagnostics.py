@@ -1,4 +1,4 @@
-"""Calibration of posteriors that are right, and of posteriors whose faults are known."""
+"""Calibration of correct posteriors, and of posteriors with known errors."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,7 +18,7 @@ LEVELS = (0.3, 0.68, 0.95)
 
 
 def toy(n_surveys, n_samples, *, width=1.0, shift=0.0, shape=(), seed=0):
-    """Truths and samples from a common normal posterior, the samples of another width and mean."""
+    """Truths and samples of a normal posterior; samples with another width and mean."""
     rng = np.random.default_rng(seed)
     centre = rng.normal(size=(n_surveys, *shape))
     samples = centre[:, None] + shift + width * rng.normal(size=(n_surveys, n_samples, *shape))
@@ -26,12 +26,12 @@ def toy(n_surveys, n_samples, *, width=1.0, shift=0.0, shape=(), seed=0):
 
 
 def exact_levels(n_samples, most=5):
-    """Levels whose intervals end at samples of the ranks k and n + 1 - k: at most ``most``, the highest first."""
+    """At most ``most`` levels with intervals from rank k to rank n + 1 - k, the highest first."""
     return [1 - 2 * k / (n_samples + 1) for k in range(1, (n_samples + 1) // 2 + 1)][:most]
 
 
 @pytest.mark.parametrize("n_samples", [2, 8, 16, 64])
-def test_the_coverage_of_a_right_posterior_is_its_level(n_samples):
+def test_the_coverage_of_a_correct_posterior_is_its_level(n_samples):
     # fifteen levels within 4 standard errors: a false alarm in 1 of 1000 seeds
     table = coverage(*toy(4000, n_samples), exact_levels(n_samples))
     assert (np.abs(table["coverage"] - table["level"]) < 4 * table["error"]).all()
@@ -61,7 +61,7 @@ def test_the_coverage_is_that_of_the_intervals_of_maps():
     assert coverage(one, list(truth[:, 2:3, 3:4]), [0.68])["coverage"][0] == np.mean(within)
 
 
-def test_a_level_that_needs_more_samples_is_a_warning_with_its_expectation():
+def test_a_level_that_needs_more_samples_gives_a_warning_and_the_expected_coverage():
     with pytest.warns(AstropyUserWarning, match="level=0.95: needs at least 39 samples, got 16") as caught:
         row = coverage(*toy(4000, 16), [0.95])[0]
     assert len(caught) == 1 and row["expected"] == pytest.approx(15 / 17)
@@ -108,8 +108,8 @@ def test_the_histogram_of_ranks():
     assert len(rank_histogram(*toy(30, 7))) == 8
 
 
-def test_the_p_value_of_the_histogram_is_uniform_whatever_depends_on_what():
-    # two surveys of 30 places that move together, with ties; a false alarm in 1 of 1000 seeds
+def test_the_p_value_of_the_histogram_is_uniform_for_correlated_pixels():
+    # two surveys of 30 correlated pixels, with ties; a false alarm in 1 of 1000 seeds
     def p_value(seed, width=1.0, n_surveys=2):
         rng = np.random.default_rng(seed)
         draws = rng.normal(size=(n_surveys, 9, 1)) + 0.5 * rng.normal(size=(n_surveys, 9, 30))
@@ -128,14 +128,14 @@ def test_the_p_value_of_the_histogram_is_uniform_whatever_depends_on_what():
 
 
 @given(st.integers(1, 12), st.integers(1, 9), st.integers(0, 100))
-def test_shares_add_up(n_samples, bins, seed):
+def test_fractions_add_up_to_one(n_samples, bins, seed):
     samples, truth = toy(5, n_samples, shape=(2,), seed=seed)
     assert np.isclose(rank_histogram(samples, truth, bins=bins)["density"].mean(), 1)
     balls = tarp(samples, truth, levels=[1 - 1e-12], n_references=2)["coverage"][0]
     assert np.isclose(balls, 1, atol=1e-9)
 
 
-def test_balls_around_random_points():
+def test_tarp_of_a_correct_and_of_a_narrow_posterior():
     # nine levels within 4 standard errors: a false alarm in 1 of 1700 seeds
     right = tarp(*toy(2000, 32, shape=(3,)), n_references=20)
     assert (np.abs(right["coverage"] - right["level"]) < 4 * right["error"]).all()
@@ -143,21 +143,21 @@ def test_balls_around_random_points():
     assert (np.abs(narrow["coverage"] - narrow["level"]) > 4 * narrow["error"]).any()
 
 
-def test_balls_are_exact_for_three_surveys():
-    # a point must not know the truth that it is a reference for; three levels at 4 standard errors, 1 of 5000 seeds
+def test_tarp_is_exact_for_three_surveys():
+    # a point must be independent of its truth; three levels at 4 standard errors, a false alarm in 1 of 5000 seeds
     tables = [tarp(*toy(3, 4, shape=(2,), seed=s), n_references=4, seed=s, levels=LEVELS) for s in range(1500)]
     shares = np.array([table["coverage"] for table in tables])
     assert (np.abs(shares.mean(axis=0) - LEVELS) < 4 * shares.std(axis=0) / np.sqrt(1500)).all()
 
 
-def test_balls_see_a_shift():
+def test_tarp_detects_a_shift():
     samples, truth = toy(1000, 16, shape=(5,), shift=1.0)
     table = tarp(samples, truth, n_references=20)
     assert (np.abs(table["coverage"] - table["level"]) > 5 * table["error"]).any()
 
 
-def test_balls_see_correlations_that_intervals_do_not():
-    # each place of the samples is right alone, but they lack the correlation of the truths
+def test_tarp_detects_correlations_that_intervals_do_not():
+    # each pixel of the samples has the correct distribution, but they lack the correlation of the truths
     rng = np.random.default_rng(3)
     common = rng.normal(size=(3000, 1))
     truth = (common + 0.1 * rng.normal(size=(3000, 10))) / np.hypot(1, 0.1)
@@ -168,7 +168,7 @@ def test_balls_see_correlations_that_intervals_do_not():
     assert (np.abs(table["coverage"] - table["level"]) > 8 * table["error"]).any()
 
 
-def test_claims_are_as_reliable_as_they_say():
+def test_reliability_of_correct_and_of_overconfident_probabilities():
     rng = np.random.default_rng(4)
     p = rng.uniform(size=(100, 300))
     table = reliability(p, rng.uniform(size=p.shape) < p, bins=5)
@@ -180,8 +180,8 @@ def test_claims_are_as_reliable_as_they_say():
 
 
 @pytest.mark.parametrize("n_samples", [4, 16])
-def test_claims_from_few_samples_are_compared_exactly(n_samples):
-    # most things are surely there or surely not, as clusters are; four bins at 4 standard errors, 1 of 4000 seeds
+def test_reliability_of_few_samples_is_exact(n_samples):
+    # most events are nearly certain or excluded, as clusters; four bins at 4 standard errors, 1 of 4000 seeds
     rng = np.random.default_rng(6)
     chance = rng.beta(0.3, 0.3, size=(400, 200))
     count, true = rng.binomial(n_samples, chance), rng.uniform(size=chance.shape) < chance
@@ -191,7 +191,7 @@ def test_claims_from_few_samples_are_compared_exactly(n_samples):
     assert table["n"].sum() == chance.size and table.meta["n_samples"] == n_samples
     naive = reliability(count / n_samples, true, bins=4)
     assert (np.abs(naive["true"] - naive["claimed"]) > 6 * naive["error"]).any()
-    # claims that are too bold are found out
+    # overconfident probabilities are detected
     bold = rng.uniform(size=chance.shape) < np.where(chance > 0.5, 0.8 * chance, chance)
     table = reliability(count / n_samples, bold, bins=4, n_samples=n_samples)
     assert (table["claimed"] - table["true"] > 6 * table["error"]).any()
@@ -201,19 +201,19 @@ def test_claims_from_few_samples_are_compared_exactly(n_samples):
     assert reliability(missing, true, n_samples=n_samples)["n"].sum() == np.isfinite(missing).sum()
 
 
-def test_the_error_of_a_share_is_its_scatter_over_surveys():
+def test_the_error_of_a_fraction_is_its_scatter_over_surveys():
     rng = np.random.default_rng(5)
     p = np.full((40, 50), 0.5)
     shares, errors = [], []
     for _ in range(300):
-        level = np.clip(0.5 + 0.2 * rng.normal(size=(40, 1)), 0, 1)  # surveys differ: claims are not independent
+        level = np.clip(0.5 + 0.2 * rng.normal(size=(40, 1)), 0, 1)  # surveys differ: events are correlated
         row = reliability(p, rng.uniform(size=p.shape) < level, bins=2)[0]
         shares.append(row["true"])
         errors.append(row["error"])
     assert abs(np.mean(errors) / np.std(shares) - 1) < 0.15
 
 
-def test_maps_are_taken_as_they_are():
+def test_maps_give_the_same_as_arrays():
     grid = datasets.demo_truth()[:6, :8]
     samples, truth = toy(4, 39, shape=(6, 8))
     samples[:, :, 0, 0] = np.nan
@@ -254,7 +254,7 @@ def test_bad_input():
         reliability([[0.5]], [[1]])
 
 
-def test_the_figure_shows_all_three():
+def test_the_figure_of_coverage_ranks_and_tarp():
     posterior = toy(50, 39, shape=(3,))
     ranked = rank_histogram(*posterior)
     figure = plot_calibration(coverage(*posterior, LEVELS), ranked, tarp(*posterior))
@@ -275,7 +275,7 @@ def test_the_figure_shows_all_three():
     plt.close(figure)
 
 
-def test_the_figure_of_claims():
+def test_the_figure_of_the_reliability():
     rng = np.random.default_rng(6)
     p = rng.uniform(size=(20, 50))
     table = reliability(p, rng.uniform(size=p.shape) < p, bins=4)

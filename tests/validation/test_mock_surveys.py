@@ -1,4 +1,4 @@
-"""Mock surveys of a catalogue: files, comparisons with what is known of them, and the command."""
+"""Mock surveys of a catalogue: files, comparisons with known results, and the command."""
 
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def catalog(folder):
 
 @pytest.fixture(scope="module")
 def right():
-    """24 mocks that are draws of the Gaussian model itself, on the box of the method, and its exact posterior."""
+    """24 mocks drawn from the Gaussian model, on the box of the method, and samples of the exact posterior."""
     grid = FourierGrid((SIDE, SIDE), ARCMIN, padded_shape((SIDE, SIDE), 2.0), dtype=torch.float64)
     spread = GaussianPrior().on(grid).variance.sqrt()
     mask = np.hypot(*(np.mgrid[:SIDE, :SIDE] - 20)) < 6
@@ -107,14 +107,14 @@ def comparison(right):
 
 
 def cells(comparison, method, part):
-    """Values and errors of the rows whose name begins so."""
+    """Values and errors of the rows with this prefix."""
     rows = [str(quantity).startswith(part) for quantity in comparison.table["quantity"]]
     return np.array(comparison.table[method][rows]), np.array(comparison.table[f"{method} error"][rows])
 
 
-def test_a_posterior_that_is_right(comparison):
-    # of four shares within 3.8 standard errors of 24 mocks (Student's t) one is beyond in 0.4 % of all cases;
-    # the interval of 90 % of 16 samples is that from the lowest to the highest, which covers 15 / 17
+def test_a_correct_posterior(comparison):
+    # one of four fractions exceeds 3.8 standard errors of 24 mocks (Student's t) in 0.4 % of all cases;
+    # the interval of 90 % of 16 samples is from the lowest to the highest, which covers 15 / 17
     value, error = cells(comparison, "gaussian", "coverage")
     assert (np.abs(value - [0.68, 15 / 17, 0.68, 15 / 17]) < 3.8 * error).all() and (error < 0.05).all()
     # three p-values below 0.01: 3 %; the seeds are fixed
@@ -125,7 +125,7 @@ def test_a_posterior_that_is_right(comparison):
     assert known.sum() > 5 and (np.abs(value - 1) < 4 * error)[known].all()
 
 
-def test_a_posterior_that_is_too_narrow(comparison):
+def test_a_narrow_posterior(comparison):
     value, error = cells(comparison, "narrow", "coverage")
     draws = np.random.default_rng(4).normal(size=(20000, 17))
     alone = coverage(0.5 * draws[:, 1:], draws[:, 0], (0.68, 0.95))["coverage"]
@@ -140,18 +140,18 @@ def test_the_wiener_filter_is_compared_with_itself(comparison):
     for where in ("with data", "in gaps"):
         value, error = cells(comparison, "wiener", f"RMSE / Wiener, {where}")
         assert value[0] == 1 and error[0] == 0
-    # blanks where samples are needed, and in the text
+    # without samples: NaN, and blank in the text
     assert np.isnan(cells(comparison, "wiener", "coverage")[0]).all()
     text = comparison.text()
     assert list(text.colnames) == ["quantity", "wiener", "gaussian", "narrow"]
     assert text["wiener"][0] == "1" and "" in text["wiener"] and "+-" in text["gaussian"][0]
 
 
-def test_the_scatter_of_few_samples_is_taken_off(right):
+def test_the_scatter_of_few_samples_is_subtracted(right):
     truths, kappas = right
     few = [with_samples(k, k.samples[:3]) for k in kappas]
     made = compare(truths, {"wiener": [point(k) for k in kappas], "few": few})
-    # of the mean of three samples as such, RMSE would be sqrt(4 / 3) = 1.15 of that of the exact mean
+    # without the correction, the RMSE of the mean of three samples is sqrt(4 / 3) = 1.15 of that of the exact mean
     value, error = cells(made, "few", "RMSE")
     assert (np.abs(value - 1) < 3.5 * error).all() and (error < 0.03).all()
     uncorrected = compare(truths, {"wiener": [point(k) for k in kappas], "few": [point(k) for k in few]})
@@ -166,7 +166,7 @@ def test_the_scatter_of_few_samples_is_taken_off(right):
         assert abs(cells(uncorrected, "few", quantity)[0][0] - exact) > abs(corrected - exact)
 
 
-def test_samples_that_are_the_truth(right):
+def test_samples_equal_to_the_truth(right):
     truths, kappas = right
     same = [with_samples(t, np.stack([t.data] * 4)) for t in truths]
     made = compare(truths, {"wiener": [point(k) for k in kappas], "same": same})
@@ -177,7 +177,7 @@ def test_samples_that_are_the_truth(right):
     assert cells(made, "same", "distance")[0][0] < 1e-12 and cells(made, "same", "p-value of the distance")[0][0] == 1
 
 
-def test_samples_that_are_shifted(right):
+def test_shifted_samples(right):
     truths, kappas = right
     shifted = [with_samples(k, k.samples + 0.02) for k in kappas]
     made = compare(truths, {"wiener": [point(k) for k in kappas], "shifted": shifted})
@@ -201,7 +201,7 @@ def test_jackknife_of_a_mean_is_its_standard_error():
     assert np.isnan(jackknife(lambda s: s["x"], {"x": x[:1]})[1][0])
 
 
-def test_one_mock_has_no_errors_and_a_field_without_gaps_no_numbers_of_gaps(right):
+def test_one_mock_has_no_errors_and_a_field_without_gaps_no_scores_of_gaps(right):
     truths, kappas = ([ConvergenceMap(k.data, wcs=k.wcs, samples=k.samples) for k in maps[:1]] for maps in right)
     made = compare(truths, {"wiener": [point(kappas[0])], "gaussian": kappas})
     assert np.isfinite(cells(made, "gaussian", "coverage of 68%, with data")[0]).all()
@@ -218,11 +218,11 @@ def test_wrong_comparisons(right):
         compare([], {"wiener": []})
     with pytest.raises(ValueError, match="wiener: needs to be one of gaussian"):
         compare(truths, {"gaussian": kappas})
-    with pytest.raises(ValueError, match="maps: those of 'one' have one sample"):
+    with pytest.raises(ValueError, match="maps: need no samples or at least two, got one in those of 'one'"):
         compare(truths, {"wiener": kappas, "one": [with_samples(k, k.samples[:1]) for k in kappas]})
-    with pytest.raises(ValueError, match="maps: 'wiener' has 23 of them, there are 24"):
+    with pytest.raises(ValueError, match="maps: need one map per truth, got 23 of 'wiener' and 24"):
         compare(truths, {"wiener": kappas[1:]})
-    with pytest.raises(ValueError, match="truths: fields need 11 pixels"):
+    with pytest.raises(ValueError, match="truths: need fields of at least 11 pixels"):
         compare([truths[0][:8, :20]], {"wiener": [kappas[0][:8, :20]]})
 
 
@@ -246,24 +246,24 @@ def test_a_mock_is_the_middle_of_a_larger_map(maps, catalog):
     assert np.array_equal(catalog.to_map(wcs=truth.wcs, shape=truth.shape).mask, truth.mask)
 
 
-def test_the_shear_of_a_mock_is_that_of_matter_beyond_the_field_too(maps):
+def test_the_shear_of_a_mock_includes_matter_beyond_the_field(maps):
     wcs, n = tan_wcs((SIDE, SIDE), scale=1.0), 60000
-    small = np.full(n, 1e-7)  # ellipticities, so that there is no noise
+    small = np.full(n, 1e-7)  # ellipticities: no noise
     coords = scatter(wcs, (SIDE, SIDE), n, seed=6)
     still = ShearCatalog(coords, small, small, axes="west-north", shape_noise=0.2)
     _, shear = MockSurveys(still, maps, size=SIDE)[3]
 
-    def smoothed(field):  # as bilinear interpolation does where galaxies are dense
+    def smoothed(field):  # like bilinear interpolation at a high density of galaxies
         return convolve1d(convolve1d(field, np.array([1, 6, 1]) / 8, axis=0), np.array([1, 6, 1]) / 8, axis=1)
 
     def off(field):
         return np.linalg.norm(shear.data[0] + 1j * shear.data[1] - field) / np.linalg.norm(field)
 
-    assert off(smoothed(shear_field(maps[3]))[8:40, 8:40]) < 0.07  # 0.04: galaxies are not spread evenly
+    assert off(smoothed(shear_field(maps[3]))[8:40, 8:40]) < 0.07  # 0.04, from the Poisson noise of the positions
     assert off(smoothed(shear_field(maps[3][8:40, 8:40]))) > 0.2
 
 
-def test_mocks_differ_in_noise_and_galaxies_beyond_are_dropped_quietly(maps):
+def test_mocks_differ_in_noise_and_drop_galaxies_outside_the_maps(maps):
     wide = scatter(tan_wcs((100, 100), scale=1.0), (100, 100), 3000, seed=8)
     many = ShearCatalog(wide, *np.random.default_rng(3).normal(scale=0.2, size=(2, 3000)), axes="west-north")
     mocks = MockSurveys(many, maps, size=SIDE)
@@ -277,7 +277,7 @@ def test_mocks_differ_in_noise_and_galaxies_beyond_are_dropped_quietly(maps):
 METHODS = {"kaiser_squires": KaiserSquires(smoothing=2 * u.arcmin), "gaussian": Wiener(n_samples=4)}
 
 
-def test_a_run_that_was_killed_goes_on(maps, catalog, tmp_path, monkeypatch):
+def test_an_interrupted_run_continues(maps, catalog, tmp_path, monkeypatch):
     mocks, solve, calls = MockSurveys(catalog, maps, size=SIDE), Wiener.solve, []
 
     def killed(self, observation, **options):
@@ -295,7 +295,7 @@ def test_a_run_that_was_killed_goes_on(maps, catalog, tmp_path, monkeypatch):
     run_mocks(mocks, METHODS, tmp_path / "killed", numbers=range(3), progress=False)
     assert calls == [0, 1, 1, 2]
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
-    run_mocks(mocks, METHODS, tmp_path / "whole", numbers=[2, 1], progress=False)  # two that share the work
+    run_mocks(mocks, METHODS, tmp_path / "whole", numbers=[2, 1], progress=False)  # work divided among processes
     run_mocks(mocks, METHODS, tmp_path / "whole", numbers=[0], progress=False)
     results = [read_mocks(mocks, METHODS, tmp_path / name, numbers=range(3)) for name in ("killed", "whole")]
     for first, second in zip(*(truths for truths, _ in results), strict=True):
@@ -318,7 +318,7 @@ def test_a_run_that_was_killed_goes_on(maps, catalog, tmp_path, monkeypatch):
         ("map", {"maps": slice(1, None)}),
     ],
 )
-def test_files_of_another_run_are_refused(maps, catalog, tmp_path, what, changed):
+def test_files_with_other_settings_are_refused(maps, catalog, tmp_path, what, changed):
     run_mocks(MockSurveys(catalog, maps, size=SIDE), {"gaussian": Wiener(n_samples=4)}, tmp_path, numbers=[0],
               progress=False)  # fmt: skip
     before = sorted((file, file.stat().st_mtime_ns) for file in tmp_path.iterdir())
@@ -329,23 +329,23 @@ def test_files_of_another_run_are_refused(maps, catalog, tmp_path, what, changed
         seed=changed.get("seed", 0),
     )
     methods = changed.get("methods", {"gaussian": Wiener(n_samples=4)})
-    with pytest.raises(ValueError, match=rf"folder: .* is of another run \(.*{what}"):
+    with pytest.raises(ValueError, match=rf"folder: .* was made with other settings \(.*{what}"):
         run_mocks(other, methods, tmp_path, numbers=[0], progress=False)
     assert sorted((file, file.stat().st_mtime_ns) for file in tmp_path.iterdir()) == before
 
 
-def test_networks_of_the_same_size_are_told_apart(maps, catalog):
+def test_networks_of_the_same_size_have_different_settings(maps, catalog):
     mocks = MockSurveys(catalog, maps, size=SIDE)
     first, same, other = (settings_of(mocks, 0, AnnealedHMC(small_priors.prior(seed))) for seed in (0, 0, 1))
     assert first == same and first["method"] == other["method"] and first["numbers"] != other["numbers"]
 
 
-def test_spectra_of_the_same_name_are_told_apart(maps, catalog):
+def test_spectra_of_the_same_name_have_different_settings(maps, catalog):
     mocks, theory = MockSurveys(catalog, maps, size=SIDE), PowerSpectrum.default()
     other = PowerSpectrum(theory.ell, 1.01 * theory.cl, name=theory.name)
     first, second = (settings_of(mocks, 0, Wiener(spectrum)) for spectrum in (theory, other))
     assert first["method"] == second["method"] and first["numbers"] != second["numbers"]
-    with pytest.raises(TypeError, match="methods: need frozen objects"):
+    with pytest.raises(TypeError, match="methods: need frozen dataclasses"):
         settings_of(mocks, 0, object())
 
 
@@ -373,7 +373,7 @@ def validate(folder, *arguments):
                  "--quiet", "-o", "out", *arguments])  # fmt: skip
 
 
-def test_the_command_and_a_method_that_is_added_later(folder, capsys):
+def test_the_command_and_a_method_added_later(folder, capsys):
     few = ["--select", "good", "--methods", "kaiser_squires,wiener"]
     assert validate(folder, *few, "--only", "0:2") == 0
     assert "2 of 4 mocks" in capsys.readouterr().out
@@ -395,7 +395,7 @@ def test_the_command_and_a_method_that_is_added_later(folder, capsys):
     assert capsys.readouterr().out == printed
     # another catalogue
     assert validate(folder, "--methods", "wiener") == 1
-    assert "is of another run" in capsys.readouterr().err
+    assert "was made with other settings" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -418,7 +418,7 @@ def test_wrong_commands(folder, capsys, arguments, message):
     assert not Path("out").exists()
 
 
-def test_what_is_needed_is_asked_for(folder, capsys):
+def test_missing_arguments_are_errors(folder, capsys):
     assert main(["validate"]) == 1
     assert "CATALOG: needed" in capsys.readouterr().err
     assert main(["validate", str(folder / "survey.ecsv"), "--axes", "west-north", "-o", "out"]) == 1

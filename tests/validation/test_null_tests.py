@@ -1,4 +1,4 @@
-"""Noise of catalogues, known in several ways, and the B mode that lensing does not make."""
+"""Noise of catalogues, estimated in several ways, and the B-mode test."""
 
 import astropy.units as u
 import numpy as np
@@ -38,7 +38,7 @@ def noise_catalog(seed, n=1500, side=16):
 
 
 def odd_catalog():
-    """Everything a catalogue may have: biases, weights, a response, axes from the North, another frame."""
+    """Catalogue with biases, weights, a response, axes from the North, in another frame."""
     rng = np.random.default_rng(1)
     n = 900
     coords = scatter(tan_wcs((20, 24), scale=1.6), (20, 24), n).galactic
@@ -52,22 +52,22 @@ def odd_catalog():
 
 @given(st.integers(0, 2**32), st.sampled_from(list(AXES)))
 @settings(max_examples=20, deadline=None)
-def test_turned_galaxies_keep_all_but_their_angles(seed, axes):
+def test_rotation_changes_only_the_angles_of_galaxies(seed, axes):
     rng = np.random.default_rng(0)
     coords = SkyCoord(rng.uniform(10, 11, 300) * u.deg, rng.uniform(60, 61, 300) * u.deg)
     catalog = ShearCatalog(coords, *rng.normal(scale=0.2, size=(2, 300)), axes=axes, c_bias=(0.1, 0), m_bias=0.1)
-    turned = rotated(catalog, seed)
-    assert np.allclose(np.hypot(turned.g1, turned.g2), np.hypot(catalog.g1 - 0.1, catalog.g2))
-    assert np.isclose(turned.shape_noise, catalog.shape_noise)
-    assert turned.axes == axes and turned.m_bias == 0.1 and (turned.coords == coords).all()
-    assert (rotated(catalog, seed).g1 == turned.g1).all()
+    noise = rotated(catalog, seed)
+    assert np.allclose(np.hypot(noise.g1, noise.g2), np.hypot(catalog.g1 - 0.1, catalog.g2))
+    assert np.isclose(noise.shape_noise, catalog.shape_noise)
+    assert noise.axes == axes and noise.m_bias == 0.1 and (noise.coords == coords).all()
+    assert (rotated(catalog, seed).g1 == noise.g1).all()
     # the mean phase of 300 random angles: above 0.25 in exp(-300 * 0.25^2) = 1e-8
-    phase = (turned.g1 + 1j * turned.g2) / (catalog.g1 - 0.1 + 1j * catalog.g2)
+    phase = (noise.g1 + 1j * noise.g2) / (catalog.g1 - 0.1 + 1j * catalog.g2)
     assert abs(phase.mean()) < 0.25
 
 
-def test_turning_the_demonstration_takes_its_lensing(demo):
-    # what maps have in common with the truth; the mean over 32 turned ones within 4 standard errors, 1 of 16000 seeds
+def test_rotation_removes_the_lensing_of_the_demonstration(demo):
+    # covariance with the truth; mean of 32 rotations within 4 standard errors, a false alarm in 1 of 16000 seeds
     truth = datasets.demo_truth()
     options = {"method": METHOD, "wcs": truth.wcs, "shape": truth.shape}
     common = np.where(demo.to_map(wcs=truth.wcs).mask, 0, truth.data - truth.data.mean())
@@ -81,7 +81,7 @@ def test_turning_the_demonstration_takes_its_lensing(demo):
     "wcs", [tan_wcs((18, 22), scale=1.8, rotation=40), tan_wcs((18, 22), scale=1.8, rotation=-70, flipped=True)]
 )
 @pytest.mark.parametrize("method", [METHOD, Wiener(n_samples=0)])
-def test_noise_maps_are_maps_of_turned_galaxies(wcs, method):
+def test_noise_maps_are_maps_of_rotated_galaxies(wcs, method):
     catalog = odd_catalog()
     maps = noise_maps(catalog, 3, method=method, seed=4, wcs=wcs, shape=(18, 22))
     by_hand = [
@@ -109,8 +109,8 @@ def test_the_jackknife_is_that_of_maps_without_a_group():
 
 
 @pytest.mark.parametrize("noise", [noise_maps, jackknife])
-def test_three_ways_to_the_noise_agree(demo, propagated, noise):
-    # 2600 arcmin^2 hold some 50 patches of 4 pi (2 arcmin)^2, in 48 maps: rms to 1.5 %, at 4 standard deviations
+def test_three_estimates_of_the_noise_agree(demo, propagated, noise):
+    # 2600 arcmin^2 have about 50 patches of 4 pi (2 arcmin)^2, in 48 maps: rms to 1.5 %, at 4 standard deviations
     maps = noise(demo, 48, method=METHOD, pixel_scale=COARSE, seed=2)
     ratio = (maps.uncertainty.array / propagated.uncertainty.array)[~propagated.mask]
     assert abs(np.sqrt(np.mean(ratio**2)) - 1) < 0.06
@@ -123,7 +123,7 @@ def test_three_ways_to_the_noise_agree(demo, propagated, noise):
 
 
 def test_means_over_regions_have_the_noise_of_the_jackknife(demo, propagated):
-    # neighbouring pixels move together in both; 16 squares, each rms to 13 % from 32 maps: 5 % together, at 4 of them
+    # pixels are correlated in both; the rms of 16 squares, each 13 % from 32 maps, has an error of 5 %; at 4 sigma
     rms = []
     for noise in (noise_maps, jackknife):
         samples = noise(demo, 32, method=METHOD, pixel_scale=COARSE, seed=5).samples
@@ -151,21 +151,21 @@ def test_the_demonstration_has_an_e_mode_and_no_b_mode(demo):
     assert "no sign of a B mode" in str(report) and len(str(report).splitlines()) == 6
 
 
-def test_galaxies_turned_by_45_degrees_have_a_b_mode(demo):
+def test_galaxies_rotated_by_45_degrees_have_a_b_mode(demo):
     turned = demo.with_shear(1j * demo.west_north)
     report, before = (b_mode_test(c, 99, pixel_scale=COARSE) for c in (turned, demo))
     assert not report.ok and report.p_value == 0.01
     assert "there is a B mode" in str(report)
     few = b_mode_test(turned, 16, pixel_scale=COARSE)
     assert few.p_value == 1 / 17 and few.ok is None
-    assert str(few).startswith("no verdict from 16 rotations") and "at least 99 are needed" in str(few)
+    assert str(few).startswith("no verdict: p is the minimum for 16 rotations") and "at least 99 are needed" in str(few)
     assert report.table["b_significance"].max() > 6 > 4 > np.abs(report.table["e_significance"]).max()
-    # all the E mode is in B, but for the little that the filter takes for E
+    # all of the E mode is in B, except for the part that the filter assigns to E
     assert np.allclose(report.table["b_power"], before.table["e_power"], rtol=0.15)
 
 
 @pytest.mark.parametrize("flipped", [False, True])
-def test_it_does_not_depend_on_how_the_grid_lies(demo, flipped):
+def test_the_test_does_not_depend_on_the_orientation_of_the_grid(demo, flipped):
     middle = SkyCoord(demo.coords.spherical.lon.mean(), demo.coords.spherical.lat.mean())
     wcs = tan_wcs((40, 40), scale=1.6, rotation=30, flipped=flipped, center=(middle.ra.deg, middle.dec.deg))
     report = b_mode_test(demo, 40, wcs=wcs)
@@ -173,7 +173,7 @@ def test_it_does_not_depend_on_how_the_grid_lies(demo, flipped):
 
 
 def test_p_values_of_pure_noise_are_uniform():
-    # 60 catalogues, shares at 3 standard deviations: a false alarm in some 1 of 150 seeds
+    # 60 catalogues, fractions at 3 standard deviations: a false alarm in some 1 of 150 seeds
     reports = [b_mode_test(noise_catalog(seed), 9, seed=seed) for seed in range(60)]
     p = np.array([report.p_value for report in reports])
     assert np.allclose(p * 10, np.rint(p * 10)) and np.isclose(p.min(), 0.1)
@@ -182,8 +182,8 @@ def test_p_values_of_pure_noise_are_uniform():
     assert [report.ok for report in reports] == [True if q > 0.15 else None for q in p]
 
 
-def test_lensing_seen_through_holes_is_not_taken_for_a_b_mode():
-    # a deep survey of 6 skies that go on beyond the field, each with the same noise with and without lensing
+def test_masks_do_not_leak_lensing_into_the_b_mode():
+    # a deep survey of 6 skies larger than the field, each with the same noise with and without lensing
     truth, holes = datasets.demo_truth(), datasets.demo().to_map().mask
     size = truth.pixel_scale.to_value(u.rad)
     skies = lognormal_maps(PowerSpectrum.default(), 6, (196, 196), size, padding=2, seed=5).numpy()
@@ -202,8 +202,8 @@ def test_lensing_seen_through_holes_is_not_taken_for_a_b_mode():
         excess.append([(with_lens[c] - without[c]) / noise["b_noise_std"] for c in ("e_power", "b_power")])
     e, b = np.mean(excess, axis=0)
     assert e.max() > 30
-    # 0.07, 0.15 and 0.01 with errors of 0.1; without the Wiener filter 1.7, 0.8 and 0.3. In the last octave galaxies
-    # see the shear vary within these coarse pixels, which is noise of E and B alike
+    # 0.07, 0.15 and 0.01 with errors of 0.1; without the Wiener filter 1.7, 0.8 and 0.3. In the last octave the
+    # shear varies within these coarse pixels, which is noise of E and B alike
     assert (b[:3] < 0.4).all()
 
 
@@ -213,19 +213,19 @@ def test_the_verdict_of_few_maps():
 
     assert report(0.02, 128).ok and not report(0.01, 128).ok and not report(1 / 129, 128).ok
     assert report(2 / 21, 20).ok
-    for n in (2, 16, 98):  # the least p-value is above the level of 0.01: even the strongest B mode is no detection
+    for n in (2, 16, 98):  # the smallest p-value is above 0.01: no B mode is significant
         assert report(1 / (n + 1), n).ok is None
     assert report(1 / 100, 99).ok is False
 
 
-def test_bands_without_waves_are_passed_over():
+def test_bands_without_modes_are_ignored():
     catalog = noise_catalog(1)
     few = b_mode_test(catalog, 10, edges=[2000, 4000, 6000])
     many = b_mode_test(catalog, 10, edges=[2000, 4000, 6000, 1e5, 2e5])
     assert np.isnan(many.table["b_significance"]).tolist() == [False, False, False, True]
     assert 0 < many.p_value <= 1 and "3 bands" in str(many)
     assert np.allclose(few.table["low"], [2000, 4000])
-    with pytest.raises(ValueError, match="edges: no wave"):
+    with pytest.raises(ValueError, match="edges: need bands that contain modes"):
         b_mode_test(catalog, 4, edges=[1e5, 2e5])
     with pytest.raises(ValueError, match="edges"):
         b_mode_test(catalog, 4, edges=[4000, 2000])
@@ -245,11 +245,11 @@ def test_bad_input(demo):
         rotated([1, 2], 0)
     with pytest.raises(ValueError, match="method: 'kaiser' is unknown"):
         noise_maps(demo, method="kaiser")
-    with pytest.raises(ValueError, match="n: 40 galaxies are too few for 32 groups"):
+    with pytest.raises(ValueError, match="n: needs at least two galaxies per group, got 40 for 32"):
         jackknife(noise_catalog(0, n=40))
 
 
-def test_a_seed_is_a_number(demo):
+def test_invalid_seeds(demo):
     with pytest.raises(TypeError, match="seed: needs an integer, got None"):
         rotated(demo, None)
     with pytest.raises(ValueError, match="seed: needs to be at least 0"):

@@ -1,4 +1,4 @@
-"""Detections are as reliable as they say: exact posteriors of Gaussian skies, seen through holes."""
+"""Reliability of detection probabilities: exact posteriors of masked Gaussian skies."""
 
 import astropy.units as u
 import numpy as np
@@ -13,7 +13,7 @@ from astro_massmap.validation.diagnostics import coverage, reliability
 from skies import tan_wcs
 
 SIDE, NOISE, THRESHOLD = 64, 0.08, 0.01
-pytestmark = pytest.mark.filterwarnings("ignore:the map was made with a Gaussian prior")  # as these skies are
+pytestmark = pytest.mark.filterwarnings("ignore:the map was made with a Gaussian prior")  # correct for these skies
 WCS = tan_wcs((SIDE, SIDE), scale=0.8)
 SPECTRUM = PowerSpectrum.default()
 APERTURES = [CirclePixelRegion(PixCoord(x, y), 2.5) for x in range(4, 62, 6) for y in range(4, 62, 6)]
@@ -37,20 +37,20 @@ def mocks():
     return [posterior(seed) for seed in range(24)]
 
 
-def test_claims_are_true_as_often_as_they_say(mocks):
+def test_predicted_probabilities_are_reliable(mocks):
     claimed, true = [], []
     for truth, kappa in mocks:
         claimed.append(kappa.detection_probability(APERTURES, THRESHOLD)["probability"])
         means = np.array([region.to_mask(mode="exact").multiply(truth).sum() for region in APERTURES])
         true.append(means / np.array([region.area for region in APERTURES]) > THRESHOLD)
     table = reliability(np.array(claimed), np.array(true), bins=[0, 0.2, 0.4, 0.6, 1])
-    # per bin within 5 points and 2 standard errors. With 64 samples a claim scatters by up to 6 points, which moves
-    # less than 2 points of it from one bin of this width to the next
+    # per bin within 5 points and 2 standard errors. With 64 samples a probability has an error of up to 6
+    # points, which moves a mean by less than 2 points from one bin of this width to the next
     assert (np.abs(table["true"] - table["claimed"]) < 0.05 + 2 * table["error"]).all()
     assert table["n"].min() > 50
 
 
-def test_claims_of_another_threshold_are_not(mocks):
+def test_probabilities_of_another_threshold_are_not(mocks):
     claimed = np.array([k.detection_probability(APERTURES, THRESHOLD)["probability"] for _, k in mocks])
     true = np.array(
         [[region.to_mask(mode="exact").multiply(t).sum() / region.area > 2.5 * THRESHOLD for region in APERTURES]
