@@ -59,7 +59,7 @@ def main():
     schemes = {
         f"one after the other, {cores} threads": lambda: one_after_the_other(observation, n, cores),
         "one after the other, 1 thread": lambda: one_after_the_other(observation, n, 1),
-        f"{cores} side by side, 1 thread each (default)": lambda: side_by_side(observation, n),
+        f"{cores} in parallel, 1 thread each (default)": lambda: side_by_side(observation, n),
     }
     idle = {name: scheme() for name, scheme in schemes.items()}
     print(idle, flush=True)

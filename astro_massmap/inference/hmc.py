@@ -2,8 +2,8 @@
 Hamiltonian Monte Carlo with a Gaussian reference, whose flow is an exact rotation.
 
 The target is a reference Gaussian N(m, C) times a factor with the gradient r. With u = x - m and a
-velocity v ~ N(0, C), the flow of the reference is a rotation in the (u, v) plane of every mode, whatever
-its variance; only the factor has to be integrated, by kicks ``v += (e / 2) C r``. A step of length e is
+velocity v ~ N(0, C), the flow of the reference is a rotation in the (u, v) plane of every mode,
+for any variance; only the factor has to be integrated, by kicks ``v += (e / 2) C r``. A step of length e is
 kick, rotation by e, kick. Rotations conserve the energy of the reference and a kick changes it by
 
     (e / 2) <r, v> + (e^2 / 8) <r, C r>,

@@ -45,7 +45,7 @@ class Checkpoint:
 
     def __init__(self, path, shape, mark, cards=()):
         self.path, self.index = Path(path), Path(f"{path}.ledger")
-        self.records = {}
+        self.records, self._cards = {}, cards
         if self.path.exists():
             if not self.index.exists():
                 raise OSError(
@@ -121,14 +121,13 @@ class Checkpoint:
             ) from error
 
     def without(self, lost):
-        """Return all samples except ``lost`` ones, as a memory map of another file with the extension ``.good.npy``."""
+        """Return the samples except ``lost`` ones, a memory map of another file with the extension ``.good.fits``."""
         if not lost:
             return self.samples
-        kept = [i for i in range(len(self.samples)) if i not in lost]
-        shape = (len(kept), *self.samples.shape[1:])
-        good = np.lib.format.open_memmap(f"{self.path}.good.npy", mode="w+", dtype=np.float32, shape=shape)
+        kept, path = [i for i in range(len(self.samples)) if i not in lost], f"{self.path}.good.fits"
+        good = create_samples(path, (len(kept), *self.samples.shape[1:]), self._cards, overwrite=True)
         for row, i in enumerate(kept):
-            good[row] = self.samples[i]
+            put_sample(path, good, row, self.samples[i])
         return good
 
     def _write_line(self, line):

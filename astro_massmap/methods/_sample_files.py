@@ -16,15 +16,16 @@ from .._io.fits_headers import open_fits
 from .._utils.files import atomic_path
 
 
-def create_samples(path, shape, cards=()):
+def create_samples(path, shape, cards=(), *, overwrite=False):
     """
     Create a file of samples, filled with zeros, atomically; return its memory map.
 
     The shape is ``(n_samples, ny, nx)``, in single precision; ``cards`` are further keywords of the header, such as
-    those of a WCS. A file that exists, cannot be written, or exceeds the free space on the disk raises OSError.
+    those of a WCS. A file that exists (without ``overwrite``), cannot be written, or exceeds the free space on the disk
+    raises OSError.
     """
     path, needed = Path(path), 4 * int(np.prod(shape))
-    with atomic_path(path) as temporary:
+    with atomic_path(path, overwrite=overwrite) as temporary:
         free = shutil.disk_usage(temporary.parent).free
         if needed > free:
             raise OSError(

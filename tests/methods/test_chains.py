@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from astropy.cosmology import FlatLambdaCDM
+from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_massmap import AnnealedHMC, GaussianPrior, Schedule
@@ -108,6 +109,8 @@ def test_chains_that_fail_are_left_out(monkeypatch, checkpoint):
         assert np.array_equal(estimate.samples, everything.samples[[0, 2, 3, 6, 7]])
         assert estimate.diagnostics["failed"] == 3 and estimate.diagnostics["restarts"] == 15
         assert np.allclose(estimate.mean, estimate.samples.mean(axis=0), atol=1e-6)
+    if checkpoint is not None:
+        assert np.array_equal(fits.getdata("c.fits.good.fits"), estimate.samples)
 
 
 def test_more_than_half_is_an_error_that_keeps_the_checkpoint(monkeypatch):
