@@ -1,12 +1,12 @@
 """Direct inversion of the shear (Kaiser & Squires 1993), smoothed."""
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
 
 import astropy.units as u
 import torch
 
+from .._sky.geometry import to_angle
 from ..inference import FourierGrid, FourierOperator, LensingOperator, Observation, padded_shape, pick_device
 from .base import Estimate, check_padding
 
@@ -65,11 +65,7 @@ class KaiserSquires:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        smoothing = u.Quantity(self.smoothing)
-        if not smoothing.unit.is_equivalent(u.rad):
-            raise u.UnitsError(f"smoothing: needs an angle such as 1 * u.arcmin, got {self.smoothing!r}")
-        if not (smoothing.isscalar and 0 <= smoothing.value < math.inf):
-            raise ValueError(f"smoothing: needs one angle, not negative, got {self.smoothing!r}")
+        to_angle(self.smoothing, "smoothing", zero=True)
         check_padding(self.padding)
         pick_device(self.device)
 
