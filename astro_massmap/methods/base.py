@@ -44,7 +44,7 @@ class Estimate:
     diagnostics : dict
         Results of checks, counts and times, as plain numbers and strings.
     provenance : dict or None
-        Record of the run, which `run` adds (see `astro_massmap.methods.provenance`).
+        Record of the run, which `run` adds (see ``astro_massmap.methods.provenance``).
 
     Examples
     --------
