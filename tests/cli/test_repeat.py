@@ -149,6 +149,7 @@ def test_the_demonstration(capsys, tmp_path, monkeypatch):
     assert not (tmp_path / "new.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Müller 'é'.fits", "two\nlines\t.fits", "-x.fits", os.fsdecode(b"\xff\xfe.fits")])
 def test_any_name_of_a_file(survey, tmp_path, name):
     try:

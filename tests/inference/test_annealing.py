@@ -43,6 +43,7 @@ def assert_agreement(agreement, n):
     assert (np.abs(agreement.bands - 1) < np.maximum(0.03, 4 * agreement.band_errors)).all()
 
 
+@pytest.mark.slow
 def test_split_kernel_reaches_the_gaussian_posterior_from_a_prior_draw(gaussian):
     observation, exact = gaussian
     plan = samplers.bare_split(observation, 8)  # 33 evaluations
@@ -59,6 +60,7 @@ def test_noise_splitting_with_a_gaussian_prior_is_exact(gaussian):
     assert torch.nan_to_num(run.acceptance, nan=1.0).min() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("separation", "schedule", "most"), [(4.1, Schedule((1,), (4,)), 30), (6.1, Schedule.annealed(), 60)]
 )
@@ -75,6 +77,7 @@ def test_modes_get_their_weights(separation, schedule, most):
         assert run.acceptance[:, -1].mean() > 0.8
 
 
+@pytest.mark.slow
 def test_without_annealing_or_splitting_modes_keep_their_start():
     problem = problems.two_modes(64, 6.1, wanted=(0.842,))
     schedule = Schedule((0.0,), (16,), Trajectory(leapfrogs=4), splitting=False)
@@ -101,6 +104,7 @@ def test_tempered_weights_are_others():
     assert 1 / (1 + math.exp(-log_odds)) < problem.weights[0] - 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epsilon", [0.01, 0.03])
 def test_a_score_that_is_slightly_wrong_does_little_harm(gaussian, epsilon):
     observation, exact = gaussian
@@ -109,6 +113,7 @@ def test_a_score_that_is_slightly_wrong_does_little_harm(gaussian, epsilon):
     assert max(agreement.std_observed, agreement.std_holes) < 1.10
 
 
+@pytest.mark.slow
 def test_where_the_tempered_scheme_runs_away_it_is_noticed(gaussian):
     observation, _ = gaussian
     schedule = dataclasses.replace(Schedule.tempered(), levels=(0.05, 0.02, 0.007, 0.003), trajectories=(3,) * 4)
@@ -152,6 +157,7 @@ def test_the_first_step_at_a_lower_level_is_always_taken(gaussian, monkeypatch, 
 # ---- checks without a reference
 
 
+@pytest.mark.slow
 def test_the_gaussian_check_passes_and_fails(gaussian):
     plan = SplitPlan(gaussian[0], GaussianPrior(problems.spectrum()), Schedule.annealed(), (64, 64))
     check = gaussian_check(plan, 0, 8)
@@ -161,6 +167,7 @@ def test_the_gaussian_check_passes_and_fails(gaussian):
     assert gaussian_check(plan, 0, 8)["worst"] > 5
 
 
+@pytest.mark.slow
 def test_the_stationarity_check_passes_and_fails(gaussian):
     observation, _ = gaussian
     problem = problems.two_modes(64, 4.1, wanted=(0.5,))

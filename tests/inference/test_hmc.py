@@ -167,6 +167,7 @@ def _scaled(spectrum, factor):
     return type(spectrum)(spectrum.ell, spectrum.cl * factor)
 
 
+@pytest.mark.slow
 def test_simpson_tells_the_energy_of_a_score_without_density():
     prior, noise, grid, truths, generator = lognormal_problem(1)
     skewness = float(((truths - truths.mean()) ** 3).mean() / truths.std() ** 3)
@@ -186,6 +187,7 @@ def test_simpson_tells_the_energy_of_a_score_without_density():
     assert 10 < errors[0] / errors[1] < 25  # fourth order
 
 
+@pytest.mark.slow
 def test_a_skewed_posterior_stays_what_it_is():
     # Skies from the prior, each with its data: chains that start there must leave their distribution as it is.
     # Over 200 skies, two halves of the truths differ by 0.028 in the quantiles and 0.015 in the skewness; the

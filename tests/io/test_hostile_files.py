@@ -204,6 +204,7 @@ def test_valid_yaml():
 # ---- random damage
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(READERS))
 @given(number=st.integers(0, 2**40))
 @deterministic
@@ -217,6 +218,7 @@ def test_mutated_files(name, number):
     assert not list(Path().iterdir())
 
 
+@pytest.mark.slow
 @given(content=st.binary(max_size=400), name=st.sampled_from(list(READERS)), data=st.data())
 @deterministic
 def test_random_bytes(content, name, data):
@@ -238,6 +240,7 @@ VALUES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(key=STRUCTURE, value=VALUES, at=st.integers(0, 10**6))
 @deterministic
 def test_any_value_of_a_card(key, value, at):
@@ -468,6 +471,7 @@ def test_damaged_streams_of_hcompress():
         refused("ConvergenceMap.read", damaged, "compressed by HCOMPRESS_1 cannot be decoded", ".fits.fz")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code", ["import os; os.kill(os.getpid(), 11)", "print('x' * 99)", "import time; time.sleep(9)"]
 )
@@ -702,6 +706,7 @@ def test_long_lines_of_names(content):
     refused("ShearCatalog.read", f"{head}\n{content.strip()}".encode(), "does not name columns", ".ecsv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "end"),
     [

@@ -141,6 +141,7 @@ def test_chains_that_run_away_are_never_returned_in_silence():
         AnnealedHMC(Prior(lambda modes, sigma: 30 * modes / sigma**2), **FAST).solve(observation())
 
 
+@pytest.mark.slow
 def test_the_tempered_scheme_with_a_score_that_errs_at_small_noise_says_so():
     # 3 % of the large scales below a noise of 0.03: noise splitting does not mind (benchmarks/samplers.py)
     with pytest.raises(ValueError, match="1 of 1 chains failed 6 times"):

@@ -79,6 +79,7 @@ def run_script(**options):
     return subprocess.Popen([sys.executable, "-c", SCRIPT.format(path=path)], **options)
 
 
+@pytest.mark.slow
 def test_runs_that_are_killed_go_on():
     rng = np.random.default_rng(5)
     for kill in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
@@ -104,6 +105,7 @@ def test_runs_that_are_killed_go_on():
     assert Path("c.fits").read_bytes() == resumed
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_before_its_file_is_there_goes_on(monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(_checkpoint, "create_samples", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -144,6 +146,7 @@ def test_a_disk_that_is_too_small_is_told_before_the_work(monkeypatch):
     assert not Path("c.fits").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FILES)
 def test_a_disk_that_runs_full_keeps_what_is_finished(monkeypatch, file):
     # a limit on the size of files stands for the disk; the array is made first, as if others had filled the disk since

@@ -25,6 +25,7 @@ def noise_fields(n):
         yield ShearMap(noise_std * rng.normal(size=(2, SIDE, SIDE)), wcs=wcs, noise_std=noise_std)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_samples_of_different_fields_are_independent(name):
     maps = list(reconstruct_fields(noise_fields(FIELDS), METHODS[name], progress=False))

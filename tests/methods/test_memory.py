@@ -38,6 +38,7 @@ print(peak())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel tells it in /proc")
 @pytest.mark.skipif(torch.version.cuda is not None, reason="the libraries of CUDA take memory that was not measured")
 @pytest.mark.parametrize("network", [False, True])

@@ -149,6 +149,7 @@ def massivenus(massmap_data):
     return kappa[inner], observe
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.08, 0.15])
 def test_on_other_simulations_it_is_better_than_the_wiener_filter(massivenus, noise):
     truth, observe = massivenus

@@ -33,6 +33,7 @@ def sky(seed, box=(128, 128), noise=0.1):
     return kappa, Observation.from_arrays(shear, noise_std, PIXEL)
 
 
+@pytest.mark.slow
 def test_the_posterior_is_calibrated():
     # Truths drawn from the prior: (truth - mean) / std has unit variance in the field and in the hole, and
     # its large-scale average has the spread of the samples. The scatter of these figures over sets of 24
@@ -121,6 +122,7 @@ def test_what_does_not_converge_is_an_error():
         Wiener(max_iterations=2).solve(observation)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(4, 4), (1, 64), (3, 20)])
 def test_small_fields_and_strips_have_the_standard_deviation_of_a_large_box(shape):
     # in a box of twice the side the first was 0.79, the second 1.58 of what it is in a large one

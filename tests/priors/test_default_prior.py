@@ -43,6 +43,7 @@ def test_denoising_of_a_map_outside_the_training_set_is_better_than_theory(prior
     assert ratios["0.050"] < 0.92
 
 
+@pytest.mark.slow
 def test_the_mean_of_samples_is_one_evaluation_of_the_denoiser_without_a_mask(prior):
     # on the Kaiser-Squires map, whose noise is white; the scatter of the mean of 24 samples is subtracted
     side, noise = 64, 0.15
@@ -63,6 +64,7 @@ def test_the_mean_of_samples_is_one_evaluation_of_the_denoiser_without_a_mask(pr
     assert (difference**2).mean() - chance < 0.1 * 24 * chance
 
 
+@pytest.mark.slow
 def test_samples_are_skewed(prior):
     catalog = datasets.demo()
     kappa = catalog.reconstruct(n_samples=4, progress=False)

@@ -590,6 +590,7 @@ def test_sets_can_be_pickled():
     assert np.array_equal(maps[0], a_map(1))
 
 
+@pytest.mark.slow
 def test_neither_astropy_nor_h5py_is_needed():
     Path("sim").mkdir()
     for i in range(2):

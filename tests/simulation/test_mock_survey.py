@@ -443,6 +443,7 @@ def test_mask_and_type_of_the_map_do_not_matter():
     assert np.allclose(flawed.g1, observe(truth(), positions=galaxies).g1, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_simulations_import_without_astropy():
     code = """
 import sys

@@ -241,6 +241,7 @@ def test_invalid_plans_name_the_option(changes):
 # ---- validation
 
 
+@pytest.mark.slow
 def test_the_best_denoiser_has_the_ratio_of_theory():
     # 8 maps, at noise levels with a possible gain: the ratio, of the same maps and noise, scatters by 1 %
     judge, levels = noiser(8, seed=1, margin=0), (0.05, 0.1, 0.2, 0.4)
@@ -281,6 +282,7 @@ def test_alone_there_are_no_workers(monkeypatch):
     assert start_workers("cpu") == torch.device("cpu")
 
 
+@pytest.mark.slow
 def test_two_workers_continue_the_training_of_one(monkeypatch, tmp_path):
     os.mkdir("maps")
     for box in range(2):
