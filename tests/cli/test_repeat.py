@@ -20,6 +20,7 @@ from astro_massmap.cli.repeat import LEFT, MAKERS, TAKEN, difference
 from astro_massmap.priors import HybridDenoiser
 
 import small_priors
+from helpers.cases import each_case
 from skies import tan_wcs
 
 WIENER = ["--method", "wiener", "--n-samples", "2", "--seed", "3"]
@@ -415,7 +416,7 @@ def test_recorded_outputs_are_not_written(moved, capsys, tmp_path):
     assert "victim" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("parts", "message"),
     [
         ({"name": "inject"}, "needs a map of demo, reconstruct, denoise, got the command 'inject'"),

@@ -21,6 +21,7 @@ from astro_massmap.priors import PriorOnGrid
 
 import problems
 from helpers.analytic_priors import LognormalPrior
+from helpers.cases import each_case
 from helpers.leapfrog import LeapfrogTarget
 
 
@@ -230,7 +231,7 @@ def test_a_score_that_is_no_number_is_named(observation):
         start(target, target.mean.expand(2, -1, -1), Streams(0, [11, 12]))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "message"),
     [
         ({"leapfrogs": 3}, "leapfrogs"),

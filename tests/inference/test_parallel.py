@@ -12,6 +12,7 @@ from astro_massmap import AnnealedHMC, Wiener
 from astro_massmap.inference import available_cores, one_thread, parallel, side_by_side
 
 from chains import FAST, GENTLE, observation
+from helpers.cases import each_case
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +59,7 @@ def test_one_thread_may_be_nested():
     assert torch.get_num_threads() == 2
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("files", "expected"),
     [
         ({"cpu.max": "150000 100000\n"}, 1),
@@ -84,6 +85,7 @@ def test_cores_are_those_of_the_affinity_mask(monkeypatch):
     assert available_cores() == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [AnnealedHMC(GENTLE, n_samples=5, **FAST), Wiener(n_samples=5)])
 def test_samples_are_the_same_whatever_the_number(method):
     from dataclasses import replace
@@ -95,7 +97,7 @@ def test_samples_are_the_same_whatever_the_number(method):
     assert torch.get_num_threads() == 2
 
 
-@pytest.mark.parametrize("kind", [AnnealedHMC, Wiener])
+@each_case("kind", [AnnealedHMC, Wiener])
 def test_a_number_that_makes_no_sense(kind):
     for n_jobs in (0, -1, 1.5):
         with pytest.raises((TypeError, ValueError), match="n_jobs"):

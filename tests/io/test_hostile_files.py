@@ -41,6 +41,7 @@ from astro_massmap.simulation import MapSet
 
 import hostile_files
 import mutations
+from helpers.cases import each_case
 from hostile_files import READERS, SHAPE, files_of, grid, judged
 
 SOURCES = sorted(Path(astro_massmap.__file__).parent.rglob("*.py"))
@@ -134,7 +135,7 @@ HARMLESS = (
 )
 
 
-@pytest.mark.parametrize("payload", mutations.YAML, ids=lambda payload: payload[:40].replace("\n", " "))
+@each_case("payload", mutations.YAML)
 def test_malicious_yaml_is_harmless(payload, tmp_path):
     kappa, ecsv = first("ConvergenceMap.read", number=1), first("ShearCatalog.read", ".ecsv").decode()
     with fits.open(io.BytesIO(kappa)) as hdus:
@@ -142,12 +143,12 @@ def test_malicious_yaml_is_harmless(payload, tmp_path):
         texts = [str(text) for text in table["content"]]
         table["content"] = [f"{{x: {payload}}}" if "\n" not in payload else payload, *texts[1:]]
         hdus["NOTES"] = fits.table_to_hdu(table)
-        hdus.writeto(tmp_path / "made.fits")
+        hdus.writeto(tmp_path / "made.fits", overwrite=True)
     head = "".join(f"# {line}\n" for line in (f"meta: {payload}" if "\n" not in payload else payload).splitlines())
     ecsv = ecsv.replace("# schema", f"{head}# schema", 1)
     with fits.open(io.BytesIO(first("ShearCatalog.read"))) as hdus:
         mutations._serialized(hdus[1].header, payload)
-        hdus.writeto(tmp_path / "comments.fits")
+        hdus.writeto(tmp_path / "comments.fits", overwrite=True)
     files = {"ConvergenceMap.read": "made.fits", "ShearCatalog.read": "comments.fits"}
     contents = [(name, Path(file).read_bytes(), ".fits") for name, file in files.items()]
     for name, content, end in [*contents, ("ShearCatalog.read", ecsv.encode(), ".ecsv")]:
@@ -160,7 +161,7 @@ def test_malicious_yaml_is_harmless(payload, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"made.fits", "comments.fits", "h.fits", "h.ecsv"}
 
 
-@pytest.mark.parametrize("payload", [p for p in mutations.YAML if not any(word in p for word in HARMLESS)])
+@each_case("payload", [p for p in mutations.YAML if not any(word in p for word in HARMLESS)])
 def test_malicious_yaml_is_rejected(payload):
     if payload.startswith("{__serialized_columns__"):  # has a meaning in tables only
         assert isinstance(load_yaml(payload), dict)
@@ -169,7 +170,7 @@ def test_malicious_yaml_is_rejected(payload):
         load_yaml(payload)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "reason"),
     [
         (mutations._BOMB, "the limits are 1000000 and 64"),
@@ -262,7 +263,7 @@ def test_any_value_of_a_card(key, value, at):
 MAPS, TABLES = ("ConvergenceMap.read", "ShearMap.read", "--wcs"), ("ShearCatalog.read", "PowerSpectrum.read")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("cards", "reason"),
     [
         ({"NAXIS1": 10**6, "NAXIS2": 10**6}, "truncated"),
@@ -273,7 +274,7 @@ MAPS, TABLES = ("ConvergenceMap.read", "ShearMap.read", "--wcs"), ("ShearCatalog
         ({"BITPIX": 7}, "BITPIX"),
     ],
 )
-@pytest.mark.parametrize("name", ["ConvergenceMap.read", "ShearMap.read"])
+@each_case("name", ["ConvergenceMap.read", "ShearMap.read"])
 def test_images_larger_than_their_file(name, cards, reason):
     refused(name, with_cards(first(name), **cards), reason)
 
@@ -292,7 +293,7 @@ def test_a_wcs_larger_than_memory(key):
         refused(name, content.replace(content[5 * 80 : 6 * 80], card, 1), f"{key} = '100000'")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("cards", "reason"),
     [
         ({"NAXIS1": 2**40}, "rows of 1099511627776 bytes"),
@@ -308,7 +309,7 @@ def test_a_wcs_larger_than_memory(key):
         ({"TUNIT1": "'10**9999999999 m'"}, "is not a unit"),
     ],
 )
-@pytest.mark.parametrize("name", TABLES)
+@each_case("name", TABLES)
 def test_tables_larger_than_their_file(name, cards, reason):
     content = first(name)
     if "TUNIT1" not in content.decode("latin-1"):
@@ -360,7 +361,7 @@ def test_orders_of_distortions_that_are_not_integers(order):
         read(name, _appended(first(name), ("A_ORDER", order), ("WCSAXES", 2)))
 
 
-@pytest.mark.parametrize("unit", ["degrees", "DEGREE", "[deg]", "---", "none", "unitless", "1", "log10(M_sun)", ""])
+@each_case("unit", ["degrees", "DEGREE", "[deg]", "---", "none", "unitless", "1", "log10(M_sun)", ""])
 def test_nonstandard_units_are_accepted(unit):
     for name in ("ConvergenceMap.read", "--wcs", "from_healpix"):
         read(name, _appended(first(name), ("TUNIT1", unit), ("ZUNIT", unit), ("XUNITS", unit)))
@@ -584,7 +585,7 @@ def test_ecsv_heads_in_other_encodings():
     assert len(read("ShearCatalog.read", content.encode("utf-8-sig"), ".ecsv")) == 12
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("old", "new", "reason"),
     [
         ("<TABLE", '<STREAM href="file:///etc/passwd"/><TABLE', "STREAM href"),

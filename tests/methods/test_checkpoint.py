@@ -308,6 +308,7 @@ def test_a_file_that_was_cut_off_is_an_error():
         AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FILES)
 def test_an_index_file_without_its_samples_does_not_block_the_next_run(file):
     whole = np.array(AnnealedHMC(GENTLE, checkpoint=file, **OPTIONS).solve(observation()).samples)

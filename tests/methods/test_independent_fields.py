@@ -37,6 +37,7 @@ def test_samples_of_different_fields_are_independent(name):
     assert abs(ratio - 1) < 4 / np.sqrt(2 * SAMPLES)
 
 
+@pytest.mark.slow
 def test_monte_carlo_errors_of_a_stack_average_down():
     # the mean of 16 samples has errors of a quarter of a standard deviation, which fields do not share
     method = AnnealedHMC(GaussianPrior(), n_samples=16, n_check=0)

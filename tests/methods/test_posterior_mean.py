@@ -14,6 +14,7 @@ from astro_massmap.maps.convergence_map import ConvergenceMap
 from astro_massmap.priors import MeanNetwork, MomentDenoiser, UNet
 
 import small_priors
+from helpers.cases import each_case
 from small_priors import THEORY, WIDTHS
 
 PIXEL = math.radians(0.4 / 60)
@@ -89,7 +90,7 @@ def test_other_noise():
         PosteriorMean(untrained()).solve(survey(noise=0.01))
 
 
-@pytest.mark.parametrize(
+@each_case(
     "options, error, message",
     [
         ({"network": "default"}, TypeError, "network: needs a MeanNetwork"),

@@ -16,6 +16,8 @@ from astro_massmap.inference import (
     posterior_shape,
 )
 
+from helpers.cases import each_case
+
 SHAPE, PIXEL = (48, 40), 0.4 / 60 * np.pi / 180
 
 
@@ -91,7 +93,7 @@ def test_little_padding_is_warned_of():
         Wiener(padding=1.2)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "error", "message"),
     [
         ({"n_samples": -1}, ValueError, "n_samples"),

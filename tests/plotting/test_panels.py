@@ -18,6 +18,7 @@ from scipy.ndimage import gaussian_filter
 
 from astro_massmap import PowerSpectrum, plotting as figures
 
+from helpers.cases import each_case
 from skies import tan_wcs
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -247,7 +248,7 @@ def test_maps_without_finite_pixels():
     figures.plot_summary(unknown[0], unknown[0], GRID).savefig("summary.png")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("center", "size", "error", "message"),
     [
         (GRID.pixel_to_world(500, 20), 4 * u.arcmin, ValueError, "center"),
@@ -298,7 +299,7 @@ def test_a_detection_counts_the_samples_above(n, threshold):
     ax.figure.savefig("detection.png")
 
 
-@pytest.mark.parametrize("values", [[], [np.nan, np.nan], [[0.1, 0.2]]])
+@each_case("values", [[], [np.nan, np.nan], [[0.1, 0.2]]])
 def test_invalid_values_of_a_detection(values):
     with pytest.raises(ValueError, match="values"):
         figures.plot_detection(values, 0.1)

@@ -89,6 +89,7 @@ def test_the_error_for_another_pixel_scale_names_the_remedy():
         shear.reconstruct(progress=False)
 
 
+@pytest.mark.slow
 def test_chains_do_not_depend_on_the_batch_size(prior):
     noise = np.full((32, 32), 0.15)
     data = Observation.from_arrays(0.15 * np.random.default_rng(1).normal(size=(2, 32, 32)), noise, PIXEL)

@@ -26,6 +26,7 @@ from astro_massmap.priors import Correction
 
 import problems
 import small_priors
+from helpers.cases import each_case
 from small_priors import PIXEL, THEORY, TRUTH
 
 
@@ -291,7 +292,7 @@ def test_invalid_spectra():
         small_priors.prior(spectrum="flat")
 
 
-@pytest.mark.parametrize("margin", [-1, 2.5, "8"])
+@each_case("margin", [-1, 2.5, "8"])
 def test_invalid_margins(margin):
     with pytest.raises(ValueError, match="margin"):
         small_priors.prior(margin=margin)

@@ -14,6 +14,7 @@ from astro_massmap import ConvergenceMap, KaiserSquires, ShearCatalog, Wiener
 from astro_massmap.analysis.mass import critical_surface_density
 from astro_massmap.simulation import NFWHalo, inject_halo, observe
 
+from helpers.cases import each_case
 from skies import halo_shear, scatter, tan_wcs
 
 COSMOLOGY = FlatLambdaCDM(70, 0.3)
@@ -153,7 +154,7 @@ def test_default_cosmology_is_that_of_astropy():
     assert len({cluster(), cluster(), cluster(1e14)}) == 2
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "error", "message"),
     [
         ((5e14, 0.3), u.UnitsError, "mass: needs a mass such as 5e14"),
@@ -355,7 +356,7 @@ def test_a_halo_beyond_the_edge_adds_convergence():
     assert np.isfinite(other_side).all() and other_side.max() < 1e-6
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("changes", "error", "message"),
     [
         ({"target": np.zeros(SHAPE)}, TypeError, "target: needs a ShearCatalog or a ConvergenceMap"),

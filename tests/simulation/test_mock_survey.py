@@ -17,6 +17,7 @@ from astro_massmap import ConvergenceMap, KaiserSquires, ShearCatalog
 from astro_massmap.maps.axes import AXES
 from astro_massmap.simulation.mock_survey import lensed, observe, shear_field
 
+from helpers.cases import each_case
 from skies import scatter, tan_wcs
 
 SHAPE = (48, 52)
@@ -391,7 +392,7 @@ def test_the_catalogue_records_its_settings_and_can_be_written(tmp_path):
 # ---- arguments
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "error", "named"),
     [
         ({"positions": None}, ValueError, "positions, density"),

@@ -118,6 +118,7 @@ def theory_maps():
     return small_priors.gaussian_maps(THEORY, N, (SIDE, SIDE), seed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.8, 1.0, 1.25])
 def test_a_network_with_too_small_or_too_large_output(theory_maps, share):
     correction = fitted(Timid(theory_maps, share), theory_maps)

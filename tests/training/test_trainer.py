@@ -17,6 +17,7 @@ from astro_massmap.priors import HybridDenoiser, UNet
 from astro_massmap.training import LEVELS, MapBank, Noiser, Trainer, TrainingPlan, denoising_ratios, start_workers
 
 import small_priors
+from helpers.cases import each_case
 from small_priors import PIXEL, THEORY, WIDTHS
 
 CUT = {"size": 32, "margin": 8}
@@ -175,7 +176,7 @@ def test_a_finished_training_is_unchanged():
     assert again.history == done.history
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("changes", "options", "named"),
     [
         ({"steps": 9}, {}, "steps"),
@@ -202,7 +203,7 @@ def test_damaged_checkpoints(tmp_path):
             trainer(plan(), checkpoint=file)
 
 
-@pytest.mark.parametrize("metadata", [None, {"training": "{"}, {"training": "[]"}, {"training": '{"step": 3}'}])
+@each_case("metadata", [None, {"training": "{"}, {"training": "[]"}, {"training": '{"step": 3}'}])
 def test_checkpoints_with_other_contents(metadata):
     save_file({"weight": torch.zeros(3)}, "c.safetensors", metadata)
     with pytest.raises(OSError, match="damaged, or is not a checkpoint of a training"):
@@ -217,7 +218,7 @@ def test_a_loss_that_is_not_finite():
         trainer(plan(learning_rate=1e30, warm_up=0)).run(progress=False)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "changes",
     [
         {"steps": 0},
