@@ -1,10 +1,10 @@
 """
-How many good chains are flagged as diverging, and the reverse: ``python benchmarks/divergence.py [--chains N]``.
+Count good and diverging chains that are flagged as diverged: ``python benchmarks/divergence.py [--chains N]``.
 
-Good chains are those of the default method on mock fields of 12 to 32 pixels on a side: half of them with a halo of
-2e14 to 2e15 solar masses in the middle, 20 to 100 galaxies per square arcminute, holes; all of the structure beside it
-is a Gaussian field. Diverging ones have a wrong score. Finished fields are kept in a file (``--state``), so that a run
-that was stopped goes on.
+Good chains are those of the default method on mock fields of 12 to 32 pixels on a side, with 20 to 100 galaxies per
+square arcminute and holes: Gaussian fields, half of them with a halo of 2e14 to 2e15 solar masses in the middle.
+Diverging chains have a wrong score. Results of finished fields are kept in a file (``--state``), from which an
+interrupted run continues.
 """
 
 import argparse
@@ -40,7 +40,7 @@ COSMOLOGY = FlatLambdaCDM(70, 0.3)
 
 
 def mock(seed):
-    """An observation, and the mass of its halo in solar masses, 0 for none."""
+    """Return an observation, and the mass of its halo in solar masses, 0 for none."""
     rng = np.random.default_rng(seed)
     side, density = int(rng.integers(12, 33)), rng.uniform(20, 100)
     noise_std = SHAPE_NOISE / np.sqrt(rng.poisson(density * PIXEL**2, (side, side)).clip(min=0.1))
@@ -65,7 +65,7 @@ def mock(seed):
 
 
 def good_chains(n_fields, state):
-    """For each field: the mass of the halo, chains, flagged ones, largest power over that of the prior."""
+    """Return for each field the mass of the halo, the numbers of chains and of flagged ones, and the largest power."""
     prior = ScorePrior.load("default")
     done = [json.loads(line) for line in state.read_text().splitlines()] if state.exists() else []
     for seed in range(len(done), n_fields):
@@ -89,13 +89,13 @@ def good_chains(n_fields, state):
 
 
 class Amplified:
-    """A prior whose residual is that of another one times a factor."""
+    """Prior with the residual of another prior, multiplied by a factor."""
 
     def __init__(self, prior, factor):
         self.prior, self.factor = prior, factor
 
     def on(self, grid):
-        """On a grid."""
+        """Return the prior on a grid."""
         on_grid = self.prior.on(grid)
         residual = on_grid.residual
         on_grid.residual = lambda modes, sigma: self.factor * residual(modes, sigma)
@@ -103,7 +103,7 @@ class Amplified:
 
 
 def bad_chains(n_fields):
-    """Name, chains and flagged ones of schemes that diverge."""
+    """Return name and numbers of chains and of flagged ones, for schemes that diverge."""
     tempered = Schedule((0.05, 0.02, 0.007, 0.003), 3, Trajectory(leapfrogs=4, metropolis=False), splitting=False)
     free = Schedule((1.5, 1.0), 4, Trajectory(metropolis=False))
     schemes = {
@@ -122,7 +122,7 @@ def bad_chains(n_fields):
                 warnings.simplefilter("ignore")
                 try:
                     flagged += int(diverged(plan, run_chains(plan, plan.streams(0, range(4))).modes).sum())
-                except ValueError:  # a score or a solve that is not finite is an error of its own
+                except ValueError:  # a non-finite score or solve raises an error
                     flagged += 4
         rows.append((name, 4 * n_fields, flagged))
         print(*rows[-1], flush=True)

@@ -1,10 +1,9 @@
 """
-A run that is killed again and again, and whether it ends in the same map.
+Compare maps of interrupted runs with the map of an uninterrupted run.
 
 ``massmap reconstruct`` with a checkpoint is started, killed after a random time, and started again with the same
-command until it is done; its pixels and samples are compared bit by bit with those of a run that was left alone, and
-after each kill the file of the samples is opened by a reader of its format. That is repeated until it was killed
-``--kills`` times::
+command until it is finished. Pixels and samples are compared bit by bit with those of an uninterrupted run, and after
+each kill astropy opens the file of samples. Runs are repeated until ``--kills`` kills have been made::
 
     python benchmarks/interruptions.py --kills 100
 """
@@ -18,7 +17,6 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import h5py
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
@@ -30,7 +28,7 @@ LONGEST = 14.0  # seconds until a kill: from the start of the interpreter to sev
 
 
 def command(folder, catalog, checkpoint, n_samples):
-    """The command and where its map goes."""
+    """Return the command and the name of its map."""
     output = folder / "kappa.fits"
     options = f"--axes west-north --schedule fast --n-samples {n_samples} --quiet --checkpoint {checkpoint}"
     return [
@@ -46,7 +44,7 @@ def command(folder, catalog, checkpoint, n_samples):
 
 
 def run(words, kill_after=None, kill=signal.SIGKILL):
-    """Whether the command came to its end; it is killed if not."""
+    """Run the command; return False if it was killed after ``kill_after`` seconds."""
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         _, errors = process.communicate(timeout=kill_after)
@@ -60,28 +58,23 @@ def run(words, kill_after=None, kill=signal.SIGKILL):
 
 
 def readable(file):
-    """Open the file of samples as others would; whether there is one."""
+    """Open the file of samples with astropy; return False if it does not exist yet."""
     if not file.exists():
         return False
-    if file.suffix == ".fits":
-        with fits.open(file) as hdus:
-            hdus.verify("exception")
-            return bool(hdus[0].data.ndim == 3)
-    if file.suffix == ".h5":
-        with h5py.File(file) as opened:
-            return opened["samples"][:].ndim == 3
-    return np.load(file, mmap_mode="r").ndim == 3
+    with fits.open(file) as hdus:
+        hdus.verify("exception")
+        return bool(hdus[0].data.ndim == 3)
 
 
 def differs(one, other):
-    """Whether two maps differ in a bit."""
+    """Return whether two maps differ in any bit."""
     pairs = (one.data, other.data), (one.samples, other.samples), (one.uncertainty.array, other.uncertainty.array)
     return not all(np.array_equal(a, b) for a, b in pairs)
 
 
-def interrupted_run(folder, catalog, suffix, n_samples, rng, kills_left):
-    """Kill a run until it is done: a row of the table, and its map."""
-    checkpoint = folder / f"samples{suffix}"
+def interrupted_run(folder, catalog, n_samples, rng, kills_left):
+    """Kill and restart a run until it is finished; return a row of the table, and the map."""
+    checkpoint = folder / "samples.fits"
     words, output = command(folder, catalog, checkpoint, n_samples)
     kills, files = 0, 0
     while kills < kills_left:
@@ -90,11 +83,11 @@ def interrupted_run(folder, catalog, suffix, n_samples, rng, kills_left):
             break
         kills += 1
         files += readable(checkpoint)
-        if output.exists():  # it was killed once all was done
+        if output.exists():  # killed after the map was written
             break
     else:
         run(words)
-    return {"format": suffix, "kills": kills, "files_read": files}, ConvergenceMap.read(output)
+    return {"kills": kills, "files_read": files}, ConvergenceMap.read(output)
 
 
 def main():
@@ -110,14 +103,13 @@ def main():
         catalog = folder / "catalog.fits"
         datasets.demo().write(catalog)
         (folder / "alone").mkdir()
-        words, output = command(folder / "alone", catalog, folder / "alone" / "samples.npy", arguments.n_samples)
+        words, output = command(folder / "alone", catalog, folder / "alone" / "samples.fits", arguments.n_samples)
         run(words)
         alone = ConvergenceMap.read(output)
         while (killed := sum(row["kills"] for row in rows)) < arguments.kills:
             own = folder / f"run{len(rows)}"
             own.mkdir()
-            suffix = (".fits", ".h5", ".npy")[len(rows) % 3]
-            row, kappa = interrupted_run(own, catalog, suffix, arguments.n_samples, rng, arguments.kills - killed)
+            row, kappa = interrupted_run(own, catalog, arguments.n_samples, rng, arguments.kills - killed)
             rows.append(row | {"identical": not differs(kappa, alone)})
             print(row, "identical" if rows[-1]["identical"] else "DIFFERENT", flush=True)
     table = Table(rows)

@@ -1,9 +1,9 @@
 """
-Coverage of the credible intervals of 16, 32 and 64 samples: ``python benchmarks/intervals.py`` writes the table.
+Measure the coverage of credible intervals from 16, 32 and 64 samples: ``python benchmarks/intervals.py``.
 
-Truths are drawn from a Gaussian prior and seen through noise and a hole; the samples are those of the exact posterior
-(`Wiener`). Truth and samples then have one distribution, and only the intervals are tested: those of
-``ConvergenceMap.quantile`` for pixels and ``region_statistics`` for discs, and those of numpy's default quantiles.
+Truths are drawn from a Gaussian prior and observed with noise and a hole; the samples are those of the exact posterior
+(`Wiener`). Truth and samples then have the same distribution, and only the intervals are tested: those of
+``ConvergenceMap.quantile`` for pixels and ``region_statistics`` for discs, and those of the default quantiles of numpy.
 """
 
 import argparse
@@ -24,16 +24,16 @@ from list_table import list_table
 
 SIDE, SCALE, NOISE = 48, 0.8 * u.arcmin, 0.1
 NUMBERS, LEVELS = (16, 32, 64), (0.68, 0.95)
-STEP, RADIUS = 9, 2.5  # of the discs, in pixels
+STEP, RADIUS = 9, 2.5  # distance and radius of the discs in pixels
 OUTPUT = Path(__file__).parents[1] / "docs/tables/intervals.rst"
 GRID = WCS({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.2, "CRPIX1": SIDE / 2 + 0.5,
             "CRPIX2": SIDE / 2 + 0.5, "CDELT1": -SCALE.to_value("deg"), "CDELT2": SCALE.to_value("deg")})  # fmt: skip
-PLACES = np.arange(STEP / 2, SIDE, STEP)
-DISCS = [CirclePixelRegion(PixCoord(x, y), RADIUS) for x in PLACES for y in PLACES]
+POSITIONS = np.arange(STEP / 2, SIDE, STEP)
+DISCS = [CirclePixelRegion(PixCoord(x, y), RADIUS) for x in POSITIONS for y in POSITIONS]
 
 
 def mock(seed, spectrum):
-    """A sky that is drawn from the prior, and its noisy shear with a hole."""
+    """Return a sky from the prior, and its noisy shear with a hole."""
     rng = np.random.default_rng([seed, 48])
     grid = FourierGrid((SIDE, SIDE), SCALE.to_value("rad"), (2 * SIDE, 2 * SIDE), dtype=torch.float64)
     modes = grid.mode_variance(spectrum).sqrt() * grid.to_modes(torch.from_numpy(rng.normal(size=grid.box_shape)))
@@ -48,7 +48,7 @@ def within(truth, ends):
 
 
 def covered(truth, kappa, n, level):
-    """Fractions of the truths within intervals: of pixels and discs, each by numpy's default and of the package."""
+    """Return fractions of truths within intervals, for pixels and discs, each by numpy and by the package."""
     few, ends = ConvergenceMap(kappa.data, wcs=GRID, samples=kappa.samples[:n]), [(1 - level) / 2, (1 + level) / 2]
     of_discs = ConvergenceMap(truth, wcs=GRID, samples=truth[None]).region_means(DISCS)[0]
     table = few.region_statistics(DISCS, level=level)
@@ -61,7 +61,7 @@ def covered(truth, kappa, n, level):
 
 
 def measure(n_skies):
-    """Fractions ``(n_skies, numbers, levels, 4)`` as of `covered`."""
+    """Return the fractions of `covered`, ``(n_skies, numbers, levels, 4)``."""
     spectrum, fractions = PowerSpectrum.default(), []
     for seed in range(n_skies):
         truth, shear = mock(seed, spectrum)
@@ -85,7 +85,7 @@ def main():
     parser.add_argument("-o", "--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "(level|q)=.*: needs at least", AstropyUserWarning)  # that is measured here
+        warnings.filterwarnings("ignore", "(level|q)=.*: needs at least", AstropyUserWarning)  # measured here
         table = list_table(rows(measure(arguments.skies)))
     arguments.output.write_text(table)
     print(table)

@@ -1,4 +1,4 @@
-"""Problems whose posterior is known exactly, and how far an ensemble of samples is from it."""
+"""Problems with exactly known posteriors, and the deviation of samples from them."""
 
 import math
 import sys
@@ -21,7 +21,7 @@ N_BANDS = 8
 
 
 def spectrum():
-    """ell^2 C_ell / 2 pi = A x^0.9 / (1 + x)^1.6 with x = ell / 3000, rms 0.02 after 1 arcmin (sigma) of smoothing."""
+    """ell^2 C_ell / 2 pi = A x^0.9 / (1 + x)^1.6 with x = ell / 3000, rms 0.02 smoothed with sigma = 1 arcmin."""
     ell = np.geomspace(50, 6e4, 400)
     cl = (ell / 3000) ** 0.9 / (1 + ell / 3000) ** 1.6 * 2 * np.pi / ell**2
     grid = FourierGrid((128, 128), PIXEL, dtype=torch.float64)
@@ -31,7 +31,7 @@ def spectrum():
 
 
 def noise_map(side, density, *, seed=0, seen=None):
-    """Half of the box without data: round holes of all sizes. ``seen`` pixels keep their data."""
+    """Return the noise of a box with round holes over half of its area; pixels ``seen`` keep their data."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:side, :side]
     mask = np.ones((side, side), dtype=bool)
@@ -45,7 +45,7 @@ def noise_map(side, density, *, seed=0, seen=None):
 
 
 def observe(kappa_modes, noise_std, generator):
-    """Noisy shear of a periodic map, everywhere; the noise map says where it counts."""
+    """Return the noisy shear of a periodic map, with the given noise map."""
     side = len(noise_std)
     grid = FourierGrid((side, side), PIXEL, dtype=torch.float64)
     white = torch.randn(2, side, side, generator=generator, dtype=torch.float64)
@@ -56,7 +56,7 @@ def observe(kappa_modes, noise_std, generator):
 
 
 def gaussian_sky(side, generator):
-    """Modes of a periodic draw from the prior."""
+    """Draw the modes of a periodic sky from the prior."""
     grid = FourierGrid((side, side), PIXEL, dtype=torch.float64)
     white = torch.randn(side, side, generator=generator, dtype=torch.float64)
     return grid.to_modes(white) * grid.mode_variance(spectrum()).sqrt()
@@ -64,7 +64,7 @@ def gaussian_sky(side, generator):
 
 @dataclass
 class Agreement:
-    """How an ensemble compares with the exact posterior; ideal are 0, 0, 1, 1, 1 and bands of 1."""
+    """Comparison of samples with the exact posterior; ideal values are 0, 0, 1, 1, 1 and bands of 1."""
 
     mean_observed: float
     mean_holes: float
@@ -86,8 +86,8 @@ class Agreement:
     @property
     def good(self):
         """
-        The targets: mean 0.10 / 0.12, standard deviation 2 %, chi2 1 %, bands 3 % (the lowest three 10 %); or 3
-        standard errors of the finite ensemble where that is more.
+        True within the targets: mean 0.10 / 0.12, standard deviation 2 %, chi2 1 %, bands 3 % (the lowest three 10 %),
+        or 3 standard errors of the finite number of samples if that is more.
         """
         band = np.abs(self.bands - 1) < np.maximum(0.03, 3 * self.band_errors)
         band[:3] |= np.abs(self.bands[:3] - 1) < 0.10
@@ -102,7 +102,7 @@ class Agreement:
 
 
 class Exact:
-    """The exact Gaussian posterior of an observation in a periodic box, and draws from it to compare with."""
+    """Exact Gaussian posterior of an observation in a periodic box, and reference draws from it."""
 
     def __init__(self, observation, n_reference=128):
         self.observation = observation
@@ -115,12 +115,12 @@ class Exact:
             shifts = shifts + shift[0].square()
         powers = torch.stack(powers)
         self.reference_power, self.n_reference = powers.mean(dim=0), n_reference
-        # from draw to draw: more than counting modes tells, for the holes leave few of the longest waves free
+        # from draw to draw, larger than expected from the number of modes: holes leave few large-scale modes free
         self.power_scatter = powers.std(dim=0) / self.reference_power
         self.std = self.posterior.variance(shifts / n_reference).sqrt()
 
     def band_power(self, modes):
-        """Sum of squares of the modes in bands of ell, ``(n, N_BANDS)``."""
+        """Return the sum of squares of the modes in bands of ell, ``(n, N_BANDS)``."""
         grid, bands = self.posterior.grid, self.bands()
         square = (modes.real.square() + modes.imag.square()) * grid.multiplicity
         sums = torch.zeros(len(modes), N_BANDS, dtype=torch.float64)
@@ -133,7 +133,7 @@ class Exact:
         return (position * N_BANDS).long().clamp(0, N_BANDS - 1)
 
     def compare(self, modes):
-        """The `Agreement` of an ensemble ``(n, ny, nx // 2 + 1)``."""
+        """Return the `Agreement` of samples ``(n, ny, nx // 2 + 1)``."""
         grid, n = self.posterior.grid, len(modes)
         deviation = modes - self.mean
         fields = grid.to_field(deviation)
@@ -151,32 +151,32 @@ class Exact:
         return Agreement(*excess, *std, chi2, bands, std_errors, chi2_error, errors)
 
 
-# ---- a cluster that is there, or is not
+# ---- a cluster that is present or absent
 
 
 def cluster(side, width=1.2):
-    """A compact bump of unit height in the middle of the box."""
+    """Return a compact Gaussian of unit height in the middle of the box."""
     y, x = np.mgrid[:side, :side] - side // 2
     return np.exp(-0.5 * (x**2 + y**2) / width**2)
 
 
 @dataclass
 class TwoModes:
-    """Data sets whose posterior weight of the cluster is known exactly."""
+    """Data sets with exactly known posterior weights of the cluster."""
 
     prior: MixturePrior
     observations: list
     weights: list
-    separation: float  # of the modes of the posterior, in its standard deviations
+    separation: float  # distance of the modes of the posterior, in standard deviations
 
 
 def two_modes(side, separation, *, density=30, prior_weight=0.2, wanted=(0.132, 0.349, 0.579, 0.842), seed=0):
     """
-    Data sets with given posterior weights of a cluster, whose modes lie ``separation`` apart.
+    Return data sets with given posterior weights of a cluster, and modes at a distance of ``separation``.
 
     With m and C the mean and covariance of the Gaussian posterior and mu the cluster, the log odds are
-    ``log(w1 / w0) + mu S^-1 m - [mu S^-1 mu - (S^-1 mu) C (S^-1 mu)] / 2``: linear in the data, so that the
-    height of the cluster in the mock sky sets them.
+    ``log(w1 / w0) + mu S^-1 m - [mu S^-1 mu - (S^-1 mu) C (S^-1 mu)] / 2``, linear in the data: the height of the
+    cluster in the mock sky is set accordingly.
     """
     generator = torch.Generator().manual_seed(seed)
     grid = FourierGrid((side, side), PIXEL, dtype=torch.float64)
@@ -204,8 +204,8 @@ def two_modes(side, separation, *, density=30, prior_weight=0.2, wanted=(0.132, 
         shear = operator.forward(mu)
         more = Observation(base.shear + shear, base.noise_std, PIXEL)
         low, high = log_odds(base), log_odds(more)
-        share = (math.log(weight / (1 - weight)) - low) / (high - low)
-        data = Observation(base.shear + share * shear, base.noise_std, PIXEL)
+        fraction = (math.log(weight / (1 - weight)) - low) / (high - low)
+        data = Observation(base.shear + fraction * shear, base.noise_std, PIXEL)
         observations.append(data)
         weights.append(1 / (1 + math.exp(-log_odds(data))))
     means = np.stack([np.zeros_like(bump), height * bump])
@@ -215,20 +215,20 @@ def two_modes(side, separation, *, density=30, prior_weight=0.2, wanted=(0.132, 
 
 
 def cluster_weight(prior, grid, modes):
-    """Share of the samples that hold the cluster, and its standard error."""
-    share = torch.softmax(prior.on(grid).component_log_odds(modes, 0.0), dim=1)[:, 1]
-    return float(share.mean()), float(share.std()) / math.sqrt(len(share))
+    """Return the fraction of samples with the cluster, and its standard error."""
+    weight = torch.softmax(prior.on(grid).component_log_odds(modes, 0.0), dim=1)[:, 1]
+    return float(weight.mean()), float(weight.std()) / math.sqrt(len(weight))
 
 
-# ---- a score that is slightly wrong at small noise, as every trained one is
+# ---- a score that is inaccurate at low noise, as every trained score
 
 
 class WrongScore:
     """
-    A Gaussian prior whose denoiser is off by ``epsilon`` times the large scales below a noise level.
+    Gaussian prior with an error of the denoiser, ``epsilon`` times the large scales, below a noise level.
 
-    The error of the score is ``epsilon * lowpass(x) / sigma^2``: small for the denoiser, and at small noise
-    larger than all that the prior and the data know.
+    The error of the score is ``epsilon * lowpass(x) / sigma^2``: small for the denoiser, and at low noise larger than
+    the gradients of prior and data.
     """
 
     pixel_size = None

@@ -1,8 +1,8 @@
 """
-The samplers on problems with known answers: ``python benchmarks/samplers.py [SECTION ...] [--quick] [--rst FILE]``.
+Samplers on problems with known posteriors: ``python benchmarks/samplers.py [SECTION ...] [--quick] [--rst FOLDER]``.
 
-Sections: gaussian, modes, tempered, controls, wrong, coverage, cost, scaling. Every row states what was run, the
-evaluations of the score per sample, and how far the ensemble is from the exact answer.
+Sections: gaussian, modes, tempered, controls, wrong, coverage, cost, scaling. Each row states the case, the number of
+evaluations of the score for a sample, and the deviation of the samples from the exact posterior.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from list_table import list_table
 
 
 def ensemble(plan, n, *, seed=1, start=None):
-    """Modes of ``n`` samples, one chain at a time, and the last run."""
+    """Draw ``n`` samples, one chain at a time; return their modes and the last run."""
     out = []
     for i in range(n):
         streams = plan.streams(seed, [i])
@@ -47,7 +47,7 @@ def ensemble(plan, n, *, seed=1, start=None):
 
 
 def from_prior(plan):
-    """Starts at draws from the prior."""
+    """Return a function that draws the first modes of chains from the prior."""
 
     def start(streams):
         return plan.prior.variance.sqrt() * plan.grid.to_modes(streams.normal(*plan.grid.box_shape))
@@ -56,13 +56,13 @@ def from_prior(plan):
 
 
 def bare_split(observation, steps, leapfrogs=4):
-    """The split kernel at zero noise, without annealing or splitting of noise."""
+    """Return a plan of the split kernel at zero noise, without annealing or noise splitting."""
     schedule = Schedule((0.0,), (steps,), Trajectory(leapfrogs=leapfrogs), splitting=False)
     return TemperedPlan(observation, GaussianPrior(problems.spectrum()), schedule, observation.shape)
 
 
 def identity_mass(observation, n_levels, steps, leapfrogs):
-    """The paper's kernel: plain leapfrog steps, the same mass for all modes, noise withdrawn level by level."""
+    """Return a plan as of Remy et al. (2020): leapfrog steps, identity mass, noise reduced level by level."""
 
     class Plan(TemperedPlan):
         target = LeapfrogTarget
@@ -85,7 +85,7 @@ def gaussian(quick):
             modes, _ = ensemble(plan, n, start=from_prior(plan))
             agreement = exact.compare(modes)
             yield (
-                f"split kernel from a prior draw, {side}, {density}",
+                f"split kernel from a draw of the prior, {side}, {density}",
                 f"{4 * steps + 1}",
                 agreement.row(),
                 agreement.good,
@@ -99,13 +99,13 @@ def gaussian(quick):
             plan = SplitPlan(observation, GaussianPrior(problems.spectrum()), schedule, observation.shape)
             modes, _ = ensemble(plan, n, seed=steps)
             agreement = exact.compare(modes)
-            yield f"noise splitting, {side}, {density}, {steps} steps back", "0", agreement.row(), agreement.good
-    yield _levelled_row(quick)
+            yield f"noise splitting, {side}, {density}, {steps} reverse steps", "0", agreement.row(), agreement.good
+    yield _noise_floor_row(quick)
     yield from _identity_rows(quick)
 
 
-def _levelled_row(quick):
-    """Counts of galaxies in pixels: the posterior of the levelled data, against its own exact one."""
+def _noise_floor_row(quick):
+    """Compare samples and the exact posterior for data with a noise floor, with Poisson counts of galaxies."""
     side = 64
     generator = torch.Generator().manual_seed(64)
     counts = torch.poisson(torch.full((side, side), 4.84, dtype=torch.float64), generator=generator)
@@ -114,10 +114,10 @@ def _levelled_row(quick):
     grid = FourierGrid((side, side), problems.PIXEL, dtype=torch.float64)
     shear = LensingOperator(grid).forward(problems.gaussian_sky(side, generator))
     observation = Observation(shear + torch.where(counts > 0, noise_std, 0.0) * white, noise_std, problems.PIXEL)
-    levelled = observation.levelled(0.985, 0)
-    plan = SplitPlan(levelled, GaussianPrior(problems.spectrum()), Schedule(trajectories=2), (side, side))
-    agreement = problems.Exact(levelled, 64).compare(ensemble(plan, 16 if quick else 64)[0])
-    kept, gain = levelled.information_kept(observation), float(levelled.noise_std.min() / observation.noise_std.min())
+    data = observation.with_noise_floor(0.985, 0)
+    plan = SplitPlan(data, GaussianPrior(problems.spectrum()), Schedule(trajectories=2), (side, side))
+    agreement = problems.Exact(data, 64).compare(ensemble(plan, 16 if quick else 64)[0])
+    kept, gain = data.information_kept(observation), float(data.noise_std.min() / observation.noise_std.min())
     return f"Poisson counts, 64, 30: {kept:.1%} kept, s x {gain:.2f}", "0", agreement.row(), agreement.good
 
 
@@ -129,7 +129,8 @@ def _identity_rows(quick):
         modes, _ = ensemble(identity_mass(observation, n_levels, steps, leapfrogs), 16 if quick else 32)
         agreement = exact.compare(modes)
         count = n_levels * (steps * leapfrogs + 1)
-        yield f"identity mass, annealed, 64, 30 ({n_levels} levels)", f"{count}", agreement.row(), agreement.good
+        name = f"leapfrog with identity mass, annealed, 64, 30 ({n_levels} levels)"
+        yield name, f"{count}", agreement.row(), agreement.good
 
 
 def _mode_rows(name, problem, plan_of, n, start=None):
@@ -153,7 +154,7 @@ def modes(quick):
         "case (exact weights .132 .349 .579 .842)",
         "evaluations",
         "acceptance",
-        "share of samples with the cluster",
+        "fraction of samples with the cluster",
         "within targets",
     )
     n = 32 if quick else 128
@@ -179,7 +180,7 @@ def tempered(quick):
         "case (exact weights .132 .349 .579 .842)",
         "evaluations",
         "acceptance",
-        "share of samples with the cluster",
+        "fraction of samples with the cluster",
         "within targets",
     )
     problem = problems.two_modes(64, 6.1)
@@ -192,8 +193,8 @@ def tempered(quick):
 
 
 def controls(quick):
-    """What must fail: no annealing at zero noise, and a deterministic way back."""
-    yield "control", "evaluations", "result", "fails as it must"
+    """Run schemes that are known to be wrong: no annealing at zero noise, and a deterministic flow."""
+    yield "control", "evaluations", "result", "fails as expected"
     problem = problems.two_modes(64, 6.1, wanted=(0.842,))
     observation, weight = problem.observations[0], problem.weights[0]
     schedule = Schedule((0.0,), (16,), Trajectory(leapfrogs=4), splitting=False)
@@ -206,12 +207,12 @@ def controls(quick):
         f"{measured:.3f} for {weight:.3f}",
         weight - measured > 0.3,
     )
-    spread = deterministic_spread(32 if quick else 64)
-    yield "deterministic flow from z to kappa, 20 steps", "20", f"std {spread:.2f} of the exact one", spread < 0.9
+    ratio = deterministic_std(32 if quick else 64)
+    yield "deterministic flow from z to kappa, 20 steps", "20", f"std {ratio:.2f} of the exact one", ratio < 0.9
 
 
-def deterministic_spread(n):
-    """Standard deviation in the data of samples whose last leg is the probability flow, over the exact one."""
+def deterministic_std(n):
+    """Return the ratio to the exact standard deviation, in the data, for samples by the probability flow."""
     generator = torch.Generator().manual_seed(64)
     observation = problems.observe(problems.gaussian_sky(64, generator), problems.noise_map(64, 30), generator)
     exact = problems.Exact(observation, 64)
@@ -225,7 +226,7 @@ def deterministic_spread(n):
 
 
 def wrong(quick):
-    yield "error of the denoiser below sigma = 0.03", "evaluations", "std (data / holes)", "as it should"
+    yield "error of the denoiser below sigma = 0.03", "evaluations", "std (data / holes)", "as expected"
     generator = torch.Generator().manual_seed(64)
     observation = problems.observe(problems.gaussian_sky(64, generator), problems.noise_map(64, 30), generator)
     exact = problems.Exact(observation, 64)
@@ -252,7 +253,7 @@ def coverage(quick):
 
 
 def mock_posteriors(side, n_skies, n_chains):
-    """Samples and truths of skies that are drawn from the prior: of pixels, and of means over 4 x 4 pixels."""
+    """Return samples and truths for skies from the prior: of pixels, and of means over 4 x 4 pixels."""
     pixels, blocks = [], []
     for sky in range(n_skies):
         generator = torch.Generator().manual_seed(1000 + sky)
@@ -279,7 +280,7 @@ def cost(quick):
 
 
 def _cost_row(side, box):
-    """Wall time of one sample, and the part of it that is spent in the network, in the same run."""
+    """Measure the wall time of one sample, and the part spent in the network, in the same run."""
     network, spent = _network(), []
     generator = torch.Generator().manual_seed(side)
     observation = problems.observe(problems.gaussian_sky(side, generator), problems.noise_map(side, 30), generator)
@@ -314,8 +315,8 @@ def _cost_row(side, box):
 
 
 def scaling(quick):
-    """Time and memory by the side of the field, and by the number of chains at once; each in a process of its own."""
-    yield "side of the field", "chains at once", "seconds a sample, without the score", "peak memory"
+    """Measure time and memory by side of the field and number of chains at a time, each in its own process."""
+    yield "side of the field", "chains at a time", "seconds a sample, without the score", "peak memory"
     cases = [(64, 1), (128, 1)] if quick else [(64, 1), (128, 1), (256, 1), (512, 1), (1024, 1), (128, 4), (128, 16)]
     for side, chains in cases:
         command = [
@@ -332,7 +333,7 @@ def scaling(quick):
 
 
 def measure(side, chains):
-    """Seconds a sample and peak memory in GiB of the fast schedule, with a residual that costs nothing."""
+    """Return seconds per sample and peak memory in GiB of the fast schedule, with a residual without a network."""
     generator = torch.Generator().manual_seed(side)
     observation = problems.observe(problems.gaussian_sky(side, generator), problems.noise_map(side, 30), generator)
     plan = SplitPlan(observation, problems.WrongScore(0.01), Schedule.fast(), (2 * side, 2 * side))
@@ -343,7 +344,7 @@ def measure(side, chains):
 
 
 def _network():
-    """A residual network of 1 M parameters at three scales, untrained: it only takes time."""
+    """Return an untrained residual network of 1 M parameters at three scales, to measure its time."""
     conv = torch.nn.Conv2d
     silu = torch.nn.SiLU
 

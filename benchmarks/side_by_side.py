@@ -1,9 +1,9 @@
 """
-Chains side by side against threads that share a chain: ``python benchmarks/side_by_side.py [--rst FOLDER]``.
+Compare parallel chains with threads that share a chain: ``python benchmarks/side_by_side.py [--rst FOLDER]``.
 
-All rows are of one run: the same samples of a mock field under the learned prior, first with nothing else to do, then,
-for the default, beside other processes that are busy all the time. (Threads that share a chain are not timed there:
-they may take very long.)
+All rows are of one run: the same samples of a mock field under the learned prior, first on an idle computer, then, for
+the default, with other processes that are busy all the time. (Threads that share a chain are not timed with busy
+processes, because they may take very long.)
 """
 
 import argparse
@@ -25,13 +25,13 @@ BUSY = "while True: pass"
 
 
 def mock(side):
-    """Noise alone: the cost is the same."""
+    """Return an observation of noise alone, which takes the same time."""
     rng = np.random.default_rng(0)
     return Observation.from_arrays(0.15 * rng.normal(size=(2, side, side)), np.full((side, side), 0.15), PIXEL)
 
 
 def one_after_the_other(observation, n, threads):
-    """Seconds of ``n`` chains, each with some threads of torch."""
+    """Return the seconds of ``n`` chains, each with ``threads`` threads of torch."""
     torch.set_num_threads(threads)
     start = time.perf_counter()
     plan = AnnealedHMC().prepare(observation)
@@ -41,7 +41,7 @@ def one_after_the_other(observation, n, threads):
 
 
 def side_by_side(observation, n):
-    """Seconds of ``n`` chains as the method draws them by default."""
+    """Return the seconds of ``n`` chains with the default of the method."""
     start = time.perf_counter()
     AnnealedHMC(n_samples=n, n_check=0).solve(observation)
     return time.perf_counter() - start
@@ -55,11 +55,11 @@ def main():
     parser.add_argument("--rst", type=Path, help="folder for the table of the documentation")
     arguments = parser.parse_args()
     observation, n, cores = mock(arguments.side), arguments.samples, available_cores()
-    side_by_side(observation, 1)  # whatever is done once
+    side_by_side(observation, 1)  # warm-up
     schemes = {
         f"one after the other, {cores} threads": lambda: one_after_the_other(observation, n, cores),
         "one after the other, 1 thread": lambda: one_after_the_other(observation, n, 1),
-        f"{cores} side by side, 1 thread each (default)": lambda: side_by_side(observation, n),
+        f"{cores} in parallel, 1 thread each (default)": lambda: side_by_side(observation, n),
     }
     idle = {name: scheme() for name, scheme in schemes.items()}
     print(idle, flush=True)

@@ -1,8 +1,8 @@
 """
-Samples per second of one worker and of several, each with one thread, in one run.
+Measure the samples per second of one worker and of several, each with one thread, in one run.
 
-The workers of a pool of processes draw the chains of one field under the learned prior. They are started, and have
-prepared the run, before the clock starts; one worker and several take turns::
+The workers of a pool of processes draw the chains of one field under the learned prior. They start and prepare the run
+before the measurement; runs with one worker and with several alternate::
 
     python benchmarks/workers.py --workers 2
 """
@@ -23,13 +23,13 @@ TABLE = Path(__file__).parents[1] / "docs" / "tables" / "workers.ecsv"
 
 
 def pool(n):
-    """Workers of one thread each."""
+    """Return a pool of workers with one thread each."""
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(n, mp_context=context, initializer=torch.set_num_threads, initargs=(1,))
 
 
 def seconds(shear, n_samples, executor, seed):
-    """Time to draw some samples."""
+    """Return the time to draw the samples, and the number of restarts."""
     method = AnnealedHMC(n_samples=n_samples, schedule="fast", seed=seed, n_check=0)
     start = time.perf_counter()
     kappa = shear.reconstruct(method, progress=False, executor=executor)

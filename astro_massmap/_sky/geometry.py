@@ -21,16 +21,16 @@ DEFAULT_PIXEL_SCALE = 0.4 * u.arcmin
 _STEP = 1e-6  # radians; along the meridian
 
 
-def to_angle(value, name):
-    """Return ``value`` as a positive angular Quantity, or raise an error that names the argument."""
+def to_angle(value, name, *, zero=False):
+    """Return ``value`` as a positive angle (with ``zero`` also 0), or raise an error that names the argument."""
     try:
         angle = u.Quantity(value)
     except TypeError as error:
         raise TypeError(f"{name}: needs an angle such as 0.4 * u.arcmin, got {value!r}") from error
     if not angle.unit.is_equivalent(u.rad):
         raise u.UnitsError(f"{name}: needs an angle such as 0.4 * u.arcmin, got {value!r}")
-    if not (angle.isscalar and np.isfinite(angle.value) and angle.value > 0):
-        raise ValueError(f"{name}: needs one positive angle, got {value!r}")
+    if not (angle.isscalar and np.isfinite(angle.value) and (angle.value > 0 or (zero and angle.value == 0))):
+        raise ValueError(f"{name}: needs one {'non-negative' if zero else 'positive'} angle, got {value!r}")
     return angle
 
 

@@ -75,7 +75,7 @@ def add_method_arguments(parser):
         "--checkpoint",
         type=Path,
         metavar="FILE",
-        help="for annealed_hmc: file of finished samples; the same command continues from it",
+        help="for annealed_hmc: FITS file of finished samples; the same command continues from it",
     )
 
 

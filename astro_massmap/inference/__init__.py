@@ -1,15 +1,14 @@
 """
-The numerical core: float tensors on a flat grid, no units and no sky.
+Numerical core: tensors on a flat grid, without units or sky coordinates.
 
-An `Observation` is what a survey has measured. A `FourierGrid` embeds its field in a periodic box,
-a `LensingOperator` turns convergence into shear there (a `DirectOperator` leaves it as it is), and a
+An `Observation` holds the data of a survey. A `FourierGrid` embeds its field in a periodic box, a `LensingOperator`
+computes the shear of a convergence there (a `DirectOperator` is for maps of the convergence itself), and a
 `GaussianPosterior` conditions a Gaussian random field on the data exactly.
 """
 
 from .annealing import Plan, Run, SplitPlan, TemperedPlan, run_chains
 from .bands import Bands
-from .checks import diverged, gaussian_check, power_over_prior, stationarity_check
-from .conjugate_gradients import ConvergenceError, conjugate_gradients
+from .conjugate_gradients import SolverError, conjugate_gradients
 from .device import pick_device
 from .fit import model_fit, residual_power
 from .gaussian import GaussianPosterior
@@ -20,13 +19,13 @@ from .operator import DirectOperator, FourierOperator, LensingOperator
 from .parallel import available_cores, one_thread, side_by_side, thread_pool
 from .random import Streams
 from .reverse import reverse_diffusion
+from .sampler_checks import diverged, gaussian_check, power_over_prior, stationarity_check
 from .schedule import Schedule
 from .split import SplitPosterior
 from .targets import SplitTarget, TemperedTarget
 
 __all__ = [
     "Bands",
-    "ConvergenceError",
     "ConvergenceObservation",
     "DirectOperator",
     "FourierGrid",
@@ -38,6 +37,7 @@ __all__ = [
     "Run",
     "Schedule",
     "ScoreError",
+    "SolverError",
     "SplitPlan",
     "SplitPosterior",
     "SplitTarget",

@@ -1,4 +1,4 @@
-"""Chains from a start to a sample: the loop over the levels of a schedule."""
+"""Annealed chains: the loop over the levels of a schedule, from a start to a sample."""
 
 import copy
 from dataclasses import dataclass
@@ -17,25 +17,25 @@ from .targets import SplitTarget, TemperedTarget, noisier
 @dataclass
 class Run:
     """
-    What became of a batch of ``n`` chains.
+    Result of a batch of ``n`` chains.
 
     Attributes
     ----------
     modes : `torch.Tensor`
-        The samples, modes ``(n, ny, nx // 2 + 1)`` of the box.
+        Modes of the samples in the box, ``(n, ny, nx // 2 + 1)``.
     evaluations : int
-        Evaluations of the residual of the score by each chain.
+        Number of evaluations of the residual of the score by each chain.
     acceptance : `torch.Tensor`
-        Share of accepted steps, ``(n, levels)``; NaN at a level without steps.
+        Fraction of accepted steps, ``(n, levels)``; NaN at a level without steps.
     energy_error : `torch.Tensor`
         Root mean square of the change of energy in a step, ``(n, levels)``.
     trace : `torch.Tensor`
-        Three summaries of the map after each step of the last level, ``(n, steps, 3)``: its squared norm
-        in units of the prior on the longest, the middle and the shortest third of (log) scales.
+        Power of the map in units of the prior after each step of the last level, in three bands of equal width in
+        log(ell), ``(n, steps, 3)``.
 
     Examples
     --------
-    With a Gaussian prior every step is accepted, and the score costs nothing:
+    With a Gaussian prior every step is accepted, and the score is not evaluated:
 
     >>> import numpy as np
     >>> from astro_massmap import GaussianPrior, Schedule
@@ -56,31 +56,31 @@ class Run:
 
 class Plan:
     """
-    What to sample at each level, where to begin, how to end.
+    Base class of plans: the target of each level, the start and the end of a chain.
 
-    A subclass tells its targets in ``_targets``, and has the methods ``start`` and ``finish``.
+    A subclass returns its targets in ``_targets``, and has the methods ``start`` and ``finish``.
 
     Parameters
     ----------
     observation : `~astro_massmap.inference.Observation`
         Shear and noise.
     prior : `~astro_massmap.priors.Prior`
-        The prior.
+        Prior of the convergence.
     schedule : `~astro_massmap.Schedule`
-        The levels.
+        Noise levels and steps.
     box_shape : tuple of int
-        Sides of the periodic box in pixels.
+        Rows and columns of the periodic box.
     dtype, device, **options
-        Of `~astro_massmap.inference.GaussianPosterior`.
+        Options of `~astro_massmap.inference.GaussianPosterior`.
 
     Attributes
     ----------
     targets : list
-        What Hamiltonian Monte Carlo samples at each level.
+        Target of Hamiltonian Monte Carlo at each level.
     final_evaluations : int
-        Evaluations of the residual of the score in ``finish``.
+        Number of evaluations of the residual of the score in ``finish``.
     settles : bool
-        Whether chains always take the first step at a new level.
+        True if chains always take the first step at a new level.
 
     Raises
     ------
@@ -89,7 +89,7 @@ class Plan:
 
     Examples
     --------
-    A plan of a single level, at a noise of 0.05, from which one step leads back:
+    A plan with a single level, at a noise of 0.05, and one step of reverse diffusion:
 
     >>> import numpy as np
     >>> from astro_massmap import GaussianPrior, Schedule
@@ -121,32 +121,31 @@ class Plan:
         self.targets = self._targets()
 
     def posterior(self, extra_variance=0.0, prior_variance=None):
-        """The Gaussian posterior with more noise in the data, and perhaps another prior."""
+        """Return the Gaussian posterior with more noise in the data, and optionally another prior."""
         return self._posterior.given(noisier(self.observation, extra_variance).weight, prior_variance)
 
     def streams(self, seed, indices, attempt=0):
-        """Random numbers of some chains: those of the data, on the device of the plan."""
+        """Return random numbers of some chains: those of the data, on the device of the plan."""
         return self.observation.streams(seed, indices, attempt=attempt, device=self.grid.device)
 
     def bands(self, n):
-        """The `Bands` of the box, made once for each number of them."""
+        """Return ``n`` `Bands` of the box, which are cached."""
         if n not in self._bands:
             self._bands[n] = Bands(self.grid, n)
         return self._bands[n]
 
     def band_power(self, modes, sigma, n_bands):
-        """Mean square of the modes divided by the prior variance with noise ``sigma``, in bands: ``(n, n_bands)``."""
+        """Return the power of modes in bands, divided by that of the prior with noise ``sigma``, ``(n, n_bands)``."""
         variance = self.prior.variance if sigma == 0 else self.prior.variance + sigma**2
         return self.bands(n_bands).mean_square(modes, variance)
 
 
 class SplitPlan(Plan):
     """
-    Annealing with noise splitting.
+    Plan of annealing with noise splitting.
 
-    At a level the map z holds noise of deviation sigma, and the data have the noise ``N + sigma^2 - s^2``
-    with s that of the last level: what is *not* in the map is the same at all levels, and at the last one
-    the data are as they are.
+    At a level the map z contains noise of standard deviation sigma, and the data have the noise ``N + sigma^2 - s^2``,
+    with s at the last level: the noise that is not in the map is the same at all levels, and the last level is exact.
 
     Parameters
     ----------
@@ -155,7 +154,7 @@ class SplitPlan(Plan):
 
     Examples
     --------
-    The levels are those of the schedule times 0.9 of the noise of the best pixel:
+    The levels are those of the schedule times 0.9 of the lowest noise of a pixel:
 
     >>> import numpy as np
     >>> from astro_massmap import GaussianPrior, Schedule
@@ -169,7 +168,7 @@ class SplitPlan(Plan):
     """
 
     def _targets(self):
-        # no more than data and prior allow: levels that the prior does not know are left out
+        # levels above the highest noise level of the prior are left out
         self.share = min(self.schedule.share * float(self.observation.noise_std.min()), self.prior.max_sigma)
         self.schedule = self.schedule.within(self.prior.max_sigma / self.share, self.prior.max_step)
         self.reverse_levels = self.schedule.reverse_levels(self.share)
@@ -179,25 +178,25 @@ class SplitPlan(Plan):
         return [SplitTarget(split, self.prior) for split in splits]
 
     def gaussian_half(self):
-        """The same plan for the Gaussian half of the prior alone."""
+        """Return the plan for the Gaussian component of the prior alone."""
         half = copy.copy(self)
         half.prior = self.prior.gaussian_half()
         half.targets = [SplitTarget(target.split, half.prior) for target in self.targets]
         return half
 
     def start(self, streams):
-        """Where the chains begin, at the first level."""
+        """Draw the first modes of the chains, at the first level."""
         target = self.targets[0]
         return target.mean + target.split.fluctuations(streams)
 
     def finish(self, modes, streams):
-        """The prior's reverse diffusion from the last level to zero."""
+        """Reverse diffusion of the prior from the last level to zero."""
         return reverse_diffusion(self.prior, modes, self.reverse_levels, streams)
 
 
 class TemperedPlan(Plan):
     """
-    The scheme of Remy et al. (2020): at a level, its noise is added to the data and to the prior.
+    Plan of the scheme of Remy et al. (2020): the noise of a level is added to the data and to the prior.
 
     Parameters
     ----------
@@ -206,7 +205,7 @@ class TemperedPlan(Plan):
 
     Examples
     --------
-    The variance of the noise is 0.1^2 and what the level adds, which is nothing at the last one:
+    The variance of the noise is 0.1^2 plus that of the level, which is 0 at the last one:
 
     >>> import numpy as np
     >>> from astro_massmap import GaussianPrior, Schedule
@@ -219,7 +218,7 @@ class TemperedPlan(Plan):
     """
 
     target = TemperedTarget
-    settles = False  # at small noise a trained score may lead anywhere
+    settles = False  # at low noise the step of a trained score may be wrong
 
     def _targets(self):
         return [
@@ -228,29 +227,29 @@ class TemperedPlan(Plan):
         ]
 
     def start(self, streams):
-        """Where the chains begin, at the first level."""
+        """Draw the first modes of the chains, at the first level."""
         posterior = self.targets[0].posterior
         return posterior.mean_modes() + posterior.fluctuations(streams)
 
     def finish(self, modes, streams):
-        """Nothing is left to do."""
+        """Return the modes: the last level has no noise."""
         return modes
 
 
 def run_chains(plan, streams, *, modes=None, on_step=lambda level, state: None):
     """
-    Lead a batch of chains through all levels.
+    Run a batch of chains through all levels.
 
     Parameters
     ----------
     plan : SplitPlan or TemperedPlan
-        What to do.
+        Targets, start and end of the chains.
     streams : `~astro_massmap.inference.Streams`
         Random numbers of the chains.
     modes : `torch.Tensor`, optional
-        Where to begin, ``(n, ny, nx // 2 + 1)``; by default where the plan says.
+        First modes of the chains, ``(n, ny, nx // 2 + 1)``; by default ``plan.start(streams)``.
     on_step : callable
-        Told the number of the level and the state after each step.
+        Function of the number of the level and the state, called after each step.
 
     Returns
     -------
@@ -259,8 +258,8 @@ def run_chains(plan, streams, *, modes=None, on_step=lambda level, state: None):
     Raises
     ------
     ScoreError
-        If the score of the prior is not finite where a map is.
-    ConvergenceError
+        If the score of the prior is not finite for a finite map.
+    SolverError
         If a linear system cannot be solved to the tolerance.
 
     Examples
@@ -287,8 +286,8 @@ def run_chains(plan, streams, *, modes=None, on_step=lambda level, state: None):
         state, modes = start(target, modes, streams), None
         accepted, errors, trace = [], [], []
         for step in range(steps):
-            # a chain that comes from another level is far from all that this one allows, the farther the larger the
-            # field: what Metropolis' rule says of its first step would keep it there
+            # the map from another level is improbable at this one, the more so the larger the field: Metropolis' rule
+            # would reject every first step
             arrives = plan.settles and level > 0 and step == 0
             state = split_step(target, state, plan.schedule.trajectory, streams, plan.grid.inner, always=arrives)
             accepted.append(state.accepted.double())

@@ -1,11 +1,11 @@
-"""Modes in bands of ell of equal width in log(ell), from the longest mode of the box to its shortest."""
+"""Bands of ell of equal width in log(ell), from the lowest ell of the box to the highest."""
 
 import torch
 
 
 class Bands:
     """
-    Bands of ell on the modes of a grid.
+    Bands of ell on the modes of a grid, of equal width in log(ell).
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ class Bands:
     number : `torch.Tensor`
         Number of the band of each mode, ``(ny, nx // 2 + 1)``, in eight bits.
     count : `torch.Tensor`
-        Number of modes of the band ``(n,)``, in double precision; zero for bands that hold none.
+        Number of modes in each band, ``(n,)``, in double precision; zero for empty bands.
 
     Examples
     --------
@@ -49,13 +49,13 @@ class Bands:
 
     @property
     def ell(self):
-        """Mean ell of the modes of each band, ``(n,)``; NaN for bands that hold none."""
+        """Mean ell of the modes of each band, ``(n,)``; NaN for empty bands."""
         weighted = self.grid.real(self.grid.ell * self.grid._multiplicity)
         return self._sums(lambda rows: weighted[rows][None])[0] / self.count
 
     def mean_square(self, modes, variance=None):
         """
-        Mean square of modes in each band.
+        Compute the mean square of modes in each band, ``(n_maps, n)``, in double precision.
 
         Parameters
         ----------
@@ -63,11 +63,6 @@ class Bands:
             Modes ``(n_maps, ny, nx // 2 + 1)``.
         variance : `torch.Tensor`, optional
             Variance of the modes, ``(ny, nx // 2 + 1)``, by which their squares are divided.
-
-        Returns
-        -------
-        `torch.Tensor`
-            ``(n_maps, n)``, in double precision.
         """
 
         def square(rows):
@@ -77,7 +72,7 @@ class Bands:
         return self._sums(square) / self.count
 
     def _sums(self, function):
-        """Sums over the modes of each band; ``function`` gives some rows ``(n_maps, rows, nx // 2 + 1)``."""
+        """Sum over the modes of each band; ``function`` returns some rows, ``(n_maps, rows, nx // 2 + 1)``."""
         sums = 0.0
         for rows in self.grid.pieces():
             values = function(rows).flatten(1).to(self.grid.sum_dtype)

@@ -1,31 +1,31 @@
-"""Conjugate gradients for a batch of symmetric positive systems, preconditioned and checked."""
+"""Preconditioned conjugate gradients for a batch of symmetric positive systems."""
 
 from typing import NamedTuple
 
 import torch
 
 
-class ConvergenceError(ValueError):
+class SolverError(ValueError):
     """
-    The linear solver did not reach the tolerance that was asked for.
+    Error of a linear solver that does not reach its tolerance.
 
     Examples
     --------
     >>> import numpy as np
     >>> from astro_massmap import PowerSpectrum
-    >>> from astro_massmap.inference import ConvergenceError, GaussianPosterior, Observation
+    >>> from astro_massmap.inference import SolverError, GaussianPosterior, Observation
     >>> observation = Observation.from_arrays(np.ones((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
     >>> posterior = GaussianPosterior(observation, PowerSpectrum.default(), (32, 32), max_iterations=2)
     >>> try:
     ...     posterior.mean_modes()
-    ... except ConvergenceError as error:
+    ... except SolverError as error:
     ...     print(str(error).split(": ")[1])
     raise max_iterations or the tolerance, or use dtype='float64'
     """
 
 
 class Solution(NamedTuple):
-    """What `conjugate_gradients` returns: the solution, iterations spent, relative residual reached."""
+    """Result of `conjugate_gradients`: the solution, the number of iterations, and the relative residual."""
 
     x: torch.Tensor
     iterations: int
@@ -36,25 +36,24 @@ def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterati
     """
     Solve ``apply(x) = b`` for a batch of right-hand sides.
 
-    The residual is measured as ``sqrt(r M r / b M b)`` with M the preconditioner, or with another inner
-    product in place of that of the solver. The recurrence that
-    updates it drifts in single precision, so the true residual is computed before a solution is
-    accepted, and the iteration starts again from there while it is not small enough.
+    The relative residual is ``sqrt(r M r / b M b)`` with the preconditioner M. The recurrence that updates it drifts in
+    single precision, so that the true residual is computed before a solution is accepted, and the iteration starts
+    again from there while it is too large.
 
     Parameters
     ----------
     apply, precondition : callable
-        The operator and an approximation of its inverse, both on a batch ``(n, ...)``.
+        Operator and an approximation of its inverse, both on a batch ``(n, ...)``.
     b : `torch.Tensor`
         Right-hand sides ``(n, ...)``.
     inner : callable
         Inner product ``(n,)`` of two batches, in double precision.
     tolerance : float
-        Relative residual at which every system of the batch is solved.
+        Relative residual to reach in every system of the batch.
     measure : callable, optional
-        Inner product that tells how large a residual is; by default ``inner``.
+        Inner product for the relative residual; by default ``inner``.
     max_iterations : int
-        Applications of the operator before giving up.
+        Largest number of applications of the operator.
 
     Returns
     -------
@@ -62,8 +61,8 @@ def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterati
 
     Raises
     ------
-    ConvergenceError
-        If ``max_iterations`` do not suffice, or a number is not finite.
+    SolverError
+        If ``max_iterations`` do not suffice, or a value is not finite.
 
     Examples
     --------
@@ -91,9 +90,9 @@ def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterati
         if residual <= tolerance:
             return Solution(x, iterations, residual)
         if not residual < float("inf") or iterations >= max_iterations:
-            raise ConvergenceError(
+            raise SolverError(
                 f"conjugate gradients reached a relative residual of {residual:.2g} after {iterations} "
-                f"iterations, tolerance asks for {tolerance:.2g}: raise max_iterations or the tolerance, "
+                f"iterations, the tolerance is {tolerance:.2g}: raise max_iterations or the tolerance, "
                 "or use dtype='float64'"
             )
         p, rz = z.clone(), inner(r, z)
@@ -101,7 +100,7 @@ def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterati
             iterations += 1
             q = apply(p)
             alpha = _per_system(rz / inner(p, q).clamp(min=torch.finfo(torch.float64).tiny), b)
-            # in place, and freed early: on large boxes each vector is a good part of the memory
+            # in place, and freed early: vectors of large boxes take much memory
             x += alpha * p
             r -= alpha * q
             q = z = None

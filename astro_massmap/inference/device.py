@@ -1,16 +1,16 @@
-"""Where the tensors live."""
+"""Selection of the torch device."""
 
 import torch
 
 
 def pick_device(name="auto"):
     """
-    The device of the given name.
+    Return the torch device of the given name.
 
     Parameters
     ----------
     name : str or `torch.device`
-        ``"auto"`` is CUDA where there is one, then the CPU; anything else is what torch calls it.
+        Name of the device, such as ``"cpu"`` or ``"cuda:1"``; ``"auto"`` is CUDA if available, else the CPU.
 
     Returns
     -------
@@ -19,7 +19,7 @@ def pick_device(name="auto"):
     Raises
     ------
     ValueError
-        If torch does not know such a device, or this computer does not have it.
+        If this computer does not have the device, or the name is not one of torch.
 
     Examples
     --------
@@ -30,15 +30,15 @@ def pick_device(name="auto"):
     ...     pick_device("abacus")
     ... except ValueError as error:
     ...     print(str(error).split(";")[0])
-    device 'abacus' is not there
+    device: 'abacus' is not available
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        float(torch.zeros((), dtype=torch.float32, device=device))  # there are devices that hold no numbers
+        float(torch.zeros((), dtype=torch.float32, device=device))  # "meta" holds no values
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
-            f"device {name!r} is not there; use 'auto', 'cpu' or the name of a device of this computer ({error})"
+            f"device: {name!r} is not available; use 'auto', 'cpu' or the name of a device of this computer ({error})"
         ) from error
     return device

@@ -1,12 +1,12 @@
 """
-Does the model fit the data? Statistics whose expectation under the model is known.
+Goodness of fit: statistics of the data whose expectation under the model is known.
 
 *Residuals.* If the data come from the model, a posterior sample x and the truth have the same joint distribution with
-the data, whatever the prior. The residuals ``y - P x`` of a sample are then distributed as the noise: with the
-whitened residuals ``u = N^-1/2 (y - P x)``, chi^2 = |u|^2 has the mean n, the number of data, and the variance 2 n. The
-part of u that is a B mode, which no convergence can explain, has the mean n <|P|^2>, where the mean is that over the
-modes of the box, and at most twice that as variance. The mean over several samples scatters less than one of them, so
-that significances are lower limits.
+the data, for any prior. The residuals ``y - P x`` of a sample are then distributed as the noise: with the whitened
+residuals ``u = N^-1/2 (y - P x)``, chi^2 = |u|^2 has the mean n, the number of data, and the variance 2 n. The part of
+u that is a B mode, which no convergence can explain, has the mean n <|P|^2>, averaged over the modes of the box, and at
+most twice that as variance. The mean over several samples scatters less than one sample, so that significances are
+lower limits.
 
 *Power.* In bands of ell, the power of ``P' N^-1 y`` is compared with that of mock data drawn from the Gaussian
 component of the prior and the noise, and all bands together by Hotelling's T^2 of the cube roots, which are nearly
@@ -20,29 +20,29 @@ from scipy import stats
 from .bands import Bands
 
 N_BANDS = 8
-_DRAWS = 32  # of mock data
+_DRAWS = 32  # number of mock data sets
 _MOCKS = 2**32 - 2  # attempt number of their streams, which no chain has
 
 
 def residual_power(posterior, modes):
     """
-    Power of the whitened residuals of some maps, in all and in the B mode.
+    Compute chi^2 of the residuals of maps, in total and of their B mode.
 
     Parameters
     ----------
     posterior : `~astro_massmap.inference.GaussianPosterior`
-        Posterior that holds data, noise and operator.
+        Posterior with data, noise and operator.
     modes : `torch.Tensor`
         Modes of the maps, ``(n, ny, nx // 2 + 1)``.
 
     Returns
     -------
     chi2, b_chi2 : `torch.Tensor`
-        ``(n,)`` each, in double precision; without a B mode, for data that are a convergence, ``b_chi2`` is NaN.
+        Values ``(n,)``, in double precision; ``b_chi2`` is NaN for data that are a convergence, without B mode.
 
     Examples
     --------
-    Residuals of posterior samples are distributed as the noise: of 512 data, the mean of chi^2 is 512.
+    Residuals of posterior samples are distributed as the noise: for 512 data, the mean of chi^2 is 512.
 
     >>> import numpy as np
     >>> from astro_massmap import PowerSpectrum
@@ -66,34 +66,33 @@ def residual_power(posterior, modes):
 
 def model_fit(posterior, observation, chi2, b_chi2, *, gaussian=True):
     """
-    How well data agree with prior and noise.
+    Compare the data with prior and noise.
 
     Parameters
     ----------
     posterior : `~astro_massmap.inference.GaussianPosterior`
         Posterior with data, noise and the Gaussian component of the prior.
     observation : `~astro_massmap.inference.Observation`
-        The same data.
+        Observation with the same data.
     chi2, b_chi2 : array-like
         `residual_power` of posterior samples.
     gaussian : bool
-        Whether the prior is Gaussian. With another one the power of the data scatters more than that of the mock data,
-        so that ``power_p_value`` is a lower limit.
+        True for a Gaussian prior. With another prior the power of the data scatters more than that of the mock data, so
+        that ``power_p_value`` is a lower limit.
 
     Returns
     -------
     dict
-        ``n_data``; ``gaussian``; ``chi2`` and ``b_mode_chi2``: the means over the samples divided by their
-        expectations, with ``chi2_sigma`` and ``b_mode_sigma``, their deviations from 1 in standard deviations;
-        ``noise_factor``, by which
-        the standard deviation of the noise seems wrong (from the B mode where there is one), with
+        ``n_data``; ``gaussian``; ``chi2`` and ``b_mode_chi2``, means over the samples divided by their expectations,
+        with their deviations from 1 in standard deviations, ``chi2_sigma`` and ``b_mode_sigma``; ``noise_factor``, the
+        ratio of the standard deviations of the measured and the stated noise (from the B mode if there is one), with
         ``noise_factor_error``; by band of ``ell``, ``power_ratio``, the power of the data divided by that of prior and
-        noise, with ``power_error``; ``power_p_value``, for a field of the Gaussian prior to differ as much in any of
-        the bands. None for what cannot be measured.
+        noise, with ``power_error``; ``power_p_value`` of all bands together, for a field of the Gaussian prior. None
+        for quantities that cannot be measured.
 
     Examples
     --------
-    Noise that is three times as large as stated:
+    Noise three times as large as stated:
 
     >>> import numpy as np
     >>> from astro_massmap import PowerSpectrum
@@ -128,13 +127,13 @@ def _has_b_mode(posterior):
 
 
 def _compare(values, expected):
-    """Mean of some chi^2 divided by their expectation, and its deviation from 1 in standard deviations."""
+    """Return the mean of chi^2 divided by its expectation, and the deviation from 1 in standard deviations."""
     ratio = float(torch.as_tensor(values, dtype=torch.float64, device="cpu").mean()) / expected
     return ratio, float((ratio - 1) * np.sqrt(expected / 2))
 
 
 def _data_power(posterior, observation):
-    """Power of the data in bands of ell, compared with that of mock data."""
+    """Compare the power of the data in bands of ell with that of mock data."""
     grid, operator = posterior.grid, posterior.operator
     bands = Bands(grid, N_BANDS)
 
@@ -160,7 +159,7 @@ def _data_power(posterior, observation):
 
 
 def _p_value(data, mocks):
-    """p-value of Hotelling's T^2 of one vector ``(k,)`` among others ``(n, k)`` of the same distribution."""
+    """Return the p-value of Hotelling's T^2 of a vector ``(k,)`` given others ``(n, k)`` of the same distribution."""
     n = len(mocks)
     if not len(data):
         return None

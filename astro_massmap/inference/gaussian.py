@@ -1,5 +1,5 @@
 """
-The exact posterior of a Gaussian random field, given masked shear with noise that varies.
+Exact posterior of a Gaussian random field, given masked shear with inhomogeneous noise.
 
 The data are ``y = P kappa + n`` with noise covariance N, diagonal in pixels and infinite without
 galaxies; the prior covariance S is diagonal in Fourier space. The posterior is Gaussian with
@@ -32,29 +32,27 @@ class GaussianPosterior:
         Angular power spectrum of the convergence, ``spectrum(ell) -> C_ell`` on arrays; or the prior
         variance of the modes of the box.
     box_shape : tuple of int, optional
-        Sides in pixels of the periodic box that holds the field; by default the field itself.
+        Rows and columns of the periodic box; by default those of the field.
     tolerance : float
         Relative residual of the conjugate gradients.
     max_iterations : int
-        Iterations before they give up.
+        Largest number of iterations; methods that solve a system raise `SolverError` beyond it.
     dtype, device
-        Of the tensors.
+        Type and device of the tensors.
 
     Attributes
     ----------
     iterations, residual
-        The most iterations and the largest residual of any solve so far.
+        Largest number of iterations and largest residual of all solves so far.
 
     Raises
     ------
     ValueError
         If the box is smaller than the field.
-    ConvergenceError
-        By whatever solves a system, if ``max_iterations`` do not suffice.
 
     Examples
     --------
-    The mean solves ``Lambda m = P' N^-1 y``, and in a hole there is more to be uncertain about:
+    The mean solves ``Lambda m = P' N^-1 y``, and the standard deviation is larger in a hole:
 
     >>> import numpy as np
     >>> import torch
@@ -101,18 +99,11 @@ class GaussianPosterior:
 
     def given(self, weight, prior_variance=None):
         """
-        The same data with other noise, and perhaps another prior; what is the same is shared.
+        Return the posterior for the same shear with other noise, and optionally another prior; other tensors are
+        shared.
 
-        Parameters
-        ----------
-        weight : `torch.Tensor`
-            Inverse noise variance ``(ny, nx)``.
-        prior_variance : `torch.Tensor`, optional
-            Variance of the modes.
-
-        Returns
-        -------
-        GaussianPosterior
+        The shape of the inverse noise variance ``weight`` is ``(ny, nx)``, that of the prior variance of the modes
+        ``(ny, nx // 2 + 1)``.
         """
         other = copy.copy(self)
         other.weight = self.grid.real(weight)
@@ -123,13 +114,13 @@ class GaussianPosterior:
 
     @property
     def reference(self):
-        """Variance of the modes if the noise were the same everywhere; computed when asked for."""
+        """Posterior variance of the modes for homogeneous noise with the mean weight; computed at each access."""
         ny, nx = self.grid.box_shape
         mean_weight = float(self.weight.sum(dtype=self.grid.sum_dtype) / (ny * nx))
         return self._stationary(lambda inverse, power: 1 / (inverse + power * mean_weight))
 
     def _stationary(self, function):
-        """A function of the inverse prior variance and of ``P1^2 + P2^2``, on the modes."""
+        """Evaluate a function of the inverse prior variance and of ``P1^2 + P2^2`` on the modes."""
         return self.grid.pointwise(
             lambda inverse, p1, p2: function(inverse, p1**2 + p2**2),
             self._inverse_prior,
@@ -138,36 +129,17 @@ class GaussianPosterior:
         )
 
     def precision(self, modes):
-        """``Lambda`` applied to modes ``(n, ny, nx // 2 + 1)``."""
+        """Apply ``Lambda`` to modes ``(n, ny, nx // 2 + 1)``."""
         return self.grid.pointwise(
             lambda inverse, x, data: inverse * x + data, self._inverse_prior, modes, self.data_precision(modes)
         )
 
     def data_precision(self, modes):
-        """``P' N^-1 P`` applied to modes."""
+        """Apply ``P' N^-1 P`` to modes."""
         return self.operator.adjoint(self.weight * self.operator.forward(modes))
 
     def solve(self, right_hand_side, tolerance=None):
-        """
-        ``Lambda^-1`` applied to modes.
-
-        Parameters
-        ----------
-        right_hand_side : `torch.Tensor`
-            Modes ``(n, ny, nx // 2 + 1)``.
-        tolerance : float, optional
-            Relative residual, if not that of this object.
-
-        Returns
-        -------
-        `torch.Tensor`
-            Modes ``(n, ny, nx // 2 + 1)``.
-
-        Raises
-        ------
-        ConvergenceError
-            If ``max_iterations`` do not suffice.
-        """
+        """Apply ``Lambda^-1`` to modes ``(n, ny, nx // 2 + 1)``, with the tolerance of this object or another one."""
         reference = self.reference
         x, iterations, residual = conjugate_gradients(
             self.precision,
@@ -182,40 +154,11 @@ class GaussianPosterior:
         return x
 
     def mean_modes(self):
-        """
-        Modes of the posterior mean, the Wiener filter of the data.
-
-        Returns
-        -------
-        `torch.Tensor`
-            ``(ny, nx // 2 + 1)``.
-
-        Raises
-        ------
-        ConvergenceError
-            If ``max_iterations`` do not suffice.
-        """
+        """Compute the modes of the posterior mean, the Wiener filter of the data, ``(ny, nx // 2 + 1)``."""
         return self.solve(self.operator.adjoint(self.weight * self.shear)[None])[0]
 
     def fluctuations(self, streams, tolerance=None):
-        """
-        Fluctuations of the posterior about its mean, as in `draw`.
-
-        Parameters
-        ----------
-        streams, tolerance
-            As for `draw`.
-
-        Returns
-        -------
-        `torch.Tensor`
-            Modes ``(n, ny, nx // 2 + 1)``.
-
-        Raises
-        ------
-        ConvergenceError
-            If ``max_iterations`` do not suffice.
-        """
+        """Draw fluctuations of the posterior about its mean, modes ``(n, ny, nx // 2 + 1)``; see `draw`."""
         grid = self.grid
         prior_noise = grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
         data_noise = self.operator.adjoint(self.weight.sqrt() * streams.normal(2, *grid.field_shape, dtype=grid.dtype))
@@ -227,14 +170,14 @@ class GaussianPosterior:
 
     def draw(self, streams, tolerance=None):
         """
-        Fluctuations of the posterior about its mean, and what they tell about its variance.
+        Draw fluctuations of the posterior about its mean, and the shifts from which `variance` is computed.
 
         Parameters
         ----------
         streams : `~astro_massmap.inference.Streams`
-            The random numbers of the samples to draw.
+            Random numbers of the samples to draw.
         tolerance : float, optional
-            Relative residual, if not that of this object.
+            Relative residual; by default that of this object.
 
         Returns
         -------
@@ -242,11 +185,6 @@ class GaussianPosterior:
             Modes of the fluctuations ``(n, ny, nx // 2 + 1)``.
         shifts : `torch.Tensor`
             Fields ``(n, *field_shape)`` for `variance`.
-
-        Raises
-        ------
-        ConvergenceError
-            If ``max_iterations`` do not suffice.
         """
         modes = self.fluctuations(streams, tolerance)
         white = streams.normal(2, *self.grid.box_shape, dtype=self.grid.dtype)
@@ -254,21 +192,12 @@ class GaussianPosterior:
 
     def variance(self, mean_square_shift):
         """
-        Posterior variance of the pixels, from the mean square of the shifts of some draws.
+        Compute the posterior variance of the pixels from the mean square of the shifts of draws.
 
-        The law of total variance: if every pixel of the box, also those without data, had the noise tau
-        of the best one, the posterior would be stationary and its variance is known exactly. What is left
-        to estimate from the draws is the variance of the *mean* of that easier problem, a small part.
-
-        Parameters
-        ----------
-        mean_square_shift : `torch.Tensor`
-            ``(*field_shape)``, of the shifts that `draw` tells.
-
-        Returns
-        -------
-        `torch.Tensor`
-            ``(*field_shape)``.
+        By the law of total variance: if every pixel of the box, also those without data, had the lowest noise tau of a
+        pixel, the posterior would be stationary with a known variance. The draws estimate the variance of the *mean* of
+        that problem, a small part of the total.
+        The shape of the mean square of the shifts of `draw`, and that of the variance, is ``field_shape``.
         """
         tau = self.best_noise
         conditional = self._stationary(lambda inverse, power: 1 / (inverse + power / tau))
@@ -276,12 +205,12 @@ class GaussianPosterior:
 
     @property
     def best_noise(self):
-        """tau, the noise variance of the best pixel."""
+        """Lowest noise variance of a pixel, tau."""
         return float(1 / self.weight.max())
 
     def _conditional_mean_shift(self, modes, white):
         """
-        Fluctuation of E[kappa | completed data], the completed data being drawn given ``kappa = m + d``.
+        Return the fluctuation of E[kappa | completed data], with completed data drawn given ``kappa = m + d``.
 
         The completed data ``P kappa + sqrt(tau) w`` fill the box and share w with the noise n of the real
         data: given n, ``sqrt(tau) w`` has mean ``tau n / N`` and variance ``tau (1 - tau / N)``.

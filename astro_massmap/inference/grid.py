@@ -1,16 +1,14 @@
 """
-A field embedded in a larger periodic box, and the Fourier modes of that box.
+Field embedded in a larger periodic box, and the Fourier modes of the box.
 
-Fourier transforms are orthonormal and real: the modes ``(..., ny, nx // 2 + 1)`` of white noise of
-unit variance have unit variance themselves, and a field with angular power spectrum C_ell has modes
-of variance ``S(ell) = C_ell / pixel_size**2``.
+Fourier transforms are orthonormal and real: the modes ``(..., ny, nx // 2 + 1)`` of white noise of unit variance have
+unit variance, and a field with angular power spectrum C_ell has modes of variance ``S(ell) = C_ell / pixel_size**2``.
 
-The field sits in the first rows and columns of the box. What lies outside it is unobserved, so that
-structure cannot reach across the period of the box from one edge of the field to the other.
+The field is in the first rows and columns of the box. The rest of the box is unobserved, so that structure does not
+wrap around from one edge of the field to the other.
 
-On large boxes all is done in pieces, rows of modes or columns, that fit into the cache of a processor:
-no more than the result is then in memory, and transforms take half as long. What is computed does not
-depend on the pieces.
+On large boxes all operations work on pieces, some rows or columns of modes that fit into the cache of a processor: only
+the result is then in memory, and transforms take half as long. The values do not depend on the pieces.
 """
 
 import math
@@ -20,21 +18,21 @@ from operator import add
 import torch
 from scipy.fft import next_fast_len
 
-# modes at once. On a CPU a mebibyte of them, of the cache of a core; elsewhere what keeps a GPU busy
+# number of modes in a piece: one mebibyte on a CPU, for the cache of a core, and enough work for a GPU elsewhere
 _PIECE_ON_CPU, _PIECE = 2**17, 2**22
-_LEAST_SIDE = 64  # pixels of the box of a posterior
+_LEAST_SIDE = 64  # smallest side of the box of a posterior, in pixels
 
 
 def padded_shape(shape, padding):
     """
-    Sides of the periodic box for a field of ``shape``: ``padding`` times larger, good for the FFT.
+    Return the shape of a periodic box ``padding`` times larger than the field, rounded up for the FFT.
 
     Parameters
     ----------
     shape : tuple of int
         Rows and columns of the field.
     padding : float
-        Least sides of the box, in sides of the field.
+        Smallest sides of the box, in sides of the field.
 
     Returns
     -------
@@ -54,17 +52,15 @@ def padded_shape(shape, padding):
 
 def posterior_shape(shape, padding):
     """
-    Sides of the periodic box in which a posterior is computed: as `padded_shape`, and at least 64 pixels.
+    Return the shape of the periodic box of a posterior: as `padded_shape`, and at least 64 pixels.
 
-    The standard deviations of a small field, or of a narrow strip, are wrong in a box that holds none of the larger
-    scales. With ``padding=1`` the field itself is periodic, whatever its size.
+    The standard deviations of a small field, or of a narrow strip, are wrong in a box without larger scales. With
+    ``padding=1`` the field itself is periodic, of any size.
 
     Parameters
     ----------
-    shape : tuple of int
-        Rows and columns of the field.
-    padding : float
-        Least sides of the box, in sides of the field.
+    shape, padding
+        As for `padded_shape`.
 
     Returns
     -------
@@ -84,7 +80,7 @@ def posterior_shape(shape, padding):
 
 class FourierGrid:
     """
-    The Fourier modes of a periodic box that holds a field in its first corner.
+    Fourier modes of a periodic box with a field in its first corner.
 
     Parameters
     ----------
@@ -93,11 +89,11 @@ class FourierGrid:
     pixel_size : float
         Side of a pixel in radians.
     box_shape : tuple of int, optional
-        Rows and columns of the box; by default the field is itself periodic.
+        Rows and columns of the box; by default those of the field, which is then periodic.
     dtype : `torch.dtype`
         Real type of the fields.
     device : `torch.device` or str
-        Where the tensors live.
+        Device of the tensors.
 
     Attributes
     ----------
@@ -111,7 +107,7 @@ class FourierGrid:
 
     Examples
     --------
-    Transforms are orthonormal: they go there and back, and keep the sum of the squares.
+    Transforms are orthonormal: they are inverted exactly, and conserve the sum of squares.
 
     >>> import torch
     >>> from astro_massmap.inference import FourierGrid
@@ -130,14 +126,14 @@ class FourierGrid:
         self.field_shape = tuple(field_shape)
         self.box_shape = self.field_shape if box_shape is None else tuple(box_shape)
         if any(box < field for box, field in zip(self.box_shape, self.field_shape, strict=True)):
-            raise ValueError(f"box_shape {self.box_shape} is smaller than field_shape {self.field_shape}")
+            raise ValueError(f"box_shape: needs to be at least field_shape {self.field_shape}, got {self.box_shape}")
         self.pixel_size = float(pixel_size)
         self.dtype, self.device = dtype, torch.device(device)
-        self.sum_dtype = torch.float32 if self.device.type == "mps" else torch.float64  # which has no doubles
+        self.sum_dtype = torch.float32 if self.device.type == "mps" else torch.float64  # no double precision on mps
         ny, nx = self.box_shape
         self.ly = 2 * math.pi * torch.fft.fftfreq(ny, self.pixel_size, dtype=torch.float64, device="cpu")[:, None]
         self.lx = 2 * math.pi * torch.fft.rfftfreq(nx, self.pixel_size, dtype=torch.float64, device="cpu")[None]
-        # A real field is told by half its modes: an inner column stands for itself and its mirror.
+        # half of the modes determine a real field: an inner column represents itself and its complex conjugate
         self._multiplicity = torch.full((nx // 2 + 1,), 2.0, dtype=torch.float64, device="cpu")
         self._multiplicity[0] = 1
         if nx % 2 == 0:
@@ -145,17 +141,17 @@ class FourierGrid:
         self.multiplicity = self.real(self._multiplicity)
 
     def real(self, tensor):
-        """``tensor`` in the real type and on the device of this grid."""
+        """Convert a tensor to the real type and the device of this grid."""
         return tensor.to(self.dtype).to(self.device)
 
     @property
     def ell(self):
-        """Length of the wave numbers ``(ny, nx // 2 + 1)``, in double precision; computed when asked for."""
+        """Length of the wave numbers ``(ny, nx // 2 + 1)``, in double precision; computed at each access."""
         return torch.hypot(self.lx, self.ly)
 
     @cached_property
     def longest(self):
-        """The least ell of a wave in the box; of a box of one pixel, that of the pixel."""
+        """Lowest ell of a mode of the box, without ell = 0; of a box of one pixel, ``1 / pixel_size``."""
         ell = torch.cat(
             [torch.hypot(self.lx[:, 1:], self.ly[:1]).flatten(), torch.hypot(self.lx[:, 0], self.ly[1:, 0])]
         )
@@ -163,32 +159,24 @@ class FourierGrid:
 
     def of_ell(self, function):
         """
-        A function of ell on the modes, in the type and on the device of this grid.
+        Evaluate a function of ell on the modes, in the type and on the device of this grid.
 
-        Parameters
-        ----------
-        function : callable
-            Of ell, in double precision and on the CPU; asked for some rows of the modes at a time.
+        The argument of the function is ell of some rows of the modes, in double precision and on the CPU.
         """
         return self.pointwise(lambda ly: self.real(function(torch.hypot(self.lx, ly))), self.ly)
 
     def pointwise(self, function, *tensors):
         """
-        ``function(*tensors)``, some rows at a time, so that what is computed on the way takes no memory.
+        Evaluate ``function(*tensors)``, a formula for single modes, some rows at a time to save memory.
 
-        Parameters
-        ----------
-        function : callable
-            A formula for single modes.
-        *tensors : `torch.Tensor`
-            ``(..., ny, nx // 2 + 1)`` or ``(..., ny, 1)``.
+        The shape of the tensors is ``(..., ny, nx // 2 + 1)`` or ``(..., ny, 1)``.
         """
         if len(self.pieces()) == 1:
             return function(*tensors)
         return self._in_pieces(lambda rows: function(*(t[..., rows, :] for t in tensors)), -2)
 
     def pieces(self, axis=-2, length=None):
-        """Slices of an axis of modes, the rows (-2) or the columns (-1), or of one of another length."""
+        """Return slices of the rows (-2) or columns (-1) of modes, or of an axis of another length."""
         ny, columns = self.box_shape[0], self.box_shape[1] // 2 + 1
         step = max((_PIECE_ON_CPU if self.device.type == "cpu" else _PIECE) // (columns if axis == -2 else ny), 1)
         length = (ny if axis == -2 else columns) if length is None else length
@@ -197,7 +185,7 @@ class FourierGrid:
         return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
     def _in_pieces(self, function, axis, length=None):
-        """``function`` of the pieces of an axis, joined."""
+        """Apply ``function`` to the pieces of an axis, and join the results."""
         pieces, whole = self.pieces(axis, length), None
         for piece in pieces:
             part = function(piece)
@@ -212,30 +200,25 @@ class FourierGrid:
 
     def to_modes(self, field, times=None, where=None):
         """
-        Modes of a field, or of anything smaller than the box, zero outside.
+        Compute the modes ``(..., ny, nx // 2 + 1)`` of a field that is zero outside.
 
         Parameters
         ----------
         field : `torch.Tensor`
-            ``(..., rows, columns)``.
+            Field ``(..., rows, columns)``, not larger than the box.
         times : `torch.Tensor`, optional
             Factors ``(k, ny, nx // 2 + 1)`` for the modes of k components of the field ``(..., k, rows, columns)``,
             which are added up.
         where : tuple of two `torch.Tensor`, optional
-            Rows and columns of the box where the field lies; by default the first ones.
-
-        Returns
-        -------
-        `torch.Tensor`
-            ``(..., ny, nx // 2 + 1)``.
+            Rows and columns of the field in the box; by default the first ones.
         """
         (ny, nx), (rows, columns) = self.box_shape, where or (None, None)
 
         def along_x(part):
-            return torch.fft.rfft(_spread(field[..., part, :], columns, nx, -1), n=nx, dim=-1, norm="ortho")
+            return torch.fft.rfft(_placed(field[..., part, :], columns, nx, -1), n=nx, dim=-1, norm="ortho")
 
         def along_y(part):
-            modes = torch.fft.fft(_spread(half[..., part], rows, ny, -2), n=ny, dim=-2, norm="ortho")
+            modes = torch.fft.fft(_placed(half[..., part], rows, ny, -2), n=ny, dim=-2, norm="ortho")
             return modes if times is None else (times[..., part] * modes).sum(dim=-3)
 
         half = self._in_pieces(along_x, -2, field.shape[-2])
@@ -243,21 +226,14 @@ class FourierGrid:
 
     def to_field(self, modes, times=None, where=None):
         """
-        The field of the modes of the box; the adjoint of `to_modes`.
+        Compute the field ``(..., *field_shape)`` from modes ``(..., ny, nx // 2 + 1)``; the adjoint of `to_modes`.
 
         Parameters
         ----------
-        modes : `torch.Tensor`
-            ``(..., ny, nx // 2 + 1)``.
-        times : `torch.Tensor`, optional
-            Factors that the modes are multiplied by before.
+        modes, times : `torch.Tensor`
+            Modes of the box, and optional factors.
         where : tuple of two `torch.Tensor`, optional
-            Rows and columns of the box to return, if not the field.
-
-        Returns
-        -------
-        `torch.Tensor`
-            ``(..., *field_shape)``.
+            Rows and columns of the box to return; by default those of the field.
         """
         rows, columns = where or (slice(self.field_shape[0]), slice(self.field_shape[1]))
 
@@ -272,15 +248,15 @@ class FourierGrid:
         return self._in_pieces(along_x, -2, half.shape[-2])
 
     def inner(self, a, b):
-        """Inner product ``(...)`` of two real fields told by their modes, summed in double precision."""
+        """Compute the inner product ``(...)`` of two real fields from their modes, summed in double precision."""
         return self._sum(lambda a, b: (a.real * b.real + a.imag * b.imag) * self.multiplicity, a, b)
 
     def balanced(self, a, b):
         """
-        Inner product as `inner`, in which every octave of scales counts alike.
+        Compute the inner product with equal weight for each octave of scales.
 
-        There are ten thousand times more short waves than long ones; in the plain norm of a residual the
-        long ones, which are the last to be solved, would drown.
+        There are ten thousand times more modes at small scales than at large ones; in the norm of `inner` the large
+        scales, which converge last, would not count.
         """
         return self._sum(lambda a, b, w: (a.real * b.real + a.imag * b.imag) * w, a, b, self._balance)
 
@@ -290,7 +266,7 @@ class FourierGrid:
         return self.of_ell(lambda ell: self._multiplicity * (longest / ell.clamp(min=longest)) ** 2)
 
     def _sum(self, function, *tensors):
-        """Sum over the modes of ``function`` of them, in double precision."""
+        """Sum ``function(*tensors)`` over the modes, in double precision."""
         sums = (
             function(*(t[..., rows, :] for t in tensors)).sum(dim=(-2, -1), dtype=self.sum_dtype)
             for rows in self.pieces()
@@ -298,16 +274,16 @@ class FourierGrid:
         return reduce(add, sums)
 
     def pixel_variance(self, mode_variance):
-        """Variance of a pixel of a stationary field with the given variance of its modes."""
+        """Compute the variance of a pixel of a stationary field from the variance of its modes."""
         ny, nx = self.box_shape
         return float(self._sum(lambda variance: variance * self.multiplicity, mode_variance)) / (ny * nx)
 
     def mode_variance(self, spectrum):
         """
-        Variance ``S(ell)`` of the modes of a field with the angular power spectrum C_ell.
+        Compute the variance ``S(ell)`` of the modes of a field with the angular power spectrum ``spectrum(ell)``.
 
-        Shear does not measure the mean of the convergence; its variance S(0) is that of the longest
-        wave in the box, so that the prior keeps it finite.
+        Shear does not measure the mean of the convergence; S(0) is set to the variance at the lowest ell of the box, so
+        that the prior keeps the mean finite.
         """
 
         def variance(ell):
@@ -317,8 +293,8 @@ class FourierGrid:
         return self.of_ell(variance)
 
 
-def _spread(tensor, where, length, axis):
-    """A tensor at some places of a longer axis, zero elsewhere; by default at its beginning, where the FFT puts it."""
+def _placed(tensor, where, length, axis):
+    """Place a tensor at positions of a longer axis, zero elsewhere; by default at its beginning, as the FFT does."""
     if where is None:
         return tensor
     shape = list(tensor.shape)

@@ -1,17 +1,17 @@
 """
-Hamiltonian Monte Carlo with a reference Gaussian that is rotated exactly.
+Hamiltonian Monte Carlo with a Gaussian reference, whose flow is an exact rotation.
 
 The target is a reference Gaussian N(m, C) times a factor with the gradient r. With u = x - m and a
-velocity v ~ N(0, C), the flow of the reference is a rotation in the (u, v) plane of every mode, whatever
-its variance; only the factor has to be integrated, by kicks ``v += (e / 2) C r``. A step of length e is
+velocity v ~ N(0, C), the flow of the reference is a rotation in the (u, v) plane of every mode,
+for any variance; only the factor has to be integrated, by kicks ``v += (e / 2) C r``. A step of length e is
 kick, rotation by e, kick. Rotations conserve the energy of the reference and a kick changes it by
 
     (e / 2) <r, v> + (e^2 / 8) <r, C r>,
 
-so that C need not be inverted. The change of the log factor along the path is either known, or is the
-integral of r along it, by Simpson's rule along the parabola through every three positions: fourth order, and
-no evaluation more. (The velocity v is not the slope of the path, from which it differs by e^2: with <r, v> the
-integral would be off by as much as the energy itself.)
+so that C need not be inverted. The change of the log factor along the path is either known, or the integral of r along
+the path, by Simpson's rule on the parabola through each three positions: fourth order, without further evaluations.
+(The velocity v differs from the derivative of the path by e^2: with <r, v> the error of the integral would be as large
+as the energy error itself.)
 """
 
 import math
@@ -22,46 +22,46 @@ import torch
 
 
 class Target(Protocol):
-    """A reference Gaussian and the factor that makes the target of it, on modes ``(n, ny, nx // 2 + 1)``."""
+    """Target density: a Gaussian reference times a factor, on modes ``(n, ny, nx // 2 + 1)``."""
 
     mean: torch.Tensor
     sigma: float
 
     def draw_velocity(self, streams) -> torch.Tensor:
-        """Velocities from the reference covariance."""
+        """Draw velocities from the reference covariance."""
 
     def covariance(self, modes) -> torch.Tensor:
-        """The reference covariance applied to modes."""
+        """Apply the reference covariance to modes."""
 
     def flow(self, u, v, angle) -> tuple:
-        """Position and velocity after the flow of the reference."""
+        """Return position and velocity after the flow of the reference."""
 
     def force(self, modes) -> torch.Tensor:
-        """Gradient r of the log of the factor."""
+        """Return the gradient r of the log of the factor."""
 
     def log_factor(self, modes) -> torch.Tensor | None:
-        """What is known of the log of the factor, ``(n,)``; None for nothing."""
+        """Return the known part of the log of the factor, ``(n,)``, or None."""
 
     def unknown_force(self, force, modes) -> torch.Tensor | None:
-        """The part of the force whose potential is not known; None for none."""
+        """Return the part of the force without a known potential, or None."""
 
 
 @dataclass(frozen=True)
 class Trajectory:
     """
-    How a step of Hamiltonian Monte Carlo moves.
+    Length and number of kicks of a step of Hamiltonian Monte Carlo.
 
     Attributes
     ----------
     length : float
-        Angle of rotation; a quarter turn forgets the start, a half turn only mirrors it. For plain leapfrog
-        steps, time.
+        Angle of rotation in radians; after pi / 2 the position is independent of the start, after pi it is mirrored.
+        Time, for targets with plain leapfrog steps.
     jitter : float
-        Relative half width of the random spread of the length, without which some modes return.
+        Relative half width of the random distribution of the length, without which some modes return to the start.
     leapfrogs : int
-        Kicks and rotations; even, for Simpson's rule.
+        Number of kicks and rotations; even, for Simpson's rule.
     metropolis : bool
-        Accept or reject by the change of energy.
+        Metropolis rule; False to accept all finite steps.
 
     Raises
     ------
@@ -96,7 +96,7 @@ class Trajectory:
 
 @dataclass
 class State:
-    """Chains: their modes, the force and the kick ``C r`` there, and what became of the last step."""
+    """State of chains: modes, force and kick ``C r``, and the result of the last step."""
 
     modes: torch.Tensor
     force: torch.Tensor
@@ -108,7 +108,7 @@ class State:
 
 class ScoreError(ValueError):
     """
-    The score of a prior is not a number where the map is one.
+    Error of a prior whose score is not finite for a finite map.
 
     Examples
     --------
@@ -127,60 +127,60 @@ class ScoreError(ValueError):
     ...     run_chains(plan, Streams(0, [7]))
     ... except ScoreError as error:
     ...     print(error)
-    prior: its score is not finite at the noise level 0.09 in chain 7
+    prior: the score is not finite at the noise level 0.09 in chain 7
     """
 
 
 def start(target, modes, streams):
-    """The state of chains at the given modes; costs an evaluation of the force."""
+    """Return the state of chains at the given modes, with one evaluation of the force."""
     force = _force(target, modes, streams)
     return State(modes, force, target.covariance(force), evaluations=1)
 
 
 def _force(target, modes, streams):
-    """The force, which must be a number wherever the map is one."""
+    """Return the force; ScoreError if it is not finite for a finite map."""
     force = target.force(modes)
     bad = ~_finite(force) & _finite(modes)
     if bad.any():
         chain = streams.indices[int(bad.nonzero()[0])]
-        raise ScoreError(f"prior: its score is not finite at the noise level {target.sigma:.4g} in chain {chain}")
+        raise ScoreError(f"prior: the score is not finite at the noise level {target.sigma:.4g} in chain {chain}")
     return force
 
 
 def _finite(modes):
-    """Which maps of a batch are finite."""
+    """Return True for the finite maps of a batch."""
     return torch.isfinite(torch.view_as_real(modes)).flatten(1).all(dim=1)
 
 
 def split_step(target, state, trajectory, streams, inner, *, always=False):
     """
-    One step of split Hamiltonian Monte Carlo.
+    Make one step of split Hamiltonian Monte Carlo.
 
     Parameters
     ----------
     target : Target
-        Reference Gaussian and factor.
+        Gaussian reference and factor.
     state : State
-        Chains.
+        State of the chains.
     trajectory : Trajectory
-        How to move.
+        Length and kicks of the step.
     streams : `~astro_massmap.inference.Streams`
         Random numbers.
     inner : callable
         Inner product ``(n,)`` of modes, in double precision.
     always : bool
-        Move chains that would be rejected too, while ``accepted`` tells that they would be.
+        Move rejected chains, too; ``accepted`` is still False for them.
 
     Returns
     -------
     State
-        Chains that were rejected stay. A path that left the numbers is rejected too.
+        New state; rejected chains stay. Trajectories with non-finite values are rejected.
 
     Raises
     ------
     ScoreError
-        If the force is not finite where a map is.
-    ConvergenceError
+        If the force is not finite for a finite map.
+    SolverError
         If a linear system of the target cannot be solved to the tolerance.
 
     Examples
@@ -207,7 +207,7 @@ def split_step(target, state, trajectory, streams, inner, *, always=False):
     for _ in range(trajectory.leapfrogs):
         energy = energy + angle / 2 * inner(r, v) + angle**2 / 8 * inner(r, c_r)
         v = v + e / 2 * c_r
-        c_r = None  # on large boxes whatever is not needed while the target is asked is worth its memory
+        c_r = None  # free memory before the force is evaluated
         u, v = target.flow(u, v, e)
         modes = target.mean + u
         r = _force(target, modes, streams)
@@ -220,20 +220,20 @@ def split_step(target, state, trajectory, streams, inner, *, always=False):
 
 
 def _gain(target, before, after, path):
-    """Change of the log factor along a path: what is known of it, and the work of the force that is not."""
+    """Return the change of the log factor along a path: its known part, and the work of the other force."""
     known = target.log_factor(after)
     gain = 0.0 if known is None else known - target.log_factor(before)
     return gain + path.work
 
 
 class _Path:
-    """The work of a force along a path. Of the path no more is kept than Simpson's rule needs."""
+    """Work of a force along a path, of which only the last positions are kept, for Simpson's rule."""
 
     def __init__(self, inner):
         self.inner, self.points, self.work = inner, [], 0.0
 
     def add(self, modes, force):
-        """The next position, and the force there; none where there is no work to tell."""
+        """Add the next position and its force; None has no effect."""
         if force is None:
             return
         self.points.append((modes, force))
@@ -243,14 +243,14 @@ class _Path:
 
 
 def _work(path, inner):
-    """Simpson's rule for the integral of r along the parabola through three positions."""
+    """Return the integral of r along the parabola through three positions, by Simpson's rule."""
     (x_0, r_0), (x_1, r_1), (x_2, r_2) = path
     ends = inner(r_0, (4 * x_1 - 3 * x_0 - x_2) / 2), inner(r_2, (x_0 - 4 * x_1 + 3 * x_2) / 2)
     return (ends[0] + 4 * inner(r_1, (x_2 - x_0) / 2) + ends[1]) / 3
 
 
 def _accept(old, new, energy_error, trajectory, streams, always):
-    """The new state where the chain accepts it. Without Metropolis only what is not finite is rejected."""
+    """Return the new state for accepted chains. Without Metropolis rule all finite states are accepted."""
     uniform = streams.uniform()
     finite = torch.isfinite(energy_error) & _finite(new.modes)
     accepted = finite & (torch.log(uniform) < -energy_error) if trajectory.metropolis else finite

@@ -1,4 +1,4 @@
-"""What a survey has measured, as plain tensors."""
+"""Data of a survey, as plain tensors."""
 
 import dataclasses
 import hashlib
@@ -14,7 +14,7 @@ import torch
 from .operator import DirectOperator, LensingOperator
 from .random import Streams
 
-_ADDED_NOISE = 2**32 - 1  # a stream of its own, which no chain shares
+_ADDED_NOISE = 2**32 - 1  # attempt number of its stream, which no chain has
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,15 @@ class Observation:
     Attributes
     ----------
     shear : `torch.Tensor`
-        Both components, ``(2, ny, nx)``, along the pixel axes (x right, y up); zero without data.
+        Shear components along the pixel axes (x right, y up), ``(2, ny, nx)``; zero without data.
     noise_std : `torch.Tensor`
-        Standard deviation ``(ny, nx)`` of the noise of a component; infinite without data.
+        Standard deviation of the noise of a component, ``(ny, nx)``; infinite without data.
     pixel_size : float
         Side of a pixel in radians.
 
     Examples
     --------
-    Four rows without galaxies: what stands there is no shear, and weighs nothing.
+    Four rows without galaxies, whose shear is set to zero and has no weight:
 
     >>> import numpy as np
     >>> from astro_massmap.inference import Observation
@@ -46,8 +46,8 @@ class Observation:
     (0.0, 0.0, 100)
     """
 
-    operator: ClassVar = LensingOperator  # from the convergence to what is measured
-    components: ClassVar = 2  # that hold data
+    operator: ClassVar = LensingOperator  # from the convergence to the data
+    components: ClassVar = 2  # number of components with data
 
     shear: torch.Tensor
     noise_std: torch.Tensor
@@ -56,15 +56,14 @@ class Observation:
     @classmethod
     def from_arrays(cls, shear, noise_std, pixel_size):
         """
-        Copy from numpy arrays, whatever their byte order, in double precision.
+        Copy from numpy arrays of any byte order, in double precision.
 
         Parameters
         ----------
         shear : array-like
-            Both components ``(2, ny, nx)`` along the pixel axes (x right, y up), dimensionless; without data it may
-            be anything.
+            Shear components along the pixel axes (x right, y up), ``(2, ny, nx)``, dimensionless; ignored without data.
         noise_std : array-like
-            Standard deviation ``(ny, nx)`` of the noise of a component: positive, infinite without data.
+            Standard deviation of the noise of a component, ``(ny, nx)``: positive, infinite without data.
         pixel_size : float
             Side of a pixel in radians.
 
@@ -75,7 +74,7 @@ class Observation:
         Raises
         ------
         ValueError
-            If the shapes are not of one grid, or the noise is not positive.
+            If the shapes are not those of one grid, or the noise is not positive.
         """
         shear, noise_std = (torch.from_numpy(np.array(x, dtype=np.float64)) for x in (shear, noise_std))
         if noise_std.ndim != 2 or shear.shape != (2, *noise_std.shape):
@@ -95,7 +94,7 @@ class Observation:
 
     @property
     def observed(self):
-        """Bool ``(ny, nx)``: where there is data."""
+        """Pixels with data, bool ``(ny, nx)``."""
         return torch.isfinite(self.noise_std)
 
     @property
@@ -116,17 +115,12 @@ class Observation:
 
     def streams(self, seed, indices, *, attempt=0, device="cpu"):
         """
-        Random numbers for samples of these data: other data have independent ones.
+        Return `Streams` for samples of these data, whose key is the first 128 bits of the checksum of the data.
 
         Parameters
         ----------
         seed, indices, attempt, device
             As for `Streams`.
-
-        Returns
-        -------
-        Streams
-            Keyed by the first 128 bits of the checksum of the data.
 
         Examples
         --------
@@ -141,30 +135,25 @@ class Observation:
         key = tuple(int(self.sha256[i : i + 8], 16) for i in range(0, 32, 8))
         return Streams(seed, indices, key=key, attempt=attempt, device=device)
 
-    def levelled(self, information, seed):
+    def with_noise_floor(self, information, seed):
         """
-        The same observation with noise added to its best pixels, so that they do not stand out.
+        Return the observation with a noise floor: noise is added to the pixels with the lowest noise.
 
-        Noise splitting can share no more noise than the best pixel has, and a few pixels with many
-        galaxies would spoil it for all. Noise is added to the data too, so that the posterior of the
-        levelled observation is calibrated: it only knows a little less.
+        The noise level of noise splitting is at most the lowest noise of a pixel, so that a few pixels with many
+        galaxies would limit it. The noise is added to the data, too, so that the posterior stays calibrated.
 
         Parameters
         ----------
         information : float
-            Share of the sum of 1 / N that is kept; 1 changes nothing.
+            Fraction of the sum of 1 / N that is kept; 1 changes nothing.
         seed : int
-            Of the noise that is added.
-
-        Returns
-        -------
-        Observation
+            Seed of the noise that is added.
         """
         weight = self.weight[self.observed]
         if information == 1:
             return self
         ordered, _ = weight.sort()
-        # kept information if all weights above the k-th are cut to it
+        # information that is kept if all larger weights are reduced to the k-th
         n = len(ordered)
         rank = torch.arange(n, 0, -1, dtype=ordered.dtype, device=ordered.device)
         kept = (ordered.cumsum(0) - ordered + ordered * rank) / ordered.sum()
@@ -177,15 +166,15 @@ class Observation:
         return dataclasses.replace(self, shear=self.shear + missing * white, noise_std=noise_std)
 
     def information_kept(self, original):
-        """Sum of 1 / N of this observation over that of the original."""
+        """Return the sum of 1 / N of this observation, divided by that of the original."""
         return float(self.weight.sum() / original.weight.sum())
 
 
 class ConvergenceObservation(Observation):
     """
-    A noisy map of the convergence itself, in the place of the first component; the second is only noise.
+    Noisy map of the convergence itself, stored as the first component.
 
-    The noise has to be white: independent from pixel to pixel, as it is before any smoothing.
+    The noise needs to be white: independent from pixel to pixel, as it is before any smoothing.
 
     Attributes
     ----------
@@ -194,7 +183,7 @@ class ConvergenceObservation(Observation):
 
     Examples
     --------
-    With the same noise everywhere in a periodic field, its posterior mean is ``S / (S + N)`` times the map:
+    With homogeneous noise in a periodic field, the posterior mean is ``S / (S + N)`` times the map:
 
     >>> import numpy as np
     >>> import torch
@@ -219,10 +208,8 @@ class ConvergenceObservation(Observation):
         Parameters
         ----------
         kappa : array-like
-            The noisy map ``(ny, nx)``, dimensionless; without data it may be anything.
-        noise_std : array-like
-            Standard deviation ``(ny, nx)`` of its noise: positive, infinite without data.
-        pixel_size
+            Noisy map ``(ny, nx)``, dimensionless; ignored without data.
+        noise_std, pixel_size
             As for `Observation.from_arrays`.
 
         Returns

@@ -1,13 +1,12 @@
 """
-From convergence to what is measured and back, on the modes of a flat periodic box (Kaiser & Squires 1993).
+Linear operators from the convergence to the data, on the modes of a flat periodic box (Kaiser & Squires 1993).
 
 With l along the pixel axes, ``gamma = F^-1 P F kappa`` and ``P(l) = (l1^2 - l2^2 + 2i l1 l2) / l^2``,
 that is two real multipliers, P1 for the first component of the shear and P2 for the second.
-``P(0) = 0``: a constant sheet of mass does not shear. P2 vanishes on the Nyquist rows, where the sign
-of the wave number is not defined. Everywhere else ``P1^2 + P2^2 = 1`` and the adjoint is the inverse.
+``P(0) = 0``: a constant mass sheet causes no shear. P2 vanishes on the Nyquist rows, where the sign of the wave number
+is not defined. Everywhere else ``P1^2 + P2^2 = 1`` and the adjoint is the inverse.
 
-A noisy map of the convergence itself is the same with ``P1 = 1`` and ``P2 = 0``: then the second component
-holds nothing but noise.
+For a noisy map of the convergence itself ``P1 = 1`` and ``P2 = 0``; the second component is then noise alone.
 """
 
 import copy
@@ -17,18 +16,18 @@ import torch
 
 class FourierOperator:
     """
-    A linear operator with two components, each a real multiplier of Fourier modes, and its adjoint.
+    Linear operator with two components, each a real multiplier of Fourier modes, and its adjoint.
 
     Parameters
     ----------
     grid : `~astro_massmap.inference.FourierGrid`
-        The box and the field within it.
+        Periodic box, and the field within it.
     p1, p2 : `torch.Tensor`
-        The two multipliers, even functions of l, one value a mode: ``(ny, nx // 2 + 1)``.
+        Multipliers of the modes, even functions of l, ``(ny, nx // 2 + 1)``.
 
     Examples
     --------
-    Two telescopes see the same sky, each with its own resolution; whatever they are, ``<P x, y> = <x, P' y>``:
+    Two telescopes with different beams observe the same sky; ``<P x, y> = <x, P' y>``:
 
     >>> import torch
     >>> from astro_massmap.inference import FourierGrid, FourierOperator
@@ -47,54 +46,42 @@ class FourierOperator:
 
     @property
     def power(self):
-        """``P1^2 + P2^2``, one value a mode; computed when asked for."""
+        """``P1^2 + P2^2`` for each mode; computed at each access."""
         return self.p1**2 + self.p2**2
 
     def on(self, grid):
-        """
-        The same for another field within the same box.
-
-        Parameters
-        ----------
-        grid : `~astro_massmap.inference.FourierGrid`
-            Of the same box and pixels.
-
-        Returns
-        -------
-        FourierOperator
-            Of the same class.
-        """
+        """Return the operator for another field: a `FourierGrid` with the same box and pixels."""
         other = copy.copy(self)
         other.grid = grid
         return other
 
     def forward(self, modes):
-        """The components ``(..., 2, *field_shape)`` in the field from the modes of the convergence in the box."""
+        """Compute the components ``(..., 2, *field_shape)`` in the field from modes of the convergence."""
         return self.grid.to_field(modes.unsqueeze(-3), times=self._p)
 
     def adjoint(self, shear):
-        """Modes of ``P' shear``: the E-mode convergence wherever ``P1^2 + P2^2 = 1``."""
+        """Compute the modes of ``P' shear``: the E-mode convergence wherever ``P1^2 + P2^2 = 1``."""
         return self.grid.to_modes(shear, times=self._p)
 
     def e_and_b_modes(self, shear):
-        """Modes of the E-mode convergence (as `adjoint`) and of the B mode, that of the shear turned by 45 deg."""
+        """Compute the modes of the E mode (as `adjoint`) and of the B mode, that of the shear rotated by 45 deg."""
         g1, g2 = self.grid.to_modes(shear).unbind(dim=-3)
         return self.p1 * g1 + self.p2 * g2, self.p1 * g2 - self.p2 * g1
 
 
 class LensingOperator(FourierOperator):
     """
-    The shear that convergence causes.
+    Operator from the convergence to the shear.
 
     Parameters
     ----------
     grid : `~astro_massmap.inference.FourierGrid`
-        The box and the field within it.
+        Periodic box, and the field within it.
 
     Examples
     --------
-    Of a periodic field with odd sides, the adjoint of the shear is all but the mean of the convergence, and there
-    is no B mode:
+    In a periodic field with odd sides, the adjoint of the shear is the convergence minus its mean, and there is no B
+    mode:
 
     >>> import torch
     >>> from astro_massmap.inference import FourierGrid, LensingOperator
@@ -124,12 +111,12 @@ class LensingOperator(FourierOperator):
 
 class DirectOperator(FourierOperator):
     """
-    The convergence itself.
+    Operator for data that are the convergence itself.
 
     Parameters
     ----------
     grid : `~astro_massmap.inference.FourierGrid`
-        The box and the field within it.
+        Periodic box, and the field within it.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """
-Work on a CPU side by side: one thread of torch for each piece, as many pieces at a time as there are cores.
+Parallel work on a CPU: one thread of torch for each piece, and as many pieces at a time as there are cores.
 
-Threads of torch that share one piece wait for each other at every operation, the longer the busier the machine is.
-Pieces that run side by side, with one thread each, never wait; torch releases Python's lock while it computes.
+Threads of torch that share one piece wait for each other at every operation, the longer the busier the computer is.
+Pieces with one thread each do not wait; torch releases the lock of Python while it computes.
 """
 
 import functools
@@ -22,12 +22,12 @@ _LARGEST_KEPT = 2**25 - 2**16  # bytes; glibc raises its threshold up to 2^25
 
 def available_cores():
     """
-    Number of cores that this process may use.
+    Return the number of cores that this process may use.
 
     Returns
     -------
     int
-        Cores of its affinity mask, or the quota of its control group (Linux) if that is less; at least 1.
+        Number of cores of the affinity mask, or the quota of the control group (Linux) if that is less; at least 1.
 
     Examples
     --------
@@ -41,13 +41,13 @@ def available_cores():
 
 
 def _quota(root="/sys/fs/cgroup"):
-    """Cores that the control group of this process may use, rounded down; infinite without a limit."""
+    """Return the number of cores of the control group of this process, rounded down; infinite without a limit."""
     root = Path(root)
     for files in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
         try:
             quota, period = " ".join((root / name).read_text() for name in files).split()
             return max(int(quota) // int(period), 1) if int(quota) > 0 else math.inf
-        except (OSError, ValueError):  # not there, or "max"
+        except (OSError, ValueError):  # missing, or "max"
             continue
     return math.inf
 
@@ -55,7 +55,7 @@ def _quota(root="/sys/fs/cgroup"):
 @contextmanager
 def one_thread():
     """
-    Use one thread of torch in a ``with`` block, also in several Python threads; then as many as before.
+    Use one thread of torch in a ``with`` block, also in several Python threads; restore the number afterwards.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def one_thread():
         yield
         return
     _keep_freed_memory()
-    with _lock:  # torch has a number for each Python thread, and one for those to come
+    with _lock:  # torch has a number for each Python thread, and one for later threads
         if not _inside:
             _before = torch.get_num_threads()
         _inside += 1
@@ -90,11 +90,11 @@ def one_thread():
 @functools.cache
 def _keep_freed_memory():
     """
-    Make glibc keep the memory of freed arrays for later ones of the process; elsewhere, do nothing.
+    Make glibc keep the memory of freed arrays; no effect with other C libraries.
 
-    By default, it returns arrays of a few megabytes to the system when they are freed. A fifth of the time of a chain
-    then goes into page faults, for which the threads of a process wait on each other. Its threshold follows the
-    largest array that was freed (``man mallopt``, ``M_MMAP_THRESHOLD``).
+    By default glibc returns arrays of a few megabytes to the system, and a fifth of the time of a chain is spent on
+    page faults, for which threads wait for each other. The threshold follows the largest array that was freed (``man
+    mallopt``, ``M_MMAP_THRESHOLD``).
     """
     torch.empty(_LARGEST_KEPT, dtype=torch.uint8, device="cpu")
 
@@ -108,7 +108,7 @@ def _alone():
 @contextmanager
 def thread_pool(workers):
     """
-    Python threads, each with one thread of torch, in a ``with`` block.
+    Provide Python threads with one thread of torch each, in a ``with`` block.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def thread_pool(workers):
         yield executor
     finally:
         executor.shutdown(cancel_futures=True)
-        torch.set_num_threads(torch.get_num_threads())  # threads to come get the number of this one again
+        torch.set_num_threads(torch.get_num_threads())  # later threads get the number of this one again
 
 
 def side_by_side(function, items, workers, ahead=2):
@@ -142,18 +142,18 @@ def side_by_side(function, items, workers, ahead=2):
     Parameters
     ----------
     function : callable
-        Function of an item. What it returns must not depend on the order of the calls.
+        Function of an item. Its result must not depend on the order of the calls.
     items : sequence
-        All of them.
+        Arguments of the function.
     workers : int
         Number of Python threads.
     ahead : int
-        Results for each worker that may wait for their turn.
+        Number of calls for each worker that are submitted before the next result is returned.
 
     Yields
     ------
     result
-        Results in the order of the items. When one fails, its error is raised and those that wait are cancelled.
+        Results in the order of the items. When a call fails, its error is raised and waiting calls are cancelled.
 
     Examples
     --------

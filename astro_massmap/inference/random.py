@@ -1,9 +1,9 @@
 """
-Random numbers that belong to a sample, not to the order in which samples are drawn.
+Random numbers that do not depend on the order in which samples are drawn.
 
-The numbers of a sample depend on the seed, on the number of the sample and on a key: they are the same whatever the
-batch size, the number of samples or the worker that draws them. The key is that of the data
-(`~astro_massmap.inference.Observation.streams`), so that samples of different fields are independent.
+The numbers of a sample depend on the seed, the number of the sample and a key, not on the batch size, the number of
+samples or the worker. The key is that of the data (`~astro_massmap.inference.Observation.streams`), so that samples of
+different fields are independent.
 """
 
 import numpy as np
@@ -12,20 +12,20 @@ import torch
 
 class Streams:
     """
-    One stream of random numbers for each sample of a batch.
+    Streams of random numbers, one for each sample of a batch.
 
     Parameters
     ----------
     seed : int
-        Non-negative.
+        Seed, not negative.
     indices : sequence of int
         Numbers of the samples.
     key : tuple of int
-        Further integers, below 2^32, on which the numbers depend.
+        Further integers below 2^32, on which the numbers depend.
     attempt : int
-        Count of earlier attempts, for a sample that is drawn once more with other numbers.
+        Number of earlier attempts, for a sample that is drawn again with other numbers.
     device : `torch.device` or str
-        Where the numbers are drawn; on another device they are others.
+        Device that draws the numbers, on which their values depend.
 
     Raises
     ------
@@ -56,11 +56,11 @@ class Streams:
         return len(self.indices)
 
     def normal(self, *shape, dtype=torch.float32):
-        """Standard normal numbers ``(n, *shape)``."""
+        """Draw standard normal numbers ``(n, *shape)``."""
         drawn = [torch.randn(shape, generator=g, dtype=dtype, device=self.device) for g in self._generators]
         return torch.stack(drawn)
 
     def uniform(self):
-        """A number between 0 and 1 for each sample, ``(n,)``, in double precision."""
+        """Draw a number between 0 and 1 for each sample, ``(n,)``, in double precision."""
         drawn = [torch.rand((), generator=g, dtype=torch.float64, device=self.device) for g in self._generators]
         return torch.stack(drawn)

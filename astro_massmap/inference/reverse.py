@@ -1,32 +1,32 @@
 """
-From the map with its share of the noise back to the map: the prior's own reverse diffusion.
+Reverse diffusion of the prior, from a noisy map to a map without noise.
 
-Given z = x + a * white, a draw of x is made in steps to ever smaller noise. In a step from a to b < a, a
-guess of x is drawn with the mean that the score tells (Tweedie) and the mean covariance C of x given z,
+Given z = x + a * white, x is drawn in steps of decreasing noise. In a step from a to b < a, a guess of x is drawn, with
+the mean given by the score (Tweedie's formula) and the mean covariance C of x given z,
 
-    x0 = z + a^2 score(z, a) + C(a)^1/2 white,        C = S a^2 / (S + a^2) for the Gaussian half,
+    x0 = z + a^2 score(z, a) + C(a)^1/2 white,        C = S a^2 / (S + a^2) for the Gaussian component,
 
-and the next map lies between the two, as Brownian motion has it:
+and the next map follows from a Brownian bridge between the two:
 
     z' = x0 + (z - x0) (b / a)^2 + b (1 - (b / a)^2)^1/2 white.
 
-With a Gaussian prior this is exact at any number of steps, the last one to b = 0 included. The steps must
-be random: a deterministic flow leads from the noisy *prior* to the prior, not from z to its posterior.
+With a Gaussian prior this is exact for any number of steps, the last one to b = 0 included. The steps need to be
+random: a deterministic flow leads from the noisy *prior* to the prior, not from z to the posterior of x.
 """
 
 
 def reverse_diffusion(prior, modes, sigmas, streams):
     """
-    Draw x given z.
+    Draw x given z = x + white noise, by reverse diffusion.
 
     Parameters
     ----------
     prior : `~astro_massmap.priors.PriorOnGrid`
-        The prior; one evaluation of its residual a level.
+        Prior; its residual is evaluated once at each level.
     modes : `torch.Tensor`
         Modes of z, ``(n, ny, nx // 2 + 1)``.
     sigmas : sequence of float
-        Decreasing noise levels in units of kappa, the first that of z; the last step leads to zero.
+        Decreasing noise levels in units of kappa, beginning with that of z; zero noise follows the last one.
     streams : `~astro_massmap.inference.Streams`
         Random numbers.
 
@@ -38,12 +38,12 @@ def reverse_diffusion(prior, modes, sigmas, streams):
     Raises
     ------
     ValueError
-        If the prior does not know one of the noise levels.
+        If a noise level is outside the range of the prior.
 
     Examples
     --------
     With a Gaussian prior, draws scatter around the Wiener filter of z with the variance
-    ``S sigma^2 / (S + sigma^2)``; here their mean is right to five standard errors, and their spread to 2 %:
+    ``S sigma^2 / (S + sigma^2)``; here the mean is within five standard errors, and the variance within 2 %:
 
     >>> import torch
     >>> from astro_massmap import GaussianPrior
@@ -70,7 +70,7 @@ def reverse_diffusion(prior, modes, sigmas, streams):
 
 
 def _guess(prior, modes, sigma, white):
-    """x given z: the mean that the score tells, and the mean covariance."""
+    """Draw x given z, with the mean given by the score and the mean covariance."""
     guess = prior.grid.pointwise(
         lambda s, c, z, w: s / (s + sigma**2) * z + c.sqrt() * w,
         prior.variance,
@@ -84,6 +84,6 @@ def _guess(prior, modes, sigma, white):
 
 
 def _between(grid, guess, modes, a, b, white):
-    """The map with the noise b, given that with the noise a and the one without."""
+    """Draw the map with noise b, given that with noise a and the guess without noise."""
     share = (b / a) ** 2
     return grid.pointwise(lambda x, z, w: x + share * (z - x) + b * (1 - share) ** 0.5 * w, guess, modes, white)

@@ -1,4 +1,4 @@
-"""The plan of a run: noise levels, steps at each, and the way back to zero."""
+"""Schedule of a run: noise levels, steps at each level, and the reverse diffusion."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Schedule:
     """
-    Noise levels and how long a chain stays at each.
+    Noise levels, and the number of steps of a chain at each.
 
-    With noise splitting (the default) the map takes a share s of the noise of the data, just below that of
-    the best pixel, and chains move at levels that end there; the prior's reverse diffusion leads from s to
-    zero. Without, the levels are noise that is added to the data, as in Remy et al. (2020), down to zero.
+    With noise splitting (the default) the last level is s, just below the lowest noise of a pixel, and reverse
+    diffusion of the prior leads from s to zero (see `~astro_massmap.inference.SplitPosterior`). Without splitting the
+    levels are noise that is added to the data, as in Remy et al. (2020), down to zero.
 
     Parameters
     ----------
     levels : sequence of float
-        Decreasing. With splitting in units of s, the last is 1; without, noise in units of kappa.
+        Decreasing noise levels: with splitting in units of s, the last is 1; without, in units of kappa.
     trajectories : int or sequence of int
-        Steps of Hamiltonian Monte Carlo at each level.
+        Number of steps of Hamiltonian Monte Carlo at each level.
     trajectory : `~astro_massmap.inference.Trajectory`
-        What such a step is. Longer than a quarter turn, and with four kicks: for the same evaluations modes
-        mix as well as with twice as many short ones, which need twice as many velocities.
+        Length and kicks of a step. By default it is longer than a quarter turn and has four kicks: for the same number
+        of evaluations modes mix as well as with twice as many short steps, which need twice as many velocities.
     reverse_steps : int
-        Steps of the reverse diffusion.
+        Number of steps of the reverse diffusion.
     sigma_end : float
-        Its last noise level, in units of kappa, before it goes to zero.
+        Last noise level of the reverse diffusion before zero, in units of kappa.
     splitting : bool
-        Whether the noise is split, or noise is added.
+        Noise splitting; False to add noise to the data.
     share : float
-        s in units of the noise of the best pixel. More brings distant modes closer together; all of it
-        leaves that pixel no noise, and solves do not converge.
+        Noise level s in units of the lowest noise of a pixel. With a larger s the modes of the posterior are less
+        distant; with 1 that pixel has no noise left, and linear solves do not converge.
 
     Raises
     ------
     ValueError
-        If levels do not decrease, or a number is out of range.
+        If the levels do not decrease, or a number is out of range.
 
     Examples
     --------
@@ -76,11 +76,13 @@ class Schedule:
         if not levels or not all(np.isfinite(levels)) or not all(a > b for a, b in itertools.pairwise(levels)):
             raise ValueError(f"levels: need to decrease, got {levels}")
         if len(trajectories) != len(levels) or min(trajectories) < 0:
-            raise ValueError(f"trajectories: need one number, not negative, for each of {len(levels)} levels")
+            raise ValueError(
+                f"trajectories: need one number, not negative, for each of {len(levels)} levels, got {trajectories}"
+            )
         if self.splitting and levels[-1] != 1:
-            raise ValueError(f"levels: with splitting the last is 1, the share of the noise itself; got {levels[-1]}")
+            raise ValueError(f"levels: with splitting the last needs to be 1, got {levels[-1]}")
         if not self.splitting and levels[-1] < 0:
-            raise ValueError(f"levels: noise is not negative, got {levels[-1]}")
+            raise ValueError(f"levels: need to be at least 0, got {levels[-1]}")
         if not 0 < self.share < 1:
             raise ValueError(f"share: needs to be between 0 and 1, got {self.share}")
         if self.reverse_steps < 1:
@@ -90,18 +92,14 @@ class Schedule:
 
     def within(self, highest: float, step: float) -> Self:
         """
-        The same without levels above ``highest``, and with trajectories no longer than kicks of ``step`` allow.
+        Return the schedule without levels above ``highest``, and with trajectories limited by ``step``.
 
         Parameters
         ----------
         highest : float
-            Level.
+            Highest level.
         step : float
-            Angle between two kicks.
-
-        Returns
-        -------
-        Schedule
+            Largest angle between two kicks.
 
         Raises
         ------
@@ -126,17 +124,9 @@ class Schedule:
 
     def reverse_levels(self, sigma: float) -> list[float]:
         """
-        Noise levels of the reverse diffusion, in equal ratios.
+        Return the noise levels of the reverse diffusion, in equal ratios, in units of kappa.
 
-        Parameters
-        ----------
-        sigma : float
-            Where it begins, in units of kappa.
-
-        Returns
-        -------
-        list of float
-            The last is ``sigma_end``, but at most half of ``sigma``.
+        The levels begin with ``sigma`` and end with ``sigma_end``, or with half of ``sigma`` if that is lower.
 
         Examples
         --------
@@ -151,11 +141,7 @@ class Schedule:
     @classmethod
     def fast(cls) -> Self:
         """
-        One level: right where modes of the posterior are less than some 6 standard deviations apart.
-
-        Returns
-        -------
-        Schedule
+        Return a schedule of one level, for posteriors with modes less than some 6 standard deviations apart.
 
         Examples
         --------
@@ -168,11 +154,7 @@ class Schedule:
     @classmethod
     def annealed(cls) -> Self:
         """
-        The default: from a higher level, where distant modes have merged, down to the share of the noise.
-
-        Returns
-        -------
-        Schedule
+        Return the default schedule, from a higher level, where distant modes have merged, down to s.
 
         Examples
         --------
@@ -185,11 +167,7 @@ class Schedule:
     @classmethod
     def tempered(cls) -> Self:
         """
-        The scheme of Remy et al. (2020): noise added to the data, slowly withdrawn. For comparison.
-
-        Returns
-        -------
-        Schedule
+        Return the scheme of Remy et al. (2020), for comparison: noise is added to the data and slowly reduced.
 
         Examples
         --------

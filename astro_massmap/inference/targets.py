@@ -1,4 +1,4 @@
-"""What Hamiltonian Monte Carlo samples: a prior and data at one noise level, with their reference Gaussian."""
+"""Targets of Hamiltonian Monte Carlo: prior and data at one noise level, with their Gaussian reference."""
 
 import dataclasses
 
@@ -6,35 +6,34 @@ import torch
 
 from .gaussian import GaussianPosterior
 
-# Velocities and kicks need not be solved for to the last digit. With 3e-3 the power of the longest waves of a
-# field of 320 pixels is right to 0.7 %, that of all others to 0.1 %. A kick that is a little off is still a kick:
-# reversible, and of known size; only its energy is known to 3e-2 of itself.
+# Tolerances of the linear solves for velocities and kicks. With 3e-3 the power at the largest scales of a field of 320
+# pixels is correct to 0.7 %, at all others to 0.1 %. An inexact kick is still reversible and of known size, with a
+# relative error of its energy of 3e-2.
 _VELOCITY, _KICK = 3e-3, 3e-2
 
 
 def rotate(u, v, angle):
-    """The flow of a Gaussian: a quarter turn exchanges position and velocity."""
+    """Return position and velocity after the flow of a Gaussian, a rotation by ``angle``."""
     cos, sin = torch.cos(angle), torch.sin(angle)
     return u * cos + v * sin, v * cos - u * sin
 
 
 class SplitTarget:
     """
-    The posterior of z, the map with its share of the noise.
+    Posterior of z, the map with noise of noise splitting.
 
-    The reference is the Gaussian posterior of z, exactly; the factor is the residual of the prior alone.
+    The reference is the exact Gaussian posterior of z; the gradient of the factor is the residual of the prior.
 
     Parameters
     ----------
     split : `~astro_massmap.inference.SplitPosterior`
-        The reference.
+        Gaussian reference.
     prior : `~astro_massmap.priors.PriorOnGrid`
-        The prior.
+        Prior of the convergence.
 
     Examples
     --------
-    With a Gaussian prior there is no force, and the flow of the reference is all: a quarter turn makes a position of
-    the velocity.
+    With a Gaussian prior there is no force, only the rotation: after pi / 2 the position is the former velocity.
 
     >>> import math
     >>> import numpy as np
@@ -57,47 +56,47 @@ class SplitTarget:
         self.split, self.prior, self.mean, self.sigma = split, prior, split.mean, split.sigma
 
     def draw_velocity(self, streams):
-        """Velocities ``(n, ny, nx // 2 + 1)`` from the covariance of z; costs a linear solve."""
+        """Draw velocities ``(n, ny, nx // 2 + 1)`` from the covariance of z, with one linear solve."""
         return self.split.fluctuations(streams, _VELOCITY)
 
     def covariance(self, modes):
-        """The covariance of z applied to modes; costs a linear solve. Zero with a Gaussian prior, which needs none."""
+        """Apply the covariance of z to modes, with one linear solve; return zero for a Gaussian prior."""
         return torch.zeros_like(modes) if self.prior.gaussian else self.split.covariance(modes, _KICK)
 
     def force(self, modes):
-        """The residual of the prior at modes ``(n, ny, nx // 2 + 1)``."""
+        """Return the residual of the prior at modes ``(n, ny, nx // 2 + 1)``."""
         return self.prior.residual(modes, self.split.sigma)
 
     def log_factor(self, modes):
-        """Log density of the prior less that of its Gaussian half, ``(n,)``; None where it is unknown."""
+        """Return the log density of the prior minus that of its Gaussian component, ``(n,)``; None if unknown."""
         return self.prior.log_ratio(modes, self.split.sigma)
 
     def unknown_force(self, force, modes):
-        """All of the force if the prior has no density, else None."""
+        """Return the force if the prior has no density, else None."""
         return None if self.log_factor(modes) is not None else force
 
 
 class TemperedTarget:
     """
-    The posterior with white noise of deviation ``sigma`` added to the noise of the data and to the prior.
+    Posterior with white noise of standard deviation ``sigma`` added to the data and to the prior.
 
-    This is the scheme of Remy et al. (2020). It is the posterior itself at ``sigma = 0`` only: the noise is
-    counted twice at any other level. The reference is Gaussian and stationary, with the mean noise of the
-    box; its factor holds what the mask and the residual of the prior change.
+    This is the scheme of Remy et al. (2020). It is the posterior itself at ``sigma = 0`` only: at other levels the
+    noise counts twice. The reference is Gaussian and stationary, with the mean noise of the box; the factor contains
+    the effects of the mask and of the residual of the prior.
 
     Parameters
     ----------
     posterior : `~astro_massmap.inference.GaussianPosterior`
-        Of the observation with the noise of this level, under the Gaussian half with its noise.
+        Posterior with the noise of this level added to the data and to the Gaussian component of the prior.
     prior : `~astro_massmap.priors.PriorOnGrid`
-        The prior.
+        Prior of the convergence.
     sigma : float
-        The level, noise in units of kappa.
+        Noise level in units of kappa.
 
     Examples
     --------
-    With the same noise everywhere in a periodic field and a Gaussian prior, the reference is the posterior: no force
-    is left.
+    With homogeneous noise in a periodic field and a Gaussian prior, the reference is the posterior, and there is no
+    force:
 
     >>> import numpy as np
     >>> from astro_massmap import GaussianPrior, PowerSpectrum
@@ -119,38 +118,38 @@ class TemperedTarget:
         self.inverse_mass = self._reference = posterior.reference
 
     def draw_velocity(self, streams):
-        """Velocities ``(n, ny, nx // 2 + 1)`` from the reference covariance."""
+        """Draw velocities ``(n, ny, nx // 2 + 1)`` from the reference covariance."""
         grid = self.posterior.grid
         return self.inverse_mass.sqrt() * grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
 
     def covariance(self, modes):
-        """The reference covariance applied to modes: one factor a mode."""
+        """Apply the reference covariance to modes: one factor for each mode."""
         return self.inverse_mass * modes
 
     def _masked(self, modes):
-        """What the reference gets wrong: ``(Lambda - reference^-1) (x - m)``."""
+        """Return the difference from the reference, ``(Lambda - reference^-1) (x - m)``."""
         u = modes - self.mean
         return self.posterior.precision(u) - u / self._reference
 
     def force(self, modes):
-        """The residual of the prior at modes ``(n, ny, nx // 2 + 1)``, and what the mask changes."""
+        """Return the residual of the prior at modes ``(n, ny, nx // 2 + 1)``, plus the effect of the mask."""
         masked = self._masked(modes)
         return -masked if self.prior.gaussian else self.prior.residual(modes, self.sigma) - masked
 
     def log_factor(self, modes):
-        """Log of what the mask changes, and of the density of the prior where it is known: ``(n,)``."""
+        """Return the log of the effect of the mask, and of the density of the prior if known, ``(n,)``."""
         quadratic = -0.5 * self.posterior.grid.inner(modes - self.centre, self._masked(modes))
         ratio = self.prior.log_ratio(modes, self.sigma)
         return quadratic if ratio is None else quadratic + ratio
 
     def unknown_force(self, force, modes):
-        """The residual of the prior if it has no density, else None."""
+        """Return the residual of the prior if it has no density, else None."""
         if self.prior.log_ratio(modes, self.sigma) is not None:
             return None
         return force + self._masked(modes)
 
 
 def noisier(observation, extra_variance):
-    """An observation of the same shear with more noise, or less, by the variance given."""
+    """Return an observation of the same shear with ``extra_variance`` added to the noise variance."""
     noise_std = (observation.noise_std**2 + extra_variance).sqrt()
     return dataclasses.replace(observation, noise_std=noise_std)

@@ -168,7 +168,7 @@ class ShearMap:
         ------
         TypeError, ValueError
             If there is no such method or option, or an executor is given to a method without chains; errors of the
-            ``solve`` of the method, such as `~astro_massmap.inference.ConvergenceError`, a ValueError.
+            ``solve`` of the method, such as `~astro_massmap.inference.SolverError`, a ValueError.
 
         Examples
         --------

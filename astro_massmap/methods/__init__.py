@@ -1,8 +1,8 @@
 """
-Ways from shear to convergence.
+Methods that map the convergence from the shear.
 
-A method is a frozen object of options with one call, ``solve(observation) -> Estimate``. A string
-names one with its default options.
+A method is a frozen object of options with one call, ``solve(observation) -> Estimate``. A string stands for a method
+with its default options.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ DEFAULT = "annealed_hmc"
 
 def resolve(method: str | Method | None = None, options: Mapping[str, Any] | None = None) -> Method:
     """
-    The method object that a user means.
+    Return a method object from a name and options.
 
     Parameters
     ----------
     method : None, str or method object
-        None is the default method.
+        Name or object of the method; None is the default, ``"annealed_hmc"``.
     options : dict, optional
-        For a method given by name.
+        Options of a method given by name.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def resolve(method: str | Method | None = None, options: Mapping[str, Any] | Non
     ValueError
         If there is no method of this name, or an option is out of range.
     TypeError
-        If options come with a method object, the method has no such option, or this is no method.
+        If the method has no such option, is an object and options are given, or has no ``solve``.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def resolve(method: str | Method | None = None, options: Mapping[str, Any] | Non
         raise TypeError(f"method: needs a name or an object such as Wiener(), got {method!r}")
     if options:
         raise TypeError(
-            f"method: {type(method).__name__} is an object and has its options already; "
-            f"{', '.join(options)} cannot be given beside it"
+            f"method: {type(method).__name__} is an object, which contains its options; set {', '.join(options)} "
+            "there, or give the name of the method"
         )
     return method

@@ -1,38 +1,24 @@
-"""Diagnostics of a run from the records of its chains, in plain numbers."""
+"""Diagnostics of a run, computed from the records of its chains."""
 
 import warnings
 
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
-from ..inference import ConvergenceError, ScoreError, gaussian_check, model_fit, power_over_prior
+from ..inference import ScoreError, SolverError, gaussian_check, model_fit, power_over_prior
 from .base import warn_of_fit
 
 _ALARM = 5.0  # standard errors of the Gaussian check
-_MUCH = 2.0  # power in a band, in units of the prior's, beyond which the prior was not made for the field
+_MUCH = 2.0  # ratio of the power of samples and prior in a band beyond which the prior does not describe the field
 
 
 def run_diagnostics(plan, observation, records):
     """
-    Diagnostics of a run that is finished.
+    Return the diagnostics of a finished run.
 
-    Parameters
-    ----------
-    plan : `~astro_massmap.inference.Plan`
-        Plan of the run.
-    observation : `~astro_massmap.inference.Observation`
-        Data before noise is added to the pixels with the lowest noise.
-    records : list of dict
-        Record of each chain.
-
-    Returns
-    -------
-    dict
-
-    Warns
-    -----
-    `~astropy.utils.exceptions.AstropyUserWarning`
-        If the samples have much more power than the prior, or prior and noise do not explain the data.
+    ``observation`` holds the data before noise is added to the pixels with the lowest noise, ``records`` the record of
+    each chain. Samples with much more power than the prior, and data that prior and noise do not explain, give an
+    `~astropy.utils.exceptions.AstropyUserWarning`.
     """
     good = [record for record in records if not record["failure"]]
     power = power_over_prior(plan, [record["power"] for record in good])
@@ -64,10 +50,10 @@ def run_diagnostics(plan, observation, records):
 
 
 def self_check(plan, seed, n, n_jobs):
-    """The Gaussian check of a run, with a warning if it is off; None, with a warning, if it cannot be made."""
+    """Make the Gaussian check of a run; warn if it deviates, and return None, with a warning, if it fails."""
     try:
         check = gaussian_check(plan, seed, n, n_jobs)
-    except (ConvergenceError, ScoreError) as error:  # the samples are there, and are not lost for it
+    except (SolverError, ScoreError) as error:  # the samples are kept
         warnings.warn(f"the Gaussian self-check failed: {error}", AstropyUserWarning, stacklevel=3)
         return None
     if check["worst"] > _ALARM:
@@ -81,25 +67,18 @@ def self_check(plan, seed, n, n_jobs):
 
 
 def _over_chains(records, key):
-    """Mean over the chains, level by level; None at levels without steps."""
+    """Return the mean over the chains at each level; None at levels without steps."""
     values = np.array([record[key] for record in records])
     return [None if np.isnan(v).all() else float(np.nanmean(v)) for v in values.T]
 
 
 def rank_diagnostics(traces):
     """
-    Nested R-hat and bulk effective sample size of summaries of the chains.
+    Return nested R-hat (Margossian et al. 2024; chains in four groups) and bulk effective sample size.
 
-    Parameters
-    ----------
-    traces : list
-        Of every chain, ``(steps, summaries)``: values after each step of the last level.
-
-    Returns
-    -------
-    dict
-        ``nested_r_hat`` (Margossian et al. 2024; chains in four groups) and ``ess`` of the worst summary;
-        None without arviz-stats (``pip install "astro_massmap[diagnostics]"``) or with too few chains or steps.
+    ``traces`` holds the summaries of each chain, ``(steps, summaries)``, after each step of the last level; the worst
+    summary counts. Both values are None without arviz-stats (``pip install "astro_massmap[diagnostics]"``) or with too
+    few chains or steps.
     """
     traces = np.array(traces, dtype=float)
     nothing = {"nested_r_hat": None, "ess": None}

@@ -1,4 +1,4 @@
-"""Chains of some samples, drawn until they are good, and where they are kept."""
+"""Draw the chains of a run, repeat those that fail, and store the samples."""
 
 import threading
 import warnings
@@ -9,47 +9,40 @@ import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 from tqdm.auto import tqdm
 
-from ..inference import ConvergenceError, ScoreError, diverged, one_thread, residual_power, run_chains, thread_pool
+from ..inference import ScoreError, SolverError, diverged, one_thread, residual_power, run_chains, thread_pool
 from ..inference.fit import N_BANDS
 from ._workers import shared_out
 from .base import in_batches
 
 _ATTEMPTS = 6  # on a field of 320 x 320 one attempt of five does not mix: three would lose one run of thirty in four
-_HOPELESS = 8  # chains, all of the first of which fail
+_HOPELESS = 8  # number of first chains that end the run if all of them fail
 _MIXING = 0.1  # fraction of accepted steps at the last level below which a chain does not mix
 
 
-class Kept:
+class SampleStore:
     """
-    Samples in memory, and the records of their chains.
-
-    Parameters
-    ----------
-    n_samples : int
-        Number of samples.
-    shape : tuple of int
-        Rows and columns of one of them.
+    Samples ``(n_samples, *shape)`` in memory, and the records of their chains.
     """
 
     def __init__(self, n_samples, shape):
         self.samples, self.records = np.empty((n_samples, *shape), np.float32), {}
 
     def add(self, indices, samples, records):
-        """Keep finished samples and the records of their chains."""
+        """Store finished samples and the records of their chains."""
         self.samples[indices] = samples
         self.records.update(zip(indices, records, strict=True))
 
     def without(self, lost):
-        """All samples but those of some chains."""
+        """Return all samples except those of the chains ``lost``."""
         return np.delete(self.samples, lost, axis=0) if lost else self.samples
 
 
-def task(job, indices):
-    """Samples of a `~astro_massmap.methods._workers.Job` for ``add`` of `Kept`: the work of one task of an executor."""
-    drawn = Kept(len(indices), job.observation.shape)
+def task(context, indices):
+    """Draw some samples of a `~astro_massmap.methods._workers.RunContext`: the work of one task of an executor."""
+    drawn = SampleStore(len(indices), context.observation.shape)
 
     def draw(rows):
-        drawn.add(rows, *draw_chains(job.prepared(), job.method.seed, [indices[row] for row in rows]))
+        drawn.add(rows, *draw_chains(context.prepared(), context.method.seed, [indices[row] for row in rows]))
 
     with one_thread():
         in_batches(draw, list(range(len(indices))), len(indices))
@@ -58,31 +51,12 @@ def task(job, indices):
 
 def draw_samples(method, plan, checkpoint, workers, n_jobs, progress):
     """
-    Samples of all chains of a run.
+    Draw the samples of all chains; return those that did not fail, ``(n_good, ny, nx)``, and the record of each chain.
 
-    Parameters
-    ----------
-    method : `~astro_massmap.AnnealedHMC`
-        Options.
-    plan : `~astro_massmap.inference.Plan`
-        Plan of the chains.
-    checkpoint : Checkpoint or None
-        File of the finished samples; None to keep them in memory.
-    workers : tuple or None
-        Executor and `Job`; without them the chains are drawn in this process.
-    n_jobs : int
-        Batches of chains side by side, on a CPU in this process.
-    progress : bool
-        Show a progress bar.
-
-    Returns
-    -------
-    samples : array
-        All good samples, ``(n_good, ny, nx)``.
-    records : list of dict
-        Record of every chain.
+    ``checkpoint`` is None to keep the samples in memory. ``workers`` is an executor and the `RunContext`, or None to
+    draw the chains in this process, on a CPU with ``n_jobs`` batches at a time.
     """
-    kept = Kept(method.n_samples, plan.grid.field_shape) if checkpoint is None else checkpoint
+    kept = SampleStore(method.n_samples, plan.grid.field_shape) if checkpoint is None else checkpoint
     todo = [i for i in range(method.n_samples) if i not in kept.records]
     batch = method.batch_size or (1 if plan.grid.device.type == "cpu" else 32)
     pieces, stopped = [todo[i : i + batch] for i in range(0, len(todo), batch)], threading.Event()
@@ -110,7 +84,7 @@ def draw_samples(method, plan, checkpoint, workers, n_jobs, progress):
                 in_batches(lambda indices: keep(draw(indices)), todo, batch, on_done=bar.update)
                 results = (piece for piece in ())
             stack.enter_context(closing(results))
-            stack.callback(stopped.set)  # first of all: chains that run do not hold up an error
+            stack.callback(stopped.set)  # called first, so that an error does not wait for running chains
             for drawn in results:
                 keep(drawn)
                 bar.update(len(drawn[0]))
@@ -120,10 +94,10 @@ def draw_samples(method, plan, checkpoint, workers, n_jobs, progress):
 
 def draw_chains(plan, seed, indices, on_step=lambda level, state: None):
     """
-    Maps of some samples, and the records of their chains.
+    Draw some samples; return their maps and the records of their chains.
 
-    Chains that diverged or did not mix are drawn again, up to five times. What then fails still has a record, whose
-    ``failure`` is the reason; it is None for a good chain.
+    Chains that diverged or did not mix are drawn again, up to five times. The entry ``failure`` of a record is then the
+    reason; it is None for a chain that did not fail.
     """
     maps, records = np.zeros((len(indices), *plan.grid.field_shape), np.float32), [None] * len(indices)
     todo = list(range(len(indices)))
@@ -138,10 +112,10 @@ def draw_chains(plan, seed, indices, on_step=lambda level, state: None):
 
 
 def _attempt(plan, seed, indices, attempt, on_step):
-    """The map and the record of each of some chains; a chain that cannot go on does not end the others."""
+    """Return map and record of each chain; an error in one chain does not end the others."""
     try:
         run = run_chains(plan, plan.streams(seed, indices, attempt), on_step=on_step)
-    except (ScoreError, ConvergenceError) as error:
+    except (ScoreError, SolverError) as error:
         if len(indices) > 1:
             return [pair for i in indices for pair in _attempt(plan, seed, [i], attempt, on_step)]
         steps, levels = next((n for n in reversed(plan.schedule.trajectories) if n), 0), len(plan.targets)
@@ -180,34 +154,16 @@ def _failure(plan, diverges, acceptance):
 
 
 def failed(records):
-    """Numbers of the samples whose chains failed."""
+    """Return the numbers of the samples whose chains failed."""
     return [i for i, record in records.items() if record.get("failure")]
 
 
 def check_failures(records, n_samples, checkpoint, finished=False):
     """
-    Raise an error if too many chains failed, and warn of those that did once all are finished.
+    Raise ValueError if more than half of all chains failed, or the first eight; once all are finished, warn of others.
 
-    Parameters
-    ----------
-    records : dict
-        Records of the chains that are finished, by number of the sample.
-    n_samples : int
-        Number of samples of the run.
-    checkpoint : str, path-like or None
-        File that holds the finished samples.
-    finished : bool
-        Whether these are all chains.
-
-    Raises
-    ------
-    ValueError
-        If more than half of all chains failed, or the first eight.
-
-    Warns
-    -----
-    `~astropy.utils.exceptions.AstropyUserWarning`
-        If some did, when all are finished.
+    ``records`` holds the records of the finished chains by sample number, ``checkpoint`` the name of the file of
+    samples or None, and ``finished`` is True if no chains are left.
     """
     lost = failed(records)
     if not lost:

@@ -1,4 +1,4 @@
-"""Samples that are kept on disk as they come, so that a run that was interrupted goes on where it was."""
+"""Checkpoints: samples written to disk as they are finished, from which an interrupted run continues."""
 
 import hashlib
 import json
@@ -14,72 +14,58 @@ from .._utils.progress import warn
 from .._utils.untrusted import parsing
 from ._sample_files import create_samples, open_samples, put_sample
 
-# in the record of a sample
+# entries of the record of a sample
 _COUNTS, _LISTS = ("evaluations", "restarts"), ("acceptance", "energy_error", "trace", "chi2", "power")
 
 
 def fingerprint(observation, settings):
-    """Checksum of the data and of the settings that decide the samples."""
+    """Return the checksum of the data and of the settings on which the samples depend."""
     return hashlib.sha256(json.dumps({"data": observation.sha256} | settings, sort_keys=True).encode()).hexdigest()
 
 
 class Checkpoint:
     """
-    A file of samples, and beside it an index file of those that are finished.
+    File of samples, and its index file with the records of those that are finished.
 
-    The index file is text, a line of JSON for each sample: it is written once the sample is on the disk, with its
-    checksum. A sample whose line is incomplete or damaged is drawn again. An index file without samples is replaced,
-    samples without an index file are left as they are.
+    The index file is text, with a line of JSON for each sample, which holds the checksum of the sample and is written
+    once the sample is on the disk. A sample whose line is incomplete or damaged is drawn again. An index file without
+    samples is replaced; samples without an index file are an error, and are left unchanged.
 
-    Parameters
-    ----------
-    path : str or path-like
-        Of the samples, see `~astro_massmap.methods._sample_files`; the index file has ``.ledger`` added to its name.
-    shape : tuple of int
-        ``(n_samples, ny, nx)``.
-    mark : str
-        The `fingerprint` of the run.
-    cards : sequence of (str, value)
-        Of the header of the file.
+    ``path`` is the name of a FITS file of samples; the name of the index file has ``.ledger`` added. ``shape`` is
+    ``(n_samples, ny, nx)``, ``mark`` the `fingerprint` of the run, and ``cards`` are keywords and values for the
+    header. A file with samples of other data or settings raises ValueError, one that cannot be read or written OSError.
 
     Attributes
     ----------
     samples : `numpy.memmap`
-        Of all samples; what is not finished is zero.
+        All samples; those that are not finished are zero.
     records : dict
-        What is recorded of each finished sample, by its number.
-
-    Raises
-    ------
-    ValueError
-        If the file is of other data or settings; it is left as it is.
-    OSError
-        If it cannot be read or written.
+        Record of each finished sample, by its number.
     """
 
     def __init__(self, path, shape, mark, cards=()):
-        self.path, self.ledger = Path(path), Path(f"{path}.ledger")
-        self.records = {}
+        self.path, self.index = Path(path), Path(f"{path}.ledger")
+        self.records, self._cards = {}, cards
         if self.path.exists():
-            if not self.ledger.exists():
+            if not self.index.exists():
                 raise OSError(
-                    f"checkpoint: {str(path)!r} exists without its index file {self.ledger.name!r}, so that it is no "
-                    "checkpoint that a run can continue; remove it, or give another name"
+                    f"checkpoint: {str(path)!r} exists without its index file {self.index.name!r}, so that no run can "
+                    "continue from it; remove it, or give another name"
                 )
             self._open(shape, mark)
             return
-        if self.ledger.exists():
+        if self.index.exists():
             self._check_leftover()
-        with atomic_path(self.ledger, overwrite=True) as temporary:
+        with atomic_path(self.index, overwrite=True) as temporary:
             temporary.write_text(json.dumps({"mark": mark}) + "\n")
         self.samples = create_samples(self.path, shape, cards)
 
     def _check_leftover(self):
-        """Warn of an index file whose samples are lost, which is replaced; OSError if it is something else."""
-        head, *lines = self.ledger.read_bytes().splitlines() or [b'{"mark": ""}']
+        """Warn of an index file whose samples are lost, which is replaced; OSError for any other file."""
+        head, *lines = self.index.read_bytes().splitlines() or [b'{"mark": ""}']
         if not isinstance(_parsed(head).get("mark"), str):
             raise OSError(
-                f"checkpoint: {str(self.ledger)!r} exists without samples, and is no index file of this package; "
+                f"checkpoint: {str(self.index)!r} exists without samples, and is not an index file of this package; "
                 "remove it, or give another name"
             )
         if lines:
@@ -90,7 +76,7 @@ class Checkpoint:
 
     def _open(self, shape, mark):
         with parsing(f"checkpoint: {str(self.path)!r} or its index file is damaged"):
-            whole, _, torn = self.ledger.read_bytes().rpartition(b"\n")
+            whole, _, torn = self.index.read_bytes().rpartition(b"\n")
             head, *lines = whole.split(b"\n")
             other = json.loads(head)["mark"] != mark
             if not other:
@@ -98,15 +84,15 @@ class Checkpoint:
                 other = self.samples.shape != shape
         if other:
             raise ValueError(
-                f"checkpoint: {str(self.path)!r} is of other data or other settings; it was left as it is. Use "
-                "another file, or the same data and settings"
+                f"checkpoint: {str(self.path)!r} holds samples of other data or other settings, and was not changed; "
+                "give another name, or use the same data and settings"
             )
         if torn:
-            os.truncate(self.ledger, len(whole) + 1)
+            os.truncate(self.index, len(whole) + 1)
         self._read_records(head, lines)
 
     def _read_records(self, head, lines):
-        """Keep the records of undamaged samples; a sample whose data or record is damaged is drawn again."""
+        """Read the records of undamaged samples; a sample whose data or record is damaged is drawn again."""
         entries = [_parsed(line) for line in lines]
         layouts = [_layout(entry, len(self.samples)) for entry in entries]
         usual = Counter(filter(None, layouts)).most_common(1)  # all records of a run have the same layout
@@ -116,12 +102,12 @@ class Checkpoint:
         damaged = len({repr(entry.get("sample")) for entry in entries} - {repr(i) for i in self.records})
         if damaged:
             warn(f"checkpoint: {damaged} samples of {str(self.path)!r} are damaged, and are drawn again")
-            with atomic_path(self.ledger, overwrite=True) as temporary:
+            with atomic_path(self.index, overwrite=True) as temporary:
                 kept_lines = [head, *(json.dumps(entry).encode() for entry in self.records.values())]
                 temporary.write_bytes(b"".join(line + b"\n" for line in kept_lines))
 
     def add(self, indices, samples, records):
-        """Keep finished samples, and what is recorded of each of them."""
+        """Store finished samples and their records."""
         try:
             for i, sample, record in zip(indices, samples, records, strict=True):
                 written = put_sample(self.path, self.samples, i, sample)
@@ -131,35 +117,34 @@ class Checkpoint:
         except OSError as error:
             raise OSError(
                 f"checkpoint: cannot write {str(self.path)!r}: {error.strerror or error}; {len(self.records)} finished "
-                "samples are kept, and the same run goes on from there"
+                "samples are kept, and the same run continues from them"
             ) from error
 
     def without(self, lost):
-        """All samples but those of some chains; a memory map of another file, with ``.good.npy`` added to the name."""
+        """Return the samples except ``lost`` ones, a memory map of another file with the extension ``.good.fits``."""
         if not lost:
             return self.samples
-        kept = [i for i in range(len(self.samples)) if i not in lost]
-        shape = (len(kept), *self.samples.shape[1:])
-        good = np.lib.format.open_memmap(f"{self.path}.good.npy", mode="w+", dtype=np.float32, shape=shape)
+        kept, path = [i for i in range(len(self.samples)) if i not in lost], f"{self.path}.good.fits"
+        good = create_samples(path, (len(kept), *self.samples.shape[1:]), self._cards, overwrite=True)
         for row, i in enumerate(kept):
-            good[row] = self.samples[i]
+            put_sample(path, good, row, self.samples[i])
         return good
 
     def _write_line(self, line):
-        """Add a line to the index file, or nothing."""
-        size = self.ledger.stat().st_size
-        with open(self.ledger, "ab", buffering=0) as ledger:
+        """Add a line to the index file atomically."""
+        size = self.index.stat().st_size
+        with open(self.index, "ab", buffering=0) as file:
             try:
-                if ledger.write(line.encode()) != len(line):
+                if file.write(line.encode()) != len(line):
                     raise OSError("the disk is full")
-                os.fsync(ledger.fileno())
+                os.fsync(file.fileno())
             except OSError:
-                os.truncate(self.ledger, size)
+                os.truncate(self.index, size)
                 raise
 
 
 def _parsed(line):
-    """The dictionary in a line of JSON; an empty one if the line is damaged."""
+    """Return the dictionary in a line of JSON; an empty one if the line is damaged."""
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):
@@ -168,7 +153,7 @@ def _parsed(line):
 
 
 def _layout(entry, n_samples):
-    """The shapes of what is recorded of a sample; None for a record that lacks something, or has it of a wrong type."""
+    """Return the shapes of the entries of a record; None if an entry is missing or of a wrong type."""
     wholes = [entry.get(key) for key in ("sample", "crc32", *_COUNTS)]
     if not isinstance(entry.get("failure", 0), str | None):
         return None

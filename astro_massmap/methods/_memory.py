@@ -1,11 +1,10 @@
 """
-How much memory a run needs, told before it begins.
+Memory that a run needs, estimated before it begins.
 
-With M the modes of the box, F the pixels of the field and r the bytes of a real number, there are of vectors of modes,
-2 r M bytes each: those that a box has, those that each level keeps, and those of each chain; of fields, those of the
-observation in double precision, and one for each sample; and the layers of the network for its largest tile. How many,
-at the moment when most are alive, was counted in the code and put right by measurements on a CPU: of fields of 256 to
-2048 pixels on a side, of one chain. On a GPU it was not measured.
+With M modes of the box and r bytes for a real number, a vector of modes takes 2 r M bytes. In memory are vectors of the
+box, of each level and of each chain; fields of the observation, in double precision, and one field for each sample; and
+the layers of the network for its largest tile. Their largest number at a time was counted in the code and corrected by
+measurements on a CPU, for one chain on fields of 256 to 2048 pixels on a side. It was not measured on a GPU.
 """
 
 from dataclasses import dataclass
@@ -18,27 +17,27 @@ from ..priors import GaussianPrior
 from ..priors.score_on_grid import KEPT
 from ..priors.tiles import tiles
 
-_PROGRAM = 0.3 * 2**30  # bytes, of Python and its libraries
-_BOX, _LEVEL, _DRAW, _CHAIN = 4.0, 1.0, 9.0, 15.0  # vectors of modes: of a box, a level, a Gaussian draw, a chain
-_OBSERVATION, _TOLD = 60, 16  # bytes: of a pixel, and of one that the network is told
-_LAYERS = 6  # numbers of four bytes in a pixel of a tile and a channel of a network
-_REVERSE = 10  # levels of the reverse diffusion
-_SHARE = 0.95  # of the memory of a device that may be needed
+_PROGRAM = 0.3 * 2**30  # bytes for Python and its libraries
+_BOX, _LEVEL, _DRAW, _CHAIN = 4.0, 1.0, 9.0, 15.0  # vectors of modes for a box, a level, a Gaussian draw, a chain
+_OBSERVATION, _INPUT = 60, 16  # bytes for a pixel of the field, and for a pixel of the input of the network
+_LAYERS = 6  # numbers of four bytes for a pixel of a tile and a channel of the network
+_REVERSE = 10  # number of levels of the reverse diffusion
+_FRACTION = 0.95  # largest fraction of the memory of a device that a run may need
 
 
 @dataclass(frozen=True)
-class Needs:
+class MemoryEstimate:
     """
-    What a run needs; as text, in one line.
+    Memory that a run needs; as text, in one line.
 
     Attributes
     ----------
     shape, box : tuple of int
         Rows and columns of the field, and of the box.
     tiles : list of Tile
-        In which the network is evaluated; none without a network.
+        Tiles in which the network is evaluated; empty without a network.
     bytes : int
-        Of memory, when most of it is in use.
+        Largest memory in use.
     """
 
     shape: tuple
@@ -57,28 +56,11 @@ class Needs:
 
 def needed_memory(shape, padding=2.0, *, prior=None, dtype="float32", batch=1, levels=1, samples=1):
     """
-    What a run needs.
+    Return the `MemoryEstimate` of a run on a field of ``shape``, with options as for `~astro_massmap.Wiener`.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Rows and columns of the field.
-    padding : float
-        Side of the box in sides of the field.
-    prior : prior or `~astro_massmap.priors.MeanNetwork`, optional
-        Whose network it is; None, or a `~astro_massmap.GaussianPrior`, for a run without.
-    dtype : {'float32', 'float64'}
-        Precision of the numbers.
-    batch : int
-        Chains at once.
-    levels : int
-        Of the schedule.
-    samples : int
-        That are kept in memory.
-
-    Returns
-    -------
-    Needs
+    ``prior`` is a prior or a `~astro_massmap.priors.MeanNetwork`; None, or a `~astro_massmap.GaussianPrior`, has no
+    network. ``batch`` is the number of chains at a time, ``levels`` that of the levels of the schedule, and ``samples``
+    that of the samples in memory.
     """
     box, (ny, nx) = posterior_shape(shape, padding), shape
     real = getattr(torch, dtype).itemsize
@@ -92,13 +74,13 @@ def needed_memory(shape, padding=2.0, *, prior=None, dtype="float32", batch=1, l
         layers = 4 * _channels(prior.denoiser) * _LAYERS
         corrections = 3 * vector // 2
         needed += corrections * min(max(real * KEPT // corrections, 1), levels + _REVERSE)
-        told = pieces[-1].core[0].stop * pieces[-1].core[1].stop
-        needed += batch * (rows * columns * layers + told * _TOLD)
-    return Needs(tuple(shape), box, pieces, int(needed))
+        pixels = pieces[-1].core[0].stop * pieces[-1].core[1].stop
+        needed += batch * (rows * columns * layers + pixels * _INPUT)
+    return MemoryEstimate(tuple(shape), box, pieces, int(needed))
 
 
 def _pieces(shape, box, prior):
-    """The tiles of the field and its margin, if the prior has a network."""
+    """Return the tiles of the field and its margin, if the prior has a network."""
     if getattr(prior, "tile", None) is None:
         return []
     margins = (min(prior.margin, (around - side) // 2) for side, around in zip(shape, box, strict=True))
@@ -107,7 +89,7 @@ def _pieces(shape, box, prior):
 
 
 def _channels(denoiser):
-    """Of the network at its finest scale; none of a denoiser that has no network of ours."""
+    """Return the number of channels of the network at its finest scale; 0 for a denoiser of another kind."""
     return getattr(getattr(denoiser, "network", None), "settings", {}).get("widths", [0])[0]
 
 
@@ -115,57 +97,31 @@ def _largest(pieces):
     return tuple(max(tile.outer[axis].stop - tile.outer[axis].start for tile in pieces) for axis in (0, 1))
 
 
-def check_memory(needs, device="cpu", name="shape"):
+def check_memory(estimate, device="cpu", name="shape"):
     """
-    Refuse a run that a device cannot hold.
+    Raise ValueError if a run needs more than 0.95 of the memory of its device; return the estimate as text.
 
-    Parameters
-    ----------
-    needs : Needs
-        Of the run.
-    device : `torch.device` or str
-        Where it takes place.
-    name : str
-        Of the argument to blame.
-
-    Returns
-    -------
-    str
-        What it needs, in one line.
-
-    Raises
-    ------
-    ValueError
-        If it needs nearly all the memory of the device, or more.
+    The error begins with ``name``, an argument of the caller.
     """
     device = torch.device(device)
     memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else physical_memory()
-    if needs.bytes > _SHARE * memory:
+    if estimate.bytes > _FRACTION * memory:
         owner = f"the device {device}" if device.type == "cuda" else "this computer"
         raise ValueError(
-            f"{name}: {needs}, {owner} has {_gibibytes(memory)}; use larger pixels, a part of the field, less padding, "
-            "or a smaller batch_size or n_jobs"
+            f"{name}: {estimate}, {owner} has {_gibibytes(memory)}; use larger pixels, a part of the field, less "
+            "padding, or a smaller batch_size or n_jobs"
         )
-    return str(needs)
+    return str(estimate)
 
 
-def workers_that_fit(needs_of, most):
+def workers_that_fit(estimate_of, most):
     """
-    Number of chains side by side that the memory of this computer holds, at least one.
+    Return the largest number of workers, from 1 to ``most``, for which the memory of this computer suffices.
 
-    Parameters
-    ----------
-    needs_of : callable
-        `Needs` of a run with so many workers.
-    most : int
-        Largest number to consider.
-
-    Returns
-    -------
-    int
+    ``estimate_of(workers)`` returns the `MemoryEstimate` of a run.
     """
-    memory = _SHARE * physical_memory()
-    return next((n for n in range(most, 1, -1) if needs_of(n).bytes <= memory), 1)
+    memory = _FRACTION * physical_memory()
+    return next((n for n in range(most, 1, -1) if estimate_of(n).bytes <= memory), 1)
 
 
 def _gibibytes(count):

@@ -1,4 +1,4 @@
-"""Work that is shared out to the workers of an executor, and what one of them does with its part."""
+"""Distribute the work of a run to the workers of an executor."""
 
 import multiprocessing
 import threading
@@ -12,7 +12,7 @@ import torch
 
 from .._utils.progress import warn
 
-_WAITING = 256  # tasks that wait or run at a time: their arguments are kept until they are done
+_WAITING = 256  # number of tasks that wait or run at a time; their arguments stay in memory until they are done
 _here = threading.local()
 
 
@@ -20,23 +20,22 @@ def shared_out(function, pieces, executor):
     """
     Call ``function`` on every piece, by the workers of an executor.
 
-    When all its workers are lost, as a process pool is when one of its processes is killed, the pieces that are left
-    are done in this process, with a warning. An executor that gives the task of a lost worker to another one, as that
-    of dask does, is left to it.
+    When all workers are lost, as in a process pool of which one process is killed, the remaining pieces are done in
+    this process, with a warning. The executor of Dask itself repeats the tasks of lost workers.
 
     Parameters
     ----------
     function : callable
-        Takes a piece; it and its results must be known to `pickle` where workers are other processes.
+        Function of a piece; for workers in other processes, `pickle` needs to support it and its results.
     pieces : iterable
-        All of them.
+        Arguments of the function.
     executor : `concurrent.futures.Executor`
-        The workers.
+        Executor with the workers.
 
     Yields
     ------
     result
-        As they come.
+        Results in the order in which they are finished.
 
     Raises
     ------
@@ -50,8 +49,6 @@ def shared_out(function, pieces, executor):
 
     Examples
     --------
-    The order of the results is that in which they are done:
-
     >>> import math
     >>> from concurrent.futures import ThreadPoolExecutor
     >>> from astro_massmap.methods import shared_out
@@ -66,7 +63,7 @@ def shared_out(function, pieces, executor):
                 future = executor.submit(called, left[0])
                 waiting[future] = left.popleft()
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in sorted(done, key=lambda f: f.exception() is not None):  # what is finished is not lost
+            for future in sorted(done, key=lambda f: f.exception() is not None):  # results before errors
                 result = future.result()
                 del waiting[future]
                 yield result
@@ -75,7 +72,7 @@ def shared_out(function, pieces, executor):
         yield from (future.result() for future in done)
         left.extend(piece for future, piece in waiting.items() if future not in done)
         waiting = {}
-        warn(f"executor: its workers are gone ({error}); {len(left)} tasks are done in this process")
+        warn(f"executor: all workers are lost ({error}); {len(left)} tasks are done in this process")
         for piece in left:
             yield function(piece)
     finally:
@@ -84,16 +81,9 @@ def shared_out(function, pieces, executor):
 
 
 @dataclass(frozen=True)
-class Job:
+class RunContext:
     """
-    What every task of a run has in common; a worker prepares it once.
-
-    Parameters
-    ----------
-    method : method object
-        Has ``prepare(observation)``, whatever takes long and is the same for all tasks.
-    observation : `~astro_massmap.inference.Observation`
-        The data.
+    Method and data of a run, common to all its tasks; each worker calls ``method.prepare(observation)`` once.
     """
 
     method: object
@@ -101,7 +91,7 @@ class Job:
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def prepared(self):
-        """What the method has prepared, made at the first call in each thread, and kept until there is another job."""
+        """Return the result of ``method.prepare``, kept in each thread until another run begins."""
         if getattr(_here, "key", None) != self.key:
             _here.key, _here.prepared = None, self.method.prepare(self.observation)
             _here.key = self.key
@@ -109,22 +99,22 @@ class Job:
 
 
 def _by_a_worker(function, executor):
-    """``function`` as it is given to the workers of an executor: processes of a pool are checked before each call."""
+    """Return the function to submit: in a pool of processes, each call is checked by `_checked`."""
     return partial(_checked, function) if isinstance(executor, ProcessPoolExecutor) else function
 
 
 def _checked(function, piece):
     """
-    ``function(piece)``; ValueError in a forked process in which torch would use several threads.
+    Return ``function(piece)``; ValueError in a forked process in which torch would use several threads.
 
-    The threads of the caller do not exist in a process forked from it, but OpenMP and MKL wait for them, for ever.
-    Whether the caller had used them before the fork cannot be found out; with one thread there is nothing to wait for.
+    The threads of the caller do not exist in a process forked from it, but OpenMP and MKL may wait for them for ever.
+    Whether the caller had used threads before the fork cannot be determined; one thread never waits.
     """
     forked = getattr(multiprocessing.current_process(), "_start_method", None) == "fork"
     if forked and torch.get_num_threads() > 1:
         raise ValueError(
-            f"executor: its processes were forked, and torch would use {torch.get_num_threads()} threads in each of "
-            "them, which can wait for ever for threads of the caller; needs spawned processes: "
+            f"executor: needs spawned processes, got forked ones with {torch.get_num_threads()} threads of torch each, "
+            "which can wait for ever for threads of the caller; use "
             'ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"))'
         )
     return function(piece)

@@ -1,4 +1,4 @@
-"""Posterior samples from the score of a prior."""
+"""Posterior samples by annealed Hamiltonian Monte Carlo, under any prior with a score."""
 
 import dataclasses
 import os
@@ -30,12 +30,12 @@ from ..priors import Prior, ScorePrior
 from ._chain_diagnostics import run_diagnostics, self_check
 from ._chains import draw_samples
 from ._checkpoint import Checkpoint, fingerprint
-from ._memory import Needs, check_memory, needed_memory, workers_that_fit
+from ._memory import MemoryEstimate, check_memory, needed_memory, workers_that_fit
 from ._sample_files import check_name
-from ._workers import Job
-from .base import Estimate, check_dtype, check_padding, moments
+from ._workers import RunContext
+from .base import Estimate, check_dtype, check_padding, mean_and_std
 
-_SPREAD_DRAWS, _COARSE = 16, 1e-2  # of the standard deviation of a single sample, and the tolerance of their solves
+_STD_DRAWS, _COARSE = 16, 1e-2  # draws for the standard deviation of a single sample, and their tolerance
 
 
 @dataclass(frozen=True)
@@ -43,46 +43,42 @@ class AnnealedHMC:
     """
     Independent samples of the posterior under any prior that has a score.
 
-    Every sample is the end of a chain of its own: it starts at an exact draw of the Gaussian half of the
-    prior, moves by Hamiltonian Monte Carlo through the levels of the schedule, and is led to zero noise by
-    the prior's own reverse diffusion (noise splitting; see the documentation for how and why).
+    Each sample is the end of its own chain: the chain starts at an exact draw of the posterior under the Gaussian
+    component of the prior, moves by Hamiltonian Monte Carlo through the noise levels of the schedule, and ends with the
+    reverse diffusion of the prior to zero noise (noise splitting, see :doc:`/samplers`).
 
     Parameters
     ----------
     prior : `~astro_massmap.ScorePrior`, `~astro_massmap.GaussianPrior` or alike, optional
-        An object with ``on(grid)``; by default the learned prior that is shipped, ``ScorePrior.load("default")``.
+        Prior, an object with ``on(grid)``; by default the learned prior of the package, ``ScorePrior.load("default")``.
     n_samples : int
-        Samples, each from its own chain.
+        Number of samples, each from its own chain.
     schedule : `~astro_massmap.Schedule` or {'annealed', 'fast', 'tempered'}
-        Levels of noise, and how long to stay.
+        Noise levels, and the number of steps at each.
     seed : int
-        Sample i depends on the data, the seed and i alone: other data have independent samples.
+        Seed. Sample i depends on the data, the seed and i alone; samples of different data are independent.
     information : float
-        Share of the information of the data, the sum of 1 / N, that is kept when noise is added to the
-        best pixels: a few of them would else bound the share of the noise that the map can take.
+        Fraction of the information of the data, the sum of 1 / N, that is kept when noise is added to the pixels with
+        the lowest noise, which would otherwise limit the noise level of the map.
     padding, tolerance, max_iterations, dtype, device
         As for `~astro_massmap.Wiener`.
     batch_size : int, optional
-        Chains that are computed together, and in a task of an executor; by default 1 on a CPU, where that is fastest,
-        and 32 elsewhere. It is halved when the memory does not suffice.
+        Number of chains computed together, and in a task of an executor; by default 1 on a CPU, where that is fastest,
+        and 32 elsewhere. It is halved when the memory of a device does not suffice.
     n_jobs : int, optional
-        Batches of chains side by side on a CPU, with one thread of torch each; by default as many as there are cores,
-        and as the memory holds. The samples do not depend on it.
+        Number of batches at a time on a CPU, with one thread of torch each; by default the number of cores, or as many
+        as the memory allows. The samples do not depend on it.
     checkpoint : str or path-like, optional
-        A file, ``.fits``, ``.h5`` or ``.npy``, to which samples are written as they are finished, so that they may be
-        larger than the memory, and from which a run that was interrupted goes on. The samples of the result are a
-        memory map of it. Beside it, with ``.ledger`` added to the name, lies a list of those that are finished.
+        FITS file to which samples are written as they are finished, and from which an interrupted run continues. The
+        samples of the result are a memory map of this file, and may be larger than the memory. An index file of the
+        finished samples has ``.ledger`` added to its name.
     n_check : int
-        Chains of the Gaussian self-check: the same run without the residual of the prior, against exact
-        draws. 0 for none.
+        Number of chains of the Gaussian self-check, see `~astro_massmap.inference.gaussian_check`; 0 for none.
 
     Raises
     ------
     TypeError, ValueError
-        If an option is out of range, the prior is of another pixel scale, or more than half of the chains fail again
-        and again.
-    OSError
-        If a checkpoint cannot be read or written.
+        If an option is out of range.
 
     Examples
     --------
@@ -146,9 +142,9 @@ class AnnealedHMC:
     def _schedule(self) -> Schedule:
         return self.schedule if isinstance(self.schedule, Schedule) else self.SCHEDULES[self.schedule]()
 
-    def memory(self, shape: tuple[int, int]) -> Needs:
+    def memory(self, shape: tuple[int, int]) -> MemoryEstimate:
         """
-        The memory that a run needs, known before it begins.
+        Estimate the memory that a run needs.
 
         Parameters
         ----------
@@ -157,9 +153,9 @@ class AnnealedHMC:
 
         Returns
         -------
-        `~astro_massmap.methods._memory.Needs`
-            ``bytes``, ``box`` and ``tiles``; as text one line. With an executor it is the need of each worker. On a GPU
-            it is that of a single chain, and batches are as large as its memory allows.
+        `~astro_massmap.methods._memory.MemoryEstimate`
+            Estimate with ``bytes``, ``box`` and ``tiles``; as text one line. With an executor it holds for each worker.
+            On a GPU it is that of a single chain, and batches are as large as its memory allows.
 
         Examples
         --------
@@ -167,9 +163,9 @@ class AnnealedHMC:
         >>> print(AnnealedHMC(n_jobs=1).memory((1024, 1024)))
         1024 x 1024 pixels in a box of 2048 x 2048, the network in 9 tiles of 428 x 428: some 1.2 GiB
         """
-        return self._needs(shape, self._workers(shape))
+        return self._memory_estimate(shape, self._workers(shape))
 
-    def _needs(self, shape: tuple[int, int], workers: int) -> Needs:
+    def _memory_estimate(self, shape: tuple[int, int], workers: int) -> MemoryEstimate:
         on_cpu = pick_device(self.device).type == "cpu"
         return needed_memory(
             shape,
@@ -182,18 +178,18 @@ class AnnealedHMC:
         )
 
     def _workers(self, shape: tuple[int, int]) -> int:
-        """Batches side by side: on a CPU as many as asked for, or as cores and memory allow."""
+        """Return the number of batches at a time: on a CPU ``n_jobs``, or as many as cores and memory allow."""
         if pick_device(self.device).type != "cpu":
             return 1
         pieces = -(-self.n_samples // (self.batch_size or 1))
         if self.n_jobs is not None:
             return min(self.n_jobs, pieces)
         most = min(available_cores(), pieces)
-        return workers_that_fit(lambda workers: self._needs(shape, workers), most)
+        return workers_that_fit(lambda workers: self._memory_estimate(shape, workers), most)
 
     def prepare(self, observation: Observation) -> Plan:
         """
-        The plan of the chains: what is the same for all of them.
+        Return the plan of the run, which is common to all chains.
 
         Parameters
         ----------
@@ -207,12 +203,12 @@ class AnnealedHMC:
         Raises
         ------
         ValueError
-            If the prior is of another pixel scale; `~astro_massmap.inference.ConvergenceError`, a ValueError, if a
+            If the prior has another pixel scale; `~astro_massmap.inference.SolverError`, a ValueError, if a linear
             system cannot be solved to the tolerance.
 
         Examples
         --------
-        With a Gaussian prior a draw at the last level, 0.9 of the noise, is exact, and there are no others:
+        With a Gaussian prior a draw at the last level, 0.9 of the noise, is exact, and no other level is needed:
 
         >>> import numpy as np
         >>> from astro_massmap import AnnealedHMC, GaussianPrior
@@ -225,7 +221,7 @@ class AnnealedHMC:
         """
         check_pixel_size(self._prior, observation)
         schedule = self._schedule
-        data = observation.levelled(self.information, self.seed) if schedule.splitting else observation
+        data = observation.with_noise_floor(self.information, self.seed) if schedule.splitting else observation
         plan = (SplitPlan if schedule.splitting else TemperedPlan)(
             data,
             self._prior,
@@ -237,7 +233,7 @@ class AnnealedHMC:
             max_iterations=self.max_iterations,
         )
         if schedule.splitting and plan.prior.gaussian:
-            # an exact draw at the last level: there is nowhere to go
+            # a draw at the last level is exact
             plan.targets = plan.targets[-1:]
             plan.schedule = dataclasses.replace(schedule, levels=(1.0,), trajectories=(0,))
         return plan
@@ -272,16 +268,16 @@ class AnnealedHMC:
         Raises
         ------
         ValueError
-            If the memory does not suffice, the prior is of another pixel scale, more than half of the chains diverge
-            or do not mix in six attempts, or the checkpoint is of other data or settings. As
-            `~astro_massmap.inference.ConvergenceError`, if the Wiener filter cannot be solved to the tolerance.
+            If the memory does not suffice, the prior has another pixel scale, more than half of the chains diverge
+            or do not mix in six attempts, or the checkpoint holds samples of other data or settings. As
+            `~astro_massmap.inference.SolverError`, if the Wiener filter cannot be solved to the tolerance.
         OSError
             If the checkpoint cannot be read or written.
 
         Warns
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
-            If some chains fail, prior and noise do not explain the data, the Gaussian self-check is off, the memory
+            If some chains fail, prior and noise do not explain the data, the Gaussian self-check deviates, the memory
             of a device does not suffice for a batch, samples of the checkpoint are damaged, or all workers are lost.
 
         Examples
@@ -296,45 +292,46 @@ class AnnealedHMC:
         ((2, 16, 16), 0)
         """
         n_jobs = self._workers(observation.shape) if executor is None else 1
-        needs = self._needs(observation.shape, n_jobs)
-        told = check_memory(needs, pick_device(self.device))
+        estimate = self._memory_estimate(observation.shape, n_jobs)
+        text = check_memory(estimate, pick_device(self.device))
         if progress:
-            tqdm.write(told, file=sys.stderr)
+            tqdm.write(text, file=sys.stderr)
         plan = self.prepare(observation)
         checkpoint = None
         if self.checkpoint is not None:
             shape, mark = (self.n_samples, *observation.shape), fingerprint(plan.observation, self._decisive(plan))
             checkpoint = Checkpoint(self.checkpoint, shape, mark, cards)
-        workers = None if executor is None else (executor, Job(self, observation))
+        workers = None if executor is None else (executor, RunContext(self, observation))
         samples, records = draw_samples(self, plan, checkpoint, workers, n_jobs, progress)
-        mean, std = moments(samples)
-        diagnostics = {"prior": repr(self._prior), "memory": needs.bytes}
+        mean, std = mean_and_std(samples)
+        diagnostics = {"prior": repr(self._prior), "memory": estimate.bytes}
         diagnostics |= run_diagnostics(plan, observation, records)
         if plan.schedule.splitting and self.n_check:
             diagnostics["gaussian_check"] = self_check(plan, self.seed, self.n_check, n_jobs)
         return Estimate(
             mean,
-            std if len(samples) > 1 else _spread(plan, self.seed, n_jobs),
+            std if len(samples) > 1 else _gaussian_std(plan, self.seed, n_jobs),
             samples=samples,
             diagnostics=diagnostics,
         )
 
     def _decisive(self, plan: Plan) -> dict[str, Any]:
         """
-        The settings that decide the samples, as text.
+        Return the settings on which the samples depend, as text.
 
-        The prior is told by what it says of a fixed map, not by its name: another spectrum or other weights
-        are another prior, and the same prior in a new process is the same.
+        The prior is identified by its residual at a fixed map, not by its name: another spectrum or other weights
+        differ, and the same prior in a new process is the same.
         """
         undecisive = ("checkpoint", "n_check", "n_jobs", "n_samples", "prior")
         settings = {f.name: repr(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name not in undecisive}
+        settings["start"] = repr("gaussian")  # a former option, in the fingerprint of checkpoints of 0.1.dev
         level = plan.targets[-1].sigma
         white = plan.grid.to_modes(
             Streams(0, [0]).normal(*plan.grid.box_shape, dtype=plan.grid.dtype).to(plan.grid.device)
         )
         modes = plan.prior.variance.sqrt() * white
-        said = [modes, torch.zeros_like(modes) if plan.prior.gaussian else plan.prior.residual(modes, level)]
-        power = torch.cat([m.abs().square().mean(dim=(-2, -1)) for m in said])
+        evaluated = [modes, torch.zeros_like(modes) if plan.prior.gaussian else plan.prior.residual(modes, level)]
+        power = torch.cat([m.abs().square().mean(dim=(-2, -1)) for m in evaluated])
         return settings | {"prior": [f"{p:.3e}" for p in power.tolist()]}
 
 
@@ -344,22 +341,22 @@ def check_pixel_size(
     name: str = "prior",
     instead: str = "another prior, such as GaussianPrior()",
 ) -> None:
-    """ValueError if the prior, the argument ``name``, knows another pixel size than that of the map."""
+    """Raise ValueError if the prior, the argument ``name``, has another pixel size than the map."""
     known = getattr(prior, "pixel_size", None)
     if known is not None and abs(observation.pixel_size / known - 1) > 0.01:
         arcmin = [np.rad2deg(x) * 60 for x in (known, observation.pixel_size)]
         raise ValueError(
-            f"{name}: it was made for pixels of {arcmin[0]:.4g} arcmin, the map has {arcmin[1]:.4g}; bin the galaxies "
+            f"{name}: needs pixels of {arcmin[0]:.4g} arcmin, the map has {arcmin[1]:.4g}; bin the galaxies "
             f"with pixel_scale={arcmin[0]:.4g} * u.arcmin, or take {instead}"
         )
 
 
-def _spread(plan: Plan, seed: int, n_jobs: int) -> np.ndarray:
-    """The Gaussian standard deviation, for a single sample that has none; of coarse draws, right to a few per cent."""
+def _gaussian_std(plan: Plan, seed: int, n_jobs: int) -> np.ndarray:
+    """Return the Gaussian standard deviation from coarse draws, correct to a few per cent, for a single sample."""
     posterior = plan.posterior()
 
     def square_shift(i: int) -> torch.Tensor:
         return posterior.draw(plan.streams(seed, [i]), _COARSE)[1][0].square()
 
-    square = sum(side_by_side(square_shift, range(_SPREAD_DRAWS), n_jobs))
-    return posterior.variance(square / _SPREAD_DRAWS).sqrt().cpu().numpy()
+    square = sum(side_by_side(square_shift, range(_STD_DRAWS), n_jobs))
+    return posterior.variance(square / _STD_DRAWS).sqrt().cpu().numpy()

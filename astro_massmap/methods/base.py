@@ -1,4 +1,4 @@
-"""What methods share: their result, how they are run, and checks of their options."""
+"""Parts common to all methods: the result, the function that runs a method, and checks of options."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ if TYPE_CHECKING:
 @dataclass
 class Estimate:
     """
-    What a method finds out: plain arrays on the grid of the observation.
+    Result of a method: plain arrays on the grid of the observation.
 
     Attributes
     ----------
     mean : ndarray
-        Posterior mean, or the estimate, ``(ny, nx)``.
+        Posterior mean, or another estimate of the convergence, ``(ny, nx)``.
     std : ndarray or None
-        Its standard deviation ``(ny, nx)``.
+        Standard deviation of the convergence, ``(ny, nx)``.
     samples : ndarray or None
         Posterior samples ``(n_samples, ny, nx)``.
     b_mode, b_std : ndarray or None
-        The B mode and its standard deviation, ``(ny, nx)``.
+        B mode and its standard deviation, ``(ny, nx)``.
     diagnostics : dict
         Results of checks, counts and times, as plain numbers and strings.
     provenance : dict or None
-        Record of the run, which `run` adds (see `astro_massmap.methods.provenance`).
+        Record of the run, which `run` adds (see ``astro_massmap.methods.provenance``).
 
     Examples
     --------
-    Kaiser and Squires tell a B mode, and no samples:
+    The method of Kaiser and Squires returns a B mode, and no samples:
 
     >>> import numpy as np
     >>> from astro_massmap import KaiserSquires
@@ -71,21 +71,21 @@ class Estimate:
 
 class Method(Protocol):
     """
-    What a method is asked for: a map, and how it went.
+    Protocol of a method: an object with ``solve``.
 
     Examples
     --------
-    Whoever trusts no data says that the convergence is 0, give or take 0.02:
+    A method that ignores the data, with a convergence of 0 +- 0.02:
 
     >>> import numpy as np
     >>> from astro_massmap import datasets
     >>> from astro_massmap.methods import Estimate
-    >>> class Sceptic:
+    >>> class Constant:
     ...     def solve(self, observation, *, progress=False):
     ...         return Estimate(np.zeros(observation.shape), np.full(observation.shape, 0.02))
-    >>> kappa = datasets.demo().reconstruct(Sceptic())
+    >>> kappa = datasets.demo().reconstruct(Constant())
     >>> kappa.diagnostics["method"], float(np.abs(kappa.data).max()), float(kappa.uncertainty.array.max())
-    ('Sceptic', 0.0, 0.02)
+    ('Constant', 0.0, 0.02)
     """
 
     def solve(self, observation: Observation, *, progress: bool = False) -> Estimate:
@@ -106,8 +106,8 @@ class Method(Protocol):
         Raises
         ------
         ValueError
-            If it cannot be done, for instance because the memory does not suffice, the prior is of another pixel
-            scale, or, as `~astro_massmap.inference.ConvergenceError`, a system cannot be solved.
+            If the memory does not suffice, the prior has another pixel scale, or, as
+            `~astro_massmap.inference.SolverError`, a linear system cannot be solved.
 
         Examples
         --------
@@ -130,18 +130,18 @@ def run(
     cards: Sequence[tuple[str, Any]] = (),
 ) -> Estimate:
     """
-    Solve, and add name, settings, versions and wall time to the diagnostics, and the record of the run.
+    Run a method; add name, settings, versions and wall time to the diagnostics, and the record of the run.
 
     Parameters
     ----------
     method : method object
-        Such as ``Wiener()``.
+        Method, such as ``Wiener()``.
     observation : `~astro_massmap.inference.Observation`
         Shear and noise.
     progress : bool
         Show a progress bar.
     executor : `concurrent.futures.Executor`, optional
-        Workers to share the chains of the method out to.
+        Executor that runs the chains of the method.
     cards : sequence of (str, value)
         Cards of the header of a checkpoint, such as those of the WCS.
 
@@ -171,13 +171,13 @@ def run(
     start = time.perf_counter()
     if executor is not None and not hasattr(method, "prepare"):
         raise TypeError(
-            f"executor: {type(method).__name__} has no chains to share out; AnnealedHMC has, and with GaussianPrior() "
-            "it draws from the posterior of Wiener()"
+            f"executor: needs a method with chains, got {type(method).__name__}; use AnnealedHMC, which with "
+            "GaussianPrior() draws from the posterior of Wiener()"
         )
     options: dict[str, Any] = {} if executor is None else {"executor": executor}
     if getattr(method, "checkpoint", None) is not None:
         options["cards"] = cards
-    with one_thread():  # chains run side by side; two threads of one chain would wait for each other
+    with one_thread():  # several chains at a time: two threads of one chain would wait for each other
         estimate = method.solve(observation, progress=progress, **options)
         estimate.diagnostics |= {
             "method": type(method).__name__,
@@ -195,8 +195,8 @@ def warn_of_fit(fit: Mapping[str, Any] | None) -> None:
         warnings.warn(f"{message}; see diagnostics['fit']", AstropyUserWarning, stacklevel=3)
 
 
-def moments(samples: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation ``(ny, nx)`` of samples, one after the other: they may be a file."""
+def mean_and_std(samples: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return mean and standard deviation ``(ny, nx)`` of samples, which are read one by one and may be a memory map."""
     mean = np.zeros(samples.shape[1:])
     square = np.zeros_like(mean)
     for n, sample in enumerate(samples, start=1):
@@ -208,25 +208,25 @@ def moments(samples: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray
 
 
 def check_tolerance(tolerance: float) -> None:
-    """ValueError unless ``tolerance`` is a relative residual."""
+    """Raise ValueError unless ``tolerance`` is between 0 and 1."""
     if not (isinstance(tolerance, Real) and 0 < tolerance < 1):
         raise ValueError(f"tolerance: needs to be between 0 and 1, got {tolerance!r}")
 
 
 def check_padding(padding: float) -> None:
-    """ValueError below 1; a warning below 1.5, where the errors of large scales come out too small."""
+    """Raise ValueError below 1; warn below 1.5, where the errors of large scales are too small."""
     checks.check_padding(padding)
     if padding < 1.5:
         warnings.warn(
             f"padding: with a box of {padding:g} times the field, structure wraps around its edges and the "
-            "errors of large scales come out too small; use at least 1.5",
+            "errors of large scales are too small; use at least 1.5",
             AstropyUserWarning,
             stacklevel=4,
         )
 
 
 def check_dtype(dtype: str) -> torch.dtype:
-    """The torch type of a name, ValueError if it is not one of the two."""
+    """Return the torch type of a name; ValueError unless it is 'float32' or 'float64'."""
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype: needs to be 'float32' or 'float64', got {dtype!r}")
     return getattr(torch, dtype)
@@ -242,20 +242,8 @@ def in_batches(
     """
     Call ``function`` on consecutive pieces of ``indices``, ``batch`` of them at a time.
 
-    When the memory of a device does not suffice, the batch is halved, with a warning, and the work
-    goes on where it was.
-
-    Parameters
-    ----------
-    function : callable
-        Takes some of the sample numbers.
-    indices : range or list
-        All of them.
-    batch : int
-        How many at once.
-    on_done : callable
-        Told how many more are done.
-
+    When the memory of the device does not suffice, the batch is halved, with a warning, and the piece is repeated.
+    ``on_done`` is called with the length of each finished piece.
     """
     while indices:
         piece = indices[:batch]
@@ -267,7 +255,7 @@ def in_batches(
             batch = len(piece) // 2
             torch.cuda.empty_cache()
             warnings.warn(
-                f"out of memory on the device: going on with {batch} samples at once",
+                f"out of memory on the device: continuing with {batch} samples at a time",
                 AstropyUserWarning,
                 stacklevel=2,
             )

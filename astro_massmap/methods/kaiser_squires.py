@@ -1,12 +1,12 @@
-"""The direct inversion of Kaiser & Squires (1993), smoothed."""
+"""Direct inversion of the shear (Kaiser & Squires 1993), smoothed."""
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
 
 import astropy.units as u
 import torch
 
+from .._sky.geometry import to_angle
 from ..inference import FourierGrid, FourierOperator, LensingOperator, Observation, padded_shape, pick_device
 from .base import Estimate, check_padding
 
@@ -14,21 +14,21 @@ from .base import Estimate, check_padding
 @dataclass(frozen=True)
 class KaiserSquires:
     """
-    Invert the shear in Fourier space and smooth with a Gaussian.
+    Inversion of the shear in Fourier space, smoothed with a Gaussian.
 
-    Pixels weigh as much as their inverse noise variance does against that around them. Those without
-    galaxies are set to zero shear, which biases the map in and around larger holes and at the edge; nothing
-    is known of the matter beforehand. The E mode is the convergence, the B mode a test: lensing makes
-    none. The error map propagates the noise of the pixels.
+    The weight of a pixel is its inverse noise variance, relative to that of its surroundings. Pixels without galaxies
+    are set to zero shear, which biases the map in and around larger holes and at the edge; there is no prior. The E
+    mode is the convergence, the B mode a test, because lensing has none. The error map propagates the noise of the
+    pixels.
 
     Parameters
     ----------
     smoothing : `~astropy.units.Quantity`
         Standard deviation of the Gaussian.
     padding : float
-        Side of the periodic box, in sides of the field; the rest of it has zero shear.
+        Side of the periodic box, in sides of the field; outside of the field the shear is zero.
     device : str
-        ``"auto"``, or what torch calls a device.
+        Name of the device, see `~astro_massmap.inference.pick_device`.
 
     Raises
     ------
@@ -38,12 +38,12 @@ class KaiserSquires:
     Notes
     -----
     With l along the pixel axes, s the smoothing, and g1 and g2 the modes of the shear times the weights of its
-    pixels, those of both maps are
+    pixels, the modes of both maps are
 
     ``E(l) = exp(-s^2 l^2 / 2) ((l1^2 - l2^2) g1 + 2 l1 l2 g2) / l^2``,
     ``B(l) = exp(-s^2 l^2 / 2) ((l1^2 - l2^2) g2 - 2 l1 l2 g1) / l^2``,
 
-    and zero for l = 0: shear does not tell the mean.
+    and zero for l = 0: shear does not measure the mean.
 
     References
     ----------
@@ -65,29 +65,13 @@ class KaiserSquires:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        smoothing = u.Quantity(self.smoothing)
-        if not smoothing.unit.is_equivalent(u.rad):
-            raise u.UnitsError(f"smoothing: needs an angle such as 1 * u.arcmin, got {self.smoothing!r}")
-        if not (smoothing.isscalar and 0 <= smoothing.value < math.inf):
-            raise ValueError(f"smoothing: needs one angle, not negative, got {self.smoothing!r}")
+        to_angle(self.smoothing, "smoothing", zero=True)
         check_padding(self.padding)
         pick_device(self.device)
 
     def solve(self, observation: Observation, *, progress: bool = False) -> Estimate:
         """
-        Map one observation.
-
-        Parameters
-        ----------
-        observation : `~astro_massmap.inference.Observation`
-            Shear and noise.
-        progress : bool
-            Without meaning here: it takes no time.
-
-        Returns
-        -------
-        Estimate
-            Without samples.
+        Map one observation, see `Method.solve <astro_massmap.methods.Method.solve>`; ``progress`` has no effect.
 
         Examples
         --------
@@ -124,7 +108,7 @@ class KaiserSquires:
 
 
 def _window(grid: FourierGrid, smoothing: float) -> Callable[[slice], torch.Tensor]:
-    """The transfer function of the Gaussian, ``(ny, columns)``, for some columns of the modes."""
+    """Return the transfer function of the Gaussian, ``(ny, columns)``, as a function of a slice of columns."""
     along_y, along_x = (grid.real(torch.exp(-0.5 * (smoothing * ell) ** 2)) for ell in (grid.ly, grid.lx))
     return lambda columns: along_y * along_x[:, columns]
 
@@ -133,9 +117,9 @@ def _filtered(
     grid: FourierGrid, fields: torch.Tensor, function: Callable[[torch.Tensor, slice], Iterable[torch.Tensor]]
 ) -> torch.Tensor:
     """
-    Fields ``(k, *field_shape)`` whose modes are changed by ``function(modes, columns)``.
+    Filter fields ``(k, *field_shape)``: apply ``function(modes, columns)`` to their modes.
 
-    Only the rows of the field are transformed along x, and along y a few columns of modes at a time, there and back.
+    Only the rows of the field are transformed along x, and along y a few columns of modes at a time.
     """
     (rows, columns), (ny, nx) = grid.field_shape, grid.box_shape
     half = torch.fft.rfft(fields, n=nx, dim=-1)
@@ -148,9 +132,9 @@ def _filtered(
 
 def _relative_weight(grid: FourierGrid, window: Callable[[slice], torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
     """
-    Inverse noise variance of the pixels, over its smoothed map: about 1 on the mean, and 0 without data.
+    Return the inverse noise variance divided by its smoothed map: about 1 in the mean, and 0 without data.
 
-    With it, a smoothed shear is close to the weighted mean of the pixels under the window.
+    A smoothed shear with these weights is close to the weighted mean of the pixels under the window.
     """
     (around,) = _filtered(grid, weight[None], lambda modes, columns: modes.mul_(window(columns)))
     return torch.where(weight > 0, weight / torch.maximum(around, 1e-3 * weight), 0.0)
@@ -160,14 +144,14 @@ def _propagated_noise(
     operator: FourierOperator, window: Callable[[slice], torch.Tensor], noise_std: torch.Tensor
 ) -> torch.Tensor:
     """
-    Standard deviation of the map: the noise variance convolved with the squared kernels of both components.
+    Return the standard deviation of the map: the noise variance convolved with the squared kernels of both components.
 
-    It is the same for the E and the B mode, whose kernels are those of E with the components swapped. The first kernel
-    is even along both axes and the second odd, as P1 and P2 are, so that a quarter of the box holds all their values.
+    It is the same for the E and the B mode, whose kernels are those of E with the components swapped. Like P1 and P2,
+    the first kernel is even along both axes and the second odd, so that a quarter of the box contains all values.
     """
     grid, (ny, nx) = operator.grid, operator.grid.box_shape
     quarter = window(slice(None))[: ny // 2 + 1]
-    # The kernel from a pixel of the shear to a pixel of the map, anywhere in the box.
+    # kernel from a pixel of the shear to a pixel of the map
     first, second = (quarter * p[: ny // 2 + 1] for p in (operator.p1, operator.p2))
     first, second = _of_a_quarter(first, ny, nx), _of_a_quarter(1j * second, ny, nx, 1j)
     squared = _of_a_quarter(first.square_().addcmul_(second, second), ny, nx) * (ny * nx)
@@ -177,6 +161,6 @@ def _propagated_noise(
 
 
 def _of_a_quarter(modes: torch.Tensor, ny: int, nx: int, factor: complex = 1) -> torch.Tensor:
-    """A quarter ``(ny // 2 + 1, nx // 2 + 1)`` of the inverse transform of modes that are even or odd on each axis."""
+    """Return a quarter ``(ny // 2 + 1, nx // 2 + 1)`` of the transform of modes that are even or odd on each axis."""
     half = torch.fft.irfft(modes, n=ny, dim=0)[: ny // 2 + 1]
     return torch.fft.irfft(factor * half, n=nx, dim=1)[:, : nx // 2 + 1]

@@ -1,4 +1,4 @@
-"""The posterior mean in one step: the Wiener filter, and a network that adds what it misses."""
+"""Posterior mean in one step: the Wiener filter, corrected by a network."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal
@@ -30,28 +30,28 @@ class PosteriorMean:
 
     The exact Wiener filter of the data is corrected by a network that has learned from mock surveys the mean of
     the convergence given shear, noise and mask (DeepMass, Jeffrey et al. 2020), and the variance about it (moment
-    networks, Jeffrey & Wandelt 2020). It takes about as long as the Wiener filter. It knows single pixels only:
-    for the probability of anything larger, take the samples of `~astro_massmap.AnnealedHMC`.
+    networks, Jeffrey & Wandelt 2020). It takes about as long as the Wiener filter. Its moments are those of single
+    pixels: for probabilities of larger regions, use the samples of `~astro_massmap.AnnealedHMC`.
 
     Parameters
     ----------
     network : `~astro_massmap.priors.MeanNetwork`, optional
-        By default the one shipped with the package, ``MeanNetwork.load("default")``.
+        Network; by default that of the package, ``MeanNetwork.load("default")``.
     padding, tolerance, max_iterations, dtype, device
         As for `~astro_massmap.Wiener`.
 
     Raises
     ------
     TypeError, ValueError
-        If an option is out of range, the network is of another pixel scale, or it was trained for other noise.
+        If an option is out of range.
 
     Notes
     -----
-    The network was trained on shear. Given a noisy map of the convergence itself it is better than the Wiener filter
-    where there are data too, but not in the gaps (by 1 % worse on the field that this was tried on).
+    The network was trained on shear. Applied to a noisy map of the convergence it is better than the Wiener filter
+    where there are data too, but not in the gaps (by 1 % worse on the one field that was tested).
 
-    ``diagnostics["fit"]`` compares the data with noise and Gaussian component: it is that of one draw of the Gaussian
-    posterior, and does not test the network.
+    ``diagnostics["fit"]`` compares the data with noise and Gaussian component by one draw of the Gaussian posterior; it
+    does not test the network.
 
     Examples
     --------
@@ -80,25 +80,13 @@ class PosteriorMean:
 
     def solve(self, observation: Observation, *, progress: bool = False) -> Estimate:
         """
-        Map one observation.
-
-        Parameters
-        ----------
-        observation : `~astro_massmap.inference.Observation`
-            Shear and noise.
-        progress : bool
-            Without effect: there is nothing to wait for.
-
-        Returns
-        -------
-        Estimate
-            Without samples.
+        Map one observation, see `Method.solve <astro_massmap.methods.Method.solve>`; ``progress`` has no effect.
 
         Raises
         ------
         ValueError
             If the pixels or the noise of the data are not those that the network was trained for;
-            `~astro_massmap.inference.ConvergenceError`, a ValueError, if the Wiener filter does not come to the
+            `~astro_massmap.inference.SolverError`, a ValueError, if the Wiener filter does not reach the
             tolerance.
 
         Examples
@@ -147,6 +135,6 @@ class PosteriorMean:
 
 
 def _with_margins(box: torch.Tensor, grid: FourierGrid, margins: list[int]) -> torch.Tensor:
-    """The field, which lies in the first corner of the periodic box, and some pixels around it."""
+    """Return the field, the first corner of the periodic box, with some pixels around it."""
     ends = (field + 2 * margin for field, margin in zip(grid.field_shape, margins, strict=True))
     return torch.roll(box, margins, (0, 1))[tuple(slice(end) for end in ends)]

@@ -15,6 +15,7 @@ A record is made of plain numbers, texts, lists and dictionaries:
 """
 
 import dataclasses
+import hashlib
 import platform
 from functools import lru_cache
 from importlib import metadata
@@ -113,6 +114,13 @@ def identity(method):
         "sha256": checksum(tensors) if complete and tensors else None,
         "options": options,
     }
+
+
+def digest(method):
+    """Return the SHA-256 of the arrays and plain values of a method, with its prior, network or spectrum."""
+    tensors, options = {}, {}
+    _take(method, "", tensors, options)
+    return hashlib.sha256((checksum(tensors) + repr(sorted(options.items()))).encode()).hexdigest()
 
 
 def _known(method):

@@ -1,4 +1,4 @@
-"""The exact Gaussian posterior: the Wiener filter, its error, and constrained realisations."""
+"""Exact Gaussian posterior: Wiener filter, its error, and constrained realisations."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
@@ -20,10 +20,10 @@ from ..inference import (
     side_by_side,
 )
 from ..theory.spectrum import PowerSpectrum
-from ._memory import Needs, check_memory, needed_memory, workers_that_fit
+from ._memory import MemoryEstimate, check_memory, needed_memory, workers_that_fit
 from .base import Estimate, check_dtype, check_padding, check_tolerance, in_batches, warn_of_fit
 
-# At least so many draws tell the standard deviation, to about 4 %; for nothing else they may be coarse.
+# Least number of draws for the standard deviation, correct to about 4 %; draws that are no samples may be coarse.
 _MIN_DRAWS = 16
 _COARSE = 1e-2
 _BATCH_ON_GPU = 16
@@ -32,52 +32,44 @@ _BATCH_ON_GPU = 16
 @dataclass(frozen=True)
 class Wiener:
     """
-    The posterior of a Gaussian random field, exact for masks and for noise that varies.
+    Posterior of a Gaussian random field, exact for masks and inhomogeneous noise.
 
-    The mean is the Wiener filter of the shear; samples are constrained realisations (Hoffman & Ribak
-    1991): equally likely maps with the power of the prior that agree with the data as well as their
-    noise allows. Both solve linear systems by preconditioned conjugate gradients.
-
-    The standard deviation is that of the posterior too. Most of it is known in closed form, the rest is
-    estimated from the samples (from 16 draws if there are fewer): its error is about 4 % for 16 and
-    2 % for 64 of them.
+    The mean is the Wiener filter of the shear; samples are constrained realisations (Hoffman & Ribak 1991). Both solve
+    linear systems by preconditioned conjugate gradients. Most of the standard deviation is known in closed form, the
+    rest is estimated from the samples (from 16 draws if there are fewer): its error is about 4 % for 16 draws and 2 %
+    for 64.
 
     Parameters
     ----------
     spectrum : `~astro_massmap.PowerSpectrum`, optional
         Prior power spectrum of the convergence; by default that of sources at redshift 1.
     n_samples : int
-        Number of samples; with 0 there is only the mean and its standard deviation.
+        Number of samples; 0 for mean and standard deviation alone.
     uncertainty : bool
-        Whether to estimate the standard deviation; False, only with ``n_samples=0``, for the mean alone, which takes
-        one linear system instead of seventeen.
+        Estimate of the standard deviation; False, only with ``n_samples=0``, for the mean alone, which takes one linear
+        system instead of seventeen.
     seed : int
         Seed of the samples. Sample i depends on the data, the seed and i, not on ``n_samples``.
     padding : float
-        Side of the periodic box, in sides of the field. Structure beyond the field is inferred too;
-        below 1.5 it wraps around and large scales look too certain.
+        Side of the periodic box, in sides of the field. Below 1.5 structure wraps around the edges of the box, and the
+        standard deviations of large scales are too small.
     tolerance : float
-        Relative residual at which a system is solved.
+        Relative residual at which a linear system counts as solved.
     max_iterations : int
-        Iterations after which it is an error not to have solved it.
+        Largest number of iterations for a linear system.
     dtype : {'float32', 'float64'}
-        Precision of the numbers.
+        Floating-point precision; data that are far more precise than the prior is wide (for instance a noise of
+        1e-3 per pixel) may need double precision to reach the tolerance.
     device : str
-        ``"auto"`` (CUDA where there is one), or what torch calls a device.
+        Name of the device, see `~astro_massmap.inference.pick_device`.
     n_jobs : int, optional
-        Draws side by side on a CPU, with one thread of torch each; by default as many as there are cores, and as the
-        memory holds. The samples do not depend on it.
+        Number of draws at a time on a CPU, with one thread of torch each; by default the number of cores, or as many as
+        the memory allows. The samples do not depend on it.
 
     Raises
     ------
     TypeError, ValueError
-        If an option is out of range; `~astro_massmap.inference.ConvergenceError`, a ValueError, when a
-        system cannot be solved to the tolerance.
-
-    Notes
-    -----
-    Where the data are far more precise than the prior is wide (noise per pixel of 1e-3 say), single
-    precision may not reach the tolerance: use ``dtype="float64"``.
+        If an option is out of range.
 
     Examples
     --------
@@ -119,24 +111,7 @@ class Wiener:
 
     def solve(self, observation: Observation, *, progress: bool = False) -> Estimate:
         """
-        Map one observation.
-
-        Parameters
-        ----------
-        observation : `~astro_massmap.inference.Observation`
-            Shear and noise.
-        progress : bool
-            Show a progress bar.
-
-        Returns
-        -------
-        Estimate
-
-        Raises
-        ------
-        ValueError
-            If the memory does not suffice; `~astro_massmap.inference.ConvergenceError`, a ValueError, if a system
-            cannot be solved to the tolerance.
+        Map one observation, see `Method.solve <astro_massmap.methods.Method.solve>`.
 
         Examples
         --------
@@ -151,7 +126,7 @@ class Wiener:
         """
         device = pick_device(self.device)
         workers = self._workers(observation.shape)
-        check_memory(self._needs(observation.shape, workers), device)
+        check_memory(self._memory_estimate(observation.shape, workers), device)
         spectrum = PowerSpectrum.default() if self.spectrum is None else self.spectrum
         posterior = GaussianPosterior(
             observation,
@@ -181,31 +156,22 @@ class Wiener:
             },
         )
 
-    def _needs(self, shape: tuple[int, int], workers: int) -> Needs:
+    def _memory_estimate(self, shape: tuple[int, int], workers: int) -> MemoryEstimate:
         return needed_memory(shape, self.padding, dtype=self.dtype, batch=workers, samples=self.n_samples)
 
     def _workers(self, shape: tuple[int, int]) -> int:
-        """Draws side by side: on a CPU as many as asked for, or as cores and memory allow."""
+        """Return the number of draws at a time: on a CPU ``n_jobs``, or as many as cores and memory allow."""
         if pick_device(self.device).type != "cpu":
             return 1
         draws = max(self.n_samples, _MIN_DRAWS) if self.uncertainty else 1
         if self.n_jobs is not None:
             return min(self.n_jobs, draws)
-        return workers_that_fit(lambda workers: self._needs(shape, workers), min(available_cores(), draws))
+        return workers_that_fit(lambda workers: self._memory_estimate(shape, workers), min(available_cores(), draws))
 
 
 class _Draws:
     """
-    The mean, the samples, and what draws of the posterior contribute to its standard deviation and to the fit.
-
-    Parameters
-    ----------
-    method : Wiener
-        Options.
-    observation : `~astro_massmap.inference.Observation`
-        Shear and noise.
-    posterior : `~astro_massmap.inference.GaussianPosterior`
-        Posterior to draw from.
+    Mean and samples of a posterior, and the sums over its draws for the standard deviation and the fit.
     """
 
     def __init__(self, method: Wiener, observation: Observation, posterior: GaussianPosterior) -> None:
@@ -219,7 +185,7 @@ class _Draws:
         self.fit: dict[str, Any] | None = None
 
     def make(self, n: int, workers: int, progress: bool) -> None:
-        """Draw ``n`` times: the samples, and coarse draws, which suffice for the standard deviation."""
+        """Draw ``n`` times: the samples, then coarse draws, which suffice for the standard deviation."""
         device, n_samples = self._posterior.grid.device, self._method.n_samples
         with tqdm(total=n, desc="Wiener draws", unit="map", disable=not progress) as bar:
             for indices in (range(n_samples), range(n_samples, n)):
@@ -253,7 +219,7 @@ class _Draws:
             self.samples[indices[0] : indices[-1] + 1] = maps.cpu()
 
     def std(self) -> np.ndarray | None:
-        """Standard deviation of the posterior, None without draws."""
+        """Return the standard deviation of the posterior, None without draws."""
         if not self.n:
             return None
         return self._posterior.variance(self._square_shift / self.n).sqrt().cpu().numpy()
@@ -261,23 +227,23 @@ class _Draws:
 
 class ExpectedShear:
     """
-    The shear that a Wiener filter with the default spectrum expects of the E mode, also where there are no data.
+    Shear of the E mode expected by a Wiener filter with the default spectrum, also where there are no data.
 
     Parameters
     ----------
     observation : `~astro_massmap.inference.Observation`
-        Its noise is that of all the observations which follow.
+        Observation with the noise of all data to which `taken_from` is applied.
     padding : float
         Side of the periodic box, in sides of the field.
     """
 
     def __init__(self, observation: Observation, padding: float) -> None:
         box = posterior_shape(observation.shape, padding)
-        # it is the same for all maps that are compared: it need not be right to the last digit
+        # the same for all maps that are compared: a moderate tolerance suffices
         self._posterior = GaussianPosterior(observation, PowerSpectrum.default(), box, tolerance=1e-3)
 
     def taken_from(self, observation: Observation) -> Observation:
-        """What is left of an observation without it."""
+        """Return the observation after subtracting the expected shear."""
         p = self._posterior
         modes = p.solve(p.operator.adjoint(p.weight * p.grid.real(observation.shear))[None])[0]
         return replace(observation, shear=observation.shear - p.operator.forward(modes).to(observation.shear.dtype))

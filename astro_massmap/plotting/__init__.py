@@ -7,10 +7,10 @@ zero on one scale for all panels of a figure; samples are blue, values above a t
 black. North is up and East is left as far as the grid allows. Needs matplotlib: ``pip install "astro_massmap[plot]"``.
 """
 
-from .checks import plot_b_modes, plot_calibration, plot_completeness, plot_reliability
 from .curves import plot_detection, plot_peak_counts, plot_spectrum
 from .panels import plot_cutouts, plot_samples, plot_summary
 from .sky import draw_regions, new_axes, plot_map, plot_shear
+from .survey_tests import plot_b_modes, plot_calibration, plot_completeness, plot_reliability
 from .validation import plot_validation
 
 __all__ = [

@@ -40,10 +40,10 @@ def plot_validation(comparison, *, figure=None):
     (6, ['wiener', 'truth'])
     """
     figure = new_figure(11, 6.6) if figure is None else figure
-    colors = {name: f"C{i}" for i, name in enumerate(comparison.scores)}
+    colors = {name: f"C{i}" for i, name in enumerate(comparison.metrics)}
     panels = figure.subplots(2, 3).ravel()
-    sampled = {name: score for name, score in comparison.scores.items() if score.ranks is not None}
-    _power(panels[0], comparison.scores, "power of map", comparison.bands, colors)
+    sampled = {name: found for name, found in comparison.metrics.items() if found.ranks is not None}
+    _power(panels[0], comparison.metrics, "power of map", comparison.bands, colors)
     _power(panels[1], sampled, "power of samples", comparison.bands, colors)
     _distributions(panels[2], comparison, colors)
     _peaks(panels[3], sampled, comparison.thresholds, colors)
@@ -62,12 +62,12 @@ def _shift(i, n, width=0.05):
     return np.exp(width * (i - (n - 1) / 2))
 
 
-def _power(ax, scores, key, bands, colors):
+def _power(ax, metrics, key, bands, colors):
     middle = np.sqrt(np.multiply(bands[1:], bands[:-1]))
     ax.axhline(1, color="0.7", lw=1)
-    for i, (name, score) in enumerate(scores.items()):
-        value, error = score.values[key]
-        x = middle * _shift(i, len(scores))
+    for i, (name, found) in enumerate(metrics.items()):
+        value, error = found.values[key]
+        x = middle * _shift(i, len(metrics))
         ax.errorbar(x, value, np.nan_to_num(error), fmt="o-", ms=3.5, lw=1, color=colors[name], label=_named(name))
     ax.set(xscale="log", xlabel=r"multipole $\ell$", ylabel=f"{key} / truth", ylim=(0, None))
     ax.set_xticks([500, 1000, 2000, 5000, 10000], ["500", "1000", "2000", "5000", "10000"], fontsize=9)
@@ -81,11 +81,11 @@ def _distributions(ax, comparison, colors):
         ax.stairs(density.reshape(-1, _WIDE).mean(axis=1), edges, color=color, **style)
 
     ax.plot([], [], color=_INK, lw=1.6)
-    for name, score in comparison.scores.items():
-        if "samples" in score.density:
-            draw(score.density["samples"], colors[name], lw=1.2)
+    for name, found in comparison.metrics.items():
+        if "samples" in found.density:
+            draw(found.density["samples"], colors[name], lw=1.2)
         else:
-            draw(score.density["map"], colors[name], lw=1, ls=":")
+            draw(found.density["map"], colors[name], lw=1, ls=":")
     draw(comparison.density, _INK, lw=1.6)
     lowest = comparison.density[comparison.density > 0].min()
     ax.set(yscale="log", xlim=(edges[0], edges[-1]), ylim=(lowest / 2, 3 * comparison.density.max()))
@@ -94,32 +94,32 @@ def _distributions(ax, comparison, colors):
     ax.set_title("lines: samples; dotted: maps without samples", fontsize=8, loc="left")
 
 
-def _peaks(ax, scores, thresholds, colors):
+def _peaks(ax, metrics, thresholds, colors):
     ax.axhline(1, color="0.7", lw=1)
-    for i, (name, score) in enumerate(scores.items()):
-        value, error = score.values["peaks of samples"]
-        x = np.array(thresholds) + 0.0012 * (i - (len(scores) - 1) / 2)
+    for i, (name, found) in enumerate(metrics.items()):
+        value, error = found.values["peaks of samples"]
+        x = np.array(thresholds) + 0.0012 * (i - (len(metrics) - 1) / 2)
         ax.errorbar(x, value, np.nan_to_num(error), fmt="o-", ms=3.5, lw=1, color=colors[name])
     ax.set(xlabel=r"threshold in $\kappa$", ylabel="peaks of samples / truth", ylim=(0, None), xticks=thresholds)
 
 
-def _ranks(ax, scores, colors):
+def _ranks(ax, metrics, colors):
     ax.axhline(1, color="0.7", lw=1)
-    for name, score in scores.items():
-        table = score.ranks
+    for name, found in metrics.items():
+        table = found.ranks
         edges, middle = np.append(table["low"], table["high"][-1]), (table["low"] + table["high"]) / 2
         ax.stairs(table["density"], edges, baseline=None, color=colors[name], lw=1.2)
         ax.errorbar(middle, table["density"], np.nan_to_num(table["error"]), fmt="none", lw=0.8, color=colors[name])
     ax.set(xlabel="rank of the truth among the samples", ylabel="density", xlim=(0, 1), ylim=(0, None))
 
 
-def _balls(ax, scores, colors):
+def _balls(ax, metrics, colors):
     ax.axhline(0, color="0.7", lw=1)
-    for i, (name, score) in enumerate(scores.items()):
-        if score.balls is not None:
-            level, off = score.balls["level"], score.balls["coverage"] - score.balls["level"]
-            x = level + 0.012 * (i - (len(scores) - 1) / 2)
-            ax.errorbar(x, off, np.nan_to_num(score.balls["error"]), fmt="o-", ms=3.5, lw=1, color=colors[name])
+    for i, (name, found) in enumerate(metrics.items()):
+        if found.balls is not None:
+            level, off = found.balls["level"], found.balls["coverage"] - found.balls["level"]
+            x = level + 0.012 * (i - (len(metrics) - 1) / 2)
+            ax.errorbar(x, off, np.nan_to_num(found.balls["error"]), fmt="o-", ms=3.5, lw=1, color=colors[name])
     ax.set(xlabel="level of credible balls (TARP)", ylabel="fraction of truths within - level", xlim=(0, 1))
     low, high = ax.get_ylim()
     reach = max(-low, high, 0.1)

@@ -1,4 +1,4 @@
-"""Table of the scores of all methods on the same mock surveys."""
+"""Table of the metrics of all methods on the same mock surveys."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy.table import QTable, Table
 
-from .metrics import BANDS, LABELS, THRESHOLDS, Truths, least_side, score
+from .metrics import BANDS, LABELS, THRESHOLDS, Truths, least_side, measure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 @dataclasses.dataclass
 class Comparison:
     """
-    Scores of all methods on the same mocks.
+    Metrics of all methods on the same mocks.
 
     Attributes
     ----------
     table : `~astropy.table.QTable`
         A row for each ``quantity``, and for each method a column of values and a column ``"NAME error"`` of standard
         errors; NaN where a method does not have the quantity.
-    scores : dict
-        ``Score`` of each method by name (``values``, ``density``, ``ranks``, ``balls``), for figures.
+    metrics : dict
+        ``Metrics`` of each method by name (``values``, ``density``, ``ranks``, ``balls``), for figures.
     edges, density : ndarray
         Bins of the one-point distributions, and the density of the truths.
     bands : sequence of float
@@ -40,14 +40,14 @@ class Comparison:
     >>> from astropy.table import QTable
     >>> from astro_massmap.validation import Comparison
     >>> table = QTable({"quantity": ["RMSE / Wiener"], "wiener": [0.98765], "wiener error": [0.01234]})
-    >>> Comparison(table, scores={"wiener": None}, edges=None, density=None).text().pprint()
+    >>> Comparison(table, metrics={"wiener": None}, edges=None, density=None).text().pprint()
        quantity        wiener
     ------------- --------------
     RMSE / Wiener 0.988 +- 0.012
     """
 
     table: QTable
-    scores: dict[str, Any]
+    metrics: dict[str, Any]
     edges: np.ndarray
     density: np.ndarray
     bands: Sequence[float] = ()
@@ -63,7 +63,7 @@ class Comparison:
             ``quantity``, and a column of text for each method: ``value +- error`` to two digits of the error, with at
             most three decimals.
         """
-        names = list(self.scores)
+        names = list(self.metrics)
         cells = {n: [_cell(*pair) for pair in zip(self.table[n], self.table[f"{n} error"], strict=True)] for n in names}
         return Table({"quantity": list(self.table["quantity"]), **cells})
 
@@ -133,17 +133,17 @@ def compare(
     data = {name: np.stack([k.data for k in kappas]).astype(float) for name, kappas in maps.items()}
     prepared = Truths(np.stack([t.data for t in truths]).astype(float), data[wiener],
                       np.stack([t.mask for t in truths]), pixel_size)  # fmt: skip
-    scores = {}
+    metrics = {}
     for name, kappas in maps.items():
         samples = None if kappas[0].samples is None else [k.samples.astype(float) for k in kappas]  # type: ignore[union-attr]
         of_map = data[name] if samples is None else np.stack([s.mean(axis=0) for s in samples])
-        scores[name] = score(prepared, of_map, samples, [k.diagnostics for k in kappas], seed=seed)
-    return Comparison(_table(scores, len(truths)), scores, prepared.edges, prepared.density, BANDS, THRESHOLDS)
+        metrics[name] = measure(prepared, of_map, samples, [k.diagnostics for k in kappas], seed=seed)
+    return Comparison(_table(metrics, len(truths)), metrics, prepared.edges, prepared.density, BANDS, THRESHOLDS)
 
 
-def _table(scores, n_mocks):
+def _table(metrics, n_mocks):
     table = QTable({"quantity": [label for labels in LABELS.values() for label in labels]})
-    for name, of_method in scores.items():
+    for name, of_method in metrics.items():
         cells = [of_method.values.get(key, np.full((2, len(labels)), np.nan)) for key, labels in LABELS.items()]
         table[name], table[f"{name} error"] = np.concatenate(cells, axis=1)
     table.meta |= {"mocks": n_mocks}

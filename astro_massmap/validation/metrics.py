@@ -1,7 +1,7 @@
 """
-Scores of the maps of mock surveys, as functions of sums over mocks.
+Metrics of the maps of mock surveys, as functions of sums over mocks.
 
-Mocks are independent of each other, pixels of one mock are not. Every score is a function f of sums S over mocks, and
+Mocks are independent of each other, pixels of one mock are not. Every metric is a function f of sums S over mocks, and
 its standard error is that of the jackknife, ``(n - 1) <(f(S - s_i) - <f>)^2>`` with the sums s_i of one of n mocks.
 
 The mean of N samples scatters about the posterior mean with ``v / N``, where v is the variance of the samples. This
@@ -16,7 +16,7 @@ import numpy as np
 from astropy.table import QTable
 
 from ..simulation import band_power, peak_density, smoothed
-from .sample_checks import LEVELS, alone, calibration
+from .sample_metrics import LEVELS, alone, calibration
 
 BANDS = (300, 500, 1000, 2000, 3000, 4500, 7000, 12000, 20000)
 BROAD = (300, 4500)
@@ -50,8 +50,8 @@ _BINS = 480  # of cumulative distributions
 
 
 @dataclass
-class Score:
-    """Scores of one method."""
+class Metrics:
+    """Metrics of one method."""
 
     values: dict  # values and standard errors by name of the quantity, arrays (k,)
     density: dict  # one-point densities (bins,) of "map" and "samples"
@@ -76,7 +76,7 @@ class Truths:
         self.density = _density(self.smooth, self.edges)
 
 
-def score(truths, maps, samples, diagnostics, *, seed=0):
+def measure(truths, maps, samples, diagnostics, *, seed=0):
     """
     Compare the maps ``(n_mocks, ny, nx)`` of one method with the truths.
 
@@ -86,7 +86,7 @@ def score(truths, maps, samples, diagnostics, *, seed=0):
     sums = [_of_maps(truths, maps, samples)]
     smooth = smoothed(maps, truths.pixel_size, SMOOTHING)
     scatter = np.zeros(len(maps))
-    made = Score({}, {"map": _density(smooth, truths.edges)})
+    made = Metrics({}, {"map": _density(smooth, truths.edges)})
     if samples is not None:
         draws = np.stack([smoothed(s, truths.pixel_size, SMOOTHING) for s in samples])
         scatter = draws.var(axis=1, ddof=1).mean(axis=(1, 2)) / draws.shape[1]

@@ -47,7 +47,7 @@ shear = ShearMap(
 methods = {
     "Kaiser-Squires": KaiserSquires(smoothing=1 * u.arcmin),
     "Wiener": Wiener(n_samples=0),
-    "posterior": AnnealedHMC(n_samples=32, seed=1, checkpoint=str(folder / "figure_1_samples.npy")),
+    "posterior": AnnealedHMC(n_samples=32, seed=1, checkpoint=str(folder / "figure_1_samples.fits")),
 }
 maps = {}
 for name, method in methods.items():

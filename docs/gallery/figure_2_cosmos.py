@@ -64,7 +64,7 @@ direct, posterior = {}, {}
 figure = Figure(figsize=(16, 10), layout="constrained")
 for row, name in enumerate(catalogs):
     direct[name] = mapped(f"{name}_direct", KaiserSquires(smoothing=radius))
-    sampled = AnnealedHMC(n_samples=48, seed=1, checkpoint=str(folder / f"{name}_samples.npy"))
+    sampled = AnnealedHMC(n_samples=48, seed=1, checkpoint=str(folder / f"{name}_samples.fits"))
     posterior[name] = kappa = mapped(f"{name}_posterior", sampled)
     columns = {
         f"{name}: Kaiser-Squires, 1.5 arcmin": (direct[name], None),

@@ -34,7 +34,7 @@ print(f"largest difference: {np.abs(shared.samples - alone.samples).max():.1e}")
 # the missing samples; if the file is complete, it draws none.
 
 folder = Path(tempfile.mkdtemp())
-method = AnnealedHMC(GaussianPrior(), n_samples=8, seed=1, n_check=0, device="cpu", checkpoint=folder / "samples.npy")
+method = AnnealedHMC(GaussianPrior(), n_samples=8, seed=1, n_check=0, device="cpu", checkpoint=folder / "samples.fits")
 for attempt in ("first", "second"):
     start = time.perf_counter()
     kappa = catalog.reconstruct(method, pixel_scale=0.8 * u.arcmin, progress=False)

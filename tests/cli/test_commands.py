@@ -159,7 +159,7 @@ def test_warnings_are_one_line(survey, capsys):
 
 def test_annealed_hmc_from_the_shell(survey):
     options = ["--prior", "gaussian", "--schedule", "fast", "--n-samples", "2", "--pixel-scale", "1.6 arcmin"]
-    options += ["--spectrum", str(survey / "cl.ecsv"), "--checkpoint", "samples.npy"]
+    options += ["--spectrum", str(survey / "cl.ecsv"), "--checkpoint", "samples.fits"]
     assert reconstruct(survey, *options) == 0
     assert ConvergenceMap.read("kappa.fits").diagnostics["method"] == "AnnealedHMC"
 

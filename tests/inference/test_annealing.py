@@ -1,4 +1,4 @@
-"""The loop on problems whose posterior is known: short forms of ``benchmarks/samplers.py``, with fixed seeds."""
+"""Annealed chains on problems with known posteriors: short forms of ``benchmarks/samplers.py``, with fixed seeds."""
 
 import dataclasses
 import math
@@ -34,9 +34,9 @@ def gaussian():
 
 
 def assert_agreement(agreement, n):
-    """An ensemble of ``n`` agrees with the exact posterior to 4 standard errors or the targets (false alarm 1e-3)."""
+    """Assert that samples agree with the exact posterior: 4 standard errors or the targets (false alarm 1e-3)."""
     assert agreement.mean_observed < 0.10 + 2 / n and agreement.mean_holes < 0.12 + 4 / n
-    # the standard deviation in the holes rests on a few long waves: 2 % measured for 48 chains
+    # the standard deviation in the holes depends on few large-scale modes: 2 % measured for 48 chains
     assert abs(agreement.std_observed - 1) < 0.03
     assert abs(agreement.std_holes - 1) < 0.05
     assert abs(agreement.chi2 - 1) < 0.01
@@ -86,9 +86,9 @@ def test_without_annealing_or_splitting_modes_keep_their_start():
     assert problems.cluster_weight(problem.prior, plan.grid, modes)[0] < problem.weights[0] - 0.3
 
 
-def test_tempered_weights_are_others():
-    # Chains of the tempered scheme freeze where modes come apart, at a noise of some 0.045; the odds there are
-    # not those of the posterior, exactly and however slowly one goes.
+def test_tempered_weights_are_biased():
+    # Chains of the tempered scheme keep their mode where modes separate, at a noise of some 0.045; the odds there are
+    # not those of the posterior, for any rate of annealing.
     problem = problems.two_modes(64, 6.1, wanted=(0.842,))
     observation, sigma = problem.observations[0], 0.045
     grid = SplitPlan(observation, problem.prior, Schedule.fast(), (64, 64), dtype=torch.float64).grid
@@ -106,7 +106,7 @@ def test_tempered_weights_are_others():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("epsilon", [0.01, 0.03])
-def test_a_score_that_is_slightly_wrong_does_little_harm(gaussian, epsilon):
+def test_a_slightly_wrong_score_has_a_small_effect(gaussian, epsilon):
     observation, exact = gaussian
     plan = SplitPlan(observation, problems.WrongScore(epsilon), Schedule.fast(), (64, 64))
     agreement = exact.compare(samplers.ensemble(plan, 24)[0])
@@ -114,27 +114,27 @@ def test_a_score_that_is_slightly_wrong_does_little_harm(gaussian, epsilon):
 
 
 @pytest.mark.slow
-def test_where_the_tempered_scheme_runs_away_it_is_noticed(gaussian):
+def test_diverged_chains_of_the_tempered_scheme_are_flagged(gaussian):
     observation, _ = gaussian
     schedule = dataclasses.replace(Schedule.tempered(), levels=(0.05, 0.02, 0.007, 0.003), trajectories=(3,) * 4)
-    # unadjusted, as a score without density leaves no choice that would be exact
+    # without Metropolis rule, which needs the density
     schedule = dataclasses.replace(schedule, trajectory=Trajectory(leapfrogs=4, metropolis=False))
     plan = TemperedPlan(observation, problems.WrongScore(0.03), schedule, (64, 64))
     run = run_chains(plan, Streams(0, [0]))
     assert diverged(plan, run.modes).all()
 
 
-def test_chains_that_behave_are_no_diverged(gaussian):
+def test_good_chains_are_not_flagged(gaussian):
     plan = SplitPlan(gaussian[0], GaussianPrior(problems.spectrum()), Schedule((1.0,), (0,)), (128, 128))
     assert not diverged(plan, samplers.ensemble(plan, 32)[0]).any()
 
 
-def test_a_chain_is_the_same_in_any_company(gaussian):
+def test_a_chain_does_not_depend_on_its_batch(gaussian):
     problem = problems.two_modes(64, 4.1, wanted=(0.5,))
     plan = SplitPlan(problem.observations[0], problem.prior, Schedule((1.5, 1.0), 2), (64, 64), dtype=torch.float64)
     together = run_chains(plan, Streams(4, [0, 1, 2]))
     alone = run_chains(plan, Streams(4, [1]))
-    # solves stop when the slowest of a batch is done
+    # solves stop when the slowest of a batch has converged
     assert torch.allclose(together.modes[1], alone.modes[0], atol=1e-3)
     assert together.evaluations == alone.evaluations == 9 + 9 + plan.final_evaluations
     assert together.trace.shape == (3, 2, 3)
@@ -163,7 +163,7 @@ def test_the_gaussian_check_passes_and_fails(gaussian):
     check = gaussian_check(plan, 0, 8)
     assert check["worst"] < 4  # of 8 bands: false alarm 1e-3
     assert abs(check["std_data"] - 1) < 0.05 and abs(check["std_holes"] - 1) < 0.15
-    plan.reverse_levels = [plan.share * 0.3]  # forgets a part of the noise
+    plan.reverse_levels = [plan.share * 0.3]  # wrong: begins below the noise of z
     assert gaussian_check(plan, 0, 8)["worst"] > 5
 
 

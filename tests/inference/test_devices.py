@@ -1,9 +1,9 @@
 """
-No step mixes devices, and none needs the numbers of a tensor where they are not.
+No operation mixes tensors of different devices.
 
-Fake tensors have shape, type and device, and no numbers; an operation on fake tensors of two devices is an error, as it
+Fake tensors have shape, type and device, and no values; an operation on fake tensors of two devices is an error, as it
 is on a GPU. A build of torch for CPUs creates and transforms fake CUDA tensors, but does not index, copy or read them:
-`FakeGpu` does so by other operators. So a mix-up of devices is found without a GPU.
+`FakeGpu` uses other operators for this, so that these errors are found without a GPU.
 """
 
 from dataclasses import replace
@@ -36,7 +36,7 @@ from chains import observation
 THEORY = PowerSpectrum.default()
 SIDE, BOX = 24, (48, 45)
 DATA, PIXEL = observation(SIDE), observation().pixel_size
-KEY = DATA.sha256  # of the random numbers, kept by the data before tensors are fake
+KEY = DATA.sha256  # key of the random numbers, computed before tensors are fake
 TOLERANCE = 0.45
 CUDA = torch.device("cuda", 0)
 
@@ -45,8 +45,8 @@ class FakeGpu(TorchFunctionMode):
     """
     Fake CUDA tensors in a build of torch for CPUs.
 
-    A number that is read is 0.5 and 0.4 in turn, above and below `TOLERANCE`: conjugate gradients take one step. A bool
-    is False.
+    Values that are read alternate between 0.5 and 0.4, above and below `TOLERANCE`: conjugate gradients take one
+    step. A bool is False.
     """
 
     def __init__(self):
@@ -118,7 +118,7 @@ class CpuGenerator(torch.Generator):
 
 
 def to_device(module, device):
-    """`torch.nn.Module.to`, which cannot exchange fake parameters."""
+    """Replacement of `torch.nn.Module.to`, which cannot exchange fake parameters."""
     for part in module.modules():
         for name, parameter in part._parameters.items():
             part._parameters[name] = torch.nn.Parameter(parameter.to(device), requires_grad=False)
@@ -128,11 +128,11 @@ def to_device(module, device):
 
 @pytest.fixture
 def gpu(monkeypatch):
-    monkeypatch.setattr(torch, "Generator", CpuGenerator)  # there is none for CUDA here
+    monkeypatch.setattr(torch, "Generator", CpuGenerator)  # CUDA generators need a GPU
     monkeypatch.setattr(torch.nn.Module, "to", to_device)
     monkeypatch.setattr(targets, "_VELOCITY", TOLERANCE)
     monkeypatch.setattr(targets, "_KICK", TOLERANCE)
-    ScorePrior.load("default")  # files are read before, and kept
+    ScorePrior.load("default")  # files are read before tensors are fake
     with FakeGpu():
         yield
 
@@ -142,7 +142,7 @@ def modes(n=2):
 
 
 def shipped():
-    """The shipped prior; its network has the shape of the trained one, and no numbers."""
+    """Return the shipped prior with a network of fake parameters of the same shapes."""
     prior = ScorePrior.load("default")
     network = UNet(**prior.denoiser.network.settings).requires_grad_(False)
     return replace(prior, denoiser=HybridDenoiser(network, THEORY, PIXEL))
@@ -164,7 +164,7 @@ def on_gpu(*tensors):
 PRIORS = {"gaussian": GaussianPrior, "shipped": shipped}
 
 
-# ---- what runs on a GPU
+# ---- functions on a GPU
 
 
 def test_operator_and_its_adjoint(gpu):
@@ -209,7 +209,7 @@ def test_network_of_the_posterior_mean(gpu):
     assert on_gpu(*network.moments(image, image))
 
 
-# ---- and the tests can fail
+# ---- faults that the tests find
 
 
 def test_a_constant_on_the_cpu_is_found(gpu, monkeypatch):

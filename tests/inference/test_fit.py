@@ -1,4 +1,4 @@
-"""Does the model fit: statistics with a known expectation, on data that agree with prior and noise, and on others."""
+"""Goodness of fit: statistics with a known expectation, on data that agree with prior and noise, and on others."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ MOCKS = 150
 
 
 def mock(seed, *, noise=1.0, signal=1.0, kind=Observation):
-    """Data drawn from the default spectrum and noise that varies, in a field with a hole."""
+    """Return data from the default spectrum with inhomogeneous noise, in a field with a hole."""
     rng = np.random.default_rng(seed)
     noise_std = 0.15 * rng.uniform(0.7, 1.4, (SIDE, SIDE))
     noise_std[5:11, 12:18] = np.inf
@@ -62,7 +62,7 @@ def test_p_values_are_uniform(fits):
     assert stats.kstest([fit["power_p_value"] for fit in fits], "uniform").pvalue > 1e-3
 
 
-def test_the_power_ratio_is_one_on_the_mean(fits):
+def test_the_mean_power_ratio_is_one(fits):
     ratio, error = (np.array([fit[name] for fit in fits]) for name in ("power_ratio", "power_error"))
     # the mean of 32 mock data sets scatters, too
     assert (np.abs(ratio.mean(axis=0) - 1) < 5 * error.mean(axis=0) * (1 / MOCKS + 1 / MOCKS / 32) ** 0.5 + 0.03).all()
@@ -81,13 +81,13 @@ def test_the_b_mode_expectation_is_that_of_white_noise():
 
 
 @pytest.mark.parametrize("factor", [3.0, 1 / 3])
-def test_noise_that_is_wrong_is_measured(factor):
+def test_wrong_noise_is_measured(factor):
     fit = fit_of(mock(1, noise=factor))
     assert abs(fit["noise_factor"] - factor) < 4 * fit["noise_factor_error"]
     assert "the noise seems" in fit_statements(fit)[0][1]
 
 
-def test_a_field_with_more_structure_is_unlike_the_prior():
+def test_a_field_with_more_structure_than_the_prior_has_a_low_p_value():
     fit = fit_of(mock(2, signal=6.0))
     assert fit["power_p_value"] < 1e-6 and abs(fit["b_mode_sigma"]) < 4
     assert any("unlike those" in message for _, message in fit_statements(fit))
@@ -103,7 +103,7 @@ def test_a_map_of_the_convergence_has_no_b_mode():
     assert "the noise seems" in fit_statements(wrong)[0][1]
 
 
-def test_what_is_off_is_stated_in_words():
+def test_deviations_are_stated_in_words():
     fit = fit_of(mock(1, noise=3.0))
     assert fit_statements(None) == fit_statements({}) == [] and fit_summary(None) == ""
     for key in set(fit) - {"n_data"}:  # a damaged file
@@ -126,7 +126,7 @@ def test_the_smallest_fields_have_a_fit(shape, padding):
     assert np.isfinite(fit.std).all()
 
 
-def test_structure_that_is_not_gaussian_is_no_misfit():
+def test_non_gaussian_structure_gives_no_warning():
     # lognormal skies of the default spectrum, skewness 2.8, at a low noise: 15 % have p < 6e-5
     skies = lognormal_maps(PowerSpectrum.default(), 12, (48, 48), PIXEL, shift=0.03, seed=3).numpy()
     rng, found = np.random.default_rng(0), []

@@ -1,14 +1,14 @@
-"""The exact Gaussian posterior against dense linear algebra in data space."""
+"""Exact Gaussian posterior compared with dense linear algebra in data space."""
 
 import numpy as np
 import pytest
 import torch
 
 from astro_massmap.inference import (
-    ConvergenceError,
     ConvergenceObservation,
     GaussianPosterior,
     Observation,
+    SolverError,
     Streams,
 )
 
@@ -24,13 +24,13 @@ def spectrum(ell):
 
 @pytest.fixture(scope="module", params=[Observation, ConvergenceObservation], ids=["shear", "convergence"])
 def problem(request):
-    """An observation with a hole and noise that varies, and its dense posterior."""
+    """Return an observation with a hole and inhomogeneous noise, and its dense posterior."""
     rng = np.random.default_rng(5)
     noise_std = rng.uniform(0.05, 0.12, FIELD)
     noise_std[3:6, 4:8] = np.inf
     noise_std[0] = np.inf
     prior, shear, noise, in_field, seen = dense_problem(FIELD, BOX, PIXEL, spectrum, noise_std)
-    if request.param is ConvergenceObservation:  # the map, and nothing
+    if request.param is ConvergenceObservation:  # second component without data
         n = len(prior)
         shear = np.concatenate([np.eye(n)[seen], np.zeros((seen.sum(), n))])
     kappa = np.linalg.cholesky(prior) @ rng.normal(size=len(prior))
@@ -57,7 +57,7 @@ def test_mean_is_the_dense_solution(problem):
     assert p.residual < 1e-11
 
 
-def test_single_precision_is_right_to_its_tolerance(problem):
+def test_single_precision_reaches_its_tolerance(problem):
     p = posterior(problem, dtype=torch.float32, tolerance=1e-5)
     mean = p.grid.to_field(p.mean_modes()).numpy()
     std = np.sqrt(np.diag(problem[2])).reshape(FIELD)
@@ -87,7 +87,7 @@ def test_draws_have_the_dense_covariance_in_every_direction(problem, draws):
 
 
 def test_variance_needs_few_draws(problem, draws):
-    # 32 draws tell a variance to 25 %; with what is known in closed form they tell it to 11 %.
+    # 32 draws give a variance to 25 %; with the part known in closed form, to 11 %
     p, _, shifts = draws
     truth = np.diag(problem[2]).reshape(FIELD)
     error = np.stack([p.variance(s.square().mean(dim=0)).numpy() for s in shifts.reshape(16, 32, *FIELD)]) / truth - 1
@@ -98,7 +98,7 @@ def test_variance_needs_few_draws(problem, draws):
     assert abs(error.mean()) < 4 * 0.016
 
 
-def test_a_draw_belongs_to_its_number(problem):
+def test_a_draw_depends_on_its_number_alone(problem):
     p = posterior(problem, tolerance=1e-9)
     together, _ = p.draw(Streams(3, [0, 1, 2]))
     alone, _ = p.draw(Streams(3, [2]))
@@ -106,7 +106,7 @@ def test_a_draw_belongs_to_its_number(problem):
     assert not torch.allclose(together[1], alone[0], atol=1e-2)
 
 
-def test_without_noise_to_speak_of_the_mean_is_the_inversion():
+def test_with_negligible_noise_the_mean_is_the_inversion():
     rng = np.random.default_rng(0)
     truth = torch.from_numpy(rng.normal(scale=0.02, size=(9, 9)))
     truth -= truth.mean()
@@ -118,8 +118,8 @@ def test_without_noise_to_speak_of_the_mean_is_the_inversion():
 
 
 @each_case("options", [{"max_iterations": 2}, {"dtype": torch.float32, "tolerance": 1e-12}])
-def test_what_does_not_converge_says_so(problem, options):
-    with pytest.raises(ConvergenceError, match="tolerance"):
+def test_a_solve_that_does_not_converge_is_an_error(problem, options):
+    with pytest.raises(SolverError, match="tolerance"):
         posterior(problem, **options).mean_modes()
 
 
@@ -129,8 +129,8 @@ def test_a_right_hand_side_of_zero_is_solved_by_zero(problem):
     assert not p.solve(modes).any()
 
 
-def test_numbers_that_are_not_finite_are_an_error(problem):
+def test_non_finite_values_are_an_error(problem):
     observation = problem[0]
     broken = Observation(observation.shear * float("nan"), observation.noise_std, PIXEL)
-    with pytest.raises(ConvergenceError, match="nan"):
+    with pytest.raises(SolverError, match="nan"):
         GaussianPosterior(broken, spectrum).mean_modes()

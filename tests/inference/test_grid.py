@@ -38,7 +38,7 @@ def test_mode_variance_is_spectrum_over_pixel_area_and_finite_at_zero():
     grid = FourierGrid((6, 8), 2e-4, dtype=torch.float64)
     variance = grid.mode_variance(lambda ell: 1 / ell)
     assert torch.allclose(variance[1:], 1 / grid.ell[1:] / 4e-8)
-    assert variance[0, 0] == variance[0, 1]  # the longest wave runs along the longer side
+    assert variance[0, 0] == variance[0, 1]  # the lowest ell is along the longer side
 
 
 def test_pixel_variance_matches_white_noise():
@@ -46,12 +46,12 @@ def test_pixel_variance_matches_white_noise():
     assert math.isclose(grid.pixel_variance(torch.ones(6, 4, dtype=torch.float64)), 1)
 
 
-def test_padded_shape_is_at_least_what_was_asked_for():
+def test_padded_shape_is_at_least_the_requested_one():
     assert padded_shape((97, 50), 2) >= (194, 100)
     assert padded_shape((7, 9), 1) == (8, 9)  # 7 is a slow length
 
 
-def test_a_box_smaller_than_its_field_is_refused():
+def test_a_box_smaller_than_its_field_is_an_error():
     with pytest.raises(ValueError, match="box_shape"):
         FourierGrid((8, 8), 1e-3, (7, 9))
 
@@ -82,7 +82,7 @@ def test_pieces_change_nothing(shape, monkeypatch):
             assert a.dtype == b.dtype and torch.allclose(a, b, rtol=1e-13, atol=1e-15)
 
 
-def test_a_part_of_the_box_may_lie_around_its_corner():
+def test_a_part_of_the_box_may_extend_around_its_corner():
     generator = torch.Generator().manual_seed(4)
     grid = FourierGrid((8, 9), 1e-3, (15, 16), dtype=torch.float64)
     where = torch.arange(-3, 9) % 15, torch.arange(-2, 12) % 16
@@ -96,7 +96,7 @@ def test_a_part_of_the_box_may_lie_around_its_corner():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 6), (7, 1), (2, 2), (5, 8)])
-def test_the_longest_wave_is_that_of_the_longer_side(shape):
+def test_the_lowest_ell_is_that_of_the_longer_side(shape):
     grid = FourierGrid(shape, 1e-3, dtype=torch.float64)
     expected = 2 * math.pi / (1e-3 * max(shape)) if max(shape) > 1 else 1e3
     assert math.isclose(float(grid.longest), expected)

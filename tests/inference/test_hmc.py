@@ -1,4 +1,4 @@
-"""The kernel on targets whose answer is known."""
+"""Kernel on targets with known distributions."""
 
 import math
 
@@ -26,7 +26,7 @@ from helpers.leapfrog import LeapfrogTarget
 
 
 class Line:
-    """One number per chain: two unit Gaussians, the reference being the first of them."""
+    """Target of one number per chain: two unit Gaussians, the first of which is the reference."""
 
     flow, sigma = staticmethod(rotate), 1.0
 
@@ -54,12 +54,12 @@ class Line:
         return None
 
     def share(self, x):
-        """Probability of the second Gaussian."""
+        """Return the probability of the second Gaussian."""
         return torch.sigmoid(self._logit(x)).flatten()
 
 
 class OneGenerator(Streams):
-    """Many chains from one stream: faster than one each, for chains that are only counted together."""
+    """One stream for many chains, which is faster, for chains that are only counted together."""
 
     def __init__(self, seed, n):
         super().__init__(seed, [0])
@@ -73,7 +73,7 @@ class OneGenerator(Streams):
 
 
 def weight_after(separation, evaluations, weight=0.7, n=40000, leapfrogs=4):
-    """Share of the second mode when all chains start in the first."""
+    """Return the fraction of chains in the second mode when all start in the first."""
     target, streams = Line(separation, weight), OneGenerator(0, n)
     state = start(target, streams.normal(1, 1, dtype=torch.float64).to(torch.complex128), streams)
     acceptance = []
@@ -92,7 +92,7 @@ def test_modes_of_a_split_posterior_mix():
     assert acceptance > 0.9
 
 
-def test_modes_far_apart_do_not_mix_without_splitting():
+def test_distant_modes_do_not_mix_without_splitting():
     assert weight_after(6.1, 64)[0] < 0.7 - 0.3
 
 
@@ -102,8 +102,8 @@ def test_the_stationary_distribution_is_the_target(leapfrogs):
     assert abs(measured - 0.35) < 4.5 * 0.0024  # false alarm 1e-5
 
 
-def test_a_chain_that_always_moves_is_told_that_it_would_have_stayed():
-    # with an inner product a thousand times too large every change of energy is: half of the steps must be rejected
+def test_rejected_steps_that_are_taken_count_as_rejected():
+    # with an inner product a thousand times too large, so is the change of energy: half of the steps are rejected
     def step(always):
         streams = OneGenerator(1, 200)
         state = start(Line(2.0, 0.5), streams.normal(1, 1, dtype=torch.float64).to(torch.complex128), streams)
@@ -139,7 +139,7 @@ def test_energy_is_conserved_to_second_order(observation, cls):
     for leapfrogs in (8, 16, 32):
         streams = Streams(0, range(8))
         modes = target.posterior.mean_modes() + target.posterior.fluctuations(streams)
-        # the identity mass takes short steps: the same path is only as long as they allow
+        # the identity mass requires short steps, and a shorter path
         length = 0.5 if cls is TemperedTarget else 4.0
         trajectory = Trajectory(length=length, jitter=0.0, leapfrogs=leapfrogs)
         state = split_step(target, start(target, modes, streams), trajectory, streams, target.posterior.grid.inner)
@@ -153,7 +153,7 @@ def test_the_fourier_mass_is_another_choice(observation):
 
 
 def lognormal_problem(n, side=64, shift=0.16):
-    """Lognormal skies of skewness 0.5 with the benchmark's power, and their noisy shear."""
+    """Return lognormal skies of skewness 0.5 with the power of the benchmark, and their noisy shear."""
     prior = LognormalPrior(_scaled(problems.spectrum(), 1 / shift**2), shift)
     noise = problems.noise_map(side, 30)
     empty = Observation.from_arrays(np.zeros((2, side, side)), noise, problems.PIXEL)
@@ -169,7 +169,7 @@ def _scaled(spectrum, factor):
 
 
 @pytest.mark.slow
-def test_simpson_tells_the_energy_of_a_score_without_density():
+def test_simpson_gives_the_energy_of_a_score_without_density():
     prior, noise, grid, truths, generator = lognormal_problem(1)
     skewness = float(((truths - truths.mean()) ** 3).mean() / truths.std() ** 3)
     assert 0.3 < skewness < 0.8
@@ -189,10 +189,10 @@ def test_simpson_tells_the_energy_of_a_score_without_density():
 
 
 @pytest.mark.slow
-def test_a_skewed_posterior_stays_what_it_is():
-    # Skies from the prior, each with its data: chains that start there must leave their distribution as it is.
+def test_a_skewed_posterior_is_stationary():
+    # Skies from the prior, each with its data: chains that start there must not change their distribution.
     # Over 200 skies, two halves of the truths differ by 0.028 in the quantiles and 0.015 in the skewness; the
-    # bounds are the 3 % that is asked for (a new seed fails one time in ten).
+    # bounds are the required 3 % (a new seed fails one time in ten).
     prior, noise, grid, truths, generator = lognormal_problem(200)
     modes, after = grid.to_modes(truths), []
     for i, sky in enumerate(modes):
@@ -213,10 +213,10 @@ def test_a_skewed_posterior_stays_what_it_is():
         band = (grid.ell > low) & (grid.ell <= high)
         power = [m[:, band].abs().square().sum() for m in (modes, after)]
         assert abs(float(power[1] / power[0]) - 1) < 0.03
-    assert float((after - modes).abs().square().sum() / modes.abs().square().sum()) > 0.3  # they did move
+    assert float((after - modes).abs().square().sum() / modes.abs().square().sum()) > 0.3  # the chains moved
 
 
-def test_a_score_that_is_no_number_is_named(observation):
+def test_a_non_finite_score_is_an_error(observation):
     class Broken(PriorOnGrid):
         gaussian = False
 
@@ -240,6 +240,6 @@ def test_a_score_that_is_no_number_is_named(observation):
         ({"jitter": 1}, "jitter"),
     ],
 )
-def test_trajectories_that_make_no_sense(options, message):
+def test_invalid_trajectories(options, message):
     with pytest.raises(ValueError, match=message):
         Trajectory(**options)

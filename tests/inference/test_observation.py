@@ -37,6 +37,6 @@ def test_the_arrays_are_copied():
         (np.zeros((2, 8, 8)), np.full((8, 8), np.nan), "noise_std: needs to be positive"),
     ],
 )
-def test_arrays_that_do_not_fit(shear, noise_std, named):
+def test_arrays_of_wrong_shapes_are_errors(shear, noise_std, named):
     with pytest.raises(ValueError, match=named):
         Observation.from_arrays(shear, noise_std, 1e-4)

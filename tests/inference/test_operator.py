@@ -20,7 +20,7 @@ def test_operator_and_adjoint_agree(field, box):
 
 
 @pytest.mark.parametrize("shape", [(15, 15), (9, 21)])
-def test_a_periodic_map_of_odd_sides_comes_back(shape):
+def test_a_periodic_map_of_odd_sides_is_recovered(shape):
     kappa = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     kappa -= kappa.mean()
     operator = _operator(shape)
@@ -31,7 +31,7 @@ def test_a_periodic_map_of_odd_sides_comes_back(shape):
 
 
 def test_a_wave_has_the_shear_of_its_direction():
-    # kappa = cos(l.x) shears with gamma = kappa exp(2 i phi), phi the direction of l (Kaiser & Squires 1993)
+    # kappa = cos(l.x) has the shear gamma = kappa exp(2 i phi), phi the direction of l (Kaiser & Squires 1993)
     y, x = np.mgrid[:16, :16]
     for k1, k2 in [(1, 0), (0, 2), (2, 1), (3, -3)]:
         kappa = np.cos(2 * np.pi * (k1 * x + k2 * y) / 16)
@@ -55,13 +55,13 @@ def test_shear_around_an_overdensity_is_tangential():
     assert np.abs(cross[ring]).max() < 0.02 * tangential[ring].max()
 
 
-def test_the_mean_of_the_map_makes_no_shear():
+def test_the_mean_of_the_map_causes_no_shear():
     operator = _operator((8, 8))
     modes = operator.grid.to_modes(torch.ones(8, 8, dtype=torch.float64))
     assert float(operator.forward(modes).abs().max()) == 0
 
 
-def test_the_direct_operator_leaves_the_map_as_it_is():
+def test_the_direct_operator_returns_the_map():
     grid = FourierGrid((9, 13), 1.2e-4, (16, 20), dtype=torch.float64)
     kappa = torch.randn(16, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     first, second = DirectOperator(grid).forward(grid.to_modes(kappa))

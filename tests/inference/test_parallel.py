@@ -1,4 +1,4 @@
-"""Work side by side: the same results, one thread each, and the settings of the user afterwards."""
+"""Parallel work: identical results, one thread each, and the number of threads restored afterwards."""
 
 import math
 import threading
@@ -36,7 +36,7 @@ def test_results_come_in_order(workers):
     assert torch.get_num_threads() == 2
 
 
-def test_no_more_is_begun_than_needed_and_errors_end_it():
+def test_few_calls_are_submitted_ahead_and_errors_cancel_them():
     begun = []
 
     def work(i):
@@ -87,7 +87,7 @@ def test_cores_are_those_of_the_affinity_mask(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [AnnealedHMC(GENTLE, n_samples=5, **FAST), Wiener(n_samples=5)])
-def test_samples_are_the_same_whatever_the_number(method):
+def test_samples_do_not_depend_on_n_jobs(method):
     from dataclasses import replace
 
     estimates = [replace(method, n_jobs=n).solve(observation()) for n in (1, 3, None)]
@@ -98,7 +98,7 @@ def test_samples_are_the_same_whatever_the_number(method):
 
 
 @each_case("kind", [AnnealedHMC, Wiener])
-def test_a_number_that_makes_no_sense(kind):
+def test_invalid_n_jobs(kind):
     for n_jobs in (0, -1, 1.5):
         with pytest.raises((TypeError, ValueError), match="n_jobs"):
             kind(n_jobs=n_jobs)

@@ -6,7 +6,7 @@ from astro_massmap.inference import Streams, pick_device
 from helpers.cases import each_case
 
 
-def test_numbers_belong_to_seed_and_index():
+def test_numbers_depend_on_seed_and_index():
     streams = Streams(1, [5, 6])
     a, b = streams.normal(3, 4), streams.uniform()
     alone = Streams(1, [6])
@@ -16,12 +16,12 @@ def test_numbers_belong_to_seed_and_index():
         assert not torch.equal(a[0], other.normal(3, 4)[0])
 
 
-def test_a_stream_goes_on():
+def test_a_stream_continues():
     streams = Streams(0, [0])
     assert not torch.equal(streams.normal(3), streams.normal(3))
 
 
-def test_they_are_standard_normal():
+def test_numbers_are_standard_normal():
     # mean and variance of 10^5 numbers: 5 sigma, false alarm 1e-6
     x = Streams(0, range(10)).normal(10000, dtype=torch.float64)
     assert abs(x.mean()) < 5 / 316
@@ -34,6 +34,6 @@ def test_devices_by_name():
 
 
 @each_case("name", ["no such device", "cuda:99", "meta"])
-def test_a_device_that_is_not_there_is_an_error(name):
+def test_an_unavailable_device_is_an_error(name):
     with pytest.raises(ValueError, match="device"):
         pick_device(name)

@@ -1,4 +1,4 @@
-"""The way back from z to kappa: exact for a Gaussian prior at any number of steps."""
+"""Reverse diffusion from z to kappa: exact for a Gaussian prior at any number of steps."""
 
 import pytest
 import torch
@@ -27,12 +27,12 @@ def test_gaussian_draws_are_exact(steps):
     assert (ratio - 1).abs().max() < 6 * (2 / n) ** 0.5
 
 
-def test_a_deterministic_flow_loses_the_spread():
-    assert samplers.deterministic_spread(8) < 0.9
+def test_a_deterministic_flow_has_too_small_a_standard_deviation():
+    assert samplers.deterministic_std(8) < 0.9
 
 
-def test_a_mixture_comes_back_with_its_weights():
-    # z drawn with its truth: whoever goes back from z must have the cluster as often as the truths do, given z.
+def test_reverse_diffusion_keeps_the_weights_of_a_mixture():
+    # z is drawn with its truth: given z, draws must have the cluster as often as the truths
     side = 32
     problem = problems.two_modes(side, 4.1, wanted=(0.5,))
     mean = problem.prior.means

@@ -7,7 +7,7 @@ from astro_massmap import Schedule
 from helpers.cases import each_case
 
 
-def test_the_named_ones():
+def test_named_schedules():
     assert Schedule.fast().levels == (1.0,)
     annealed, tempered = Schedule.annealed(), Schedule.tempered()
     assert annealed.splitting and annealed.levels[0] > 1 and annealed.levels[-1] == 1
@@ -15,11 +15,11 @@ def test_the_named_ones():
     assert len(tempered.trajectories) == len(tempered.levels)
 
 
-def test_one_number_serves_all_levels():
+def test_one_number_of_trajectories_holds_for_all_levels():
     assert Schedule((3, 2, 1), 4).trajectories == (4, 4, 4)
 
 
-def test_the_way_back_descends_in_equal_ratios():
+def test_reverse_levels_decrease_in_equal_ratios():
     levels = Schedule(reverse_steps=5, sigma_end=0.01).reverse_levels(0.16)
     assert math.isclose(levels[0], 0.16) and math.isclose(levels[-1], 0.01)
     assert math.isclose(levels[1] / levels[0], levels[4] / levels[3])
@@ -32,8 +32,8 @@ def test_the_way_back_descends_in_equal_ratios():
         ({"levels": (1, 2)}, "decrease"),
         ({"levels": (2, 2, 1)}, "decrease"),
         ({"levels": (float("nan"), 1)}, "decrease"),
-        ({"levels": (2, 1.5)}, "last is 1"),
-        ({"levels": (0.1, -0.1), "splitting": False}, "negative"),
+        ({"levels": (2, 1.5)}, "last needs to be 1"),
+        ({"levels": (0.1, -0.1), "splitting": False}, "at least 0"),
         ({"trajectories": (1, 2)}, "trajectories"),
         ({"trajectories": -1}, "trajectories"),
         ({"reverse_steps": 0}, "reverse_steps"),
@@ -41,6 +41,6 @@ def test_the_way_back_descends_in_equal_ratios():
         ({"share": 1.0}, "share"),
     ],
 )
-def test_schedules_that_make_no_sense(options, message):
+def test_invalid_schedules(options, message):
     with pytest.raises(ValueError, match=message):
         Schedule(**options)

@@ -1,4 +1,4 @@
-"""Noise splitting against dense linear algebra: z and its relation to kappa, exactly."""
+"""Noise splitting compared with dense linear algebra: z and its relation to kappa."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from astro_massmap.inference import GaussianPosterior, Observation, SplitPosteri
 import problems
 from skies import dense_problem
 
-FIELD, BOX, PIXEL = (9, 10), (14, 16), 1.2e-4  # even sides: the Nyquist rows take part
+FIELD, BOX, PIXEL = (9, 10), (14, 16), 1.2e-4  # even sides, with Nyquist rows
 
 
 def spectrum(ell):
@@ -18,7 +18,7 @@ def spectrum(ell):
 
 @pytest.fixture(scope="module")
 def problem():
-    """The package's object, and the dense mean and covariance of z over the whole box."""
+    """Return the object of the package, and the dense mean and covariance of z over the whole box."""
     rng = np.random.default_rng(8)
     noise_std = rng.uniform(0.06, 0.14, FIELD)
     noise_std[3:6, 4:8] = np.inf
@@ -58,7 +58,7 @@ def test_fluctuations_have_this_covariance(problem):
     assert abs(square.mean() - 1) < 4.5 * np.sqrt(2 / square.size)
 
 
-def test_loose_solutions_hold_at_the_largest_scales():
+def test_large_scales_are_correct_at_a_loose_tolerance():
     # solved to 3e-3 instead of 1e-6, with the same random numbers, in a box of twice the field
     generator = torch.Generator().manual_seed(1)
     observation = problems.observe(problems.gaussian_sky(96, generator), problems.noise_map(96, 30), generator)
@@ -70,6 +70,6 @@ def test_loose_solutions_hold_at_the_largest_scales():
     assert float(error) ** 0.5 < 0.03
 
 
-def test_a_share_larger_than_the_noise_is_refused(problem):
-    with pytest.raises(ValueError, match="least noise of a pixel"):
+def test_a_noise_level_above_that_of_a_pixel_is_an_error(problem):
+    with pytest.raises(ValueError, match="lowest noise of a pixel"):
         SplitPosterior(problem[0].posterior, 0.2)

@@ -1,4 +1,4 @@
-"""The method: what it returns, and what it refuses."""
+"""Results and errors of the method."""
 
 import json
 import sys
@@ -14,11 +14,11 @@ from astro_massmap.methods import _chains, resolve, run
 import problems
 from chains import FAST, GENTLE, Prior, observation
 
-# ---- what it returns
+# ---- results
 
 
-def test_with_a_gaussian_prior_it_is_the_wiener_posterior():
-    # 200 samples: the mean to 1 / sqrt(200) of the standard deviation, and that to 5 % a pixel
+def test_with_a_gaussian_prior_the_posterior_is_that_of_wiener():
+    # 200 samples: errors of 1 / sqrt(200) of the mean, and of 5 % of the standard deviation per pixel
     data = observation()
     estimate = run(AnnealedHMC(GaussianPrior(), n_samples=200, information=1.0, n_check=0), data, progress=False)
     wiener = Wiener(n_samples=256).solve(data)
@@ -64,25 +64,25 @@ def test_sample_i_depends_on_the_seed_and_i():
     assert not np.allclose(few, AnnealedHMC(GENTLE, n_samples=2, seed=4, **FAST).solve(data).samples, atol=1e-3)
 
 
-def test_one_sample_has_a_standard_deviation_too():
+def test_one_sample_has_a_standard_deviation():
     estimate = AnnealedHMC(GENTLE, n_samples=1, **FAST).solve(observation())
     assert estimate.samples.shape == (1, 24, 24)
     assert np.allclose(estimate.std / Wiener(n_samples=64).solve(observation()).std, 1, atol=0.3)
 
 
-def test_counts_of_galaxies_are_levelled():
+def test_a_noise_floor_is_applied_to_counts_of_galaxies():
     data = observation(64, counts=True)
-    levelled = data.levelled(0.985, seed=1)
-    kept = levelled.information_kept(data)
+    floored = data.with_noise_floor(0.985, seed=1)
+    kept = floored.information_kept(data)
     assert 0.985 <= kept < 1
-    best = float(data.noise_std.min()), float(levelled.noise_std.min())
+    best = float(data.noise_std.min()), float(floored.noise_std.min())
     assert best[1] > 1.15 * best[0]
-    added = (levelled.noise_std**2 - data.noise_std**2).sqrt()
+    added = (floored.noise_std**2 - data.noise_std**2).sqrt()
     more = data.observed & (added > 0)
-    z = ((levelled.shear - data.shear) / added)[:, more]
+    z = ((floored.shear - data.shear) / added)[:, more]
     assert abs(float(z.square().mean()) - 1) < 5 * (2 / z.numel()) ** 0.5
-    assert torch.equal(levelled.shear[:, ~more], data.shear[:, ~more])
-    assert data.levelled(1, seed=1) is data
+    assert torch.equal(floored.shear[:, ~more], data.shear[:, ~more])
+    assert data.with_noise_floor(1, seed=1) is data
     estimate = AnnealedHMC(GaussianPrior(), n_samples=2, n_check=0).solve(data)
     assert abs(estimate.diagnostics["information_kept"] - kept) < 1e-6
 
@@ -95,13 +95,13 @@ def test_schedules_by_name():
         assert np.isfinite(estimate.samples).all()
 
 
-def test_the_progress_bar_tells_level_and_acceptance(capsys):
+def test_the_progress_bar_shows_level_and_acceptance(capsys):
     AnnealedHMC(GENTLE, n_samples=1, **FAST).solve(observation(16), progress=True)
     shown = capsys.readouterr().err
     assert "acceptance=" in shown and "level=" in shown
 
 
-# ---- what goes wrong
+# ---- errors
 
 
 @pytest.mark.parametrize(
@@ -123,34 +123,34 @@ def test_bad_options_are_named(options, error, message):
         AnnealedHMC(**options)
 
 
-def test_a_prior_of_another_pixel_scale_is_refused():
+def test_a_prior_of_another_pixel_scale_is_an_error():
     prior = Prior(lambda modes, sigma: modes)
     prior.pixel_size = 2 * problems.PIXEL
     with pytest.raises(ValueError, match=r"0\.8 arcmin, the map has 0\.4"):
         AnnealedHMC(prior, **FAST).solve(observation())
 
 
-def test_a_score_that_is_no_number_is_named():
+def test_a_non_finite_score_is_an_error():
     broken = Prior(lambda modes, sigma: modes * float("nan"))
     with pytest.raises(ValueError, match=r"not finite at the noise level 0\.108 in chain"):
         AnnealedHMC(broken, **FAST).solve(observation())
 
 
-def test_chains_that_run_away_are_never_returned_in_silence():
+def test_diverged_chains_are_never_returned_without_an_error():
     with pytest.raises(ValueError, match=r"8 of 8 chains failed 6 times each \(chain \d: diverged\)"):
         AnnealedHMC(Prior(lambda modes, sigma: 30 * modes / sigma**2), **FAST).solve(observation())
 
 
 @pytest.mark.slow
-def test_the_tempered_scheme_with_a_score_that_errs_at_small_noise_says_so():
-    # 3 % of the large scales below a noise of 0.03: noise splitting does not mind (benchmarks/samplers.py)
+def test_the_tempered_scheme_with_an_inaccurate_score_at_low_noise_is_an_error():
+    # 3 % of the large scales below a noise of 0.03: noise splitting is not affected (benchmarks/samplers.py)
     with pytest.raises(ValueError, match="1 of 1 chains failed 6 times"):
         AnnealedHMC(problems.WrongScore(0.03), n_samples=1, schedule="tempered", n_check=0).solve(observation())
     estimate = AnnealedHMC(problems.WrongScore(0.03), n_samples=4, n_check=0).solve(observation())
     assert np.isfinite(estimate.samples).all()
 
 
-def test_a_chain_that_ran_away_once_is_drawn_again_and_counted(monkeypatch):
+def test_a_chain_that_diverged_once_is_drawn_again_and_counted(monkeypatch):
     calls = []
 
     def first_of_all(plan, modes):
@@ -163,7 +163,7 @@ def test_a_chain_that_ran_away_once_is_drawn_again_and_counted(monkeypatch):
     assert estimate.diagnostics["score_evaluations"] == 2 * (9 + 2)
 
 
-def test_a_sampler_that_fails_its_check_says_so(monkeypatch):
+def test_a_sampler_that_fails_its_check_warns(monkeypatch):
     from astro_massmap.inference import annealing
 
     right = annealing.reverse_diffusion

@@ -16,7 +16,7 @@ def test_batches_cover_everything_once():
     assert done == [4, 4, 1]
 
 
-def test_out_of_memory_halves_the_batch_and_goes_on():
+def test_out_of_memory_halves_the_batch_and_continues():
     done = []
 
     def hungry(indices):
@@ -29,7 +29,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on():
     assert done == list(range(7))
 
 
-def test_one_map_that_does_not_fit_is_an_error():
+def test_one_map_that_exceeds_the_memory_is_an_error():
     def greedy(indices):
         raise torch.OutOfMemoryError("too much")
 
@@ -47,11 +47,11 @@ def test_one_map_that_does_not_fit_is_an_error():
         (lambda: PosteriorMean(MeanNetwork), "network: needs a MeanNetwork"),
     ],
 )
-def test_a_class_is_not_taken_for_an_object(make, message):
+def test_a_class_instead_of_an_object_is_an_error(make, message):
     with pytest.raises(TypeError, match=message):
         make()
 
 
-def test_a_list_is_no_schedule():
+def test_a_list_instead_of_a_schedule_is_an_error():
     with pytest.raises(ValueError, match="schedule: needs a Schedule or one of"):
         AnnealedHMC(schedule=["annealed"])

@@ -1,10 +1,11 @@
-"""Chains that fail, and those that do not: the rule is what the data allow, and a run is never lost whole."""
+"""Chains that diverge or do not mix: which ones are flagged, and the result of the run."""
 
 import astropy.units as u
 import numpy as np
 import pytest
 import torch
 from astropy.cosmology import FlatLambdaCDM
+from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_massmap import AnnealedHMC, GaussianPrior, Schedule
@@ -15,7 +16,7 @@ from astro_massmap.simulation import NFWHalo
 import problems
 from chains import FAST, GENTLE, observation
 
-# ---- what is a failure
+# ---- chains that are flagged
 
 
 def cluster(mass, side=12, density=100, seed=0):
@@ -30,13 +31,13 @@ def cluster(mass, side=12, density=100, seed=0):
 
 @pytest.mark.filterwarnings("ignore:the power of the data", "ignore:prior. the samples have")
 @pytest.mark.parametrize("mass", [5e14, 2e15])
-def test_a_massive_cluster_is_mapped_at_the_first_try(mass):
+def test_a_massive_cluster_is_mapped_at_the_first_attempt(mass):
     estimate = AnnealedHMC(n_samples=4, n_check=0).solve(cluster(mass))
     assert estimate.diagnostics["restarts"] == estimate.diagnostics["failed"] == 0
     assert estimate.mean[5:7, 5:7].mean() > 0.1
 
 
-def test_a_field_that_is_unlike_the_prior_is_reported():
+def test_more_power_than_the_prior_gives_a_warning():
     with pytest.warns(AstropyUserWarning) as caught:
         estimate = AnnealedHMC(GaussianPrior(), n_samples=4, n_check=0).solve(cluster(2e15))
     messages = [str(w.message) for w in caught]
@@ -49,7 +50,7 @@ def plan():
     return SplitPlan(observation(), GaussianPrior(), Schedule.fast(), (64, 64))
 
 
-def test_a_mean_that_shear_does_not_see_is_noticed(plan):
+def test_a_large_mean_that_shear_does_not_measure_is_flagged(plan):
     modes = run_chains(plan, plan.streams(0, range(2))).modes
     assert not diverged(plan, modes).any()
     modes[1, 0, 0] += 300 * plan.prior.variance[0, 0].sqrt()
@@ -61,14 +62,14 @@ def test_a_mean_that_shear_does_not_see_is_noticed(plan):
     assert diverged(periodic, modes).tolist() == [False, True]
 
 
-def test_a_map_that_is_worse_than_none_is_noticed(plan):
+def test_a_map_worse_than_a_zero_map_is_flagged(plan):
     modes = run_chains(plan, plan.streams(0, range(3))).modes
     modes[1] += 6 * (modes[1] - modes[0])
     modes[2] *= float("nan")
     assert diverged(plan, modes).tolist() == [False, True, True]
 
 
-def test_a_hole_in_the_middle_of_a_cluster_is_no_divergence():
+def test_a_hole_in_the_middle_of_a_cluster_is_not_flagged():
     # ten pixels without data, where kappa is many standard deviations of the prior
     data = cluster(2e15)
     noise_std = data.noise_std.numpy().copy()
@@ -82,7 +83,7 @@ def test_a_hole_in_the_middle_of_a_cluster_is_no_divergence():
     assert not diverged(periodic, modes).any()
 
 
-# ---- what becomes of the run
+# ---- result of the run
 
 
 def failing(monkeypatch, which):
@@ -96,7 +97,7 @@ def failing(monkeypatch, which):
     monkeypatch.setattr(_chains, "_attempt", attempt)
 
 
-@pytest.mark.parametrize("checkpoint", [None, "c.npy"])
+@pytest.mark.parametrize("checkpoint", [None, "c.fits"])
 def test_chains_that_fail_are_left_out(monkeypatch, checkpoint):
     method = AnnealedHMC(GENTLE, n_samples=8, **FAST)
     everything = method.solve(observation())
@@ -108,14 +109,16 @@ def test_chains_that_fail_are_left_out(monkeypatch, checkpoint):
         assert np.array_equal(estimate.samples, everything.samples[[0, 2, 3, 6, 7]])
         assert estimate.diagnostics["failed"] == 3 and estimate.diagnostics["restarts"] == 15
         assert np.allclose(estimate.mean, estimate.samples.mean(axis=0), atol=1e-6)
+    if checkpoint is not None:
+        assert np.array_equal(fits.getdata("c.fits.good.fits"), estimate.samples)
 
 
 def test_more_than_half_is_an_error_that_keeps_the_checkpoint(monkeypatch):
-    good = AnnealedHMC(GENTLE, n_samples=6, checkpoint="c.npy", **FAST)
+    good = AnnealedHMC(GENTLE, n_samples=6, checkpoint="c.fits", **FAST)
     failing(monkeypatch, {0, 1, 3, 5})
-    with pytest.raises(ValueError, match=r"'posterior_mean' and 'wiener' need no chains; .* kept in 'c\.npy'"):
+    with pytest.raises(ValueError, match=r"'posterior_mean' and 'wiener' need no chains; .* kept in 'c\.fits'"):
         good.solve(observation())
-    with open("c.npy.ledger") as file:
+    with open("c.fits.ledger") as file:
         assert len(file.readlines()) > 3
 
 
@@ -138,11 +141,11 @@ def test_a_score_that_fails_in_one_chain_leaves_the_others(monkeypatch):
 
     def run(plan, streams, **options):
         if 2 in streams.indices:
-            raise ScoreError("prior: its score is not finite")
+            raise ScoreError("prior: the score is not finite")
         return right(plan, streams, **options)
 
     everything = AnnealedHMC(GENTLE, n_samples=4, **FAST).solve(observation())
     monkeypatch.setattr(_chains, "run_chains", run)
-    with pytest.warns(AstropyUserWarning, match=r"1 of 4 chains .* \(chain 2: prior: its score is not finite\)"):
+    with pytest.warns(AstropyUserWarning, match=r"1 of 4 chains .* \(chain 2: prior: the score is not finite\)"):
         estimate = AnnealedHMC(GENTLE, n_samples=4, batch_size=4, **FAST).solve(observation())
     assert np.allclose(estimate.samples, everything.samples[[0, 1, 3]], atol=1e-3)

@@ -1,4 +1,4 @@
-"""Nothing is lost when a run is interrupted, and what is on the disk is whole."""
+"""Interrupted runs lose no finished samples, and files on the disk are valid."""
 
 import errno
 import json
@@ -13,7 +13,6 @@ import tracemalloc
 from pathlib import Path
 
 import astropy.units as u
-import h5py
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -23,17 +22,16 @@ from astropy.wcs import WCS
 from astro_massmap import AnnealedHMC, ConvergenceMap, GaussianPrior, datasets
 from astro_massmap.methods import _checkpoint, _sample_files
 from astro_massmap.methods._checkpoint import Checkpoint
-from astro_massmap.methods.base import moments
+from astro_massmap.methods.base import mean_and_std
 
 import skies
 from chains import FAST, GENTLE, Prior, observation
 
 OPTIONS = {"n_samples": 5, "seed": 2, **FAST, "n_jobs": 1}
-FILES = ["c.fits", "c.h5", "c.npy"]
 
 
-def finished(ledger):
-    return [json.loads(line)["sample"] for line in Path(ledger).read_text().splitlines()[1:]]
+def finished(index):
+    return [json.loads(line)["sample"] for line in Path(index).read_text().splitlines()[1:]]
 
 
 def stop_before(monkeypatch, sample, error=KeyboardInterrupt):
@@ -47,15 +45,14 @@ def stop_before(monkeypatch, sample, error=KeyboardInterrupt):
     monkeypatch.setattr(Checkpoint, "add", interrupted)
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_a_run_that_was_interrupted_goes_on(monkeypatch, file):
+def test_an_interrupted_run_continues(monkeypatch):
     data = observation()
     whole = AnnealedHMC(GENTLE, **OPTIONS).solve(data)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop_before(patch, 3)
-        AnnealedHMC(GENTLE, checkpoint=file, **OPTIONS).solve(data)
-    assert finished(f"{file}.ledger") == [0, 1, 2]
-    resumed = AnnealedHMC(GENTLE, checkpoint=file, **OPTIONS).solve(data)
+        AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(data)
+    assert finished("c.fits.ledger") == [0, 1, 2]
+    resumed = AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(data)
     assert np.array_equal(resumed.samples, whole.samples)
     assert np.array_equal(resumed.mean, whole.mean) and np.array_equal(resumed.std, whole.std)
     assert resumed.diagnostics["acceptance"] == whole.diagnostics["acceptance"]
@@ -80,7 +77,7 @@ def run_script(**options):
 
 
 @pytest.mark.slow
-def test_runs_that_are_killed_go_on():
+def test_killed_runs_continue():
     rng = np.random.default_rng(5)
     for kill in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
         before = len(finished("c.fits.ledger")) if Path("c.fits.ledger").exists() else 0
@@ -106,40 +103,41 @@ def test_runs_that_are_killed_go_on():
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_before_its_file_is_there_goes_on(monkeypatch):
+def test_a_run_killed_before_its_file_exists_continues(monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(_checkpoint, "create_samples", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
-    assert Path("c.npy.ledger").exists() and not Path("c.npy").exists()
-    assert np.isfinite(AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation()).samples).all()
+        AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation())
+    assert Path("c.fits.ledger").exists() and not Path("c.fits").exists()
+    assert np.isfinite(AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation()).samples).all()
 
 
-def test_a_line_that_was_torn_is_none():
-    whole = AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
-    lines = Path("c.npy.ledger").read_bytes()
+def test_an_incomplete_last_line_is_ignored():
+    whole = AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation())
+    lines = Path("c.fits.ledger").read_bytes()
     mark = json.loads(lines.splitlines()[0])["mark"]
     for cut in range(1, len(lines.splitlines(keepends=True)[-1])):
-        Path("c.npy.ledger").write_bytes(lines[:-cut])
-        assert sorted(Checkpoint("c.npy", (5, 24, 24), mark).records) == [0, 1, 2, 3]
-    resumed = AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
+        Path("c.fits.ledger").write_bytes(lines[:-cut])
+        assert sorted(Checkpoint("c.fits", (5, 24, 24), mark).records) == [0, 1, 2, 3]
+    resumed = AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation())
     assert np.array_equal(resumed.samples, whole.samples)
-    assert sorted(finished("c.npy.ledger")) == [0, 1, 2, 3, 4]
+    assert sorted(finished("c.fits.ledger")) == [0, 1, 2, 3, 4]
 
 
-def test_a_sample_that_was_damaged_is_drawn_again():
-    whole = np.array(AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation()).samples)
-    with open("c.npy", "r+b") as file:
-        file.seek(128 + 4 * 24 * 24 * 2 + 7)
+def test_a_damaged_sample_is_drawn_again():
+    whole = np.array(AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation()).samples)
+    offset = _sample_files.open_samples("c.fits").offset
+    with open("c.fits", "r+b") as file:
+        file.seek(offset + 4 * 24 * 24 * 2 + 7)
         file.write(b"\xff")
-    with pytest.warns(AstropyUserWarning, match="1 samples of 'c.npy' are damaged"):
-        resumed = AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
+    with pytest.warns(AstropyUserWarning, match="1 samples of 'c.fits' are damaged"):
+        resumed = AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation())
     assert np.array_equal(resumed.samples, whole)
 
 
-# ---- disks that are full
+# ---- full disks
 
 
-def test_a_disk_that_is_too_small_is_told_before_the_work(monkeypatch):
+def test_too_small_a_disk_is_an_error_before_the_run(monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**3))
     with pytest.raises(OSError, match=r"the samples need .* GiB, the disk of 'c.fits' has"):
         AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation())
@@ -147,73 +145,66 @@ def test_a_disk_that_is_too_small_is_told_before_the_work(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", FILES)
-def test_a_disk_that_runs_full_keeps_what_is_finished(monkeypatch, file):
-    # a limit on the size of files stands for the disk; the array is made first, as if others had filled the disk since
+def test_a_full_disk_keeps_finished_samples(monkeypatch):
+    # a limit on the size of files simulates a disk that is filled after the file was created
     whole = AnnealedHMC(GENTLE, **OPTIONS).solve(observation())
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop_before(patch, 1)
-        AnnealedHMC(GENTLE, checkpoint=file, **OPTIONS).solve(observation())
+        AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation())
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    limit = _sample_files.open_samples(file).offset + 3 * 4 * 24 * 24 - 100
+    limit = _sample_files.open_samples("c.fits").offset + 3 * 4 * 24 * 24 - 100
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
         with pytest.raises(OSError, match="2 finished samples are kept"):
-            AnnealedHMC(GENTLE, checkpoint=file, **OPTIONS).solve(observation())
+            AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert finished(f"{file}.ledger") == [0, 1]
-    resumed = AnnealedHMC(GENTLE, checkpoint=file, **OPTIONS).solve(observation())
+    assert finished("c.fits.ledger") == [0, 1]
+    resumed = AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation())
     assert np.array_equal(resumed.samples, whole.samples)
 
 
-def test_a_ledger_that_cannot_be_written_has_no_half_line(monkeypatch):
+def test_an_index_file_that_cannot_be_written_has_no_incomplete_line(monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop_before(patch, 2)
-        AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
-    there, fsync, calls = Path("c.npy.ledger").read_bytes(), os.fsync, []
+        AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation())
+    there, fsync, calls = Path("c.fits.ledger").read_bytes(), os.fsync, []
 
     def full(descriptor):
         calls.append(descriptor)
-        if len(calls) == 2:  # the sample, then its line
+        if len(calls) == 2:  # first the sample, then its line
             raise OSError(errno.ENOSPC, "No space left on device")
         fsync(descriptor)
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left on device; 2 finished"):
         patch.setattr(os, "fsync", full)
-        AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
-    assert Path("c.npy.ledger").read_bytes() == there
+        AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation())
+    assert Path("c.fits.ledger").read_bytes() == there
 
 
 # ---- files of samples
 
 
-@pytest.mark.parametrize("file", ["c.fits", "c.h5"])
-def test_others_read_the_samples_with_their_coordinates(file):
+def test_astropy_reads_the_samples_and_their_wcs():
     shear = datasets.demo().to_map(pixel_scale=1.6 * u.arcmin)
-    kappa = shear.reconstruct(AnnealedHMC(GaussianPrior(), n_samples=3, checkpoint=file), progress=False)
-    if file == "c.fits":
-        with fits.open(file) as hdus:
-            samples, header = hdus[0].data.copy(), hdus[0].header
-    else:
-        with h5py.File(file) as opened:
-            samples, header = opened["samples"][:], fits.Header(dict(opened["samples"].attrs))
+    kappa = shear.reconstruct(AnnealedHMC(GaussianPrior(), n_samples=3, checkpoint="c.fits"), progress=False)
+    with fits.open("c.fits") as hdus:
+        samples, header = hdus[0].data.copy(), hdus[0].header
     assert np.array_equal(samples, kappa.samples)
     wcs = WCS(header, naxis=2)
     assert wcs.wcs.compare(kappa.wcs.wcs, tolerance=1e-9)
     assert isinstance(kappa.samples, np.memmap)
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_samples_of_a_file_stay_there(file):
-    # 160 MiB of samples; moments hold a map of them, files of maps are written map by map
+def test_samples_of_a_file_are_not_loaded_into_memory():
+    # 160 MiB of samples, which are read and written map by map
     shape = (640, 256, 256)
-    samples = _sample_files.create_samples(file, shape)
+    samples = _sample_files.create_samples("c.fits", shape)
     small = np.random.default_rng(0).normal(size=(4, 256, 256)).astype(np.float32)
     for i in range(shape[0]):
-        _sample_files.put_sample(file, samples, i, small[i % 4])
+        _sample_files.put_sample("c.fits", samples, i, small[i % 4])
     tracemalloc.start()
-    mean, std = moments(samples)
+    mean, std = mean_and_std(samples)
     kappa = ConvergenceMap(mean, wcs=skies.tan_wcs(shape[1:]), samples=samples)
     kappa.write("kappa.fits")
     again = ConvergenceMap.read("kappa.fits", memmap=True)
@@ -243,7 +234,7 @@ def test_a_map_is_the_same_from_memory_and_from_its_file():
         ConvergenceMap.read("one.fits.gz", memmap=True)
 
 
-def test_quantiles_in_strips_are_those_of_the_whole(monkeypatch):
+def test_quantiles_in_strips_are_those_of_the_whole_map(monkeypatch):
     from astro_massmap.analysis import quantiles as _quantiles
 
     kappa = datasets.demo().reconstruct("wiener", n_samples=6, pixel_scale=1.6 * u.arcmin, progress=False)
@@ -253,13 +244,13 @@ def test_quantiles_in_strips_are_those_of_the_whole(monkeypatch):
         assert np.allclose(kappa.quantile(q), np.quantile(kappa.samples, q, axis=0, method="weibull"), atol=1e-6)
 
 
-# ---- files of something else
+# ---- files of other runs, and damaged files
 
 
-def test_a_checkpoint_of_something_else_is_refused_and_kept(tmp_path):
-    options = {"n_samples": 2, "checkpoint": "c.npy", **FAST}
+def test_a_checkpoint_of_another_run_is_an_error_and_unchanged(tmp_path):
+    options = {"n_samples": 2, "checkpoint": "c.fits", **FAST}
     AnnealedHMC(GENTLE, **options).solve(observation())
-    before = [(tmp_path / file).read_bytes() for file in ("c.npy", "c.npy.ledger")]
+    before = [(tmp_path / file).read_bytes() for file in ("c.fits", "c.fits.ledger")]
     for method, data in [
         (AnnealedHMC(GENTLE, **options), observation(seed=1)),
         (AnnealedHMC(GENTLE, seed=9, **options), observation()),
@@ -269,23 +260,22 @@ def test_a_checkpoint_of_something_else_is_refused_and_kept(tmp_path):
     ]:
         with pytest.raises(ValueError, match="other data or other settings"):
             method.solve(data)
-    assert [(tmp_path / file).read_bytes() for file in ("c.npy", "c.npy.ledger")] == before
+    assert [(tmp_path / file).read_bytes() for file in ("c.fits", "c.fits.ledger")] == before
 
 
-def test_the_same_prior_made_anew_is_the_same():
-    options = {"n_samples": 2, "checkpoint": "c.npy", **FAST}
+def test_a_new_object_of_the_same_prior_continues_a_run():
+    options = {"n_samples": 2, "checkpoint": "c.fits", **FAST}
     first = AnnealedHMC(Prior(lambda modes, sigma: 0.1 * modes), **options).solve(observation())
     again = AnnealedHMC(Prior(lambda modes, sigma: 0.1 * modes), **options).solve(observation())
     assert np.array_equal(first.samples, again.samples)
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_checkpoints_that_are_none(tmp_path, file):
-    options = {"n_samples": 2, "checkpoint": file, **FAST}
-    (tmp_path / file).write_bytes(b"precious")
-    with pytest.raises(OSError, match="no checkpoint"):
+def test_files_that_are_not_checkpoints_are_errors(tmp_path):
+    options = {"n_samples": 2, "checkpoint": "c.fits", **FAST}
+    (tmp_path / "c.fits").write_bytes(b"precious")
+    with pytest.raises(OSError, match="no run can continue"):
         AnnealedHMC(GENTLE, **options).solve(observation())
-    for ledger in (
+    for index in (
         "{",
         "",
         "[]\n",
@@ -295,51 +285,50 @@ def test_checkpoints_that_are_none(tmp_path, file):
         '{"mark": "x"}\n{"sample": -9, "crc32": 1}\n',
         "[" * 100_000 + "\n",
     ):
-        (tmp_path / f"{file}.ledger").write_text(ledger)
+        (tmp_path / "c.fits.ledger").write_text(index)
         with pytest.raises((OSError, ValueError), match=r"damaged|other data"):
             AnnealedHMC(GENTLE, **options).solve(observation())
-    assert (tmp_path / file).read_bytes() == b"precious"
+    assert (tmp_path / "c.fits").read_bytes() == b"precious"
 
 
-def test_a_file_that_was_cut_off_is_an_error():
-    AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
-    os.truncate("c.npy", 9000)
+def test_a_truncated_file_is_an_error():
+    AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation())
+    os.truncate("c.fits", 9000)
     with pytest.raises(OSError, match="damaged"):
-        AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
+        AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", FILES)
-def test_an_index_file_without_its_samples_does_not_block_the_next_run(file):
-    whole = np.array(AnnealedHMC(GENTLE, checkpoint=file, **OPTIONS).solve(observation()).samples)
-    for left in (observation(), observation(seed=1)):  # the same data, and others
-        Path(file).unlink()
-        with pytest.warns(AstropyUserWarning, match=f"'{file}' does not exist, but its index file lists 5 samples"):
-            again = AnnealedHMC(GENTLE, checkpoint=file, **OPTIONS).solve(left)
+def test_an_index_file_without_its_samples_does_not_block_the_next_run():
+    whole = np.array(AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation()).samples)
+    for left in (observation(), observation(seed=1)):  # the same data, and other data
+        Path("c.fits").unlink()
+        with pytest.warns(AstropyUserWarning, match="'c.fits' does not exist, but its index file lists 5 samples"):
+            again = AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(left)
         assert np.array_equal(again.samples, whole) == (left.shear[0, 0, 0] == observation().shear[0, 0, 0])
-        assert finished(f"{file}.ledger") == [0, 1, 2, 3, 4]
-    Path(file).unlink()
-    for empty in ("", '{"mark": "of another run"}\n'):  # nothing is lost, and nothing is warned of
-        Path(f"{file}.ledger").write_text(empty)
-        assert np.array_equal(AnnealedHMC(GENTLE, checkpoint=file, **OPTIONS).solve(observation()).samples, whole)
-        Path(file).unlink()
-    Path(f"{file}.ledger").write_text("2026-01-01 opening balances\n")
-    with pytest.raises(OSError, match="is no index file of this package"):
-        AnnealedHMC(GENTLE, checkpoint=file, **OPTIONS).solve(observation())
-    assert not Path(file).exists() and "balances" in Path(f"{file}.ledger").read_text()
+        assert finished("c.fits.ledger") == [0, 1, 2, 3, 4]
+    Path("c.fits").unlink()
+    for empty in ("", '{"mark": "of another run"}\n'):  # no samples are lost, and no warning is given
+        Path("c.fits.ledger").write_text(empty)
+        assert np.array_equal(AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation()).samples, whole)
+        Path("c.fits").unlink()
+    Path("c.fits.ledger").write_text("2026-01-01 opening balances\n")
+    with pytest.raises(OSError, match="is not an index file of this package"):
+        AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation())
+    assert not Path("c.fits").exists() and "balances" in Path("c.fits.ledger").read_text()
 
 
-def test_samples_without_their_index_file_are_left_as_they_are():
-    AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
-    before = Path("c.npy").read_bytes()
-    Path("c.npy.ledger").unlink()
-    with pytest.raises(OSError, match=r"exists without its index file 'c.npy.ledger', .*remove it"):
-        AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
-    assert Path("c.npy").read_bytes() == before
+def test_samples_without_their_index_file_are_unchanged():
+    AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation())
+    before = Path("c.fits").read_bytes()
+    Path("c.fits.ledger").unlink()
+    with pytest.raises(OSError, match=r"exists without its index file 'c.fits.ledger', .*remove it"):
+        AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation())
+    assert Path("c.fits").read_bytes() == before
 
 
 def damaged_records():
-    """Lines of JSON in the place of a record, or what is changed in one; None stands for a key that is missing."""
+    """Yield changes of a record, with None for a missing key, or other JSON values instead of a record."""
     keys = ("sample", "crc32", "evaluations", "restarts", "acceptance", "energy_error", "trace")
     values = (None, -1.5, "1", [], {}, [[1.0]], ["a"], [None], True)
     yield from ({key: value} for key in keys for value in values)
@@ -347,9 +336,9 @@ def damaged_records():
 
 
 @pytest.mark.parametrize("line", [1, 3])
-def test_a_sample_whose_record_is_damaged_is_drawn_again(line):
-    whole = AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
-    lines = Path("c.npy.ledger").read_text().splitlines()
+def test_a_sample_with_a_damaged_record_is_drawn_again(line):
+    whole = AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation())
+    lines = Path("c.fits.ledger").read_text().splitlines()
     mark = json.loads(lines[0])["mark"]
     for change in damaged_records():
         record = json.loads(lines[line])
@@ -357,15 +346,16 @@ def test_a_sample_whose_record_is_damaged_is_drawn_again(line):
             record = {key: value for key, value in {**record, **change}.items() if value is not None}
         else:
             record = change
-        Path("c.npy.ledger").write_text("\n".join([*lines[:line], json.dumps(record), *lines[line + 1 :], ""]))
-        with pytest.warns(AstropyUserWarning, match="1 samples of 'c.npy' are damaged"):
-            assert sorted(Checkpoint("c.npy", (5, 24, 24), mark).records) == sorted({0, 1, 2, 3, 4} - {line - 1})
-        assert sorted(Checkpoint("c.npy", (5, 24, 24), mark).records) == sorted({0, 1, 2, 3, 4} - {line - 1})
-    resumed = AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS).solve(observation())
+        Path("c.fits.ledger").write_text("\n".join([*lines[:line], json.dumps(record), *lines[line + 1 :], ""]))
+        with pytest.warns(AstropyUserWarning, match="1 samples of 'c.fits' are damaged"):
+            assert sorted(Checkpoint("c.fits", (5, 24, 24), mark).records) == sorted({0, 1, 2, 3, 4} - {line - 1})
+        assert sorted(Checkpoint("c.fits", (5, 24, 24), mark).records) == sorted({0, 1, 2, 3, 4} - {line - 1})
+    resumed = AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation())
     assert np.array_equal(resumed.samples, whole.samples)
     assert resumed.diagnostics["acceptance"] == whole.diagnostics["acceptance"]
 
 
-def test_a_name_of_no_known_ending_is_refused():
-    with pytest.raises(ValueError, match=r"ends in \.npy, \.fits, \.h5, \.hdf5"):
-        AnnealedHMC(checkpoint="c.dat")
+@pytest.mark.parametrize("name", ["c.npy", "c.h5", "c.fits.gz", "fits"])
+def test_other_file_extensions_are_errors(name):
+    with pytest.raises(ValueError, match=rf"checkpoint: needs .* ends in \.fits, got '{name}'"):
+        AnnealedHMC(checkpoint=name)

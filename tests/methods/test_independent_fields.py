@@ -1,4 +1,4 @@
-"""Samples of different data are independent, those of the same data the same."""
+"""Samples of different data are independent; samples of the same data are identical."""
 
 import dataclasses
 
@@ -18,7 +18,7 @@ METHODS = {
 
 
 def noise_fields(n):
-    """Maps of pure noise, with noise that varies."""
+    """Return maps of inhomogeneous noise alone."""
     rng, wcs = np.random.default_rng(0), tan_wcs((SIDE, SIDE))
     for _ in range(n):
         noise_std = 0.1 * rng.uniform(0.7, 1.4, (SIDE, SIDE))
@@ -39,16 +39,16 @@ def test_samples_of_different_fields_are_independent(name):
 
 @pytest.mark.slow
 def test_monte_carlo_errors_of_a_stack_average_down():
-    # the mean of 16 samples has errors of a quarter of a standard deviation, which fields do not share
+    # the mean of 16 samples has errors of a quarter of a standard deviation, which are independent between fields
     method = AnnealedHMC(GaussianPrior(), n_samples=16, n_check=0)
     maps = np.array([k.data for k in reconstruct_fields(noise_fields(40), method, progress=False)])
     ratio = maps.mean(axis=0).std() / maps.std(axis=(1, 2)).mean() * 40**0.5
     assert abs(ratio - 1) < 0.35  # neighbours are correlated: scatter 0.08 measured with a seed for each field
 
 
-def test_the_noise_that_is_added_belongs_to_the_data():
+def test_the_noise_of_the_noise_floor_depends_on_the_data():
     first, second = (Observation.from_arrays(f.data, f.noise_std, 1.2e-4) for f in noise_fields(2))
-    added = [(o.levelled(0.7, 0).shear - o.shear) for o in (first, first, second)]
+    added = [(o.with_noise_floor(0.7, 0).shear - o.shear) for o in (first, first, second)]
     assert np.array_equal(added[0], added[1])
     both = (added[0] != 0) & (added[2] != 0)
     assert int(both.sum()) > 100

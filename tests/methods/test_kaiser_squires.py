@@ -12,7 +12,7 @@ SHAPE, PIXEL = (37, 42), 0.4 / 60 * np.pi / 180
 
 
 def test_the_noise_map_is_that_of_random_ellipticities():
-    # Standard deviation over 600 noise maps: 5 sigma of 2.9 % a pixel and mode (false alarm 1e-3 over 3000)
+    # standard deviation over 600 noise maps: 5 sigma of 2.9 % per pixel and mode (false alarm 1e-3 over 3000)
     rng = np.random.default_rng(0)
     noise_std = rng.uniform(0.05, 0.2, SHAPE)
     noise_std[10:16, 20:30] = np.inf
@@ -42,8 +42,8 @@ def test_the_noise_map_is_the_sum_over_all_pixels():
     assert np.allclose(method.solve(Observation.from_arrays(unit, noise_std, PIXEL)).std, np.sqrt(total), rtol=1e-9)
 
 
-def test_precise_pixels_weigh_more():
-    # in a field of constant shear estimates, but for one pixel that is wrong and known to be noisy
+def test_pixels_with_low_noise_have_more_weight():
+    # in a field of constant shear, except for one pixel with a wrong shear and high noise
     noise_std = np.full((31, 31), 0.1)
     noise_std[15, 15] = 1
     g = np.zeros((2, 31, 31))
@@ -57,7 +57,7 @@ def test_precise_pixels_weigh_more():
 
 def test_no_more_transforms_than_the_method_needs(monkeypatch):
     """
-    In units of one two-dimensional transform of the box: two there and back for the weights and the noise, and four
+    In units of one two-dimensional transform of the box: two forward and back for the weights and the noise, and four
     for both components, with a quarter less for the empty half of the box, and half of one for each kernel: 7.5.
     """
     lines = []
@@ -76,7 +76,7 @@ def test_no_more_transforms_than_the_method_needs(monkeypatch):
         counted(name, getattr(torch.fft, name), real)
     for name in ("fft2", "ifft2", "rfft2", "irfft2", "fftn", "ifftn", "rfftn", "irfftn", "hfft", "ihfft"):
         monkeypatch.delattr(torch.fft, name)
-    for shape in ((64, 60), (320, 300)):  # in one piece, and in several
+    for shape in ((64, 60), (320, 300)):  # in one piece and in several
         ny, nx = padded_shape(shape, 2)
         lines.clear()
         KaiserSquires().solve(Observation.from_arrays(np.zeros((2, *shape)), np.ones(shape), PIXEL))
@@ -86,7 +86,7 @@ def test_no_more_transforms_than_the_method_needs(monkeypatch):
 
 @pytest.mark.parametrize("kind", [Observation, ConvergenceObservation])
 @pytest.mark.parametrize("padding", [1.8, 2])  # boxes of odd and of even sides
-def test_it_is_what_plain_transforms_of_the_whole_box_give(kind, padding):
+def test_the_map_agrees_with_plain_transforms_of_the_whole_box(kind, padding):
     rng, shape = np.random.default_rng(4), (15, 25)
     noise_std = rng.uniform(0.1, 0.3, shape)
     noise_std[3:6, 4:9] = np.inf
@@ -113,7 +113,7 @@ def test_it_is_what_plain_transforms_of_the_whole_box_give(kind, padding):
     assert np.allclose(estimate.std, np.sqrt(variance), rtol=1e-9)
 
 
-def test_unsmoothed_it_is_the_complex_inversion():
+def test_without_smoothing_the_map_is_the_complex_inversion():
     rng = np.random.default_rng(1)
     g = rng.normal(size=(2, 15, 15))
     l1, l2 = np.meshgrid(np.fft.fftfreq(15), np.fft.fftfreq(15))

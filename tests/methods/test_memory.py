@@ -1,4 +1,4 @@
-"""What a run is told to need, against what a process was seen to use, and how it is refused."""
+"""Estimated memory of a run compared with that of a process, and errors for runs that exceed the memory."""
 
 import dataclasses
 import os
@@ -18,7 +18,7 @@ import small_priors
 
 GIB = 2**30
 
-# a chain of the shipped prior, or an exact draw, in a process of its own: the largest memory before and after, in KiB
+# a chain of the shipped prior, or an exact draw, in its own process: the largest memory before and after, in KiB
 RUN = """
 import torch
 from astro_massmap import GaussianPrior, Schedule, ScorePrior
@@ -39,40 +39,40 @@ print(peak())
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel tells it in /proc")
-@pytest.mark.skipif(torch.version.cuda is not None, reason="the libraries of CUDA take memory that was not measured")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
+@pytest.mark.skipif(torch.version.cuda is not None, reason="the memory of the CUDA libraries was not measured")
 @pytest.mark.parametrize("network", [False, True])
-def test_a_run_uses_what_was_told(network):
+def test_a_run_uses_the_estimated_memory(network):
     prior = ScorePrior.load("default")
     code = RUN.format(network=network, pixel=prior.pixel_size)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
-    before, after = (1024 * int(line) for line in said.stdout.split())
-    told = needed_memory((448, 448), prior=prior if network else GaussianPrior()).bytes
-    assert 0.15 * GIB < before < 0.6 * GIB  # where libraries are others than those that it was measured with
-    assert 0.75 < told / (after - before + _memory._PROGRAM) < 1.25
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
+    before, after = (1024 * int(line) for line in printed.stdout.split())
+    estimate = needed_memory((448, 448), prior=prior if network else GaussianPrior()).bytes
+    assert 0.15 * GIB < before < 0.6 * GIB  # other libraries may take more or less
+    assert 0.75 < estimate / (after - before + _memory._PROGRAM) < 1.25
 
 
-def test_the_line_says_field_box_tiles_and_memory():
+def test_the_text_contains_field_box_tiles_and_memory():
     prior = ScorePrior.load("default")
-    needs = needed_memory((1024, 1024), prior=prior, levels=5)
+    estimate = needed_memory((1024, 1024), prior=prior, levels=5)
     where = "1024 x 1024 pixels in a box of 2048 x 2048, the network in 9 tiles of 428 x 428"
-    assert str(needs).startswith(f"{where}: some ")
-    assert check_memory(dataclasses.replace(needs, bytes=int(1.234 * GIB))).endswith(": some 1.2 GiB")
-    assert check_memory(dataclasses.replace(needs, bytes=int(4.97 * GIB))).endswith(": some 5 GiB")
+    assert str(estimate).startswith(f"{where}: some ")
+    assert check_memory(dataclasses.replace(estimate, bytes=int(1.234 * GIB))).endswith(": some 1.2 GiB")
+    assert check_memory(dataclasses.replace(estimate, bytes=int(4.97 * GIB))).endswith(": some 5 GiB")
     assert ", the network in one piece: some " in str(needed_memory((300, 100), prior=prior))
     assert "network" not in str(needed_memory((1024, 1024)))
 
 
 @pytest.mark.parametrize("shape", [(1024, 1024), (448, 449), (30, 700)])
-def test_the_tiles_that_are_counted_are_those_of_the_prior(shape):
+def test_the_tiles_are_those_of_the_prior(shape):
     prior = ScorePrior.load("default")
-    needs = needed_memory(shape, 1.25, prior=prior)
-    on_grid = prior.on(FourierGrid(shape, prior.pixel_size, needs.box))
-    assert needs.tiles == on_grid._tiles
+    estimate = needed_memory(shape, 1.25, prior=prior)
+    on_grid = prior.on(FourierGrid(shape, prior.pixel_size, estimate.box))
+    assert estimate.tiles == on_grid._tiles
 
 
-def test_a_run_that_is_too_large_is_refused(monkeypatch):
+def test_a_run_that_exceeds_the_memory_is_an_error(monkeypatch):
     monkeypatch.setattr(_memory, "physical_memory", lambda: 8 * GIB)
     assert check_memory(needed_memory((2048, 2048)))
     with pytest.raises(ValueError, match=r"shape: 8192 x 8192 pixels .*: some \d+ GiB, this computer has 8 GiB; u"):
@@ -92,7 +92,7 @@ def test_more_of_everything_needs_more():
     assert samples[1] - samples[0] == 10 * 4 * 1024 * 1024
 
 
-def test_a_denoiser_of_another_kind_has_no_layers_to_count():
+def test_a_denoiser_of_another_kind_counts_no_layers():
     other = dataclasses.replace(small_priors.prior(), denoiser=torch.nn.Identity())
     assert needed_memory((256, 256)).bytes < needed_memory((256, 256), prior=other).bytes
 

@@ -1,4 +1,4 @@
-"""The posterior mean in one step, against the Wiener filter and maps that are known."""
+"""Posterior mean in one step, compared with the Wiener filter and known maps."""
 
 import json
 import math
@@ -24,8 +24,8 @@ def untrained(spectrum=THEORY):
     return MeanNetwork(MomentDenoiser(UNet(WIDTHS, outputs=2), spectrum, PIXEL), spectrum, (0.05, 0.3))
 
 
-def talkative(**options):
-    """A network that has learned nothing, but has much to say."""
+def with_outputs(**options):
+    """Return an untrained network with large random outputs."""
     unet = small_priors.network(outputs=2)
     return MeanNetwork(MomentDenoiser(unet, THEORY, PIXEL), THEORY, (0.05, 0.3), **options)
 
@@ -37,11 +37,11 @@ def survey(shape=(40, 32), noise=0.1, pixel=PIXEL):
     return Observation.from_arrays(rng.normal(scale=0.1, size=(2, *shape)), noise_std, pixel)
 
 
-# ---- without a word of the network it is the Wiener filter
+# ---- with a network without output the result is the Wiener filter
 
 
 @pytest.mark.parametrize("padding", [1.5, 2.0])
-def test_an_untrained_network_leaves_the_wiener_filter(padding):
+def test_an_untrained_network_returns_the_wiener_filter(padding):
     data = survey()
     made = PosteriorMean(untrained(), padding=padding).solve(data)
     wiener = Wiener(THEORY, n_samples=0, padding=padding).solve(data)
@@ -52,9 +52,9 @@ def test_an_untrained_network_leaves_the_wiener_filter(padding):
 
 
 @pytest.mark.parametrize("padding, margin, there", [(2.0, 8, (8, 8)), (1.5, 32, (12, 16)), (2.0, 0, (0, 0))])
-def test_the_network_sees_the_sky_around_the_field(padding, margin, there):
-    # by hand: pixel by pixel from the periodic box, as far as the box allows, without data beyond the field
-    network, data = talkative(margin=margin), survey()
+def test_the_input_of_the_network_contains_the_sky_around_the_field(padding, margin, there):
+    # pixel by pixel from the periodic box, up to its size, without data outside of the field
+    network, data = with_outputs(margin=margin), survey()
     made = PosteriorMean(network, padding=padding, dtype="float64").solve(data)
     box = [max(math.ceil(side * padding), 64) for side in data.shape]
     posterior = GaussianPosterior(data, THEORY, box, dtype=torch.float64)
@@ -69,19 +69,19 @@ def test_the_network_sees_the_sky_around_the_field(padding, margin, there):
         assert np.allclose(image, expected[my : my + ny, mx : mx + nx], rtol=1e-4, atol=1e-6)
 
 
-def test_a_margin_takes_the_edges_away():
+def test_a_margin_removes_effects_of_the_edges():
     data = survey((48, 48))
-    means = [PosteriorMean(talkative(margin=margin)).solve(data).mean for margin in (0, 16, 24)]
+    means = [PosteriorMean(with_outputs(margin=margin)).solve(data).mean for margin in (0, 16, 24)]
     bare, near, far = (mean[0] for mean in means)
-    # the largest margin is nearly the whole sky that the network looks at: two thirds of it will do
+    # the largest margin is nearly the whole receptive field of the network; two thirds of it suffice
     assert np.abs(near - far).max() < 0.1 * np.abs(bare - far).max()
 
 
-# ---- what it refuses
+# ---- errors
 
 
 def test_another_pixel_scale():
-    with pytest.raises(ValueError, match=r"network: it was made for pixels of 0\.4 arcmin, the map has 0\.8.* Wiener"):
+    with pytest.raises(ValueError, match=r"network: needs pixels of 0\.4 arcmin, the map has 0\.8.* Wiener"):
         PosteriorMean(untrained()).solve(survey(pixel=2 * PIXEL))
 
 
@@ -108,7 +108,7 @@ def test_options_that_are_wrong(options, error, message):
         PosteriorMean(**options)
 
 
-def test_it_has_no_samples_to_ask_for():
+def test_samples_are_no_option():
     with pytest.raises(TypeError, match="method 'posterior_mean' has no option n_samples; it has network, padding"):
         datasets.demo().reconstruct("posterior_mean", n_samples=4)
 
@@ -117,7 +117,7 @@ def test_it_has_no_samples_to_ask_for():
 
 
 def silent():
-    """The Wiener filter with the spectrum of the shipped network."""
+    """Return the Wiener filter with the spectrum of the shipped network."""
     return PosteriorMean(untrained(spectrum=MeanNetwork.load("default").spectrum))
 
 
@@ -137,7 +137,7 @@ def test_the_demonstration_by_name():
 
 @pytest.fixture(scope="module")
 def massivenus(massmap_data):
-    """A field of other simulations: inner part of the truth, its noisy shear with the holes of COSMOS."""
+    """Return a field of other simulations: truth and noisy shear, with the holes of COSMOS."""
     kappa, observed = (np.load(massmap_data / "massivenus" / f"{name}.npy") for name in ("kappa", "mask"))
     grid = FourierGrid(kappa.shape, PIXEL, dtype=torch.float64)
     shear = LensingOperator(grid).forward(grid.to_modes(torch.from_numpy(kappa.astype(float)))).numpy()
@@ -164,7 +164,7 @@ def test_on_other_simulations_it_is_better_than_the_wiener_filter(massivenus, no
     # measured: 0.949 and 0.959 with data, 0.988 and 0.998 in gaps
     with_data, in_gaps = np.mean(ratios, axis=0)
     assert with_data < 0.975 and in_gaps < 1.01
-    # the standard deviation is right to 10 %, with data and in gaps, and 95 % intervals hold 93 to 97 % of the pixels
+    # with data and in gaps: standard deviations correct to 10 %, 93 to 97 % of the pixels within 95 % intervals
     for where in (there, ~there):
         pixels = np.array(z)[:, where]
         assert abs(np.sqrt((pixels**2).mean()) - 1) < 0.1
@@ -176,12 +176,12 @@ def test_on_other_simulations_it_is_better_than_the_wiener_filter(massivenus, no
 
 def test_from_a_shell(capsys):
     datasets.demo().write("survey.fits")
-    talkative().save("m.safetensors")
+    with_outputs().save("m.safetensors")
     arguments = ["reconstruct", "survey.fits", "--axes", "west-north", "--quiet", "--method", "posterior_mean"]
     assert main([*arguments, "-o", "default.fits"]) == 0
     assert main([*arguments, "-o", "mine.fits", "--prior", "m.safetensors"]) == 0
     default, mine = (ConvergenceMap.read(f"{name}.fits") for name in ("default", "mine"))
     assert default.diagnostics["network"] == repr(MeanNetwork.load("default"))
-    assert mine.diagnostics["network"] == repr(talkative()) and not np.allclose(mine.data, default.data)
+    assert mine.diagnostics["network"] == repr(with_outputs()) and not np.allclose(mine.data, default.data)
     assert main([*arguments, "-o", "more.fits", "--n-samples", "3"]) == 1
     assert "'posterior_mean' has no option n_samples" in capsys.readouterr().err

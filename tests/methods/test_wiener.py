@@ -1,4 +1,4 @@
-"""The method around the exact posterior; its mathematics is tested in inference."""
+"""Method around the exact posterior, whose mathematics is tested in inference."""
 
 import numpy as np
 import pytest
@@ -7,11 +7,11 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_massmap import PowerSpectrum, Wiener
 from astro_massmap.inference import (
-    ConvergenceError,
     FourierGrid,
     GaussianPosterior,
     LensingOperator,
     Observation,
+    SolverError,
     Streams,
     posterior_shape,
 )
@@ -22,7 +22,7 @@ SHAPE, PIXEL = (48, 40), 0.4 / 60 * np.pi / 180
 
 
 def sky(seed, box=(128, 128), noise=0.1):
-    """A Gaussian truth cut from a larger periodic sky, and its observation with a hole."""
+    """Return a Gaussian truth cut from a larger periodic sky, and its observation with a hole."""
     rng = np.random.default_rng(seed)
     grid = FourierGrid(box, PIXEL, dtype=torch.float64)
     white = torch.from_numpy(rng.normal(size=box))
@@ -38,7 +38,7 @@ def sky(seed, box=(128, 128), noise=0.1):
 @pytest.mark.slow
 def test_the_posterior_is_calibrated():
     # Truths drawn from the prior: (truth - mean) / std has unit variance in the field and in the hole, and
-    # its large-scale average has the spread of the samples. The scatter of these figures over sets of 24
+    # its large-scale average has the standard deviation of the samples. The scatter of these figures over sets of 24
     # skies, measured with other seeds, is 0.02, 0.10 and 0.15: a false alarm at 4 sigma has a chance of 1e-4.
     z, block = [], []
     for seed in range(24):
@@ -57,7 +57,7 @@ def test_samples_scatter_by_the_standard_deviation():
     _, observation = sky(0)
     estimate = Wiener(n_samples=200).solve(observation)
     ratio = estimate.samples.std(axis=0, ddof=1) / estimate.std
-    # 5 % of noise a pixel, strongly correlated: the mean of the ratio to 1 % (false alarm 1e-4)
+    # 5 % of noise per pixel, strongly correlated: the mean of the ratio is correct to 1 % (false alarm 1e-4)
     assert abs(ratio.mean() - 1) < 0.02
     assert abs(estimate.samples.mean() - estimate.mean.mean()) < 5 * estimate.samples.mean(axis=(1, 2)).std() / 200**0.5
 
@@ -72,7 +72,7 @@ def test_without_samples_there_is_still_a_standard_deviation():
     assert point.diagnostics["uncertainty_draws"] == 16
 
 
-def test_samples_do_not_depend_on_how_many_are_drawn():
+def test_samples_do_not_depend_on_their_number():
     _, observation = sky(2)
     few, many = (Wiener(n_samples=n, seed=5).solve(observation).samples for n in (2, 6))
     assert np.array_equal(few, many[:2])
@@ -88,7 +88,7 @@ def test_double_precision():
     assert double.diagnostics["residual"] < 1e-10
 
 
-def test_little_padding_is_warned_of():
+def test_little_padding_gives_a_warning():
     with pytest.warns(AstropyUserWarning, match="padding"):
         Wiener(padding=1.2)
 
@@ -118,16 +118,16 @@ def test_a_method_is_frozen():
         Wiener().n_samples = 3
 
 
-def test_what_does_not_converge_is_an_error():
+def test_a_solve_that_does_not_converge_is_an_error():
     _, observation = sky(4)
-    with pytest.raises(ConvergenceError, match="max_iterations"):
+    with pytest.raises(SolverError, match="max_iterations"):
         Wiener(max_iterations=2).solve(observation)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", [(4, 4), (1, 64), (3, 20)])
 def test_small_fields_and_strips_have_the_standard_deviation_of_a_large_box(shape):
-    # in a box of twice the side the first was 0.79, the second 1.58 of what it is in a large one
+    # ratio to a large box, in a box of twice the side: 0.79 for the first shape, 1.58 for the second
     data = Observation.from_arrays(np.zeros((2, *shape)), np.full(shape, 0.1), PIXEL)
     std = []
     for box in (posterior_shape(shape, 2.0), (256, 256)):

@@ -1,4 +1,4 @@
-"""Chains on the workers of executors: the same samples, and none is lost with its worker."""
+"""Chains on the workers of executors: identical samples, also after the loss of a worker."""
 
 import multiprocessing
 import os
@@ -34,7 +34,7 @@ TESTS = [path for path in sys.path if path.endswith(("tests", "benchmarks"))]
 
 
 def start_worker():
-    """One thread a worker, as here: the last digits depend on it."""
+    """Use one thread for each worker, as in this process: the last digits depend on the number."""
     torch.set_num_threads(1)
     sys.path.extend(TESTS)
 
@@ -55,7 +55,7 @@ def processes():
 
 
 class Here(Executor):
-    """Does its tasks at once, in this thread; those after some are lost with the workers."""
+    """Executor that runs tasks in this thread, and loses all workers after some tasks."""
 
     def __init__(self, lost_after=10**9):
         self.tasks, self.lost_after = 0, lost_after
@@ -108,7 +108,7 @@ if __name__ == "__main__":
     kind, threads = sys.argv[1:]
     context, data = multiprocessing.get_context(kind), observation()
     start = {"initializer": torch.set_num_threads, "initargs": (int(threads),)}
-    (torch.ones(1000, 1000) @ torch.ones(1000, 1000)).sum()  # takes both threads
+    (torch.ones(1000, 1000) @ torch.ones(1000, 1000)).sum()  # uses both threads
     with ProcessPoolExecutor(2, mp_context=context, **start) as executor:
         method = AnnealedHMC(GaussianPrior(), n_samples=2, **FAST)
         try:
@@ -123,12 +123,12 @@ if __name__ == "__main__":
 @pytest.mark.parametrize(
     ("kind", "threads", "printed"),
     [
-        ("fork", 2, 'executor: its processes were forked.*get_context("spawn")'),
+        ("fork", 2, 'executor: needs spawned processes, got forked ones.*get_context("spawn")'),
         ("fork", 1, "(2, 24, 24)"),
         ("spawn", 2, "(2, 24, 24)"),
     ],
 )
-def test_forked_processes_with_several_threads_are_refused(tmp_path, kind, threads, printed):
+def test_forked_processes_with_several_threads_are_errors(tmp_path, kind, threads, printed):
     script = tmp_path / "script.py"
     script.write_text(FORKED)
     settings = {"OMP_NUM_THREADS": "2", "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "ignore"}
@@ -139,13 +139,13 @@ def test_forked_processes_with_several_threads_are_refused(tmp_path, kind, threa
         try:
             output, _ = process.communicate(timeout=120)
         finally:
-            if process.poll() is None:  # it hangs, and so do its workers
+            if process.poll() is None:  # the process and its workers hang
                 os.killpg(process.pid, signal.SIGKILL)
     assert all(part in output for part in printed.split(".*"))
 
 
 @pytest.mark.slow
-def test_the_learned_prior_travels(processes):
+def test_the_learned_prior_is_pickled(processes):
     shear = datasets.demo().to_map(shape=(24, 24), pixel_scale=0.4 * u.arcmin)
     options = {"n_samples": 2, "schedule": FAST["schedule"], "n_check": 0, "progress": False}
     alone, shared = (shear.reconstruct(executor=executor, **options) for executor in (None, processes))
@@ -160,7 +160,7 @@ def test_a_worker_prepares_a_run_once(monkeypatch):
         for _ in range(2):
             AnnealedHMC(GENTLE, **OPTIONS).solve(data, executor=executor)
     here = threading.get_ident()
-    assert calls.count(here) == 2  # what is the same for all chains is asked here too
+    assert calls.count(here) == 2  # the plan is prepared in this process, too
     assert all(calls.count(worker) <= 2 for worker in set(calls))
 
 
@@ -176,7 +176,7 @@ def test_no_more_tasks_than_needed_wait(monkeypatch):
     assert waiting.index(None) == 3
 
 
-# ---- workers that are lost
+# ---- lost workers
 
 
 @pytest.mark.parametrize("lost_after", [0, 1, 2, 4])
@@ -197,7 +197,7 @@ def test_a_pool_whose_process_was_killed():
     context = multiprocessing.get_context("spawn")
     with (
         ProcessPoolExecutor(1, mp_context=context, initializer=start_worker) as executor,
-        pytest.warns(AstropyUserWarning, match="its workers are gone"),
+        pytest.warns(AstropyUserWarning, match="all workers are lost"),
     ):
         assert sorted(shared_out(kill_its_worker, range(6), executor)) == list(range(6))
 
@@ -205,12 +205,12 @@ def test_a_pool_whose_process_was_killed():
 @pytest.mark.slow
 def test_a_worker_of_dask_that_was_killed_in_the_middle():
     distributed = pytest.importorskip("distributed")
-    method = AnnealedHMC(GENTLE, checkpoint="c.npy", **OPTIONS | {"n_samples": 40})
+    method = AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS | {"n_samples": 40})
     alone = AnnealedHMC(GENTLE, **OPTIONS | {"n_samples": 40}).solve(observation())
-    ledger = Path("c.npy.ledger").absolute()
+    index = Path("c.fits.ledger").absolute()
 
     def finished():
-        return ledger.read_bytes().count(b"\n") - 1 if ledger.exists() else 0
+        return index.read_bytes().count(b"\n") - 1 if index.exists() else 0
 
     with (
         distributed.LocalCluster(
@@ -236,7 +236,7 @@ def test_a_worker_of_dask_that_was_killed_in_the_middle():
     assert finished() == 40
 
 
-def test_errors_of_a_task_are_told_and_the_others_cancelled():
+def test_errors_of_a_task_are_raised_and_the_others_cancelled():
     def fail(piece):
         if piece == 1:
             raise ValueError("prior: it is broken")
@@ -246,9 +246,9 @@ def test_errors_of_a_task_are_told_and_the_others_cancelled():
         list(shared_out(fail, range(100), executor))
 
 
-def test_methods_without_chains_say_so():
+def test_an_executor_for_a_method_without_chains_is_an_error():
     for method in (Wiener(), KaiserSquires()):
-        with pytest.raises(TypeError, match=r"has no chains .* with GaussianPrior\(\) it draws from the posterior"):
+        with pytest.raises(TypeError, match=r"needs a method with chains, .* which with GaussianPrior\(\) draws from"):
             run(method, observation(), progress=False, executor=Here())
 
 
@@ -272,7 +272,7 @@ def test_fields_are_mapped_in_their_order(processes):
     assert [kappa.shape for kappa in shared] == [(32, 32), (128, 128), (32, 32)]
 
 
-def test_a_field_comes_as_soon_as_those_before_it_are_there():
+def test_a_field_is_returned_as_soon_as_those_before_it_are_finished():
     class Field:
         def __init__(self, wait, done):
             self.wait, self.done = wait, done
@@ -292,7 +292,7 @@ def test_a_field_comes_as_soon_as_those_before_it_are_there():
         next(maps)
 
 
-def test_what_cannot_be_mapped_is_told_at_once():
+def test_invalid_fields_are_errors_before_the_run():
     shear = datasets.demo().to_map(pixel_scale=1.6 * u.arcmin)
     with pytest.raises(TypeError, match="got a str in fields"):
         reconstruct_fields([shear, "shear.fits"], "wiener")
@@ -301,6 +301,6 @@ def test_what_cannot_be_mapped_is_told_at_once():
     with pytest.raises(ValueError, match="checkpoint: needs a single field"):
         reconstruct_fields([shear], AnnealedHMC(GaussianPrior(), checkpoint="c.fits"))
     maps = reconstruct_fields([shear, shear], AnnealedHMC(), progress=False)
-    with pytest.raises(ValueError, match="prior: it was made for pixels") as caught:
+    with pytest.raises(ValueError, match="prior: needs pixels") as caught:
         next(maps)
     assert caught.value.__notes__ == ["in fields[0]"]

@@ -203,7 +203,7 @@ def test_maps_with_the_latitude_first():
     wcs = OTHERS["Galactic"]
     seen = peak_on_the_sky(kappa.plot(axes_of(wcs)).images[0], wcs)
     assert seen.separation(swapped.pixel_to_world(*PEAK)).arcsec < 0.1 * PIXEL
-    with pytest.raises(TypeError, match=r"ax: needs axes of the sky, with a longitude .* got pos.eq.dec"):
+    with pytest.raises(TypeError, match=r"ax: needs celestial axes, with the longitude .* got pos.eq.dec"):
         ConvergenceMap(one_peak(), wcs=GRID).plot(ax)
 
 
@@ -312,7 +312,7 @@ def test_the_whole_sky_around_a_map():
 def test_invalid_axes():
     kappa = ConvergenceMap(one_peak(), wcs=GRID)
     spectrum = WCS({"CTYPE1": "FREQ", "CTYPE2": "STOKES", "CRVAL1": 1.4e9, "CDELT1": 1e6, "CUNIT1": "Hz"})
-    with pytest.raises(TypeError, match="ax: needs axes of the sky, with a longitude first"):
+    with pytest.raises(TypeError, match="ax: needs celestial axes, with the longitude first"):
         kappa.plot(axes_of(spectrum))
     away = WCS({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -0.01, "CDELT2": 0.01,
                 "CRVAL1": (CENTER.ra.deg + 180) % 360, "CRVAL2": -CENTER.dec.deg})  # fmt: skip

@@ -1,4 +1,4 @@
-"""Checks of the sampler whose answer is known without knowing the posterior."""
+"""Checks of the sampler whose result is known without knowing the posterior."""
 
 import torch
 
@@ -6,23 +6,22 @@ from .annealing import run_chains
 from .fit import N_BANDS, residual_power
 from .parallel import side_by_side
 
-# A posterior draw with a signal-to-noise ratio s in every mode has chi^2 / n larger by s (1 - s) / (1 + s) than no map:
-# at most by 0.17, and chance adds some hundredths.
+# chi^2 / n of a posterior draw with a signal-to-noise ratio s in every mode exceeds that of a zero map by
+# s (1 - s) / (1 + s), at most 0.17; chance adds some hundredths
 _WORSE, _BEYOND = 1.2, 20.0
-_FEW = 200  # data below which chance matters more
+_FEW = 200  # number of data below which the scatter of chi^2 is added
 
 
 def diverged(plan, modes):
     """
-    Chains that are not finite, explain the data worse than no map, or have values that nothing requires.
+    Find chains that diverged: not finite, worse than a zero map, or too large where there are no data.
 
-    A map x explains the data worse than no map where its ``chi^2 = |N^-1/2 (y - P x)|^2`` exceeds 1.2 times that of
-    x = 0, or 1.2 times the number n of data if that is larger; below 200 data, six standard deviations of the
-    difference are added, ``12 (A / n)^1/2`` with ``A = |N^-1/2 P x|^2 / n``. Where nothing is measured, a mean square
-    beyond 20 times the variance of the prior is too much: in the pixels of the box without data, or, if these are
-    less than a quarter of the box, in its mean, which shear does not measure. (Of data that are a convergence, their
-    own mean square counts if it is larger than the variance of the prior.) The power of the prior in bands is no
-    limit: data may well require more.
+    A map x is worse than a zero map if ``chi^2 = |N^-1/2 (y - P x)|^2`` exceeds 1.2 times that of x = 0, or 1.2 times
+    the number n of data if that is larger; below 200 data, six standard deviations of the difference are added to the
+    limit of chi^2 / n, ``12 (A / n)^1/2`` with ``A = |N^-1/2 P x|^2 / n``. The mean square may be at most 20 times the
+    variance of the prior in the pixels of the box without data, or, if these are less than a quarter of the box, in the
+    mean of the box, which shear does not measure. (For data that are a convergence, their mean square counts if it is
+    larger than the variance of the prior.) The power of the prior in bands is no limit: the data may require more.
 
     Parameters
     ----------
@@ -34,11 +33,11 @@ def diverged(plan, modes):
     Returns
     -------
     `torch.Tensor`
-        Bool ``(n,)``.
+        Bool ``(n,)``, True for chains that diverged.
 
     Examples
     --------
-    A draw from the prior, one that is ten times as high, and one that is not a number:
+    A draw from the prior, the same times ten, and NaN:
 
     >>> import numpy as np
     >>> import torch
@@ -66,7 +65,7 @@ def diverged(plan, modes):
 
 
 def _unmeasured(plan, posterior, modes):
-    """Mean square of maps where nothing is measured, divided by the prior variance: ``(n,)``."""
+    """Return the mean square of maps where there are no data, divided by the prior variance, ``(n,)``."""
     grid = plan.grid
     (rows, columns), variance = grid.field_shape, plan.prior.variance
     sees_mean = bool(posterior.operator.power[0, 0] > 0)  # data that are a convergence, with a mean of their own
@@ -82,19 +81,19 @@ def _unmeasured(plan, posterior, modes):
 
 def power_over_prior(plan, power):
     """
-    Largest power of some maps in a band, divided by that of the prior, beyond what chance allows.
+    Compute the largest ratio of the power of maps to that of the prior in a band, minus six standard deviations.
 
     Parameters
     ----------
     plan : `~astro_massmap.inference.Plan`
         Plan of the run.
     power : array-like
-        ``plan.band_power(modes, 0, N_BANDS)`` of the maps, ``(n, N_BANDS)``.
+        Power of the maps, ``plan.band_power(modes, 0, N_BANDS)``, ``(n, N_BANDS)``.
 
     Returns
     -------
     float
-        The maximum over the bands of the mean over the maps, minus six standard deviations of the power of one map.
+        Maximum over the bands of the mean over the maps, minus six standard deviations of the power of one map.
 
     Examples
     --------
@@ -115,26 +114,26 @@ def power_over_prior(plan, power):
 
 def gaussian_check(plan, seed, n, workers=1):
     """
-    The same run without the residual of the prior, against the exact Gaussian posterior.
+    Compare chains without the residual of the prior with exact draws from the Gaussian posterior.
 
     Parameters
     ----------
     plan : `~astro_massmap.inference.SplitPlan`
-        The run.
+        Plan of the run.
     seed : int
-        Of the chains and of the exact draws they are compared with.
+        Seed of the chains and of the exact draws.
     n : int
         Number of chains, and of exact draws.
     workers : int
-        Number of chains that run at the same time, one thread each.
+        Number of chains at a time, with one thread each.
 
     Returns
     -------
     dict
-        ``ell``, ``power_ratio`` and ``power_error`` by band: power of the deviations from the exact mean,
-        over that of exact draws, with its standard error; ``std_data`` and ``std_holes``: the same for the
-        standard deviation of the pixels with and without data, None where there are no such pixels; ``worst``: the
-        largest deviation from 1 of the power, in standard errors; ``n``.
+        ``ell``, ``power_ratio`` and ``power_error`` by band: power of the deviations from the exact mean, divided by
+        that of exact draws, with its standard error; ``std_data`` and ``std_holes``, the same for the standard
+        deviation of the pixels with and without data, None without such pixels; ``worst``, the largest deviation of
+        ``power_ratio`` from 1 in standard errors; ``n``.
 
     Examples
     --------
@@ -159,8 +158,8 @@ def gaussian_check(plan, seed, n, workers=1):
     powers, squares = zip(*side_by_side(deviations, range(2 * n), workers), strict=True)
     power, reference = torch.cat(powers[:n]), torch.cat(powers[n:])
     ratio = power.mean(dim=0) / reference.mean(dim=0)
-    # Counting modes tells the least scatter. In the lowest bands there is more from draw to draw: there the
-    # posterior leaves few directions free.
+    # the number of modes gives the least scatter; in the lowest bands the posterior leaves few modes free, and draws
+    # scatter more
     bands = plan.bands(N_BANDS)
     counted = (2 / bands.count).sqrt()
     scatter = torch.cat([power / power.mean(dim=0), reference / reference.mean(dim=0)]).std(dim=0)
@@ -184,27 +183,27 @@ def gaussian_check(plan, seed, n, workers=1):
 
 def stationarity_check(make_plan, observation, truths, seed):
     """
-    Draw sky and data together, start the chain at the sky, and see whether the sky's statistics move.
+    Compare the statistics of skies from the prior before and after chains that start at them.
 
-    If x is drawn from the prior and y given x, then x is a draw from the posterior given y, and so is where a
-    chain that starts there ends. This needs no posterior to compare with, only simulations.
+    If x is drawn from the prior and y given x, then x is a draw from the posterior given y, and so is the end of a
+    chain that starts at x. The check requires simulations alone, and no reference posterior.
 
     Parameters
     ----------
     make_plan : callable
-        The `~astro_massmap.inference.SplitPlan`, of one level, for an observation.
+        Function of an observation that returns a `~astro_massmap.inference.SplitPlan` with one level.
     observation : `~astro_massmap.inference.Observation`
-        Its noise is that of the data to draw.
+        Observation with the noise of the data to draw.
     truths : `torch.Tensor`
-        Maps ``(n, *box_shape)`` from the prior.
+        Maps from the prior, ``(n, *box_shape)``.
     seed : int
-        Of the noise and the chains.
+        Seed of the noise and the chains.
 
     Returns
     -------
     dict
-        ``power_ratio`` after over before, by band of the box; ``std_ratio`` and ``skewness`` (before, after)
-        of the pixels of the box; ``maps``, before and after, ``(2, n, *box_shape)``.
+        ``power_ratio`` by band of the box, after divided by before; ``std_ratio`` of the pixels of the box;
+        ``skewness`` and ``maps``, ``(2, n, *box_shape)``, before and after.
 
     Raises
     ------
@@ -213,7 +212,7 @@ def stationarity_check(make_plan, observation, truths, seed):
 
     Examples
     --------
-    Skies from the prior have its standard deviation before and after:
+    The standard deviation of skies from the prior does not change:
 
     >>> import numpy as np
     >>> import torch
@@ -230,7 +229,9 @@ def stationarity_check(make_plan, observation, truths, seed):
     """
     plan = make_plan(observation)
     if len(plan.targets) != 1:
-        raise ValueError("make_plan: needs a schedule of one level, such as Schedule.fast()")
+        raise ValueError(
+            f"make_plan: needs a schedule of one level, such as Schedule.fast(), got one of {len(plan.targets)} levels"
+        )
     grid, operator = plan.grid, plan.targets[0].split.posterior.operator
     noise_std = torch.where(observation.observed, observation.noise_std, 0.0).to(grid.device)
     before, after = [], []
