@@ -176,7 +176,7 @@ def test_an_interrupted_training_continues(lognormal, monkeypatch, capsys):
         (["--validation", "1.5"], "validation: needs a fraction between 0 and 1"),
         (["--pixel-scale", "2 arcmin"], "0.5 arcmin"),
         (["--device", "cuda:99"], "device"),
-        (["--maps", "missing"], "folder: 'missing' is not there"),
+        (["--maps", "missing"], "folder: 'missing' does not exist"),
         (["--maps", "."], "contains no maps of a known kind"),
         (["--spectrum", "missing.ecsv"], "missing.ecsv"),
         (["-o", "no/such/p.safetensors"], "folder 'no/such' does not exist"),

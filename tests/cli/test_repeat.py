@@ -416,7 +416,7 @@ def test_recorded_outputs_are_not_written(moved, capsys, tmp_path):
     assert "victim" not in capsys.readouterr().out
 
 
-@each_case(
+@pytest.mark.parametrize(
     ("parts", "message"),
     [
         ({"name": "inject"}, "needs a map of demo, reconstruct, denoise, got the command 'inject'"),

@@ -59,7 +59,7 @@ def test_one_thread_may_be_nested():
     assert torch.get_num_threads() == 2
 
 
-@each_case(
+@pytest.mark.parametrize(
     ("files", "expected"),
     [
         ({"cpu.max": "150000 100000\n"}, 1),

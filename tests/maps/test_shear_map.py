@@ -111,7 +111,7 @@ def test_methods_by_name_object_or_default():
     ("method", "options", "error", "message"),
     [
         ("magic", {}, ValueError, "known are 'annealed_hmc', 'kaiser_squires', 'posterior_mean', 'wiener'"),
-        (Wiener(n_samples=0), {"seed": 3}, TypeError, "seed cannot be given"),
+        (Wiener(n_samples=0), {"seed": 3}, TypeError, "set seed there"),
         (Wiener, {}, TypeError, r"object such as Wiener\(\)"),
         (3, {}, TypeError, "method"),
         ("wiener", {"smoothing": 3}, TypeError, "no option smoothing; it has spectrum"),

@@ -32,7 +32,7 @@ COMPARED = {"style": "default", "savefig_kwargs": {"dpi": 50}, "tolerance": 3, "
 @pytest.fixture(autouse=True)
 def _closed_figures():
     yield
-    matplotlib.pyplot.close("all")
+    pytest.importorskip("matplotlib.pyplot").close("all")
 
 
 def field(strength=1.0, phase=0.0):
