@@ -32,7 +32,7 @@ from astro_massmap.analysis import region_means as _places
 from astro_massmap.analysis.detection import detection_probability, region_means, region_statistics, region_weights
 
 from helpers.cases import each_case
-from skies import scatter, tan_wcs
+from helpers.skies import scatter, tan_wcs
 
 SHAPE = 12, 17
 GRID = tan_wcs(SHAPE)

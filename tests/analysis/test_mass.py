@@ -24,7 +24,7 @@ from astro_massmap.analysis.mass import (
 from astro_massmap.simulation import NFWHalo, inject_halo
 
 from helpers.cases import each_case
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 C, G, H0 = 299792.458, 4.30091727e-6, 70.0  # km/s; kpc (km/s)^2 / Msun; km/s/Mpc
 FLAT = FlatLambdaCDM(H0, 0.3)

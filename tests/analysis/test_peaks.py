@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from astro_massmap.analysis.peaks import find_peaks, local_maxima, match_clusters, peak_counts
 
 from helpers.cases import each_case
-from skies import scatter, tan_wcs
+from helpers.skies import scatter, tan_wcs
 
 SHAPE = 40, 50
 GRID = tan_wcs(SHAPE)

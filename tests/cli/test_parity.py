@@ -23,7 +23,7 @@ from astro_massmap.cli.parity import OPTIONS, PYTHON_ONLY, TASKS
 from astro_massmap.validation.null_tests import noise_maps
 
 from helpers.cases import each_case
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 COMMANDS = {command: functions for commands in TASKS.values() for command, (_, functions) in commands.items()}
 CLASSES = "ShearCatalog", "ShearMap", "ConvergenceMap", "PowerSpectrum"

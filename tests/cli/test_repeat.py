@@ -19,9 +19,8 @@ from astro_massmap.cli.arguments import as_text, columns, file_sha256, shell_arg
 from astro_massmap.cli.repeat import LEFT, MAKERS, TAKEN, difference
 from astro_massmap.priors import HybridDenoiser
 
-import small_priors
-from helpers.cases import each_case
-from skies import tan_wcs
+from helpers import small_priors
+from helpers.skies import tan_wcs
 
 WIENER = ["--method", "wiener", "--n-samples", "2", "--seed", "3"]
 SAMPLED = ["--prior", "gaussian", "--n-samples", "2"]

@@ -13,7 +13,7 @@ from astro_massmap.inference import (
 )
 
 from helpers.cases import each_case
-from skies import dense_problem
+from helpers.skies import dense_problem
 
 FIELD, BOX, PIXEL = (10, 11), (16, 15), 1.2e-4
 

@@ -19,7 +19,7 @@ from astro_massmap.inference.hmc import start
 from astro_massmap.inference.targets import rotate
 from astro_massmap.priors import PriorOnGrid
 
-import problems
+from helpers import problems
 from helpers.analytic_priors import LognormalPrior
 from helpers.cases import each_case
 from helpers.leapfrog import LeapfrogTarget

@@ -11,8 +11,8 @@ import torch
 from astro_massmap import AnnealedHMC, Wiener
 from astro_massmap.inference import available_cores, one_thread, parallel, side_by_side
 
-from chains import FAST, GENTLE, observation
 from helpers.cases import each_case
+from helpers.chains import FAST, GENTLE, observation
 
 
 @pytest.fixture(autouse=True)

@@ -39,10 +39,9 @@ from astro_massmap.plotting.report import write_report
 from astro_massmap.priors.weights_file import checksum
 from astro_massmap.simulation import MapSet
 
-import hostile_files
-import mutations
+from helpers import mutations
 from helpers.cases import each_case
-from hostile_files import READERS, SHAPE, files_of, grid, judged
+from helpers.hostile_files import READERS, SHAPE, files_of, grid, hostile, judged
 
 SOURCES = sorted(Path(astro_massmap.__file__).parent.rglob("*.py"))
 LITTLE = 64 * 2**20  # bytes of memory for any of these files
@@ -210,7 +209,7 @@ def test_valid_yaml():
 @given(number=st.integers(0, 2**40))
 @deterministic
 def test_mutated_files(name, number):
-    end, content = hostile_files.hostile(files_of(name), 1, number)
+    end, content = hostile(files_of(name), 1, number)
     path = Path(f"h{end}").absolute()
     path.write_bytes(content)
     outcome = judged(READERS[name][1], path)

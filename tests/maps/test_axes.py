@@ -10,7 +10,7 @@ from astro_massmap import ConvergenceMap, ShearCatalog, datasets
 from astro_massmap.maps.axes import AXES, same_axes, to_west_north
 from astro_massmap.simulation import observe
 
-from skies import halo_shear, scatter, tan_wcs
+from helpers.skies import halo_shear, scatter, tan_wcs
 
 
 def survey(axes, seed=0, strength=1.0, n=30000):

@@ -17,7 +17,7 @@ from astro_massmap.simulation import NFWHalo, inject_halo, observe
 from astro_massmap.validation.null_tests import noise_maps, rotated
 
 from helpers.cases import each_case
-from skies import scatter, tan_wcs
+from helpers.skies import scatter, tan_wcs
 
 SHAPE = (12, 16)
 GRID = tan_wcs(SHAPE)

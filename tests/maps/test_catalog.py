@@ -14,7 +14,7 @@ from regions import CircleSkyRegion
 from astro_massmap import ShearCatalog
 
 from helpers.cases import each_case
-from skies import scatter, tan_wcs
+from helpers.skies import scatter, tan_wcs
 
 SHAPE = (12, 16)
 GRID = tan_wcs(SHAPE)

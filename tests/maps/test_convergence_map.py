@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from astro_massmap import AnnealedHMC, ConvergenceMap, GaussianPrior, KaiserSquires, PowerSpectrum, Wiener, datasets
 
 from helpers.cases import each_case
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 SHAPE = (30, 40)
 GRID = tan_wcs(SHAPE, rotation=20)

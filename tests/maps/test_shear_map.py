@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from astro_massmap import KaiserSquires, ShearMap, Wiener
 
 from helpers.cases import each_case
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 SHAPE = (20, 24)
 GRID = tan_wcs(SHAPE)

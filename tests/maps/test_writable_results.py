@@ -19,7 +19,7 @@ from astro_massmap.cli.dry_run import check_result
 from astro_massmap.maps.files import read_map, write_map
 
 from helpers.cases import each_case
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 SHAPE = (8, 10)
 

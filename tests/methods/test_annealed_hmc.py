@@ -11,8 +11,8 @@ from astropy.utils.exceptions import AstropyUserWarning
 from astro_massmap import AnnealedHMC, GaussianPrior, Schedule, Wiener
 from astro_massmap.methods import _chains, resolve, run
 
-import problems
-from chains import FAST, GENTLE, Prior, observation
+from helpers import problems
+from helpers.chains import FAST, GENTLE, Prior, observation
 
 # ---- results
 

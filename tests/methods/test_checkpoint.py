@@ -24,8 +24,8 @@ from astro_massmap.methods import _checkpoint, _sample_files
 from astro_massmap.methods._checkpoint import Checkpoint
 from astro_massmap.methods.base import mean_and_std
 
-import skies
-from chains import FAST, GENTLE, Prior, observation
+from helpers import skies
+from helpers.chains import FAST, GENTLE, Prior, observation
 
 OPTIONS = {"n_samples": 5, "seed": 2, **FAST, "n_jobs": 1}
 
@@ -64,7 +64,7 @@ import sys
 sys.path[:0] = {path!r}
 import torch
 from astro_massmap import AnnealedHMC
-from chains import FAST, GENTLE, observation
+from helpers.chains import FAST, GENTLE, observation
 torch.set_num_threads(1)
 options = dict(FAST, n_samples=300, checkpoint="c.fits")
 AnnealedHMC(GENTLE, **options).solve(observation())

@@ -8,7 +8,7 @@ import pytest
 from astro_massmap import AnnealedHMC, GaussianPrior, ShearMap, Wiener, reconstruct_fields
 from astro_massmap.inference import ConvergenceObservation, Observation
 
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 SIDE, FIELDS, SAMPLES = 16, 10, 64
 METHODS = {

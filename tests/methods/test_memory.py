@@ -14,7 +14,7 @@ from astro_massmap.methods import _memory
 from astro_massmap.methods._memory import check_memory, needed_memory
 from astro_massmap.priors import MeanNetwork
 
-import small_priors
+from helpers import small_priors
 
 GIB = 2**30
 

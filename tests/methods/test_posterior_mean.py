@@ -13,9 +13,9 @@ from astro_massmap.inference import FourierGrid, GaussianPosterior, LensingOpera
 from astro_massmap.maps.convergence_map import ConvergenceMap
 from astro_massmap.priors import MeanNetwork, MomentDenoiser, UNet
 
-import small_priors
+from helpers import small_priors
 from helpers.cases import each_case
-from small_priors import THEORY, WIDTHS
+from helpers.small_priors import THEORY, WIDTHS
 
 PIXEL = math.radians(0.4 / 60)
 

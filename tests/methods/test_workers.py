@@ -27,7 +27,7 @@ from astro_massmap import (
 )
 from astro_massmap.methods import _workers, run, shared_out
 
-from chains import FAST, GENTLE, observation
+from helpers.chains import FAST, GENTLE, observation
 
 OPTIONS = {"n_samples": 6, "seed": 4, **FAST}
 TESTS = [path for path in sys.path if path.endswith(("tests", "benchmarks"))]
@@ -102,7 +102,7 @@ import multiprocessing, sys
 from concurrent.futures import ProcessPoolExecutor
 import torch
 from astro_massmap import AnnealedHMC, GaussianPrior
-from chains import FAST, observation
+from helpers.chains import FAST, observation
 
 if __name__ == "__main__":
     kind, threads = sys.argv[1:]

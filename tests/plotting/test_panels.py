@@ -19,7 +19,7 @@ from scipy.ndimage import gaussian_filter
 from astro_massmap import PowerSpectrum, plotting as figures
 
 from helpers.cases import each_case
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("agg")

@@ -14,7 +14,7 @@ from astro_massmap import ConvergenceMap, datasets
 from astro_massmap.plotting.report import write_report
 
 from helpers.cases import each_case
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("agg")

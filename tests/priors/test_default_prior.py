@@ -13,7 +13,7 @@ from astro_massmap.inference import FourierGrid, GaussianPosterior, LensingOpera
 from astro_massmap.simulation import declared_spectrum
 from astro_massmap.training import MapBank, Noiser, denoising_ratios
 
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 PIXEL = math.radians(0.4 / 60)
 

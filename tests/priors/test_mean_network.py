@@ -17,9 +17,9 @@ from astro_massmap.priors.mean_network import noise_level, noise_share
 from astro_massmap.priors.weights_file import checksum
 from astro_massmap.simulation import declared_spectrum
 
-import small_priors
+from helpers import small_priors
 from helpers.cases import each_case
-from small_priors import PIXEL, THEORY, WIDTHS
+from helpers.small_priors import PIXEL, THEORY, WIDTHS
 
 CARD = {"maps": "boxes", "plan": {"steps": 3}}
 

@@ -24,10 +24,9 @@ from astro_massmap.inference import (
 )
 from astro_massmap.priors import Correction
 
-import problems
-import small_priors
+from helpers import problems, small_priors
 from helpers.cases import each_case
-from small_priors import PIXEL, THEORY, TRUTH
+from helpers.small_priors import PIXEL, THEORY, TRUTH
 
 
 class Oracle(torch.nn.Module):

@@ -13,10 +13,9 @@ from astro_massmap.priors import HybridDenoiser, MeanNetwork, ScorePrior, UNet
 from astro_massmap.priors.mean_network import MomentDenoiser
 from astro_massmap.priors.tiles import in_tiles, tiles
 
-import problems
-import small_priors
+from helpers import problems, small_priors
 from helpers.cases import each_case
-from small_priors import PIXEL, THEORY
+from helpers.small_priors import PIXEL, THEORY
 
 TILE = 96  # 28 pixels of halo on both sides of a network of single blocks, 40 of core
 

@@ -14,9 +14,9 @@ from astro_massmap import PowerSpectrum, ScorePrior
 from astro_massmap.inference import FourierGrid, Streams
 from astro_massmap.priors.weights_file import checksum
 
-import small_priors
+from helpers import small_priors
 from helpers.cases import each_case
-from small_priors import PIXEL, THEORY
+from helpers.small_priors import PIXEL, THEORY
 
 CARD = {"maps": "boxes", "resolution": [5200.0, 2.2], "plan": {"steps": 3}, "theory": None}
 

@@ -15,7 +15,7 @@ from astro_massmap.analysis.mass import critical_surface_density
 from astro_massmap.simulation import NFWHalo, inject_halo, observe
 
 from helpers.cases import each_case
-from skies import halo_shear, scatter, tan_wcs
+from helpers.skies import halo_shear, scatter, tan_wcs
 
 COSMOLOGY = FlatLambdaCDM(70, 0.3)
 SHAPE = (48, 52)

@@ -18,7 +18,7 @@ from astro_massmap.maps.axes import AXES
 from astro_massmap.simulation.mock_survey import lensed, observe, shear_field
 
 from helpers.cases import each_case
-from skies import scatter, tan_wcs
+from helpers.skies import scatter, tan_wcs
 
 SHAPE = (48, 52)
 AT = (27.0, 22.0)  # x, y of the bump

@@ -21,7 +21,7 @@ from astro_massmap.analysis.region_tables import region_names, to_ascii, unique
 from astro_massmap.cli import main
 
 from helpers.cases import each_case
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 GRID, SHAPE = tan_wcs((30, 40)), (30, 40)
 PLACES = GRID.pixel_to_world([10, 20, 30], [8, 15, 22])

@@ -26,7 +26,7 @@ from astro_massmap.analysis.detection import detection_probability, region_stati
 from astro_massmap.analysis.mass import projected_mass
 
 from helpers.cases import each_case
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 SHAPE = (30, 40)
 GRID = tan_wcs(SHAPE)

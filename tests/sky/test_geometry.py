@@ -23,7 +23,7 @@ from astro_massmap._sky.geometry import (
 )
 
 from helpers.cases import each_case
-from skies import halo_shear, scatter, tan_wcs
+from helpers.skies import halo_shear, scatter, tan_wcs
 
 SHAPE = (60, 64)
 GRIDS = {

@@ -13,7 +13,7 @@ from astropy_healpix import HEALPix
 from astro_massmap._sky.healpix import from_healpix
 
 from helpers.cases import each_case
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 SHAPE = (20, 26)
 NSIDE = 128

@@ -27,7 +27,7 @@ from astro_massmap._sky.regions import all_to_pixel, as_regions, inside_any, ove
 from astro_massmap.analysis.overlap import _BOXED
 
 from helpers.cases import each_case
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 GRID = tan_wcs((30, 40))
 CIRCLE = CircleSkyRegion(GRID.pixel_to_world(20, 10), 2 * u.arcmin)

@@ -9,9 +9,9 @@ from astro_massmap.priors.denoiser import wiener_filter
 from astro_massmap.simulation import LensPlanes, LightCone, Transfer
 from astro_massmap.training import LightConeMaps, MapBank, Noiser
 
-import small_priors
+from helpers import small_priors
 from helpers.cases import each_case
-from small_priors import PIXEL, THEORY
+from helpers.small_priors import PIXEL, THEORY
 
 
 class Recorder(Noiser):

@@ -25,8 +25,8 @@ from astro_massmap.training import (
 )
 from astro_massmap.training.mocks import random_holes, random_noise
 
-import small_priors
-from small_priors import PIXEL, THEORY, WIDTHS
+from helpers import small_priors
+from helpers.small_priors import PIXEL, THEORY, WIDTHS
 
 CUT = {"size": 32, "margin": 8}
 PLAN = TrainingPlan(

@@ -12,8 +12,8 @@ from astro_massmap.priors import Correction
 from astro_massmap.simulation import LensPlanes, LightCone
 from astro_massmap.training import LEVELS, LightConeMaps, MapBank, TrainingPlan, train_prior
 
-import small_priors
-from small_priors import PIXEL, THEORY, WIDTHS
+from helpers import small_priors
+from helpers.small_priors import PIXEL, THEORY, WIDTHS
 
 LOW = PowerSpectrum(THEORY.ell, 0.25 * THEORY.cl, name="low")
 PLAN = TrainingPlan(

@@ -18,8 +18,8 @@ from astro_massmap.priors import HybridDenoiser, UNet
 from astro_massmap.priors.correction import taper
 from astro_massmap.training import MapBank, Noiser, fit_correction
 
-import small_priors
-from small_priors import PIXEL, THEORY
+from helpers import small_priors
+from helpers.small_priors import PIXEL, THEORY
 
 SIDE, N, BANDS, CORNER = 128, 160, 10, 500.0
 LEVELS = (0.02, 0.06, 0.15)

@@ -16,9 +16,9 @@ from astro_massmap.inference import FourierGrid
 from astro_massmap.priors import HybridDenoiser, UNet
 from astro_massmap.training import LEVELS, MapBank, Noiser, Trainer, TrainingPlan, denoising_ratios, start_workers
 
-import small_priors
+from helpers import small_priors
 from helpers.cases import each_case
-from small_priors import PIXEL, THEORY, WIDTHS
+from helpers.small_priors import PIXEL, THEORY, WIDTHS
 
 CUT = {"size": 32, "margin": 8}
 # a theory with a quarter of the power of the maps: the network improves quickly

@@ -15,7 +15,7 @@ from astro_massmap.simulation import NFWHalo, inject_halo, observe
 from astro_massmap.validation.completeness import completeness, random_centers
 
 from helpers.cases import each_case
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 SHAPE = (48, 52)
 RADIUS = 2 * u.arcmin

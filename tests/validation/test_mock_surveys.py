@@ -29,9 +29,9 @@ from astro_massmap.validation.diagnostics import coverage
 from astro_massmap.validation.metrics import jackknife
 from astro_massmap.validation.mock_files import settings_of
 
-import small_priors
+from helpers import small_priors
 from helpers.cases import each_case
-from skies import scatter, tan_wcs
+from helpers.skies import scatter, tan_wcs
 
 pytestmark = pytest.mark.filterwarnings("ignore:level=0.[69]\\d*. needs at least")
 ARCMIN = np.radians(1 / 60)

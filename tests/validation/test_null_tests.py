@@ -12,7 +12,7 @@ from astro_massmap.simulation import lognormal_maps, observe
 from astro_massmap.validation.binned_survey import generator_of_angles
 from astro_massmap.validation.null_tests import BModeTest, b_mode_test, jackknife, noise_maps, rotated
 
-from skies import scatter, tan_wcs
+from helpers.skies import scatter, tan_wcs
 
 METHOD = KaiserSquires(smoothing=2 * u.arcmin)
 COARSE = 1.6 * u.arcmin

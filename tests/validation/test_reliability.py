@@ -10,7 +10,7 @@ from astro_massmap import PowerSpectrum, ShearMap, Wiener
 from astro_massmap.inference import FourierGrid, LensingOperator
 from astro_massmap.validation.diagnostics import coverage, reliability
 
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 SIDE, NOISE, THRESHOLD = 64, 0.08, 0.01
 GAUSSIAN = pytest.mark.filterwarnings("ignore:the map was made with a Gaussian prior")  # correct for these skies
