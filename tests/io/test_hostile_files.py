@@ -495,6 +495,7 @@ def test_compressed_files_above_the_allowance(monkeypatch):
     assert len(read("ShearCatalog.read", bz2.compress(beginning), ".fits.bz2")) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [gzip.compress, bz2.compress])
 def test_headers_are_checked_before_the_data_are_decompressed(packed, monkeypatch):
     # 128 MiB of zeros, within the allowance, are not decompressed unless a header declares them

@@ -54,6 +54,7 @@ def test_eight_names_are_four_conventions():
         assert [name for name in AXES if same_axes(name, names.split()[0])] == names.split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("claimed", AXES)
 @pytest.mark.parametrize("true", list(AXES)[:4])
 def test_the_right_axes_are_suggested(true, claimed):
