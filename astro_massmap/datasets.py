@@ -7,7 +7,9 @@ Example catalogues.
 
 from __future__ import annotations
 
+import copy
 import hashlib
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Literal
 
@@ -57,6 +59,11 @@ def demo() -> ShearCatalog:
     >>> datasets.demo()
     <ShearCatalog: 65666 galaxies, axes 'west-north', shape noise 0.260>
     """
+    return copy.deepcopy(_demo())
+
+
+@cache
+def _demo() -> ShearCatalog:
     with resources.as_file(_embedded("demo_catalog.fits.gz")) as path:
         return ShearCatalog.read(path, axes="west-north", format="fits")
 

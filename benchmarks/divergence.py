@@ -9,6 +9,7 @@ interrupted run continues.
 
 import argparse
 import json
+import sys
 import warnings
 from pathlib import Path
 
@@ -31,7 +32,9 @@ from astro_massmap.inference import (
 )
 from astro_massmap.simulation import NFWHalo
 
-import problems
+sys.path.append(str(Path(__file__).parent.parent / "tests"))  # problems that tests and benchmarks share
+
+from helpers import problems
 from list_table import list_table
 
 ARCMIN, PIXEL = np.radians(1 / 60), 0.4  # arcmin

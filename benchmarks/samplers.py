@@ -29,36 +29,12 @@ from astro_massmap.inference import (
 )
 from astro_massmap.validation.diagnostics import coverage as coverage_of
 
-import problems
+sys.path.append(str(Path(__file__).parent.parent / "tests"))  # problems and samplers that tests and benchmarks share
+
+from helpers import problems
+from helpers.ensembles import bare_split, ensemble, from_prior
 from helpers.leapfrog import LeapfrogTarget
 from list_table import list_table
-
-
-def ensemble(plan, n, *, seed=1, start=None):
-    """Draw ``n`` samples, one chain at a time; return their modes and the last run."""
-    out = []
-    for i in range(n):
-        streams = plan.streams(seed, [i])
-        modes = None if start is None else start(streams)
-        run = run_chains(plan, streams, modes=modes)
-        out.append(run)
-    run.acceptance = torch.cat([r.acceptance for r in out])
-    return torch.cat([r.modes for r in out]), run
-
-
-def from_prior(plan):
-    """Return a function that draws the first modes of chains from the prior."""
-
-    def start(streams):
-        return plan.prior.variance.sqrt() * plan.grid.to_modes(streams.normal(*plan.grid.box_shape))
-
-    return start
-
-
-def bare_split(observation, steps, leapfrogs=4):
-    """Return a plan of the split kernel at zero noise, without annealing or noise splitting."""
-    schedule = Schedule((0.0,), (steps,), Trajectory(leapfrogs=leapfrogs), splitting=False)
-    return TemperedPlan(observation, GaussianPrior(problems.spectrum()), schedule, observation.shape)
 
 
 def identity_mass(observation, n_levels, steps, leapfrogs):

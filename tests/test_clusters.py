@@ -28,6 +28,7 @@ def catalog(file):
     return ShearCatalog.from_table(table, axes="west-north", columns={"g1": "e1", "g2": "e2"})
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyUserWarning")
 @pytest.mark.parametrize("name", CENTERS)
 def test_a_cluster_is_mapped_with_default_settings(name, massmap_data):

@@ -4,9 +4,9 @@ import re
 import shlex
 from pathlib import Path
 
-import pytest
-
 from astro_massmap.cli import _parser
+
+from helpers.cases import each_case
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.rst", *sorted((ROOT / "docs").glob("*.rst")), *sorted((ROOT / "docs/gallery").glob("*.py"))]
@@ -31,6 +31,6 @@ def test_pages_contain_commands():
     assert len({command.split()[0] for _, command in COMMANDS}) > 8
 
 
-@pytest.mark.parametrize(("page", "command"), COMMANDS)
+@each_case(("page", "command"), COMMANDS)
 def test_commands_can_be_parsed(page, command):
     _parser().parse_args(shlex.split(command, comments=True))

@@ -37,6 +37,7 @@ def test_the_catalogue(catalog):
     assert abs(unweighted[:165159].shape_noise - 0.278) < 0.001
 
 
+@pytest.mark.slow
 def test_the_axes_are_inferred_from_the_data(catalog):
     assert catalog.check_axes().ok
     for axes in ("east-north", "north-east"):
@@ -44,6 +45,7 @@ def test_the_axes_are_inferred_from_the_data(catalog):
             assert with_axes(catalog, axes).check_axes().suggested == "west-north"
 
 
+@pytest.mark.slow
 def test_the_clusters_are_in_the_e_mode(catalog, massmap_data):
     kappa = catalog.reconstruct(KaiserSquires(smoothing=SMOOTHING))
     signal = np.where(kappa.mask, 0, kappa.data / kappa.uncertainty.array)
@@ -74,6 +76,7 @@ def _signal_at_clusters(signal, kappa, massmap_data):
     return signal[y[inside], x[inside]].mean()
 
 
+@pytest.mark.slow
 def test_the_noise_map_is_that_of_rotated_galaxies(catalog):
     # rms over the field of 12 noise maps: 240 independent patches each, 2 % (false alarm at 4 sigma 1e-4)
     kappa = catalog.reconstruct(KaiserSquires(smoothing=SMOOTHING))
@@ -87,6 +90,7 @@ def test_the_noise_map_is_that_of_rotated_galaxies(catalog):
     assert abs(ratio - 1) < 0.08
 
 
+@pytest.mark.slow
 def test_annealed_hmc_with_a_gaussian_prior_is_the_wiener_map(catalog):
     # 64 samples: their mean has an error of 1/8 of the standard deviation, and 1.5 % of the information is lost
     shear = catalog.to_map()
@@ -112,6 +116,7 @@ def test_the_wiener_map_has_the_same_clusters(catalog):
     assert 0.01 < np.median(kappa.uncertainty.array[~kappa.mask]) < 0.025
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the map was made with a Gaussian prior")
 def test_the_probability_of_the_clusters_under_the_exact_gaussian_posterior(catalog, massmap_data):
     # 1.00, 1.00 and 0.92 with apertures of 1.5 arcmin, and 0.15 at random positions of the footprint; from 64 samples a
@@ -135,6 +140,7 @@ def test_the_probability_of_the_clusters_under_the_exact_gaussian_posterior(cata
     assert (table["signal_to_noise"][[0, 2]] > 4).all()
 
 
+@pytest.mark.slow
 def test_the_default_is_the_learned_prior(catalog):
     kappa = catalog.reconstruct(n_samples=3, progress=False)
     assert kappa.diagnostics["method"] == "AnnealedHMC" and "ScorePrior" in kappa.diagnostics["prior"]

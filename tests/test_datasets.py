@@ -22,6 +22,17 @@ def test_the_map_of_the_demo_matches_its_truth():
     assert 0.6 < z.std() < 1.3
 
 
+def test_each_demo_is_a_copy():
+    changed, expected = datasets.demo(), datasets.demo().coords.ra.deg[0]
+    for column in (changed.g1, changed.g2, changed.weight, changed.coords.data.lon):
+        column[0] = column[1]
+    changed.meta["n"] = changed.columns["n"] = "changed"
+    again = datasets.demo()
+    assert again.coords.ra.deg[0] == expected != again.coords.ra.deg[1]
+    assert again.g1[0] != again.g1[1] and again.g2[0] != again.g2[1]
+    assert "n" not in again.meta and "n" not in again.columns
+
+
 def test_the_clusters_of_the_demo_are_peaks_of_its_truth():
     truth = datasets.demo_truth()
     clusters = datasets.demo_clusters()

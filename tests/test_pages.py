@@ -104,6 +104,7 @@ def test_report_is_self_contained_and_described(report):
     assert not [tag for tag, attributes in page.elements if {"href", "srcset", "style"} & set(attributes)]
 
 
+@pytest.mark.slow
 def test_report_on_a_phone(report, browser):
     found, messages = inspect([report], browser)
     page = found[report.as_uri()]
@@ -111,6 +112,7 @@ def test_report_on_a_phone(report, browser):
     assert page["faults"] == [] and messages == []
 
 
+@pytest.mark.slow
 def test_documentation_on_a_phone(browser):
     folder = Path(os.environ.get("MASSMAP_DOCS") or Path(__file__).parents[1] / "docs/_build/html").absolute()
     if not (folder / "index.html").is_file():
@@ -145,6 +147,7 @@ def picture(width):
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+@pytest.mark.slow
 def test_faults_are_detected(browser, tmp_path):
     files = []
     for i, body in enumerate(FAULTS):

@@ -23,6 +23,8 @@ from astro_massmap.priors import MeanNetwork, UNet, mean_network, score
 from astro_massmap.simulation import NBody, band_power, lognormal_maps
 from astro_massmap.training import MapBank, TrainingPlan, train_posterior_mean, train_prior
 
+from helpers.cases import each_case
+
 PIXEL = 1.2e-4
 # makes a tensor of the default type or on the default device
 MAKERS = {
@@ -93,7 +95,7 @@ def same(before, after):
 # ---- by reading the code
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("source", "found"),
     [
         ("torch.zeros(3)", True),
@@ -144,6 +146,7 @@ def test_networks_are_in_single_precision_on_the_cpu(defaults):
         assert {(p.dtype, p.device.type) for p in module.parameters()} == {(torch.float32, "cpu")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", [train_prior, train_posterior_mean])
 def test_defaults_change_no_training(defaults, train, tmp_path):
     spectrum = PowerSpectrum.default()

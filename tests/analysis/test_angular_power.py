@@ -23,6 +23,8 @@ from astro_massmap.analysis.angular_power import (
     spectrum_table,
 )
 
+from helpers.cases import each_case
+
 PIXEL = np.radians(0.4 / 60)
 
 
@@ -231,7 +233,7 @@ MASK = np.zeros((16, 16), dtype=bool)
 MAPS = np.ones((1, 16, 16))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "message"),
     [
         ((MAPS[0], MASK, PIXEL), "maps"),

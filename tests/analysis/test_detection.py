@@ -31,7 +31,8 @@ from scipy.special import ndtr
 from astro_massmap.analysis import region_means as _places
 from astro_massmap.analysis.detection import detection_probability, region_means, region_statistics, region_weights
 
-from skies import scatter, tan_wcs
+from helpers.cases import each_case
+from helpers.skies import scatter, tan_wcs
 
 SHAPE = 12, 17
 GRID = tan_wcs(SHAPE)
@@ -494,7 +495,7 @@ def test_one_sample_has_no_standard_deviation():
 # ---- invalid arguments
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("kwargs", "error", "message"),
     [
         ({"samples": None}, ValueError, "^samples: .*n_samples > [01]"),
@@ -524,7 +525,7 @@ def test_bad_arguments(kwargs, error, message):
         detection_probability(**arguments, threshold=0.0)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("threshold", "error"),
     [
         ([1, 2, 3], ValueError),
@@ -539,9 +540,7 @@ def test_bad_thresholds(threshold, error):
         detection_probability(*maps(3), GRID, OPEN, [circle(4, 5, 2)] * 2, threshold)
 
 
-@pytest.mark.parametrize(
-    ("level", "error"), [(0, ValueError), (68, ValueError), (np.nan, ValueError), ("most", TypeError)]
-)
+@each_case(("level", "error"), [(0, ValueError), (68, ValueError), (np.nan, ValueError), ("most", TypeError)])
 def test_bad_levels(level, error):
     with pytest.raises(error, match=r"^level: "):
         region_statistics(*maps(3), GRID, OPEN, circle(4, 5, 2), level=level)

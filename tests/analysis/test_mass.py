@@ -23,7 +23,8 @@ from astro_massmap.analysis.mass import (
 )
 from astro_massmap.simulation import NFWHalo, inject_halo
 
-from skies import tan_wcs
+from helpers.cases import each_case
+from helpers.skies import tan_wcs
 
 C, G, H0 = 299792.458, 4.30091727e-6, 70.0  # km/s; kpc (km/s)^2 / Msun; km/s/Mpc
 FLAT = FlatLambdaCDM(H0, 0.3)
@@ -79,8 +80,8 @@ def test_the_critical_density_in_an_einstein_de_sitter_universe():
     assert np.isclose(density.value, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("cosmology", [FLAT, LambdaCDM(H0, 0.3, 0.3), LambdaCDM(H0, 0.4, 1.0)])
-@pytest.mark.parametrize(("z_lens", "z_source"), [(0.02, 0.03), (0.3, 1.0), (0.9, 2.5)])
+@each_case("cosmology", [FLAT, LambdaCDM(H0, 0.3, 0.3), LambdaCDM(H0, 0.4, 1.0)])
+@each_case(("z_lens", "z_source"), [(0.02, 0.03), (0.3, 1.0), (0.9, 2.5)])
 def test_the_critical_density_by_integration(cosmology, z_lens, z_source):
     density = critical_surface_density(z_lens, z_source, cosmology)
     assert np.isclose(density.value, by_hand(z_lens, z_source, cosmology), rtol=1e-5)
@@ -115,7 +116,7 @@ def test_the_cosmology_is_that_of_astropy():
         assert critical_surface_density(0.3, 1.0) == critical_surface_density(0.3, 1.0, FLAT)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "error", "message"),
     [
         ((0.5, 0.5), ValueError, "z_source: needs sources behind z_lens = 0.5, got 0.5"),
@@ -132,7 +133,7 @@ def test_the_cosmology_is_that_of_astropy():
         ),
         ((0.3, {1.0}), TypeError, "z_source: needs numbers"),
         ((0.3, 1.0 * u.Mpc), u.UnitsError, "z_source: needs to be dimensionless"),
-        ((0.3, 1.0, "Planck18"), TypeError, "cosmology: needs a cosmology of astropy"),
+        ((0.3, 1.0, "Planck18"), TypeError, "cosmology: needs one such as FlatLambdaCDM"),
     ],
 )
 def test_invalid_redshifts(arguments, error, message):
@@ -140,7 +141,7 @@ def test_invalid_redshifts(arguments, error, message):
         critical_surface_density(*arguments)
 
 
-@pytest.mark.parametrize("weight", [[1.0], [1.0, -1.0], [0.0, 0.0], [np.nan, 1.0]])
+@each_case("weight", [[1.0], [1.0, -1.0], [0.0, 0.0], [np.nan, 1.0]])
 def test_invalid_weights(weight):
     with pytest.raises(ValueError, match="weight: needs"):
         critical_surface_density(0.3, [1.0, 2.0], FLAT, weight=weight)
@@ -296,7 +297,7 @@ def test_many_apertures_are_computed_in_batches(monkeypatch):
     assert all(np.allclose(whole[c], parts[c], rtol=1e-9) for c in whole.colnames[1:])
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("changes", "error", "message"),
     [
         ({"samples": None}, ValueError, "samples: an interval needs at least two"),
@@ -407,7 +408,7 @@ def test_a_table_of_masses_can_be_written(tmp_path):
     assert np.isclose(QTable.read(tmp_path / "masses.ecsv")["mass"][0], table["mass"][0], rtol=1e-9)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("z_lens", "z_source", "message"),
     [
         ([0.1, 0.2, 0.3], 1.0, "z_lens: needs one redshift, or one for each of 2 regions"),

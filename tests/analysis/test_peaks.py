@@ -14,7 +14,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from astro_massmap.analysis.peaks import find_peaks, local_maxima, match_clusters, peak_counts
 
-from skies import scatter, tan_wcs
+from helpers.cases import each_case
+from helpers.skies import scatter, tan_wcs
 
 SHAPE = 40, 50
 GRID = tan_wcs(SHAPE)
@@ -325,7 +326,7 @@ def test_matches_by_chance():
 # ---- invalid arguments
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("kwargs", "error", "message"),
     [
         ({"threshold": "high"}, TypeError, r"^threshold: "),
@@ -347,7 +348,7 @@ def test_bad_arguments_of_peaks(kwargs, error, message):
         find_peaks(**arguments | kwargs)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("kwargs", "error", "message"),
     [
         ({"edges": [1]}, ValueError, r"^edges: "),
@@ -364,7 +365,7 @@ def test_bad_arguments_of_counts(kwargs, error, message):
         peak_counts(**arguments | kwargs)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("kwargs", "error", "message"),
     [
         ({"peaks": [1, 2]}, TypeError, r"^peaks: "),

@@ -16,7 +16,7 @@ from astro_massmap.analysis.mass import aperture_mass, projected_mass
 from astro_massmap.analysis.peaks import find_peaks, peak_counts
 from astro_massmap.analysis.quantiles import interval, probability_interval, quantiles
 
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 SHAPE = (12, 17)
 GRID = tan_wcs(SHAPE)

@@ -7,7 +7,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from astro_massmap import ConvergenceMap, ShearMap
 from astro_massmap.cli import main
 
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 SIDE = 24
 

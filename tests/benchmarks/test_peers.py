@@ -7,7 +7,7 @@ import peers
 from astro_massmap._sky.binning import bin_galaxies
 from astro_massmap._sky.geometry import fitting_wcs
 
-from skies import scatter, tan_wcs
+from helpers.skies import scatter, tan_wcs
 
 SHAPE = (60, 64)
 

@@ -6,6 +6,8 @@ from astropy.table import Table
 from astro_massmap import ConvergenceMap, PowerSpectrum, datasets
 from astro_massmap.cli import main
 
+from helpers.cases import each_case
+
 
 @pytest.fixture(scope="module")
 def survey(tmp_path_factory):
@@ -77,7 +79,7 @@ def test_selection_exclusion_and_method(survey):
     assert ConvergenceMap.read("less.fits").meta["n_galaxies"] < 2 * n
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "message"),
     [
         (["--method", "magic"], "'magic' is unknown"),
@@ -117,7 +119,7 @@ def test_a_map_needs_a_fits_extension(survey, capsys):
     assert "ends in .fits" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["--columns", "g1"], ["--pixel-scale", "0.4 m"], ["--pixel-scale", "zero"]])
+@each_case("arguments", [["--columns", "g1"], ["--pixel-scale", "0.4 m"], ["--pixel-scale", "zero"]])
 def test_invalid_arguments(survey, arguments):
     with pytest.raises(SystemExit):
         reconstruct(survey, *arguments)

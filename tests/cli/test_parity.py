@@ -22,7 +22,8 @@ from astro_massmap.cli.hints import in_shell_syntax
 from astro_massmap.cli.parity import OPTIONS, PYTHON_ONLY, TASKS
 from astro_massmap.validation.null_tests import noise_maps
 
-from skies import tan_wcs
+from helpers.cases import each_case
+from helpers.skies import tan_wcs
 
 COMMANDS = {command: functions for commands in TASKS.values() for command, (_, functions) in commands.items()}
 CLASSES = "ShearCatalog", "ShearMap", "ConvergenceMap", "PowerSpectrum"
@@ -91,7 +92,7 @@ RECONSTRUCT = ["reconstruct", "survey.fits", "--axes", "west-north", "-o", "k.fi
 MASS = ["projected-mass", "k.fits", "c.reg", "--z-lens", "0.3", "--z-source", "1"]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("message", "expected"),
     [
         ("columns: for instance columns={'ra': '...'}", "--columns: for instance --columns ra=NAME"),

@@ -15,6 +15,8 @@ from astro_massmap import PowerSpectrum, ScorePrior
 from astro_massmap.cli import main
 from astro_massmap.training import Trainer
 
+from helpers.cases import each_case
+
 TINY = ["--size", "32", "--margin", "16", "--widths", "4,8,8", "--device", "cpu", "--quiet"]
 
 
@@ -160,7 +162,7 @@ def test_an_interrupted_training_continues(lognormal, monkeypatch, capsys):
 # ---- what goes wrong
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "message"),
     [
         (["--widths", "4,8"], "--widths: needs three positive numbers such as 16,32,64, got '4,8'"),
@@ -174,7 +176,7 @@ def test_an_interrupted_training_continues(lognormal, monkeypatch, capsys):
         (["--validation", "1.5"], "validation: needs a fraction between 0 and 1"),
         (["--pixel-scale", "2 arcmin"], "0.5 arcmin"),
         (["--device", "cuda:99"], "device"),
-        (["--maps", "missing"], "folder: 'missing' is not there"),
+        (["--maps", "missing"], "folder: 'missing' does not exist"),
         (["--maps", "."], "contains no maps of a known kind"),
         (["--spectrum", "missing.ecsv"], "missing.ecsv"),
         (["-o", "no/such/p.safetensors"], "folder 'no/such' does not exist"),
@@ -214,7 +216,7 @@ def test_overwriting(lognormal):
     assert ScorePrior.load("p.safetensors").card["plan"]["seed"] == 1
 
 
-@pytest.mark.parametrize("command", ["simulate", "train"])
+@each_case("command", ["simulate", "train"])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])

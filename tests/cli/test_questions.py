@@ -13,7 +13,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from astro_massmap import ConvergenceMap, ShearCatalog, Wiener, datasets
 from astro_massmap.cli import main
 
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 
 @pytest.fixture(scope="module")

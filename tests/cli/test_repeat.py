@@ -19,8 +19,8 @@ from astro_massmap.cli.arguments import as_text, columns, file_sha256, shell_arg
 from astro_massmap.cli.repeat import LEFT, MAKERS, TAKEN, difference
 from astro_massmap.priors import HybridDenoiser
 
-import small_priors
-from skies import tan_wcs
+from helpers import small_priors
+from helpers.skies import tan_wcs
 
 WIENER = ["--method", "wiener", "--n-samples", "2", "--seed", "3"]
 SAMPLED = ["--prior", "gaussian", "--n-samples", "2"]
@@ -149,6 +149,7 @@ def test_the_demonstration(capsys, tmp_path, monkeypatch):
     assert not (tmp_path / "new.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Müller 'é'.fits", "two\nlines\t.fits", "-x.fits", os.fsdecode(b"\xff\xfe.fits")])
 def test_any_name_of_a_file(survey, tmp_path, name):
     try:

@@ -22,8 +22,8 @@ from astro_massmap.inference import (
     stationarity_check,
 )
 
-import problems
-import samplers
+from helpers import problems
+from helpers.ensembles import bare_split, ensemble, from_prior
 
 
 @pytest.fixture(scope="module")
@@ -43,22 +43,24 @@ def assert_agreement(agreement, n):
     assert (np.abs(agreement.bands - 1) < np.maximum(0.03, 4 * agreement.band_errors)).all()
 
 
+@pytest.mark.slow
 def test_split_kernel_reaches_the_gaussian_posterior_from_a_prior_draw(gaussian):
     observation, exact = gaussian
-    plan = samplers.bare_split(observation, 8)  # 33 evaluations
-    modes, _ = samplers.ensemble(plan, 48, start=samplers.from_prior(plan))
+    plan = bare_split(observation, 8)  # 33 evaluations
+    modes, _ = ensemble(plan, 48, start=from_prior(plan))
     assert_agreement(exact.compare(modes), 48)
 
 
 def test_noise_splitting_with_a_gaussian_prior_is_exact(gaussian):
     observation, exact = gaussian
     plan = SplitPlan(observation, GaussianPrior(problems.spectrum()), Schedule.annealed(), (64, 64))
-    modes, run = samplers.ensemble(plan, 48)
+    modes, run = ensemble(plan, 48)
     assert_agreement(exact.compare(modes), 48)
     assert run.evaluations == 0
     assert torch.nan_to_num(run.acceptance, nan=1.0).min() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("separation", "schedule", "most"), [(4.1, Schedule((1,), (4,)), 30), (6.1, Schedule.annealed(), 60)]
 )
@@ -68,18 +70,19 @@ def test_modes_get_their_weights(separation, schedule, most):
     problem = problems.two_modes(64, separation)
     for observation, weight in zip(problem.observations, problem.weights, strict=True):
         plan = SplitPlan(observation, problem.prior, schedule, (64, 64))
-        modes, run = samplers.ensemble(plan, 64, seed=round(1e4 * weight))
+        modes, run = ensemble(plan, 64, seed=round(1e4 * weight))
         measured, _ = problems.cluster_weight(problem.prior, plan.grid, modes)
         assert abs(measured - weight) < 0.03 + 2 * math.sqrt(weight * (1 - weight) / 64)
         assert run.evaluations <= most
         assert run.acceptance[:, -1].mean() > 0.8
 
 
+@pytest.mark.slow
 def test_without_annealing_or_splitting_modes_keep_their_start():
     problem = problems.two_modes(64, 6.1, wanted=(0.842,))
     schedule = Schedule((0.0,), (16,), Trajectory(leapfrogs=4), splitting=False)
     plan = TemperedPlan(problem.observations[0], problem.prior, schedule, (64, 64))
-    modes, _ = samplers.ensemble(plan, 16)
+    modes, _ = ensemble(plan, 16)
     assert problems.cluster_weight(problem.prior, plan.grid, modes)[0] < problem.weights[0] - 0.3
 
 
@@ -101,14 +104,16 @@ def test_tempered_weights_are_biased():
     assert 1 / (1 + math.exp(-log_odds)) < problem.weights[0] - 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epsilon", [0.01, 0.03])
 def test_a_slightly_wrong_score_has_a_small_effect(gaussian, epsilon):
     observation, exact = gaussian
     plan = SplitPlan(observation, problems.WrongScore(epsilon), Schedule.fast(), (64, 64))
-    agreement = exact.compare(samplers.ensemble(plan, 24)[0])
+    agreement = exact.compare(ensemble(plan, 24)[0])
     assert max(agreement.std_observed, agreement.std_holes) < 1.10
 
 
+@pytest.mark.slow
 def test_diverged_chains_of_the_tempered_scheme_are_flagged(gaussian):
     observation, _ = gaussian
     schedule = dataclasses.replace(Schedule.tempered(), levels=(0.05, 0.02, 0.007, 0.003), trajectories=(3,) * 4)
@@ -121,7 +126,7 @@ def test_diverged_chains_of_the_tempered_scheme_are_flagged(gaussian):
 
 def test_good_chains_are_not_flagged(gaussian):
     plan = SplitPlan(gaussian[0], GaussianPrior(problems.spectrum()), Schedule((1.0,), (0,)), (128, 128))
-    assert not diverged(plan, samplers.ensemble(plan, 32)[0]).any()
+    assert not diverged(plan, ensemble(plan, 32)[0]).any()
 
 
 def test_a_chain_does_not_depend_on_its_batch(gaussian):
@@ -152,6 +157,7 @@ def test_the_first_step_at_a_lower_level_is_always_taken(gaussian, monkeypatch, 
 # ---- checks without a reference
 
 
+@pytest.mark.slow
 def test_the_gaussian_check_passes_and_fails(gaussian):
     plan = SplitPlan(gaussian[0], GaussianPrior(problems.spectrum()), Schedule.annealed(), (64, 64))
     check = gaussian_check(plan, 0, 8)
@@ -161,6 +167,7 @@ def test_the_gaussian_check_passes_and_fails(gaussian):
     assert gaussian_check(plan, 0, 8)["worst"] > 5
 
 
+@pytest.mark.slow
 def test_the_stationarity_check_passes_and_fails(gaussian):
     observation, _ = gaussian
     problem = problems.two_modes(64, 4.1, wanted=(0.5,))

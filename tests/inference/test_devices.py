@@ -31,7 +31,7 @@ from astro_massmap.inference import (
 from astro_massmap.inference.hmc import start
 from astro_massmap.priors import HybridDenoiser, MeanNetwork, MomentDenoiser, UNet
 
-from chains import observation
+from helpers.chains import observation
 
 THEORY = PowerSpectrum.default()
 SIDE, BOX = 24, (48, 45)

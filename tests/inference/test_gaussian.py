@@ -12,7 +12,8 @@ from astro_massmap.inference import (
     Streams,
 )
 
-from skies import dense_problem
+from helpers.cases import each_case
+from helpers.skies import dense_problem
 
 FIELD, BOX, PIXEL = (10, 11), (16, 15), 1.2e-4
 
@@ -116,7 +117,7 @@ def test_with_negligible_noise_the_mean_is_the_inversion():
     assert torch.allclose(p.grid.to_field(p.mean_modes()), truth, atol=1e-4)
 
 
-@pytest.mark.parametrize("options", [{"max_iterations": 2}, {"dtype": torch.float32, "tolerance": 1e-12}])
+@each_case("options", [{"max_iterations": 2}, {"dtype": torch.float32, "tolerance": 1e-12}])
 def test_a_solve_that_does_not_converge_is_an_error(problem, options):
     with pytest.raises(SolverError, match="tolerance"):
         posterior(problem, **options).mean_modes()

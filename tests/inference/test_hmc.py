@@ -19,8 +19,9 @@ from astro_massmap.inference.hmc import start
 from astro_massmap.inference.targets import rotate
 from astro_massmap.priors import PriorOnGrid
 
-import problems
+from helpers import problems
 from helpers.analytic_priors import LognormalPrior
+from helpers.cases import each_case
 from helpers.leapfrog import LeapfrogTarget
 
 
@@ -167,6 +168,7 @@ def _scaled(spectrum, factor):
     return type(spectrum)(spectrum.ell, spectrum.cl * factor)
 
 
+@pytest.mark.slow
 def test_simpson_gives_the_energy_of_a_score_without_density():
     prior, noise, grid, truths, generator = lognormal_problem(1)
     skewness = float(((truths - truths.mean()) ** 3).mean() / truths.std() ** 3)
@@ -186,6 +188,7 @@ def test_simpson_gives_the_energy_of_a_score_without_density():
     assert 10 < errors[0] / errors[1] < 25  # fourth order
 
 
+@pytest.mark.slow
 def test_a_skewed_posterior_is_stationary():
     # Skies from the prior, each with its data: chains that start there must not change their distribution.
     # Over 200 skies, two halves of the truths differ by 0.028 in the quantiles and 0.015 in the skewness; the
@@ -228,7 +231,7 @@ def test_a_non_finite_score_is_an_error(observation):
         start(target, target.mean.expand(2, -1, -1), Streams(0, [11, 12]))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "message"),
     [
         ({"leapfrogs": 3}, "leapfrogs"),

@@ -4,6 +4,8 @@ import torch
 
 from astro_massmap.inference import Observation
 
+from helpers.cases import each_case
+
 
 def test_arrays_of_any_byte_order_become_tensors():
     shear = np.ones((2, 3, 4), dtype=">f4")
@@ -26,7 +28,7 @@ def test_the_arrays_are_copied():
     assert observation.noise_std.max() == 1
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("shear", "noise_std", "named"),
     [
         (np.zeros((2, 8, 8)), np.ones((8, 7)), "shear, noise_std"),

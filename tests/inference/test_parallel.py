@@ -11,7 +11,8 @@ import torch
 from astro_massmap import AnnealedHMC, Wiener
 from astro_massmap.inference import available_cores, one_thread, parallel, side_by_side
 
-from chains import FAST, GENTLE, observation
+from helpers.cases import each_case
+from helpers.chains import FAST, GENTLE, observation
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +85,7 @@ def test_cores_are_those_of_the_affinity_mask(monkeypatch):
     assert available_cores() == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [AnnealedHMC(GENTLE, n_samples=5, **FAST), Wiener(n_samples=5)])
 def test_samples_do_not_depend_on_n_jobs(method):
     from dataclasses import replace
@@ -95,7 +97,7 @@ def test_samples_do_not_depend_on_n_jobs(method):
     assert torch.get_num_threads() == 2
 
 
-@pytest.mark.parametrize("kind", [AnnealedHMC, Wiener])
+@each_case("kind", [AnnealedHMC, Wiener])
 def test_invalid_n_jobs(kind):
     for n_jobs in (0, -1, 1.5):
         with pytest.raises((TypeError, ValueError), match="n_jobs"):

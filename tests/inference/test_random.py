@@ -3,6 +3,8 @@ import torch
 
 from astro_massmap.inference import Streams, pick_device
 
+from helpers.cases import each_case
+
 
 def test_numbers_depend_on_seed_and_index():
     streams = Streams(1, [5, 6])
@@ -31,7 +33,7 @@ def test_devices_by_name():
     assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
-@pytest.mark.parametrize("name", ["no such device", "cuda:99", "meta"])
+@each_case("name", ["no such device", "cuda:99", "meta"])
 def test_an_unavailable_device_is_an_error(name):
     with pytest.raises(ValueError, match="device"):
         pick_device(name)

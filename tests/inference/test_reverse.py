@@ -1,13 +1,13 @@
 """Reverse diffusion from z to kappa: exact for a Gaussian prior at any number of steps."""
 
 import pytest
+import samplers
 import torch
 
 from astro_massmap.inference import FourierGrid, Streams, reverse_diffusion
 from astro_massmap.priors import PriorOnGrid
 
-import problems
-import samplers
+from helpers import problems
 from helpers.analytic_priors import MixturePrior
 
 

@@ -4,6 +4,8 @@ import pytest
 
 from astro_massmap import Schedule
 
+from helpers.cases import each_case
+
 
 def test_named_schedules():
     assert Schedule.fast().levels == (1.0,)
@@ -24,7 +26,7 @@ def test_reverse_levels_decrease_in_equal_ratios():
     assert Schedule(reverse_steps=1).reverse_levels(0.1) == [0.1]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "message"),
     [
         ({"levels": (1, 2)}, "decrease"),

@@ -6,8 +6,8 @@ import torch
 
 from astro_massmap.inference import GaussianPosterior, Observation, SplitPosterior, Streams
 
-import problems
-from skies import dense_problem
+from helpers import problems
+from helpers.skies import dense_problem
 
 FIELD, BOX, PIXEL = (9, 10), (14, 16), 1.2e-4  # even sides, with Nyquist rows
 

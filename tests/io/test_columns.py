@@ -18,6 +18,8 @@ from astro_massmap._io.positions import positions
 from astro_massmap._io.quantities import numbers
 from astro_massmap._sky.regions import as_regions
 
+from helpers.cases import each_case
+
 FEW = settings(max_examples=30, deadline=None)
 N = 500
 RNG = np.random.default_rng(5)
@@ -95,7 +97,7 @@ def test_integers_with_tnull_of_a_fits_table():
         assert missing.tolist() == [False, True, False] and found[~missing].tolist() == [180, 300]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("column", "error", "message"),
     [
         (Column(["0.1", "bright"]), TypeError, "size: needs numbers .*'bright'"),
@@ -136,7 +138,7 @@ def test_nonstandard_spellings_of_units(unit, frame, case):
     assert np.isclose(found[0], 2 * unit[1])
 
 
-@pytest.mark.parametrize("text", ["none", "None", "---", "-", "unitless", "UNITLESS", "dimensionless", "n/a", "[]"])
+@each_case("text", ["none", "None", "---", "-", "unitless", "UNITLESS", "dimensionless", "n/a", "[]"])
 def test_no_unit_in_words(text):
     column = Column([0.2])
     column.unit = u.Unit(text, parse_strict="silent")
@@ -250,7 +252,7 @@ def test_sexagesimal_positions_with_a_unit(unit):
     assert len(texts) == 2 * (unit == "degrees")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("ra", "message"),
     [
         ("150:06:00", "ra: hours need to be at most 24, got '150:06:00' in row 1"),
@@ -420,7 +422,7 @@ def test_arguments_override_columns():
     assert ShearCatalog(WHERE, E1, E2, axes="west-north").columns == {}
 
 
-@pytest.mark.parametrize(
+@each_case(
     "column",
     [
         Column(np.linspace(0, 1, N), unit="mag"),
@@ -508,9 +510,9 @@ def test_a_byte_order_mark_of_another_encoding():
         ShearCatalog.read("c.csv", axes="west-north")
 
 
-@pytest.mark.parametrize("name", ["c.csv", "c.txt"])
-@pytest.mark.parametrize("separator", [",", ";", "; ", "\t"])
-@pytest.mark.parametrize("head", ["", "# made by a pipeline; in 2024\n\n# two lines\n", "#"])
+@each_case("name", ["c.csv", "c.txt"])
+@each_case("separator", [",", ";", "; ", "\t"])
+@each_case("head", ["", "# made by a pipeline; in 2024\n\n# two lines\n", "#"])
 def test_separators_and_comments_of_text(name, separator, head):
     lines = [separator.join(("ra", "dec", "e1", "e2"))]
     lines += [

@@ -68,6 +68,7 @@ print(PowerSpectrum.default().name, Cosmology.default(), repr(ScorePrior.load())
 """
 
 
+@pytest.mark.slow
 def test_data_are_read_from_a_package_in_a_zip(tmp_path):
     package = Path(astro_massmap.__file__).parent
     with zipfile.ZipFile(tmp_path / "massmap.zip", "w") as archive:

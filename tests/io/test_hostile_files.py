@@ -39,9 +39,9 @@ from astro_massmap.plotting.report import write_report
 from astro_massmap.priors.weights_file import checksum
 from astro_massmap.simulation import MapSet
 
-import hostile_files
-import mutations
-from hostile_files import READERS, SHAPE, files_of, grid, judged
+from helpers import mutations
+from helpers.cases import each_case
+from helpers.hostile_files import READERS, SHAPE, files_of, grid, hostile, judged
 
 SOURCES = sorted(Path(astro_massmap.__file__).parent.rglob("*.py"))
 LITTLE = 64 * 2**20  # bytes of memory for any of these files
@@ -134,7 +134,7 @@ HARMLESS = (
 )
 
 
-@pytest.mark.parametrize("payload", mutations.YAML, ids=lambda payload: payload[:40].replace("\n", " "))
+@each_case("payload", mutations.YAML)
 def test_malicious_yaml_is_harmless(payload, tmp_path):
     kappa, ecsv = first("ConvergenceMap.read", number=1), first("ShearCatalog.read", ".ecsv").decode()
     with fits.open(io.BytesIO(kappa)) as hdus:
@@ -142,12 +142,12 @@ def test_malicious_yaml_is_harmless(payload, tmp_path):
         texts = [str(text) for text in table["content"]]
         table["content"] = [f"{{x: {payload}}}" if "\n" not in payload else payload, *texts[1:]]
         hdus["NOTES"] = fits.table_to_hdu(table)
-        hdus.writeto(tmp_path / "made.fits")
+        hdus.writeto(tmp_path / "made.fits", overwrite=True)
     head = "".join(f"# {line}\n" for line in (f"meta: {payload}" if "\n" not in payload else payload).splitlines())
     ecsv = ecsv.replace("# schema", f"{head}# schema", 1)
     with fits.open(io.BytesIO(first("ShearCatalog.read"))) as hdus:
         mutations._serialized(hdus[1].header, payload)
-        hdus.writeto(tmp_path / "comments.fits")
+        hdus.writeto(tmp_path / "comments.fits", overwrite=True)
     files = {"ConvergenceMap.read": "made.fits", "ShearCatalog.read": "comments.fits"}
     contents = [(name, Path(file).read_bytes(), ".fits") for name, file in files.items()]
     for name, content, end in [*contents, ("ShearCatalog.read", ecsv.encode(), ".ecsv")]:
@@ -160,7 +160,7 @@ def test_malicious_yaml_is_harmless(payload, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"made.fits", "comments.fits", "h.fits", "h.ecsv"}
 
 
-@pytest.mark.parametrize("payload", [p for p in mutations.YAML if not any(word in p for word in HARMLESS)])
+@each_case("payload", [p for p in mutations.YAML if not any(word in p for word in HARMLESS)])
 def test_malicious_yaml_is_rejected(payload):
     if payload.startswith("{__serialized_columns__"):  # has a meaning in tables only
         assert isinstance(load_yaml(payload), dict)
@@ -169,7 +169,7 @@ def test_malicious_yaml_is_rejected(payload):
         load_yaml(payload)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "reason"),
     [
         (mutations._BOMB, "the limits are 1000000 and 64"),
@@ -204,11 +204,12 @@ def test_valid_yaml():
 # ---- random damage
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(READERS))
 @given(number=st.integers(0, 2**40))
 @deterministic
 def test_mutated_files(name, number):
-    end, content = hostile_files.hostile(files_of(name), 1, number)
+    end, content = hostile(files_of(name), 1, number)
     path = Path(f"h{end}").absolute()
     path.write_bytes(content)
     outcome = judged(READERS[name][1], path)
@@ -217,6 +218,7 @@ def test_mutated_files(name, number):
     assert not list(Path().iterdir())
 
 
+@pytest.mark.slow
 @given(content=st.binary(max_size=400), name=st.sampled_from(list(READERS)), data=st.data())
 @deterministic
 def test_random_bytes(content, name, data):
@@ -238,6 +240,7 @@ VALUES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(key=STRUCTURE, value=VALUES, at=st.integers(0, 10**6))
 @deterministic
 def test_any_value_of_a_card(key, value, at):
@@ -259,7 +262,7 @@ def test_any_value_of_a_card(key, value, at):
 MAPS, TABLES = ("ConvergenceMap.read", "ShearMap.read", "--wcs"), ("ShearCatalog.read", "PowerSpectrum.read")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("cards", "reason"),
     [
         ({"NAXIS1": 10**6, "NAXIS2": 10**6}, "truncated"),
@@ -270,7 +273,7 @@ MAPS, TABLES = ("ConvergenceMap.read", "ShearMap.read", "--wcs"), ("ShearCatalog
         ({"BITPIX": 7}, "BITPIX"),
     ],
 )
-@pytest.mark.parametrize("name", ["ConvergenceMap.read", "ShearMap.read"])
+@each_case("name", ["ConvergenceMap.read", "ShearMap.read"])
 def test_images_larger_than_their_file(name, cards, reason):
     refused(name, with_cards(first(name), **cards), reason)
 
@@ -289,7 +292,7 @@ def test_a_wcs_larger_than_memory(key):
         refused(name, content.replace(content[5 * 80 : 6 * 80], card, 1), f"{key} = '100000'")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("cards", "reason"),
     [
         ({"NAXIS1": 2**40}, "rows of 1099511627776 bytes"),
@@ -305,7 +308,7 @@ def test_a_wcs_larger_than_memory(key):
         ({"TUNIT1": "'10**9999999999 m'"}, "is not a unit"),
     ],
 )
-@pytest.mark.parametrize("name", TABLES)
+@each_case("name", TABLES)
 def test_tables_larger_than_their_file(name, cards, reason):
     content = first(name)
     if "TUNIT1" not in content.decode("latin-1"):
@@ -357,7 +360,7 @@ def test_orders_of_distortions_that_are_not_integers(order):
         read(name, _appended(first(name), ("A_ORDER", order), ("WCSAXES", 2)))
 
 
-@pytest.mark.parametrize("unit", ["degrees", "DEGREE", "[deg]", "---", "none", "unitless", "1", "log10(M_sun)", ""])
+@each_case("unit", ["degrees", "DEGREE", "[deg]", "---", "none", "unitless", "1", "log10(M_sun)", ""])
 def test_nonstandard_units_are_accepted(unit):
     for name in ("ConvergenceMap.read", "--wcs", "from_healpix"):
         read(name, _appended(first(name), ("TUNIT1", unit), ("ZUNIT", unit), ("XUNITS", unit)))
@@ -468,6 +471,7 @@ def test_damaged_streams_of_hcompress():
         refused("ConvergenceMap.read", damaged, "compressed by HCOMPRESS_1 cannot be decoded", ".fits.fz")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code", ["import os; os.kill(os.getpid(), 11)", "print('x' * 99)", "import time; time.sleep(9)"]
 )
@@ -491,6 +495,7 @@ def test_compressed_files_above_the_allowance(monkeypatch):
     assert len(read("ShearCatalog.read", bz2.compress(beginning), ".fits.bz2")) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [gzip.compress, bz2.compress])
 def test_headers_are_checked_before_the_data_are_decompressed(packed, monkeypatch):
     # 128 MiB of zeros, within the allowance, are not decompressed unless a header declares them
@@ -580,7 +585,7 @@ def test_ecsv_heads_in_other_encodings():
     assert len(read("ShearCatalog.read", content.encode("utf-8-sig"), ".ecsv")) == 12
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("old", "new", "reason"),
     [
         ("<TABLE", '<STREAM href="file:///etc/passwd"/><TABLE', "STREAM href"),
@@ -702,6 +707,7 @@ def test_long_lines_of_names(content):
     refused("ShearCatalog.read", f"{head}\n{content.strip()}".encode(), "does not name columns", ".ecsv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "end"),
     [

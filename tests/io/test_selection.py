@@ -11,6 +11,8 @@ from astro_massmap import ShearCatalog
 from astro_massmap._io.flags import flags
 from astro_massmap._io.selection import selected
 
+from helpers.cases import each_case
+
 QUICK = settings(deadline=None, max_examples=80)
 TABLE = Table(
     {
@@ -34,7 +36,7 @@ def rows(condition, table=TABLE):
     return np.flatnonzero(selected(condition, table)).tolist()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("condition", "expected"),
     [
         ("tomo == 1", [0, 2]),
@@ -116,7 +118,7 @@ def test_rows_without_a_value_are_not_selected_and_counted(condition, expected, 
     assert all(issubclass(w.category, AstropyUserWarning) for w in recwarn)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("condition", "message"),
     [
         ("nope", "no column 'nope'"),
@@ -220,7 +222,7 @@ def test_flags_as_bools_and_numbers(values, dtype):
     assert flags(Column(data.astype(dtype)), "good").true.tolist() == data.tolist()
 
 
-@pytest.mark.parametrize(
+@each_case(
     "values",
     [[0, 2], [0.5, 1], [-1, 0], ["maybe", "yes"], ["2", "1"], [np.inf, 1.0], [1j, 0], [[True], [False]], ["on", "off"]],
 )

@@ -10,7 +10,7 @@ from astro_massmap import ConvergenceMap, ShearCatalog, datasets
 from astro_massmap.maps.axes import AXES, same_axes, to_west_north
 from astro_massmap.simulation import observe
 
-from skies import halo_shear, scatter, tan_wcs
+from helpers.skies import halo_shear, scatter, tan_wcs
 
 
 def survey(axes, seed=0, strength=1.0, n=30000):
@@ -54,6 +54,7 @@ def test_eight_names_are_four_conventions():
         assert [name for name in AXES if same_axes(name, names.split()[0])] == names.split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("claimed", AXES)
 @pytest.mark.parametrize("true", list(AXES)[:4])
 def test_the_right_axes_are_suggested(true, claimed):

@@ -16,7 +16,8 @@ from astro_massmap.maps.calibration import complex_parts, real_matrix, seen_alon
 from astro_massmap.simulation import NFWHalo, inject_halo, observe
 from astro_massmap.validation.null_tests import noise_maps, rotated
 
-from skies import scatter, tan_wcs
+from helpers.cases import each_case
+from helpers.skies import scatter, tan_wcs
 
 SHAPE = (12, 16)
 GRID = tan_wcs(SHAPE)
@@ -112,7 +113,7 @@ def test_galaxies_without_a_response_are_dropped_and_counted():
         assert len(catalog) == len(catalog.response) == 398
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "kind", "words"),
     [
         ({"response": -0.7}, ValueError, "response: needs a positive mean over the 400 galaxies, got -0.7"),

@@ -13,7 +13,8 @@ from regions import CircleSkyRegion
 
 from astro_massmap import ShearCatalog
 
-from skies import scatter, tan_wcs
+from helpers.cases import each_case
+from helpers.skies import scatter, tan_wcs
 
 SHAPE = (12, 16)
 GRID = tan_wcs(SHAPE)
@@ -292,7 +293,7 @@ def test_lengths_must_be_equal(n, name):
         ShearCatalog(scatter(GRID, SHAPE, 5), g1, g2, axes="west-north", **columns)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("change", "error", "message"),
     [
         ({"axes": "up"}, ValueError, "axes: needs one of .*, got 'up'"),
@@ -348,7 +349,7 @@ def test_tables_with_bad_columns():
         ShearCatalog.from_table({"ra": 1}, axes="west-north")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("column", "error"), [([1, 2] * u.m, u.UnitsError), ([1.0, 2.0], u.UnitsError), ([91, 0] * u.deg, ValueError)]
 )
 def test_positions_need_their_units(column, error):
@@ -366,9 +367,9 @@ def test_files_that_are_not_tables(content):
         ShearCatalog.read("junk.fits", axes="west-north")
 
 
-@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
+@each_case("kept", [0.1, 0.5, 0.9])
 def test_a_truncated_file_is_an_error(kept):
-    make().write("c.fits")
+    make().write("c.fits", overwrite=True)
     with open("c.fits", "rb") as file:
         content = file.read()
     with open("cut.fits", "wb") as file:
@@ -385,7 +386,7 @@ def test_missing_files():
         make().write("no/such/folder/c.fits")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "error", "message"),
     [
         ({"wcs": "a grid"}, TypeError, "wcs"),

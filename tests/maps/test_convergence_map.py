@@ -11,7 +11,8 @@ from hypothesis import given, strategies as st
 
 from astro_massmap import AnnealedHMC, ConvergenceMap, GaussianPrior, KaiserSquires, PowerSpectrum, Wiener, datasets
 
-from skies import tan_wcs
+from helpers.cases import each_case
+from helpers.skies import tan_wcs
 
 SHAPE = (30, 40)
 GRID = tan_wcs(SHAPE, rotation=20)
@@ -142,7 +143,7 @@ def test_masked_values_become_zero():
     assert ConvergenceMap(data, wcs=GRID, mask=make().mask).data[0, 0] == 0
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("change", "error", "message"),
     [
         ({"uncertainty": np.ones((2, 2))}, ValueError, "uncertainty"),
@@ -160,7 +161,7 @@ def test_errors_name_bad_arguments(change, error, message):
         make(**change)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("data", "error"),
     [
         (np.zeros(5), ValueError),
@@ -219,7 +220,7 @@ def test_one_axis_and_ellipsis():
     assert make()[...].shape == SHAPE
 
 
-@pytest.mark.parametrize("item", [3, (3, 4), (slice(0, 9, 2),), "x", (slice(None),) * 3, np.ones(SHAPE, dtype=bool)])
+@each_case("item", [3, (3, 4), (slice(0, 9, 2),), "x", (slice(None),) * 3, np.ones(SHAPE, dtype=bool)])
 def test_other_indices_are_rejected(item):
     with pytest.raises(IndexError):
         make()[item]
@@ -395,7 +396,7 @@ def test_a_cutout_needs_one_position():
         make().cutout(GRID.pixel_to_world([3, 4], [5, 6]), 4 * u.arcmin)
 
 
-@pytest.mark.parametrize("size", [-3, 0, np.nan, "8 arcmin", (3, 4, 5), 2.5])
+@each_case("size", [-3, 0, np.nan, "8 arcmin", (3, 4, 5), 2.5])
 def test_invalid_sizes_of_cutouts(size):
     with pytest.raises(ValueError, match="size: needs one angle or two, or positive numbers of pixels"):
         make().cutout(GRID.pixel_to_world(20, 15), size)

@@ -18,7 +18,7 @@ from astro_massmap import (
 )
 from astro_massmap.analysis.mass import critical_surface_density
 
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 SHAPE = (40, 50)
 WCS = tan_wcs(SHAPE, rotation=30)

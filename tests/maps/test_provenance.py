@@ -31,9 +31,9 @@ from astro_massmap.maps.provenance import cards
 from astro_massmap.methods.provenance import identity
 from astro_massmap.priors import MeanNetwork
 
-import small_priors
+from helpers import small_priors
 from helpers.analytic_priors import LognormalPrior, MixturePrior
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 SHAPE = (20, 24)
 PIXEL_SIZE = np.deg2rad(0.4 / 60)

@@ -10,7 +10,7 @@ import pytest
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/your_surveys_columns.rst"
 SHEAR = 0.04 - 0.03j  # x to the West, y to the North

@@ -18,7 +18,8 @@ from astro_massmap.cli import dry_run, main
 from astro_massmap.cli.dry_run import check_result
 from astro_massmap.maps.files import read_map, write_map
 
-from skies import tan_wcs
+from helpers.cases import each_case
+from helpers.skies import tan_wcs
 
 SHAPE = (8, 10)
 
@@ -78,7 +79,7 @@ def test_a_card_without_a_value():
     assert ConvergenceMap.read("shell.fits").meta["AIRMASS"] is None
 
 
-@pytest.mark.parametrize("value", [object(), Table({"a": [1]}), {1.5: [len]}, np.array([None, "a"], dtype=object)])
+@each_case("value", [object(), Table({"a": [1]}), {1.5: [len]}, np.array([None, "a"], dtype=object)])
 def test_unwritable_meta_is_named_before_sampling(value, monkeypatch):
     monkeypatch.setattr(Wiener, "solve", never)
     kind = type(value).__name__

@@ -11,8 +11,8 @@ from astropy.utils.exceptions import AstropyUserWarning
 from astro_massmap import AnnealedHMC, GaussianPrior, Schedule, Wiener
 from astro_massmap.methods import _chains, resolve, run
 
-import problems
-from chains import FAST, GENTLE, Prior, observation
+from helpers import problems
+from helpers.chains import FAST, GENTLE, Prior, observation
 
 # ---- results
 
@@ -141,6 +141,7 @@ def test_diverged_chains_are_never_returned_without_an_error():
         AnnealedHMC(Prior(lambda modes, sigma: 30 * modes / sigma**2), **FAST).solve(observation())
 
 
+@pytest.mark.slow
 def test_the_tempered_scheme_with_an_inaccurate_score_at_low_noise_is_an_error():
     # 3 % of the large scales below a noise of 0.03: noise splitting is not affected (benchmarks/samplers.py)
     with pytest.raises(ValueError, match="1 of 1 chains failed 6 times"):

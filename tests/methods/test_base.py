@@ -6,6 +6,8 @@ from astro_massmap import AnnealedHMC, GaussianPrior, PosteriorMean, PowerSpectr
 from astro_massmap.methods.base import in_batches
 from astro_massmap.priors import MeanNetwork
 
+from helpers.cases import each_case
+
 
 def test_batches_cover_everything_once():
     done, pieces = [], []
@@ -35,7 +37,7 @@ def test_one_map_that_exceeds_the_memory_is_an_error():
         in_batches(greedy, range(4), 2)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("make", "message"),
     [
         (lambda: Wiener(PowerSpectrum.default), "spectrum: needs a PowerSpectrum, such as"),

@@ -13,8 +13,8 @@ from astro_massmap.inference import Observation, ScoreError, SplitPlan, diverged
 from astro_massmap.methods import _chains
 from astro_massmap.simulation import NFWHalo
 
-import problems
-from chains import FAST, GENTLE, observation
+from helpers import problems
+from helpers.chains import FAST, GENTLE, observation
 
 # ---- chains that are flagged
 

@@ -24,8 +24,8 @@ from astro_massmap.methods import _checkpoint, _sample_files
 from astro_massmap.methods._checkpoint import Checkpoint
 from astro_massmap.methods.base import mean_and_std
 
-import skies
-from chains import FAST, GENTLE, Prior, observation
+from helpers import skies
+from helpers.chains import FAST, GENTLE, Prior, observation
 
 OPTIONS = {"n_samples": 5, "seed": 2, **FAST, "n_jobs": 1}
 
@@ -64,7 +64,7 @@ import sys
 sys.path[:0] = {path!r}
 import torch
 from astro_massmap import AnnealedHMC
-from chains import FAST, GENTLE, observation
+from helpers.chains import FAST, GENTLE, observation
 torch.set_num_threads(1)
 options = dict(FAST, n_samples=300, checkpoint="c.fits")
 AnnealedHMC(GENTLE, **options).solve(observation())
@@ -76,6 +76,7 @@ def run_script(**options):
     return subprocess.Popen([sys.executable, "-c", SCRIPT.format(path=path)], **options)
 
 
+@pytest.mark.slow
 def test_killed_runs_continue():
     rng = np.random.default_rng(5)
     for kill in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
@@ -101,6 +102,7 @@ def test_killed_runs_continue():
     assert Path("c.fits").read_bytes() == resumed
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_file_exists_continues(monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(_checkpoint, "create_samples", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -142,6 +144,7 @@ def test_too_small_a_disk_is_an_error_before_the_run(monkeypatch):
     assert not Path("c.fits").exists()
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_finished_samples(monkeypatch):
     # a limit on the size of files simulates a disk that is filled after the file was created
     whole = AnnealedHMC(GENTLE, **OPTIONS).solve(observation())
@@ -295,6 +298,7 @@ def test_a_truncated_file_is_an_error():
         AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation())
 
 
+@pytest.mark.slow
 def test_an_index_file_without_its_samples_does_not_block_the_next_run():
     whole = np.array(AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS).solve(observation()).samples)
     for left in (observation(), observation(seed=1)):  # the same data, and other data

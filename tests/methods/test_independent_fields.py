@@ -8,7 +8,7 @@ import pytest
 from astro_massmap import AnnealedHMC, GaussianPrior, ShearMap, Wiener, reconstruct_fields
 from astro_massmap.inference import ConvergenceObservation, Observation
 
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 SIDE, FIELDS, SAMPLES = 16, 10, 64
 METHODS = {
@@ -25,6 +25,7 @@ def noise_fields(n):
         yield ShearMap(noise_std * rng.normal(size=(2, SIDE, SIDE)), wcs=wcs, noise_std=noise_std)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_samples_of_different_fields_are_independent(name):
     maps = list(reconstruct_fields(noise_fields(FIELDS), METHODS[name], progress=False))
@@ -36,6 +37,7 @@ def test_samples_of_different_fields_are_independent(name):
     assert abs(ratio - 1) < 4 / np.sqrt(2 * SAMPLES)
 
 
+@pytest.mark.slow
 def test_monte_carlo_errors_of_a_stack_average_down():
     # the mean of 16 samples has errors of a quarter of a standard deviation, which are independent between fields
     method = AnnealedHMC(GaussianPrior(), n_samples=16, n_check=0)

@@ -6,6 +6,8 @@ import torch
 from astro_massmap import KaiserSquires
 from astro_massmap.inference import ConvergenceObservation, FourierGrid, Observation, padded_shape
 
+from helpers.cases import each_case
+
 SHAPE, PIXEL = (37, 42), 0.4 / 60 * np.pi / 180
 
 
@@ -137,7 +139,7 @@ def test_smoothing_is_the_standard_deviation_of_the_gaussian():
     assert np.allclose(soft.mean[20:41, 20:41], between[20:41, 20:41], atol=2e-5)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "error"),
     [
         ({"smoothing": 1}, u.UnitsError),

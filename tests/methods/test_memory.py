@@ -14,7 +14,7 @@ from astro_massmap.methods import _memory
 from astro_massmap.methods._memory import check_memory, needed_memory
 from astro_massmap.priors import MeanNetwork
 
-import small_priors
+from helpers import small_priors
 
 GIB = 2**30
 
@@ -38,6 +38,7 @@ print(peak())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
 @pytest.mark.skipif(torch.version.cuda is not None, reason="the memory of the CUDA libraries was not measured")
 @pytest.mark.parametrize("network", [False, True])

@@ -13,8 +13,9 @@ from astro_massmap.inference import FourierGrid, GaussianPosterior, LensingOpera
 from astro_massmap.maps.convergence_map import ConvergenceMap
 from astro_massmap.priors import MeanNetwork, MomentDenoiser, UNet
 
-import small_priors
-from small_priors import THEORY, WIDTHS
+from helpers import small_priors
+from helpers.cases import each_case
+from helpers.small_priors import THEORY, WIDTHS
 
 PIXEL = math.radians(0.4 / 60)
 
@@ -89,7 +90,7 @@ def test_other_noise():
         PosteriorMean(untrained()).solve(survey(noise=0.01))
 
 
-@pytest.mark.parametrize(
+@each_case(
     "options, error, message",
     [
         ({"network": "default"}, TypeError, "network: needs a MeanNetwork"),
@@ -149,6 +150,7 @@ def massivenus(massmap_data):
     return kappa[inner], observe
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.08, 0.15])
 def test_on_other_simulations_it_is_better_than_the_wiener_filter(massivenus, noise):
     truth, observe = massivenus

@@ -16,6 +16,8 @@ from astro_massmap.inference import (
     posterior_shape,
 )
 
+from helpers.cases import each_case
+
 SHAPE, PIXEL = (48, 40), 0.4 / 60 * np.pi / 180
 
 
@@ -33,6 +35,7 @@ def sky(seed, box=(128, 128), noise=0.1):
     return kappa, Observation.from_arrays(shear, noise_std, PIXEL)
 
 
+@pytest.mark.slow
 def test_the_posterior_is_calibrated():
     # Truths drawn from the prior: (truth - mean) / std has unit variance in the field and in the hole, and
     # its large-scale average has the standard deviation of the samples. The scatter of these figures over sets of 24
@@ -90,7 +93,7 @@ def test_little_padding_gives_a_warning():
         Wiener(padding=1.2)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "error", "message"),
     [
         ({"n_samples": -1}, ValueError, "n_samples"),
@@ -121,6 +124,7 @@ def test_a_solve_that_does_not_converge_is_an_error():
         Wiener(max_iterations=2).solve(observation)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(4, 4), (1, 64), (3, 20)])
 def test_small_fields_and_strips_have_the_standard_deviation_of_a_large_box(shape):
     # ratio to a large box, in a box of twice the side: 0.79 for the first shape, 1.58 for the second

@@ -27,7 +27,7 @@ from astro_massmap import (
 )
 from astro_massmap.methods import _workers, run, shared_out
 
-from chains import FAST, GENTLE, observation
+from helpers.chains import FAST, GENTLE, observation
 
 OPTIONS = {"n_samples": 6, "seed": 4, **FAST}
 TESTS = [path for path in sys.path if path.endswith(("tests", "benchmarks"))]
@@ -91,6 +91,7 @@ def test_threads_draw_the_same_samples(batch_size):
     }
 
 
+@pytest.mark.slow
 def test_processes_draw_the_same_samples(processes):
     method, data = AnnealedHMC(GENTLE, **OPTIONS), observation()
     assert np.array_equal(method.solve(data, executor=processes).samples, method.solve(data).samples)
@@ -101,7 +102,7 @@ import multiprocessing, sys
 from concurrent.futures import ProcessPoolExecutor
 import torch
 from astro_massmap import AnnealedHMC, GaussianPrior
-from chains import FAST, observation
+from helpers.chains import FAST, observation
 
 if __name__ == "__main__":
     kind, threads = sys.argv[1:]
@@ -117,6 +118,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no forks on this system")
 @pytest.mark.parametrize(
     ("kind", "threads", "printed"),
@@ -142,6 +144,7 @@ def test_forked_processes_with_several_threads_are_errors(tmp_path, kind, thread
     assert all(part in output for part in printed.split(".*"))
 
 
+@pytest.mark.slow
 def test_the_learned_prior_is_pickled(processes):
     shear = datasets.demo().to_map(shape=(24, 24), pixel_scale=0.4 * u.arcmin)
     options = {"n_samples": 2, "schedule": FAST["schedule"], "n_check": 0, "progress": False}
@@ -189,6 +192,7 @@ def kill_its_worker(piece):
     return piece
 
 
+@pytest.mark.slow
 def test_a_pool_whose_process_was_killed():
     context = multiprocessing.get_context("spawn")
     with (
@@ -198,6 +202,7 @@ def test_a_pool_whose_process_was_killed():
         assert sorted(shared_out(kill_its_worker, range(6), executor)) == list(range(6))
 
 
+@pytest.mark.slow
 def test_a_worker_of_dask_that_was_killed_in_the_middle():
     distributed = pytest.importorskip("distributed")
     method = AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS | {"n_samples": 40})
@@ -250,6 +255,7 @@ def test_an_executor_for_a_method_without_chains_is_an_error():
 # ---- fields
 
 
+@pytest.mark.slow
 def test_fields_are_mapped_in_their_order(processes):
     shear = datasets.demo().to_map(pixel_scale=1.6 * u.arcmin)
     catalog = datasets.demo()[::2]

@@ -10,7 +10,7 @@ from regions import CirclePixelRegion, CircleSkyRegion, PixCoord, PointSkyRegion
 from astro_massmap import ConvergenceMap, ShearMap
 from astro_massmap.plotting import draw_regions, plot_map
 
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("agg")

@@ -13,7 +13,8 @@ from regions import CircleSkyRegion
 from astro_massmap import ConvergenceMap, datasets
 from astro_massmap.plotting.report import write_report
 
-from skies import tan_wcs
+from helpers.cases import each_case
+from helpers.skies import tan_wcs
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("agg")
@@ -251,7 +252,7 @@ def test_a_report_is_the_same_each_time_and_in_any_style():
     assert open_text("one.html") == open_text("two.html")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "error", "message"),
     [
         ({"threshold": "high"}, ValueError, "threshold"),

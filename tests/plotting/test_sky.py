@@ -16,7 +16,7 @@ from regions import (
 
 from astro_massmap import ConvergenceMap, ShearMap
 
-from skies import halo_shear, tan_wcs
+from helpers.skies import halo_shear, tan_wcs
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("agg")

@@ -13,7 +13,7 @@ from astro_massmap.inference import FourierGrid, GaussianPosterior, LensingOpera
 from astro_massmap.simulation import declared_spectrum
 from astro_massmap.training import MapBank, Noiser, denoising_ratios
 
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 PIXEL = math.radians(0.4 / 60)
 
@@ -43,6 +43,7 @@ def test_denoising_of_a_map_outside_the_training_set_is_better_than_theory(prior
     assert ratios["0.050"] < 0.92
 
 
+@pytest.mark.slow
 def test_the_mean_of_samples_is_one_evaluation_of_the_denoiser_without_a_mask(prior):
     # on the Kaiser-Squires map, whose noise is white; the scatter of the mean of 24 samples is subtracted
     side, noise = 64, 0.15
@@ -63,6 +64,7 @@ def test_the_mean_of_samples_is_one_evaluation_of_the_denoiser_without_a_mask(pr
     assert (difference**2).mean() - chance < 0.1 * 24 * chance
 
 
+@pytest.mark.slow
 def test_samples_are_skewed(prior):
     catalog = datasets.demo()
     kappa = catalog.reconstruct(n_samples=4, progress=False)
@@ -87,6 +89,7 @@ def test_the_error_for_another_pixel_scale_names_the_remedy():
         shear.reconstruct(progress=False)
 
 
+@pytest.mark.slow
 def test_chains_do_not_depend_on_the_batch_size(prior):
     noise = np.full((32, 32), 0.15)
     data = Observation.from_arrays(0.15 * np.random.default_rng(1).normal(size=(2, 32, 32)), noise, PIXEL)

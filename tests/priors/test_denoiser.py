@@ -10,8 +10,8 @@ from astro_massmap.inference import FourierGrid
 from astro_massmap.priors import HybridDenoiser, UNet
 from astro_massmap.priors.denoiser import log_levels, wiener_filter
 
-import small_priors
-from small_priors import PIXEL, THEORY
+from helpers import small_priors
+from helpers.small_priors import PIXEL, THEORY
 
 
 class Spy(torch.nn.Module):

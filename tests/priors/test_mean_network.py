@@ -17,8 +17,9 @@ from astro_massmap.priors.mean_network import noise_level, noise_share
 from astro_massmap.priors.weights_file import checksum
 from astro_massmap.simulation import declared_spectrum
 
-import small_priors
-from small_priors import PIXEL, THEORY, WIDTHS
+from helpers import small_priors
+from helpers.cases import each_case
+from helpers.small_priors import PIXEL, THEORY, WIDTHS
 
 CARD = {"maps": "boxes", "plan": {"steps": 3}}
 
@@ -75,7 +76,7 @@ def test_a_standard_deviation_stays_finite():
     assert torch.isfinite(std).all() and (std > 0).all()
 
 
-@pytest.mark.parametrize("noise", [0.03, 0.5, float("inf")])
+@each_case("noise", [0.03, 0.5, float("inf")])
 def test_noise_outside_the_range_of_the_training(noise):
     with pytest.raises(ValueError, match=r"noise_std: the network was trained at a noise of 0\.05 to 0\.3"):
         network().moments(torch.zeros(8, 8), torch.full((8, 8), noise))
@@ -87,7 +88,7 @@ def test_the_range_includes_its_ends(noise):
     assert torch.isfinite(network().moments(torch.zeros(8, 8), torch.full((8, 8), noise))[0]).all()
 
 
-@pytest.mark.parametrize("margin", [-1, 1.5])
+@each_case("margin", [-1, 1.5])
 def test_invalid_margins(margin):
     with pytest.raises(ValueError, match="margin: needs a non-negative integer"):
         network(margin=margin)

@@ -24,9 +24,9 @@ from astro_massmap.inference import (
 )
 from astro_massmap.priors import Correction
 
-import problems
-import small_priors
-from small_priors import PIXEL, THEORY, TRUTH
+from helpers import problems, small_priors
+from helpers.cases import each_case
+from helpers.small_priors import PIXEL, THEORY, TRUTH
 
 
 class Oracle(torch.nn.Module):
@@ -108,6 +108,7 @@ def test_the_conditional_variance_is_that_of_the_truth():
     assert torch.allclose(variance, truth * sigma**2 / (truth + sigma**2), rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 4])
 def test_the_reverse_diffusion_draws_from_the_truth(steps):
     # 6000 draws of 72 modes: mean to 5 sigma, variance to 6 (some modes are real), its mean over modes to 5
@@ -145,6 +146,7 @@ def gaussian_answer(observation, box, spectrum, n=128):
     return posterior.grid.to_field(posterior.mean_modes()).numpy(), posterior.variance(shifts).sqrt().numpy()
 
 
+@pytest.mark.slow
 def test_chains_reach_the_posterior_of_the_truth():
     # 128 samples: their mean is off by std / sqrt(128), and the mean square of that over correlated pixels scatters by
     # 0.15 (measured); the standard deviation is good to 6 % in a pixel, to 1 % in the mean of pixels
@@ -289,7 +291,7 @@ def test_invalid_spectra():
         small_priors.prior(spectrum="flat")
 
 
-@pytest.mark.parametrize("margin", [-1, 2.5, "8"])
+@each_case("margin", [-1, 2.5, "8"])
 def test_invalid_margins(margin):
     with pytest.raises(ValueError, match="margin"):
         small_priors.prior(margin=margin)

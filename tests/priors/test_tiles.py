@@ -13,9 +13,9 @@ from astro_massmap.priors import HybridDenoiser, MeanNetwork, ScorePrior, UNet
 from astro_massmap.priors.mean_network import MomentDenoiser
 from astro_massmap.priors.tiles import in_tiles, tiles
 
-import problems
-import small_priors
-from small_priors import PIXEL, THEORY
+from helpers import problems, small_priors
+from helpers.cases import each_case
+from helpers.small_priors import PIXEL, THEORY
 
 TILE = 96  # 28 pixels of halo on both sides of a network of single blocks, 40 of core
 
@@ -57,7 +57,7 @@ def test_tiles_without_a_core_are_refused():
     assert len(tiles((200, 96), 100, Looks(48))) == 26
 
 
-@pytest.mark.parametrize("tile", [0, -4, 12.0, True, "all"])
+@each_case("tile", [0, -4, 12.0, True, "all"])
 def test_invalid_sides(tile):
     with pytest.raises(ValueError, match=r"tile: needs a positive integer \(side in pixels\)"):
         small_priors.prior(tile=tile)

@@ -8,7 +8,7 @@ import torch
 from astro_massmap.priors import UNet
 from astro_massmap.priors.unet import Convolution
 
-import small_priors
+from helpers import small_priors
 
 REACH = 48  # pixels; counted: 1 + 4 + 1 at full size, 8 + 2 at half, 16 at a quarter, up again 8 + 4 + 1, and 3
 

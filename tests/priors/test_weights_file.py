@@ -14,8 +14,9 @@ from astro_massmap import PowerSpectrum, ScorePrior
 from astro_massmap.inference import FourierGrid, Streams
 from astro_massmap.priors.weights_file import checksum
 
-import small_priors
-from small_priors import PIXEL, THEORY
+from helpers import small_priors
+from helpers.cases import each_case
+from helpers.small_priors import PIXEL, THEORY
 
 CARD = {"maps": "boxes", "resolution": [5200.0, 2.2], "plan": {"steps": 3}, "theory": None}
 
@@ -38,7 +39,7 @@ def written(content):
 
 def edited(change, file="p.safetensors"):
     """Write a file with changed tensors and header, and a valid checksum."""
-    small_priors.prior().save(file)
+    small_priors.prior().save(file, overwrite=True)
     tensors = load_file(file)
     header = json.loads(_metadata(file)["prior"])
     change(header, tensors)
@@ -169,7 +170,7 @@ def test_added_bytes_are_found(content):
 # ---- other contents
 
 
-@pytest.mark.parametrize("what", [b"", b"\x80\x04K\x01.", b"# a text\n" * 100, b"\xff" * 64, b"SIMPLE  =  T" * 300])
+@each_case("what", [b"", b"\x80\x04K\x01.", b"# a text\n" * 100, b"\xff" * 64, b"SIMPLE  =  T" * 300])
 def test_other_files(what):
     with pytest.raises(OSError, match=r"p\.safetensors' is damaged, or contains no prior"):
         ScorePrior.load(written(what))
@@ -182,7 +183,7 @@ def test_a_missing_file_and_a_folder(tmp_path):
         ScorePrior.load(tmp_path)
 
 
-@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"prior": "{"}, {"prior": "[1]"}, {"prior": "null"}])
+@each_case("metadata", [None, {"format": "pt"}, {"prior": "{"}, {"prior": "[1]"}, {"prior": "null"}])
 def test_safetensors_of_something_else(metadata):
     save_file({"weight": torch.zeros(3)}, "p.safetensors", metadata)
     with pytest.raises(OSError, match=r"p\.safetensors' is damaged, or contains no prior"):
@@ -210,7 +211,7 @@ def without_tensor(key):
     return lambda header, tensors: tensors.pop(key)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "change",
     [
         replaced("format", by="astro_massmap score prior 2"),

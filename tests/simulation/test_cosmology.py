@@ -8,6 +8,8 @@ from scipy.integrate import simpson, solve_ivp
 
 from astro_massmap.simulation import Cosmology
 
+from helpers.cases import each_case
+
 OPTIONS = {"H0": 70, "Om0": 0.3, "Ob0": 0.05, "Tcmb0": 2.7255, "m_nu": 0}
 FIDUCIAL = FlatLambdaCDM(**OPTIONS)
 A = np.linspace(0.02, 1, 50)
@@ -116,6 +118,7 @@ def test_linear_power_interpolates_its_table_and_is_a_power_law_beyond(cosmology
     assert -2.8 < ends[1] < -2.6
 
 
+@pytest.mark.slow
 def test_the_shipped_table_is_that_of_camb(cosmology):
     pytest.importorskip("camb")
     computed = Cosmology.from_astropy(FIDUCIAL, As=2.1e-9, n_s=0.97)
@@ -125,6 +128,7 @@ def test_the_shipped_table_is_that_of_camb(cosmology):
     assert computed.name == "FlatLambdaCDM, n_s 0.97, As 2.1e-09"
 
 
+@pytest.mark.slow
 def test_sigma8_and_As_give_the_same_power(cosmology):
     pytest.importorskip("camb")
     computed = Cosmology.from_astropy(FlatLambdaCDM(**OPTIONS, name="mine"), sigma8=0.8283, n_s=0.97)
@@ -135,7 +139,7 @@ def test_sigma8_and_As_give_the_same_power(cosmology):
 # ---- errors
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("change", "message"),
     [
         ({"omega_m": 0}, "omega_m: needs to be between 0 and 1, got 0"),
@@ -156,7 +160,7 @@ def test_bad_numbers_are_named(change, message):
         Cosmology(**{"omega_m": 0.3, "k": [0.1, 1.0], "power": [10.0, 1.0]} | change)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("cosmology", "options", "message"),
     [
         (FlatwCDM(H0=70, Om0=0.3, Ob0=0.05, w0=-0.9), {}, "cosmology: needs a cosmological constant"),

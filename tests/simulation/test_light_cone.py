@@ -15,6 +15,8 @@ from astro_massmap.simulation import Cosmology, LensPlanes, LightCone, NBody, le
 from astro_massmap.simulation.light_cone import slab_distances
 from astro_massmap.simulation.mesh import Mesh
 
+from helpers.cases import each_case
+
 ARCMIN = math.pi / 10800
 HUBBLE_LENGTH = 2997.92458
 COSMOLOGY = Cosmology.default()
@@ -109,7 +111,7 @@ def test_sources_beyond_the_planes_are_an_error():
     lensing_weights(COSMOLOGY, SLABS, 128.0, n_z=([0.5, 1.0, 1.01, 1.5], [1, 1, 0, 0]))
 
 
-@pytest.mark.parametrize(
+@each_case(
     "sources",
     [
         {},

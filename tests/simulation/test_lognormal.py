@@ -10,6 +10,8 @@ from astro_massmap import PowerSpectrum
 from astro_massmap.inference import FourierGrid
 from astro_massmap.simulation.lognormal import gaussian_variance, lognormal_maps
 
+from helpers.cases import each_case
+
 SHAPE, PIXEL, SHIFT, N = (64, 64), 0.4 / 60 * math.pi / 180, 0.03, 40
 
 
@@ -143,7 +145,7 @@ def test_no_warning_for_negligible_power():
     assert float(variance.min()) == 0  # some was cut off
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "error", "named"),
     [
         ({"spectrum": 1e-9}, TypeError, "spectrum"),

@@ -19,6 +19,8 @@ from astro_massmap.simulation.map_layouts import KAPPATNG_REDSHIFTS, KINDS, Entr
 from astro_massmap.simulation.map_sets import MapSet
 from astro_massmap.simulation.resampling import resample
 
+from helpers.cases import each_case
+
 N = 16
 ARCMIN = np.pi / 10800
 SCALE = 0.4 * ARCMIN
@@ -30,7 +32,7 @@ def a_map(*seed, shape=(N, N)):
 
 def write_fits(path, data, **header):
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    fits.PrimaryHDU(data, fits.Header(header)).writeto(path)
+    fits.PrimaryHDU(data, fits.Header(header)).writeto(path, overwrite=True)
 
 
 def cdelt(scale, unit="deg"):
@@ -106,7 +108,7 @@ def test_massivenus_of_another_side(massivenus):
     assert MapSet.open(massivenus, pixel_scale=13.15 * u.arcmin).pixel_size == np.radians(3.5 / N)
 
 
-@pytest.mark.parametrize("shape", [(2, N, N), (N, N + 1)])
+@each_case("shape", [(2, N, N), (N, N + 1)])
 def test_massivenus_that_is_not_a_square_map(shape):
     write_fits("nus/WLconv_z1.00_0001r.fits", a_map(0, shape=shape))
     with pytest.raises(ValueError, match=r"WLconv_z1.00_0001r.fits' needs one square map"):
@@ -225,7 +227,7 @@ def test_sources_before_and_beyond_the_planes():
     assert np.allclose(weights, [0.125, 0.875])
 
 
-@pytest.mark.parametrize(
+@each_case(
     "n_z",
     [
         ([1, 0.5], [1, 1]),
@@ -350,7 +352,7 @@ def test_scales_in_headers(header, shape):
         MapSet.open("sim", pixel_scale=0.5 * u.arcmin)
 
 
-@pytest.mark.parametrize("header", [{}, {"CDELT1": 1.0, "CDELT2": 1.0}, cdelt(0.3, "Mpc"), {"ANGLE": 45.0}])
+@each_case("header", [{}, {"CDELT1": 1.0, "CDELT2": 1.0}, cdelt(0.3, "Mpc"), {"ANGLE": 45.0}])
 def test_headers_without_a_scale(header):
     write_fits("sim/a.fits", a_map(1), **header)
     with pytest.raises(ValueError, match=r"pixel_scale: needed, the file 'sim/a.fits'"):
@@ -375,7 +377,7 @@ def test_pixels_need_to_be_square():
         MapSet.open("sim")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("array", "message"),
     [
         (np.zeros(4), "shape"),
@@ -387,7 +389,7 @@ def test_pixels_need_to_be_square():
     ],
 )
 def test_arrays_that_are_not_maps(array, message):
-    Path("sim").mkdir()
+    Path("sim").mkdir(exist_ok=True)
     np.save("sim/a.npy", array, allow_pickle=True)
     with pytest.raises(ValueError, match=f"file: 'sim/a.npy' needs maps of .*{message}"):
         MapSet.open("sim", pixel_scale=SCALE)
@@ -590,6 +592,7 @@ def test_sets_can_be_pickled():
     assert np.array_equal(maps[0], a_map(1))
 
 
+@pytest.mark.slow
 def test_neither_astropy_nor_h5py_is_needed():
     Path("sim").mkdir()
     for i in range(2):

@@ -17,7 +17,8 @@ from astro_massmap import ConvergenceMap, KaiserSquires, ShearCatalog
 from astro_massmap.maps.axes import AXES
 from astro_massmap.simulation.mock_survey import lensed, observe, shear_field
 
-from skies import scatter, tan_wcs
+from helpers.cases import each_case
+from helpers.skies import scatter, tan_wcs
 
 SHAPE = (48, 52)
 AT = (27.0, 22.0)  # x, y of the bump
@@ -391,7 +392,7 @@ def test_the_catalogue_records_its_settings_and_can_be_written(tmp_path):
 # ---- arguments
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "error", "named"),
     [
         ({"positions": None}, ValueError, "positions, density"),
@@ -443,6 +444,7 @@ def test_mask_and_type_of_the_map_do_not_matter():
     assert np.allclose(flawed.g1, observe(truth(), positions=galaxies).g1, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_simulations_import_without_astropy():
     code = """
 import sys

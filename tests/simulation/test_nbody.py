@@ -9,6 +9,8 @@ import torch
 
 from astro_massmap.simulation import Cosmology, NBody
 
+from helpers.cases import each_case
+
 BOX, N = 100.0, 16
 
 
@@ -176,6 +178,7 @@ def test_large_scales_grow_linearly(mesh_factor):
     assert np.abs(growth.mean(axis=0) - 1).max() < 0.01
 
 
+@pytest.mark.slow
 def test_in_small_boxes_the_force_mesh_may_be_finer():
     # particle separation of 2/3 Mpc/h, as in production: particles have left their initial cells
     growth = np.array([list(growth_of_modes(NBody(48, 32.0), seed, [0.15, 0.2], 0.42)) for seed in (3, 4)])
@@ -249,13 +252,13 @@ def test_the_description_contains_the_settings():
     }
 
 
-@pytest.mark.parametrize("outputs", [[], [0.1], [0.05, 0.5], [0.5, 0.5], [0.6, 0.5], [0.5, 1.01], [float("nan")]])
+@each_case("outputs", [[], [0.1], [0.05, 0.5], [0.5, 0.5], [0.6, 0.5], [0.5, 1.01], [float("nan")]])
 def test_bad_outputs(outputs):
     with pytest.raises(ValueError, match=r"outputs: need scale factors that increase from above 0\.1 to at most 1"):
         next(NBody(4, 16.0).run(1, outputs))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("change", "message"),
     [
         ({"particles": 15}, "particles: needs an even number on a side, got 15"),

@@ -5,6 +5,8 @@ from hypothesis import given, strategies as st
 
 from astro_massmap.simulation.resampling import in_arcmin, resample, resampled_shape, to_radians
 
+from helpers.cases import each_case
+
 INSIDE = np.s_[8:-8, 8:-8]
 
 
@@ -22,8 +24,8 @@ def on_both_grids(n, ratio, frequency):
     return [wave(*np.meshgrid(c, c, indexing="ij"), frequency) for c in centres(n, ratio)]
 
 
-@pytest.mark.parametrize("ratio", [0.7, 1.37, 2, 2.5])
-@pytest.mark.parametrize("frequency", [0.1, 0.4, 0.6])
+@each_case("ratio", [0.7, 1.37, 2, 2.5])
+@each_case("frequency", [0.1, 0.4, 0.6])
 def test_a_wave_below_the_new_nyquist_frequency_is_kept(ratio, frequency):
     old, new = on_both_grids(256, ratio, frequency / max(ratio, 1))
     resampled = resample(old, ratio)[INSIDE]
@@ -84,7 +86,7 @@ def test_angles():
     assert in_arcmin(np.pi / 10800) == "1 arcmin"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("angle", "error"),
     [
         (1 * u.m, u.UnitsError),

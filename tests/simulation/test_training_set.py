@@ -28,6 +28,8 @@ from astro_massmap.simulation import (
     write_tables,
 )
 
+from helpers.cases import each_case
+
 ARCMIN = math.pi / 10800
 SHAPE, PIXEL, REDSHIFT = (32, 40), 2 * ARCMIN, 0.25
 SIMULATION = NBody(16, 64.0, mesh_factor=1, early_steps=4)
@@ -85,7 +87,7 @@ def test_an_interrupted_run_continues(capfd):
     assert Path("boxes/box_0000.safetensors").stat().st_mtime_ns == first
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("change", "named"),
     [
         ({"particles": 8}, "particles = 16, not 8"),

@@ -20,7 +20,8 @@ from astro_massmap.analysis.mass import projected_mass
 from astro_massmap.analysis.region_tables import region_names, to_ascii, unique
 from astro_massmap.cli import main
 
-from skies import tan_wcs
+from helpers.cases import each_case
+from helpers.skies import tan_wcs
 
 GRID, SHAPE = tan_wcs((30, 40)), (30, 40)
 PLACES = GRID.pixel_to_world([10, 20, 30], [8, 15, 22])
@@ -40,7 +41,7 @@ def maps(n=8):
 # ---- names
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("columns", "expected"),
     [
         ({"name": ["A", "B", "C"], "id": [7, 8, 9]}, ["A", "B", "C"]),
@@ -158,7 +159,7 @@ def test_results_of_selected_clusters_are_those_of_the_rows(tmp_path):
             assert np.array_equal(*areas)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("regions", "select", "error", "message"),
     [
         (clusters(), "snr > 5", ValueError, "select: no column 'snr' among"),
@@ -253,7 +254,7 @@ def test_radii_in_mpc_per_h_use_h_of_the_cosmology(unit, form, tmp_path):
     assert u.allclose(u.Quantity([region.radius for region in found]), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("unit", ["Mpc h", "h_70^-1 Mpc", "km/h"])
+@each_case("unit", ["Mpc h", "h_70^-1 Mpc", "km/h"])
 def test_units_with_another_h_are_rejected(unit):
     table = Table({"ra": PLACES.ra, "dec": PLACES.dec, "R500": [1.0, 1.0, 1.0], "z": [0.1, 0.3, 0.9]})
     table["R500"].unit = unit
@@ -299,7 +300,7 @@ def test_units_at_the_end_of_a_name(name, tmp_path):
     assert found[0].radius.unit == u.arcmin
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("columns", "error", "message"),
     [
         (
@@ -382,7 +383,7 @@ def test_missing_redshifts_give_missing_masses():
     assert np.isfinite(table["mass"].value).tolist() == [True, False, False]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("columns", "error", "message"),
     [
         ({}, ValueError, "z_lens: no column 'zl' in the table of clusters"),

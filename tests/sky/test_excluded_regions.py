@@ -25,7 +25,8 @@ from astro_massmap._sky.regions import as_regions, included, is_excluded
 from astro_massmap.analysis.detection import detection_probability, region_statistics, region_weights
 from astro_massmap.analysis.mass import projected_mass
 
-from skies import tan_wcs
+from helpers.cases import each_case
+from helpers.skies import tan_wcs
 
 SHAPE = (30, 40)
 GRID = tan_wcs(SHAPE)
@@ -54,7 +55,7 @@ def ds9(file, *lines):
 # ---- which regions are excluded
 
 
-@pytest.mark.parametrize("include", [0, False, "-", "0", "False", 0.0, np.False_, np.int64(0)])
+@each_case("include", [0, False, "-", "0", "False", 0.0, np.False_, np.int64(0)])
 def test_marks_of_excluded_regions(include):
     assert is_excluded(circle(1, 1, 1, include=include))
     assert not is_excluded(circle(1, 1, 1))
@@ -247,7 +248,7 @@ def test_measurements_ignore_labels():
     assert len(table) == 2 and np.isfinite(table["kappa"]).all()  # a point covers one pixel
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("regions", "message"),
     [
         ([circle(1, 1, 1, include=0)], ": all regions are excluded ones .* remove the minus sign"),

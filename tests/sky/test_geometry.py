@@ -22,7 +22,8 @@ from astro_massmap._sky.geometry import (
     to_angle,
 )
 
-from skies import halo_shear, scatter, tan_wcs
+from helpers.cases import each_case
+from helpers.skies import halo_shear, scatter, tan_wcs
 
 SHAPE = (60, 64)
 GRIDS = {
@@ -197,7 +198,7 @@ def test_a_grid_off_the_sky_is_rejected():
         pixel_scale(wcs, SHAPE)
 
 
-@pytest.mark.parametrize("shape", [(0, 4), (3,), (3, 4, 5), (2.5, 3), "ab", None, (-1, 4)])
+@each_case("shape", [(0, 4), (3,), (3, 4, 5), (2.5, 3), "ab", None, (-1, 4)])
 def test_a_shape_is_two_positive_integers(shape):
     with pytest.raises(ValueError, match="shape"):
         check_shape(shape)
@@ -208,7 +209,7 @@ def test_a_grid_too_large_for_memory_is_rejected():
         check_shape((10**6, 10**6))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("value", "error"), [(0.4, u.UnitsError), ("x", TypeError), (1 * u.m, u.UnitsError), (-1 * u.deg, ValueError)]
 )
 def test_invalid_angles(value, error):

@@ -12,7 +12,8 @@ from astropy_healpix import HEALPix
 
 from astro_massmap._sky.healpix import from_healpix
 
-from skies import tan_wcs
+from helpers.cases import each_case
+from helpers.skies import tan_wcs
 
 SHAPE = (20, 26)
 NSIDE = 128
@@ -90,7 +91,7 @@ def test_a_pixel_missing_in_one_sample_is_masked():
 def write(file, columns, **header):
     table = fits.BinTableHDU.from_columns([fits.Column(name=n, format=f, array=a) for n, f, a in columns])
     table.header.update(header)
-    table.writeto(file)
+    table.writeto(file, overwrite=True)
 
 
 @pytest.mark.parametrize(("order", "system"), [("ring", "G"), ("nested", "C")])
@@ -157,7 +158,7 @@ def test_columns_by_name_and_number():
             from_healpix("part.fits", GRIDS[0], field=field)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("system", "frame"),
     [
         *((system, "icrs") for system in ("C", "Q", "c ", "EQUATORIAL", "Celestial", "ICRS", "")),
@@ -197,7 +198,7 @@ def test_bad_data_that_is_not_a_number():
         assert not from_healpix("map.fits", GRIDS[0])[1].any()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("values", "options", "error", "message"),
     [
         (np.zeros(100), {}, ValueError, "12 nside"),

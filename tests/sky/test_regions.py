@@ -26,7 +26,8 @@ from regions import (
 from astro_massmap._sky.regions import all_to_pixel, as_regions, inside_any, overlaps
 from astro_massmap.analysis.overlap import _BOXED
 
-from skies import tan_wcs
+from helpers.cases import each_case
+from helpers.skies import tan_wcs
 
 GRID = tan_wcs((30, 40))
 CIRCLE = CircleSkyRegion(GRID.pixel_to_world(20, 10), 2 * u.arcmin)
@@ -61,7 +62,7 @@ def test_tables_are_circles_or_points_with_labels():
     assert all(isinstance(r, PointSkyRegion) for r in as_regions(table["ra", "dec"]))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("regions", "error", "message"),
     [
         (["circle"], TypeError, "regions"),
@@ -118,7 +119,7 @@ def test_a_table_of_peaks_is_positions():
     assert all(isinstance(r, PointSkyRegion) for r in as_regions(QTable({"center": center})))
 
 
-@pytest.mark.parametrize("wrong", [CIRCLE.center, 3, None])
+@each_case("wrong", [CIRCLE.center, 3, None])
 def test_errors_suggest_a_circle(wrong):
     with pytest.raises(TypeError, match=r"regions: needs a region, .*; a circle is CircleSkyRegion"):
         as_regions(wrong)

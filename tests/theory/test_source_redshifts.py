@@ -21,6 +21,8 @@ from astro_massmap.simulation import NFWHalo, inject_halo
 from astro_massmap.simulation.map_layouts import plane_weights
 from astro_massmap.theory.source_redshifts import read_n_z
 
+from helpers.cases import each_case
+
 FLAT = FlatLambdaCDM(70, 0.3)
 Z = np.linspace(0, 3, 61)
 N = Z**2 * np.exp(-Z / 0.3)
@@ -114,7 +116,7 @@ def test_arrays():
     same(read_n_z((Z, N)))
 
 
-@pytest.mark.parametrize("name", ["nz.ecsv", "nz.fits", "nz.csv", "nz.txt", "nz.vot", "nz.fits.gz"])
+@each_case("name", ["nz.ecsv", "nz.fits", "nz.csv", "nz.txt", "nz.vot", "nz.fits.gz"])
 def test_files(name, tmp_path):
     formats = {"txt": "ascii.basic", "vot": "votable", "csv": "ascii.csv", "ecsv": "ascii.ecsv"}
     Table({"z": Z, "n": N}).write(tmp_path / name, format=formats.get(name.partition(".")[2], "fits"))
@@ -128,16 +130,16 @@ def test_texts_of_two_columns(header, tmp_path):
     same(tmp_path / "nz.txt")
 
 
-@pytest.mark.parametrize("name", ["nz.txt", "nz.csv", "nz.dat", "nz.tsv"])
-@pytest.mark.parametrize("separator", [" ", "\t", ",", ";"])
-@pytest.mark.parametrize("head", ["", "# LSST\n# z n\n", "# two lines\n# of comments on it\n"])
+@each_case("name", ["nz.txt", "nz.csv", "nz.dat", "nz.tsv"])
+@each_case("separator", [" ", "\t", ",", ";"])
+@each_case("head", ["", "# LSST\n# z n\n", "# two lines\n# of comments on it\n"])
 def test_separators_of_two_columns(name, separator, head, tmp_path):
     rows = [f"{z:.17g}{separator}{n:.17g}\n" for z, n in zip(Z, N, strict=True)]
     (tmp_path / name).write_text(head + "".join(rows))
     same(tmp_path / name)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "message"),
     [
         ("", "it is empty"),
@@ -146,7 +148,7 @@ def test_separators_of_two_columns(name, separator, head, tmp_path):
         ("0.1 0 1\n0.2 1 1\n", "needs a table with columns such as z and n"),
     ],
 )
-@pytest.mark.parametrize("name", ["nz.txt", "nz.csv"])
+@each_case("name", ["nz.txt", "nz.csv"])
 def test_texts_without_a_distribution(name, text, message, tmp_path):
     (tmp_path / name).write_text(text)
     with pytest.raises((OSError, ValueError), match=f"^z_source: .*{message}"):
@@ -266,7 +268,7 @@ def test_warning_for_magnitudes():
         read_n_z([0.5, 22.1, 23.0], "z_source")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("source", "message"),
     [
         (([0, 0.5, 0.4], [1, 1, 1]), "needs increasing redshifts z; that of index 2 is not larger"),

@@ -8,6 +8,8 @@ from hypothesis import given, strategies as st
 from astro_massmap import PowerSpectrum
 from astro_massmap.theory.limber import matter_power
 
+from helpers.cases import each_case
+
 COSMOLOGY = FlatLambdaCDM(H0=70, Om0=0.3, Ob0=0.05, Tcmb0=2.7255, m_nu=0)
 FIDUCIAL = {"As": 2.1e-9, "n_s": 0.97}
 
@@ -27,7 +29,7 @@ def test_tabulated_values_and_shapes_are_kept():
     assert "3 points" in repr(spectrum)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("ell", "cl", "message"),
     [
         ([1], [1], "ell, cl: need"),
@@ -147,7 +149,7 @@ def test_massive_neutrinos_and_dark_energy_change_the_spectrum():
     assert 0.6 < PowerSpectrum.from_cosmology(other, redshift=1, **FIDUCIAL)(3000) / base < 0.98
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("change", "message"),
     [
         ({"As": None}, "sigma8, As"),

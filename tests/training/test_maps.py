@@ -9,8 +9,9 @@ from astro_massmap.priors.denoiser import wiener_filter
 from astro_massmap.simulation import LensPlanes, LightCone, Transfer
 from astro_massmap.training import LightConeMaps, MapBank, Noiser
 
-import small_priors
-from small_priors import PIXEL, THEORY
+from helpers import small_priors
+from helpers.cases import each_case
+from helpers.small_priors import PIXEL, THEORY
 
 
 class Recorder(Noiser):
@@ -93,7 +94,7 @@ def test_a_batch_depends_on_its_seeds():
     assert first.to("cpu").x is first.x
 
 
-@pytest.mark.parametrize(("size", "margin"), [(41, 0), (24, 9)])
+@each_case(("size", "margin"), [(41, 0), (24, 9)])
 def test_pieces_that_do_not_fit(size, margin):
     message = f"pieces of {size} pixels with a margin of {margin} do not fit into maps of 40 x 50"
     with pytest.raises(ValueError, match=message):
@@ -122,7 +123,7 @@ def test_a_bank_of_array_likes():
         assert torch.equal(MapBank(given, PIXEL).maps, torch.from_numpy(maps))
 
 
-@pytest.mark.parametrize("maps", [np.full((2, 8, 8), np.nan), np.zeros((8, 8)), np.zeros((0, 8, 8))])
+@each_case("maps", [np.full((2, 8, 8), np.nan), np.zeros((8, 8)), np.zeros((0, 8, 8))])
 def test_a_bank_of_invalid_maps(maps):
     with pytest.raises(ValueError, match=r"need finite maps \(n, ny, nx\), got shape"):
         MapBank(maps, PIXEL)

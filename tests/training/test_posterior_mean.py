@@ -25,8 +25,8 @@ from astro_massmap.training import (
 )
 from astro_massmap.training.mocks import random_holes, random_noise
 
-import small_priors
-from small_priors import PIXEL, THEORY, WIDTHS
+from helpers import small_priors
+from helpers.small_priors import PIXEL, THEORY, WIDTHS
 
 CUT = {"size": 32, "margin": 8}
 PLAN = TrainingPlan(
@@ -164,6 +164,7 @@ def learned(maps, steps=60):
     return mean_ratios(network.denoiser, batch), z.square().mean().item()
 
 
+@pytest.mark.slow
 def test_lower_error_than_the_wiener_filter_on_lognormal_maps():
     ratios, z2 = learned(lambda n, seed: lognormal_maps(THEORY, n, (64, 64), PIXEL, shift=0.02, seed=seed))
     # measured: 0.78 and 0.83
@@ -171,6 +172,7 @@ def test_lower_error_than_the_wiener_filter_on_lognormal_maps():
     assert abs(z2 - 1) < 0.15
 
 
+@pytest.mark.slow
 def test_no_lower_error_than_the_wiener_filter_on_gaussian_maps():
     ratios, z2 = learned(lambda n, seed: small_priors.gaussian_maps(THEORY, n, (64, 64), seed))
     # the Wiener filter is optimal; measured: 1.0005

@@ -12,8 +12,8 @@ from astro_massmap.priors import Correction
 from astro_massmap.simulation import LensPlanes, LightCone
 from astro_massmap.training import LEVELS, LightConeMaps, MapBank, TrainingPlan, train_prior
 
-import small_priors
-from small_priors import PIXEL, THEORY, WIDTHS
+from helpers import small_priors
+from helpers.small_priors import PIXEL, THEORY, WIDTHS
 
 LOW = PowerSpectrum(THEORY.ell, 0.25 * THEORY.cl, name="low")
 PLAN = TrainingPlan(
@@ -49,12 +49,14 @@ def test_result_and_metadata():
     assert ScorePrior.load("p.safetensors").card == card
 
 
+@pytest.mark.slow
 def test_a_prior_depends_on_the_seed_of_the_plan():
     first, again, other = (train(dataclasses.replace(PLAN, seed=seed), n_correction=1)[0] for seed in (3, 3, 4))
     assert torch.equal(weights(first), weights(again)) and not torch.equal(weights(first), weights(other))
     assert np.array_equal(first.correction.network, again.correction.network)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_error_and_the_correction_raises_the_variance():
     # theory has a quarter of the power: the network can improve on it, and more variance is left than theory predicts
     prior, _ = train(dataclasses.replace(PLAN, steps=30, ema=0.9, warm_up=5, validate_every=30), n_correction=4)
@@ -69,6 +71,7 @@ def test_without_correction():
     assert np.array_equal(prior.correction.network, none.network) and len(prior.correction.sigma) == 1
 
 
+@pytest.mark.slow
 def test_without_theory_the_gaussian_component_is_white():
     prior, _ = train(theory=False, n_correction=1)
     ell = np.geomspace(10, 1e6, 50)
@@ -96,6 +99,7 @@ def test_progress_bars(capsys):
     assert "training" in shown and "correction: 100%" in shown and "2/2" in shown
 
 
+@pytest.mark.slow
 def test_a_finished_training_is_read_from_its_checkpoint(monkeypatch):
     first, history = train(checkpoint="c.safetensors")
 

@@ -18,8 +18,8 @@ from astro_massmap.priors import HybridDenoiser, UNet
 from astro_massmap.priors.correction import taper
 from astro_massmap.training import MapBank, Noiser, fit_correction
 
-import small_priors
-from small_priors import PIXEL, THEORY
+from helpers import small_priors
+from helpers.small_priors import PIXEL, THEORY
 
 SIDE, N, BANDS, CORNER = 128, 160, 10, 500.0
 LEVELS = (0.02, 0.06, 0.15)
@@ -118,6 +118,7 @@ def theory_maps():
     return small_priors.gaussian_maps(THEORY, N, (SIDE, SIDE), seed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.8, 1.0, 1.25])
 def test_a_network_with_too_small_or_too_large_output(theory_maps, share):
     correction = fitted(Timid(theory_maps, share), theory_maps)

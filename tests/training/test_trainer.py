@@ -16,8 +16,9 @@ from astro_massmap.inference import FourierGrid
 from astro_massmap.priors import HybridDenoiser, UNet
 from astro_massmap.training import LEVELS, MapBank, Noiser, Trainer, TrainingPlan, denoising_ratios, start_workers
 
-import small_priors
-from small_priors import PIXEL, THEORY, WIDTHS
+from helpers import small_priors
+from helpers.cases import each_case
+from helpers.small_priors import PIXEL, THEORY, WIDTHS
 
 CUT = {"size": 32, "margin": 8}
 # a theory with a quarter of the power of the maps: the network improves quickly
@@ -175,7 +176,7 @@ def test_a_finished_training_is_unchanged():
     assert again.history == done.history
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("changes", "options", "named"),
     [
         ({"steps": 9}, {}, "steps"),
@@ -202,7 +203,7 @@ def test_damaged_checkpoints(tmp_path):
             trainer(plan(), checkpoint=file)
 
 
-@pytest.mark.parametrize("metadata", [None, {"training": "{"}, {"training": "[]"}, {"training": '{"step": 3}'}])
+@each_case("metadata", [None, {"training": "{"}, {"training": "[]"}, {"training": '{"step": 3}'}])
 def test_checkpoints_with_other_contents(metadata):
     save_file({"weight": torch.zeros(3)}, "c.safetensors", metadata)
     with pytest.raises(OSError, match="damaged, or is not a checkpoint of a training"):
@@ -217,7 +218,7 @@ def test_a_loss_that_is_not_finite():
         trainer(plan(learning_rate=1e30, warm_up=0)).run(progress=False)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "changes",
     [
         {"steps": 0},
@@ -241,6 +242,7 @@ def test_invalid_plans_name_the_option(changes):
 # ---- validation
 
 
+@pytest.mark.slow
 def test_the_best_denoiser_has_the_ratio_of_theory():
     # 8 maps, at noise levels with a possible gain: the ratio, of the same maps and noise, scatters by 1 %
     judge, levels = noiser(8, seed=1, margin=0), (0.05, 0.1, 0.2, 0.4)
@@ -281,6 +283,7 @@ def test_alone_there_are_no_workers(monkeypatch):
     assert start_workers("cpu") == torch.device("cpu")
 
 
+@pytest.mark.slow
 def test_two_workers_continue_the_training_of_one(monkeypatch, tmp_path):
     os.mkdir("maps")
     for box in range(2):

@@ -14,7 +14,8 @@ from astro_massmap.methods import Estimate
 from astro_massmap.simulation import NFWHalo, inject_halo, observe
 from astro_massmap.validation.completeness import completeness, random_centers
 
-from skies import tan_wcs
+from helpers.cases import each_case
+from helpers.skies import tan_wcs
 
 SHAPE = (48, 52)
 RADIUS = 2 * u.arcmin
@@ -136,7 +137,7 @@ def test_one_mass_at_one_position_with_a_method_by_name(survey, capfd):
     assert "completeness" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("changes", "error", "message"),
     [
         ({"centers": SkyCoord([150, 150.1], [2.2, 2.2], unit="deg")}, ValueError, "centers: need to be 4 radii apart"),
@@ -198,7 +199,7 @@ def test_positions_are_uniform_in_the_field():
     assert np.allclose(np.std(one, axis=0), np.array([52, 48]) / np.sqrt(12), rtol=0.15)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("changes", "error", "message"),
     [
         ({"n": 200}, ValueError, "n, separation: .* only .* positions of 200 were found 8 arcmin apart"),

@@ -108,6 +108,7 @@ def test_the_histogram_of_ranks():
     assert len(rank_histogram(*toy(30, 7))) == 8
 
 
+@pytest.mark.slow
 def test_the_p_value_of_the_histogram_is_uniform_for_correlated_pixels():
     # two surveys of 30 correlated pixels, with ties; a false alarm in 1 of 1000 seeds
     def p_value(seed, width=1.0, n_surveys=2):
@@ -143,6 +144,7 @@ def test_tarp_of_a_correct_and_of_a_narrow_posterior():
     assert (np.abs(narrow["coverage"] - narrow["level"]) > 4 * narrow["error"]).any()
 
 
+@pytest.mark.slow
 def test_tarp_is_exact_for_three_surveys():
     # a point must be independent of its truth; three levels at 4 standard errors, a false alarm in 1 of 5000 seeds
     tables = [tarp(*toy(3, 4, shape=(2,), seed=s), n_references=4, seed=s, levels=LEVELS) for s in range(1500)]

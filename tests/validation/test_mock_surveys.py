@@ -29,8 +29,9 @@ from astro_massmap.validation.diagnostics import coverage
 from astro_massmap.validation.metrics import jackknife
 from astro_massmap.validation.mock_files import settings_of
 
-import small_priors
-from skies import scatter, tan_wcs
+from helpers import small_priors
+from helpers.cases import each_case
+from helpers.skies import scatter, tan_wcs
 
 pytestmark = pytest.mark.filterwarnings("ignore:level=0.[69]\\d*. needs at least")
 ARCMIN = np.radians(1 / 60)
@@ -398,7 +399,7 @@ def test_the_command_and_a_method_added_later(folder, capsys):
     assert "was made with other settings" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "message"),
     [
         (["--samples", "1"], "--samples: needs at least 2"),

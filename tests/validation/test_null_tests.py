@@ -12,7 +12,7 @@ from astro_massmap.simulation import lognormal_maps, observe
 from astro_massmap.validation.binned_survey import generator_of_angles
 from astro_massmap.validation.null_tests import BModeTest, b_mode_test, jackknife, noise_maps, rotated
 
-from skies import scatter, tan_wcs
+from helpers.skies import scatter, tan_wcs
 
 METHOD = KaiserSquires(smoothing=2 * u.arcmin)
 COARSE = 1.6 * u.arcmin
@@ -108,6 +108,7 @@ def test_the_jackknife_is_that_of_maps_without_a_group():
     assert np.allclose(kappa.samples.mean(axis=0), kappa.data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [noise_maps, jackknife])
 def test_three_estimates_of_the_noise_agree(demo, propagated, noise):
     # 2600 arcmin^2 have about 50 patches of 4 pi (2 arcmin)^2, in 48 maps: rms to 1.5 %, at 4 standard deviations
@@ -172,6 +173,7 @@ def test_the_test_does_not_depend_on_the_orientation_of_the_grid(demo, flipped):
     assert report.ok and report.table["e_significance"].max() > 6
 
 
+@pytest.mark.slow
 def test_p_values_of_pure_noise_are_uniform():
     # 60 catalogues, fractions at 3 standard deviations: a false alarm in some 1 of 150 seeds
     reports = [b_mode_test(noise_catalog(seed), 9, seed=seed) for seed in range(60)]

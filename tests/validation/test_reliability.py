@@ -10,10 +10,11 @@ from astro_massmap import PowerSpectrum, ShearMap, Wiener
 from astro_massmap.inference import FourierGrid, LensingOperator
 from astro_massmap.validation.diagnostics import coverage, reliability
 
-from skies import tan_wcs
+from helpers.skies import tan_wcs
 
 SIDE, NOISE, THRESHOLD = 64, 0.08, 0.01
-pytestmark = pytest.mark.filterwarnings("ignore:the map was made with a Gaussian prior")  # correct for these skies
+GAUSSIAN = pytest.mark.filterwarnings("ignore:the map was made with a Gaussian prior")  # correct for these skies
+pytestmark = [pytest.mark.slow, GAUSSIAN]
 WCS = tan_wcs((SIDE, SIDE), scale=0.8)
 SPECTRUM = PowerSpectrum.default()
 APERTURES = [CirclePixelRegion(PixCoord(x, y), 2.5) for x in range(4, 62, 6) for y in range(4, 62, 6)]

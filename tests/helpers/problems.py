@@ -1,17 +1,13 @@
 """Problems with exactly known posteriors, and the deviation of samples from them."""
 
 import math
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from astro_massmap import PowerSpectrum
 from astro_massmap.inference import FourierGrid, GaussianPosterior, LensingOperator, Observation, Streams
-
-sys.path.append(str(Path(__file__).parent.parent / "tests"))  # priors and targets that tests and benchmarks share
 
 from helpers.analytic_priors import MixturePrior
 

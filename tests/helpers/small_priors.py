@@ -9,7 +9,7 @@ from astro_massmap import PowerSpectrum, ScorePrior
 from astro_massmap.inference import FourierGrid
 from astro_massmap.priors import Correction, HybridDenoiser, UNet
 
-import problems
+from helpers import problems
 
 PIXEL = problems.PIXEL
 THEORY = problems.spectrum()

@@ -6,7 +6,7 @@ from astro_massmap import PowerSpectrum, Schedule
 from astro_massmap.inference import Observation
 from astro_massmap.priors import PriorOnGrid
 
-import problems
+from helpers import problems
 
 FAST = {"schedule": Schedule((1.0,), (2,), reverse_steps=2), "n_check": 0}
 
