@@ -133,7 +133,7 @@ def test_the_cosmology_is_that_of_astropy():
         ),
         ((0.3, {1.0}), TypeError, "z_source: needs numbers"),
         ((0.3, 1.0 * u.Mpc), u.UnitsError, "z_source: needs to be dimensionless"),
-        ((0.3, 1.0, "Planck18"), TypeError, "cosmology: needs one such as FlatLambdaCDM"),
+        ((0.3, 1.0, "Planck18"), TypeError, "cosmology: needs a cosmology of astropy"),
     ],
 )
 def test_invalid_redshifts(arguments, error, message):
