@@ -146,6 +146,7 @@ def test_pictures(folder, command, capsys):
     assert "--output" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_report(folder):
     assert run(folder, "report", "-o", "r.html", "--regions", folder / "clusters.ecsv") == 0
     assert Path("r.html").read_text().lower().startswith("<!doctype html>")

@@ -140,6 +140,7 @@ def test_the_table_of_clusters_is_that_of_the_map(page):
     assert not any("Gaussian prior" in text for text in words)
 
 
+@pytest.mark.slow
 def test_regions_without_data_are_marked():
     words = write(kappa(), regions=circles((30, 20), (0, 20)), threshold=0.05).words("Clusters")
     assert words[words.index("A") :][8] == "100%" and words[words.index("B") :][8] == "0%, prior only"
@@ -200,6 +201,7 @@ ELEMENTS |= {"p", "div", "dl", "dt", "dd", "figure", "figcaption", "img", "table
 EVIL = '"><script src="https://evil.example/x.js">alert(1)</script><img src=x onerror=alert(1)>&amp;{{7*7}}\x00\ud800'
 
 
+@pytest.mark.slow
 def test_all_text_of_a_map_is_escaped():
     diagnostics = {
         EVIL: EVIL,
@@ -244,6 +246,7 @@ def test_files_are_written_atomically(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
+@pytest.mark.slow
 def test_a_report_is_the_same_each_time_and_in_any_style():
     write_report("one.html", kappa(6))
     with matplotlib.style.context("dark_background"):

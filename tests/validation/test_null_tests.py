@@ -152,6 +152,7 @@ def test_the_demonstration_has_an_e_mode_and_no_b_mode(demo):
     assert "no sign of a B mode" in str(report) and len(str(report).splitlines()) == 6
 
 
+@pytest.mark.slow
 def test_galaxies_rotated_by_45_degrees_have_a_b_mode(demo):
     turned = demo.with_shear(1j * demo.west_north)
     report, before = (b_mode_test(c, 99, pixel_scale=COARSE) for c in (turned, demo))
