@@ -26,5 +26,5 @@ def checked_cosmology(cosmology: FLRW | None) -> FLRW:
     """Return ``cosmology``, by default that of astropy's settings; TypeError unless it has distances."""
     cosmology = default_cosmology.get() if cosmology is None else cosmology
     if not hasattr(cosmology, "comoving_transverse_distance"):
-        raise TypeError(f"cosmology: needs one such as FlatLambdaCDM(70, 0.3), got {cosmology!r}")
+        raise TypeError(f"cosmology: needs a cosmology of astropy, such as FlatLambdaCDM(70, 0.3), got {cosmology!r}")
     return cosmology
