@@ -94,6 +94,7 @@ def test_invalid_numbers_of_maps(option, capsys, tmp_path):
 # ---- priors
 
 
+@pytest.mark.slow
 def test_a_prior_from_simulated_maps(simulated, tmp_path, capsys):
     assert train(simulated, "--seed", "1") == 0
     assert sorted(file.name for file in tmp_path.iterdir()) == ["p.csv", "p.png", "p.safetensors"]
@@ -130,6 +131,7 @@ def test_a_prior_from_lognormal_maps(lognormal):
     assert len(prior.correction.sigma) == 1
 
 
+@pytest.mark.slow
 def test_without_theory(lognormal):
     assert train(lognormal, "--margin", "8", "--without-theory") == 0
     prior = ScorePrior.load("p.safetensors")

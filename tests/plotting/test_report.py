@@ -146,6 +146,7 @@ def test_regions_without_data_are_marked():
     assert words[words.index("A") :][8] == "100%" and words[words.index("B") :][8] == "0%, prior only"
 
 
+@pytest.mark.slow
 def test_how_it_was_made_diagnostics_and_notes():
     image = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=6, progress=False)
     image.diagnostics["check"] = {"ell": [1.0, 2.0, 3.0], "ratio": [0.9, 1.25, 1.1], "n": 4, "inner": {"deep": True}}
@@ -182,6 +183,7 @@ def test_maps_without_samples_or_uncertainty(n, regions, uncertainty):
     assert len(pictures(page)) == 2 + n
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1), (2, 40), (5, 4)])
 def test_maps_of_a_few_pixels(shape):
     samples = np.random.default_rng(0).normal(size=(6, *shape))
@@ -189,6 +191,7 @@ def test_maps_of_a_few_pixels(shape):
     write(image, regions=CircleSkyRegion(image.wcs.pixel_to_world(0, 0), 1 * u.arcmin))
 
 
+@pytest.mark.slow
 def test_a_map_on_another_grid_with_missing_pixels():
     moved = kappa(6).reproject_to(tan_wcs((50, 60), rotation=30, flipped=True))
     assert np.isnan(moved.samples).any()
@@ -232,6 +235,7 @@ def test_a_report_refers_to_nothing_outside(page):
     assert "default-src 'none'" in policy
 
 
+@pytest.mark.slow
 def test_files_are_written_atomically(tmp_path):
     (tmp_path / "report.html").write_text("before")
     with pytest.raises(OSError, match="overwrite"):

@@ -75,6 +75,7 @@ def test_published_tables_are_read(massmap_data):
 # ---- from a cosmology
 
 
+@pytest.mark.slow
 def test_growth_and_distance():
     power, results = matter_power(COSMOLOGY, **FIDUCIAL, z_max=1.5, nonlinear=False)
     assert abs(results.comoving_radial_distance(1.0) * 0.7 - 2312.7) < 0.5

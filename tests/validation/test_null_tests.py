@@ -185,6 +185,7 @@ def test_p_values_of_pure_noise_are_uniform():
     assert [report.ok for report in reports] == [True if q > 0.15 else None for q in p]
 
 
+@pytest.mark.slow
 def test_masks_do_not_leak_lensing_into_the_b_mode():
     # a deep survey of 6 skies larger than the field, each with the same noise with and without lensing
     truth, holes = datasets.demo_truth(), datasets.demo().to_map().mask
