@@ -202,7 +202,7 @@ def test_a_second_box_is_needed(lognormal, capsys, tmp_path):
     assert train(folder, *options, spectrum=lognormal / "spectrum.ecsv") == 1
     assert "a split needs two of them, got maps of one box" in capsys.readouterr().err
     assert train(folder, *options, "--split", "realisation", spectrum=lognormal / "spectrum.ecsv") == 0
-    assert "massmap: warning: by: a split by realisation" in capsys.readouterr().err
+    assert "massmap: warning: by: after a split by realisation" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["p.safetensors", "p.csv", "p.png"])

@@ -64,6 +64,7 @@ def test_p_values_are_uniform(fits):
     assert stats.kstest([fit["power_p_value"] for fit in fits], "uniform").pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_the_mean_power_ratio_is_one(fits):
     ratio, error = (np.array([fit[name] for fit in fits]) for name in ("power_ratio", "power_error"))
     # the mean of 32 mock data sets scatters, too
