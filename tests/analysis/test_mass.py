@@ -192,6 +192,7 @@ def test_an_isothermal_sphere():
 CENTERS = [(0, 0), (0.5, 0.5), (0.5, 0), (0.25, 0.1), (-0.4, 0.3)]  # within a pixel
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("m200", [1e14, 5e14, 1e15])
 def test_the_aperture_mass_of_a_halo_is_its_integral(m200):
     halo, wcs = NFWHalo(m200 * u.Msun, 0.3, cosmology=FLAT), tan_wcs(SHAPE)
