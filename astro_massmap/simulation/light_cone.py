@@ -235,16 +235,7 @@ class LightCone:
         self.planes = stacked.reshape(len(stacked), -1, self.cells**2)
 
     def draw(self, n, shape, pixel_size, generator):
-        """
-        Draw maps ``(n, *shape)`` at random, a `torch.Tensor`.
-
-        Parameters
-        ----------
-        n, shape, pixel_size
-            Number of maps, rows and columns, and side of a pixel in radians.
-        generator : `numpy.random.Generator`
-            Random numbers that choose, shift, rotate and mirror the planes.
-        """
+        """Draw maps ``(n, *shape)`` of pixels of ``pixel_size`` radians at random, with a `numpy.random.Generator`."""
         return torch.stack([self._map(shape, pixel_size, generator) for _ in range(n)])
 
     def _map(self, shape, pixel_size, generator):

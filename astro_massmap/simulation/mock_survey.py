@@ -104,7 +104,6 @@ def observe(
     TypeError, ValueError, `~astropy.units.UnitsError`
         If an argument is not as described.
 
-
     Examples
     --------
     >>> import astropy.units as u

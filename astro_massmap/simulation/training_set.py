@@ -275,16 +275,11 @@ def write_tables(folder, spectrum, transfer, report):
     Parameters
     ----------
     folder : path-like
-        Folder for ``spectrum.ecsv``, ``transfer.ecsv`` and ``report.ecsv``; existing files are replaced.
+        Existing folder for ``spectrum.ecsv``, ``transfer.ecsv`` and ``report.ecsv``; these files are replaced.
     spectrum : `~astro_massmap.PowerSpectrum`
         Theoretical spectrum, whose `declared_spectrum` is written.
     transfer, report
         Results of `calibrate`.
-
-    Raises
-    ------
-    OSError
-        If the folder does not exist.
 
     Examples
     --------
