@@ -35,8 +35,6 @@ class Run:
 
     Examples
     --------
-    With a Gaussian prior every step is accepted, and the score is not evaluated:
-
     >>> import numpy as np
     >>> from astro_massmap import GaussianPrior, Schedule
     >>> from astro_massmap.inference import Observation, SplitPlan, Streams, run_chains
@@ -58,7 +56,8 @@ class Plan:
     """
     Base class of plans: the target of each level, the start and the end of a chain.
 
-    A subclass returns its targets in ``_targets``, and has the methods ``start`` and ``finish``.
+    A subclass returns its targets in ``_targets``, and has the methods ``start`` and ``finish``. A box smaller than the
+    field raises ValueError.
 
     Parameters
     ----------
@@ -82,26 +81,18 @@ class Plan:
     settles : bool
         True if chains always take the first step at a new level.
 
-    Raises
-    ------
-    ValueError
-        If the box is smaller than the field.
-
     Examples
     --------
-    A plan with a single level, at a noise of 0.05, and one step of reverse diffusion:
-
     >>> import numpy as np
     >>> from astro_massmap import GaussianPrior, Schedule
-    >>> from astro_massmap.inference import Observation, Plan, SplitPosterior, SplitTarget, Streams
-    >>> from astro_massmap.inference import reverse_diffusion, run_chains
+    >>> from astro_massmap.inference import Observation, Plan, SplitPosterior, SplitTarget, Streams, run_chains
     >>> class OneLevel(Plan):
     ...     def _targets(self):
     ...         return [SplitTarget(SplitPosterior(self.posterior(), 0.05), self.prior)]
     ...     def start(self, streams):
     ...         return self.targets[0].mean + self.targets[0].split.fluctuations(streams)
     ...     def finish(self, modes, streams):
-    ...         return reverse_diffusion(self.prior, modes, [0.05], streams)
+    ...         return modes
     >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
     >>> plan = OneLevel(observation, GaussianPrior(), Schedule.fast(), (32, 32))
     >>> plan.grid.to_field(run_chains(plan, Streams(0, range(2))).modes).shape
@@ -142,15 +133,10 @@ class Plan:
 
 class SplitPlan(Plan):
     """
-    Plan of annealing with noise splitting.
+    Plan of annealing with noise splitting; the parameters are those of `Plan`.
 
     At a level the map z contains noise of standard deviation sigma, and the data have the noise ``N + sigma^2 - s^2``,
     with s at the last level: the noise that is not in the map is the same at all levels, and the last level is exact.
-
-    Parameters
-    ----------
-    observation, prior, schedule, box_shape, dtype, device, **options
-        As for `Plan`.
 
     Examples
     --------
@@ -163,8 +149,6 @@ class SplitPlan(Plan):
     >>> plan = SplitPlan(observation, GaussianPrior(), Schedule.annealed(), (16, 16))
     >>> [round(target.sigma, 3) for target in plan.targets]
     [0.225, 0.18, 0.144, 0.117, 0.09]
-    >>> print(f"{plan.reverse_levels[0]:.3f} to {plan.reverse_levels[-1]:.3f}")
-    0.090 to 0.005
     """
 
     def _targets(self):
@@ -198,10 +182,7 @@ class TemperedPlan(Plan):
     """
     Plan of the scheme of Remy et al. (2020): the noise of a level is added to the data and to the prior.
 
-    Parameters
-    ----------
-    observation, prior, schedule, box_shape, dtype, device, **options
-        As for `Plan`.
+    The parameters are those of `Plan`.
 
     Examples
     --------
@@ -211,8 +192,7 @@ class TemperedPlan(Plan):
     >>> from astro_massmap import GaussianPrior, Schedule
     >>> from astro_massmap.inference import Observation, TemperedPlan
     >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
-    >>> schedule = Schedule((0.2, 0.1, 0.0), splitting=False)
-    >>> plan = TemperedPlan(observation, GaussianPrior(), schedule, (16, 16))
+    >>> plan = TemperedPlan(observation, GaussianPrior(), Schedule((0.2, 0.1, 0.0), splitting=False), (16, 16))
     >>> [round(target.posterior.best_noise, 4) for target in plan.targets]
     [0.05, 0.02, 0.01]
     """
@@ -238,7 +218,7 @@ class TemperedPlan(Plan):
 
 def run_chains(plan, streams, *, modes=None, on_step=lambda level, state: None):
     """
-    Run a batch of chains through all levels.
+    Run a batch of chains through all levels, and return the `Run`.
 
     Parameters
     ----------
@@ -251,10 +231,6 @@ def run_chains(plan, streams, *, modes=None, on_step=lambda level, state: None):
     on_step : callable
         Function of the number of the level and the state, called after each step.
 
-    Returns
-    -------
-    Run
-
     Raises
     ------
     ScoreError
@@ -264,8 +240,6 @@ def run_chains(plan, streams, *, modes=None, on_step=lambda level, state: None):
 
     Examples
     --------
-    Two chains, and the levels of their steps:
-
     >>> import numpy as np
     >>> from astro_massmap import GaussianPrior, Schedule
     >>> from astro_massmap.inference import Observation, SplitPlan, Streams, run_chains

@@ -12,10 +12,6 @@ def pick_device(name="auto"):
     name : str or `torch.device`
         Name of the device, such as ``"cpu"`` or ``"cuda:1"``; ``"auto"`` is CUDA if available, else the CPU.
 
-    Returns
-    -------
-    `torch.device`
-
     Raises
     ------
     ValueError

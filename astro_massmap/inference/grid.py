@@ -41,8 +41,6 @@ def padded_shape(shape, padding):
 
     Examples
     --------
-    The sides have no prime factor above 5:
-
     >>> from astro_massmap.inference import padded_shape
     >>> padded_shape((101, 67), 1), padded_shape((101, 67), 2)
     ((108, 72), (216, 135))
@@ -56,17 +54,6 @@ def posterior_shape(shape, padding):
 
     The standard deviations of a small field, or of a narrow strip, are wrong in a box without larger scales. With
     ``padding=1`` the field itself is periodic, of any size.
-
-    Parameters
-    ----------
-    shape, padding
-        As for `padded_shape`.
-
-    Returns
-    -------
-    tuple of int
-        Rows and columns of the box.
-
     Examples
     --------
     >>> from astro_massmap.inference import posterior_shape
@@ -107,19 +94,13 @@ class FourierGrid:
 
     Examples
     --------
-    Transforms are orthonormal: they are inverted exactly, and conserve the sum of squares.
-
     >>> import torch
     >>> from astro_massmap.inference import FourierGrid
     >>> grid = FourierGrid((16, 16), 1.2e-4, (30, 32), dtype=torch.float64)
     >>> field = torch.randn(16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     >>> modes = grid.to_modes(field)
-    >>> modes.shape
-    torch.Size([30, 17])
-    >>> torch.allclose(grid.to_field(modes), field)
-    True
-    >>> torch.allclose(grid.inner(modes, modes), field.square().sum())
-    True
+    >>> modes.shape, torch.allclose(grid.to_field(modes), field)
+    (torch.Size([30, 17]), True)
     """
 
     def __init__(self, field_shape, pixel_size, box_shape=None, *, dtype=torch.float32, device="cpu"):
@@ -158,19 +139,11 @@ class FourierGrid:
         return ell.min() if len(ell) else torch.tensor(1 / self.pixel_size, dtype=torch.float64, device="cpu")
 
     def of_ell(self, function):
-        """
-        Evaluate a function of ell on the modes, in the type and on the device of this grid.
-
-        The argument of the function is ell of some rows of the modes, in double precision and on the CPU.
-        """
+        """Evaluate a function of ell on the modes; its argument is ell of some rows, in double precision on the CPU."""
         return self.pointwise(lambda ly: self.real(function(torch.hypot(self.lx, ly))), self.ly)
 
     def pointwise(self, function, *tensors):
-        """
-        Evaluate ``function(*tensors)``, a formula for single modes, some rows at a time to save memory.
-
-        The shape of the tensors is ``(..., ny, nx // 2 + 1)`` or ``(..., ny, 1)``.
-        """
+        """Evaluate a formula for modes ``(..., ny, nx // 2 + 1)`` or rows ``(..., ny, 1)``, some rows at a time."""
         if len(self.pieces()) == 1:
             return function(*tensors)
         return self._in_pieces(lambda rows: function(*(t[..., rows, :] for t in tensors)), -2)
@@ -207,8 +180,7 @@ class FourierGrid:
         field : `torch.Tensor`
             Field ``(..., rows, columns)``, not larger than the box.
         times : `torch.Tensor`, optional
-            Factors ``(k, ny, nx // 2 + 1)`` for the modes of k components of the field ``(..., k, rows, columns)``,
-            which are added up.
+            Factors ``(k, ny, nx // 2 + 1)`` for k components of the field ``(..., k, rows, columns)``, which are added.
         where : tuple of two `torch.Tensor`, optional
             Rows and columns of the field in the box; by default the first ones.
         """
@@ -228,12 +200,8 @@ class FourierGrid:
         """
         Compute the field ``(..., *field_shape)`` from modes ``(..., ny, nx // 2 + 1)``; the adjoint of `to_modes`.
 
-        Parameters
-        ----------
-        modes, times : `torch.Tensor`
-            Modes of the box, and optional factors.
-        where : tuple of two `torch.Tensor`, optional
-            Rows and columns of the box to return; by default those of the field.
+        The factors ``times`` are as in `to_modes`; ``where`` are rows and columns to return, by default those of the
+        field.
         """
         rows, columns = where or (slice(self.field_shape[0]), slice(self.field_shape[1]))
 
@@ -255,8 +223,7 @@ class FourierGrid:
         """
         Compute the inner product with equal weight for each octave of scales.
 
-        There are ten thousand times more modes at small scales than at large ones; in the norm of `inner` the large
-        scales, which converge last, would not count.
+        In the norm of `inner` the few modes at large scales, which converge last, would not count.
         """
         return self._sum(lambda a, b, w: (a.real * b.real + a.imag * b.imag) * w, a, b, self._balance)
 

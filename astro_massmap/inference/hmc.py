@@ -70,10 +70,7 @@ class Trajectory:
 
     Examples
     --------
-    >>> from astro_massmap import Schedule
     >>> from astro_massmap.inference import Trajectory
-    >>> Schedule(trajectory=Trajectory(length=1.2)).trajectory.length
-    1.2
     >>> Trajectory(leapfrogs=3)
     Traceback (most recent call last):
     ...
@@ -185,8 +182,6 @@ def split_step(target, state, trajectory, streams, inner, *, always=False):
 
     Examples
     --------
-    Without a force the energy does not change, and the step is accepted:
-
     >>> import numpy as np
     >>> from astro_massmap import GaussianPrior, Schedule
     >>> from astro_massmap.inference import Observation, SplitPlan, Streams, Trajectory, split_step

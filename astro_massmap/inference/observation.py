@@ -33,17 +33,11 @@ class Observation:
 
     Examples
     --------
-    Four rows without galaxies, whose shear is set to zero and has no weight:
-
     >>> import numpy as np
     >>> from astro_massmap.inference import Observation
-    >>> noise_std = np.full((16, 16), 0.1)
-    >>> noise_std[:4] = np.inf
-    >>> observation = Observation.from_arrays(np.ones((2, 16, 16)), noise_std, pixel_size=1.2e-4)
-    >>> observation.shape, int(observation.observed.sum())
-    ((16, 16), 192)
-    >>> float(observation.shear[:, :4].max()), float(observation.weight[0, 0]), round(float(observation.weight[4, 0]))
-    (0.0, 0.0, 100)
+    >>> observation = Observation.from_arrays(np.ones((2, 1, 2)), np.array([[0.1, np.inf]]), pixel_size=1.2e-4)
+    >>> observation.observed.tolist(), observation.shear[0].tolist(), float(observation.weight[0, 1])
+    ([[True, False]], [[1.0, 0.0]], 0.0)
     """
 
     operator: ClassVar = LensingOperator  # from the convergence to the data
@@ -60,16 +54,10 @@ class Observation:
 
         Parameters
         ----------
-        shear : array-like
-            Shear components along the pixel axes (x right, y up), ``(2, ny, nx)``, dimensionless; ignored without data.
-        noise_std : array-like
-            Standard deviation of the noise of a component, ``(ny, nx)``: positive, infinite without data.
+        shear, noise_std : array-like
+            Values as for the attributes, dimensionless; the noise is positive, the shear is ignored without data.
         pixel_size : float
             Side of a pixel in radians.
-
-        Returns
-        -------
-        Observation
 
         Raises
         ------
@@ -117,20 +105,7 @@ class Observation:
         """
         Return `Streams` for samples of these data, whose key is the first 128 bits of the checksum of the data.
 
-        Parameters
-        ----------
-        seed, indices, attempt, device
-            As for `Streams`.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from astro_massmap.inference import Observation
-        >>> noise_std = np.full((16, 16), 0.1)
-        >>> one, same, other = (Observation.from_arrays(np.full((2, 16, 16), g), noise_std, 1e-4) for g in (0, 0, 0.1))
-        >>> a, b, c = (float(observation.streams(1, [0]).uniform()) for observation in (one, same, other))
-        >>> a == b, a == c
-        (True, False)
+        The parameters are those of `Streams`.
         """
         key = tuple(int(self.sha256[i : i + 8], 16) for i in range(0, 32, 8))
         return Streams(seed, indices, key=key, attempt=attempt, device=device)
@@ -172,14 +147,10 @@ class Observation:
 
 class ConvergenceObservation(Observation):
     """
-    Noisy map of the convergence itself, stored as the first component.
+    Noisy map of the convergence itself: ``shear[0]`` is the map, ``shear[1]`` is zero.
 
-    The noise needs to be white: independent from pixel to pixel, as it is before any smoothing.
-
-    Attributes
-    ----------
-    shear, noise_std, pixel_size
-        As for `Observation`, with the map in ``shear[0]`` and zero in ``shear[1]``.
+    The noise needs to be white: independent from pixel to pixel, as it is before any smoothing. The attributes are
+    those of `Observation`.
 
     Examples
     --------
@@ -210,10 +181,6 @@ class ConvergenceObservation(Observation):
         kappa : array-like
             Noisy map ``(ny, nx)``, dimensionless; ignored without data.
         noise_std, pixel_size
-            As for `Observation.from_arrays`.
-
-        Returns
-        -------
-        ConvergenceObservation
+            As for `Observation.from_arrays`, which also lists the errors.
         """
         return super().from_arrays(np.stack([kappa, np.zeros_like(kappa)]), noise_std, pixel_size)

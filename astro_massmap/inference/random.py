@@ -1,9 +1,8 @@
 """
 Random numbers that do not depend on the order in which samples are drawn.
 
-The numbers of a sample depend on the seed, the number of the sample and a key, not on the batch size, the number of
-samples or the worker. The key is that of the data (`~astro_massmap.inference.Observation.streams`), so that samples of
-different fields are independent.
+The key of a sample is that of its data (`~astro_massmap.inference.Observation.streams`), so that samples of different
+fields are independent.
 """
 
 import numpy as np

@@ -45,18 +45,12 @@ class SplitPosterior:
 
     Examples
     --------
-    For a map of the convergence with homogeneous noise, z may contain all the noise: it is then equal to the data.
-
     >>> import numpy as np
     >>> import torch
     >>> from astro_massmap import PowerSpectrum
     >>> from astro_massmap.inference import ConvergenceObservation, GaussianPosterior, SplitPosterior
-    >>> kappa = np.random.default_rng(0).normal(scale=0.1, size=(16, 16))
-    >>> observation = ConvergenceObservation.from_arrays(kappa, np.full((16, 16), 0.1), 1.2e-4)
+    >>> observation = ConvergenceObservation.from_arrays(np.ones((16, 16)), np.full((16, 16), 0.1), 1.2e-4)
     >>> posterior = GaussianPosterior(observation, PowerSpectrum.default(), dtype=torch.float64)
-    >>> split = SplitPosterior(posterior, 0.1)
-    >>> np.allclose(split.grid.to_field(split.mean), kappa)
-    True
     >>> SplitPosterior(posterior, 0.2)
     Traceback (most recent call last):
     ...
@@ -96,11 +90,10 @@ class SplitPosterior:
 
     def lift(self, kappa, shear, streams):
         """
-        Draw z given kappa and the data.
+        Draw z given kappa, modes ``(n, ny, nx // 2 + 1)``, and the data ``shear``, ``(2, *field_shape)``.
 
         Given the noise n of a pixel, its white part w has mean ``s n / N`` and variance ``1 - s^2 / N``; in pixels
         without data w is standard normal.
-        The shape of the modes ``kappa`` is ``(n, ny, nx // 2 + 1)``, that of the data ``shear`` ``(2, *field_shape)``.
         """
         s, grid, p = self.sigma, self.grid, self.posterior
         white = streams.normal(2, *grid.box_shape, dtype=grid.dtype)
