@@ -32,21 +32,16 @@ class MeanTrainer(Trainer):
     Parameters and errors are those of `Trainer`, with a `~astro_massmap.priors.MomentDenoiser` as ``denoiser`` and
     `MockPieces` as ``noiser`` and ``validation``.
 
-    See Also
-    --------
-    train_posterior_mean : From maps to a network in one call.
-
     Examples
     --------
+    >>> import torch
     >>> from astro_massmap import PowerSpectrum
     >>> from astro_massmap.priors import MomentDenoiser, UNet
-    >>> from astro_massmap.simulation import lognormal_maps
     >>> from astro_massmap.training import MapBank, MeanTrainer, MockPieces, TrainingPlan
-    >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
-    >>> bank = MapBank(lognormal_maps(spectrum, 4, (48, 48), pixel), pixel)
+    >>> spectrum, bank = PowerSpectrum.default(), MapBank(torch.ones(4, 48, 48), 1.2e-4)
     >>> surveys = MockPieces(bank, spectrum, size=32, margin=8)
     >>> plan = TrainingPlan(steps=2, size=32, margin=8, sigma=(0.05, 0.3), validation_maps=2)
-    >>> denoiser = MomentDenoiser(UNet((4, 4, 4), outputs=2), spectrum, pixel)
+    >>> denoiser = MomentDenoiser(UNet((4, 4, 4), outputs=2), spectrum, bank.pixel_size)
     >>> trainer = MeanTrainer(denoiser, surveys, plan, validation=surveys)
     >>> trained = trainer.run(progress=False)
     >>> list(trainer.history[-1]["ratio"])
@@ -76,7 +71,7 @@ class MeanTrainer(Trainer):
 
 def fixed_mocks(surveys, n, levels=NOISE, seed=0):
     """
-    Make fixed mock surveys of the central pieces of some maps, with uniform noise and holes.
+    Make fixed mock surveys of the central pieces of some maps: a ``MockBatch`` for each noise level, in a dictionary.
 
     Parameters
     ----------
@@ -89,21 +84,14 @@ def fixed_mocks(surveys, n, levels=NOISE, seed=0):
     seed : int
         Seed of holes and noise.
 
-    Returns
-    -------
-    dict of MockBatch
-        Pieces ``(n, size, size)`` by noise level.
-
     Examples
     --------
     >>> import torch
     >>> from astro_massmap import PowerSpectrum
     >>> from astro_massmap.training import MapBank, MockPieces, fixed_mocks
-    >>> bank = MapBank(torch.ones(4, 48, 48), 1.2e-4)
-    >>> surveys = MockPieces(bank, PowerSpectrum.default(), size=32, margin=8)
-    >>> low, high = fixed_mocks(surveys, 4, levels=(0.05, 0.3)).values()
-    >>> torch.equal(low.x, high.x), torch.equal(low.observed, high.observed)
-    (True, True)
+    >>> surveys = MockPieces(MapBank(torch.ones(4, 48, 48), 1.2e-4), PowerSpectrum.default(), size=32, margin=8)
+    >>> {level: tuple(mocks.x.shape) for level, mocks in fixed_mocks(surveys, 4, levels=(0.05, 0.3)).items()}
+    {0.05: (4, 32, 32), 0.3: (4, 32, 32)}
     """
     middle = tuple(slice((side - surveys.size) // 2, (side + surveys.size) // 2) for side in surveys.source.shape)
     made = {level: [] for level in levels}
@@ -128,10 +116,8 @@ def mean_ratios(denoiser, mocks):
 
     Parameters
     ----------
-    denoiser : `~astro_massmap.priors.MomentDenoiser`
-        Denoiser of the network.
-    mocks : dict of MockBatch
-        Mock surveys of `fixed_mocks`.
+    denoiser, mocks
+        A `~astro_massmap.priors.MomentDenoiser`, and mock surveys of `fixed_mocks`.
 
     Returns
     -------
@@ -180,12 +166,12 @@ def train_posterior_mean(
     progress=True,
 ):
     """
-    Train a posterior-mean network and measure its errors.
+    Train a posterior-mean network and measure its errors; other parameters and errors are those of `train_prior`.
 
     Parameters
     ----------
-    training, validation, spectrum, widths, card, checkpoint, device, progress
-        See `train_prior`; ``spectrum`` is that of the maps and of the Wiener filter.
+    training, validation, spectrum
+        Maps, and the power spectrum of the maps and of the Wiener filter.
     plan : TrainingPlan
         Settings of the training; ``sigma`` is the range of the noise per pixel and component of the shear.
 
@@ -196,26 +182,19 @@ def train_posterior_mean(
     history : list of dict
         History of the training.
 
-    Raises
-    ------
-    OSError, ValueError
-        See `train_prior`.
-
     Examples
     --------
     Two steps on lognormal maps; a useful network needs some thousand steps:
 
+    >>> import torch
     >>> from astro_massmap import PowerSpectrum
-    >>> from astro_massmap.simulation import lognormal_maps
     >>> from astro_massmap.training import MapBank, TrainingPlan, train_posterior_mean
-    >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
-    >>> maps = lognormal_maps(spectrum, 8, (48, 48), pixel)
-    >>> training, validation = MapBank(maps[:4], pixel), MapBank(maps[4:], pixel)
+    >>> bank = MapBank(torch.ones(4, 48, 48), 1.2e-4)
     >>> plan = TrainingPlan(steps=2, size=32, margin=8, sigma=(0.05, 0.3), validation_maps=2)
-    >>> options = {"widths": (4, 4, 4), "card": {"maps": "lognormal maps"}, "progress": False}
-    >>> network, history = train_posterior_mean(training, validation, spectrum, plan, **options)
-    >>> network.sigma_range, network.card["maps"], network.card["steps"]
-    ((0.05, 0.3), 'lognormal maps', 2)
+    >>> options = {"widths": (4, 4, 4), "progress": False}
+    >>> network, history = train_posterior_mean(bank, bank, PowerSpectrum.default(), plan, **options)
+    >>> network.sigma_range, network.card["steps"]
+    ((0.05, 0.3), 2)
     """
     torch.manual_seed(plan.seed)
     cut = {"size": plan.size, "margin": plan.margin, "pieces": plan.pieces, "device": device}

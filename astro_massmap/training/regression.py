@@ -19,8 +19,6 @@ def fit_correction(denoiser, noiser, n, *, corner=500.0, levels=LEVELS, n_bands=
     """
     Regress the truth on both components of the denoiser, in bands of ell and at several noise levels.
 
-    See `~astro_massmap.priors.Correction` for the model.
-
     Parameters
     ----------
     denoiser : `~astro_massmap.priors.HybridDenoiser`
@@ -55,13 +53,11 @@ def fit_correction(denoiser, noiser, n, *, corner=500.0, levels=LEVELS, n_bands=
     >>> from astro_massmap.simulation import lognormal_maps
     >>> from astro_massmap.training import MapBank, Noiser, fit_correction
     >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
-    >>> theory = PowerSpectrum(spectrum.ell, spectrum.cl * 2 / 3)
     >>> bank = MapBank(lognormal_maps(spectrum, 64, (64, 64), pixel, shift=1.0), pixel)
+    >>> noiser = Noiser(bank, PowerSpectrum(spectrum.ell, spectrum.cl * 2 / 3), size=32, margin=8)
     >>> silent = lambda z, wiener, sigma: torch.zeros_like(z)
-    >>> noiser = Noiser(bank, theory, size=32, margin=8)
     >>> correction = fit_correction(silent, noiser, 64, levels=(1.0,), n_bands=8)
-    >>> network, theory, variance = correction.at(1.0, torch.tensor([10000.0]))
-    >>> print(f"{float(variance):.1f}")
+    >>> print(f"{float(correction.at(1.0, torch.tensor([10000.0]))[2]):.1f}")
     1.5
     """
     device, shape, pixel_size = noiser.device, noiser.source.shape, noiser.source.pixel_size

@@ -64,8 +64,6 @@ class TrainingPlan:
 
     Examples
     --------
-    Learning rate relative to its maximum:
-
     >>> from astro_massmap.training import TrainingPlan
     >>> plan = TrainingPlan(steps=1000, warm_up=100)
     >>> [round(plan.rate(step), 3) for step in (0, 49, 99, 500, 1000)]
@@ -131,25 +129,16 @@ class Trainer:
     ValueError
         If the checkpoint is from another run; from ``run``, if the loss is not finite.
 
-    See Also
-    --------
-    train_prior : From maps to a prior in one call.
-
     Examples
     --------
-    Two steps on lognormal maps:
-
+    >>> import torch
     >>> from astro_massmap import PowerSpectrum
     >>> from astro_massmap.priors import HybridDenoiser, UNet
-    >>> from astro_massmap.simulation import lognormal_maps
     >>> from astro_massmap.training import MapBank, Noiser, Trainer, TrainingPlan
-    >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
-    >>> bank = MapBank(lognormal_maps(spectrum, 4, (48, 48), pixel), pixel)
-    >>> noiser = Noiser(bank, spectrum, size=32, margin=8)
-    >>> plan = TrainingPlan(steps=2, size=32, margin=8)
-    >>> denoiser = HybridDenoiser(UNet((4, 4, 4)), spectrum, pixel)
-    >>> trainer = Trainer(denoiser, noiser, plan, checkpoint="state.safetensors")
-    >>> trained = trainer.run(progress=False)
+    >>> spectrum, bank = PowerSpectrum.default(), MapBank(torch.ones(4, 48, 48), 1.2e-4)
+    >>> noiser, plan = Noiser(bank, spectrum, size=32, margin=8), TrainingPlan(steps=2, size=32, margin=8)
+    >>> denoiser = HybridDenoiser(UNet((4, 4, 4)), spectrum, bank.pixel_size)
+    >>> trained = Trainer(denoiser, noiser, plan, checkpoint="state.safetensors").run(progress=False)
     >>> Trainer(denoiser, noiser, plan, checkpoint="state.safetensors").step  # continues from the checkpoint
     2
     """
@@ -295,16 +284,12 @@ def denoising_ratios(denoiser, noiser, n, levels=LEVELS, seed=0):
 
     Parameters
     ----------
-    denoiser : `~astro_massmap.priors.HybridDenoiser`
-        Trained denoiser.
-    noiser : `~astro_massmap.training.Noiser`
-        Noisy held-out maps of a bank.
+    denoiser, noiser
+        A `~astro_massmap.priors.HybridDenoiser`, and a `Noiser` of the maps of a bank.
     n : int
         Number of maps, the first of the bank.
-    levels : sequence of float
-        Noise levels.
-    seed : int
-        Seed of the noise.
+    levels, seed
+        Noise levels, and the seed of the noise.
 
     Returns
     -------
@@ -340,17 +325,12 @@ def denoising_ratios(denoiser, noiser, n, levels=LEVELS, seed=0):
 
 def start_workers(device):
     """
-    Join the workers started by ``torchrun``, if any.
+    Join the workers started by ``torchrun``, if any, and return the device of this one.
 
     Parameters
     ----------
     device : `torch.device` or str
         Torch device; with ``"cuda"`` each worker gets its own GPU.
-
-    Returns
-    -------
-    `torch.device`
-        Device of this worker.
 
     Examples
     --------
