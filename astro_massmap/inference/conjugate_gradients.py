@@ -11,16 +11,9 @@ class SolverError(ValueError):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from astro_massmap import PowerSpectrum
-    >>> from astro_massmap.inference import SolverError, GaussianPosterior, Observation
-    >>> observation = Observation.from_arrays(np.ones((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
-    >>> posterior = GaussianPosterior(observation, PowerSpectrum.default(), (32, 32), max_iterations=2)
-    >>> try:
-    ...     posterior.mean_modes()
-    ... except SolverError as error:
-    ...     print(str(error).split(": ")[1])
-    raise max_iterations or the tolerance, or use dtype='float64'
+    >>> from astro_massmap.inference import SolverError
+    >>> issubclass(SolverError, ValueError)
+    True
     """
 
 
@@ -46,14 +39,10 @@ def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterati
         Operator and an approximation of its inverse, both on a batch ``(n, ...)``.
     b : `torch.Tensor`
         Right-hand sides ``(n, ...)``.
-    inner : callable
-        Inner product ``(n,)`` of two batches, in double precision.
-    tolerance : float
-        Relative residual to reach in every system of the batch.
-    measure : callable, optional
-        Inner product for the relative residual; by default ``inner``.
-    max_iterations : int
-        Largest number of applications of the operator.
+    inner, measure : callable
+        Inner product ``(n,)`` of two batches, in double precision; for the relative residual, ``measure`` if given.
+    tolerance, max_iterations : float, int
+        Relative residual to reach in every system, and the largest number of applications of the operator.
 
     Raises
     ------

@@ -22,11 +22,6 @@ def pick_device(name="auto"):
     >>> from astro_massmap.inference import pick_device
     >>> pick_device("cpu")
     device(type='cpu')
-    >>> try:
-    ...     pick_device("abacus")
-    ... except ValueError as error:
-    ...     print(str(error).split(";")[0])
-    device: 'abacus' is not available
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

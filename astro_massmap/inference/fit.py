@@ -30,10 +30,8 @@ def residual_power(posterior, modes):
 
     Parameters
     ----------
-    posterior : `~astro_massmap.inference.GaussianPosterior`
-        Posterior with data, noise and operator.
-    modes : `torch.Tensor`
-        Modes of the maps, ``(n, ny, nx // 2 + 1)``.
+    posterior, modes
+        `~astro_massmap.inference.GaussianPosterior`, and modes of the maps, ``(n, ny, nx // 2 + 1)``.
 
     Returns
     -------
@@ -69,10 +67,8 @@ def model_fit(posterior, observation, chi2, b_chi2, *, gaussian=True):
 
     Parameters
     ----------
-    posterior : `~astro_massmap.inference.GaussianPosterior`
-        Posterior with data, noise and the Gaussian component of the prior.
-    observation : `~astro_massmap.inference.Observation`
-        Observation with the same data.
+    posterior, observation
+        `~astro_massmap.inference.GaussianPosterior` and `~astro_massmap.inference.Observation` with the same data.
     chi2, b_chi2 : array-like
         `residual_power` of posterior samples.
     gaussian : bool

@@ -33,10 +33,8 @@ class GaussianPosterior:
         variance of the modes of the box.
     box_shape : tuple of int, optional
         Rows and columns of the periodic box; by default those of the field, which must fit into it (ValueError).
-    tolerance : float
-        Relative residual of the conjugate gradients.
-    max_iterations : int
-        Largest number of iterations; methods that solve a system raise `SolverError` beyond it.
+    tolerance, max_iterations : float, int
+        Relative residual of the conjugate gradients, and the number of iterations beyond which `SolverError` is raised.
     dtype, device
         Type and device of the tensors.
 

@@ -34,11 +34,6 @@ def padded_shape(shape, padding):
     padding : float
         Smallest sides of the box, in sides of the field.
 
-    Returns
-    -------
-    tuple of int
-        Rows and columns of the box.
-
     Examples
     --------
     >>> from astro_massmap.inference import padded_shape
@@ -54,6 +49,7 @@ def posterior_shape(shape, padding):
 
     The standard deviations of a small field, or of a narrow strip, are wrong in a box without larger scales. With
     ``padding=1`` the field itself is periodic, of any size.
+
     Examples
     --------
     >>> from astro_massmap.inference import posterior_shape
@@ -77,10 +73,8 @@ class FourierGrid:
         Side of a pixel in radians.
     box_shape : tuple of int, optional
         Rows and columns of the box; by default those of the field, which is then periodic.
-    dtype : `torch.dtype`
-        Real type of the fields.
-    device : `torch.device` or str
-        Device of the tensors.
+    dtype, device : `torch.dtype`, `torch.device` or str
+        Real type and device of the tensors.
 
     Attributes
     ----------
@@ -220,11 +214,7 @@ class FourierGrid:
         return self._sum(lambda a, b: (a.real * b.real + a.imag * b.imag) * self.multiplicity, a, b)
 
     def balanced(self, a, b):
-        """
-        Compute the inner product with equal weight for each octave of scales.
-
-        In the norm of `inner` the few modes at large scales, which converge last, would not count.
-        """
+        """Compute the inner product with equal weight for each octave of scales, so that large scales count, too."""
         return self._sum(lambda a, b, w: (a.real * b.real + a.imag * b.imag) * w, a, b, self._balance)
 
     @cached_property

@@ -101,12 +101,7 @@ def _alone():
 @contextmanager
 def thread_pool(workers):
     """
-    Provide a `concurrent.futures.ThreadPoolExecutor` in a ``with`` block, whose threads use one thread of torch each.
-
-    Parameters
-    ----------
-    workers : int
-        Number of Python threads.
+    Provide a `concurrent.futures.ThreadPoolExecutor` of ``workers`` threads that use one thread of torch each.
 
     Examples
     --------
@@ -126,23 +121,16 @@ def thread_pool(workers):
 
 def side_by_side(function, items, workers, ahead=2):
     """
-    Call ``function`` on all items, several at a time, with one thread of torch each.
+    Call ``function`` on all items, several at a time, with one thread of torch each; yield the results in order.
+
+    When a call fails, its error is raised and waiting calls are cancelled.
 
     Parameters
     ----------
-    function : callable
-        Function of an item. Its result must not depend on the order of the calls.
-    items : sequence
-        Arguments of the function.
-    workers : int
-        Number of Python threads.
-    ahead : int
-        Number of calls for each worker that are submitted before the next result is returned.
-
-    Yields
-    ------
-    result
-        Results in the order of the items. When a call fails, its error is raised and waiting calls are cancelled.
+    function, items : callable, sequence
+        Function, whose result must not depend on the order of the calls, and its arguments.
+    workers, ahead : int
+        Number of Python threads, and of calls for each that are submitted before the next result is returned.
 
     Examples
     --------

@@ -15,10 +15,8 @@ class Streams:
 
     Parameters
     ----------
-    seed : int
-        Seed, not negative.
-    indices : sequence of int
-        Numbers of the samples.
+    seed, indices : int, sequence of int
+        Seed, and numbers of the samples, not negative.
     key : tuple of int
         Further integers below 2^32, on which the numbers depend.
     attempt : int

@@ -32,10 +32,8 @@ class Schedule:
     trajectory : `~astro_massmap.inference.Trajectory`
         Length and kicks of a step. By default it is longer than a quarter turn and has four kicks: for the same number
         of evaluations modes mix as well as with twice as many short steps, which need twice as many velocities.
-    reverse_steps : int
-        Number of steps of the reverse diffusion.
-    sigma_end : float
-        Last noise level of the reverse diffusion before zero, in units of kappa.
+    reverse_steps, sigma_end : int, float
+        Number of steps of the reverse diffusion, and its last noise level before zero, in units of kappa.
     splitting : bool
         Noise splitting; False to add noise to the data.
     share : float

@@ -26,10 +26,8 @@ class SplitTarget:
 
     Parameters
     ----------
-    split : `~astro_massmap.inference.SplitPosterior`
-        Gaussian reference.
-    prior : `~astro_massmap.priors.PriorOnGrid`
-        Prior of the convergence.
+    split, prior
+        `~astro_massmap.inference.SplitPosterior`, and `~astro_massmap.priors.PriorOnGrid` of the convergence.
 
     Examples
     --------
@@ -83,10 +81,8 @@ class TemperedTarget:
     ----------
     posterior : `~astro_massmap.inference.GaussianPosterior`
         Posterior with the noise of this level added to the data and to the Gaussian component of the prior.
-    prior : `~astro_massmap.priors.PriorOnGrid`
-        Prior of the convergence.
-    sigma : float
-        Noise level in units of kappa.
+    prior, sigma
+        `~astro_massmap.priors.PriorOnGrid` of the convergence, and noise level in units of kappa.
 
     Examples
     --------
