@@ -27,16 +27,9 @@ _FRACTION = 0.95  # largest fraction of the memory of a device that a run may ne
 @dataclass(frozen=True)
 class MemoryEstimate:
     """
-    Memory that a run needs; as text, in one line.
+    Memory in ``bytes`` that a run needs; as text, in one line.
 
-    Attributes
-    ----------
-    shape, box : tuple of int
-        Rows and columns of the field, and of the box.
-    tiles : list of Tile
-        Tiles in which the network is evaluated; empty without a network.
-    bytes : int
-        Largest memory in use.
+    ``shape`` and ``box`` are rows and columns; ``tiles`` are those of the network, empty without one.
     """
 
     shape: tuple

@@ -27,10 +27,8 @@ def shared_out(function, pieces, executor):
     ----------
     function : callable
         Function of a piece; for workers in other processes, `pickle` needs to support it and its results.
-    pieces : iterable
-        Arguments of the function.
-    executor : `concurrent.futures.Executor`
-        Executor with the workers.
+    pieces, executor
+        Arguments of the function, and a `concurrent.futures.Executor`.
 
     Raises
     ------

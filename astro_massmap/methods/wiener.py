@@ -53,10 +53,8 @@ class Wiener:
     padding : float
         Side of the periodic box, in sides of the field. Below 1.5 structure wraps around the edges of the box, and the
         standard deviations of large scales are too small.
-    tolerance : float
-        Relative residual at which a linear system counts as solved.
-    max_iterations : int
-        Largest number of iterations for a linear system.
+    tolerance, max_iterations : float, int
+        Relative residual at which a linear system counts as solved, and the largest number of iterations.
     dtype : {'float32', 'float64'}
         Floating-point precision; data that are far more precise than the prior is wide (for instance a noise of
         1e-3 per pixel) may need double precision to reach the tolerance.
