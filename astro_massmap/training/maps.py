@@ -60,10 +60,8 @@ class LightConeMaps:
     ----------
     light_cone : `~astro_massmap.simulation.LightCone`
         Lens planes and lensing weights.
-    shape : tuple of int
-        Rows and columns of the maps.
-    pixel_size : float
-        Side of a pixel in radians.
+    shape, pixel_size : tuple of int, float
+        Rows and columns of the maps, and side of a pixel in radians.
     transfer : `~astro_massmap.simulation.Transfer`, optional
         Calibration of the maps.
 
@@ -120,10 +118,8 @@ class Noiser:
         Source of the maps.
     spectrum : callable
         Angular power spectrum C_ell of the Gaussian component, a function of ``ell > 0``.
-    size, margin : int
-        Side of a piece and its distance from the edge of the map, in pixels.
-    pieces : int
-        Number of pieces per map.
+    size, margin, pieces : int
+        Side of a piece and its distance from the edge of the map, in pixels; number of pieces per map.
     device : `torch.device` or str
         Device on which maps are filtered and cut.
 

@@ -50,17 +50,13 @@ def train_prior(
         Number of training maps for `fit_correction`; 0 for no correction.
     checkpoint : path-like, optional
         File for the state of the training, from which an interrupted run continues.
-    device : str
-        Torch device.
-    progress : bool
-        Show progress bars.
+    device, progress : str, bool
+        Torch device, and progress bars.
 
     Returns
     -------
-    prior : ScorePrior
-        Trained prior; its metadata contain the denoising error on the validation maps by noise level.
-    history : list of dict
-        History of the training.
+    prior, history : ScorePrior, list of dict
+        Trained prior, with the denoising error on the validation maps in its metadata, and history of the training.
 
     Raises
     ------

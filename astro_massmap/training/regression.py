@@ -21,22 +21,16 @@ def fit_correction(denoiser, noiser, n, *, corner=500.0, levels=LEVELS, n_bands=
 
     Parameters
     ----------
-    denoiser : `~astro_massmap.priors.HybridDenoiser`
-        Trained denoiser.
-    noiser : Noiser
-        Noisy maps of a bank.
+    denoiser, noiser
+        Trained `~astro_massmap.priors.HybridDenoiser`, and a `Noiser` of the maps of a bank.
     n : int
         Number of maps, the first of the bank; about 200 are needed on the largest scales.
     corner : float
         Multipole of the taper: below it network and correction fade.
-    levels : sequence of float
-        Noise levels.
-    n_bands : int
-        Number of bands of ell, equal in log ell from 200 to the Nyquist frequency.
-    seed : int
-        Seed of the noise.
-    on_map : callable
-        Function called after every map.
+    levels, n_bands : sequence of float, int
+        Noise levels, and number of bands, equal in log ell from 200 to the Nyquist frequency.
+    seed, on_map : int, callable
+        Seed of the noise, and function called after every map.
 
     Returns
     -------
@@ -45,8 +39,7 @@ def fit_correction(denoiser, noiser, n, *, corner=500.0, levels=LEVELS, n_bands=
 
     Examples
     --------
-    The assumed spectrum has two thirds of the true power, and the network adds nothing. With strong noise, 3/2 of the
-    expected variance is left:
+    The assumed spectrum has two thirds of the true power: with strong noise, 3/2 of the expected variance is left.
 
     >>> import torch
     >>> from astro_massmap import PowerSpectrum

@@ -32,30 +32,22 @@ class TrainingPlan:
 
     Parameters
     ----------
-    steps : int
-        Number of optimiser steps.
+    steps, warm_up, validate_every : int
+        Number of optimiser steps, of those in which the learning rate rises, and of those between checkpoints.
     maps_per_step : int
         Number of maps per step and worker; every map gives ``pieces`` pieces of ``size`` pixels.
     pieces, size, margin : int
         See `~astro_massmap.training.Noiser`.
     learning_rate : float
         Learning rate of Adam after ``warm_up`` steps; it falls to 2 % of this value by a cosine.
-    warm_up : int
-        Number of steps in which the learning rate rises.
     sigma : tuple of float
         Range of noise levels, log-uniform.
     ema : float
         Decay of the exponential moving average of the weights; the average is the result.
-    clip : float
-        Largest norm of the gradient.
-    bfloat16 : bool
-        Mixed precision of the network.
-    validate_every : int
-        Number of steps between validations and checkpoints.
-    validation_maps : int
-        Number of maps in a validation.
-    seed : int
-        Random seed.
+    clip, bfloat16 : float, bool
+        Largest norm of the gradient, and mixed precision of the network.
+    validation_maps, seed : int
+        Number of maps in a validation, and random seed.
 
     Raises
     ------
@@ -111,12 +103,10 @@ class Trainer:
     ----------
     denoiser : `~astro_massmap.priors.HybridDenoiser`
         Denoiser, trained in place.
-    noiser : `~astro_massmap.training.Noiser`
-        Noisy pieces of the training maps.
+    noiser, validation : `~astro_massmap.training.Noiser`
+        Noisy pieces of the training maps and, optionally, of held-out maps (a bank).
     plan : TrainingPlan
         Settings of the training.
-    validation : `~astro_massmap.training.Noiser`, optional
-        Noisy pieces of held-out maps, a bank.
     checkpoint : path-like, optional
         File (safetensors) for the state of the run.
     device : `torch.device` or str
@@ -280,7 +270,7 @@ class Trainer:
 @torch.no_grad()
 def denoising_ratios(denoiser, noiser, n, levels=LEVELS, seed=0):
     """
-    Return the mean squared error of the denoiser over that of the Wiener filter, away from the edges.
+    Return the mean squared error of a denoiser over that of the Wiener filter, away from the edges.
 
     Parameters
     ----------
@@ -289,17 +279,10 @@ def denoising_ratios(denoiser, noiser, n, levels=LEVELS, seed=0):
     n : int
         Number of maps, the first of the bank.
     levels, seed
-        Noise levels, and the seed of the noise.
-
-    Returns
-    -------
-    dict
-        Ratio by noise level, a string with three decimals.
+        Noise levels, which are the keys of the result, with three decimals; seed of the noise.
 
     Examples
     --------
-    An untrained network leaves the Wiener filter unchanged:
-
     >>> import torch
     >>> from astro_massmap import PowerSpectrum
     >>> from astro_massmap.priors import HybridDenoiser, UNet
@@ -325,12 +308,7 @@ def denoising_ratios(denoiser, noiser, n, levels=LEVELS, seed=0):
 
 def start_workers(device):
     """
-    Join the workers started by ``torchrun``, if any, and return the device of this one.
-
-    Parameters
-    ----------
-    device : `torch.device` or str
-        Torch device; with ``"cuda"`` each worker gets its own GPU.
+    Join the workers started by ``torchrun``, if any; return the device of this one, with ``"cuda"`` its own GPU.
 
     Examples
     --------
