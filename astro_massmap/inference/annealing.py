@@ -172,12 +172,10 @@ class SplitPlan(Plan):
 
 class TemperedPlan(Plan):
     """
-    Plan of the scheme of Remy et al. (2020), with the parameters of `Plan`: data and prior get more noise.
+    Plan of the scheme of Remy et al. (2020): the noise of a level is added to data and prior; parameters as for `Plan`.
 
     Examples
     --------
-    The variance of the noise is 0.1^2 plus that of the level, which is 0 at the last one:
-
     >>> import numpy as np
     >>> from astro_massmap import GaussianPrior, Schedule
     >>> from astro_massmap.inference import Observation, TemperedPlan

@@ -9,10 +9,8 @@ class Bands:
 
     Parameters
     ----------
-    grid : `~astro_massmap.inference.FourierGrid`
-        Grid of the modes.
-    n : int
-        Number of bands, at most 255.
+    grid, n : `~astro_massmap.inference.FourierGrid`, int
+        Grid of the modes, and number of bands, at most 255.
 
     Attributes
     ----------

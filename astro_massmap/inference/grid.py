@@ -29,10 +29,8 @@ def padded_shape(shape, padding):
 
     Parameters
     ----------
-    shape : tuple of int
-        Rows and columns of the field.
-    padding : float
-        Smallest sides of the box, in sides of the field.
+    shape, padding : tuple of int, float
+        Rows and columns of the field, and smallest sides of the box in sides of the field.
 
     Examples
     --------
@@ -152,7 +150,6 @@ class FourierGrid:
         return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
     def _in_pieces(self, function, axis, length=None):
-        """Apply ``function`` to the pieces of an axis, and join the results."""
         pieces, whole = self.pieces(axis, length), None
         for piece in pieces:
             part = function(piece)
@@ -223,7 +220,6 @@ class FourierGrid:
         return self.of_ell(lambda ell: self._multiplicity * (longest / ell.clamp(min=longest)) ** 2)
 
     def _sum(self, function, *tensors):
-        """Sum ``function(*tensors)`` over the modes, in double precision."""
         sums = (
             function(*(t[..., rows, :] for t in tensors)).sum(dim=(-2, -1), dtype=self.sum_dtype)
             for rows in self.pieces()

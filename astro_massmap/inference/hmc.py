@@ -71,10 +71,8 @@ class Trajectory:
     Examples
     --------
     >>> from astro_massmap.inference import Trajectory
-    >>> Trajectory(leapfrogs=3)
-    Traceback (most recent call last):
-    ...
-    ValueError: leapfrogs: needs an even number of at least 2, got 3
+    >>> Trajectory(length=1.2)
+    Trajectory(length=1.2, jitter=0.4, leapfrogs=2, metropolis=True)
     """
 
     length: float = math.pi / 2
@@ -132,7 +130,6 @@ def _force(target, modes, streams):
 
 
 def _finite(modes):
-    """Return True for the finite maps of a batch."""
     return torch.isfinite(torch.view_as_real(modes)).flatten(1).all(dim=1)
 
 
@@ -146,10 +143,8 @@ def split_step(target, state, trajectory, streams, inner, *, always=False):
     ----------
     target, state, trajectory : Target, State, Trajectory
         Gaussian reference and factor, state of the chains, length and kicks of the step.
-    streams : `~astro_massmap.inference.Streams`
-        Random numbers.
-    inner : callable
-        Inner product ``(n,)`` of modes, in double precision.
+    streams, inner
+        `~astro_massmap.inference.Streams`, and the inner product ``(n,)`` of modes, in double precision.
     always : bool
         Move rejected chains, too; ``accepted`` is still False for them.
 

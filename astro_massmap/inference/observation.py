@@ -102,11 +102,7 @@ class Observation:
         return digest.hexdigest()
 
     def streams(self, seed, indices, *, attempt=0, device="cpu"):
-        """
-        Return `Streams` for samples of these data, whose key is the first 128 bits of the checksum of the data.
-
-        The parameters are those of `Streams`.
-        """
+        """Return `Streams` with the given parameters and, as key, the first 128 bits of the checksum of the data."""
         key = tuple(int(self.sha256[i : i + 8], 16) for i in range(0, 32, 8))
         return Streams(seed, indices, key=key, attempt=attempt, device=device)
 

@@ -1,9 +1,4 @@
-"""
-Random numbers that do not depend on the order in which samples are drawn.
-
-The key of a sample is that of its data (`~astro_massmap.inference.Observation.streams`), so that samples of different
-fields are independent.
-"""
+"""Random numbers that do not depend on the order in which samples are drawn."""
 
 import numpy as np
 import torch
@@ -18,7 +13,7 @@ class Streams:
     seed, indices : int, sequence of int
         Seed, and numbers of the samples, not negative.
     key : tuple of int
-        Further integers below 2^32, on which the numbers depend.
+        Further integers below 2^32, on which the numbers depend; those of the data make fields independent.
     attempt : int
         Number of earlier attempts, for a sample that is drawn again with other numbers.
     device : `torch.device` or str

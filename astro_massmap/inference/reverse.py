@@ -21,14 +21,13 @@ def reverse_diffusion(prior, modes, sigmas, streams):
 
     Parameters
     ----------
-    prior : `~astro_massmap.priors.PriorOnGrid`
-        Prior; its residual is evaluated once at each level.
+    prior, streams
+        `~astro_massmap.priors.PriorOnGrid`, whose residual is evaluated once at each level, and
+        `~astro_massmap.inference.Streams`.
     modes : `torch.Tensor`
         Modes of z, ``(n, ny, nx // 2 + 1)``.
     sigmas : sequence of float
         Decreasing noise levels in units of kappa, beginning with that of z; zero noise follows the last one.
-    streams : `~astro_massmap.inference.Streams`
-        Random numbers.
 
     Raises
     ------

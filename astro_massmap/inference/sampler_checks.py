@@ -175,10 +175,8 @@ def stationarity_check(make_plan, observation, truths, seed):
         Function of an observation that returns a `~astro_massmap.inference.SplitPlan` with one level.
     observation : `~astro_massmap.inference.Observation`
         Observation with the noise of the data to draw.
-    truths : `torch.Tensor`
-        Maps from the prior, ``(n, *box_shape)``.
-    seed : int
-        Seed of the noise and the chains.
+    truths, seed : `torch.Tensor`, int
+        Maps from the prior, ``(n, *box_shape)``, and seed of the noise and the chains.
 
     Returns
     -------

@@ -48,10 +48,8 @@ class Schedule:
     Examples
     --------
     >>> from astro_massmap import Schedule
-    >>> Schedule(levels=(1, 2))
-    Traceback (most recent call last):
-    ...
-    ValueError: levels: need to decrease, got (1.0, 2.0)
+    >>> Schedule.annealed().levels, Schedule.annealed().trajectories
+    ((2.5, 2.0, 1.6, 1.3, 1.0), (2, 1, 1, 1, 5))
     """
 
     levels: Sequence[float] = (1.0,)
@@ -87,11 +85,7 @@ class Schedule:
             raise ValueError(f"sigma_end: needs to be positive, got {self.sigma_end}")
 
     def within(self, highest: float, step: float) -> Self:
-        """
-        Return the schedule without levels above ``highest``, and with at most the angle ``step`` between two kicks.
-
-        If no level is left, a ValueError is raised.
-        """
+        """Return the schedule with levels up to ``highest`` (ValueError if none) and angles of kicks up to ``step``."""
         kept = [i for i, level in enumerate(self.levels) if level <= highest]
         longest = self.trajectory.leapfrogs * step
         return replace(

@@ -22,7 +22,7 @@ from .gaussian import GaussianPosterior
 
 class SplitPosterior:
     """
-    Gaussian posterior of z = kappa + white noise of standard deviation ``sigma``.
+    Gaussian posterior of z = kappa + white noise of standard deviation ``sigma``; ``mean`` has the modes of its mean.
 
     Parameters
     ----------
@@ -30,11 +30,6 @@ class SplitPosterior:
         Posterior of kappa, with the noise of the data.
     sigma : float
         Standard deviation of the noise of z, at most the lowest noise of a pixel.
-
-    Attributes
-    ----------
-    mean : `torch.Tensor`
-        Modes ``(ny, nx // 2 + 1)`` of the mean of z.
 
     Raises
     ------
@@ -51,10 +46,9 @@ class SplitPosterior:
     >>> from astro_massmap.inference import ConvergenceObservation, GaussianPosterior, SplitPosterior
     >>> observation = ConvergenceObservation.from_arrays(np.ones((16, 16)), np.full((16, 16), 0.1), 1.2e-4)
     >>> posterior = GaussianPosterior(observation, PowerSpectrum.default(), dtype=torch.float64)
-    >>> SplitPosterior(posterior, 0.2)
-    Traceback (most recent call last):
-    ...
-    ValueError: sigma: needs to be positive and at most the lowest noise of a pixel, 0.1, got 0.2
+    >>> split = SplitPosterior(posterior, 0.1)  # z contains all the noise: it is equal to the data
+    >>> np.allclose(split.grid.to_field(split.mean), 1)
+    True
     """
 
     def __init__(self, posterior: GaussianPosterior, sigma: float):
@@ -70,7 +64,6 @@ class SplitPosterior:
         self.mean = self._added(kappa, posterior.operator.adjoint(residual))
 
     def _added(self, a, b):
-        """Return ``a + s^2 b``."""
         return self.grid.pointwise(lambda a, b: a + self.sigma**2 * b, a, b)
 
     def shrink(self, modes):
