@@ -26,7 +26,6 @@ class SampleStore:
         self.samples, self.records = np.empty((n_samples, *shape), np.float32), {}
 
     def add(self, indices, samples, records):
-        """Store finished samples and the records of their chains."""
         self.samples[indices] = samples
         self.records.update(zip(indices, records, strict=True))
 

@@ -101,7 +101,6 @@ class Checkpoint:
                 temporary.write_bytes(b"".join(line + b"\n" for line in kept_lines))
 
     def add(self, indices, samples, records):
-        """Store finished samples and their records."""
         try:
             for i, sample, record in zip(indices, samples, records, strict=True):
                 written = put_sample(self.path, self.samples, i, sample)
