@@ -64,7 +64,7 @@ class PriorOnGrid:
 
     Examples
     --------
-    A prior overrides ``residual`` of the class; that of the class itself is zero:
+    The residual of the base class is zero:
 
     >>> import torch
     >>> from astro_massmap import PowerSpectrum
@@ -110,7 +110,7 @@ class PriorOnGrid:
         return torch.zeros(len(modes), dtype=torch.float64, device=modes.device)
 
     def score(self, x, sigma):
-        """Return the score, convolved with white noise of level ``sigma``, at maps ``(n, ny, nx)`` of the whole box."""
+        """Return the gradient of the log prior with white noise of level ``sigma``, at maps ``(n, ny, nx)`` of the box."""
         modes = self.grid.to_modes(x)
         score = self.residual(modes, sigma) - modes / (self.variance + sigma**2)
         return torch.fft.irfft2(score, s=self.grid.box_shape, norm="ortho")

@@ -43,7 +43,7 @@ def write_weights(file, header, network, tables, *, overwrite=False):
 
 
 def read_weights(file, kind, build):
-    """Return ``build(header, tensors)`` for a file of format ``kind``; OSError if it is missing, damaged or another."""
+    """Return ``build(header, tensors)`` for a file of format ``kind``; OSError for any other file, or none."""
     name = str(file)
     fault = f"file: {name!r} is damaged, or contains no prior of this package"
     try:
