@@ -15,10 +15,8 @@ class MapBank:
 
     Parameters
     ----------
-    maps : array-like
-        Maps ``(n, ny, nx)``, stored in single precision.
-    pixel_size : float
-        Side of a pixel in radians.
+    maps, pixel_size : array-like, float
+        Maps ``(n, ny, nx)``, stored in single precision, and side of a pixel in radians.
 
     Raises
     ------

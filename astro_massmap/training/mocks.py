@@ -36,9 +36,7 @@ class MockBatch(Tensors):
 
 class MockPieces:
     """
-    Mock surveys of pieces of maps; parameters and errors are those of `Noiser`.
-
-    The shear is that of the whole map, assumed periodic.
+    Mock surveys of pieces of periodic maps; parameters and errors are those of `Noiser`.
 
     Examples
     --------

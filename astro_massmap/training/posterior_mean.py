@@ -48,7 +48,6 @@ class MeanTrainer(Trainer):
     """
 
     def loss(self, batch):
-        """Return the loss of a batch of mock surveys."""
         with self._precision():
             added, std = self.module(batch.wiener, batch.share, batch.sigma)
         *_, spread = self.denoiser.spreads(batch.sigma)
@@ -57,7 +56,6 @@ class MeanTrainer(Trainer):
         return square.mean() + _SHARE * (variance.log() + square.detach() / variance).mean()
 
     def judge(self):
-        """Return the validation errors of the averaged weights in units of those of the Wiener filter."""
         return mean_ratios(self.mean, self._mocks)
 
     @cached_property

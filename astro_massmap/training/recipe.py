@@ -115,5 +115,4 @@ def train_prior(
 
 
 def _bank(maps, n, seed):
-    """Draw ``n`` maps into a bank."""
     return MapBank(maps.draw(n, np.random.default_rng([seed, 2])).cpu(), maps.pixel_size)

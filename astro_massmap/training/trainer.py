@@ -107,10 +107,8 @@ class Trainer:
         Noisy pieces of the training maps and, optionally, of held-out maps (a bank).
     plan : TrainingPlan
         Settings of the training.
-    checkpoint : path-like, optional
-        File (safetensors) for the state of the run.
-    device : `torch.device` or str
-        Device of the training.
+    checkpoint, device
+        File (safetensors) for the state of the run, or None, and device of the training.
 
     Raises
     ------
