@@ -110,7 +110,7 @@ class PriorOnGrid:
         return torch.zeros(len(modes), dtype=torch.float64, device=modes.device)
 
     def score(self, x, sigma):
-        """Return the gradient of the log prior with white noise of level ``sigma``, at maps ``(n, ny, nx)`` of the box."""
+        """Return the gradient of the log prior with noise of level ``sigma``, at maps ``(n, ny, nx)`` of the box."""
         modes = self.grid.to_modes(x)
         score = self.residual(modes, sigma) - modes / (self.variance + sigma**2)
         return torch.fft.irfft2(score, s=self.grid.box_shape, norm="ortho")
