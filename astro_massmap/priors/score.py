@@ -94,7 +94,7 @@ class ScorePrior:
     @classmethod
     def load(cls, file: str | os.PathLike[str] = "default", spectrum: PowerSpectrum | None = None) -> Self:
         """
-        Read a `ScorePrior` from a file.
+        Read a prior from a file.
 
         Parameters
         ----------
