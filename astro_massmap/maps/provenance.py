@@ -23,16 +23,7 @@ def into_meta(meta, made):
 
 
 def cards(provenance, n_samples=None):
-    """
-    Make the cards ``(keyword, value, comment)`` of a FITS header for a record.
-
-    Parameters
-    ----------
-    provenance : dict
-        Record. Other values, as in the meta of files of other programs, give no cards.
-    n_samples : int, optional
-        Number of samples of the map; by default that of the settings.
-    """
+    """Return the cards ``(keyword, value, comment)`` of a FITS header for a record; none for other values."""
     if not isinstance(provenance, dict) or "method" not in provenance:
         return []
     prior, given, recorded = (_dict(provenance.get(key)) for key in ("prior", "input", "versions"))
