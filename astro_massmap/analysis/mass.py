@@ -88,17 +88,8 @@ def critical_surface_density(
     --------
     >>> from astropy.cosmology import FlatLambdaCDM
     >>> from astro_massmap.analysis.mass import critical_surface_density
-    >>> cosmology = FlatLambdaCDM(70, 0.3)
-    >>> print(f"{critical_surface_density(0.3, 1.0, cosmology):.4g}")
-    2.835e+09 solMass / kpc2
-    >>> print(f"{critical_surface_density(0.3, [0.2, 0.8, 1.0, 1.5], cosmology):.4g}")
+    >>> print(f"{critical_surface_density(0.3, [0.2, 0.8, 1.0, 1.5], FlatLambdaCDM(70, 0.3)):.4g}")
     3.739e+09 solMass / kpc2
-
-    Sources with n(z) proportional to z^2 exp(-z / 0.3):
-
-    >>> z = np.linspace(0, 3, 61)
-    >>> print(f"{critical_surface_density(0.3, (z, z**2 * np.exp(-z / 0.3)), cosmology):.4g}")
-    3.603e+09 solMass / kpc2
     """
     sources, cosmology = read_n_z(z_source, "z_source", weight=weight), checked_cosmology(cosmology)
     mean = lensing_efficiency(z_lens, sources, cosmology)
@@ -128,8 +119,7 @@ def lensing_efficiency(z_lens: float, z_source: RedshiftsLike, cosmology: FLRW |
     Raises
     ------
     TypeError, ValueError
-        If a redshift is negative or not finite, the distribution is not as described, or the cosmology has no
-        distances.
+        As for `critical_surface_density`, or if the cosmology has no distances.
 
     Examples
     --------
@@ -206,19 +196,13 @@ def projected_mass(
     -------
     `~astropy.table.QTable`
         Columns ``region``, ``center``, ``mass`` (in Msun), ``std``, ``lower``, ``upper`` and ``data_fraction``, the
-        fraction of the whole region that has data. NaN for regions outside of the field, and for missing redshifts in a
-        column.
+        fraction of the whole region that has data. NaN for regions outside of the field, and, with a warning, for
+        missing redshifts in a column.
 
     Raises
     ------
     TypeError, ValueError, OSError, `~astropy.units.UnitsError`
-        If an argument is not as described, a file cannot be read, there are fewer than two samples, or no source is
-        behind the lens.
-
-    Warns
-    -----
-    `~astropy.utils.exceptions.AstropyUserWarning`
-        If redshifts are missing in a column ``z_lens``.
+        As for `critical_surface_density` and `~astro_massmap.analysis.detection.region_statistics`.
 
     Examples
     --------

@@ -231,12 +231,12 @@ class CatalogTables:
 
     def write(self, file: File, *, overwrite: bool = False, **kwargs: Any) -> None:
         """
-        Write the table of `to_table` atomically, in the format of the file extension; CSV loses units and metadata.
+        Write the table of `to_table` atomically; CSV files have no units and metadata, with a warning.
 
         Parameters
         ----------
         file : str or path-like
-            File to write.
+            File to write, in the format of its extension.
         overwrite : bool
             Replace an existing file, which is an OSError otherwise.
         **kwargs
