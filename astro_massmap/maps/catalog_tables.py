@@ -167,16 +167,12 @@ class CatalogTables:
         ----------
         file : str or path-like
             File (FITS, ECSV, CSV, ...). Text is UTF-8, with or without a byte order mark, or else Latin-1, with a
-            warning. From FITS files in the LDAC format the table of objects is read.
+            warning. From FITS files in the LDAC format the table of objects is read. OSError if the file does not
+            exist, is damaged, or contains no table.
         axes, columns, select, responsivity, response
-            Arguments of `from_table` and `~astro_massmap.ShearCatalog`.
+            Arguments of `from_table` and `~astro_massmap.ShearCatalog`, with their errors.
         **kwargs
             Arguments of `astropy.table.Table.read`, for instance ``format="ascii"`` or ``hdu=1``.
-
-        Raises
-        ------
-        OSError
-            If the file does not exist, is damaged, or contains no table. Other errors are those of `from_table`.
 
         Examples
         --------

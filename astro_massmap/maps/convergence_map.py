@@ -52,10 +52,8 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         Pixels without data ``(ny, nx)``, where the values are inferred.
     samples : array-like, optional
         Equally likely maps ``(n_samples, ny, nx)``. A `numpy.memmap` in single precision stays in its file.
-    meta : dict, optional
-        Metadata, which files keep.
-    diagnostics : dict, optional
-        Settings and quality of the reconstruction.
+    meta, diagnostics : dict, optional
+        Metadata, which files keep, and settings and quality of the reconstruction.
     b_mode : ConvergenceMap, optional
         B mode on the same grid, which lensing does not produce.
     unit : `~astropy.units.Unit`, optional

@@ -60,8 +60,7 @@ class OtherGrids(MapParts):
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as described, or the cut-out lies outside of the map
-            (`~astropy.nddata.NoOverlapError`).
+            If an argument is not as described, or the cut-out is outside of the map (`~astropy.nddata.NoOverlapError`).
 
         Examples
         --------

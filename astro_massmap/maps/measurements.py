@@ -31,7 +31,7 @@ class Questions(MapParts):
 
     def quantile(self, q: float | Sequence[float] | Floats) -> Floats:
         """
-        Compute quantiles of the samples, pixel by pixel, at rank q (n + 1) of n samples.
+        Compute quantiles of the samples, pixel by pixel, at rank q (n + 1) of n samples; ValueError without samples.
 
         Parameters
         ----------
@@ -43,11 +43,6 @@ class Questions(MapParts):
         -------
         ndarray
             Quantiles ``(ny, nx)``, or ``(len(q), ny, nx)``.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the map has no samples, or q is not between 0 and 1.
 
         Examples
         --------

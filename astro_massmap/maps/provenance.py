@@ -1,11 +1,9 @@
 """
 Provenance of a map in its ``meta`` and in the header of its file.
 
-``meta["provenance"]`` is the record of the run (see `astro_massmap.methods.provenance`) and, in addition,
-
-- ``command``, for maps made by ``massmap``: the command, all its options, and the names and checksums of the files that
-  it read (no folders outside the current one, since files are published);
-- ``of_input``, the record (or other content) of the map that was the input, if there is one.
+``meta["provenance"]`` is the record of the run (see `astro_massmap.methods.provenance`), with ``command`` for maps made
+by ``massmap`` (the command, its options, and names and checksums of the files that it read, no folders outside the
+current one) and ``of_input``, the record (or other content) of the map that was the input, if there is one.
 """
 
 _VERSION_CARDS = {"python": "VERS_PY", "numpy": "VERS_NPY", "scipy": "VERS_SCI", "torch": "VERS_TOR"} | {
