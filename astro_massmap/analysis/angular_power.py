@@ -52,10 +52,8 @@ class BandPowers(NamedTuple):
 
     Attributes
     ----------
-    low, high : ndarray
-        Edges of the bands in ell, ``(bands,)``.
-    ell : ndarray
-        Mean ell of the modes in each band, ``(bands,)``.
+    low, high, ell : ndarray
+        Edges of the bands in ell, and mean ell of their modes, ``(bands,)``.
     cl : ndarray
         C_ell ``(n, bands)``; NaN in bands without a mode.
 

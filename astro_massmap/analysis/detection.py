@@ -214,12 +214,10 @@ def region_values(
 
     Examples
     --------
-    >>> import numpy as np
     >>> from astro_massmap import datasets
     >>> from astro_massmap.analysis.detection import region_values
     >>> truth = datasets.demo_truth()
-    >>> samples = truth.data + np.array([-0.01, 0, 0.01])[:, None, None]
-    >>> region_values(truth.data, samples, truth.wcs, truth.mask, datasets.demo_clusters()).shape
+    >>> region_values(truth.data, [truth.data] * 3, truth.wcs, truth.mask, datasets.demo_clusters()).shape
     (3, 5)
     """
     mean, samples, mask = checked_maps(mean, samples, mask)
@@ -247,7 +245,7 @@ def detection_probability(
     Parameters
     ----------
     mean, samples, wcs, mask, regions, background, keep_columns, cosmology, select
-        As for `region_statistics`, also in their errors.
+        As for `region_statistics`, also for errors; at least one sample.
     threshold : float or array-like
         Threshold of the mean convergence, for all regions or for each.
     level : float

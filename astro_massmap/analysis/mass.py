@@ -82,7 +82,8 @@ def critical_surface_density(
     Raises
     ------
     TypeError, ValueError
-        If a redshift is not positive, the distribution is not as described, or no source is behind the lens.
+        If a redshift is not positive, the distribution is not as described, no source is behind the lens, or the
+        cosmology has no distances.
 
     Examples
     --------
@@ -107,19 +108,14 @@ def lensing_efficiency(z_lens: float, z_source: RedshiftsLike, cosmology: FLRW |
     Parameters
     ----------
     z_lens, z_source, cosmology
-        As for `critical_surface_density`; source redshifts of any shape. Distances of more than 256 redshifts are
-        interpolated between 256 redshifts.
+        As for `critical_surface_density`, also for errors; source redshifts of any shape. Distances of more than
+        256 redshifts are interpolated between 256 redshifts.
 
     Returns
     -------
     ndarray
         Ratios with the shape of ``z_source``, accurate to 1e-6; zero for sources that are not behind the lens. For a
         distribution, their mean, one number.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As for `critical_surface_density`, or if the cosmology has no distances.
 
     Examples
     --------
@@ -185,12 +181,12 @@ def projected_mass(
     Parameters
     ----------
     mean, samples, wcs, mask, regions, background, level, keep_columns, select
-        As for `~astro_massmap.analysis.detection.region_statistics`. Shear does not constrain the mean of a field:
-        subtract a background.
+        As for `~astro_massmap.analysis.detection.region_statistics`, also for errors. Shear does not constrain
+        the mean of a field: subtract a background.
     z_lens : float, array-like or str
         Redshift of the matter, for all regions or for each, or the name of a column in a table of clusters.
     z_source, cosmology, weight
-        As for `critical_surface_density`. The cosmology also converts radii in kpc or Mpc of a table of clusters.
+        As for `critical_surface_density`, also for errors. The cosmology converts radii in kpc or Mpc of a table, too.
 
     Returns
     -------
@@ -198,11 +194,6 @@ def projected_mass(
         Columns ``region``, ``center``, ``mass`` (in Msun), ``std``, ``lower``, ``upper`` and ``data_fraction``, the
         fraction of the whole region that has data. NaN for regions outside of the field, and, with a warning, for
         missing redshifts in a column.
-
-    Raises
-    ------
-    TypeError, ValueError, OSError, `~astropy.units.UnitsError`
-        As for `critical_surface_density` and `~astro_massmap.analysis.detection.region_statistics`.
 
     Examples
     --------

@@ -238,7 +238,6 @@ def _covered(region, y, x):
 
 
 def _is_small(y):
-    """Return whether the fine grid of points for these pixels takes at most about a second."""
     return y.size * _FINE**2 < 10 * _AT_ONCE
 
 

@@ -137,7 +137,7 @@ def peak_counts(
     Parameters
     ----------
     mean, samples, wcs, smoothing
-        As for `find_peaks`.
+        As for `find_peaks`, also for errors; at least one sample.
     mask : ndarray of bool or None
         Pixels without data ``(ny, nx)``, where peaks come from the prior alone and are not counted. With None all
         pixels count.
@@ -151,11 +151,6 @@ def peak_counts(
     `~astropy.table.QTable`
         Columns ``low``, ``high``, ``mean_map`` (count in the map itself), and over the samples ``count`` (mean),
         ``std`` (NaN for a single sample), ``lower`` and ``upper`` (68 %).
-
-    Raises
-    ------
-    TypeError, ValueError, `~astropy.units.UnitsError`
-        As for `find_peaks`, or if there are no samples.
 
     Examples
     --------

@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter
 
 def smoother(field, pixels):
     """
-    Return a function that smooths maps ``(ny, nx)`` known on a field by a Gaussian; ``pixels``: standard deviation.
+    Return a function that smooths maps ``(ny, nx)``, known on a field, by a Gaussian of this standard deviation.
 
     Its result is the weighted mean over the field around each pixel; NaN outside of the field.
     """
