@@ -1,4 +1,4 @@
-"""Validation on `MockSurveys` of a real catalogue: `run_mocks` maps them by every method, `compare` measures."""
+"""Validation: `run_mocks` maps `MockSurveys` by every method, `compare` measures the maps against the truths."""
 
 from .mock_surveys import Comparison, MockSurveys, compare, read_mocks, run_mocks
 

@@ -91,7 +91,8 @@ def coverage(
     Parameters
     ----------
     samples, truth, levels
-        See `ranks`, and levels of the intervals. A warning names levels that need more samples.
+        See `ranks`, also for errors, and levels of the intervals, between 0 and 1. A warning names levels that need
+        more samples.
 
     Returns
     -------
@@ -99,11 +100,6 @@ def coverage(
         ``level``, ``coverage``, its standard ``error`` over surveys (NaN for one), and ``expected``, the coverage of a
         correct posterior: the level, or (n - 1) / (n + 1) for n samples if that is smaller. It is exact where
         (n + 1) (1 - level) / 2 is an integer; elsewhere interpolation adds at most 0.3 / (n + 1) for a Gaussian.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As for `ranks`, or if a level is not between 0 and 1.
 
     Examples
     --------
@@ -134,7 +130,7 @@ def rank_histogram(
     Parameters
     ----------
     samples, truth, seed
-        See `ranks`; the seed is also that of the permutations.
+        See `ranks`, also for errors; the seed is also that of the permutations.
     bins : int, optional
         Number of bins; by default one more than samples, 20 at most.
 
@@ -186,7 +182,7 @@ def tarp(
     Parameters
     ----------
     samples, truth, seed
-        See `ranks`; the seed is that of the random points. At least three surveys (ValueError).
+        See `ranks`, also for errors; at least three surveys. The seed is that of the random points.
     n_references : int
         Number of random points per survey: truths of other surveys, plus normal deviates with the scatter of these
         truths, which is also the unit of distance.

@@ -170,8 +170,8 @@ def run_mocks(
     >>> mocks = MockSurveys(datasets.demo()[::8], MapSet.open(".", pixel_scale=1 * u.arcmin), size=32)
     >>> methods = {"wiener": Wiener(n_samples=0)}
     >>> run_mocks(mocks, methods, "validation", progress=False)
-    >>> compare(*read_mocks(mocks, methods, "validation")).table["wiener"][0]
-    np.float64(1.0)
+    >>> print(compare(*read_mocks(mocks, methods, "validation")).table["wiener"][0])
+    1.0
     """
     numbers = _checked_numbers(mocks, numbers)
     folder = Path(folder)

@@ -90,17 +90,12 @@ def noise_maps(
     seed : int
         Seed of the angles; map i is that of ``rotated(catalog, [seed, i])``.
     wcs, shape, pixel_scale, mask, progress
-        Grid and excluded regions, see `~astro_massmap.ShearCatalog.to_map`, and progress bar.
+        Grid and excluded regions, see `~astro_massmap.ShearCatalog.to_map` (also for errors), and progress bar.
 
     Returns
     -------
     ConvergenceMap
         The maps as samples, with their mean and standard deviation.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not as described.
 
     Examples
     --------
