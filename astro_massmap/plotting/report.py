@@ -37,8 +37,8 @@ def write_report(file, kappa, *, regions=None, threshold=0.015, overwrite=False,
 
     Parameters
     ----------
-    file, overwrite : str or path-like, bool
-        Output file, written atomically, and whether to replace an existing one, an OSError otherwise.
+    file, overwrite
+        Path of the output, written atomically, and whether to replace an existing file, an OSError otherwise.
     kappa : `~astro_massmap.ConvergenceMap`
         The map. A map without samples has a shorter report.
     regions : regions, optional
