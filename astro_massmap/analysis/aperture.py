@@ -1,10 +1,9 @@
 """
 The aperture mass: the integral of a compensated filter times the convergence, from means over pixels.
 
-The Fourier transform of the weights is that of the filter divided by that of a pixel, ``sinc(k_x / 2) sinc(k_y / 2)``.
-The sum of weights times pixel means is then the integral, for all structure that the pixels resolve. The filter
-averaged over each pixel, smooth enough to be sampled, contains this window once; ``1 / sinc^2`` is expanded in second
-differences D along each axis, ``1 - D / 12 + D^2 / 90``.
+The Fourier transform of the weights is that of the filter divided by that of a pixel, ``sinc(k_x / 2) sinc(k_y / 2)``,
+so that the sum is the integral for all structure that the pixels resolve. The filter averaged over each pixel contains
+this window once; ``1 / sinc^2`` is expanded in second differences D along each axis, ``1 - D / 12 + D^2 / 90``.
 """
 
 from __future__ import annotations
@@ -40,20 +39,13 @@ def aperture_filter(theta: u.Quantity, radius: u.Quantity) -> u.Quantity:
 
     Parameters
     ----------
-    theta : `~astropy.units.Quantity`
-        Distances from the centre.
-    radius : `~astropy.units.Quantity`
-        Radius of the aperture.
+    theta, radius : `~astropy.units.Quantity`
+        Distances from the centre, and radius of the aperture; other units than angles are an error.
 
     Returns
     -------
     `~astropy.units.Quantity`
         Filter U per solid angle, in the unit of ``radius``; zero outside of the aperture.
-
-    Raises
-    ------
-    TypeError, ValueError, `~astropy.units.UnitsError`
-        If an argument is not an angle.
 
     Examples
     --------
@@ -68,7 +60,6 @@ def aperture_filter(theta: u.Quantity, radius: u.Quantity) -> u.Quantity:
 
 
 def _filter(x):
-    """Return ``R^2 U``."""
     square = np.minimum(x**2, 1.0)
     return 9 / np.pi * (1 - square) * (1 / 3 - square)
 
@@ -84,7 +75,7 @@ def aperture_mass(
     level: float = 0.68,
 ) -> QTable:
     """
-    Measure the compensated aperture mass, which a constant mass sheet does not change.
+    Measure the compensated aperture mass, which a constant mass sheet (as in the example) does not change.
 
     The filter is corrected for the averaging over pixels, and applied to the map after subtracting its mean over the
     aperture. For an NFW halo with a scale radius of two pixels or more the result is within 2 % of the integral for a
@@ -95,8 +86,7 @@ def aperture_mass(
     Parameters
     ----------
     mean, samples, wcs, mask, level
-        As for `~astro_massmap.analysis.detection.region_statistics`. Pixels without data, whose values are inferred,
-        count.
+        As for `~astro_massmap.analysis.detection.region_statistics`.
     centers : `~astropy.coordinates.SkyCoord`
         Centres of the apertures.
     radius : `~astropy.units.Quantity`
@@ -116,17 +106,13 @@ def aperture_mass(
 
     Examples
     --------
-    A constant mass sheet does not change the aperture mass, so that it is equal in all samples:
-
     >>> import astropy.units as u
     >>> import numpy as np
     >>> from astro_massmap import datasets
     >>> from astro_massmap.analysis.mass import aperture_mass
-    >>> from astro_massmap.analysis.peaks import find_peaks
     >>> truth = datasets.demo_truth()
-    >>> highest = find_peaks(truth.data, None, None, truth.wcs, truth.mask, 0.1)["center"][:1]
-    >>> samples = truth.data + np.linspace(-0.01, 0.01, 7)[:, None, None]
-    >>> table = aperture_mass(truth.data, samples, truth.wcs, truth.mask, highest, 4 * u.arcmin)
+    >>> samples, center = truth.data + np.linspace(-1, 1, 7)[:, None, None], truth.wcs.pixel_to_world([40], [87])
+    >>> table = aperture_mass(truth.data, samples, truth.wcs, truth.mask, center, 4 * u.arcmin)
     >>> print(f"{table['aperture_mass'][0]:.4f} +- {table['std'][0]:.4f}")
     0.0261 +- 0.0000
     """
@@ -171,7 +157,6 @@ def _apertures(maps, wcs, mask, centers, radius):
 
 
 def _reach(r):
-    """Return the number of pixels with weights on each side of the central pixel."""
     return int(np.ceil(r.max())) + len(_SHARPEN) // 2
 
 

@@ -22,27 +22,20 @@ def local_maxima(maps: NDArray[Any]) -> Bools:
     Parameters
     ----------
     maps : ndarray
-        Maps ``(..., ny, nx)``. Pixels that are not finite are no maxima, and count as lower than all others.
+        Maps ``(..., ny, nx)``, ValueError with fewer than two axes. Pixels that are not finite are no maxima, and count
+        as lower than all others.
 
     Returns
     -------
     ndarray of bool
         True at maxima, in the shape of ``maps``; one True for a plateau, at its first pixel in reading order.
 
-    Raises
-    ------
-    ValueError
-        If ``maps`` has fewer than two axes.
-
     Examples
     --------
     >>> import numpy as np
     >>> from astro_massmap.analysis.peaks import local_maxima
-    >>> local_maxima(np.array([[0, 2, 1], [0, 0, 1], [3, 0, 1], [3, 3, 1]])).astype(int)
-    array([[0, 1, 0],
-           [0, 0, 0],
-           [1, 0, 0],
-           [0, 0, 0]])
+    >>> np.argwhere(local_maxima(np.array([[0, 2, 1], [0, 0, 1], [3, 0, 1], [3, 3, 1]]))).tolist()
+    [[0, 1], [2, 0]]
     """
     maps = np.asarray(maps)
     if maps.ndim < 2:

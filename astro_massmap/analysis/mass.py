@@ -82,23 +82,15 @@ def critical_surface_density(
     Raises
     ------
     TypeError, ValueError
-        If a redshift is not positive, the distribution is not as described, or no source is behind the lens.
+        If a redshift is not positive, the distribution is not as described, no source is behind the lens, or the
+        cosmology has no distances.
 
     Examples
     --------
     >>> from astropy.cosmology import FlatLambdaCDM
     >>> from astro_massmap.analysis.mass import critical_surface_density
-    >>> cosmology = FlatLambdaCDM(70, 0.3)
-    >>> print(f"{critical_surface_density(0.3, 1.0, cosmology):.4g}")
-    2.835e+09 solMass / kpc2
-    >>> print(f"{critical_surface_density(0.3, [0.2, 0.8, 1.0, 1.5], cosmology):.4g}")
+    >>> print(f"{critical_surface_density(0.3, [0.2, 0.8, 1.0, 1.5], FlatLambdaCDM(70, 0.3)):.4g}")
     3.739e+09 solMass / kpc2
-
-    Sources with n(z) proportional to z^2 exp(-z / 0.3):
-
-    >>> z = np.linspace(0, 3, 61)
-    >>> print(f"{critical_surface_density(0.3, (z, z**2 * np.exp(-z / 0.3)), cosmology):.4g}")
-    3.603e+09 solMass / kpc2
     """
     sources, cosmology = read_n_z(z_source, "z_source", weight=weight), checked_cosmology(cosmology)
     mean = lensing_efficiency(z_lens, sources, cosmology)
@@ -116,20 +108,14 @@ def lensing_efficiency(z_lens: float, z_source: RedshiftsLike, cosmology: FLRW |
     Parameters
     ----------
     z_lens, z_source, cosmology
-        As for `critical_surface_density`; source redshifts of any shape. Distances of more than 256 redshifts are
-        interpolated between 256 redshifts.
+        As for `critical_surface_density`, also for errors; source redshifts of any shape. Distances of more than
+        256 redshifts are interpolated between 256 redshifts.
 
     Returns
     -------
     ndarray
         Ratios with the shape of ``z_source``, accurate to 1e-6; zero for sources that are not behind the lens. For a
         distribution, their mean, one number.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a redshift is negative or not finite, the distribution is not as described, or the cosmology has no
-        distances.
 
     Examples
     --------
@@ -195,30 +181,19 @@ def projected_mass(
     Parameters
     ----------
     mean, samples, wcs, mask, regions, background, level, keep_columns, select
-        As for `~astro_massmap.analysis.detection.region_statistics`. Shear does not constrain the mean of a field:
-        subtract a background.
+        As for `~astro_massmap.analysis.detection.region_statistics`, also for errors. Shear does not constrain
+        the mean of a field: subtract a background.
     z_lens : float, array-like or str
         Redshift of the matter, for all regions or for each, or the name of a column in a table of clusters.
     z_source, cosmology, weight
-        As for `critical_surface_density`. The cosmology also converts radii in kpc or Mpc of a table of clusters.
+        As for `critical_surface_density`, also for errors. The cosmology converts radii in kpc or Mpc of a table, too.
 
     Returns
     -------
     `~astropy.table.QTable`
         Columns ``region``, ``center``, ``mass`` (in Msun), ``std``, ``lower``, ``upper`` and ``data_fraction``, the
-        fraction of the whole region that has data. NaN for regions outside of the field, and for missing redshifts in a
-        column.
-
-    Raises
-    ------
-    TypeError, ValueError, OSError, `~astropy.units.UnitsError`
-        If an argument is not as described, a file cannot be read, there are fewer than two samples, or no source is
-        behind the lens.
-
-    Warns
-    -----
-    `~astropy.utils.exceptions.AstropyUserWarning`
-        If redshifts are missing in a column ``z_lens``.
+        fraction of the whole region that has data. NaN for regions outside of the field, and, with a warning, for
+        missing redshifts in a column.
 
     Examples
     --------

@@ -42,10 +42,9 @@ class Matches:
     >>> import astropy.units as u
     >>> from astropy.coordinates import SkyCoord
     >>> from astro_massmap.analysis.peaks import match_clusters
-    >>> peaks = SkyCoord([10.0, 10.1, 10.2], [0, 0, 0], unit="deg")
-    >>> matches = match_clusters(peaks, SkyCoord([10.01, 10.5], [0, 0], unit="deg"), 1 * u.arcmin)
-    >>> matches.unmatched_peaks, matches.unmatched_clusters
-    (array([1, 2]), array([1]))
+    >>> peaks, clusters = SkyCoord([10.0, 10.1], [0, 0], unit="deg"), SkyCoord([10.01], [0], unit="deg")
+    >>> match_clusters(peaks, clusters, 1 * u.arcmin).unmatched_peaks
+    array([1])
     """
 
     table: QTable
@@ -94,21 +93,13 @@ def match_clusters(
 
     Parameters
     ----------
-    peaks : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
-        Positions, or a table with a column ``center``, such as that of `find_peaks`.
-    clusters : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
-        Positions, or a table of positions (``center``, or ``ra`` and ``dec``). Clusters outside of the field count too:
-        remove them first.
+    peaks, clusters : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
+        Positions, or tables of positions: ``center``, as in that of `find_peaks`, or for clusters ``ra`` and ``dec``.
+        Clusters outside of the field count too: remove them first.
     radius : `~astropy.units.Quantity`
         Largest separation of a pair.
-    wcs : `~astropy.wcs.WCS`, optional
-        WCS of the map, for ``by_chance``.
-    mask : ndarray of bool, optional
-        Pixels ``(ny, nx)`` that ``by_chance`` leaves out.
-
-    Returns
-    -------
-    Matches
+    wcs, mask : optional
+        WCS of the map, for ``by_chance``, and pixels ``(ny, nx)`` that it leaves out.
 
     Raises
     ------
@@ -144,7 +135,6 @@ def _pairs(
 
 
 def _known(positions):
-    """Return the indices of the finite positions."""
     return np.flatnonzero(np.isfinite(positions.spherical.lon) & np.isfinite(positions.spherical.lat))
 
 

@@ -104,16 +104,14 @@ def add_probability(table, probability, n, level):
 
 
 def weights_on(regions, wcs, shape):
-    """Return the `RegionWeights` of regions as returned by `listed`."""
     return weights_of(all_to_pixel(regions, wcs), shape, all_to_pixel(regions.excluded, wcs))
 
 
 def excess(mean, samples, wcs, mask, regions, background):
     """
-    Return a table of the regions, and the means ``(n_samples, n_regions)`` of the samples.
+    Return a table (region, center, kappa, data_fraction, area in pixels), and the means ``(n_samples, n_regions)``.
 
-    The columns are region, center, kappa, data_fraction, and area: that of the whole region, in pixels. Excluded
-    regions are subtracted from the regions and from the rings around them.
+    The area is that of the whole region. Excluded regions are subtracted from regions and from the rings around them.
     """
     pixel_regions = all_to_pixel(regions, wcs)
     centers = _centers(regions, pixel_regions, wcs)
@@ -167,7 +165,6 @@ def _rings(centers, radii, wcs, shape, excluded):
 
 
 def _centers(regions, pixel_regions, wcs):
-    """Return the centres of the regions on the sky, in the frame of the grid."""
     x, y = np.array([pixel_center(r) for r in pixel_regions], dtype=float).reshape(-1, 2).T
     there = np.isfinite(x + y)
     positions = wcs.pixel_to_world(np.where(there, x, 0), np.where(there, y, 0))

@@ -16,11 +16,7 @@ _FITS = (".fits", ".fits.gz", ".fit", ".fit.gz", ".fts", ".fts.gz")
 
 
 def region_names(regions):
-    """
-    Return unique names of regions: text, name or label, or else the tags, or else the number of the region.
-
-    The second region with the same name is followed by ``" (2)"``, and so on.
-    """
+    """Return unique names of regions: text, name or label, else the tags, else the number of the region."""
     return unique([_name(region) or str(i) for i, region in enumerate(regions)])
 
 
@@ -44,11 +40,7 @@ def unique(names):
 
 
 def keep_columns(table, regions, keep):
-    """
-    Add columns of the table that the regions were read from to a table of results.
-
-    ``keep`` is True for all columns, False, or their names; ``_input`` is appended to names that exist already.
-    """
+    """Add columns of the regions (True, False, or names) to results; existing names are followed by ``_input``."""
     if keep is False or keep is None:
         return table
     source = regions.table

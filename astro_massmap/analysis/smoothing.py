@@ -6,19 +6,9 @@ from scipy.ndimage import gaussian_filter
 
 def smoother(field, pixels):
     """
-    Return a function that smooths maps of one field by a Gaussian.
+    Return a function that smooths maps ``(ny, nx)``, known on a field, by a Gaussian of this standard deviation.
 
-    Parameters
-    ----------
-    field : ndarray of bool
-        Pixels where the maps are known ``(ny, nx)``.
-    pixels : float
-        Standard deviation of the Gaussian.
-
-    Returns
-    -------
-    callable
-        Maps an image ``(ny, nx)`` to its weighted mean over the field around each pixel; NaN outside of the field.
+    Its result is the weighted mean over the field around each pixel; NaN outside of the field.
     """
     covered = gaussian_filter(field.astype(float), pixels, mode="constant")
 

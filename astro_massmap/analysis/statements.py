@@ -18,18 +18,8 @@ def fit_statements(fit):
     Return statements about data that prior and noise do not explain, pairs of a few words and a sentence.
 
     ``fit`` is a result of `~astro_massmap.inference.model_fit` or None. The list is empty unless something differs by
-    more than 4 standard deviations, and variances of the noise by more than 5 %: in large surveys even errors of 1 %
-    are significant, but do not change the map. Power that differs from a non-Gaussian prior has to differ by a factor
-    of 2 in a band, too.
-
-    Examples
-    --------
-    >>> from astro_massmap.analysis.statements import fit_statements
-    >>> fit = {"chi2": 8.1, "chi2_sigma": 90.0, "b_mode_chi2": 9.0, "b_mode_sigma": 64.0, "power_p_value": 0.3}
-    >>> fit |= {"gaussian": True, "noise_factor": 3.0, "noise_factor_error": 0.02}
-    >>> fit |= {"ell": [1000.0], "power_ratio": [8.5], "power_error": [0.1]}
-    >>> fit_statements(fit)[0][0]
-    'noise 3 times as stated'
+    more than 4 standard deviations, variances of the noise by more than 5 % (in large surveys even errors of 1 % are
+    significant), and power by a factor of 2 in a band if the prior is not Gaussian.
     """
     if not _is_complete(fit):
         return []
@@ -104,7 +94,6 @@ def _differs(ratio, sigma):
 
 
 def _worst_band(fit):
-    """Return the number of the band whose power differs most."""
     off = [abs(math.log(max(r, 1e-9))) / e for r, e in zip(fit["power_ratio"], fit["power_error"], strict=True)]
     return off.index(max(off))
 

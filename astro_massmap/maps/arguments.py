@@ -57,7 +57,6 @@ def map_samples(samples: ArrayLike, shape: Shape, unit: u.UnitBase) -> Floats:
 
 
 def map_slices(item: Any, shape: Shape) -> tuple[slice, ...]:
-    """Return the slices of rows and columns of an index ``map[...]``."""
     item = tuple(part for part in (item if isinstance(item, tuple) else (item,)) if part is not Ellipsis)
     if any(isinstance(part, numbers.Integral) for part in item):
         raise IndexError("index: a map keeps both of its axes; use [i:i + 1, j:j + 1] for one pixel, or map.data[i, j]")

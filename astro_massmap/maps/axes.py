@@ -1,10 +1,9 @@
 """
 Axes of the shear components of a catalogue, and a test of the axes with the data.
 
-Inside the package shear is complex, ``g1 + i g2`` with x to the West and y to the North. A mirror image
-(East for West) conjugates it and mixes E and B modes; axes rotated by 90 degrees (position angles from North)
-change its sign, so that clusters appear as voids. Axes rotated by 180 degrees are the same for shear, so that the
-eight pairs of perpendicular directions make four conventions.
+Inside the package shear is complex, ``g1 + i g2`` with x to the West and y to the North. A mirror image (East for West)
+conjugates it and mixes E and B modes; axes rotated by 90 degrees change its sign, so that clusters appear as voids;
+axes rotated by 180 degrees change nothing. The eight pairs of perpendicular directions thus make four conventions.
 """
 
 from __future__ import annotations
@@ -52,7 +51,6 @@ def to_west_north(shear: Any, axes: Axes) -> Any:
 
 
 def same_axes(one: Axes, other: Axes) -> bool:
-    """Return whether shear has the same components along both axes."""
     return AXES[one] == AXES[other]
 
 
@@ -65,13 +63,12 @@ class AxesReport:
     ----------
     axes : str
         Axes of the catalogue.
-    e_minus_b : float
-        Power of the E mode minus that of the B mode, in standard deviations of the noise.
-    e_minus_b_mirrored : float
-        E - B power with West and East swapped. Gravitational lensing makes E modes only.
+    e_minus_b, e_minus_b_mirrored : float
+        Power of the E mode minus that of the B mode, in standard deviations of the noise, as it is and with West and
+        East swapped. Gravitational lensing makes E modes only.
     skewness : float
-        Third moment of the E mode, in standard deviations of the noise, or of Gaussian fields with the same power if
-        larger. Clusters make it positive.
+        Third moment of the E mode, positive because of clusters, in standard deviations of the noise, or of Gaussian
+        fields with the same power if larger.
     suggested : str or None
         Axes that fit significantly better, one of ``'west-north'``, ``'east-north'``, ``'north-east'`` and
         ``'south-east'``; equal to ``axes`` if the data do not contradict them, None if no axes fit.
@@ -101,16 +98,7 @@ class AxesReport:
 
 
 def report_of(axes: Axes, shear: NDArray[np.complex128], mirrored_shear: NDArray[np.complex128]) -> AxesReport:
-    """
-    Return the `AxesReport` of a catalogue; warn when other axes fit clearly better.
-
-    Parameters
-    ----------
-    axes : str
-        Axes of the catalogue.
-    shear, mirrored_shear : ndarray of complex
-        Weighted shear on a coarse grid ``(ny, nx)``, along the pixel axes, as it is and with West and East swapped.
-    """
+    """Return the `AxesReport` of weighted shear on a coarse grid; warn when other axes fit clearly better."""
     right, mirrored = _powers(shear), _powers(mirrored_shear)
     swap = mirrored.contrast - right.contrast > _SIGNIFICANT and mirrored.contrast > _SIGNIFICANT
     skewness = (mirrored if swap else right).skewness
@@ -135,8 +123,7 @@ def _powers(gamma: NDArray[np.complex128]) -> _Powers:
     """
     Return the E - B power of the smoothed map and the third moment of its E mode, in standard deviations of the noise.
 
-    The noise is that of randomly rotated pixels. The third moment of a Gaussian signal varies more than that of noise
-    alone: its standard deviation is that of Gaussian fields with the power of the map, if larger.
+    The noise is that of randomly rotated pixels; for the third moment, that of Gaussian fields of this power if larger.
     """
     rng = np.random.default_rng(0)
     kappa = _smoothed(gamma)
@@ -160,6 +147,5 @@ def _smoothed(gamma: NDArray[np.complex128]) -> NDArray[np.complex128]:
 
 
 def _with_random_phases(image: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw a Gaussian field with the power spectrum of an image."""
     white = np.fft.fft2(rng.normal(size=image.shape))
     return np.fft.ifft2(np.fft.fft2(image) * white / np.abs(white)).real

@@ -58,12 +58,7 @@ def check_response(response: ArrayLike | None, responsivity: ArrayLike | None, n
 def response_of_columns(
     found: dict[str, Any], given: Mapping[str, Any], names: list[str], columns: Mapping[str, str | None] | None
 ) -> None:
-    """
-    Replace columns with the response by ``response`` or ``responsivity``; warn if one seems to be needed but unused.
-
-    ``found`` contains columns by content and is changed in place, ``given`` the other arguments of the catalogue,
-    ``names`` all columns of the table, and ``columns`` those named by the user.
-    """
+    """Replace response columns in ``found`` by their argument; warn if one seems to be needed but unused."""
     matrix = {key: found.pop(key) for key in MATRIX if key in found}
     rms = found.pop("rms_e", None)
     used = matrix or rms is not None or "response" in found
@@ -99,7 +94,6 @@ def _doubt(g1: str, names: list[str]) -> None:
 
 
 def response_to_table(response: Any, n: int) -> dict[str, NDArray[np.float64]]:
-    """Return the table columns of the response of n galaxies."""
     if response is None:
         return {}
     if np.ndim(response) < 2:
@@ -129,13 +123,11 @@ def complex_parts(matrix: Any) -> tuple[Any, Any]:
 
 
 def real_matrix(a: Any, b: Any) -> NDArray[np.float64]:
-    """Return the matrices ``(..., 2, 2)`` of `complex_parts`."""
     rows = (a + b).real, (b - a).imag, (a + b).imag, (a - b).real
     return np.stack(np.broadcast_arrays(*rows), axis=-1).reshape(*np.shape(a + b), 2, 2)
 
 
 def times(response: Any, shear: Any) -> Any:
-    """Multiply complex shear by a response, numbers or matrices."""
     if np.ndim(response) < 2:
         return response * shear
     a, b = complex_parts(response)
@@ -143,11 +135,7 @@ def times(response: Any, shear: Any) -> Any:
 
 
 def seen_along(response: Response | None, axes: Axes, other: Axes, phase: Any = 1.0) -> Response | None:
-    """
-    Convert a response to other axes.
-
-    ``phase`` is the complex factor that converts shear (west-north) to another frame.
-    """
+    """Convert a response to other axes; ``phase`` is the factor that converts west-north shear to another frame."""
     if response is None or np.ndim(response) < 2:
         return response
     a, b = complex_parts(response)

@@ -73,8 +73,6 @@ class CatalogTables:
         table : `~astropy.table.Table`
             Table with positions in any unit of angle. Numbers without a unit are assumed to be degrees, and sexagesimal
             text hours and degrees, with a warning. Masked values, NaN and blank text are missing values.
-        axes : str
-            Axes of the components; see `~astro_massmap.ShearCatalog`.
         columns : dict, optional
             Names of the columns by content, for instance ``{"g1": "e1", "g2": "e2"}``. The columns ``ra``, ``dec``,
             ``g1``, ``g2``, ``weight`` and ``redshift`` are found by their usual names if not given (None: do not use
@@ -87,13 +85,8 @@ class CatalogTables:
             such as true and false). Conditions are joined by ``and`` or ``&``, ``or`` or ``|``, ``not`` or ``~``, and
             parentheses. Names with characters other than letters, digits and underscores are in backticks. Galaxies
             with missing values (masked or NaN) are not selected, with a warning.
-        **kwargs
-            Further arguments of `~astro_massmap.ShearCatalog`.
-
-        Returns
-        -------
-        ShearCatalog
-            Catalogue; its attribute ``columns`` contains the names of the columns that were used.
+        axes, **kwargs
+            Arguments of `~astro_massmap.ShearCatalog`.
 
         Raises
         ------
@@ -115,10 +108,7 @@ class CatalogTables:
         >>> from astro_massmap import ShearCatalog
         >>> table = Table({"RA": [34.5, 34.6], "DEC": [-5.0, -5.1], "e1": [0.1, -0.2], "e2": [0.0, 0.3]},
         ...               units={"RA": "deg", "DEC": "deg"})
-        >>> catalog = ShearCatalog.from_table(table, axes="north-east", columns={"weight": None})
-        >>> catalog.g1.tolist(), catalog.weight.tolist()
-        ([0.1, -0.2], [1.0, 1.0])
-        >>> catalog.columns
+        >>> ShearCatalog.from_table(table, axes="north-east", columns={"weight": None}).columns
         {'ra': 'RA', 'dec': 'DEC', 'g1': 'e1', 'g2': 'e2'}
         """
         check_axes_name(axes)
@@ -171,37 +161,23 @@ class CatalogTables:
         **kwargs: Any,
     ) -> Self:
         """
-        Read a catalogue from a file of a table in any format that astropy reads, except HDF5.
-
-        HDF5 is not supported because damaged files crash its library.
+        Read a catalogue from a table in any format that astropy reads except HDF5, whose library crashes on damage.
 
         Parameters
         ----------
         file : str or path-like
             File (FITS, ECSV, CSV, ...). Text is UTF-8, with or without a byte order mark, or else Latin-1, with a
-            warning. From FITS files in the LDAC format the table of objects is read.
+            warning. From FITS files in the LDAC format the table of objects is read. OSError if the file does not
+            exist, is damaged, or contains no table.
         axes, columns, select, responsivity, response
-            Arguments of `from_table` and `~astro_massmap.ShearCatalog`.
+            Arguments of `from_table` and `~astro_massmap.ShearCatalog`, with their errors.
         **kwargs
             Arguments of `astropy.table.Table.read`, for instance ``format="ascii"`` or ``hdu=1``.
-
-        Returns
-        -------
-        ShearCatalog
-
-        Raises
-        ------
-        OSError
-            If the file does not exist, is damaged, or contains no table.
-        TypeError, ValueError, `~astropy.units.UnitsError`
-            See `from_table`.
 
         Examples
         --------
         >>> from astro_massmap import ShearCatalog, datasets
         >>> datasets.demo()[:1000].write("galaxies.fits")
-        >>> ShearCatalog.read("galaxies.fits", axes="west-north")
-        <ShearCatalog: 1000 galaxies, axes 'west-north', shape noise 0.265>
         >>> ShearCatalog.read("galaxies.fits", axes="west-north", select="weight > 0 & ra > 34.5")
         <ShearCatalog: 542 galaxies, axes 'west-north', shape noise 0.257>
         """
@@ -224,12 +200,9 @@ class CatalogTables:
 
         Examples
         --------
-        >>> from astro_massmap import ShearCatalog, datasets
-        >>> table = datasets.demo().to_table()
-        >>> table.colnames, table.meta["axes"]
-        (['ra', 'dec', 'g1', 'g2', 'weight'], 'west-north')
-        >>> ShearCatalog.from_table(table, axes="west-north")
-        <ShearCatalog: 65666 galaxies, axes 'west-north', shape noise 0.260>
+        >>> from astro_massmap import datasets
+        >>> datasets.demo().to_table().colnames
+        ['ra', 'dec', 'g1', 'g2', 'weight']
         """
         table = QTable(meta={**self.meta, "CREATOR": CREATOR, "axes": self.axes})
         icrs, shear = self.coords.icrs, self.g1 + 1j * self.g2
@@ -254,23 +227,16 @@ class CatalogTables:
 
     def write(self, file: File, *, overwrite: bool = False, **kwargs: Any) -> None:
         """
-        Write the table of `to_table` atomically, in the format of the file extension.
-
-        A CSV file cannot store units and metadata, with a warning.
+        Write the table of `to_table` atomically; CSV files have no units and metadata, with a warning.
 
         Parameters
         ----------
         file : str or path-like
-            File to write.
+            File to write, in the format of its extension.
         overwrite : bool
-            Replace an existing file.
+            Replace an existing file, which is an OSError otherwise.
         **kwargs
             Arguments of `astropy.table.Table.write`, for instance ``format="fits"``.
-
-        Raises
-        ------
-        OSError
-            If the file exists and ``overwrite`` is False, or it cannot be written.
 
         Examples
         --------

@@ -52,10 +52,8 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         Pixels without data ``(ny, nx)``, where the values are inferred.
     samples : array-like, optional
         Equally likely maps ``(n_samples, ny, nx)``. A `numpy.memmap` in single precision stays in its file.
-    meta : dict, optional
-        Metadata, which files keep.
-    diagnostics : dict, optional
-        Settings and quality of the reconstruction.
+    meta, diagnostics : dict, optional
+        Metadata, which files keep, and settings and quality of the reconstruction.
     b_mode : ConvergenceMap, optional
         B mode on the same grid, which lensing does not produce.
     unit : `~astropy.units.Unit`, optional
@@ -69,10 +67,7 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
     Examples
     --------
     >>> from astro_massmap import datasets
-    >>> kappa = datasets.demo().reconstruct("wiener", n_samples=4, progress=False)
-    >>> kappa
-    <ConvergenceMap: 128 x 128 pixels of 0.4 arcmin, 83% measured, 4 samples>
-    >>> kappa[40:60, 30:90].samples.shape
+    >>> datasets.demo().reconstruct("wiener", n_samples=4, progress=False)[40:60, 30:90].samples.shape
     (4, 20, 60)
     """
 
@@ -135,19 +130,15 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         samples: ArrayLike | None = None,
     ) -> Self:
         """
-        Interpolate a HEALPix map bilinearly to the grid of an image.
-
-        Only the pixels of a file around the grid are read. The file may be a partial map (``INDXSCHM = EXPLICIT``);
-        missing pixels and those with the value ``BAD_DATA`` of its header are masked.
+        Interpolate a HEALPix map bilinearly to the grid of an image, masked where it has no value.
 
         Parameters
         ----------
         values : array-like, str or path-like
-            Convergence ``(npix,)``, or a FITS file.
-        wcs : `~astropy.wcs.WCS`
-            WCS of the grid.
-        shape : tuple of int, optional
-            Rows and columns of the grid; by default ``wcs.array_shape``.
+            Convergence ``(npix,)``, or a FITS file, also of a partial map (``INDXSCHM = EXPLICIT``), of which only the
+            pixels around the grid are read. Pixels with the value ``BAD_DATA`` of its header are masked.
+        wcs, shape
+            WCS of the grid, and its rows and columns (by default ``wcs.array_shape``).
         nested : bool, optional
             Nested instead of ring order; by default as in the header of the file, and ring order for an array.
         frame : str or `~astropy.coordinates.BaseCoordinateFrame`, optional
@@ -156,16 +147,9 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
             ``"icrs"``.
         field : int or str, optional
             Name or number (from 0) of a column of the file, among the columns of values.
-        uncertainty : array-like, optional
-            Standard deviation ``(npix,)``. It is interpolated like the map, and is then an upper limit, because
-            interpolation averages noise.
-        samples : array-like, optional
-            Samples ``(n_samples, npix)``.
-
-        Returns
-        -------
-        ConvergenceMap
-            Masked where the map, the uncertainty or a sample has no value.
+        uncertainty, samples : array-like, optional
+            Standard deviation ``(npix,)`` and samples ``(n_samples, npix)``. The interpolated standard deviation is an
+            upper limit, because interpolation averages noise.
 
         Raises
         ------
@@ -176,10 +160,8 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         --------
         >>> import numpy as np
         >>> from astro_massmap import ConvergenceMap, datasets
-        >>> sheet, truth = np.full(12 * 16**2, 0.02), datasets.demo_truth()
-        >>> kappa = ConvergenceMap.from_healpix(sheet, wcs=truth.wcs, frame="galactic")
-        >>> kappa.shape, round(float(kappa.data.max()), 6)
-        ((128, 128), 0.02)
+        >>> ConvergenceMap.from_healpix(np.full(12 * 16**2, 0.02), wcs=datasets.demo_truth().wcs, frame="galactic")
+        <ConvergenceMap: 128 x 128 pixels of 0.4 arcmin, 100% measured, no samples>
         """
         wcs, shape = celestial_wcs(wcs, shape)
         sphere = opened(values, wcs, shape, nested=nested, frame=frame, field=field)
@@ -197,7 +179,6 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
 
     @classmethod
     def _from_estimate(cls, estimate: Estimate, *, wcs: WCS, mask: Bools, meta: Mapping[str, Any]) -> Self:
-        """Make a map of the arrays of an estimate."""
         b_mode, meta = None, into_meta(meta, estimate.provenance)
         if estimate.b_mode is not None:
             b_mode = cls(estimate.b_mode, wcs=wcs, uncertainty=estimate.b_std, mask=mask)
@@ -256,32 +237,22 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
 
         The uncertainty must be that of noise that is independent between pixels: the map must not have been smoothed.
         Masked pixels have no data. The mean of the map counts as data: the result keeps a constant that was added to
-        the map, although shear does not measure it.
-
-        Parameters
-        ----------
-        method, progress, executor, **options
-            As for `ShearMap.reconstruct`.
-
-        Returns
-        -------
-        ConvergenceMap
+        the map, although shear does not measure it. Parameters and errors are those of `ShearMap.reconstruct`.
 
         Raises
         ------
-        TypeError, ValueError, `~astropy.units.UnitsError`
-            As `ShearMap.reconstruct`; if the uncertainty is missing or not positive, or the map is a surface density.
+        ValueError, `~astropy.units.UnitsError`
+            If the uncertainty is missing or not positive, or the map is a surface density.
 
         Examples
         --------
         >>> import numpy as np
-        >>> from astro_massmap import datasets
+        >>> from astro_massmap import ConvergenceMap, datasets
         >>> truth = datasets.demo_truth()[32:96, 32:96]
-        >>> noisy = type(truth)(truth.data + np.random.default_rng(1).normal(scale=0.05, size=truth.shape),
-        ...                     wcs=truth.wcs, uncertainty=np.full(truth.shape, 0.05))
-        >>> kappa = noisy.reconstruct("wiener", n_samples=0, progress=False)
-        >>> print(f"{np.std(noisy.data - truth.data):.3f}, {np.std(kappa.data - truth.data):.3f}")
-        0.050, 0.010
+        >>> noisy = truth.data + np.random.default_rng(1).normal(scale=0.05, size=truth.shape)
+        >>> kappa = ConvergenceMap(noisy, wcs=truth.wcs, uncertainty=np.full(truth.shape, 0.05))
+        >>> round(float(np.std(kappa.reconstruct("wiener", n_samples=0, progress=False).data - truth.data)), 3)
+        0.01
         """
         from .. import methods  # loads torch
         from ..inference import ConvergenceObservation  # loads torch

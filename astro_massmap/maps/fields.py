@@ -26,23 +26,17 @@ def reconstruct_fields(
     **options: Any,
 ) -> Iterator[ConvergenceMap]:
     """
-    Reconstruct several fields in parallel.
-
-    Each field is one task. To share the chains of one field between workers, give ``executor`` to its own
-    ``reconstruct``.
+    Reconstruct several fields in parallel, each as one task.
 
     Parameters
     ----------
     fields : iterable of `ShearCatalog`, `ShearMap` or `ConvergenceMap`
         Catalogues or maps, one for each field.
-    method : str or method object, optional
-        Method as for `ShearMap.reconstruct`.
     executor : `concurrent.futures.Executor`, optional
-        Executor that runs the fields; by default threads of this process, as many as cores.
-    progress : bool
-        Show a progress bar.
-    **options
-        Options of a method that is given by name.
+        Executor that runs the fields; by default threads of this process, as many as cores. To share the chains of one
+        field between workers, give ``executor`` to its own ``reconstruct``.
+    method, progress, **options
+        As for `ShearMap.reconstruct`.
 
     Returns
     -------
@@ -58,13 +52,10 @@ def reconstruct_fields(
 
     Examples
     --------
-    >>> import astropy.units as u
     >>> from astro_massmap import datasets, reconstruct_fields
-    >>> shear = datasets.demo().to_map(pixel_scale=1.6 * u.arcmin)
-    >>> for kappa in reconstruct_fields([shear, shear], "wiener", n_samples=0, progress=False):
-    ...     print(kappa)
-    <ConvergenceMap: 32 x 32 pixels of 1.6 arcmin, 87% measured, no samples>
-    <ConvergenceMap: 32 x 32 pixels of 1.6 arcmin, 87% measured, no samples>
+    >>> shear = datasets.demo().to_map()
+    >>> [kappa.shape for kappa in reconstruct_fields([shear, shear], "kaiser_squires", progress=False)]
+    [(128, 128), (128, 128)]
     """
     from ..methods import resolve  # loads torch
 
@@ -84,7 +75,6 @@ def reconstruct_fields(
 def _mapped(
     fields: list[ShearCatalog | ShearMap | ConvergenceMap], method: Method, executor: Executor | None, progress: bool
 ) -> Iterator[ConvergenceMap]:
-    """Yield the maps in order."""
     from tqdm.auto import tqdm
 
     from ..inference import available_cores, pick_device, side_by_side  # loads torch
@@ -111,7 +101,6 @@ def _mapped(
 
 
 def _map_field(task: tuple[int, ShearCatalog | ShearMap | ConvergenceMap, Method]) -> tuple[int, ConvergenceMap]:
-    """Return the number of a field and its map."""
     number, field, method = task
     try:
         return number, field.reconstruct(method, progress=False)

@@ -8,7 +8,6 @@ from .provenance import cards
 
 
 def write_map(kappa, file, *, overwrite, samples):
-    """Write a map; see ``ConvergenceMap.write``."""
     images = {"KAPPA": kappa.data, "STD": None, "MASK": kappa.mask, "SAMPLES": None, "B_MODE": None, "B_STD": None}
     if kappa.uncertainty is not None:
         images["STD"] = kappa.uncertainty.array
@@ -48,8 +47,6 @@ def read_map(file, *, memmap=False):
 
 
 def register_fits(map_class):
-    """Register FITS files for ``map_class.read`` and ``map_class.write``."""
-
     def write_fits(kappa, file, *, overwrite=False, samples=True):
         """
         Write a FITS file in which every image has the WCS: KAPPA, STD, MASK, SAMPLES, B_MODE and B_STD.

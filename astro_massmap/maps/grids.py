@@ -57,22 +57,16 @@ class OtherGrids(MapParts):
         size : `~astropy.units.Quantity` or int
             Height and width: one angle, or two (ny, nx); numbers without a unit are pixels.
 
-        Returns
-        -------
-        ConvergenceMap
-
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as described, or the cut-out lies outside of the map
-            (`~astropy.nddata.NoOverlapError`).
+            If an argument is not as described, or the cut-out is outside of the map (`~astropy.nddata.NoOverlapError`).
 
         Examples
         --------
-        >>> import astropy.units as u
         >>> from astropy.coordinates import SkyCoord
         >>> from astro_massmap import datasets
-        >>> datasets.demo_truth().cutout(SkyCoord(34.6572, -4.8366, unit="deg"), 8 * u.arcmin)
+        >>> datasets.demo_truth().cutout(SkyCoord(34.6572, -4.8366, unit="deg"), 20)
         <ConvergenceMap: 20 x 20 pixels of 0.4 arcmin, 100% measured, no samples>
         """
         if not isinstance(center, SkyCoord) or not center.isscalar:
@@ -100,10 +94,8 @@ class OtherGrids(MapParts):
 
         Parameters
         ----------
-        wcs : `~astropy.wcs.WCS`
-            WCS of the new grid.
-        shape : tuple of int, optional
-            Rows and columns of the new grid; by default ``wcs.array_shape``.
+        wcs, shape
+            WCS of the new grid, and its rows and columns (by default ``wcs.array_shape``).
 
         Returns
         -------

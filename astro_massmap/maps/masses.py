@@ -29,22 +29,13 @@ class Masses(MapParts):
         """
         Convert the convergence to mass per area, with all matter at one redshift (thin-lens approximation).
 
-        Parameters are those of `astro_massmap.analysis.mass.critical_surface_density`. A map made with a Gaussian prior
-        gives a warning, because masses are then too low.
+        Parameters and errors are those of `astro_massmap.analysis.mass.critical_surface_density`. A map made with a
+        Gaussian prior gives a warning, because masses are then too low; a surface density is a UnitsError.
 
         Returns
         -------
         ConvergenceMap
             Map in Msun / kpc2, with uncertainty and samples.
-
-        Raises
-        ------
-        TypeError, ValueError, `~astropy.units.UnitsError`
-            If an argument is not as described, no source is behind the lens, or the map is a surface density already.
-
-        See Also
-        --------
-        astro_massmap.analysis.mass.critical_surface_density : Forms of ``z_source``.
 
         Examples
         --------
@@ -75,12 +66,8 @@ class Masses(MapParts):
         """
         Measure the compensated aperture mass (Schneider et al. 1998), which a mass sheet does not change.
 
-        Parameters are those of `astro_massmap.analysis.mass.aperture_mass`, without the maps, mask and WCS. A map made
-        with a Gaussian prior gives a warning, because masses are then too low.
-
-        See Also
-        --------
-        astro_massmap.analysis.mass.aperture_mass : Accuracy, columns of the table, and errors.
+        Parameters, columns of the table and errors are those of `astro_massmap.analysis.mass.aperture_mass`, without
+        the maps, mask and WCS. A Gaussian prior gives a warning, as for `surface_density`.
 
         Examples
         --------
@@ -117,12 +104,8 @@ class Masses(MapParts):
         """
         Measure the mass projected onto regions, with all matter at one redshift (thin-lens approximation).
 
-        Parameters are those of `astro_massmap.analysis.mass.projected_mass`, without the maps, mask and WCS. A map made
-        with a Gaussian prior gives a warning, because masses are then too low.
-
-        See Also
-        --------
-        astro_massmap.analysis.mass.projected_mass : Columns of the table, and errors.
+        Parameters, columns of the table and errors are those of `astro_massmap.analysis.mass.projected_mass`, without
+        the maps, mask and WCS. A Gaussian prior gives a warning, as for `surface_density`.
 
         Examples
         --------

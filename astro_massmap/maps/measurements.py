@@ -31,7 +31,7 @@ class Questions(MapParts):
 
     def quantile(self, q: float | Sequence[float] | Floats) -> Floats:
         """
-        Compute quantiles of the samples, pixel by pixel, at rank q (n + 1) of n samples.
+        Compute quantiles of the samples, pixel by pixel, at rank q (n + 1) of n samples; ValueError without samples.
 
         Parameters
         ----------
@@ -44,19 +44,12 @@ class Questions(MapParts):
         ndarray
             Quantiles ``(ny, nx)``, or ``(len(q), ny, nx)``.
 
-        Raises
-        ------
-        TypeError, ValueError
-            If the map has no samples, or q is not between 0 and 1.
-
         Examples
         --------
-        >>> import astropy.units as u
         >>> from astro_massmap import datasets
-        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=8, progress=False)
-        >>> low, high = kappa.quantile([0.16, 0.84])
-        >>> low.shape, bool((low <= kappa.median).all() and (kappa.median <= high).all())
-        ((32, 32), True)
+        >>> kappa = datasets.demo().reconstruct("wiener", n_samples=8, progress=False)
+        >>> kappa.quantile([0.16, 0.84]).shape
+        (2, 128, 128)
         """
         probability = floats(q, "q")
         if not ((probability >= 0) & (probability <= 1)).all():
@@ -78,7 +71,7 @@ class Questions(MapParts):
         """
         Samples as an `astropy.uncertainty.Distribution`; ValueError without samples.
 
-        Its ``pdf_percentiles`` are those of numpy, whose coverage is too low for few samples: use `quantile` instead.
+        For few samples the coverage of its ``pdf_percentiles`` (those of numpy) is too low: use `quantile` instead.
         """
         return Distribution(np.moveaxis(self._need_samples(), 0, -1) * self.unit)
 
@@ -116,10 +109,6 @@ class Questions(MapParts):
         Parameters are those of `astro_massmap.analysis.detection.region_statistics`, without the maps, mask and WCS. A
         map in units of a surface density raises `~astropy.units.UnitsError`, here and in the other measurements.
 
-        See Also
-        --------
-        astro_massmap.analysis.detection.region_statistics : Columns of the table, and errors.
-
         Examples
         --------
         >>> from astro_massmap import ConvergenceMap, datasets
@@ -148,10 +137,6 @@ class Questions(MapParts):
         Compute the mean convergence of regions in every sample, ``(n_samples, n_regions)``.
 
         Parameters are those of `astro_massmap.analysis.detection.region_values`, without the maps, mask and WCS.
-
-        See Also
-        --------
-        astro_massmap.analysis.detection.region_values : Returned array, and errors.
 
         Examples
         --------
@@ -182,12 +167,7 @@ class Questions(MapParts):
         Compute the fraction of samples in which the mean convergence of a region exceeds a threshold.
 
         Parameters are those of `astro_massmap.analysis.detection.detection_probability`, without the maps, mask and
-        WCS. A map made with a Gaussian prior gives a warning, because the probabilities of massive halos are then too
-        low.
-
-        See Also
-        --------
-        astro_massmap.analysis.detection.detection_probability : Columns of the table, and errors.
+        WCS. A Gaussian prior gives a warning, because the probabilities of massive halos are then too low.
 
         Examples
         --------
@@ -220,18 +200,11 @@ class Questions(MapParts):
 
         Parameters are those of `astro_massmap.analysis.peaks.find_peaks`, without the maps, mask and WCS.
 
-        See Also
-        --------
-        astro_massmap.analysis.peaks.find_peaks : Columns of the table, and errors.
-
         Examples
         --------
-        >>> import astropy.units as u
         >>> from astro_massmap import datasets
-        >>> kappa = datasets.demo().reconstruct("wiener", n_samples=16, progress=False)
-        >>> peaks = kappa.peaks(0.02, smoothing=1 * u.arcmin)
-        >>> bool(peaks["kappa"][0] > peaks["kappa"][-1] > 0.02)
-        True
+        >>> print(datasets.demo_truth().peaks(0.1)["kappa"][:2].round(3))
+        [0.154 0.14 ]
         """
         from ..analysis.peaks import find_peaks  # loads regions
 
@@ -254,17 +227,12 @@ class Questions(MapParts):
 
         Parameters are those of `astro_massmap.analysis.peaks.peak_counts`, without the maps, mask and WCS.
 
-        See Also
-        --------
-        astro_massmap.analysis.peaks.peak_counts : Columns of the table, and errors.
-
         Examples
         --------
         The posterior mean is smoother than the sky, so that its samples have more high peaks:
 
-        >>> import astropy.units as u
         >>> from astro_massmap import datasets
-        >>> kappa = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=8, progress=False)
+        >>> kappa = datasets.demo().reconstruct("wiener", n_samples=8, progress=False)
         >>> table = kappa.peak_counts([0, 0.02, 0.04, 0.2])
         >>> bool(table["mean_map"][-1] < table["count"][-1])
         True
@@ -281,9 +249,7 @@ class Questions(MapParts):
         self, edges: ArrayLike | None = None, *, measured_only: bool = False, level: float = 0.68
     ) -> QTable:
         """
-        Measure the angular power spectrum of the map and of its samples, in bands of ell.
-
-        The mode coupling by the edges of the field and by the mask is corrected (Hivon et al. 2002).
+        Measure the angular power spectrum of the map and of its samples, corrected for mode coupling, in bands of ell.
 
         Parameters
         ----------
@@ -292,17 +258,11 @@ class Questions(MapParts):
         measured_only : bool
             Leave out the pixels without data, whose values are inferred.
 
-        See Also
-        --------
-        astro_massmap.analysis.angular_power.spectrum_table : Columns of the table, and errors.
-
         Examples
         --------
         >>> from astro_massmap import datasets
-        >>> kappa = datasets.demo().reconstruct("wiener", n_samples=8, progress=False)
-        >>> table = kappa.power_spectrum([500, 1000, 2000, 4000])
-        >>> bool((table["cl"] < table["cl_samples"]).all())
-        True
+        >>> datasets.demo_truth().power_spectrum([500, 1000, 2000, 4000])["low"].tolist()
+        [500.0, 1000.0, 2000.0]
         """
         from ..analysis.angular_power import spectrum_table  # loads torch
 

@@ -1,11 +1,9 @@
 """
 Provenance of a map in its ``meta`` and in the header of its file.
 
-``meta["provenance"]`` is the record of the run (see `astro_massmap.methods.provenance`) and, in addition,
-
-- ``command``, for maps made by ``massmap``: the command, all its options, and the names and checksums of the files that
-  it read (no folders outside the current one, since files are published);
-- ``of_input``, the record (or other content) of the map that was the input, if there is one.
+``meta["provenance"]`` is the record of the run (see `astro_massmap.methods.provenance`), with ``command`` for maps made
+by ``massmap`` (the command, its options, and names and checksums of the files that it read, no folders outside the
+current one) and ``of_input``, the record (or other content) of the map that was the input, if there is one.
 """
 
 _VERSION_CARDS = {"python": "VERS_PY", "numpy": "VERS_NPY", "scipy": "VERS_SCI", "torch": "VERS_TOR"} | {
@@ -23,16 +21,7 @@ def into_meta(meta, made):
 
 
 def cards(provenance, n_samples=None):
-    """
-    Make the cards ``(keyword, value, comment)`` of a FITS header for a record.
-
-    Parameters
-    ----------
-    provenance : dict
-        Record. Other values, as in the meta of files of other programs, give no cards.
-    n_samples : int, optional
-        Number of samples of the map; by default that of the settings.
-    """
+    """Return the cards ``(keyword, value, comment)`` of a FITS header for a record; none for other values."""
     if not isinstance(provenance, dict) or "method" not in provenance:
         return []
     prior, given, recorded = (_dict(provenance.get(key)) for key in ("prior", "input", "versions"))

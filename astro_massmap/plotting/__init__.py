@@ -2,9 +2,10 @@
 Figures of maps, samples, measurements, and checks on mock surveys.
 
 `plot_map`, `plot_shear`, `new_axes` and `draw_regions` draw on sky coordinates, on axes of the map or of another WCS.
-Each of the others draws into a given figure or a new one and returns it. The convergence is blue below and red above
-zero on one scale for all panels of a figure; samples are blue, values above a threshold are red, and the map itself is
-black. North is up and East is left as far as the grid allows. Needs matplotlib: ``pip install "astro_massmap[plot]"``.
+Each of the others draws into ``figure``, a `~matplotlib.figure.Figure` or by default a new one, and returns it. The
+convergence is blue below and red above zero on one scale for all panels of a figure; samples are blue, values above a
+threshold are red, and the map itself is black. North is up and East is left as far as the grid allows. Needs
+matplotlib: ``pip install "astro_massmap[plot]"``.
 """
 
 from .curves import plot_detection, plot_peak_counts, plot_spectrum

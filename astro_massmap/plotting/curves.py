@@ -19,22 +19,13 @@ def plot_detection(values, threshold, *, label="", figure=None):
     ----------
     values : array-like
         Mean convergence of each sample, ``(n_samples,)``, such as a column of
-        `astro_massmap.analysis.detection.region_means`.
+        `astro_massmap.analysis.detection.region_means`; ValueError if not finite, as for a region outside the field.
     threshold : float
         Mean convergence above which a structure counts as detected.
     label : str
         Name of the region.
     figure : `~matplotlib.figure.Figure`, optional
-        Figure to draw into; by default a new one.
-
-    Returns
-    -------
-    `~matplotlib.figure.Figure`
-
-    Raises
-    ------
-    ValueError
-        If a value is not finite, as for a region outside the field.
+        Figure to draw into and return; by default a new one.
 
     Examples
     --------
@@ -84,11 +75,7 @@ def plot_spectrum(table, theory=None, *, figure=None):
     theory : callable, optional
         C_ell of an array of ell, such as a `~astro_massmap.PowerSpectrum`.
     figure : `~matplotlib.figure.Figure`, optional
-        Figure to draw into; by default a new one.
-
-    Returns
-    -------
-    `~matplotlib.figure.Figure`
+        Figure to draw into and return; by default a new one.
 
     Examples
     --------
@@ -126,22 +113,16 @@ def plot_peak_counts(table, *, figure=None):
     table : `~astropy.table.Table`
         Table of `astro_massmap.analysis.peaks.peak_counts`.
     figure : `~matplotlib.figure.Figure`, optional
-        Figure to draw into; by default a new one.
-
-    Returns
-    -------
-    `~matplotlib.figure.Figure`
+        Figure to draw into and return; by default a new one.
 
     Examples
     --------
-    >>> import numpy as np
     >>> from matplotlib.figure import Figure
     >>> from astro_massmap import datasets, plotting
     >>> from astro_massmap.analysis.peaks import peak_counts
     >>> truth = datasets.demo_truth()
-    >>> table = peak_counts(truth.data, np.stack([truth.data] * 6), truth.wcs, None, [0.05, 0.1, 0.2, 0.4])
-    >>> figure = plotting.plot_peak_counts(table, figure=Figure())
-    >>> figure.axes[0].get_ylabel()
+    >>> table = peak_counts(truth.data, [truth.data] * 6, truth.wcs, None, [0.05, 0.1, 0.2, 0.4])
+    >>> plotting.plot_peak_counts(table, figure=Figure()).axes[0].get_ylabel()
     'number of peaks'
     """
     low, high, of_map, count, lower, upper = (
@@ -160,7 +141,6 @@ def plot_peak_counts(table, *, figure=None):
 
 
 def new_figure(width, height):
-    """Create a figure of this size in inches."""
     return require("matplotlib.pyplot", "plot").figure(figsize=(width, height), layout="constrained")
 
 
@@ -197,7 +177,6 @@ def _boxes(ax, low, high, middle, lower, upper, table):
 
 
 def _legend(ax, where):
-    """Draw a legend: the map first, then the samples."""
     named = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     order = sorted(named, key=lambda label: (label != "map", "mean" not in label, label == "theory"))
     ax.legend([named[label] for label in order], order, frameon=False, loc=where)

@@ -26,27 +26,17 @@ def plot_samples(samples, wcs, *, n=8, mean=None, smoothing=None, regions=None, 
 
     Parameters
     ----------
-    samples : ndarray
-        Samples ``(n_samples, ny, nx)``, of which the first ``n`` are drawn.
+    samples, mean : ndarray
+        Mean ``(ny, nx)``, if any, drawn first, and samples ``(n_samples, ny, nx)``, of which the first ``n`` are drawn.
     wcs : `~astropy.wcs.WCS`
         Coordinates of the maps.
-    n : int
-        Largest number of samples drawn.
-    mean : ndarray, optional
-        Mean of the samples, ``(ny, nx)``, drawn first.
     smoothing : `~astropy.units.Quantity`, optional
         Standard deviation of a Gaussian that smooths all maps.
     regions : regions, optional
         Regions to overplot: a region, a list of regions, a table of positions and radii, or a file. Labels are in the
         first panel, for 20 regions at most.
-    label : str
-        Label of the colour bar.
-    figure : `~matplotlib.figure.Figure`, optional
-        Figure to draw into; by default a new one.
-
-    Returns
-    -------
-    `~matplotlib.figure.Figure`
+    label, figure
+        Label of the colour bar, and figure to draw into and return; by default a new one.
 
     Raises
     ------
@@ -79,20 +69,11 @@ def plot_cutouts(samples, wcs, center, size, *, n=12, regions=None, label=_KAPPA
     Parameters
     ----------
     samples, wcs, n, regions, label, figure
-        See `plot_samples`; ``n`` is 12 by default.
+        See `plot_samples`.
     center : `~astropy.coordinates.SkyCoord`
-        Position at the centre of the cutouts.
+        Position at the centre of the cutouts; ValueError outside the field.
     size : `~astropy.units.Quantity`
         Height and width of the cutouts: one angle, or two.
-
-    Returns
-    -------
-    `~matplotlib.figure.Figure`
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not as described, or the position is outside the field.
 
     Examples
     --------
@@ -102,8 +83,8 @@ def plot_cutouts(samples, wcs, center, size, *, n=12, regions=None, label=_KAPPA
     >>> truth = datasets.demo_truth()
     >>> center = truth.wcs.pixel_to_world(40, 60)
     >>> figure = plotting.plot_cutouts([truth.data] * 3, truth.wcs, center, 8 * u.arcmin, figure=Figure())
-    >>> [ax.get_title() for ax in figure.axes[:3]], figure.axes[0].images[0].get_array().shape
-    (['sample 1', 'sample 2', 'sample 3'], (20, 20))
+    >>> figure.axes[0].images[0].get_array().shape
+    (20, 20)
     """
     samples = _some(samples, n)
     if not isinstance(center, SkyCoord) or not center.isscalar:
@@ -128,28 +109,19 @@ def plot_summary(mean, std, wcs, mask=None, *, regions=None, label=_KAPPA, figur
 
     Parameters
     ----------
-    mean : ndarray
-        Map ``(ny, nx)``.
-    std : ndarray or None
-        Standard deviation ``(ny, nx)``; if None, only the map is drawn.
-    wcs : `~astropy.wcs.WCS`
-        Coordinates of the map.
+    mean, std : ndarray
+        Map and standard deviation ``(ny, nx)``; if ``std`` is None, only the map is drawn.
     mask : ndarray of bool, optional
         Mask ``(ny, nx)``, True without data: drawn as a grey overlay.
-    regions, label, figure
+    wcs, regions, label, figure
         See `plot_samples`; regions are drawn on the map and on the ratio.
-
-    Returns
-    -------
-    `~matplotlib.figure.Figure`
 
     Examples
     --------
-    >>> import numpy as np
     >>> from matplotlib.figure import Figure
     >>> from astro_massmap import datasets, plotting
     >>> truth = datasets.demo_truth()
-    >>> figure = plotting.plot_summary(truth.data, np.full(truth.shape, 0.02), truth.wcs, figure=Figure())
+    >>> figure = plotting.plot_summary(truth.data, 0 * truth.data + 0.02, truth.wcs, figure=Figure())
     >>> [ax.get_title() for ax in figure.axes[::2]]
     ['map', 'uncertainty', 'signal to noise']
     """
@@ -197,7 +169,6 @@ def _limit(images):
 
 
 def _panels(images, wcs, titles, regions, label, figure, panel=2.6):
-    """Draw maps of one field side by side on one colour scale."""
     shape = images[0].shape
     rows, columns = _rows_and_columns(len(images), shape)
     if figure is None:

@@ -17,11 +17,7 @@ def plot_calibration(coverage_table, rank_table, tarp_table=None, *, figure=None
         bars and the grey band around the expected density are standard errors; dashes are the expected coverage of
         levels that need more samples.
     figure : `~matplotlib.figure.Figure`, optional
-        Figure to draw into; by default a new one.
-
-    Returns
-    -------
-    `~matplotlib.figure.Figure`
+        Figure to draw into and return; by default a new one.
 
     Examples
     --------
@@ -29,8 +25,8 @@ def plot_calibration(coverage_table, rank_table, tarp_table=None, *, figure=None
     >>> from matplotlib.figure import Figure
     >>> from astro_massmap import plotting
     >>> from astro_massmap.validation.diagnostics import coverage, rank_histogram
-    >>> rng = np.random.default_rng(0)
-    >>> truth, samples = rng.normal(size=(40, 9)), rng.normal(size=(40, 39, 9))
+    >>> draws = np.random.default_rng(0).normal(size=(40, 40, 9))
+    >>> samples, truth = draws[:, 1:], draws[:, 0]
     >>> figure = plotting.plot_calibration(coverage(samples, truth), rank_histogram(samples, truth), figure=Figure())
     >>> [ax.get_ylabel() for ax in figure.axes]
     ['fraction of truths within', 'density']
@@ -64,14 +60,8 @@ def plot_reliability(table, *, figure=None):
 
     Parameters
     ----------
-    table : `~astropy.table.QTable`
-        Table of `~astro_massmap.validation.diagnostics.reliability`.
-    figure : `~matplotlib.figure.Figure`, optional
-        Figure to draw into; by default a new one.
-
-    Returns
-    -------
-    `~matplotlib.figure.Figure`
+    table, figure
+        Table of `~astro_massmap.validation.diagnostics.reliability`, and figure as for `plot_calibration`.
 
     Examples
     --------
@@ -79,10 +69,8 @@ def plot_reliability(table, *, figure=None):
     >>> from matplotlib.figure import Figure
     >>> from astro_massmap import plotting
     >>> from astro_massmap.validation.diagnostics import reliability
-    >>> rng = np.random.default_rng(0)
-    >>> predicted = rng.random((40, 50))
-    >>> table = reliability(predicted, rng.random(predicted.shape) < predicted)
-    >>> plotting.plot_reliability(table, figure=Figure()).axes[0].get_xlabel()
+    >>> p, x = np.random.default_rng(0).random((2, 40, 50))
+    >>> plotting.plot_reliability(reliability(p, x < p), figure=Figure()).axes[0].get_xlabel()
     'predicted probability'
     """
     figure = new_figure(4.6, 4.4) if figure is None else figure
@@ -99,14 +87,8 @@ def plot_completeness(table, *, figure=None):
 
     Parameters
     ----------
-    table : `~astropy.table.QTable`
-        Table of `~astro_massmap.validation.completeness.completeness`.
-    figure : `~matplotlib.figure.Figure`, optional
-        Figure to draw into; by default a new one.
-
-    Returns
-    -------
-    `~matplotlib.figure.Figure`
+    table, figure
+        Table of `~astro_massmap.validation.completeness.completeness`, and figure as for `plot_calibration`.
 
     Examples
     --------
@@ -114,8 +96,7 @@ def plot_completeness(table, *, figure=None):
     >>> from astropy.table import QTable
     >>> from matplotlib.figure import Figure
     >>> from astro_massmap import plotting
-    >>> table = QTable({"mass": [0, 1e14, 5e14] * u.Msun, "completeness": [0.02, 0.2, 0.9]})
-    >>> table["lower"], table["upper"] = table["completeness"] - 0.02, table["completeness"] + 0.05
+    >>> table = QTable({"mass": [0, 1e14] * u.Msun, "completeness": [0.02, 0.9], "lower": [0, 0.8], "upper": [0.1, 1]})
     >>> plotting.plot_completeness(table, figure=Figure()).axes[0].get_ylabel()
     'fraction of halos detected'
     """
@@ -137,14 +118,8 @@ def plot_b_modes(table, *, figure=None):
 
     Parameters
     ----------
-    table : `~astropy.table.QTable`
-        Table of `~astro_massmap.validation.null_tests.b_mode_test`.
-    figure : `~matplotlib.figure.Figure`, optional
-        Figure to draw into; by default a new one.
-
-    Returns
-    -------
-    `~matplotlib.figure.Figure`
+    table, figure
+        Table of `~astro_massmap.validation.null_tests.b_mode_test`, and figure as for `plot_calibration`.
 
     Examples
     --------
@@ -152,8 +127,8 @@ def plot_b_modes(table, *, figure=None):
     >>> from matplotlib.figure import Figure
     >>> from astro_massmap import datasets, plotting
     >>> from astro_massmap.validation.null_tests import b_mode_test
-    >>> report = b_mode_test(datasets.demo(), 8, pixel_scale=3.2 * u.arcmin)
-    >>> figure = plotting.plot_b_modes(report.table, figure=Figure())
+    >>> table = b_mode_test(datasets.demo(), 8, pixel_scale=3.2 * u.arcmin).table
+    >>> figure = plotting.plot_b_modes(table, figure=Figure())
     >>> [text.get_text() for text in figure.axes[0].get_legend().texts]
     ['E mode', 'B mode']
     """

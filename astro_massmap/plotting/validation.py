@@ -19,11 +19,7 @@ def plot_validation(comparison, *, figure=None):
         Result of `~astro_massmap.validation.compare`. Error bars are standard errors; grey lines are expected of a
         correct posterior.
     figure : `~matplotlib.figure.Figure`, optional
-        Figure to draw into; by default a new one.
-
-    Returns
-    -------
-    `~matplotlib.figure.Figure`
+        Figure to draw into and return; by default a new one.
 
     Examples
     --------
@@ -35,9 +31,8 @@ def plot_validation(comparison, *, figure=None):
     >>> skies = rng.normal(scale=0.03, size=(2, 40, 96, 96))
     >>> truths = [ConvergenceMap(sky[0], wcs=wcs) for sky in skies]
     >>> maps = [ConvergenceMap(sky[1:].mean(axis=0), wcs=wcs, samples=sky[1:]) for sky in skies]
-    >>> figure = plotting.plot_validation(compare(truths, {"wiener": maps}), figure=Figure())
-    >>> len(figure.axes), [text.get_text() for text in figure.legends[0].texts]
-    (6, ['wiener', 'truth'])
+    >>> len(plotting.plot_validation(compare(truths, {"wiener": maps}), figure=Figure()).axes)
+    6
     """
     figure = new_figure(11, 6.6) if figure is None else figure
     colors = {name: f"C{i}" for i, name in enumerate(comparison.metrics)}

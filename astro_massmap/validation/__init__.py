@@ -1,8 +1,4 @@
-"""
-Validation: all methods on mock surveys with the footprint, noise and density of a real catalogue.
-
-`MockSurveys` makes the mocks, `run_mocks` maps them by every method, and `compare` compares the maps with the truths.
-"""
+"""Validation: `run_mocks` maps `MockSurveys` by every method, `compare` measures the maps against the truths."""
 
 from .mock_surveys import Comparison, MockSurveys, compare, read_mocks, run_mocks
 

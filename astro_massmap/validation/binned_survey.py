@@ -40,7 +40,6 @@ class BinnedSurvey:
         return Observation.from_arrays(data, noise_std, self.shear.pixel_scale.to_value(u.rad))
 
     def rotated(self, seed, i):
-        """Return the binned shear of ``rotated(catalog, [seed, i])``."""
         return self.observation(random_phase(len(self._catalog), [seed, i]))
 
     def noise_map(self, data, samples, diagnostics):

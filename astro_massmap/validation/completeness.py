@@ -1,9 +1,8 @@
 """
 Completeness: the fraction of halos of a given mass that would be detected in a survey.
 
-Halos are injected into the galaxies of a survey at positions far from each other, the survey is mapped, and detections
-are counted. Noise, masks and true structure of the survey stay as they are, so that the completeness is that of this
-survey at these positions.
+Halos are injected into the galaxies of a survey at positions far from each other, and the survey is mapped. Noise,
+masks and true structure stay as they are, so that the completeness is that of this survey at these positions.
 """
 
 from __future__ import annotations
@@ -73,18 +72,14 @@ def completeness(
     ----------
     catalog : ShearCatalog
         Survey.
-    masses : `~astropy.units.Quantity`
-        M200c of the halos, ``(n,)`` or one.
-    redshift : float
-        Redshift of all halos.
+    masses, redshift
+        M200c of the halos, ``(n,)`` or one, and the redshift of all halos.
     centers : `~astropy.coordinates.SkyCoord`
         Positions of the halos, at least four radii apart, for example from `random_centers`.
-    method : str or method object
-        Method that draws samples, as for `~astro_massmap.ShearMap.reconstruct`.
-    threshold : float
-        Threshold in the mean convergence of an aperture.
-    radius : `~astropy.units.Quantity`
-        Radius of the apertures.
+    method, progress
+        Method that draws samples, and progress bar, as for `~astro_massmap.ShearMap.reconstruct`.
+    threshold, radius
+        Threshold in the mean convergence of an aperture, and radius of the apertures.
     z_source : float, pair of array-like, table, file, SACC object or ShearCatalog, optional
         Redshift of all galaxies, or their distribution n(z), as for `~astro_massmap.simulation.inject_halo`; by
         default the redshifts of the catalogue.
@@ -96,8 +91,6 @@ def completeness(
         Regions or annulus whose mean is subtracted, as for ``ConvergenceMap.detection_probability``.
     concentration, cosmology
         Concentration of the halos and cosmology, as for `~astro_massmap.simulation.NFWHalo`.
-    progress : bool
-        Show a progress bar.
 
     Returns
     -------
@@ -115,16 +108,14 @@ def completeness(
     Examples
     --------
     >>> import astropy.units as u
-    >>> import numpy as np
     >>> from astro_massmap import Wiener, datasets
     >>> from astro_massmap.validation.completeness import completeness, random_centers
-    >>> survey, radius = datasets.demo(), 2 * u.arcmin
-    >>> shear = survey.to_map(pixel_scale=1 * u.arcmin)
-    >>> centers = random_centers(shear.mask, shear.wcs, 8, 4 * radius, seed=1)
-    >>> table = completeness(survey, [5e13, 3e15] * u.Msun, 0.3, centers, method=Wiener(n_samples=16),
-    ...                      threshold=0.03, radius=radius, z_source=1.0, wcs=shear.wcs)
-    >>> table["mass"], table["completeness"][-1]
-    (<Quantity [0.e+00, 5.e+13, 3.e+15] solMass>, np.float64(1.0))
+    >>> shear = datasets.demo().to_map(pixel_scale=1 * u.arcmin)
+    >>> centers = random_centers(shear.mask, shear.wcs, 8, 8 * u.arcmin, seed=1)
+    >>> table = completeness(datasets.demo(), 3e15 * u.Msun, 0.3, centers, method=Wiener(n_samples=16), threshold=0.03,
+    ...                      radius=2 * u.arcmin, z_source=1.0, wcs=shear.wcs)
+    >>> print(table["completeness"][-1])
+    1.0
     """
     if not isinstance(catalog, ShearCatalog):
         raise TypeError(f"catalog: needs a ShearCatalog, got {type(catalog).__name__}")
@@ -169,7 +160,6 @@ def _check_inside(found):
 
 
 def _table(masses, found, probability, meta):
-    """Return the table of probabilities of a detection ``(n_masses, n_centers)``."""
     detected, n = (found >= probability).sum(axis=1), found.shape[1]
     lower, upper = probability_interval(detected, n, _LEVEL)
     table = QTable({"mass": masses, "completeness": detected / n, "error": (upper - lower) / 2})
@@ -199,26 +189,17 @@ def random_centers(mask: Bools, wcs: WCS, n: int, separation: u.Quantity, seed: 
 
     Parameters
     ----------
-    mask : ndarray of bool
-        Mask ``(ny, nx)``, True without data. Positions lie on pixels with data.
-    wcs : `~astropy.wcs.WCS`
-        Coordinates of the grid.
-    n : int
-        Number of positions.
+    mask, wcs
+        Mask ``(ny, nx)``, True without data, where no positions lie, and coordinates of the grid.
+    n, seed : int
+        Number of positions (ValueError if fewer are found), and seed of the random numbers.
     separation : `~astropy.units.Quantity`
         Smallest separation of two positions, and twice their smallest distance from the edges of the grid.
-    seed : int
-        Seed of the random numbers.
 
     Returns
     -------
     `~astropy.coordinates.SkyCoord`
         Positions, ``(n,)``.
-
-    Raises
-    ------
-    TypeError, ValueError, `~astropy.units.UnitsError`
-        If an argument is not as described, or fewer than ``n`` positions are found.
 
     Examples
     --------
@@ -226,9 +207,8 @@ def random_centers(mask: Bools, wcs: WCS, n: int, separation: u.Quantity, seed: 
     >>> from astro_massmap import datasets
     >>> from astro_massmap.validation.completeness import random_centers
     >>> shear = datasets.demo().to_map()
-    >>> centers = random_centers(shear.mask, shear.wcs, 10, 8 * u.arcmin, seed=1)
-    >>> bool(centers[1:].separation(centers[0]).min() >= 8 * u.arcmin)
-    True
+    >>> len(random_centers(shear.mask, shear.wcs, 10, 8 * u.arcmin, seed=1))
+    10
     """
     check_integer(n, "n", 1)
     check_integer(seed, "seed", 0)

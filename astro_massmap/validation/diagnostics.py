@@ -5,10 +5,8 @@ If a truth and n samples are drawn from the same posterior, the rank r of the tr
 uniform on 0 ... n (Cook, Gelman & Rubin 2006; Talts et al. 2018). `coverage` evaluates the intervals that maps return,
 which end at the lowest and the highest sample where a level needs more samples. `rank_histogram`, `tarp` and
 `reliability` are exact for any number of samples: a rank stands for the interval ``[r / (n + 1), (r + 1) / (n + 1)]``
-of probability. These n + 1 intervals are equally likely and tile [0, 1], so that the fraction of the interval which
-lies in a part of [0, 1] of the length L is L on average:
-
-``<fraction> = sum_r 1 / (n + 1) * |interval_r and part| / (1 / (n + 1)) = sum_r |interval_r and part| = L``.
+of probability. The n + 1 intervals are equally likely and tile [0, 1], so that the fraction of the interval in a part
+of [0, 1] of the length L is on average ``sum_r 1 / (n + 1) * |interval_r and part| / (1 / (n + 1)) = L``.
 
 Mock surveys are independent of each other, pixels within one are not: errors come from the scatter over surveys.
 """
@@ -56,18 +54,16 @@ def ranks(
 
     Parameters
     ----------
-    samples : array-like or sequence of ConvergenceMap
-        Samples of each mock survey, ``(n_surveys, n_samples, ...)``.
-    truth : array-like or sequence of ConvergenceMap
-        Truth of each mock survey, ``(n_surveys, ...)``.
+    samples, truth : array-like or sequence of ConvergenceMap
+        Samples ``(n_surveys, n_samples, ...)`` and truth ``(n_surveys, ...)`` of each mock survey. Pixels with a
+        non-finite value in any survey are left out.
     seed : int
         Seed of the random order of ties.
 
     Returns
     -------
     ndarray of int
-        Ranks from 0 to the number of samples, ``(n_surveys, n_pixels)``. Pixels with a non-finite value in any survey
-        are left out.
+        Ranks from 0 to the number of samples, ``(n_surveys, n_pixels)``.
 
     Raises
     ------
@@ -94,10 +90,9 @@ def coverage(
 
     Parameters
     ----------
-    samples, truth
-        See `ranks`.
-    levels : sequence of float
-        Levels of the intervals. A warning names levels that need more samples.
+    samples, truth, levels
+        See `ranks`, also for errors, and levels of the intervals, between 0 and 1. A warning names levels that need
+        more samples.
 
     Returns
     -------
@@ -106,19 +101,13 @@ def coverage(
         correct posterior: the level, or (n - 1) / (n + 1) for n samples if that is smaller. It is exact where
         (n + 1) (1 - level) / 2 is an integer; elsewhere interpolation adds at most 0.3 / (n + 1) for a Gaussian.
 
-    Raises
-    ------
-    TypeError, ValueError
-        As for `ranks`, or if a level is not between 0 and 1.
-
     Examples
     --------
     >>> import numpy as np
     >>> from astro_massmap.validation.diagnostics import coverage
     >>> draws = np.random.default_rng(1).normal(size=(1000, 40))
-    >>> table = coverage(draws[:, 1:], draws[:, 0])
-    >>> bool(np.all(np.abs(table["coverage"] - table["level"]) < 3 * table["error"]))
-    True
+    >>> coverage(draws[:, 1:], draws[:, 0])["coverage"].round(2).tolist()
+    [0.68, 0.96]
     """
     (samples, truth), levels = _paired(samples, truth), _levels(levels)
     n, ends = samples.shape[1], (interval(samples, level, axis=1) for level in levels)
@@ -140,12 +129,10 @@ def rank_histogram(
 
     Parameters
     ----------
-    samples, truth
-        See `ranks`.
+    samples, truth, seed
+        See `ranks`, also for errors; the seed is also that of the permutations.
     bins : int, optional
         Number of bins; by default one more than samples, 20 at most.
-    seed : int
-        Seed of the random order of ties, and of the permutations.
 
     Returns
     -------
@@ -155,21 +142,14 @@ def rank_histogram(
         histogram and 999 permutations with at least this chi2. A permutation exchanges the truth of each survey with a
         random one of its draws. The p-value is exact for any number of surveys and any correlation of pixels.
 
-    Raises
-    ------
-    TypeError, ValueError
-        As for `ranks`, or if ``bins`` is not a positive integer.
-
     Examples
     --------
     >>> import numpy as np
     >>> from astro_massmap.validation.diagnostics import rank_histogram
     >>> rng = np.random.default_rng(1)
     >>> too_narrow = rank_histogram(0.5 * rng.normal(size=(1000, 9)), rng.normal(size=1000), bins=5)
-    >>> too_narrow["density"].round(1).tolist()
-    [1.7, 0.5, 0.5, 0.6, 1.6]
-    >>> too_narrow.meta["p_value"]
-    0.001
+    >>> too_narrow["density"].round(1).tolist(), too_narrow.meta["p_value"]
+    ([1.7, 0.5, 0.5, 0.6, 1.6], 0.001)
     """
     samples, truth = _paired(samples, truth)
     n = samples.shape[1]
@@ -201,13 +181,11 @@ def tarp(
 
     Parameters
     ----------
-    samples, truth
-        See `ranks`.
+    samples, truth, seed
+        See `ranks`, also for errors; at least three surveys. The seed is that of the random points.
     n_references : int
         Number of random points per survey: truths of other surveys, plus normal deviates with the scatter of these
         truths, which is also the unit of distance.
-    seed : int
-        Seed of the random points.
     levels : sequence of float, optional
         Credible levels; by default 0.1, 0.2, ... 0.9.
 
@@ -217,19 +195,13 @@ def tarp(
         ``level``, ``coverage`` (the fraction of truths closer to the point than that fraction of the samples) and its
         ``error``.
 
-    Raises
-    ------
-    TypeError, ValueError
-        As for `coverage`, or if there are fewer than three surveys.
-
     Examples
     --------
     >>> import numpy as np
     >>> from astro_massmap.validation.diagnostics import tarp
     >>> draws = np.random.default_rng(2).normal(size=(500, 9, 4))
-    >>> table = tarp(draws[:, 1:], draws[:, 0], n_references=10)
-    >>> bool(np.all(np.abs(table["coverage"] - table["level"]) < 3 * table["error"]))
-    True
+    >>> tarp(draws[:, 1:], draws[:, 0], n_references=10, levels=[0.5, 0.9])["coverage"].round(2).tolist()
+    [0.5, 0.89]
     """
     samples, truth = _paired(samples, truth)
     levels = _levels(np.linspace(0.1, 0.9, 9) if levels is None else levels)
@@ -262,10 +234,8 @@ def reliability(
 
     Parameters
     ----------
-    probability : array-like
-        Predicted probability of each event, ``(n_surveys, n_events)``; NaN for none.
-    truth : array-like of bool
-        True for events that occur in the truth, ``(n_surveys, n_events)``.
+    probability, truth : array-like
+        Predicted probability of each event (NaN for none), and True for events in the truth, ``(n_surveys, n_events)``.
     bins : int or array-like
         Number of bins of probability, or their edges, outside of which events are left out.
     n_samples : int, optional
@@ -287,10 +257,8 @@ def reliability(
     --------
     >>> import numpy as np
     >>> from astro_massmap.validation.diagnostics import reliability
-    >>> rng = np.random.default_rng(2)
-    >>> p = rng.uniform(size=(50, 200))
-    >>> table = reliability(p, rng.uniform(size=p.shape) < p, bins=4)
-    >>> table["true"].round(1).tolist()
+    >>> p, x = np.random.default_rng(2).uniform(size=(2, 50, 200))
+    >>> reliability(p, x < p, bins=4)["true"].round(1).tolist()
     [0.1, 0.4, 0.6, 0.9]
     """
     probability, truth = floats(probability, "probability"), np.asarray(truth)

@@ -80,8 +80,7 @@ def measure(truths, maps, samples, diagnostics, *, seed=0):
     """
     Compare the maps ``(n_mocks, ny, nx)`` of one method with the truths.
 
-    ``samples`` is None, or the samples ``(n_samples, ny, nx)`` of each mock, with the maps as their means;
-    ``diagnostics`` is the dict of the method for each mock.
+    ``samples`` and ``diagnostics`` are lists with an item for each mock; ``samples`` may be None.
     """
     sums = [_of_maps(truths, maps, samples)]
     smooth = smoothed(maps, truths.pixel_size, SMOOTHING)
@@ -160,18 +159,15 @@ def _of_samples(truths, samples, draws):
 
 
 def _moments(draws):
-    """Return the mean powers 0 to 3 of the pixels of each mock, ``(n_mocks, 4)``."""
     return np.stack([(draws**k).mean(axis=(1, 2, 3)) for k in range(4)], axis=1)
 
 
 def _minus_mean(maps, seen):
-    """Subtract the mean over pixels with data; set other pixels to 0."""
     mean = (maps * seen).sum(axis=(1, 2)) / seen.sum(axis=(1, 2))
     return (maps - mean[:, None, None]) * seen
 
 
 def _density(maps, edges):
-    """Return the one-point density of all pixels of some maps."""
     return np.histogram(maps, edges)[0] / np.size(maps) / np.diff(edges)
 
 

@@ -16,7 +16,6 @@ def read(file):
 
 
 def seeded(method, mocks, number):
-    """Return the method with the seed of a mock."""
     if not dataclasses.is_dataclass(method):
         raise TypeError(f"methods: need frozen dataclasses such as Wiener(), got {method!r}")
     if any(field.name == "seed" for field in dataclasses.fields(method)):

@@ -2,12 +2,12 @@
 Comparison of methods on mock surveys with the footprint, noise and density of a real catalogue.
 
 The truth of a mock is a simulated map, larger than the field, centred on the catalogue. It shears the galaxies of the
-catalogue: real positions and weights, real ellipticities rotated at random. The galaxies are binned on a grid in the
-middle of the map, so that matter beyond the edges of the field acts as on the sky. Bilinear interpolation of the shear,
-and its mean over the galaxies of a pixel, smooth the truth by about a pixel, which the methods do not model.
+catalogue: real positions and weights, real ellipticities rotated at random. They are binned on a grid in the middle of
+the map, so that matter beyond the field acts as on the sky. Bilinear interpolation of the shear, and its mean over the
+galaxies of a pixel, smooth the truth by about a pixel, which the methods do not model.
 
-Every estimate is written to a file as soon as it is made, with its settings. An interrupted run continues, several
-processes can share the work, and methods can be added later.
+Every estimate is written to a file as soon as it is made, with its settings: an interrupted run continues, and several
+processes can share the work.
 """
 
 from __future__ import annotations
@@ -71,14 +71,9 @@ class MockSurveys:
     >>> from astro_massmap.simulation import MapSet
     >>> from astro_massmap.validation import MockSurveys
     >>> np.save("maps.npy", np.random.default_rng(1).normal(scale=0.03, size=(2, 48, 48)))
-    >>> mocks = MockSurveys(datasets.demo()[::8], MapSet.open(".", pixel_scale=1 * u.arcmin), size=32)
-    >>> truth, shear = mocks[0]
-    >>> truth
-    <ConvergenceMap: 32 x 32 pixels of 1 arcmin, 96% measured, no samples>
+    >>> truth, shear = MockSurveys(datasets.demo()[::8], MapSet.open(".", pixel_scale=1 * u.arcmin), size=32)[0]
     >>> shear
     <ShearMap: 32 x 32 pixels of 1 arcmin, 96% with data>
-    >>> mocks.seed_of(1), mocks.settings(1)["map"]
-    (1, 'maps.npy, 1, 1')
     """
 
     def __init__(self, catalog: ShearCatalog, maps: MapSet, *, size: int = 192, seed: int = 0) -> None:
@@ -112,39 +107,11 @@ class MockSurveys:
         return ConvergenceMap(truth.data, wcs=truth.wcs, mask=shear.mask), shear
 
     def seed_of(self, number: int) -> int:
-        """
-        Return the seed of a mock and of the methods applied to it.
-
-        Parameters
-        ----------
-        number : int
-            Number of the mock.
-
-        Returns
-        -------
-        int
-            A different number for each mock and each ``seed``.
-        """
+        """Return the seed, an int, of a mock and of its methods, different for each number and each ``seed``."""
         return 10**6 * self.seed + number
 
     def settings(self, number: int) -> dict[str, Any]:
-        """
-        Return the settings that determine a mock, as plain numbers and strings.
-
-        Parameters
-        ----------
-        number : int
-            Number of the mock.
-
-        Returns
-        -------
-        dict
-
-        Raises
-        ------
-        IndexError
-            If there is no such mock.
-        """
+        """Return the settings that determine a mock, a dict of numbers and strings; IndexError without such a mock."""
         entry = self.maps.entries[number]
         return {
             "galaxies": len(self.catalog),
@@ -157,7 +124,6 @@ class MockSurveys:
 
     @cached_property
     def _checksum(self):
-        """Return a checksum of the galaxies."""
         c = self.catalog
         columns = (c.coords.spherical.lon.deg, c.coords.spherical.lat.deg, c.g1, c.g2, c.weight)
         digest = hashlib.sha256(np.array(columns, dtype="<f8").tobytes())
@@ -179,16 +145,12 @@ def run_mocks(
 
     Parameters
     ----------
-    mocks : MockSurveys
-        Truths and mock data.
-    methods : dict
-        Method objects by name, such as ``Wiener(n_samples=16)``. Seeds are replaced by those of the mocks.
+    mocks, methods
+        Mocks, and method objects by name, such as ``Wiener(n_samples=16)``. Seeds are replaced by those of the mocks.
     folder : str or path-like
         Folder of the files ``mock_003_truth.fits`` and ``mock_003_NAME.fits``. Existing files are kept.
-    numbers : iterable of int, optional
-        Numbers of the mocks; by default all.
-    progress : bool
-        Show a progress bar.
+    numbers, progress
+        Numbers of the mocks, by default all, and progress bar.
 
     Raises
     ------
@@ -199,24 +161,17 @@ def run_mocks(
 
     Examples
     --------
-    White-noise maps replace simulated maps here:
-
     >>> import astropy.units as u
     >>> import numpy as np
-    >>> from astro_massmap import KaiserSquires, Wiener, datasets
+    >>> from astro_massmap import Wiener, datasets
     >>> from astro_massmap.simulation import MapSet
     >>> from astro_massmap.validation import MockSurveys, compare, read_mocks, run_mocks
     >>> np.save("maps.npy", np.random.default_rng(1).normal(scale=0.03, size=(2, 48, 48)))
-    >>> maps = MapSet.open(".", pixel_scale=1 * u.arcmin)
-    >>> mocks = MockSurveys(datasets.demo()[::8], maps, size=32)
-    >>> methods = {"kaiser_squires": KaiserSquires(), "wiener": Wiener(n_samples=0)}
+    >>> mocks = MockSurveys(datasets.demo()[::8], MapSet.open(".", pixel_scale=1 * u.arcmin), size=32)
+    >>> methods = {"wiener": Wiener(n_samples=0)}
     >>> run_mocks(mocks, methods, "validation", progress=False)
-    >>> truths, kappas = read_mocks(mocks, methods, "validation")
-    >>> comparison = compare(truths, kappas)
-    >>> comparison.table["quantity", "wiener"][:1].pprint()
-            quantity         wiener
-    ------------------------ ------
-    RMSE / Wiener, with data    1.0
+    >>> print(compare(*read_mocks(mocks, methods, "validation")).table["wiener"][0])
+    1.0
     """
     numbers = _checked_numbers(mocks, numbers)
     folder = Path(folder)
@@ -244,12 +199,7 @@ def read_mocks(
     mocks: MockSurveys, methods: Mapping[str, Method], folder: File, *, numbers: Iterable[int] | None = None
 ) -> tuple[list[ConvergenceMap], dict[str, list[ConvergenceMap]]]:
     """
-    Read the files of `run_mocks`.
-
-    Parameters
-    ----------
-    mocks, methods, folder, numbers
-        See `run_mocks`.
+    Read the files of `run_mocks`, with its parameters and errors.
 
     Returns
     -------
@@ -258,17 +208,8 @@ def read_mocks(
     maps : dict
         List of ConvergenceMap by name of the method.
 
-    Raises
-    ------
-    ValueError
-        If a file was made with other settings.
-    OSError
-        If a file is damaged.
-
     Examples
     --------
-    Before `run_mocks` there are no files:
-
     >>> import astropy.units as u
     >>> import numpy as np
     >>> from astro_massmap import datasets

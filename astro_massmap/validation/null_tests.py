@@ -45,29 +45,20 @@ def rotated(catalog: ShearCatalog, seed: int | Sequence[int]) -> ShearCatalog:
 
     Parameters
     ----------
-    catalog : ShearCatalog
-        Galaxies.
-    seed : int or sequence of int
-        Seed of the angles.
+    catalog, seed
+        Galaxies, and seed of the angles.
 
     Returns
     -------
     ShearCatalog
         The rotated galaxies, after subtracting the additive bias.
 
-    Raises
-    ------
-    TypeError
-        If ``catalog`` is not a ShearCatalog.
-
     Examples
     --------
     >>> from astro_massmap import datasets
     >>> from astro_massmap.validation.null_tests import rotated
-    >>> catalog = datasets.demo()
-    >>> noise = rotated(catalog, seed=1)
-    >>> bool(abs(noise.shape_noise / catalog.shape_noise - 1) < 1e-12)
-    True
+    >>> rotated(datasets.demo(), seed=1)
+    <ShearCatalog: 65666 galaxies, axes 'west-north', shape noise 0.260>
     """
     _check(catalog)
     for part in np.atleast_1d(seed):
@@ -92,39 +83,27 @@ def noise_maps(
 
     Parameters
     ----------
-    catalog : ShearCatalog
-        Galaxies.
-    n : int
-        Number of maps, at least two.
+    catalog, n
+        Galaxies, and number of maps, at least two.
     method : str or method object, optional
         Method of the maps; by default `~astro_massmap.KaiserSquires`. Only the mean of a method with samples is used.
     seed : int
         Seed of the angles; map i is that of ``rotated(catalog, [seed, i])``.
-    wcs, shape, pixel_scale, mask
-        Grid and excluded regions, see `~astro_massmap.ShearCatalog.to_map`.
-    progress : bool
-        Show a progress bar.
+    wcs, shape, pixel_scale, mask, progress
+        Grid and excluded regions, see `~astro_massmap.ShearCatalog.to_map` (also for errors), and progress bar.
 
     Returns
     -------
     ConvergenceMap
         The maps as samples, with their mean and standard deviation.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not as described.
-
     Examples
     --------
     >>> import astropy.units as u
     >>> from astro_massmap import datasets
     >>> from astro_massmap.validation.null_tests import noise_maps
-    >>> catalog = datasets.demo()
-    >>> noise = noise_maps(catalog, 8, pixel_scale=1.6 * u.arcmin)
-    >>> kappa = catalog.reconstruct("kaiser_squires", pixel_scale=1.6 * u.arcmin)
-    >>> noise.samples.shape, bool((kappa.data / noise.uncertainty.array).max() > 4)
-    ((8, 32, 32), True)
+    >>> noise_maps(datasets.demo(), 8, pixel_scale=1.6 * u.arcmin)
+    <ConvergenceMap: 32 x 32 pixels of 1.6 arcmin, 87% measured, 8 samples>
     """
     method, survey = _prepared(catalog, n, seed, method, wcs, shape, pixel_scale, mask)
     with progress_bar(total=n, desc="rotations", disable=not progress) as bar:
@@ -153,31 +132,22 @@ def jackknife(
 
     Parameters
     ----------
-    catalog, n, method, wcs, shape, pixel_scale, mask, progress
-        See `noise_maps`.
-    seed : int
-        Seed of the groups.
+    catalog, n, method, seed, wcs, shape, pixel_scale, mask, progress
+        See `noise_maps`; the seed is that of the groups, of at least two galaxies (ValueError).
 
     Returns
     -------
     ConvergenceMap
-        The map of all galaxies with this standard deviation. Its samples are the deviations of the maps without a group
-        from their mean, scaled by ``(n - 1) / sqrt(n)`` and added to the map of all galaxies: their scatter is the
-        jackknife error, also of means over regions.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not as described, or there are fewer than two galaxies per group.
+        The map of all galaxies with this standard deviation. Its samples are this map plus the deviations from the
+        mean, scaled by ``(n - 1) / sqrt(n)``: their scatter is the jackknife error, also of means over regions.
 
     Examples
     --------
     >>> import astropy.units as u
     >>> from astro_massmap import datasets
     >>> from astro_massmap.validation.null_tests import jackknife
-    >>> kappa = jackknife(datasets.demo(), 16, pixel_scale=1.6 * u.arcmin)
-    >>> bool((kappa.data / kappa.uncertainty.array).max() > 4)
-    True
+    >>> jackknife(datasets.demo(), 16, pixel_scale=1.6 * u.arcmin)
+    <ConvergenceMap: 32 x 32 pixels of 1.6 arcmin, 87% measured, 16 samples>
     """
     method, survey = _prepared(catalog, n, seed, method, wcs, shape, pixel_scale, mask)
     if survey.n_galaxies < 2 * n:
@@ -202,21 +172,17 @@ class BModeTest:
         standard deviation over maps of rotated galaxies (``e_noise``, ``e_noise_std``, ``b_noise``, ``b_noise_std``),
         and the excess over this mean in standard deviations (``e_significance``, ``b_significance``). NaN in bands
         without modes.
-    chi2 : float
-        Sum over bands of the squared deviation of the B mode from the mean of all other maps, over their variance.
-    p_value : float
-        Fraction of all maps, this one and those of rotated galaxies, with at least this chi2.
-    n : int
-        Number of maps of rotated galaxies.
+    chi2, p_value : float
+        Sum over bands of the squared deviation of the B mode from the mean of all other maps, over their variance, and
+        fraction of all maps, this one and the ``n`` of rotated galaxies, with at least this chi2.
 
     Examples
     --------
     >>> import astropy.units as u
     >>> from astro_massmap import datasets
     >>> from astro_massmap.validation.null_tests import b_mode_test
-    >>> report = b_mode_test(datasets.demo(), 40, pixel_scale=3.2 * u.arcmin)
-    >>> print(str(report).splitlines()[0])
-    no sign of a B mode: chi2 = 3.0 in 3 bands, p = 0.415
+    >>> b_mode_test(datasets.demo(), 40, pixel_scale=3.2 * u.arcmin).ok
+    True
     """
 
     table: QTable
@@ -227,10 +193,9 @@ class BModeTest:
     @property
     def ok(self) -> bool | None:
         """
-        True without a significant B mode (p above 0.01), False with one, None if undecided.
+        True without a significant B mode (p above 0.01), False with one (by chance in 1 of 100 cases).
 
-        Without a B mode it is False by chance in 1 of 100 cases. It is None if p is ``1 / (n + 1)``, the smallest value
-        of n rotations, and above 0.01: the test needs at least 99 rotations.
+        It is None if p is ``1 / (n + 1)``, the smallest value of n rotations, and above 0.01: 99 rotations are needed.
         """
         if self.n < _LEAST_ROTATIONS and self.p_value < 1.5 / (self.n + 1):
             return None
@@ -281,19 +246,13 @@ def b_mode_test(
 
     Parameters
     ----------
-    catalog : ShearCatalog
-        Galaxies.
-    n : int
-        Number of maps of rotated galaxies; the p-value is a multiple of ``1 / (n + 1)``. A B mode is only reported as
-        significant (p of 0.01 or less) with 99 or more.
+    catalog, n
+        Galaxies, and number of maps of rotated galaxies; the p-value is a multiple of ``1 / (n + 1)``. A B mode is only
+        reported as significant (p of 0.01 or less) with 99 or more.
     edges : array-like, optional
         Edges of the bands of ell; by default octaves, from the largest scale of the field to the smallest of the grid.
     seed, wcs, shape, pixel_scale, mask, progress
         See `noise_maps`.
-
-    Returns
-    -------
-    BModeTest
 
     Raises
     ------
@@ -305,9 +264,8 @@ def b_mode_test(
     >>> import astropy.units as u
     >>> from astro_massmap import datasets
     >>> from astro_massmap.validation.null_tests import b_mode_test
-    >>> report = b_mode_test(datasets.demo(), 40, pixel_scale=1.6 * u.arcmin)
-    >>> report.ok, bool(report.table["e_significance"].max() > 5)
-    (True, True)
+    >>> print(str(b_mode_test(datasets.demo(), 40, pixel_scale=3.2 * u.arcmin)).splitlines()[0])
+    no sign of a B mode: chi2 = 3.0 in 3 bands, p = 0.415
     """
     _, survey = _prepared(catalog, n, seed, None, wcs, shape, pixel_scale, mask)
     observed = survey.observation()

@@ -32,7 +32,6 @@ def calibration(truths, draws, seed):
 
 
 def alone(*values):
-    """Return values with standard errors of NaN."""
     return np.array(values, dtype=float), np.full(len(values), np.nan)
 
 
