@@ -75,7 +75,7 @@ def test_the_tiles_are_those_of_the_prior(shape):
 def test_a_run_that_exceeds_the_memory_is_an_error(monkeypatch):
     monkeypatch.setattr(_memory, "physical_memory", lambda: 8 * GIB)
     assert check_memory(needed_memory((2048, 2048)))
-    with pytest.raises(ValueError, match=r"shape: 8192 x 8192 pixels .*: about \d+ GiB of memory, this computer has 8 GiB; u"):
+    with pytest.raises(ValueError, match=r"shape: 8192 x 8192 .*: about \d+ GiB of memory, this computer has 8 GiB; u"):
         check_memory(needed_memory((8192, 8192)))
 
 
