@@ -64,6 +64,7 @@ def mirror(massmap_data, tmp_path, monkeypatch):
         clear_download_cache(datasets.COSMOS_URL + name, pkgname="astro_massmap")
 
 
+@pytest.mark.slow
 def test_cosmos_by_checksum(mirror):
     catalog = datasets.cosmos()
     assert len(catalog) == 417117

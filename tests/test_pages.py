@@ -90,6 +90,7 @@ def inspect(pages, browser):
     return json.loads(html.unescape(written[1])), re.findall(r'CONSOLE\W\d+\W+(".*", source: .*)', done.stderr)
 
 
+@pytest.mark.slow
 def test_report_is_self_contained_and_described(report):
     page = Elements(report)
     assert page.all("html") == [{"lang": "en"}] and len(page.all("title")) == len(page.all("h1")) == 1

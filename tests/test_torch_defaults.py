@@ -122,6 +122,7 @@ def test_every_tensor_names_its_type_and_its_device():
 # ---- by running it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
     [

@@ -137,7 +137,6 @@ def find_columns(table, columns=None):
 
 
 def is_own(table):
-    """Return whether this package wrote a table."""
     return str(table.meta.get("CREATOR", "")).startswith(CREATOR)
 
 
@@ -155,7 +154,6 @@ def _usual_columns(table, named=()):
 
 
 def _match(pair, first, second):
-    """Return whether two names are of the same convention, as "RAJ2000" and "DEJ2000" are."""
     first, second = (PAIRS[pair].sub("#", name, count=1).lower().replace("_", "") for name in (first, second))
     return first == second
 

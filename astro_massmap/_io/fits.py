@@ -114,7 +114,6 @@ def _wcs_header(wcs, ndim):
 
 
 def _add_cards(header, cards):
-    """Add cards, with text escaped to ASCII; comments that do not fit are dropped."""
     for keyword, value, comment in cards:
         if isinstance(value, str):
             value = value.encode("unicode_escape").decode("ascii")
@@ -166,7 +165,6 @@ def unwritable(content):
 
 
 def _table_to_notes(table):
-    """Return the dictionaries by section, and the list of images."""
     notes = {str(section): load_yaml(str(content)) for section, content in table.iterrows()}
     for section, content in notes.items():
         if not isinstance(content, list if section == "images" else dict | None):

@@ -69,11 +69,7 @@ def _scale_nulls(hdus):
 
 
 def check_headers(stream, *, whole=True, images=True):
-    """
-    Raise OSError unless a stream contains all data that its headers declare.
-
-    Return True if its ``images`` need to be decoded in a child process.
-    """
+    """Raise OSError unless a stream contains all declared data; return whether ``images`` need a child process."""
     at, isolated = 0, False
     _length(stream, 6)
     stream.seek(0)
@@ -233,7 +229,6 @@ def _check_heap(header, columns, stream, begin, length):
 
 
 def _check_tiles(header, length, *, images):
-    """Check the header of a tile-compressed image."""
     n = _whole(header, "ZNAXIS", least=1, most=_MOST_AXES)
     sides = [_whole(header, f"ZNAXIS{axis + 1}", least=1) for axis in range(n)]
     tiles = [_whole(header, f"ZTILE{i + 1}", sides[0] if not i else 1, least=1, most=sides[i]) for i in range(n)]

@@ -95,6 +95,5 @@ def unmasked(values: Any, name: str) -> tuple[Any, Bools]:
 
 
 def texts(data: Any, mask: Bools) -> Any:
-    """Return text without padding; masked values are blank."""
     texts = [v.decode("latin-1") if isinstance(v, bytes) else str(v) for v in data.tolist()]
     return np.where(mask, "", np.char.strip(np.array(texts, dtype=str)))

@@ -25,7 +25,6 @@ class IsolatedImage(fits.CompImageHDU):
 
     @property
     def section(self):
-        """Pixels, for slices."""
         return self.data
 
     def _run(self):

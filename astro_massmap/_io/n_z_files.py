@@ -38,9 +38,9 @@ def _sacc_of_hdf(file, name):
 
 def _table_of_fits(file, name, column):
     """
-    Return the table with n(z) of a FITS file of several tables, such as SACC or 2point, and its density column.
+    Return the table with n(z) of a FITS file of several tables, and its density column; None for a file of one table.
 
-    The column is None if ``column`` is the name of the table. None for a file of one table.
+    The column is None if ``column`` is the name of the table.
     """
     from astropy.table import Table
 
@@ -70,5 +70,4 @@ def _has_n_z(names):
 
 
 def _keys(key, hdu):
-    """Return the names of a table: that of its HDU, and that of its tracer in a SACC file."""
     return key, hdu.header.get("SACCNAME", key)

@@ -72,7 +72,6 @@ def _angles(column, name):
 
 
 def _texts(column):
-    """Return the texts of a column in lower case, empty where it is masked."""
     mask = np.broadcast_to(getattr(column, "mask", False), len(column))
     values = np.asarray(column.unmasked if isinstance(column, Masked) else column)
     values = (value.decode("latin-1") if isinstance(value, bytes) else value for value in values.tolist())

@@ -32,12 +32,6 @@ def numbers(
     and of numbers without a unit. With the dtype None, single precision is kept and others become double precision. The
     result is a copy, NaN for values that are masked, None or blank text. TypeError or UnitsError, with ``name``, if a
     value is not a number or the unit cannot be converted.
-
-    >>> from astropy.table import MaskedColumn
-    >>> from astro_massmap._io.quantities import numbers
-    >>> radius = MaskedColumn([60, 999999, 30], mask=[False, True, False], unit="arcsec")
-    >>> numbers(radius, "radius", unit="arcmin")
-    (array([1. , nan, 0.5]), array([False,  True, False]))
     """
     array = floats(values, name, unit=unit, dtype=dtype)
     return array, np.isnan(array)
@@ -119,7 +113,6 @@ def column(values: ArrayLike, name: str, n: int, *, scalar: bool = False) -> flo
 
 
 def pair(values: Any, name: str, n: int) -> tuple[float | NDArray[np.float64], ...]:
-    """Return two finite numbers or columns of ``n`` numbers."""
     try:
         first, second = values
     except (TypeError, ValueError):

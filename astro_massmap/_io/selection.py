@@ -199,7 +199,6 @@ class _Condition:
         return [_Column(side.text) if q else side for side, q in zip(sides, quoted, strict=True)]
 
     def _pair(self, left: Any, right: Any, compare: Any) -> Answers:
-        """Compare flags, text, or numbers."""
         pair = (left, right)
         if not any(isinstance(side, _Column | tuple) for side in pair):
             raise self._error("a comparison needs a column")

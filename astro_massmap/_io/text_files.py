@@ -134,7 +134,6 @@ def _latin(found):
 
 
 def _head(stream, encoding):
-    """Return the comments at the beginning of a text, and the line behind them."""
     found = bytearray()
     for line in stream:
         found += line

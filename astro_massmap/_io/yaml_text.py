@@ -60,7 +60,6 @@ def check_yaml(text):
 
 
 def load_yaml(text):
-    """Return the plain data and objects of astropy in a text."""
     check_yaml(text)
     return yaml.load(text, Loader=AstropyLoader)
 

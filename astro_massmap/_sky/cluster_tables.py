@@ -81,7 +81,6 @@ def regions_of(table, cosmology=None):
 
 
 def _named(table, names):
-    """Return the columns with these names, in the order of ``names``."""
     plain = {}
     for column in table.colnames:
         plain.setdefault(_plain(column), column)
@@ -148,7 +147,6 @@ def _unit(table, column):
 
 
 def _positive(table, column):
-    """Return the radii without unit; ValueError if one is missing or not positive."""
     values = without_unit(table[column], f"regions: column {column!r}")
     missing = np.isnan(values)
     if missing.any():
@@ -217,7 +215,6 @@ def names_of(table):
 
 
 def _listed(values):
-    """Return the values of a column as Python objects, None where masked."""
     array = np.ma.asarray(getattr(values, "value", values))
     return array.tolist()
 

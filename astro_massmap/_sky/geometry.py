@@ -56,7 +56,6 @@ def celestial_wcs(wcs, shape=None):
 
 
 def _sky_axes(wcs):
-    """Return the celestial axes of a WCS in their order, with the sides of the array."""
     if wcs.naxis == 2:
         return wcs.deepcopy()
     sides = wcs.pixel_shape
@@ -128,7 +127,6 @@ def _pixel_vectors(wcs, x, y):
 
 
 def _east_and_north(lon, lat):
-    """Return unit vectors to the East and to the North, ``(2, 3)``."""
     east = [-np.sin(lon), np.cos(lon), 0]
     return np.array([east, [-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)]])
 
@@ -223,11 +221,7 @@ def _plain_tangential(wcs):
 
 
 def _on_tangent_plane(coords, wcs):
-    """
-    Return the result of `_north_vectors` in closed form (Calabretta & Greisen 2002), without wcslib.
-
-    Meridians are straight lines through the pole at (0, cot dec) in radians.
-    """
+    """Return `_north_vectors` in closed form (Calabretta & Greisen 2002): meridians meet at the pole, (0, cot dec)."""
     (lon_0, dec_0), places = np.radians(wcs.wcs.crval), coords.spherical
     lon, lat = places.lon.rad - lon_0, places.lat.rad
     level = np.cos(lat)

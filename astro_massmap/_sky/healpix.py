@@ -100,7 +100,6 @@ def _nside(npix, nested=False):
 
 
 def _frame(frame):
-    """Return the astropy frame of coordinates, or of a name of astropy or HEALPix."""
     if isinstance(frame, SkyCoord):
         frame = frame.frame
     if isinstance(frame, BaseCoordinateFrame):
@@ -116,7 +115,6 @@ def _frame(frame):
 
 
 def _read(file, wcs, shape, nested, frame, field):
-    """Return the `Sphere` of the pixels of a file around a grid."""
     if not file.is_file():
         raise OSError(f"values: needs an array or a file, there is no file {str(file)!r}")
     frame = None if frame is None else _frame(frame)
@@ -178,7 +176,6 @@ def _nside_of(table, numbers, column):
 
 
 def _values(table, numbers, column, near, npix):
-    """Return values and numbers of the pixels ``near`` that a file contains."""
     data = table.data[column.name]
     if numbers is None:
         width = data[:1].size
@@ -196,7 +193,6 @@ def _values(table, numbers, column, near, npix):
 
 
 def _finite(values, column, header):
-    """Return values as floats, NaN where missing."""
     missing = np.zeros(values.shape, bool) if column.null is None else values == column.null
     values = floats(values, "values", dtype=None)
     bad = header.get("BAD_DATA")

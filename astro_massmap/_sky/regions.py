@@ -114,13 +114,11 @@ def as_regions(regions, wcs=None, *, cosmology=None, select=None):
 
 
 def is_excluded(region):
-    """Return whether the area of a region is to be subtracted from others."""
     include = region.meta.get("include", True)
     return not include or str(include).strip().lower() in ("-", "0", "false", "no")
 
 
 def _without_area(region):
-    """Return the kind of a region without an area, or None."""
     if region.meta.get("type") == "ann":  # of CRTF
         return "annotation"
     return next((kind for kind, classes in _KINDS.items() if isinstance(region, classes)), None)
@@ -195,10 +193,10 @@ def _around_to_pixel(regions, wcs):
 
 def _sides_to_pixel(steps, sides, angles):
     """
-    Return width and height ``(n, 2)`` of ellipses in pixels, and the angle of the width.
+    Return width and height ``(n, 2)`` of ellipses in pixels, and the angle of the width, on the sky from West.
 
-    Angles on the sky start at West. If pixels are not square, the axes are the singular values, and the width is the
-    axis closer to the image of the width on the sky.
+    If pixels are not square, the axes are the singular values, and the width is the axis closer to the image of the
+    width on the sky.
     """
     rows, (c, s) = np.arange(len(sides)), (np.cos(angles), np.sin(angles))
     axes = steps @ np.moveaxis(np.array([[-c, s], [s, c]]), -1, 0) * sides[:, None, :]
@@ -283,11 +281,7 @@ def _holds_fits_regions(file):
 
 
 def inside_any(regions, x, y):
-    """
-    Return which positions, ``(n,)``, lie inside any of the pixel regions.
-
-    ``region.contains`` is evaluated only for positions within the bounding box of a region.
-    """
+    """Return which positions ``(n,)`` lie inside any pixel region; each is evaluated in its bounding box only."""
     inside, order = np.zeros(len(x), dtype=bool), np.argsort(x)
     sorted_x, sorted_y = x[order], y[order]
     for region in regions:

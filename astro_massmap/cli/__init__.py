@@ -18,14 +18,7 @@ from .parity import commands_by_task
 
 
 def main(argv=None):
-    """
-    Run ``massmap`` with the given arguments (those of the shell by default).
-
-    Returns
-    -------
-    int
-        0; 1 after an error, which is printed in one line; 130 after an interruption.
-    """
+    """Run ``massmap``; return 0, 1 after an error (printed in one line), or 130 after an interruption."""
     arguments = _parser().parse_args(argv)
     with warnings.catch_warnings(), _termination_interrupts():
         warnings.simplefilter("default", UserWarning)  # of which AstropyUserWarning is one

@@ -50,12 +50,10 @@ def add_catalog_arguments(parser):
 
 
 def add_exclude_argument(parser):
-    """Add ``--exclude``."""
     parser.add_argument("--exclude", metavar="FILE", help="regions whose galaxies are excluded, such as stars")
 
 
 def add_method_arguments(parser):
-    """Add the method and its options."""
     parser.add_argument("--method", help="annealed_hmc (default), posterior_mean, wiener or kaiser_squires")
     parser.add_argument(
         "--prior",
@@ -91,7 +89,6 @@ def add_solver_arguments(parser, n_samples=64):
 
 
 def add_workers_argument(parser):
-    """Add ``--workers``."""
     parser.add_argument("--workers", type=int, metavar="N", help="for annealed_hmc: number of processes of one thread")
 
 
@@ -115,7 +112,6 @@ def workers(arguments):
 
 
 def read_catalog(arguments):
-    """Read the catalogue."""
     from ..maps.catalog import ShearCatalog
 
     table = options(arguments, "axes", "columns", "responsivity", "response", "select", "hdu", "encoding")
@@ -176,22 +172,9 @@ def record(name, arguments, method, **effective):
     """
     Return the record of a command from which ``massmap repeat`` runs it again.
 
-    Parameters
-    ----------
-    name : str
-        Name of the command.
-    arguments : `argparse.Namespace`
-        Parsed arguments.
-    method : method object
-        Method whose settings replace arguments that are None.
-    **effective
-        Values that replace other arguments that are None.
-
-    Returns
-    -------
-    dict
-        ``name``; ``options``, all of them in the syntax of the shell; ``line``, the same as one command; and
-        ``inputs``, the files that were read by option, with their SHA-256. Paths are those of `without_folders`.
+    Arguments that are None are replaced by settings of ``method`` and by ``effective``. The record contains ``name``;
+    ``options``, all of them in the syntax of the shell; ``line``, the same as one command; and ``inputs``, the files
+    that were read by option, with their SHA-256. Paths are those of `without_folders`.
     """
     from .._utils.files import without_folders
     from ..methods import METHODS
@@ -252,7 +235,6 @@ def check_targets(output, picture, *, overwrite):
 
 
 def check_picture(picture, *, overwrite):
-    """Raise an error if a picture cannot be written."""
     from .._utils.files import check_target
     from .._utils.optional import require
 
@@ -263,7 +245,6 @@ def check_picture(picture, *, overwrite):
 
 
 def save_figure(figure, file, *, overwrite):
-    """Write a picture, and print its name."""
     from .._utils.files import atomic_path
     from .._utils.optional import require
 
@@ -274,7 +255,6 @@ def save_figure(figure, file, *, overwrite):
 
 
 def columns(text):
-    """Parse pairs such as g1=e1,g2=e2."""
     try:
         pairs = (part.split("=", 1) for part in text.split(",") if part.strip())
         return {key.strip(): name or None for key, name in pairs}
@@ -283,12 +263,10 @@ def columns(text):
 
 
 def hdu(text):
-    """Parse the number or name of an HDU."""
     return int(text) if text.isdecimal() else text
 
 
 def angle(text):
-    """Parse an angle with its unit."""
     from .._sky.geometry import to_angle
 
     try:
@@ -298,7 +276,6 @@ def angle(text):
 
 
 def numbers(text):
-    """Parse numbers separated by commas."""
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:

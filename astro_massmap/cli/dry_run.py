@@ -14,23 +14,9 @@ from ..maps.provenance import into_meta
 
 def check_result(file, data, n_samples, command):
     """
-    Check before the work that its result can be written: an empty map is written to memory and read again.
+    Write an empty map to memory and read it again; OSError or ValueError if the result could not be written.
 
-    Parameters
-    ----------
-    file : str or path-like
-        Target.
-    data : ShearMap or ConvergenceMap
-        Data that will be mapped. Entries of ``meta`` that cannot be written are removed with a warning.
-    n_samples : int
-        Number of samples to be drawn.
-    command : dict
-        Record of the command.
-
-    Raises
-    ------
-    OSError, ValueError
-        If the result could not be written, or the disk has no room for it.
+    Entries of ``data.meta`` that cannot be written are removed with a warning; ``command`` is the record.
     """
     for key, value in unwritable(data.meta).items():
         warn(f"meta: {value} cannot be written to a file and is left out")

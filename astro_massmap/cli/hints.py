@@ -25,20 +25,7 @@ _GIVEN = re.compile(rf"(?<![\w-])([A-Za-z]\w*)=({_VALUE}|(?=\s|$|[,;.)]))")
 
 
 def in_shell_syntax(message, arguments):
-    """
-    Replace arguments of Python by options of the shell.
-
-    Parameters
-    ----------
-    message : str
-        Text of an error or a warning.
-    arguments : `argparse.Namespace`
-        Arguments of the running command; only their names are used.
-
-    Returns
-    -------
-    str
-    """
+    """Replace arguments of Python in the text of an error or a warning by options of the running command."""
     names = {name: _option(name) for name in vars(arguments) if name != "command"}
     names |= {old: names[new] for old, new in _ALIASES.items() if new in names and old not in names}
     for phrase, other in _PHRASES.items():
@@ -56,7 +43,6 @@ def _option(name):
 
 
 def _renamed_arguments(message, names):
-    """Rename the arguments at the start of a message such as "wcs, mask: ..."."""
     found = re.match(r"(\w+(?:, \w+)*)(?=: )", message)
     if found is None:
         return message
@@ -65,7 +51,6 @@ def _renamed_arguments(message, names):
 
 
 def _pairs(found):
-    """Convert ``columns={'ra': 'x', 'redshift': None}``."""
     try:
         pairs = ast.literal_eval(found[1])
     except (ValueError, SyntaxError):
@@ -81,7 +66,6 @@ def _method(found):
 
 
 def _given(found, names):
-    """Convert ``name=value`` where the name is an option."""
     name, value = found[1], found[2]
     if name not in names or name in _POSITIONAL:
         return found[0]

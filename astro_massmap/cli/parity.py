@@ -78,6 +78,8 @@ OPTIONS = {
 PYTHON_ONLY = (
     "ShearCatalog.from_table",
     "ShearCatalog.to_table",
+    "ShearCatalog.outside",
+    "ShearCatalog.with_shear",
     "ShearMap.read",
     "ShearMap.write",
     "ConvergenceMap.cutout",

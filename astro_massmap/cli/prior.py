@@ -11,7 +11,6 @@ _SHEAR_NOISE = (0.05, 0.3)  # per pixel and component, for the posterior mean
 
 
 def add_commands(commands):
-    """Add the commands to the subparsers of ``massmap``."""
     _add_from_cosmology(commands)
     _add_simulate(commands)
     _add_train(commands)
@@ -229,7 +228,6 @@ def _widths(text):
 
 
 def _card(arguments, maps, spectrum):
-    """Return the metadata of the prior."""
     return {
         "source_redshift": arguments.z_source,
         "maps": f"{arguments.maps.name}, {maps.kind}, {len(set(maps.boxes))} boxes, seed of the split {arguments.seed}",

@@ -8,7 +8,6 @@ from .sources import add_cosmology_argument, add_z_source_argument, cosmology_of
 
 
 def add_commands(commands):
-    """Add the commands to the subparsers of ``massmap``."""
     _add_regions(commands)
     _add_statistics(commands)
     _add_pictures(commands)

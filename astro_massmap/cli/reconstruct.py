@@ -21,7 +21,6 @@ from .arguments import (
 
 
 def add_commands(commands):
-    """Add the commands to the subparsers of ``massmap``."""
     demo = commands.add_parser(
         "demo",
         description="Map the mock survey of the package, and write the map as FITS and as a picture.",
@@ -93,7 +92,6 @@ def _denoise(arguments):
 
 
 def make_demo(arguments):
-    """Make the map of ``massmap demo``."""
     from .. import datasets
     from ..methods import resolve
 

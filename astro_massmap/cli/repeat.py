@@ -29,7 +29,6 @@ _LONGEST = 400  # characters of an error message
 
 
 def add_commands(commands):
-    """Add the commands to the subparsers of ``massmap``."""
     repeat = commands.add_parser(
         "repeat",
         description="Make a map of massmap reconstruct, denoise or demo again from the record in its file, and compare "
@@ -69,7 +68,6 @@ def _repeat(arguments):
 
 
 def _read(file):
-    """Read a map and its record."""
     from ..maps.convergence_map import ConvergenceMap
 
     kappa = ConvergenceMap.read(file, format="fits")
@@ -171,7 +169,6 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parsed(command, files, arguments):
-    """Parse the arguments of a recorded command."""
     chosen = {key: value for key, value in command["options"].items() if key in TAKEN}
     for key in FILES:
         value = chosen.get(key)
@@ -201,7 +198,6 @@ def _make(name, again):
 
 
 def _warn_of_versions(made):
-    """Warn if versions differ from those of the record."""
     from ..methods.provenance import versions
 
     was, now = _part(made, "versions"), versions()
@@ -211,18 +207,7 @@ def _warn_of_versions(made):
 
 
 def difference(old, new):
-    """
-    Describe the difference of two maps of the same data, for a sentence about the old one.
-
-    Parameters
-    ----------
-    old, new : ConvergenceMap
-        Maps, with or without samples.
-
-    Returns
-    -------
-    str
-    """
+    """Describe the difference of two maps of the same data, with or without samples, for a sentence."""
     if old.shape != new.shape or old.unit != new.unit or not _same_grid(old, new):
         return "not compared, the grids or units differ"
     pairs = {"map": (old.data, new.data)}

@@ -27,7 +27,6 @@ def _add_bin(parser):
 
 
 def add_cosmology_argument(parser, purpose):
-    """Add ``--cosmology``, a name of astropy."""
     parser.add_argument("--cosmology", metavar="NAME", help=f"cosmology of astropy such as Planck18, {purpose}")
 
 
@@ -58,7 +57,6 @@ def z_source_of(arguments):
 
 
 def cosmology_of(arguments):
-    """Return the cosmology of ``--cosmology``, or None."""
     import astropy.cosmology
 
     if arguments.cosmology is None:

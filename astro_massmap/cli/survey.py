@@ -20,7 +20,6 @@ from .sources import add_z_source_argument, z_source_of
 
 
 def add_commands(commands):
-    """Add the commands to the subparsers of ``massmap``."""
     _add_null_test(commands)
     _add_inject(commands)
     _add_completeness(commands)

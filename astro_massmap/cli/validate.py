@@ -9,7 +9,6 @@ METHODS = "kaiser_squires,wiener,posterior_mean,gaussian,annealed_hmc"
 
 
 def add_commands(commands):
-    """Add the command to the subparsers of ``massmap``."""
     validate = commands.add_parser(
         "validate",
         description="Make mock surveys of simulated maps with the galaxies of a catalogue, map them by all methods, "
@@ -116,7 +115,6 @@ def _with_wiener(kappas, wanted):
 
 
 def _write(comparison, folder):
-    """The table in numbers and as text, and the figure."""
     from .._utils.files import atomic_path
     from ..plotting import plot_validation
 

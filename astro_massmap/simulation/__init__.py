@@ -1,10 +1,4 @@
-"""
-Simulated maps and mock surveys.
-
-Light cones of an N-body code (`NBody`, `LensPlanes`, `LightCone`) with a calibration filter (`Transfer`), lognormal
-maps, published sets of maps (`MapSet`), mock shear catalogues (`observe`), and halos (`NFWHalo`, `inject_halo`).
-Only functions of catalogues and sky maps import astropy.
-"""
+"""Simulated maps and mock surveys; only functions of catalogues and sky maps import astropy."""
 
 from .calibration import RESOLUTION, Transfer, declared_spectrum
 from .cosmology import Cosmology

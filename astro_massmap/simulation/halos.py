@@ -61,20 +61,11 @@ class NFWHalo:
     >>> halo = NFWHalo(5e14 * u.Msun, redshift=0.3, cosmology=FlatLambdaCDM(70, 0.3))
     >>> print(f"{halo.concentration:.2f}, {halo.r200:.0f}, {halo.angular_scale_radius:.2f}")
     3.27, 1478 kpc, 1.69 arcmin
-    >>> print(halo.convergence([1, 3] * u.arcmin, z_source=1.0).round(3))
-    [0.119 0.031]
-    >>> print(halo.convergence(1 * u.arcmin, z_source=[0.2, 0.6, 1.0]).round(3))
-    [0.    0.085 0.119]
-    >>> print(halo.shear([1, 3] * u.arcmin, z_source=1.0).round(3))
-    [0.072 0.038]
-    >>> print(halo.surface_density([1, 3] * u.arcmin).round(-6))
+    >>> theta = [1, 3] * u.arcmin
+    >>> print(halo.convergence(theta, z_source=1.0).round(3), halo.shear(theta, z_source=1.0).round(3))
+    [0.119 0.031] [0.072 0.038]
+    >>> print(halo.surface_density(theta).round(-6))
     [3.36e+08 8.90e+07] solMass / kpc2
-
-    The mass within the circle of r200 includes matter in front of and behind the sphere:
-
-    >>> theta = halo.concentration * halo.angular_scale_radius
-    >>> print(f"{halo.projected_mass(theta) / halo.mass:.2f}")
-    1.31
     """
 
     mass: u.Quantity
@@ -115,18 +106,10 @@ class NFWHalo:
 
     def surface_density(self, theta: u.Quantity) -> u.Quantity:
         """
-        Return the projected density in Msun / kpc2.
+        Return the projected density in Msun / kpc2 at the angles ``theta`` from the centre.
 
-        Parameters
-        ----------
-        theta : `~astropy.units.Quantity`
-            Angles from the centre. Within 1e-6 scale radii, the value at 1e-6 is returned: the density diverges as
-            log(1 / theta).
-
-        Raises
-        ------
-        TypeError, `~astropy.units.UnitsError`
-            If ``theta`` is not an angle.
+        Within 1e-6 scale radii, the value at 1e-6 is returned: the density diverges as log(1 / theta). TypeError or
+        UnitsError if ``theta`` is not an angle.
         """
         return 2 * self._scale_density * _profile(self._x(theta))
 
@@ -143,10 +126,9 @@ class NFWHalo:
         ----------
         theta : `~astropy.units.Quantity`
             Angles from the centre.
-        z_source : float, array-like, pair of array-like, table, file, SACC object or ShearCatalog
-            Redshift of the sources, one or one for each angle; sources in front of the halo are not lensed. For a
-            distribution n(z), such as a tuple (z, n), the mean over the sources; forms as for
-            `~astro_massmap.analysis.mass.critical_surface_density`.
+        z_source
+            Redshift of all sources or one for each angle; sources in front of the halo are not lensed. Or n(z), for
+            the mean over the sources, as for `~astro_massmap.analysis.mass.critical_surface_density`.
 
         Raises
         ------
@@ -187,7 +169,6 @@ class NFWHalo:
 
 
 def _mass(mass):
-    """Return ``mass`` as a scalar Quantity in Msun."""
     import astropy.units as u
 
     unit = getattr(mass, "unit", None)

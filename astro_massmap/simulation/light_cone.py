@@ -43,10 +43,8 @@ class LensPlanes:
     ----------
     overdensity : `torch.Tensor`
         Projected ``rho / mean - 1``, periodic: ``(slabs, axes, cells, cells)``, the nearest slab first.
-    box_size : float
-        Side of the cube, and thickness of a slab, in Mpc/h.
-    omega_m : float
-        Matter density today in units of the critical density.
+    box_size, omega_m : float
+        Side of the cube and thickness of a slab in Mpc/h; matter density today in units of the critical density.
     distance, scale_factor : ndarray
         Comoving distance in Mpc/h and scale factor of the middle of each slab, ``(slabs,)``.
     meta : dict
@@ -54,23 +52,11 @@ class LensPlanes:
 
     Examples
     --------
-    Three planes for each slab of 64 Mpc/h; structure growth conserves the mean of a plane:
-
     >>> from astro_massmap.simulation import LensPlanes, NBody
-    >>> simulation = NBody(particles=16, box_size=64.0, mesh_factor=1, early_steps=4)
-    >>> planes = LensPlanes.simulate(simulation, seed=1, cells=32, z_max=0.1)
-    >>> planes.overdensity.shape, planes.meta["seed"]
-    (torch.Size([5, 3, 32, 32]), 1)
-    >>> planes.distance.tolist()
-    [32.0, 96.0, 160.0, 224.0, 288.0]
-    >>> bool(planes.overdensity.double().mean(dim=(2, 3)).abs().max() < 1e-3)
-    True
-
-    They are written to a file and read from it:
-
-    >>> planes.save("box.safetensors")
-    >>> bool((LensPlanes.load("box.safetensors").overdensity == planes.overdensity).all())
-    True
+    >>> LensPlanes.simulate(NBody(16, 64.0), seed=1, cells=32, z_max=0.1).save("box.safetensors")
+    >>> planes = LensPlanes.load("box.safetensors")
+    >>> planes.overdensity.shape, planes.distance.tolist(), planes.meta["seed"]
+    (torch.Size([5, 3, 32, 32]), [32.0, 96.0, 160.0, 224.0, 288.0], 1)
     """
 
     overdensity: torch.Tensor
@@ -87,16 +73,10 @@ class LensPlanes:
 
         Parameters
         ----------
-        simulation : NBody
-            Simulation and its settings.
-        seed : int
-            Seed of the initial field.
-        cells : int
-            Cells on a side of a plane.
-        z_max : float
-            Redshift of the farthest sources.
-        on_step : callable
-            Function of the scale factor, called after every step.
+        simulation, seed, on_step
+            Simulation, an `NBody`, and arguments of `NBody.run`.
+        cells, z_max
+            Cells on a side of a plane, and redshift of the farthest sources.
 
         Raises
         ------
@@ -146,7 +126,6 @@ class LensPlanes:
 
 
 def _planes(notes, tensors):
-    """Return the arguments of `LensPlanes`; ValueError if the file is not consistent."""
     if notes["format"] != _FORMAT:
         raise ValueError(f"its format is {notes['format']!r}")
     overdensity = tensors["overdensity"]
@@ -170,14 +149,10 @@ def lensing_weights(cosmology, distance, thickness, *, redshift=None, n_z=None):
     ----------
     cosmology : Cosmology
         Background.
-    distance : ndarray
-        Distances of the middles of the slabs in Mpc/h, ``(slabs,)``, increasing.
-    thickness : float
-        Thickness of a slab in Mpc/h.
-    redshift : float
-        Redshift of a source plane, instead of ``n_z``.
-    n_z : pair of array-like, table, file or SACC object
-        Redshift distribution of the sources, as for `~astro_massmap.PowerSpectrum.from_cosmology`.
+    distance, thickness : ndarray, float
+        Distances of the middles of the slabs, ``(slabs,)``, increasing, and thickness of a slab, in Mpc/h.
+    redshift, n_z
+        Redshift of a source plane or distribution of sources, as for `~astro_massmap.PowerSpectrum.from_cosmology`.
 
     Returns
     -------
@@ -187,20 +162,17 @@ def lensing_weights(cosmology, distance, thickness, *, redshift=None, n_z=None):
     Raises
     ------
     ValueError
-        If not exactly one of ``redshift`` and ``n_z`` is given, if it is not valid, or if sources lie beyond the last
-        slab.
+        If ``redshift`` or ``n_z`` is not valid, not exactly one is given, or sources lie beyond the last slab.
 
     Examples
     --------
     In a flat universe of matter alone the integral of q up to a source at redshift 3 is 18 ln(2) - 12:
 
-    >>> import math
     >>> import numpy as np
     >>> from astro_massmap.simulation import Cosmology, lensing_weights
     >>> cosmology = Cosmology(1.0, k=[0.1, 1.0], power=[1.0, 1.0])
-    >>> thickness = float(cosmology.distance(3.0)) / 20
-    >>> weights = lensing_weights(cosmology, thickness * (np.arange(20) + 0.5), thickness, redshift=3.0)
-    >>> print(f"{weights.sum():.3f} {18 * math.log(2) - 12:.3f}")
+    >>> middles, thickness = np.linspace(0, cosmology.distance(3.0), 41)[1::2], cosmology.distance(3.0) / 20
+    >>> print(f"{lensing_weights(cosmology, middles, thickness, redshift=3.0).sum():.3f} {18 * np.log(2) - 12:.3f}")
     0.477 0.477
     """
     z, fraction = one_of(redshift, n_z).few()
@@ -237,17 +209,15 @@ class LightCone:
 
     Examples
     --------
-    Two slabs of twice the mean density, with the weights 0.1 and 0.2: the convergence is 0.3 everywhere.
+    One slab of twice the mean density, of weight 0.1, has the convergence 0.1:
 
     >>> import numpy as np
     >>> import torch
     >>> from astro_massmap.simulation import LensPlanes, LightCone
-    >>> distance, scale_factor = np.array([50.0, 150.0]), np.array([0.98, 0.95])
-    >>> planes = LensPlanes(torch.ones(2, 3, 8, 8), 100.0, 0.3, distance, scale_factor, meta={})
-    >>> cone = LightCone([planes], weights=[0.1, 0.2])
-    >>> maps = cone.draw(4, (24, 32), 1e-3, np.random.default_rng(0))
-    >>> maps.shape, bool(torch.allclose(maps, torch.tensor(0.3)))
-    (torch.Size([4, 24, 32]), True)
+    >>> planes = LensPlanes(torch.ones(1, 3, 8, 8), 100.0, 0.3, np.array([50.0]), np.array([0.98]), meta={})
+    >>> maps = LightCone([planes], weights=[0.1]).draw(4, (24, 32), 1e-3, np.random.default_rng(0))
+    >>> maps.shape, round(float(maps.min()), 3), round(float(maps.max()), 3)
+    (torch.Size([4, 24, 32]), 0.1, 0.1)
     """
 
     def __init__(self, cubes, weights, device="cpu"):
@@ -265,25 +235,7 @@ class LightCone:
         self.planes = stacked.reshape(len(stacked), -1, self.cells**2)
 
     def draw(self, n, shape, pixel_size, generator):
-        """
-        Draw maps at random.
-
-        Parameters
-        ----------
-        n : int
-            Number of maps.
-        shape : tuple of int
-            Rows and columns.
-        pixel_size : float
-            Side of a pixel in radians.
-        generator : `numpy.random.Generator`
-            Random numbers that choose, shift, rotate and mirror the planes.
-
-        Returns
-        -------
-        `torch.Tensor`
-            Maps ``(n, *shape)``.
-        """
+        """Draw maps ``(n, *shape)`` of pixels of ``pixel_size`` radians at random, with a `numpy.random.Generator`."""
         return torch.stack([self._map(shape, pixel_size, generator) for _ in range(n)])
 
     def _map(self, shape, pixel_size, generator):
@@ -300,7 +252,7 @@ class LightCone:
         return kappa
 
     def _interpolate(self, plane, u, v):
-        """Return the bilinear interpolation of a periodic plane at positions in cells."""
+        """Interpolate a periodic plane bilinearly at positions in cells."""
         cells = self.cells
         wrapped = F.pad(plane.view(1, 1, cells, cells).float(), (0, 1, 0, 1), mode="circular")
         # coordinates of grid_sample: -1 is the first cell, 1 the last, a copy of the first

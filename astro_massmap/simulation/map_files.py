@@ -40,58 +40,22 @@ class _Opened(NamedTuple):
 
 @dataclass(frozen=True)
 class MapFile:
-    """
-    File of one map ``(ny, nx)`` or of several ``(n, ny, nx)``.
-
-    Parameters
-    ----------
-    path : str
-        Path; the format is given by the file extension.
-    dataset : str
-        Name of the maps in an HDF5 file.
-    """
+    """File of one map ``(ny, nx)`` or of several ``(n, ny, nx)``, in an HDF5 file under the name ``dataset``."""
 
     path: str
     dataset: str = "kappa"
 
     def layout(self):
-        """
-        Read the layout of the maps from the header; no pixel is read.
-
-        Raises
-        ------
-        OSError
-            If the file does not exist or is damaged.
-        ValueError
-            If it contains something else than maps of square pixels.
-        """
+        """Read the layout from the header; OSError for a damaged file, ValueError without maps of square pixels."""
         with self._open() as opened:
             return self._checked(opened)
 
     def read(self, index, shape, pixel_size):
         """
-        Read a map.
+        Read a map ``(ny, nx)`` of float32, C-contiguous, by its number.
 
-        Parameters
-        ----------
-        index : int
-            Number of the map.
-        shape : tuple of int
-            Required shape of the map.
-        pixel_size : float
-            Required side of a pixel in radians, if the file contains one.
-
-        Returns
-        -------
-        ndarray
-            Map ``(ny, nx)`` of float32, C-contiguous.
-
-        Raises
-        ------
-        OSError
-            If the file does not exist, is damaged, or truncated.
-        ValueError
-            If the map has another shape or scale, or is not finite.
+        OSError if the file is missing, damaged, or truncated; ValueError if the map is not finite, or has another
+        shape or another side of a pixel (radians, if the file contains one).
         """
         with self._open() as opened:
             layout = self._checked(opened)
@@ -112,7 +76,6 @@ class MapFile:
             raise self.unfit(f"has pixels of {in_arcmin(found)}, needs {in_arcmin(wanted)}")
 
     def unfit(self, fault):
-        """Return a ValueError that names the file."""
         return ValueError(f"file: {self.path!r} {fault}")
 
     @contextmanager

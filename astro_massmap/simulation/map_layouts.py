@@ -35,20 +35,7 @@ _KAPPATNG = re.compile(r"(LP\d+)_run(\d+)_maps\.hdf5")
 
 @dataclass(frozen=True)
 class Entry:
-    """
-    Location of a map.
-
-    Attributes
-    ----------
-    files : tuple of MapFile
-        Files, one for each source plane; the map is their weighted sum.
-    index : int
-        Number of the map in each file.
-    box : str
-        Name of the simulated box.
-    realisation : int
-        Number of the view of the box.
-    """
+    """Location of a map: the weighted sum of one file for each source plane. A realisation is a view of the box."""
 
     files: tuple
     index: int
@@ -136,7 +123,7 @@ def _massivenus_files(root):
 
 
 def _loose_files(root):
-    """Yield the files of a known format; hidden files, which may still be written, are excluded."""
+    """Yield the files of a known format, without hidden files, which may still be written."""
     for path in sorted(root.iterdir()):
         if path.is_file() and not path.name.startswith(".") and ending(path):
             yield path
@@ -187,23 +174,11 @@ def nearest_plane(redshift, planes):
 
 def plane_weights(n_z, planes):
     """
-    Return the weights that combine source planes into a distribution of sources.
+    Return the weights that combine source planes at the redshifts ``planes`` into a distribution of sources.
 
     The convergence is linear in redshift between planes, and from 0 at redshift 0 to the first plane: the weight of a
     plane is the integral of n(z) times a triangle over the two intervals beside it. The weights add up to 1 minus that
     of redshift 0. Sources beyond the last plane are assigned to it.
-
-    Parameters
-    ----------
-    n_z : pair of array-like, table, file, SACC object or ShearCatalog
-        Redshift distribution of the sources, as for `~astro_massmap.PowerSpectrum.from_cosmology`.
-    planes : ndarray
-        Redshifts of the source planes.
-
-    Returns
-    -------
-    ndarray
-        Weights, one for each plane.
     """
     sources, nodes = read_n_z(n_z, "n_z"), np.concatenate([[0], planes])
     if sources.table is None:

@@ -23,10 +23,8 @@ class MapSet:
     ----------
     kind : str
         Layout of the files.
-    entries : tuple
-        Location of each map.
-    weights : tuple of float
-        Weights of the source planes of an entry.
+    entries, weights : tuple
+        Location of each map, and weights of the source planes of an entry.
     layout : named tuple
         Shape and pixel scale of the maps in the files.
     scales : tuple of float
@@ -35,19 +33,15 @@ class MapSet:
     Examples
     --------
     >>> import numpy as np
-    >>> from astro_massmap.simulation.map_sets import MapSet
-    >>> for i in range(5):
-    ...     np.save(f"box{i}.npy", np.full((3, 32, 32), i))
+    >>> from astro_massmap.simulation import MapSet
+    >>> np.save("box0.npy", np.zeros((3, 32, 32))), np.save("box1.npy", np.ones((3, 32, 32)))
+    (None, None)
     >>> maps = MapSet.open(".", pixel_scale=1e-4)
-    >>> maps
-    <MapSet: 15 maps of 32 x 32 pixels of 0.3438 arcmin from 5 boxes, folder>
-    >>> training, validation = maps.split(0.2)
-    >>> len(training), len(validation), set(training.boxes) & set(validation.boxes)
-    (12, 3, set())
-    >>> maps.select([4, 0]).boxes, maps.by_turns().boxes[:3]
-    (['box1.npy', 'box0.npy'], ['box0.npy', 'box1.npy', 'box2.npy'])
-    >>> maps[3].shape, maps.resampled(2e-4).shape, maps.stack([0, -1]).mean(axis=(1, 2)).tolist()
-    ((32, 32), (16, 16), [0.0, 4.0])
+    >>> maps, maps[0].shape, maps.resampled(2e-4).shape
+    (<MapSet: 6 maps of 32 x 32 pixels of 0.3438 arcmin from 2 boxes, folder>, (32, 32), (16, 16))
+    >>> training, validation = maps.split(0.5)
+    >>> set(training.boxes) & set(validation.boxes), maps.by_turns().boxes[:2]
+    (set(), ['box0.npy', 'box1.npy'])
     """
 
     kind: str
@@ -71,11 +65,9 @@ class MapSet:
         pixel_scale : `~astropy.units.Quantity` or float, optional
             Side of a pixel, in radians if a number. Required for files that do not contain it; compared with those that
             do.
-        redshift : float, optional
-            Redshift of the source plane, to 0.05, for published sets with more than one.
-        n_z : pair of array-like, table, file, SACC object or ShearCatalog, optional
-            Distribution of sources, such as ``(z, n)``, for which the planes of kappaTNG are combined, instead of
-            ``redshift``; as for `~astro_massmap.PowerSpectrum.from_cosmology`.
+        redshift, n_z : optional
+            Redshift of the source plane, to 0.05, for published sets with more than one; or, for kappaTNG, distribution
+            of the sources, as for `~astro_massmap.PowerSpectrum.from_cosmology`, for which the planes are combined.
         dataset : str, optional
             Name of the maps in HDF5 files of a folder, ``"kappa"`` by default.
 
@@ -85,15 +77,6 @@ class MapSet:
             If the folder does not exist or has no maps, or a file is damaged.
         TypeError, ValueError, `~astropy.units.UnitsError`
             If an argument is not as described, or contradicts a file or another argument.
-
-        Examples
-        --------
-        >>> import astropy.units as u
-        >>> import numpy as np
-        >>> from astro_massmap.simulation import MapSet
-        >>> np.save("box.npy", np.zeros((4, 16, 16)))
-        >>> MapSet.open(".", pixel_scale=0.4 * u.arcmin)
-        <MapSet: 4 maps of 16 x 16 pixels of 0.4 arcmin from 1 box, folder>
         """
         root = Path(folder)
         if not root.is_dir():
@@ -130,21 +113,7 @@ class MapSet:
         return np.ascontiguousarray(kappa)
 
     def stack(self, indices=None):
-        """
-        Read maps ``(n, ny, nx)`` of float32.
-
-        Parameters
-        ----------
-        indices : slice, sequence of int or of bool, optional
-            Maps, as for `select`; all by default.
-
-        Raises
-        ------
-        IndexError, TypeError
-            If ``indices`` are not valid, as for `select`.
-        OSError, ValueError
-            If a file is damaged, or differs from the others.
-        """
+        """Read maps ``(n, ny, nx)`` of float32, all or those of `select`; OSError or ValueError for damaged files."""
         chosen = self if indices is None else self.select(indices)
         maps = np.empty((len(chosen), *self.shape), dtype=np.float32)
         for number, kappa in enumerate(maps):
@@ -184,19 +153,9 @@ class MapSet:
 
     def select(self, indices):
         """
-        Return the set of some of the maps.
+        Return the set of some of the maps, given by a slice, their numbers, or a bool for each map.
 
-        Parameters
-        ----------
-        indices : slice, sequence of int or of bool
-            Numbers of the maps in the new order, or a bool for each map.
-
-        Raises
-        ------
-        IndexError
-            If a number is out of range, or there is not one bool for each map.
-        TypeError
-            If ``indices`` are not as described.
+        IndexError for a number out of range or another number of bools, TypeError for other ``indices``.
         """
         if isinstance(indices, slice):
             return replace(self, entries=self.entries[indices])
@@ -211,7 +170,7 @@ class MapSet:
 
     def split(self, validation=0.2, *, seed=0, by="box"):
         """
-        Split into two sets without a common box, for training and validation.
+        Return two sets without a common box, for training and validation.
 
         Parameters
         ----------
@@ -221,21 +180,12 @@ class MapSet:
             Seed of the choice.
         by : str
             ``"box"``; or ``"realisation"``, for maps of a single box: the highest realisation numbers are for
-            validation. These maps show the same structures as the training maps from other directions.
-
-        Returns
-        -------
-        training, validation : MapSet
+            validation, with a warning, as these maps show the structures of the training maps from other directions.
 
         Raises
         ------
         ValueError
             If an argument is out of range, or there are less than two boxes (or realisations).
-
-        Warns
-        -----
-        `~astropy.utils.exceptions.AstropyUserWarning`
-            For a split by realisation.
         """
         if not 0 < validation < 1:
             raise ValueError(f"validation: needs a fraction between 0 and 1, got {validation!r}")
@@ -266,20 +216,10 @@ class MapSet:
 
     def resampled(self, pixel_scale):
         """
-        Return the set resampled to another pixel scale, about the same centre.
+        Return the set resampled about the same centre to pixels of another side, in radians if a number.
 
-        Modes beyond the new Nyquist frequency are removed, the others are interpolated (see the module ``resampling``).
-        Smaller pixels add no structure.
-
-        Parameters
-        ----------
-        pixel_scale : `~astropy.units.Quantity` or float
-            Side of a pixel, in radians if a number.
-
-        Raises
-        ------
-        TypeError, ValueError, `~astropy.units.UnitsError`
-            If ``pixel_scale`` is not an angle, or a map would have no pixel or too many.
+        Modes beyond the new Nyquist frequency are removed, others are interpolated; smaller pixels add no structure.
+        TypeError, ValueError or UnitsError if the side is not an angle, or a map would have no pixel or too many.
         """
         new = to_radians(pixel_scale, "pixel_scale")
         resampled_shape(self.shape, new / self.pixel_size)  # raises an error before a map is read

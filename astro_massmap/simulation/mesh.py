@@ -12,16 +12,7 @@ import torch
 
 
 class Mesh:
-    """
-    Periodic cube of cells.
-
-    Parameters
-    ----------
-    cells : int
-        Cells on a side, an even number.
-    device : `torch.device` or str
-        Device of the tensors.
-    """
+    """Periodic cube of ``cells`` on a side, an even number."""
 
     def __init__(self, cells, device="cpu"):
         self.cells, self.device = cells, torch.device(device)
@@ -64,25 +55,12 @@ class Mesh:
 
     def pull(self, x, fade=math.inf):
         """
-        Yield the gravity at the particles, ``-grad phi`` with ``laplace phi = delta``, lengths in cells.
+        Yield slices of the particles ``(3, n)`` and the gravity at them.
 
-        Both cloud-in-cell windows, of density and of force, are divided out.
-
-        Parameters
-        ----------
-        x : `torch.Tensor`
-            Positions ``(3, n)``.
-        fade : float
-            Wave number along an axis, in radian per cell, above which forces are reduced; they vanish at 1.5 times it.
-            Use the Nyquist frequency of the initial lattice: beyond it a cold lattice has only aliases of larger
-            scales, which the division by the window would amplify.
-
-        Yields
-        ------
-        piece : slice
-            Range of the particles.
-        pull : `torch.Tensor`
-            Their forces ``(3, len)``.
+        The gravity is ``-grad phi`` with ``laplace phi = delta``, lengths in cells. Both cloud-in-cell windows, of
+        density and of force, are divided out. Forces are reduced above the wave number ``fade`` along an axis, in
+        radian per cell, and vanish at 1.5 times it. Use the Nyquist frequency of the initial lattice: beyond it a cold
+        lattice has only aliases of larger scales, which the division by the window would amplify.
         """
         modes = torch.fft.rfftn(self.overdensity(x))
         square = sum(k**2 for k in self.axes())

@@ -64,10 +64,10 @@ def observe(
     kappa : ConvergenceMap
         True map. Its mask is not used; give it as ``mask`` to exclude galaxies there.
     positions : `~astropy.coordinates.SkyCoord` or ShearCatalog
-        Positions of the galaxies, instead of ``density``. A catalogue also gives weights, redshifts, a multiplicative
-        bias m and the response R: its galaxies respond to the shear with ``R (1 + m)``. Its additive bias is
-        subtracted. Its ellipticities, rotated by random angles, are used unless ``ellipticities`` or ``shape_noise``
-        are given.
+        Positions of the galaxies, instead of ``density``; those off the map are dropped with a warning. A catalogue
+        also gives weights, redshifts, a multiplicative bias m and the response R: its galaxies respond to the shear
+        with ``R (1 + m)``. Its additive bias is subtracted. Its ellipticities, rotated by random angles, are used
+        unless ``ellipticities`` or ``shape_noise`` are given.
     density : `~astropy.units.Quantity`
         Mean number of galaxies per solid angle, such as ``30 / u.arcmin**2``; their number is Poisson distributed.
         Positions are uniform over the pixels, which on a tangential grid is uniform over the sky up to the second
@@ -102,26 +102,15 @@ def observe(
     Raises
     ------
     TypeError, ValueError, `~astropy.units.UnitsError`
-        If an argument is not as described; the message names the argument.
-
-    Warns
-    -----
-    `~astropy.utils.exceptions.AstropyUserWarning`
-        If some of ``positions`` lie off the map; these galaxies are dropped.
+        If an argument is not as described.
 
     Examples
     --------
     >>> import astropy.units as u
     >>> from astro_massmap import datasets
-    >>> from astro_massmap.simulation.mock_survey import observe
-    >>> truth = datasets.demo_truth()
-    >>> observe(truth, density=10 / u.arcmin**2, shape_noise=0.3, seed=1)
+    >>> from astro_massmap.simulation import observe
+    >>> observe(datasets.demo_truth(), density=10 / u.arcmin**2, shape_noise=0.3, seed=1)
     <ShearCatalog: 26309 galaxies, axes 'west-north', shape noise 0.300>
-
-    With the positions and shapes of a real survey:
-
-    >>> observe(truth, positions=datasets.demo(), seed=1)
-    <ShearCatalog: 65666 galaxies, axes 'west-north', shape noise 0.260>
     """
     _check(kappa, positions, density, shape_noise, ellipticities, padding, seed)
     density = None if density is None else _per_arcmin2(density)
@@ -137,21 +126,7 @@ def observe(
 
 
 def shear_field(kappa: NDArray[np.floating], padding: float = 2.0) -> NDArray[np.complex128]:
-    """
-    Compute the shear of a convergence map.
-
-    Parameters
-    ----------
-    kappa : ndarray
-        Convergence ``(ny, nx)``.
-    padding : float
-        Padding, as for `observe`.
-
-    Returns
-    -------
-    ndarray
-        Complex shear ``(ny, nx)`` along the pixel axes: x to the right, y upwards.
-    """
+    """Return the complex shear ``(ny, nx)`` of a map, x to the right and y upwards; ``padding`` as for `observe`."""
     box = kappa.shape if padding == 1 else padded_shape(kappa.shape, padding)
     grid = FourierGrid(kappa.shape, 1.0, box, dtype=torch.float64)  # shear does not depend on the pixel size
     kappa = np.array(kappa, dtype=np.float64)
@@ -167,22 +142,9 @@ def lensed(
     bias: Callable[[NDArray[np.complex128]], NDArray[np.complex128]] | None = None,
 ) -> NDArray[np.complex128]:
     """
-    Return the ellipticities of galaxies behind a lens.
+    Return complex ellipticities of galaxies behind a lens; without ``kappa`` the shear is weak.
 
-    Parameters
-    ----------
-    intrinsic, gamma : ndarray
-        Complex intrinsic ellipticity and shear, along the same axes.
-    kappa : ndarray, optional
-        Convergence; without it the shear is weak.
-    bias : callable, optional
-        Function from the complex ellipticity of a galaxy averaged over its orientations to the bias of its ellipticity,
-        for example ``lambda g: m * g``.
-
-    Returns
-    -------
-    ndarray
-        Complex ellipticities.
+    ``bias`` is a function from the ellipticity averaged over orientations to its bias, such as ``lambda g: m * g``.
     """
     if kappa is None:
         return intrinsic + gamma + (0 if bias is None else bias(gamma))
@@ -220,7 +182,6 @@ def _check(kappa, positions, density, shape_noise, ellipticities, padding, seed)
 
 
 def _per_arcmin2(density):
-    """Convert a number density to a float per arcmin^2."""
     import astropy.units as u
 
     try:
@@ -237,7 +198,6 @@ def _per_arcmin2(density):
 
 
 def _scatter(kappa, density, rng):
-    """Draw uniform positions of a Poisson number of galaxies."""
     ny, nx = kappa.shape
     n = rng.poisson(density * kappa.pixel_scale.to_value("arcmin") ** 2 * ny * nx)
     if n == 0:
@@ -247,7 +207,6 @@ def _scatter(kappa, density, rng):
 
 
 def _unlensed(coords, positions, shape_noise, ellipticities, weight, axes, rng):
-    """Return the galaxies without a lens, a ShearCatalog."""
     from ..maps.axes import check_axes_name, to_west_north  # loads astropy
     from ..maps.calibration import mean_response, seen_along, times  # loads astropy
     from ..maps.catalog import ShearCatalog  # loads astropy
@@ -316,7 +275,6 @@ def _usable(weight):
 
 
 def _seen(galaxies, kappa, mask, *, given):
-    """Return the galaxies on the map and outside of the mask."""
     from astropy.utils.exceptions import AstropyUserWarning
 
     from .._io.quantities import bools  # loads astropy

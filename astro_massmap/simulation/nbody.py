@@ -28,10 +28,8 @@ class NBody:
 
     Parameters
     ----------
-    particles : int
-        Particles on a side of the cube, an even number.
-    box_size : float
-        Side of the cube in Mpc/h.
+    particles, box_size : int, float
+        Particles on a side of the cube, an even number, and side of the cube in Mpc/h.
     cosmology : Cosmology
         Background and initial power.
     mesh_factor : int
@@ -52,10 +50,8 @@ class NBody:
 
     Examples
     --------
-    >>> import torch
     >>> from astro_massmap.simulation import NBody
-    >>> simulation = NBody(particles=16, box_size=64.0)
-    >>> [(a, positions.shape) for a, positions in simulation.run(1, [0.5, 1.0])]
+    >>> [(a, positions.shape) for a, positions in NBody(16, 64.0).run(1, [0.5, 1.0])]
     [(0.5, torch.Size([3, 4096])), (1.0, torch.Size([3, 4096]))]
     """
 
@@ -104,19 +100,7 @@ class NBody:
         }
 
     def displacements(self, seed):
-        """
-        Return first- and second-order displacements today, psi1 and -3/7 psi2.
-
-        Parameters
-        ----------
-        seed : int
-            Seed of the initial field, which is the same on every device.
-
-        Returns
-        -------
-        first, second : `torch.Tensor`
-            Displacements ``(3, particles**3)`` in Mpc/h.
-        """
+        """Return first- and second-order displacements today in Mpc/h, psi1 and -3/7 psi2, ``(3, particles**3)``."""
         n, grid = self.particles, Mesh(self.particles, self.device)
         noise = torch.Generator("cpu").manual_seed(seed)
         white = torch.randn((n, n, n), generator=noise, dtype=torch.float32, device="cpu").to(self.device)
@@ -147,7 +131,7 @@ class NBody:
         Parameters
         ----------
         seed : int
-            Seed of the initial field.
+            Seed of the initial field, which is the same on every device.
         outputs : sequence of float
             Scale factors of the outputs, increasing.
         on_step : callable
@@ -155,26 +139,14 @@ class NBody:
 
         Yields
         ------
-        a : float
-            Scale factor of the output.
-        positions : `torch.Tensor`
-            Positions ``(3, particles**3)`` in units of the box, between 0 and 1. The tensor is reused.
+        a, positions : float, `torch.Tensor`
+            Scale factor of an output, and positions ``(3, particles**3)`` in units of the box, between 0 and 1. The
+            tensor is reused.
 
         Raises
         ------
         ValueError
             If the outputs do not increase from after the start to at most today.
-
-        Examples
-        --------
-        The variance of the density grows:
-
-        >>> from astro_massmap.simulation import NBody
-        >>> from astro_massmap.simulation.mesh import Mesh
-        >>> simulation = NBody(particles=16, box_size=64.0, early_steps=4)
-        >>> early, late = (float(Mesh(8).overdensity(8 * x).var()) for a, x in simulation.run(1, [0.5, 1.0]))
-        >>> early < late
-        True
         """
         outputs = [float(a) for a in outputs]
         if not outputs or not self.a_start < outputs[0] or any(np.diff(outputs) <= 0) or outputs[-1] > 1:
@@ -208,7 +180,6 @@ class NBody:
         return x.remainder_(self.cells), p
 
     def _kick(self, mesh, x, p, before, at, after):
-        """Kick the momenta from one scale factor to another with the forces at one in between."""
         cosmology = self.cosmology
         size = (cosmology.growth_momentum(after) - cosmology.growth_momentum(before)) / cosmology.growth(at)
         fade = math.pi / self.mesh_factor if self.mesh_factor > 1 else math.inf

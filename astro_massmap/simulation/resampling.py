@@ -19,14 +19,7 @@ _ARCMIN = math.pi / 10800
 
 
 def to_radians(angle, name):
-    """
-    Convert a positive angle, a `~astropy.units.Quantity` or a number of radians, to radians.
-
-    Raises
-    ------
-    TypeError, ValueError, `~astropy.units.UnitsError`
-        If it is not an angle, or too large for a pixel.
-    """
+    """Convert a positive angle, a Quantity or a number of radians, to radians; errors name the argument."""
     if hasattr(angle, "unit"):
         from astropy import units as u
 
@@ -46,19 +39,11 @@ def to_radians(angle, name):
 
 
 def in_arcmin(angle):
-    """Format an angle in radians for messages."""
     return f"{angle / _ARCMIN:.4g} arcmin"
 
 
 def resampled_shape(shape, ratio):
-    """
-    Return the shape of a map with pixels ``ratio`` times as large.
-
-    Raises
-    ------
-    ValueError
-        If the result has no pixel, or too many.
-    """
+    """Return the shape of a map with pixels ``ratio`` times as large; ValueError for no pixel, or too many."""
     ny, nx = (math.floor(n / ratio + 1e-6) for n in shape)
     if not (ny >= 1 and nx >= 1 and ny * nx <= LARGEST_MAP):
         raise ValueError(
@@ -69,21 +54,7 @@ def resampled_shape(shape, ratio):
 
 
 def resample(image, ratio):
-    """
-    Resample a map about its centre, after a low-pass filter at the new Nyquist frequency.
-
-    Parameters
-    ----------
-    image : ndarray
-        Map ``(ny, nx)``.
-    ratio : float
-        Side of a new pixel in old pixels.
-
-    Returns
-    -------
-    ndarray
-        New map in float32.
-    """
+    """Resample a map ``(ny, nx)`` about its centre, after a low-pass filter; ``ratio`` is new side / old side."""
     ny, nx = resampled_shape(image.shape, ratio)
     rows, columns = _interpolation(image.shape[0], ny, ratio), _interpolation(image.shape[1], nx, ratio)
     return rows @ np.asarray(image, dtype=np.float32) @ columns.T

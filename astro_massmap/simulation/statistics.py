@@ -21,16 +21,14 @@ def band_power(maps, pixel_size, edges):
 
     Parameters
     ----------
-    maps : array-like
-        Maps ``(n, ny, nx)``.
-    pixel_size : float
-        Side of a pixel in radians.
+    maps, pixel_size
+        Maps ``(n, ny, nx)``, and side of a pixel in radians.
     edges : array-like
         Edges of the bands in ell, ``(bands + 1,)``, increasing.
 
     Returns
     -------
-    power : ndarray
+    ndarray
         C_ell ``(n, bands)``, the mean over the modes of a band; NaN for bands without modes.
 
     Examples
@@ -39,12 +37,9 @@ def band_power(maps, pixel_size, edges):
 
     >>> import numpy as np
     >>> from astro_massmap.simulation import band_power
-    >>> noise, pixel = np.random.default_rng(0).normal(scale=0.03, size=(100, 64, 64)), 1.2e-4
-    >>> power = band_power(noise, pixel, [4000, 8000, 16000])
-    >>> power.shape
-    (100, 2)
-    >>> bool(np.allclose(power.mean(axis=0), (0.03 * pixel) ** 2, rtol=0.05))
-    True
+    >>> noise = np.random.default_rng(0).normal(size=(100, 64, 64))
+    >>> print((band_power(noise, 1e-4, [4000, 8000, 16000]).mean(axis=0) / 1e-8).round(1))
+    [1. 1.]
     """
     maps = torch.from_numpy(np.ascontiguousarray(maps, dtype=np.float64))  # converts big-endian maps of FITS files
     ny, nx = maps.shape[-2:]
@@ -64,10 +59,8 @@ def band_mean(spectrum, shape, pixel_size, edges):
     ----------
     spectrum : callable
         C_ell at an array of ``ell > 0``.
-    shape : tuple of int
-        Rows and columns of a map.
-    pixel_size, edges
-        Pixels and bands, as for `band_power`.
+    shape, pixel_size, edges
+        Rows and columns of a map; pixels and bands, as for `band_power`.
 
     Returns
     -------
@@ -78,12 +71,9 @@ def band_mean(spectrum, shape, pixel_size, edges):
     --------
     The mean of ell^2 over a ring is that of the squares of its edges:
 
-    >>> import numpy as np
     >>> from astro_massmap.simulation import band_mean
-    >>> edges = np.array([2000.0, 4000.0, 8000.0, 16000.0])
-    >>> mean = band_mean(lambda ell: ell**2, (128, 128), 1.2e-4, edges)
-    >>> bool(np.allclose(mean, (edges[:-1] ** 2 + edges[1:] ** 2) / 2, rtol=0.05))
-    True
+    >>> print((band_mean(lambda ell: ell**2, (128, 128), 1e-4, [3000, 4000]) / 12.5e6).round(1))
+    [1.]
     """
     grid = FourierGrid(shape, pixel_size, dtype=torch.float64)
     ell = grid.ell.clone()
@@ -113,10 +103,8 @@ def smoothed(maps, pixel_size, sigma):
 
     Parameters
     ----------
-    maps : array-like
-        Maps ``(n, ny, nx)``.
-    pixel_size : float
-        Side of a pixel in radians.
+    maps, pixel_size
+        Maps ``(n, ny, nx)`` and side of a pixel, as for `band_power`.
     sigma : float
         Standard deviation of the Gaussian in radians.
 
@@ -127,16 +115,11 @@ def smoothed(maps, pixel_size, sigma):
 
     Examples
     --------
-    The maximum of a smoothed spike is ``1 / (2 pi sigma^2)``:
-
-    >>> import math
     >>> import numpy as np
     >>> from astro_massmap.simulation import smoothed
-    >>> spike = np.zeros((1, 41, 51))
-    >>> spike[0, 20, 25] = 1
-    >>> image = smoothed(spike, 1e-4, 3e-4)
-    >>> print(image.shape, f"{image.max() * 2 * math.pi * 3**2:.3f}")
-    (1, 23, 33) 1.000
+    >>> image = smoothed(np.ones((1, 41, 51)), 1e-4, 3e-4)
+    >>> print(image.shape, image.max().round(3))
+    (1, 23, 33) 1.0
     """
     pixels = sigma / pixel_size
     edge = math.ceil(3 * pixels)
@@ -162,13 +145,9 @@ def moments(maps):
 
     Examples
     --------
-    >>> from astro_massmap import PowerSpectrum
-    >>> from astro_massmap.simulation import lognormal_maps, moments
+    >>> from astro_massmap.simulation import moments
     >>> print("{:.1f} {:.1f} {:.1f}".format(*moments([[[1.0, -1.0], [-1.0, 1.0]]])))
     1.0 0.0 -2.0
-    >>> maps = lognormal_maps(PowerSpectrum.default(), 4, (64, 64), 1.2e-4)
-    >>> bool(moments(maps)[1] > 0.5)
-    True
     """
     x = np.asarray(maps, dtype=np.float64)
     x = x - x.mean()
@@ -182,10 +161,8 @@ def peak_density(maps, pixel_size, thresholds):
 
     Parameters
     ----------
-    maps : array-like
-        Maps ``(n, ny, nx)``, smoothed as needed.
-    pixel_size : float
-        Side of a pixel in radians.
+    maps, pixel_size
+        Maps ``(n, ny, nx)``, smoothed as needed, and side of a pixel, as for `band_power`.
     thresholds : sequence of float
         Thresholds of the convergence.
 

@@ -40,7 +40,6 @@ class Sources:
 
     @property
     def farthest(self) -> float:
-        """Largest redshift with sources."""
         if self.table is not None:
             z, n = self.table
             return float(z[min(np.flatnonzero(n)[-1] + 1, len(z) - 1)])
@@ -74,13 +73,6 @@ def read_n_z(source: Any, name: str = "n_z", *, weight: ArrayLike | None = None,
         Weights of the galaxies, if ``source`` contains one redshift for each.
     column : str, optional
         Column of the density, or name of the SACC tracer, if there are several.
-
-    Examples
-    --------
-    >>> from astro_massmap.theory.source_redshifts import read_n_z
-    >>> sources = read_n_z(([0.0, 0.5, 1.0], [0.0, 2.0, 0.0]))
-    >>> print(f"{(sources.weight * sources.z).sum():.3f}, {sources.label}")
-    0.500, n(z)
     """
     if isinstance(source, Sources):
         found = source
@@ -116,7 +108,6 @@ def is_listed(source: Any) -> bool:
 
 
 def _is_table(source):
-    """Return whether ``source`` is a table of astropy, a dictionary of columns or a structured array."""
     structured = getattr(getattr(source, "dtype", None), "names", None)
     return hasattr(source, "colnames") or isinstance(source, dict) or bool(structured)
 
@@ -197,7 +188,6 @@ def _without_noise(n, name):
 
 
 def _listed(z, weight, name, label=None):
-    """Return the sources of a list of redshifts, or of a plane."""
     if z.ndim > 1:
         raise ValueError(f"{name}: needs a number, redshifts (n,) or a pair (z, n), got an array of shape {z.shape}")
     lowest = z > 0 if z.ndim == 0 else z >= 0  # galaxies at redshift zero are valid and not lensed
@@ -241,7 +231,6 @@ def _galaxies(z, weight, name, label):
 
 
 def _from_table(table, name, column, label=""):
-    """Return n(z), or redshifts of galaxies, from a table."""
     if not hasattr(table, "colnames"):
         from astropy.table import Table
 
@@ -286,7 +275,6 @@ def _from_galaxy_table(table, z, lower, name, label):
 
 
 def _from_tracers(sacc, name, column):
-    """Return the n(z) of a tracer of a SACC object."""
     found = {key: t for key, t in sacc.tracers.items() if hasattr(t, "z") and hasattr(t, "nz")}
     if column is not None:
         found = {key: t for key, t in found.items() if key == column}

@@ -25,10 +25,9 @@ class PowerSpectrum:
 
     Parameters
     ----------
-    ell : array-like
-        Multipoles, positive and increasing, at least two.
-    cl : array-like
-        C_ell at these multipoles (not multiplied by ell squared), positive, dimensionless.
+    ell, cl : array-like
+        Multipoles, at least two, increasing, and C_ell at these multipoles (not multiplied by ell squared); both
+        positive and dimensionless.
     name : str, optional
         Description of the spectrum; recorded with the maps that are made with it.
 
@@ -40,11 +39,9 @@ class PowerSpectrum:
     Examples
     --------
     >>> from astro_massmap import PowerSpectrum
-    >>> spectrum = PowerSpectrum([100, 10000], [1e-8, 1e-12])
-    >>> print(f"{spectrum(1000):.1e}")
-    1.0e-10
-    >>> print(f"{PowerSpectrum.default()(1000):.3e}")
-    4.201e-10
+    >>> spectrum = PowerSpectrum([100, 1000, 10000], [1e-8, 1e-10, 1e-12])
+    >>> print(f"{spectrum(1000):.1e}, {spectrum.resolved(1000)(1000):.1e}, {PowerSpectrum.default()(1000):.3e}")
+    1.0e-10, 5.0e-11, 4.201e-10
     """
 
     def __init__(self, ell: ArrayLike, cl: ArrayLike, *, name: str = "table") -> None:
@@ -82,26 +79,13 @@ class PowerSpectrum:
 
         Parameters
         ----------
-        ell : float
-            Multipole at which half of the power is left.
-        slope : float
-            Logarithmic slope of the suppression at larger multipoles.
-
-        Returns
-        -------
-        PowerSpectrum
+        ell, slope : float
+            Multipole at which half of the power is left, and logarithmic slope of the suppression at larger multipoles.
 
         Raises
         ------
         ValueError
             If ``ell`` or ``slope`` is not positive.
-
-        Examples
-        --------
-        >>> from astro_massmap import PowerSpectrum
-        >>> spectrum = PowerSpectrum([100, 1000, 10000], [1e-8, 1e-10, 1e-12])
-        >>> print(f"{spectrum.resolved(1000)(1000):.1e} of {spectrum(1000):.1e}")
-        5.0e-11 of 1.0e-10
         """
         if not (ell > 0 and slope > 0):
             raise ValueError(f"ell, slope: need to be positive, got {ell!r} and {slope!r}")
@@ -109,22 +93,7 @@ class PowerSpectrum:
         return type(self)(self.ell, self.cl / fall, name=f"{self.name}, resolved to ell {ell:g}")
 
     def to_table(self) -> Table:
-        """
-        Return a table with the columns ``ell`` and ``cl``, and the name in ``meta``, that `read` accepts.
-
-        Returns
-        -------
-        `~astropy.table.Table`
-
-        Examples
-        --------
-        >>> from astro_massmap import PowerSpectrum
-        >>> PowerSpectrum([100, 10000], [1e-8, 1e-12]).to_table().pprint()
-          ell     cl
-        ------- -----
-          100.0 1e-08
-        10000.0 1e-12
-        """
+        """Return a table with the columns ``ell`` and ``cl``, and the name in ``meta``, that `read` accepts."""
         from astropy.table import Table
 
         return Table({"ell": self.ell, "cl": self.cl}, meta={"name": self.name})
@@ -140,10 +109,6 @@ class PowerSpectrum:
             Table, or file of a table in any format that astropy reads.
         **kwargs
             Arguments of `astropy.table.Table.read`.
-
-        Returns
-        -------
-        PowerSpectrum
 
         Raises
         ------
@@ -178,16 +143,6 @@ class PowerSpectrum:
 
         Sources are at redshift 1; Om0 = 0.3, Ob0 = 0.05, h = 0.7, n_s = 0.97, A_s = 2.1e-9, massless neutrinos; Limber
         integral over the nonlinear spectrum of HMcode 2020 (Mead et al. 2021).
-
-        Returns
-        -------
-        PowerSpectrum
-
-        Examples
-        --------
-        >>> from astro_massmap import PowerSpectrum
-        >>> PowerSpectrum.default()
-        <PowerSpectrum 'default: z_s = 1': 128 points, ell 10 to 100000>
         """
         # read without astropy, which training does not need
         lines = (resources.files("astro_massmap") / "data" / "default_spectrum.ecsv").read_text().splitlines()
@@ -228,25 +183,16 @@ class PowerSpectrum:
         ell : array-like, optional
             Multipoles of the table; by default 128 from 10 to 100000.
 
-        Returns
-        -------
-        PowerSpectrum
-
         Raises
         ------
-        ImportError
-            If camb is not installed.
-        ValueError
-            If an argument is missing or out of range.
+        ImportError, ValueError
+            If camb is not installed, or an argument is missing or out of range.
 
         Examples
         --------
-        The cosmology and the sources of the default spectrum:
-
         >>> from astropy.cosmology import FlatLambdaCDM
         >>> from astro_massmap import PowerSpectrum
-        >>> cosmology = FlatLambdaCDM(70, 0.3, Ob0=0.05)
-        >>> spectrum = PowerSpectrum.from_cosmology(cosmology, redshift=1, As=2.1e-9, n_s=0.97)
+        >>> spectrum = PowerSpectrum.from_cosmology(FlatLambdaCDM(70, 0.3, Ob0=0.05), redshift=1, As=2.1e-9, n_s=0.97)
         >>> print(f"{spectrum(1000) / PowerSpectrum.default()(1000):.2f}")
         1.00
         """
@@ -259,7 +205,6 @@ class PowerSpectrum:
 
 
 def _values(x: Any, label: str) -> NDArray[np.float64]:
-    """Return dimensionless ``x`` as an array of plain numbers."""
     unit = getattr(x, "unit", None)
     if unit is not None:
         from astropy import units as u

@@ -216,6 +216,7 @@ def test_regions_larger_than_the_field():
     assert np.isclose(weights.area[2], np.pi * (r**2 + R**2) - lens, rtol=2e-3)
 
 
+@pytest.mark.slow
 @given(st.floats(-5, 21), st.floats(-5, 16), st.floats(-9, -1))
 def test_a_field_in_the_hole_of_a_ring_is_outside(x, y, margin):
     reach = max(np.hypot(a - x, b - y) for a in (-0.5, 16.5) for b in (-0.5, 11.5))

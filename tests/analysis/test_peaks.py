@@ -300,6 +300,7 @@ def test_nothing_to_match(n_peaks, n_clusters):
     assert "0 pairs" in str(matches) and np.isnan(matches.by_chance)
 
 
+@pytest.mark.slow
 def test_matches_by_chance():
     # One cluster at a time is matched with the probability by_chance. The limit is five binomial errors of
     # 1000 clusters: one false alarm in 1e6 seeds. Matched together, clusters near one peak would not all be matched.

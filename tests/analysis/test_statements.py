@@ -19,6 +19,7 @@ def shear(noise):
     return ShearMap(data, wcs=tan_wcs((SIDE, SIDE)), noise_std=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:prior. the samples have")
 @pytest.mark.parametrize("method", ["wiener", "posterior_mean", "annealed_hmc"])
 def test_noise_that_is_wrong_by_a_factor_of_three_gives_a_warning(method):
@@ -33,6 +34,7 @@ def test_noise_that_is_wrong_by_a_factor_of_three_gives_a_warning(method):
     assert "stated" not in repr(kappa)
 
 
+@pytest.mark.slow
 def test_descriptions_of_a_map_include_the_fit(capsys):
     with pytest.warns(AstropyUserWarning):
         kappa = shear(3.0).reconstruct("wiener", n_samples=8, progress=False)

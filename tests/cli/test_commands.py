@@ -27,6 +27,7 @@ def reconstruct(survey, *arguments, output="kappa.fits"):
     )
 
 
+@pytest.mark.slow
 def test_the_demonstration_prints_its_files(capsys):
     assert main(["demo", "--n-samples", "2", "--quiet"]) == 0
     printed = capsys.readouterr().out

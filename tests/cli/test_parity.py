@@ -239,6 +239,7 @@ def test_the_mean_convergence_of_regions(folder):
     assert np.allclose(found["kappa"], expected["kappa"], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_spectrum_of_given_sources(folder, capsys):
     pytest.importorskip("camb")
     n_z = ["--n-z", str(folder / "n_z.ecsv"), "--source-bin", "bin1"]

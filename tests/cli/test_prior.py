@@ -94,6 +94,7 @@ def test_invalid_numbers_of_maps(option, capsys, tmp_path):
 # ---- priors
 
 
+@pytest.mark.slow
 def test_a_prior_from_simulated_maps(simulated, tmp_path, capsys):
     assert train(simulated, "--seed", "1") == 0
     assert sorted(file.name for file in tmp_path.iterdir()) == ["p.csv", "p.png", "p.safetensors"]
@@ -114,6 +115,7 @@ def test_a_prior_from_simulated_maps(simulated, tmp_path, capsys):
     assert f"noise 0.050: mean squared error {ratio:.3f} of that of the Gaussian component alone" in printed
 
 
+@pytest.mark.slow
 def test_spectra_of_other_sources_have_the_resolution_of_the_maps(simulated):
     assert train(simulated) == 0
     prior = ScorePrior.load("p.safetensors", PowerSpectrum.default())
@@ -129,6 +131,7 @@ def test_a_prior_from_lognormal_maps(lognormal):
     assert len(prior.correction.sigma) == 1
 
 
+@pytest.mark.slow
 def test_without_theory(lognormal):
     assert train(lognormal, "--margin", "8", "--without-theory") == 0
     prior = ScorePrior.load("p.safetensors")
@@ -136,6 +139,7 @@ def test_without_theory(lognormal):
     assert prior.trained_spectrum.name == "white" and np.allclose(cl, cl[0])
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_continues(lognormal, monkeypatch, capsys):
     options = ["--margin", "8", "--checkpoint", "c.safetensors"]
     assert train(lognormal, "--margin", "8", output="whole.safetensors") == 0
@@ -198,7 +202,7 @@ def test_a_second_box_is_needed(lognormal, capsys, tmp_path):
     assert train(folder, *options, spectrum=lognormal / "spectrum.ecsv") == 1
     assert "a split needs two of them, got maps of one box" in capsys.readouterr().err
     assert train(folder, *options, "--split", "realisation", spectrum=lognormal / "spectrum.ecsv") == 0
-    assert "massmap: warning: by: a split by realisation" in capsys.readouterr().err
+    assert "massmap: warning: by: after a split by realisation" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["p.safetensors", "p.csv", "p.png"])
@@ -210,6 +214,7 @@ def test_existing_files_are_reported_before_the_computation(lognormal, capsys, n
     assert Path(name).read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_overwriting(lognormal):
     for seed in ("0", "1"):
         assert train(lognormal, "--margin", "8", "--corrections", "0", "--seed", seed, "--overwrite") == 0

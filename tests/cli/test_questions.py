@@ -137,6 +137,7 @@ def test_a_map_of_the_whole_sky(folder):
     assert main(["from-healpix", "sphere.fits", "--wcs", str(folder / "image.fits"), "-o", "cut.fits"]) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["plot-summary", "plot-samples"])
 def test_pictures(folder, command, capsys):
     assert run(folder, command, "-o", "p.png") == 0
@@ -146,6 +147,7 @@ def test_pictures(folder, command, capsys):
     assert "--output" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_report(folder):
     assert run(folder, "report", "-o", "r.html", "--regions", folder / "clusters.ecsv") == 0
     assert Path("r.html").read_text().lower().startswith("<!doctype html>")
@@ -171,6 +173,7 @@ def test_the_null_test(folder, capsys):
     assert len(ConvergenceMap.read("noise.fits").samples) == 20
 
 
+@pytest.mark.slow
 def test_halos(folder, capsys):
     halo = ["--mass", 1e15, "--redshift", 0.3, "--z-source", 1]
     assert survey(folder, "inject-halo", "-o", "more.fits", "--position", "34.5,-5.0", *halo) == 0

@@ -116,6 +116,7 @@ def test_a_b_mode_and_a_length_with_unit(survey):
     assert same(old, ConvergenceMap.read("new.fits"))
 
 
+@pytest.mark.slow
 def test_a_trained_prior_from_a_file(survey):
     pixel = np.deg2rad(1.6 / 60)
     denoiser = HybridDenoiser(small_priors.network(), small_priors.THEORY, pixel)
@@ -138,6 +139,7 @@ def test_a_noisy_map(survey, capsys):
     assert same(old, ConvergenceMap.read("new.fits"))
 
 
+@pytest.mark.slow
 def test_the_demonstration(capsys, tmp_path, monkeypatch):
     galaxies = datasets.demo()
     middle = galaxies.coords.separation(galaxies.coords[len(galaxies) // 2]) < 4 * u.arcmin
@@ -168,6 +170,7 @@ def test_any_name_of_a_file(survey, tmp_path, name):
 # ---- what is recorded
 
 
+@pytest.mark.slow
 def test_folders_are_not_recorded(survey, tmp_path):
     """Only the file name is recorded of absolute paths and of paths outside of the current folder."""
     make(survey, "--method", "kaiser_squires", output="grid.fits")
@@ -457,6 +460,7 @@ def test_invalid_records(moved, capsys, tmp_path, parts, message):
     assert sorted(f.name for f in tmp_path.iterdir()) == ["kappa.fits", "small.fits"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", [None, 3, "text", [1], {}, {"sha256": [3]}])
 def test_damaged_records(moved, damaged):
     before = ConvergenceMap.read("kappa.fits").meta["provenance"]

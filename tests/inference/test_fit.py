@@ -46,6 +46,7 @@ def fits():
     return [fit_of(mock(seed)) for seed in range(MOCKS)]
 
 
+@pytest.mark.slow
 def test_data_of_the_model_fit_it(fits):
     # 4 sigma of the mean over mocks, and of the scatter, which is at most 1: false alarms 1e-4 each
     for sigma in ("chi2_sigma", "b_mode_sigma"):
@@ -57,17 +58,20 @@ def test_data_of_the_model_fit_it(fits):
     assert not any(fit_statements(fit) for fit in fits)
 
 
+@pytest.mark.slow
 def test_p_values_are_uniform(fits):
     # a Kolmogorov-Smirnov test at 1e-3
     assert stats.kstest([fit["power_p_value"] for fit in fits], "uniform").pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_the_mean_power_ratio_is_one(fits):
     ratio, error = (np.array([fit[name] for fit in fits]) for name in ("power_ratio", "power_error"))
     # the mean of 32 mock data sets scatters, too
     assert (np.abs(ratio.mean(axis=0) - 1) < 5 * error.mean(axis=0) * (1 / MOCKS + 1 / MOCKS / 32) ** 0.5 + 0.03).all()
 
 
+@pytest.mark.slow
 def test_the_b_mode_expectation_is_that_of_white_noise():
     # by a sum over the modes of the box, each with half the pixels of the shear
     observation = mock(0)

@@ -434,6 +434,7 @@ def hcompressed(pixels, **header):
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pixels", "header"),
     [
@@ -462,6 +463,7 @@ def test_maps_compressed_by_hcompress_are_read():
     assert np.array_equal(read("MapSet.open", hcompressed(IMAGES[0].astype("f4")), ".fits.fz").shape, SHAPE)
 
 
+@pytest.mark.slow
 def test_damaged_streams_of_hcompress():
     """Damage the magic number DD99 of the stream, the sizes of the image behind it, or the data."""
     content = first("ConvergenceMap.read", ".fits.fz", 2)
@@ -484,6 +486,7 @@ def test_a_decoder_that_crashes_or_hangs(code, monkeypatch, tmp_path):
     refused("ConvergenceMap.read", first("ConvergenceMap.read", ".fits.fz", 2), reason, ".fits.fz")
 
 
+@pytest.mark.slow
 def test_compressed_files_above_the_allowance(monkeypatch):
     monkeypatch.setattr(_untrusted, "_SPARE", 2**20)
     beginning = first("ShearCatalog.read")
@@ -738,6 +741,7 @@ def test_long_polygons_are_read():
 # ---- only the output file is written
 
 
+@pytest.mark.slow
 def test_names_are_not_used_as_paths_or_markup(tmp_path):
     folder = tmp_path / "a" / "b"
     folder.mkdir(parents=True)

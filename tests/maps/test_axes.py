@@ -105,6 +105,7 @@ def test_noise_alone_raises_no_warning(axes):
             assert survey(axes, seed, strength=0.0, n=5000).check_axes().ok
 
 
+@pytest.mark.slow
 def test_fields_without_skewness_raise_no_warning():
     # With the standard deviation of noise alone, 21 of 60 such fields have a significant third moment. With that of
     # Gaussian fields the standard deviation of the statistic is 1.5, so that 1 of 200 fields exceeds 4 on this side.

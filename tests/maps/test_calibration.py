@@ -53,6 +53,7 @@ def assert_same_map(one, other, **options):
 matrices = arrays(float, (2, 2), elements=st.floats(-0.3, 0.3)).map(lambda m: np.diag([0.9, 0.8]) + m)
 
 
+@pytest.mark.slow
 @given(st.floats(0.1, 3) | matrices, st.sampled_from(list(AXES)))
 @settings(max_examples=30, deadline=None)
 def test_a_response_divides_the_ellipticities(response, axes):

@@ -195,6 +195,7 @@ def test_quantities_and_uncertainties_of_astropy_are_accepted():
 # ---- parts
 
 
+@pytest.mark.slow
 @given(st.tuples(*[st.slices(n).filter(lambda s: s.step in (None, 1)) for n in SHAPE]))
 def test_slices_of_all_arrays_agree(item):
     kappa = make()

@@ -116,6 +116,7 @@ def test_measurements_of_a_point_estimate():
         flat.plot_summary()
 
 
+@pytest.mark.slow
 def test_pictures(kappa):
     import matplotlib.pyplot as plt
 
@@ -203,6 +204,7 @@ def test_derived_maps_keep_the_record_of_the_prior(wiener, change):
         change(wiener).surface_density(0.3, 1.0)
 
 
+@pytest.mark.slow
 def test_maps_without_a_gaussian_prior_are_measured_without_a_warning(wiener, kappa):
     learned = mapped(AnnealedHMC(n_samples=6, schedule="fast", n_check=0))
     by_hand = ConvergenceMap(wiener.data, wcs=SMALL, samples=wiener.samples, meta={"provenance": "unknown"})

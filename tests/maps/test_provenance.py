@@ -102,6 +102,7 @@ def test_all_data_of_the_method_change_the_checksum_of_the_input():
     assert provenance(Wiener(n_samples=0), meta={"a": 1})["input"] == provenance()["input"]
 
 
+@pytest.mark.slow
 def test_another_process_records_the_same():
     shear().write("shear.fits")
     code = """
@@ -280,6 +281,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(TEXTS)
 def test_any_name_of_a_spectrum_goes_into_a_file(name):
     spectrum = PowerSpectrum([10, 1e5], [1e-8, 1e-13], name=name)

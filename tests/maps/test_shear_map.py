@@ -144,6 +144,7 @@ def test_the_progress_bar_can_be_switched_off(capsys):
     assert "Wiener draws" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the noise", "ignore:the power", "ignore:the residuals")  # the data are zero
 @given(st.integers(1, 5), st.integers(1, 5))
 def test_any_rectangle_can_be_mapped(ny, nx):

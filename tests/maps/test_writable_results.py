@@ -117,6 +117,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.dictionaries(KEYS, VALUES, max_size=3))
 def test_a_map_can_be_written_if_and_only_if_no_entry_is_named(meta):

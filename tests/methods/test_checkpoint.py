@@ -196,6 +196,7 @@ def test_astropy_reads_the_samples_and_their_wcs():
     assert isinstance(kappa.samples, np.memmap)
 
 
+@pytest.mark.slow
 def test_samples_of_a_file_are_not_loaded_into_memory():
     # 160 MiB of samples, which are read and written map by map
     shape = (640, 256, 256)

@@ -140,11 +140,13 @@ def test_the_table_of_clusters_is_that_of_the_map(page):
     assert not any("Gaussian prior" in text for text in words)
 
 
+@pytest.mark.slow
 def test_regions_without_data_are_marked():
     words = write(kappa(), regions=circles((30, 20), (0, 20)), threshold=0.05).words("Clusters")
     assert words[words.index("A") :][8] == "100%" and words[words.index("B") :][8] == "0%, prior only"
 
 
+@pytest.mark.slow
 def test_how_it_was_made_diagnostics_and_notes():
     image = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=6, progress=False)
     image.diagnostics["check"] = {"ell": [1.0, 2.0, 3.0], "ratio": [0.9, 1.25, 1.1], "n": 4, "inner": {"deep": True}}
@@ -181,6 +183,7 @@ def test_maps_without_samples_or_uncertainty(n, regions, uncertainty):
     assert len(pictures(page)) == 2 + n
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1), (2, 40), (5, 4)])
 def test_maps_of_a_few_pixels(shape):
     samples = np.random.default_rng(0).normal(size=(6, *shape))
@@ -188,6 +191,7 @@ def test_maps_of_a_few_pixels(shape):
     write(image, regions=CircleSkyRegion(image.wcs.pixel_to_world(0, 0), 1 * u.arcmin))
 
 
+@pytest.mark.slow
 def test_a_map_on_another_grid_with_missing_pixels():
     moved = kappa(6).reproject_to(tan_wcs((50, 60), rotation=30, flipped=True))
     assert np.isnan(moved.samples).any()
@@ -200,6 +204,7 @@ ELEMENTS |= {"p", "div", "dl", "dt", "dd", "figure", "figcaption", "img", "table
 EVIL = '"><script src="https://evil.example/x.js">alert(1)</script><img src=x onerror=alert(1)>&amp;{{7*7}}\x00\ud800'
 
 
+@pytest.mark.slow
 def test_all_text_of_a_map_is_escaped():
     diagnostics = {
         EVIL: EVIL,
@@ -230,6 +235,7 @@ def test_a_report_refers_to_nothing_outside(page):
     assert "default-src 'none'" in policy
 
 
+@pytest.mark.slow
 def test_files_are_written_atomically(tmp_path):
     (tmp_path / "report.html").write_text("before")
     with pytest.raises(OSError, match="overwrite"):
@@ -244,6 +250,7 @@ def test_files_are_written_atomically(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
+@pytest.mark.slow
 def test_a_report_is_the_same_each_time_and_in_any_style():
     write_report("one.html", kappa(6))
     with matplotlib.style.context("dark_background"):

@@ -163,7 +163,7 @@ def test_default_cosmology_is_that_of_astropy():
         (([1, 2] * u.Msun, 0.3), ValueError, "mass: needs one positive mass"),
         ((1e14 * u.Msun, 0.0), ValueError, "redshift: needs one positive redshift"),
         ((1e14 * u.Msun, 0.3, -4.0), ValueError, "concentration: needs to be positive"),
-        ((1e14 * u.Msun, 0.3, 4.0, "flat"), TypeError, "cosmology: needs one such as FlatLambdaCDM"),
+        ((1e14 * u.Msun, 0.3, 4.0, "flat"), TypeError, "cosmology: needs a cosmology of astropy"),
     ],
 )
 def test_invalid_halos(arguments, error, message):

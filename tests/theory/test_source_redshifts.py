@@ -341,6 +341,7 @@ def test_planes_of_simulations_are_weighted_consistently():
     assert np.allclose(plane_weights(galaxies_of_it, planes), weights, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_spectra_accept_distributions(tmp_path):
     pytest.importorskip("camb")
     cosmology = FlatLambdaCDM(H0=70, Om0=0.3, Ob0=0.05, Tcmb0=2.7255, m_nu=0)

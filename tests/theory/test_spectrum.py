@@ -75,6 +75,7 @@ def test_published_tables_are_read(massmap_data):
 # ---- from a cosmology
 
 
+@pytest.mark.slow
 def test_growth_and_distance():
     power, results = matter_power(COSMOLOGY, **FIDUCIAL, z_max=1.5, nonlinear=False)
     assert abs(results.comoving_radial_distance(1.0) * 0.7 - 2312.7) < 0.5
@@ -90,6 +91,7 @@ def test_known_values(shipped):
         assert abs(ell * (ell + 1) * spectrum(ell) / (2 * np.pi) / expected - 1) < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distribution", [False, True])
 def test_agreement_with_an_independent_code(distribution):
     ccl = pytest.importorskip("pyccl")
@@ -118,12 +120,14 @@ def test_agreement_with_an_independent_code(distribution):
     assert np.abs(spectrum(ell) / ccl.angular_cl(cosmology, tracer, tracer, ell) - 1).max() < 3e-3
 
 
+@pytest.mark.slow
 def test_sigma8_and_as_are_equivalent():
     by_as = PowerSpectrum.from_cosmology(COSMOLOGY, redshift=1, **FIDUCIAL)
     by_sigma8 = PowerSpectrum.from_cosmology(COSMOLOGY, redshift=1, sigma8=0.8283, n_s=0.97)
     assert np.abs(by_sigma8.cl / by_as.cl - 1).max() < 2e-3
 
 
+@pytest.mark.slow
 def test_source_planes_are_narrow_distributions():
     z = np.linspace(0.95, 1.05, 21)
     narrow = PowerSpectrum.from_cosmology(COSMOLOGY, n_z=(z, np.exp(-0.5 * ((z - 1) / 0.015) ** 2)), **FIDUCIAL)
@@ -131,6 +135,7 @@ def test_source_planes_are_narrow_distributions():
     assert np.abs(narrow.cl / plane.cl - 1).max() < 3e-3
 
 
+@pytest.mark.slow
 def test_a_coarse_distribution_is_integrated_by_trapezoids():
     # n(z) is linear between its points; sources at redshift zero dilute the signal
     coarse = PowerSpectrum.from_cosmology(COSMOLOGY, n_z=(np.linspace(0.5, 1, 6), np.ones(6)), **FIDUCIAL)
@@ -141,6 +146,7 @@ def test_a_coarse_distribution_is_integrated_by_trapezoids():
     assert np.abs(half_at_zero.cl / plane.cl * 4 - 1)[10:100].max() < 0.01
 
 
+@pytest.mark.slow
 def test_massive_neutrinos_and_dark_energy_change_the_spectrum():
     base = PowerSpectrum.from_cosmology(COSMOLOGY, redshift=1, **FIDUCIAL)(3000)
     heavy = FlatLambdaCDM(H0=70, Om0=0.3, Ob0=0.05, Tcmb0=2.7255, m_nu=[0, 0, 0.3] * u.eV)

@@ -74,6 +74,7 @@ def test_the_interval_of_wilson(survey):
         assert np.isclose(row["error"], half / (1 + z**2 / n)) and row["error"] > 0
 
 
+@pytest.mark.slow
 def test_redshifts_of_the_galaxies_are_used(survey):
     catalog, wcs, centers = survey
     masses = np.array([1e15])
@@ -83,6 +84,7 @@ def test_redshifts_of_the_galaxies_are_used(survey):
     assert np.array_equal(list(in_front[0])[1:], list(in_front[1])[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axes", ["east-north", "north-east"])
 def test_axes_do_not_matter(survey, axes):
     catalog, _, _ = survey
@@ -108,6 +110,7 @@ class Counted:
         return Estimate(mean, np.ones_like(mean), samples)
 
 
+@pytest.mark.slow
 def test_one_reconstruction_per_mass(survey):
     method = Counted(0.03)
     table = run(survey, np.array([1e14, 2e14, 3e14]), method=method)
@@ -128,6 +131,7 @@ def test_the_grid_is_given_or_made(survey):
     assert method.shapes[:2] == [(24, 26)] * 2 and method.shapes[2:] == [(48, 50)] * 2
 
 
+@pytest.mark.slow
 def test_one_mass_at_one_position_with_a_method_by_name(survey, capfd):
     catalog, wcs, centers = survey
     table = completeness(
@@ -191,6 +195,7 @@ def test_positions_are_apart_and_on_data(seed, n, rotation, flipped, lat):
     assert (again.separation(places) == 0).all()
 
 
+@pytest.mark.slow
 def test_positions_are_uniform_in_the_field():
     wcs, mask = tan_wcs(SHAPE), np.zeros(SHAPE, dtype=bool)
     one = [wcs.world_to_pixel(random_centers(mask, wcs, 1, 0.1 * u.arcmin, seed=s)) for s in range(200)]

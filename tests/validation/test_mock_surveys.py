@@ -113,6 +113,7 @@ def cells(comparison, method, part):
     return np.array(comparison.table[method][rows]), np.array(comparison.table[f"{method} error"][rows])
 
 
+@pytest.mark.slow
 def test_a_correct_posterior(comparison):
     # one of four fractions exceeds 3.8 standard errors of 24 mocks (Student's t) in 0.4 % of all cases;
     # the interval of 90 % of 16 samples is from the lowest to the highest, which covers 15 / 17
@@ -126,6 +127,7 @@ def test_a_correct_posterior(comparison):
     assert known.sum() > 5 and (np.abs(value - 1) < 4 * error)[known].all()
 
 
+@pytest.mark.slow
 def test_a_narrow_posterior(comparison):
     value, error = cells(comparison, "narrow", "coverage")
     draws = np.random.default_rng(4).normal(size=(20000, 17))
@@ -137,6 +139,7 @@ def test_a_narrow_posterior(comparison):
     assert cells(comparison, "narrow", "power of samples")[0][0] < 0.9
 
 
+@pytest.mark.slow
 def test_the_wiener_filter_is_compared_with_itself(comparison):
     for where in ("with data", "in gaps"):
         value, error = cells(comparison, "wiener", f"RMSE / Wiener, {where}")
@@ -148,6 +151,7 @@ def test_the_wiener_filter_is_compared_with_itself(comparison):
     assert text["wiener"][0] == "1" and "" in text["wiener"] and "+-" in text["gaussian"][0]
 
 
+@pytest.mark.slow
 def test_the_scatter_of_few_samples_is_subtracted(right):
     truths, kappas = right
     few = [with_samples(k, k.samples[:3]) for k in kappas]
@@ -167,6 +171,7 @@ def test_the_scatter_of_few_samples_is_subtracted(right):
         assert abs(cells(uncorrected, "few", quantity)[0][0] - exact) > abs(corrected - exact)
 
 
+@pytest.mark.slow
 def test_samples_equal_to_the_truth(right):
     truths, kappas = right
     same = [with_samples(t, np.stack([t.data] * 4)) for t in truths]
@@ -178,6 +183,7 @@ def test_samples_equal_to_the_truth(right):
     assert cells(made, "same", "distance")[0][0] < 1e-12 and cells(made, "same", "p-value of the distance")[0][0] == 1
 
 
+@pytest.mark.slow
 def test_shifted_samples(right):
     truths, kappas = right
     shifted = [with_samples(k, k.samples + 0.02) for k in kappas]
@@ -186,6 +192,7 @@ def test_shifted_samples(right):
     assert cells(made, "shifted", "p-value of the distance")[0][0] == 0.001
 
 
+@pytest.mark.slow
 def test_quantities_by_hand(right, comparison):
     truths, kappas = right
     seen = ~truths[0].mask
@@ -202,6 +209,7 @@ def test_jackknife_of_a_mean_is_its_standard_error():
     assert np.isnan(jackknife(lambda s: s["x"], {"x": x[:1]})[1][0])
 
 
+@pytest.mark.slow
 def test_one_mock_has_no_errors_and_a_field_without_gaps_no_scores_of_gaps(right):
     truths, kappas = ([ConvergenceMap(k.data, wcs=k.wcs, samples=k.samples) for k in maps[:1]] for maps in right)
     made = compare(truths, {"wiener": [point(kappas[0])], "gaussian": kappas})
@@ -213,6 +221,7 @@ def test_one_mock_has_no_errors_and_a_field_without_gaps_no_scores_of_gaps(right
     plot_validation(made)  # without TARP, which needs three mocks
 
 
+@pytest.mark.slow
 def test_wrong_comparisons(right):
     truths, kappas = right
     with pytest.raises(ValueError, match="truths: need at least one"):
@@ -227,6 +236,7 @@ def test_wrong_comparisons(right):
         compare([truths[0][:8, :20]], {"wiener": [kappas[0][:8, :20]]})
 
 
+@pytest.mark.slow
 def test_the_figure(comparison):
     figure = plot_validation(comparison)
     assert len(figure.axes) == 6
@@ -278,6 +288,7 @@ def test_mocks_differ_in_noise_and_drop_galaxies_outside_the_maps(maps):
 METHODS = {"kaiser_squires": KaiserSquires(smoothing=2 * u.arcmin), "gaussian": Wiener(n_samples=4)}
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_continues(maps, catalog, tmp_path, monkeypatch):
     mocks, solve, calls = MockSurveys(catalog, maps, size=SIDE), Wiener.solve, []
 
@@ -374,6 +385,7 @@ def validate(folder, *arguments):
                  "--quiet", "-o", "out", *arguments])  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_command_and_a_method_added_later(folder, capsys):
     few = ["--select", "good", "--methods", "kaiser_squires,wiener"]
     assert validate(folder, *few, "--only", "0:2") == 0

@@ -152,6 +152,7 @@ def test_the_demonstration_has_an_e_mode_and_no_b_mode(demo):
     assert "no sign of a B mode" in str(report) and len(str(report).splitlines()) == 6
 
 
+@pytest.mark.slow
 def test_galaxies_rotated_by_45_degrees_have_a_b_mode(demo):
     turned = demo.with_shear(1j * demo.west_north)
     report, before = (b_mode_test(c, 99, pixel_scale=COARSE) for c in (turned, demo))
@@ -184,6 +185,7 @@ def test_p_values_of_pure_noise_are_uniform():
     assert [report.ok for report in reports] == [True if q > 0.15 else None for q in p]
 
 
+@pytest.mark.slow
 def test_masks_do_not_leak_lensing_into_the_b_mode():
     # a deep survey of 6 skies larger than the field, each with the same noise with and without lensing
     truth, holes = datasets.demo_truth(), datasets.demo().to_map().mask
