@@ -9,10 +9,8 @@ class Bands:
 
     Parameters
     ----------
-    grid : `~astro_massmap.inference.FourierGrid`
-        Grid of the modes.
-    n : int
-        Number of bands, at most 255.
+    grid, n : `~astro_massmap.inference.FourierGrid`, int
+        Grid of the modes, and number of bands, at most 255.
 
     Attributes
     ----------
@@ -23,8 +21,6 @@ class Bands:
 
     Examples
     --------
-    White noise has the same power in all bands:
-
     >>> import torch
     >>> from astro_massmap.inference import Bands, FourierGrid, Streams
     >>> grid = FourierGrid((64, 64), 1.2e-4)
@@ -55,14 +51,9 @@ class Bands:
 
     def mean_square(self, modes, variance=None):
         """
-        Compute the mean square of modes in each band, ``(n_maps, n)``, in double precision.
+        Compute the mean square of modes ``(n_maps, ny, nx // 2 + 1)`` in bands, ``(n_maps, n)``, in double precision.
 
-        Parameters
-        ----------
-        modes : `torch.Tensor`
-            Modes ``(n_maps, ny, nx // 2 + 1)``.
-        variance : `torch.Tensor`, optional
-            Variance of the modes, ``(ny, nx // 2 + 1)``, by which their squares are divided.
+        Squares are divided by ``variance``, ``(ny, nx // 2 + 1)``, if it is given.
         """
 
         def square(rows):

@@ -11,16 +11,9 @@ class SolverError(ValueError):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from astro_massmap import PowerSpectrum
-    >>> from astro_massmap.inference import SolverError, GaussianPosterior, Observation
-    >>> observation = Observation.from_arrays(np.ones((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
-    >>> posterior = GaussianPosterior(observation, PowerSpectrum.default(), (32, 32), max_iterations=2)
-    >>> try:
-    ...     posterior.mean_modes()
-    ... except SolverError as error:
-    ...     print(str(error).split(": ")[1])
-    raise max_iterations or the tolerance, or use dtype='float64'
+    >>> from astro_massmap.inference import SolverError
+    >>> issubclass(SolverError, ValueError)
+    True
     """
 
 
@@ -34,7 +27,7 @@ class Solution(NamedTuple):
 
 def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterations, measure=None):
     """
-    Solve ``apply(x) = b`` for a batch of right-hand sides.
+    Solve ``apply(x) = b`` for a batch of right-hand sides, and return the solution x, iterations and residual.
 
     The relative residual is ``sqrt(r M r / b M b)`` with the preconditioner M. The recurrence that updates it drifts in
     single precision, so that the true residual is computed before a solution is accepted, and the iteration starts
@@ -46,18 +39,10 @@ def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterati
         Operator and an approximation of its inverse, both on a batch ``(n, ...)``.
     b : `torch.Tensor`
         Right-hand sides ``(n, ...)``.
-    inner : callable
-        Inner product ``(n,)`` of two batches, in double precision.
-    tolerance : float
-        Relative residual to reach in every system of the batch.
-    measure : callable, optional
-        Inner product for the relative residual; by default ``inner``.
-    max_iterations : int
-        Largest number of applications of the operator.
-
-    Returns
-    -------
-    Solution
+    inner, measure : callable
+        Inner product ``(n,)`` of two batches, in double precision; for the relative residual, ``measure`` if given.
+    tolerance, max_iterations : float, int
+        Relative residual to reach in every system, and the largest number of applications of the operator.
 
     Raises
     ------
@@ -66,17 +51,14 @@ def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterati
 
     Examples
     --------
-    Two systems of three equations, with the diagonal as preconditioner:
-
     >>> import torch
     >>> from astro_massmap.inference import conjugate_gradients
     >>> matrix = torch.tensor([[4.0, 1, 0], [1, 3, 1], [0, 1, 2]], dtype=torch.float64)
-    >>> b = torch.tensor([[1.0, 2, 3], [0, 1, 0]], dtype=torch.float64)
-    >>> options = {"precondition": lambda r: r / matrix.diag(), "inner": lambda a, b: (a * b).sum(dim=1)}
     >>> x, iterations, residual = conjugate_gradients(
-    ...     lambda x: x @ matrix, b, tolerance=1e-10, max_iterations=20, **options
+    ...     lambda x: x @ matrix, torch.ones(1, 3, dtype=torch.float64), precondition=lambda r: r / matrix.diag(),
+    ...     inner=lambda a, b: (a * b).sum(dim=1), tolerance=1e-10, max_iterations=20,
     ... )
-    >>> torch.allclose(x, torch.linalg.solve(matrix, b.T).T), residual < 1e-10
+    >>> torch.allclose(x @ matrix, torch.ones(3, dtype=torch.float64)), residual < 1e-10
     (True, True)
     """
     measure = inner if measure is None else measure

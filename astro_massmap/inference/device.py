@@ -12,10 +12,6 @@ def pick_device(name="auto"):
     name : str or `torch.device`
         Name of the device, such as ``"cpu"`` or ``"cuda:1"``; ``"auto"`` is CUDA if available, else the CPU.
 
-    Returns
-    -------
-    `torch.device`
-
     Raises
     ------
     ValueError
@@ -26,11 +22,6 @@ def pick_device(name="auto"):
     >>> from astro_massmap.inference import pick_device
     >>> pick_device("cpu")
     device(type='cpu')
-    >>> try:
-    ...     pick_device("abacus")
-    ... except ValueError as error:
-    ...     print(str(error).split(";")[0])
-    device: 'abacus' is not available
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -30,10 +30,8 @@ def residual_power(posterior, modes):
 
     Parameters
     ----------
-    posterior : `~astro_massmap.inference.GaussianPosterior`
-        Posterior with data, noise and operator.
-    modes : `torch.Tensor`
-        Modes of the maps, ``(n, ny, nx // 2 + 1)``.
+    posterior, modes
+        `~astro_massmap.inference.GaussianPosterior`, and modes of the maps, ``(n, ny, nx // 2 + 1)``.
 
     Returns
     -------
@@ -42,7 +40,7 @@ def residual_power(posterior, modes):
 
     Examples
     --------
-    Residuals of posterior samples are distributed as the noise: for 512 data, the mean of chi^2 is 512.
+    For 512 data, the mean of chi^2 is 512:
 
     >>> import numpy as np
     >>> from astro_massmap import PowerSpectrum
@@ -51,8 +49,7 @@ def residual_power(posterior, modes):
     >>> observation = Observation.from_arrays(shear, np.full((16, 16), 0.1), 1.2e-4)
     >>> posterior = GaussianPosterior(observation, PowerSpectrum.default(), (64, 64))
     >>> samples = posterior.mean_modes() + posterior.fluctuations(observation.streams(0, range(8)))
-    >>> chi2, b_chi2 = residual_power(posterior, samples)
-    >>> abs(float(chi2.mean()) - 512) < 4 * 1024**0.5
+    >>> abs(float(residual_power(posterior, samples)[0].mean()) - 512) < 4 * 1024**0.5
     True
     """
     operator = posterior.operator
@@ -70,10 +67,8 @@ def model_fit(posterior, observation, chi2, b_chi2, *, gaussian=True):
 
     Parameters
     ----------
-    posterior : `~astro_massmap.inference.GaussianPosterior`
-        Posterior with data, noise and the Gaussian component of the prior.
-    observation : `~astro_massmap.inference.Observation`
-        Observation with the same data.
+    posterior, observation
+        `~astro_massmap.inference.GaussianPosterior` and `~astro_massmap.inference.Observation` with the same data.
     chi2, b_chi2 : array-like
         `residual_power` of posterior samples.
     gaussian : bool

@@ -29,20 +29,11 @@ def padded_shape(shape, padding):
 
     Parameters
     ----------
-    shape : tuple of int
-        Rows and columns of the field.
-    padding : float
-        Smallest sides of the box, in sides of the field.
-
-    Returns
-    -------
-    tuple of int
-        Rows and columns of the box.
+    shape, padding : tuple of int, float
+        Rows and columns of the field, and smallest sides of the box in sides of the field.
 
     Examples
     --------
-    The sides have no prime factor above 5:
-
     >>> from astro_massmap.inference import padded_shape
     >>> padded_shape((101, 67), 1), padded_shape((101, 67), 2)
     ((108, 72), (216, 135))
@@ -56,16 +47,6 @@ def posterior_shape(shape, padding):
 
     The standard deviations of a small field, or of a narrow strip, are wrong in a box without larger scales. With
     ``padding=1`` the field itself is periodic, of any size.
-
-    Parameters
-    ----------
-    shape, padding
-        As for `padded_shape`.
-
-    Returns
-    -------
-    tuple of int
-        Rows and columns of the box.
 
     Examples
     --------
@@ -90,10 +71,8 @@ class FourierGrid:
         Side of a pixel in radians.
     box_shape : tuple of int, optional
         Rows and columns of the box; by default those of the field, which is then periodic.
-    dtype : `torch.dtype`
-        Real type of the fields.
-    device : `torch.device` or str
-        Device of the tensors.
+    dtype, device : `torch.dtype`, `torch.device` or str
+        Real type and device of the tensors.
 
     Attributes
     ----------
@@ -107,19 +86,13 @@ class FourierGrid:
 
     Examples
     --------
-    Transforms are orthonormal: they are inverted exactly, and conserve the sum of squares.
-
     >>> import torch
     >>> from astro_massmap.inference import FourierGrid
     >>> grid = FourierGrid((16, 16), 1.2e-4, (30, 32), dtype=torch.float64)
     >>> field = torch.randn(16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     >>> modes = grid.to_modes(field)
-    >>> modes.shape
-    torch.Size([30, 17])
-    >>> torch.allclose(grid.to_field(modes), field)
-    True
-    >>> torch.allclose(grid.inner(modes, modes), field.square().sum())
-    True
+    >>> modes.shape, torch.allclose(grid.to_field(modes), field)
+    (torch.Size([30, 17]), True)
     """
 
     def __init__(self, field_shape, pixel_size, box_shape=None, *, dtype=torch.float32, device="cpu"):
@@ -158,19 +131,11 @@ class FourierGrid:
         return ell.min() if len(ell) else torch.tensor(1 / self.pixel_size, dtype=torch.float64, device="cpu")
 
     def of_ell(self, function):
-        """
-        Evaluate a function of ell on the modes, in the type and on the device of this grid.
-
-        The argument of the function is ell of some rows of the modes, in double precision and on the CPU.
-        """
+        """Evaluate a function of ell on the modes; its argument is ell of some rows, in double precision on the CPU."""
         return self.pointwise(lambda ly: self.real(function(torch.hypot(self.lx, ly))), self.ly)
 
     def pointwise(self, function, *tensors):
-        """
-        Evaluate ``function(*tensors)``, a formula for single modes, some rows at a time to save memory.
-
-        The shape of the tensors is ``(..., ny, nx // 2 + 1)`` or ``(..., ny, 1)``.
-        """
+        """Evaluate a formula for modes ``(..., ny, nx // 2 + 1)`` or rows ``(..., ny, 1)``, some rows at a time."""
         if len(self.pieces()) == 1:
             return function(*tensors)
         return self._in_pieces(lambda rows: function(*(t[..., rows, :] for t in tensors)), -2)
@@ -185,7 +150,6 @@ class FourierGrid:
         return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
     def _in_pieces(self, function, axis, length=None):
-        """Apply ``function`` to the pieces of an axis, and join the results."""
         pieces, whole = self.pieces(axis, length), None
         for piece in pieces:
             part = function(piece)
@@ -207,8 +171,7 @@ class FourierGrid:
         field : `torch.Tensor`
             Field ``(..., rows, columns)``, not larger than the box.
         times : `torch.Tensor`, optional
-            Factors ``(k, ny, nx // 2 + 1)`` for the modes of k components of the field ``(..., k, rows, columns)``,
-            which are added up.
+            Factors ``(k, ny, nx // 2 + 1)`` for k components of the field ``(..., k, rows, columns)``, which are added.
         where : tuple of two `torch.Tensor`, optional
             Rows and columns of the field in the box; by default the first ones.
         """
@@ -228,12 +191,8 @@ class FourierGrid:
         """
         Compute the field ``(..., *field_shape)`` from modes ``(..., ny, nx // 2 + 1)``; the adjoint of `to_modes`.
 
-        Parameters
-        ----------
-        modes, times : `torch.Tensor`
-            Modes of the box, and optional factors.
-        where : tuple of two `torch.Tensor`, optional
-            Rows and columns of the box to return; by default those of the field.
+        The factors ``times`` are as in `to_modes`; ``where`` are rows and columns to return, by default those of the
+        field.
         """
         rows, columns = where or (slice(self.field_shape[0]), slice(self.field_shape[1]))
 
@@ -252,12 +211,7 @@ class FourierGrid:
         return self._sum(lambda a, b: (a.real * b.real + a.imag * b.imag) * self.multiplicity, a, b)
 
     def balanced(self, a, b):
-        """
-        Compute the inner product with equal weight for each octave of scales.
-
-        There are ten thousand times more modes at small scales than at large ones; in the norm of `inner` the large
-        scales, which converge last, would not count.
-        """
+        """Compute the inner product with equal weight for each octave of scales, so that large scales count, too."""
         return self._sum(lambda a, b, w: (a.real * b.real + a.imag * b.imag) * w, a, b, self._balance)
 
     @cached_property
@@ -266,7 +220,6 @@ class FourierGrid:
         return self.of_ell(lambda ell: self._multiplicity * (longest / ell.clamp(min=longest)) ** 2)
 
     def _sum(self, function, *tensors):
-        """Sum ``function(*tensors)`` over the modes, in double precision."""
         sums = (
             function(*(t[..., rows, :] for t in tensors)).sum(dim=(-2, -1), dtype=self.sum_dtype)
             for rows in self.pieces()

@@ -70,14 +70,9 @@ class Trajectory:
 
     Examples
     --------
-    >>> from astro_massmap import Schedule
     >>> from astro_massmap.inference import Trajectory
-    >>> Schedule(trajectory=Trajectory(length=1.2)).trajectory.length
-    1.2
-    >>> Trajectory(leapfrogs=3)
-    Traceback (most recent call last):
-    ...
-    ValueError: leapfrogs: needs an even number of at least 2, got 3
+    >>> Trajectory(length=1.2)
+    Trajectory(length=1.2, jitter=0.4, leapfrogs=2, metropolis=True)
     """
 
     length: float = math.pi / 2
@@ -112,22 +107,9 @@ class ScoreError(ValueError):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from astro_massmap import GaussianPrior, Schedule
-    >>> from astro_massmap.inference import Observation, ScoreError, SplitPlan, Streams, run_chains
-    >>> from astro_massmap.priors import PriorOnGrid
-    >>> class Broken(PriorOnGrid):
-    ...     gaussian = False
-    ...     def residual(self, modes, sigma):
-    ...         return modes / 0
-    >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
-    >>> plan = SplitPlan(observation, GaussianPrior(), Schedule.fast(), (16, 16))
-    >>> plan.targets[0].prior = Broken(plan.grid, plan.prior.variance)
-    >>> try:
-    ...     run_chains(plan, Streams(0, [7]))
-    ... except ScoreError as error:
-    ...     print(error)
-    prior: the score is not finite at the noise level 0.09 in chain 7
+    >>> from astro_massmap.inference import ScoreError
+    >>> issubclass(ScoreError, ValueError)
+    True
     """
 
 
@@ -148,33 +130,23 @@ def _force(target, modes, streams):
 
 
 def _finite(modes):
-    """Return True for the finite maps of a batch."""
     return torch.isfinite(torch.view_as_real(modes)).flatten(1).all(dim=1)
 
 
 def split_step(target, state, trajectory, streams, inner, *, always=False):
     """
-    Make one step of split Hamiltonian Monte Carlo.
+    Make one step of split Hamiltonian Monte Carlo, and return the new state.
+
+    Rejected chains stay. Trajectories with non-finite values are rejected.
 
     Parameters
     ----------
-    target : Target
-        Gaussian reference and factor.
-    state : State
-        State of the chains.
-    trajectory : Trajectory
-        Length and kicks of the step.
-    streams : `~astro_massmap.inference.Streams`
-        Random numbers.
-    inner : callable
-        Inner product ``(n,)`` of modes, in double precision.
+    target, state, trajectory : Target, State, Trajectory
+        Gaussian reference and factor, state of the chains, length and kicks of the step.
+    streams, inner
+        `~astro_massmap.inference.Streams`, and the inner product ``(n,)`` of modes, in double precision.
     always : bool
         Move rejected chains, too; ``accepted`` is still False for them.
-
-    Returns
-    -------
-    State
-        New state; rejected chains stay. Trajectories with non-finite values are rejected.
 
     Raises
     ------
@@ -185,8 +157,6 @@ def split_step(target, state, trajectory, streams, inner, *, always=False):
 
     Examples
     --------
-    Without a force the energy does not change, and the step is accepted:
-
     >>> import numpy as np
     >>> from astro_massmap import GaussianPrior, Schedule
     >>> from astro_massmap.inference import Observation, SplitPlan, Streams, Trajectory, split_step
@@ -194,8 +164,7 @@ def split_step(target, state, trajectory, streams, inner, *, always=False):
     >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
     >>> plan = SplitPlan(observation, GaussianPrior(), Schedule.fast(), (16, 16))
     >>> target, streams = plan.targets[0], Streams(0, range(3))
-    >>> state = start(target, plan.start(streams), streams)
-    >>> state = split_step(target, state, Trajectory(), streams, plan.grid.inner)
+    >>> state = split_step(target, start(target, plan.start(streams), streams), Trajectory(), streams, plan.grid.inner)
     >>> state.energy_error.tolist(), state.accepted.tolist()
     ([0.0, 0.0, 0.0], [True, True, True])
     """

@@ -27,17 +27,12 @@ class FourierOperator:
 
     Examples
     --------
-    Two telescopes with different beams observe the same sky; ``<P x, y> = <x, P' y>``:
-
     >>> import torch
     >>> from astro_massmap.inference import FourierGrid, FourierOperator
-    >>> grid = FourierGrid((16, 16), 1.2e-4, (32, 32), dtype=torch.float64)
-    >>> operator = FourierOperator(grid, *(torch.exp(-0.5 * (grid.ell * beam) ** 2) for beam in (1e-4, 3e-4)))
-    >>> generator = torch.Generator().manual_seed(0)
-    >>> x = grid.to_modes(torch.randn(32, 32, dtype=torch.float64, generator=generator))
-    >>> y = torch.randn(2, 16, 16, dtype=torch.float64, generator=generator)
-    >>> torch.allclose((operator.forward(x) * y).sum(), grid.inner(x, operator.adjoint(y)))
-    True
+    >>> grid = FourierGrid((16, 16), 1.2e-4, (32, 32))
+    >>> beams = (torch.exp(-0.5 * (grid.ell * width) ** 2) for width in (1e-4, 3e-4))
+    >>> FourierOperator(grid, *beams).forward(grid.to_modes(torch.ones(32, 32))).shape
+    torch.Size([2, 16, 16])
     """
 
     def __init__(self, grid, p1, p2):
@@ -71,26 +66,19 @@ class FourierOperator:
 
 class LensingOperator(FourierOperator):
     """
-    Operator from the convergence to the shear.
-
-    Parameters
-    ----------
-    grid : `~astro_massmap.inference.FourierGrid`
-        Periodic box, and the field within it.
+    Operator from the convergence to the shear on a `~astro_massmap.inference.FourierGrid`.
 
     Examples
     --------
-    In a periodic field with odd sides, the adjoint of the shear is the convergence minus its mean, and there is no B
-    mode:
+    In a periodic field with odd sides, the shear contains the convergence except its mean:
 
     >>> import torch
     >>> from astro_massmap.inference import FourierGrid, LensingOperator
     >>> grid = FourierGrid((15, 15), 1.2e-4, dtype=torch.float64)
-    >>> operator = LensingOperator(grid)
     >>> kappa = torch.randn(15, 15, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    >>> e_mode, b_mode = operator.e_and_b_modes(operator.forward(grid.to_modes(kappa)))
-    >>> torch.allclose(grid.to_field(e_mode), kappa - kappa.mean()), bool(b_mode.abs().max() < 1e-12)
-    (True, True)
+    >>> operator, modes = LensingOperator(grid), grid.to_modes(kappa)
+    >>> torch.allclose(grid.to_field(operator.adjoint(operator.forward(modes))), kappa - kappa.mean())
+    True
     """
 
     def __init__(self, grid):
@@ -111,12 +99,7 @@ class LensingOperator(FourierOperator):
 
 class DirectOperator(FourierOperator):
     """
-    Operator for data that are the convergence itself.
-
-    Parameters
-    ----------
-    grid : `~astro_massmap.inference.FourierGrid`
-        Periodic box, and the field within it.
+    Operator for data that are the convergence itself, on a `~astro_massmap.inference.FourierGrid`.
 
     Examples
     --------
@@ -124,10 +107,9 @@ class DirectOperator(FourierOperator):
 
     >>> import torch
     >>> from astro_massmap.inference import DirectOperator, FourierGrid
-    >>> grid = FourierGrid((16, 16), 1.2e-4, (32, 32), dtype=torch.float64)
-    >>> kappa = torch.randn(16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    >>> first, second = DirectOperator(grid).forward(grid.to_modes(kappa))
-    >>> torch.allclose(first, kappa), float(second.abs().max())
+    >>> grid = FourierGrid((16, 16), 1.2e-4, (32, 32))
+    >>> first, second = DirectOperator(grid).forward(grid.to_modes(torch.ones(16, 16)))
+    >>> torch.allclose(first, torch.ones(16, 16), atol=1e-6), float(second.abs().max())
     (True, 0.0)
     """
 

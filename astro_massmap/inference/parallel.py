@@ -22,12 +22,9 @@ _LARGEST_KEPT = 2**25 - 2**16  # bytes; glibc raises its threshold up to 2^25
 
 def available_cores():
     """
-    Return the number of cores that this process may use.
+    Return the number of cores that this process may use, at least 1.
 
-    Returns
-    -------
-    int
-        Number of cores of the affinity mask, or the quota of the control group (Linux) if that is less; at least 1.
+    It is that of the affinity mask, or the quota of the control group (Linux) if that is less.
 
     Examples
     --------
@@ -61,12 +58,9 @@ def one_thread():
     --------
     >>> import torch
     >>> from astro_massmap.inference import one_thread
-    >>> before = torch.get_num_threads()
     >>> with one_thread():
     ...     torch.get_num_threads()
     1
-    >>> torch.get_num_threads() == before
-    True
     """
     global _inside, _before
     if getattr(_here, "alone", False):
@@ -92,9 +86,8 @@ def _keep_freed_memory():
     """
     Make glibc keep the memory of freed arrays; no effect with other C libraries.
 
-    By default glibc returns arrays of a few megabytes to the system, and a fifth of the time of a chain is spent on
-    page faults, for which threads wait for each other. The threshold follows the largest array that was freed (``man
-    mallopt``, ``M_MMAP_THRESHOLD``).
+    Otherwise a fifth of the time of a chain is spent on page faults, for which threads wait for each other. The
+    threshold follows the largest array that was freed (``man mallopt``, ``M_MMAP_THRESHOLD``).
     """
     torch.empty(_LARGEST_KEPT, dtype=torch.uint8, device="cpu")
 
@@ -108,16 +101,7 @@ def _alone():
 @contextmanager
 def thread_pool(workers):
     """
-    Provide Python threads with one thread of torch each, in a ``with`` block.
-
-    Parameters
-    ----------
-    workers : int
-        Number of Python threads.
-
-    Yields
-    ------
-    `concurrent.futures.ThreadPoolExecutor`
+    Provide a `concurrent.futures.ThreadPoolExecutor` of ``workers`` threads that use one thread of torch each.
 
     Examples
     --------
@@ -137,23 +121,16 @@ def thread_pool(workers):
 
 def side_by_side(function, items, workers, ahead=2):
     """
-    Call ``function`` on all items, several at a time, with one thread of torch each.
+    Call ``function`` on all items, several at a time, with one thread of torch each; yield the results in order.
+
+    When a call fails, its error is raised and waiting calls are cancelled.
 
     Parameters
     ----------
-    function : callable
-        Function of an item. Its result must not depend on the order of the calls.
-    items : sequence
-        Arguments of the function.
-    workers : int
-        Number of Python threads.
-    ahead : int
-        Number of calls for each worker that are submitted before the next result is returned.
-
-    Yields
-    ------
-    result
-        Results in the order of the items. When a call fails, its error is raised and waiting calls are cancelled.
+    function, items : callable, sequence
+        Function, whose result must not depend on the order of the calls, and its arguments.
+    workers, ahead : int
+        Number of Python threads, and of calls for each that are submitted before the next result is returned.
 
     Examples
     --------

@@ -1,10 +1,4 @@
-"""
-Random numbers that do not depend on the order in which samples are drawn.
-
-The numbers of a sample depend on the seed, the number of the sample and a key, not on the batch size, the number of
-samples or the worker. The key is that of the data (`~astro_massmap.inference.Observation.streams`), so that samples of
-different fields are independent.
-"""
+"""Random numbers that do not depend on the order in which samples are drawn."""
 
 import numpy as np
 import torch
@@ -16,12 +10,10 @@ class Streams:
 
     Parameters
     ----------
-    seed : int
-        Seed, not negative.
-    indices : sequence of int
-        Numbers of the samples.
+    seed, indices : int, sequence of int
+        Seed, and numbers of the samples, not negative.
     key : tuple of int
-        Further integers below 2^32, on which the numbers depend.
+        Further integers below 2^32, on which the numbers depend; those of the data make fields independent.
     attempt : int
         Number of earlier attempts, for a sample that is drawn again with other numbers.
     device : `torch.device` or str

@@ -17,23 +17,17 @@ random: a deterministic flow leads from the noisy *prior* to the prior, not from
 
 def reverse_diffusion(prior, modes, sigmas, streams):
     """
-    Draw x given z = x + white noise, by reverse diffusion.
+    Draw x given z = x + white noise, modes ``(n, ny, nx // 2 + 1)``, by reverse diffusion.
 
     Parameters
     ----------
-    prior : `~astro_massmap.priors.PriorOnGrid`
-        Prior; its residual is evaluated once at each level.
+    prior, streams
+        `~astro_massmap.priors.PriorOnGrid`, whose residual is evaluated once at each level, and
+        `~astro_massmap.inference.Streams`.
     modes : `torch.Tensor`
         Modes of z, ``(n, ny, nx // 2 + 1)``.
     sigmas : sequence of float
         Decreasing noise levels in units of kappa, beginning with that of z; zero noise follows the last one.
-    streams : `~astro_massmap.inference.Streams`
-        Random numbers.
-
-    Returns
-    -------
-    `torch.Tensor`
-        Modes of x, ``(n, ny, nx // 2 + 1)``.
 
     Raises
     ------
@@ -42,19 +36,13 @@ def reverse_diffusion(prior, modes, sigmas, streams):
 
     Examples
     --------
-    With a Gaussian prior, draws scatter around the Wiener filter of z with the variance
-    ``S sigma^2 / (S + sigma^2)``; here the mean is within five standard errors, and the variance within 2 %:
-
     >>> import torch
     >>> from astro_massmap import GaussianPrior
     >>> from astro_massmap.inference import FourierGrid, Streams, reverse_diffusion
     >>> prior = GaussianPrior().on(FourierGrid((16, 16), 4e-4))
     >>> z = prior.grid.to_modes(0.1 * Streams(1, [0]).normal(16, 16))
-    >>> x = reverse_diffusion(prior, z.expand(400, -1, -1), [0.1, 0.05], Streams(0, range(400)))
-    >>> gain = prior.variance / (prior.variance + 0.1**2)
-    >>> deviation = (x - gain * z) / (gain.sqrt() * 0.1)
-    >>> bool(deviation.mean(dim=0).abs().max() < 5 / 400**0.5), round(float(deviation.abs().square().mean()), 1)
-    (True, 1.0)
+    >>> reverse_diffusion(prior, z, [0.1, 0.05], Streams(0, [0])).shape
+    torch.Size([1, 16, 9])
     """
     grid = prior.grid
 

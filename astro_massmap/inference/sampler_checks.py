@@ -14,7 +14,7 @@ _FEW = 200  # number of data below which the scatter of chi^2 is added
 
 def diverged(plan, modes):
     """
-    Find chains that diverged: not finite, worse than a zero map, or too large where there are no data.
+    Find chains that diverged, bool ``(n,)``: not finite, worse than a zero map, or too large where there are no data.
 
     A map x is worse than a zero map if ``chi^2 = |N^-1/2 (y - P x)|^2`` exceeds 1.2 times that of x = 0, or 1.2 times
     the number n of data if that is larger; below 200 data, six standard deviations of the difference are added to the
@@ -25,28 +25,18 @@ def diverged(plan, modes):
 
     Parameters
     ----------
-    plan : `~astro_massmap.inference.Plan`
-        Plan of the run.
-    modes : `torch.Tensor`
-        Modes of the last maps of the chains, ``(n, ny, nx // 2 + 1)``.
-
-    Returns
-    -------
-    `torch.Tensor`
-        Bool ``(n,)``, True for chains that diverged.
+    plan, modes
+        `~astro_massmap.inference.Plan`, and modes of the last maps of the chains, ``(n, ny, nx // 2 + 1)``.
 
     Examples
     --------
-    A draw from the prior, the same times ten, and NaN:
-
     >>> import numpy as np
     >>> import torch
     >>> from astro_massmap import GaussianPrior, Schedule
     >>> from astro_massmap.inference import Observation, SplitPlan, diverged
     >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
     >>> plan = SplitPlan(observation, GaussianPrior(), Schedule.fast(), (32, 32))
-    >>> white = plan.grid.to_modes(plan.streams(0, [0]).normal(32, 32))
-    >>> draw = plan.prior.variance.sqrt() * white
+    >>> draw = plan.prior.variance.sqrt() * plan.grid.to_modes(plan.streams(0, [0]).normal(32, 32))
     >>> diverged(plan, torch.cat([draw, 10 * draw, float("nan") * draw])).tolist()
     [False, True, True]
     """
@@ -81,19 +71,14 @@ def _unmeasured(plan, posterior, modes):
 
 def power_over_prior(plan, power):
     """
-    Compute the largest ratio of the power of maps to that of the prior in a band, minus six standard deviations.
+    Return the largest ratio of the power of maps to that of the prior in a band, minus six standard deviations.
+
+    The ratio is that of the mean over the maps, the standard deviation that of one map.
 
     Parameters
     ----------
-    plan : `~astro_massmap.inference.Plan`
-        Plan of the run.
-    power : array-like
-        Power of the maps, ``plan.band_power(modes, 0, N_BANDS)``, ``(n, N_BANDS)``.
-
-    Returns
-    -------
-    float
-        Maximum over the bands of the mean over the maps, minus six standard deviations of the power of one map.
+    plan, power
+        `~astro_massmap.inference.Plan`, and ``plan.band_power(modes, 0, N_BANDS)``, ``(n, N_BANDS)``.
 
     Examples
     --------
@@ -120,12 +105,8 @@ def gaussian_check(plan, seed, n, workers=1):
     ----------
     plan : `~astro_massmap.inference.SplitPlan`
         Plan of the run.
-    seed : int
-        Seed of the chains and of the exact draws.
-    n : int
-        Number of chains, and of exact draws.
-    workers : int
-        Number of chains at a time, with one thread each.
+    seed, n, workers : int
+        Seed and number of chains, and of exact draws; number of chains at a time, with one thread each.
 
     Returns
     -------
@@ -194,10 +175,8 @@ def stationarity_check(make_plan, observation, truths, seed):
         Function of an observation that returns a `~astro_massmap.inference.SplitPlan` with one level.
     observation : `~astro_massmap.inference.Observation`
         Observation with the noise of the data to draw.
-    truths : `torch.Tensor`
-        Maps from the prior, ``(n, *box_shape)``.
-    seed : int
-        Seed of the noise and the chains.
+    truths, seed : `torch.Tensor`, int
+        Maps from the prior, ``(n, *box_shape)``, and seed of the noise and the chains.
 
     Returns
     -------
@@ -212,8 +191,6 @@ def stationarity_check(make_plan, observation, truths, seed):
 
     Examples
     --------
-    The standard deviation of skies from the prior does not change:
-
     >>> import numpy as np
     >>> import torch
     >>> from astro_massmap import GaussianPrior, Schedule

@@ -26,28 +26,21 @@ class SplitTarget:
 
     Parameters
     ----------
-    split : `~astro_massmap.inference.SplitPosterior`
-        Gaussian reference.
-    prior : `~astro_massmap.priors.PriorOnGrid`
-        Prior of the convergence.
+    split, prior
+        `~astro_massmap.inference.SplitPosterior`, and `~astro_massmap.priors.PriorOnGrid` of the convergence.
 
     Examples
     --------
-    With a Gaussian prior there is no force, only the rotation: after pi / 2 the position is the former velocity.
+    With a Gaussian prior there is no force:
 
-    >>> import math
     >>> import numpy as np
-    >>> import torch
     >>> from astro_massmap import GaussianPrior, PowerSpectrum
     >>> from astro_massmap.inference import GaussianPosterior, Observation, SplitPosterior, SplitTarget, Streams
     >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
     >>> posterior = GaussianPosterior(observation, PowerSpectrum.default(), (32, 32))
     >>> target = SplitTarget(SplitPosterior(posterior, 0.05), GaussianPrior().on(posterior.grid))
-    >>> u, v = target.draw_velocity(Streams(0, [0])), target.draw_velocity(Streams(0, [1]))
-    >>> float(target.force(target.mean + u).abs().max())
+    >>> float(target.force(target.mean + target.draw_velocity(Streams(0, [0]))).abs().max())
     0.0
-    >>> torch.allclose(target.flow(u, v, torch.tensor(math.pi / 2))[0], v, atol=1e-6)
-    True
     """
 
     flow = staticmethod(rotate)
@@ -88,26 +81,19 @@ class TemperedTarget:
     ----------
     posterior : `~astro_massmap.inference.GaussianPosterior`
         Posterior with the noise of this level added to the data and to the Gaussian component of the prior.
-    prior : `~astro_massmap.priors.PriorOnGrid`
-        Prior of the convergence.
-    sigma : float
-        Noise level in units of kappa.
+    prior, sigma
+        `~astro_massmap.priors.PriorOnGrid` of the convergence, and noise level in units of kappa.
 
     Examples
     --------
-    With homogeneous noise in a periodic field and a Gaussian prior, the reference is the posterior, and there is no
-    force:
-
     >>> import numpy as np
     >>> from astro_massmap import GaussianPrior, PowerSpectrum
     >>> from astro_massmap.inference import GaussianPosterior, Observation, Streams, TemperedTarget
-    >>> shear = np.random.default_rng(0).normal(scale=0.1, size=(2, 16, 16))
-    >>> observation = Observation.from_arrays(shear, np.full((16, 16), 0.1), 1.2e-4)
+    >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
     >>> posterior = GaussianPosterior(observation, PowerSpectrum.default())
     >>> target = TemperedTarget(posterior, GaussianPrior().on(posterior.grid), 0.0)
-    >>> modes = target.mean + target.draw_velocity(Streams(0, [0]))
-    >>> bool(target.force(modes).abs().max() < 1e-3 * posterior.precision(modes).abs().max())
-    True
+    >>> target.draw_velocity(Streams(0, [0])).shape
+    torch.Size([1, 16, 9])
     """
 
     flow = staticmethod(rotate)

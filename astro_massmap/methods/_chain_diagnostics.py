@@ -14,11 +14,9 @@ _MUCH = 2.0  # ratio of the power of samples and prior in a band beyond which th
 
 def run_diagnostics(plan, observation, records):
     """
-    Return the diagnostics of a finished run.
+    Return the diagnostics of a finished run, from the ``records`` of its chains; warn of a misfit.
 
-    ``observation`` holds the data before noise is added to the pixels with the lowest noise, ``records`` the record of
-    each chain. Samples with much more power than the prior, and data that prior and noise do not explain, give an
-    `~astropy.utils.exceptions.AstropyUserWarning`.
+    The noise of ``observation`` is that before noise is added to the pixels with the lowest noise.
     """
     good = [record for record in records if not record["failure"]]
     power = power_over_prior(plan, [record["power"] for record in good])
@@ -76,9 +74,8 @@ def rank_diagnostics(traces):
     """
     Return nested R-hat (Margossian et al. 2024; chains in four groups) and bulk effective sample size.
 
-    ``traces`` holds the summaries of each chain, ``(steps, summaries)``, after each step of the last level; the worst
-    summary counts. Both values are None without arviz-stats (``pip install "astro_massmap[diagnostics]"``) or with too
-    few chains or steps.
+    ``traces`` are summaries of each chain, ``(steps, summaries)``; the worst one counts. Both values are None without
+    arviz-stats (``pip install "astro_massmap[diagnostics]"``) or with too few chains or steps.
     """
     traces = np.array(traces, dtype=float)
     nothing = {"nested_r_hat": None, "ess": None}

@@ -20,15 +20,12 @@ _MIXING = 0.1  # fraction of accepted steps at the last level below which a chai
 
 
 class SampleStore:
-    """
-    Samples ``(n_samples, *shape)`` in memory, and the records of their chains.
-    """
+    """Samples ``(n_samples, *shape)`` in memory, and the records of their chains."""
 
     def __init__(self, n_samples, shape):
         self.samples, self.records = np.empty((n_samples, *shape), np.float32), {}
 
     def add(self, indices, samples, records):
-        """Store finished samples and the records of their chains."""
         self.samples[indices] = samples
         self.records.update(zip(indices, records, strict=True))
 
@@ -96,8 +93,7 @@ def draw_chains(plan, seed, indices, on_step=lambda level, state: None):
     """
     Draw some samples; return their maps and the records of their chains.
 
-    Chains that diverged or did not mix are drawn again, up to five times. The entry ``failure`` of a record is then the
-    reason; it is None for a chain that did not fail.
+    Chains that failed are drawn again, up to five times; ``failure`` in a record is the reason or None.
     """
     maps, records = np.zeros((len(indices), *plan.grid.field_shape), np.float32), [None] * len(indices)
     todo = list(range(len(indices)))
@@ -162,8 +158,7 @@ def check_failures(records, n_samples, checkpoint, finished=False):
     """
     Raise ValueError if more than half of all chains failed, or the first eight; once all are finished, warn of others.
 
-    ``records`` holds the records of the finished chains by sample number, ``checkpoint`` the name of the file of
-    samples or None, and ``finished`` is True if no chains are left.
+    The ``records`` are by sample number; ``checkpoint`` is the name of the file of samples or None.
     """
     lost = failed(records)
     if not lost:

@@ -27,20 +27,14 @@ class Checkpoint:
     """
     File of samples, and its index file with the records of those that are finished.
 
-    The index file is text, with a line of JSON for each sample, which holds the checksum of the sample and is written
-    once the sample is on the disk. A sample whose line is incomplete or damaged is drawn again. An index file without
-    samples is replaced; samples without an index file are an error, and are left unchanged.
+    The index file has a line of JSON with the checksum of each sample, written once the sample is on the disk. A sample
+    whose line is incomplete or damaged is drawn again. An index file without samples is replaced; samples without an
+    index file are an error, and are left unchanged.
 
     ``path`` is the name of a FITS file of samples; the name of the index file has ``.ledger`` added. ``shape`` is
     ``(n_samples, ny, nx)``, ``mark`` the `fingerprint` of the run, and ``cards`` are keywords and values for the
     header. A file with samples of other data or settings raises ValueError, one that cannot be read or written OSError.
-
-    Attributes
-    ----------
-    samples : `numpy.memmap`
-        All samples; those that are not finished are zero.
-    records : dict
-        Record of each finished sample, by its number.
+    Unfinished ``samples`` are zero in the memory map; ``records`` has those of finished samples by number.
     """
 
     def __init__(self, path, shape, mark, cards=()):
@@ -107,7 +101,6 @@ class Checkpoint:
                 temporary.write_bytes(b"".join(line + b"\n" for line in kept_lines))
 
     def add(self, indices, samples, records):
-        """Store finished samples and their records."""
         try:
             for i, sample, record in zip(indices, samples, records, strict=True):
                 written = put_sample(self.path, self.samples, i, sample)

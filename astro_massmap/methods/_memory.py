@@ -1,10 +1,9 @@
 """
 Memory that a run needs, estimated before it begins.
 
-With M modes of the box and r bytes for a real number, a vector of modes takes 2 r M bytes. In memory are vectors of the
-box, of each level and of each chain; fields of the observation, in double precision, and one field for each sample; and
-the layers of the network for its largest tile. Their largest number at a time was counted in the code and corrected by
-measurements on a CPU, for one chain on fields of 256 to 2048 pixels on a side. It was not measured on a GPU.
+With M modes of the box and r bytes for a real number, a vector of modes takes 2 r M bytes. The numbers of vectors, of
+fields and of layers of the network in memory were counted in the code and corrected by measurements on a CPU, for one
+chain on fields of 256 to 2048 pixels on a side, not on a GPU.
 """
 
 from dataclasses import dataclass
@@ -28,16 +27,9 @@ _FRACTION = 0.95  # largest fraction of the memory of a device that a run may ne
 @dataclass(frozen=True)
 class MemoryEstimate:
     """
-    Memory that a run needs; as text, in one line.
+    Memory in ``bytes`` that a run needs; as text, in one line.
 
-    Attributes
-    ----------
-    shape, box : tuple of int
-        Rows and columns of the field, and of the box.
-    tiles : list of Tile
-        Tiles in which the network is evaluated; empty without a network.
-    bytes : int
-        Largest memory in use.
+    ``shape`` and ``box`` are rows and columns; ``tiles`` are those of the network, empty without one.
     """
 
     shape: tuple
@@ -99,11 +91,7 @@ def _largest(pieces):
 
 
 def check_memory(estimate, device="cpu", name="shape"):
-    """
-    Raise ValueError if a run needs more than 0.95 of the memory of its device; return the estimate as text.
-
-    The error begins with ``name``, an argument of the caller.
-    """
+    """Raise ValueError on ``name`` if a run needs more than 0.95 of its device; return the estimate as text."""
     device = torch.device(device)
     memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else physical_memory()
     if estimate.bytes > _FRACTION * memory:
@@ -116,11 +104,7 @@ def check_memory(estimate, device="cpu", name="shape"):
 
 
 def workers_that_fit(estimate_of, most):
-    """
-    Return the largest number of workers, from 1 to ``most``, for which the memory of this computer suffices.
-
-    ``estimate_of(workers)`` returns the `MemoryEstimate` of a run.
-    """
+    """Return the largest number of workers up to ``most`` for which ``estimate_of(workers)`` fits into the memory."""
     memory = _FRACTION * physical_memory()
     return next((n for n in range(most, 1, -1) if estimate_of(n).bytes <= memory), 1)
 

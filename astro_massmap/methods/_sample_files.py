@@ -18,11 +18,10 @@ from .._utils.files import atomic_path
 
 def create_samples(path, shape, cards=(), *, overwrite=False):
     """
-    Create a file of samples, filled with zeros, atomically; return its memory map.
+    Create a FITS file of zeros ``(n_samples, ny, nx)``, atomically; return its memory map in single precision.
 
-    The shape is ``(n_samples, ny, nx)``, in single precision; ``cards`` are further keywords of the header, such as
-    those of a WCS. A file that exists (without ``overwrite``), cannot be written, or exceeds the free space on the disk
-    raises OSError.
+    ``cards`` are further keywords of the header. A file that exists (without ``overwrite``), cannot be written, or
+    exceeds the free space on the disk raises OSError.
     """
     path, needed = Path(path), 4 * int(np.prod(shape))
     with atomic_path(path, overwrite=overwrite) as temporary:

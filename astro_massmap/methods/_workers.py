@@ -18,34 +18,22 @@ _here = threading.local()
 
 def shared_out(function, pieces, executor):
     """
-    Call ``function`` on every piece, by the workers of an executor.
+    Call ``function`` on every piece, by the workers of an executor; yield the results as they are finished.
 
     When all workers are lost, as in a process pool of which one process is killed, the remaining pieces are done in
-    this process, with a warning. The executor of Dask itself repeats the tasks of lost workers.
+    this process, with an AstropyUserWarning. The executor of Dask itself repeats the tasks of lost workers.
 
     Parameters
     ----------
     function : callable
         Function of a piece; for workers in other processes, `pickle` needs to support it and its results.
-    pieces : iterable
-        Arguments of the function.
-    executor : `concurrent.futures.Executor`
-        Executor with the workers.
-
-    Yields
-    ------
-    result
-        Results in the order in which they are finished.
+    pieces, executor
+        Arguments of the function, and a `concurrent.futures.Executor`.
 
     Raises
     ------
     ValueError
         If the workers are forked processes in which torch would use several threads.
-
-    Warns
-    -----
-    `~astropy.utils.exceptions.AstropyUserWarning`
-        If all workers are lost.
 
     Examples
     --------
@@ -82,9 +70,7 @@ def shared_out(function, pieces, executor):
 
 @dataclass(frozen=True)
 class RunContext:
-    """
-    Method and data of a run, common to all its tasks; each worker calls ``method.prepare(observation)`` once.
-    """
+    """Method and data of a run, common to all tasks; each worker calls ``method.prepare(observation)`` once."""
 
     method: object
     observation: object
@@ -108,7 +94,6 @@ def _checked(function, piece):
     Return ``function(piece)``; ValueError in a forked process in which torch would use several threads.
 
     The threads of the caller do not exist in a process forked from it, but OpenMP and MKL may wait for them for ever.
-    Whether the caller had used threads before the fork cannot be determined; one thread never waits.
     """
     forked = getattr(multiprocessing.current_process(), "_start_method", None) == "fork"
     if forked and torch.get_num_threads() > 1:

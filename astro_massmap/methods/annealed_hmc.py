@@ -86,10 +86,8 @@ class AnnealedHMC:
     >>> from astro_massmap import AnnealedHMC, GaussianPrior, datasets
     >>> method = AnnealedHMC(GaussianPrior(), n_samples=2, schedule="fast")
     >>> kappa = datasets.demo().reconstruct(method, pixel_scale=1.6 * u.arcmin, progress=False)
-    >>> kappa.samples.shape
-    (2, 32, 32)
-    >>> kappa.diagnostics["score_evaluations"]
-    0
+    >>> kappa.samples.shape, kappa.diagnostics["score_evaluations"]
+    ((2, 32, 32), 0)
     """
 
     SCHEDULES: ClassVar = {"annealed": Schedule.annealed, "fast": Schedule.fast, "tempered": Schedule.tempered}
@@ -144,18 +142,10 @@ class AnnealedHMC:
 
     def memory(self, shape: tuple[int, int]) -> MemoryEstimate:
         """
-        Estimate the memory that a run needs.
+        Estimate the memory that a run on a field of ``shape`` (rows and columns) needs.
 
-        Parameters
-        ----------
-        shape : tuple of int
-            Rows and columns of the field.
-
-        Returns
-        -------
-        `~astro_massmap.methods._memory.MemoryEstimate`
-            Estimate with ``bytes``, ``box`` and ``tiles``; as text one line. With an executor it holds for each worker.
-            On a GPU it is that of a single chain, and batches are as large as its memory allows.
+        The result has ``bytes``, ``box`` and ``tiles``; as text it is one line. With an executor it is that of each
+        worker. On a GPU it is that of a single chain, and batches are as large as its memory allows.
 
         Examples
         --------
@@ -189,35 +179,15 @@ class AnnealedHMC:
 
     def prepare(self, observation: Observation) -> Plan:
         """
-        Return the plan of the run, which is common to all chains.
+        Return the `~astro_massmap.inference.Plan` of a run on this observation, which is common to all chains.
 
-        Parameters
-        ----------
-        observation : `~astro_massmap.inference.Observation`
-            Shear and noise.
-
-        Returns
-        -------
-        `~astro_massmap.inference.Plan`
+        With a Gaussian prior it has only the last level, where a draw is exact.
 
         Raises
         ------
         ValueError
             If the prior has another pixel scale; `~astro_massmap.inference.SolverError`, a ValueError, if a linear
             system cannot be solved to the tolerance.
-
-        Examples
-        --------
-        With a Gaussian prior a draw at the last level, 0.9 of the noise, is exact, and no other level is needed:
-
-        >>> import numpy as np
-        >>> from astro_massmap import AnnealedHMC, GaussianPrior
-        >>> from astro_massmap.inference import Observation
-        >>> shear = np.random.default_rng(0).normal(scale=0.1, size=(2, 16, 16))
-        >>> observation = Observation.from_arrays(shear, np.full((16, 16), 0.1), 1.2e-4)
-        >>> plan = AnnealedHMC(GaussianPrior()).prepare(observation)
-        >>> [round(target.sigma, 3) for target in plan.targets]
-        [0.09]
         """
         check_pixel_size(self._prior, observation)
         schedule = self._schedule
@@ -247,23 +217,17 @@ class AnnealedHMC:
         cards: Sequence[tuple[str, Any]] = (),
     ) -> Estimate:
         """
-        Map one observation.
+        Map one observation, and return an `~astro_massmap.methods.Estimate`.
 
         Parameters
         ----------
-        observation : `~astro_massmap.inference.Observation`
-            Shear and noise.
-        progress : bool
-            Show a progress bar with the level and the acceptance.
+        observation, progress
+            As for `Method.solve <astro_massmap.methods.Method.solve>`.
         executor : `concurrent.futures.Executor`, optional
             Executor that runs the chains, such as a `concurrent.futures.ProcessPoolExecutor` with the start method
             "spawn" or that of a Dask client; by default they run in threads of this process.
         cards : sequence of (str, value)
             Cards of the header of the checkpoint, such as those of the WCS.
-
-        Returns
-        -------
-        Estimate
 
         Raises
         ------
@@ -279,17 +243,6 @@ class AnnealedHMC:
         `~astropy.utils.exceptions.AstropyUserWarning`
             If some chains fail, prior and noise do not explain the data, the Gaussian self-check deviates, the memory
             of a device does not suffice for a batch, samples of the checkpoint are damaged, or all workers are lost.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from astro_massmap import AnnealedHMC, GaussianPrior
-        >>> from astro_massmap.inference import Observation
-        >>> shear = np.random.default_rng(0).normal(scale=0.1, size=(2, 16, 16))
-        >>> observation = Observation.from_arrays(shear, np.full((16, 16), 0.1), 1.2e-4)
-        >>> estimate = AnnealedHMC(GaussianPrior(), n_samples=2, n_check=0).solve(observation)
-        >>> estimate.samples.shape, estimate.diagnostics["restarts"]
-        ((2, 16, 16), 0)
         """
         n_jobs = self._workers(observation.shape) if executor is None else 1
         estimate = self._memory_estimate(observation.shape, n_jobs)
@@ -316,12 +269,7 @@ class AnnealedHMC:
         )
 
     def _decisive(self, plan: Plan) -> dict[str, Any]:
-        """
-        Return the settings on which the samples depend, as text.
-
-        The prior is identified by its residual at a fixed map, not by its name: another spectrum or other weights
-        differ, and the same prior in a new process is the same.
-        """
+        """Return the settings on which the samples depend, as text; of the prior, its residual at a fixed map."""
         undecisive = ("checkpoint", "n_check", "n_jobs", "n_samples", "prior")
         settings = {f.name: repr(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name not in undecisive}
         settings["start"] = repr("gaussian")  # a former option, in the fingerprint of checkpoints of 0.1.dev

@@ -33,10 +33,8 @@ class Estimate:
 
     Attributes
     ----------
-    mean : ndarray
-        Posterior mean, or another estimate of the convergence, ``(ny, nx)``.
-    std : ndarray or None
-        Standard deviation of the convergence, ``(ny, nx)``.
+    mean, std : ndarray
+        Posterior mean, or another estimate of the convergence, and its standard deviation or None, ``(ny, nx)``.
     samples : ndarray or None
         Posterior samples ``(n_samples, ny, nx)``.
     b_mode, b_std : ndarray or None
@@ -48,13 +46,10 @@ class Estimate:
 
     Examples
     --------
-    The method of Kaiser and Squires returns a B mode, and no samples:
-
     >>> import numpy as np
     >>> from astro_massmap import KaiserSquires
     >>> from astro_massmap.inference import Observation
-    >>> shear = np.random.default_rng(0).normal(scale=0.1, size=(2, 16, 16))
-    >>> observation = Observation.from_arrays(shear, np.full((16, 16), 0.1), 1.2e-4)
+    >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
     >>> estimate = KaiserSquires().solve(observation)
     >>> estimate.mean.shape, estimate.b_mode.shape, estimate.samples is None
     ((16, 16), (16, 16), True)
@@ -75,49 +70,27 @@ class Method(Protocol):
 
     Examples
     --------
-    A method that ignores the data, with a convergence of 0 +- 0.02:
+    A method that ignores the data:
 
     >>> import numpy as np
     >>> from astro_massmap import datasets
     >>> from astro_massmap.methods import Estimate
-    >>> class Constant:
+    >>> class Zero:
     ...     def solve(self, observation, *, progress=False):
-    ...         return Estimate(np.zeros(observation.shape), np.full(observation.shape, 0.02))
-    >>> kappa = datasets.demo().reconstruct(Constant())
-    >>> kappa.diagnostics["method"], float(np.abs(kappa.data).max()), float(kappa.uncertainty.array.max())
-    ('Constant', 0.0, 0.02)
+    ...         return Estimate(np.zeros(observation.shape), std=None)
+    >>> datasets.demo().reconstruct(Zero()).diagnostics["method"]
+    'Zero'
     """
 
     def solve(self, observation: Observation, *, progress: bool = False) -> Estimate:
         """
-        Map one `~astro_massmap.inference.Observation`.
-
-        Parameters
-        ----------
-        observation : `~astro_massmap.inference.Observation`
-            Shear and noise.
-        progress : bool
-            Show a progress bar.
-
-        Returns
-        -------
-        Estimate
+        Map one `~astro_massmap.inference.Observation`, and return an `Estimate`; ``progress`` shows a progress bar.
 
         Raises
         ------
         ValueError
             If the memory does not suffice, the prior has another pixel scale, or, as
             `~astro_massmap.inference.SolverError`, a linear system cannot be solved.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from astro_massmap import Wiener
-        >>> from astro_massmap.inference import Observation
-        >>> shear = np.random.default_rng(0).normal(scale=0.1, size=(2, 16, 16))
-        >>> observation = Observation.from_arrays(shear, np.full((16, 16), 0.1), 1.2e-4)
-        >>> Wiener(n_samples=2).solve(observation).samples.shape
-        (2, 16, 16)
         """
 
 
@@ -130,24 +103,14 @@ def run(
     cards: Sequence[tuple[str, Any]] = (),
 ) -> Estimate:
     """
-    Run a method; add name, settings, versions and wall time to the diagnostics, and the record of the run.
+    Run a method and return its `Estimate`, with name, settings, versions, wall time and the record of the run.
 
     Parameters
     ----------
     method : method object
         Method, such as ``Wiener()``.
-    observation : `~astro_massmap.inference.Observation`
-        Shear and noise.
-    progress : bool
-        Show a progress bar.
-    executor : `concurrent.futures.Executor`, optional
-        Executor that runs the chains of the method.
-    cards : sequence of (str, value)
-        Cards of the header of a checkpoint, such as those of the WCS.
-
-    Returns
-    -------
-    Estimate
+    observation, progress, executor, cards
+        As for `AnnealedHMC.solve <astro_massmap.AnnealedHMC.solve>`.
 
     Raises
     ------
@@ -162,8 +125,7 @@ def run(
     >>> from astro_massmap import KaiserSquires
     >>> from astro_massmap.inference import Observation
     >>> from astro_massmap.methods import run
-    >>> shear = np.random.default_rng(0).normal(scale=0.1, size=(2, 16, 16))
-    >>> observation = Observation.from_arrays(shear, np.full((16, 16), 0.1), 1.2e-4)
+    >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
     >>> estimate = run(KaiserSquires(), observation, progress=False)
     >>> estimate.diagnostics["method"], estimate.diagnostics["settings"]["smoothing"]
     ('KaiserSquires', '1.0 arcmin')
@@ -240,10 +202,9 @@ def in_batches(
     on_done: Callable[[int], object] = lambda count: None,
 ) -> None:
     """
-    Call ``function`` on consecutive pieces of ``indices``, ``batch`` of them at a time.
+    Call ``function`` on pieces of ``batch`` indices, and ``on_done`` with the length of each finished piece.
 
     When the memory of the device does not suffice, the batch is halved, with a warning, and the piece is repeated.
-    ``on_done`` is called with the length of each finished piece.
     """
     while indices:
         piece = indices[:batch]

@@ -54,8 +54,7 @@ class KaiserSquires:
     >>> import astropy.units as u
     >>> from astro_massmap import KaiserSquires, datasets
     >>> kappa = datasets.demo().reconstruct(KaiserSquires(smoothing=1.5 * u.arcmin))
-    >>> signal_to_noise = kappa.data / kappa.uncertainty.array
-    >>> bool(signal_to_noise.max() > 3)
+    >>> bool((kappa.data / kappa.uncertainty.array).max() > 3)
     True
     """
 
@@ -70,19 +69,7 @@ class KaiserSquires:
         pick_device(self.device)
 
     def solve(self, observation: Observation, *, progress: bool = False) -> Estimate:
-        """
-        Map one observation, see `Method.solve <astro_massmap.methods.Method.solve>`; ``progress`` has no effect.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from astro_massmap import KaiserSquires
-        >>> from astro_massmap.inference import Observation
-        >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
-        >>> estimate = KaiserSquires().solve(observation)
-        >>> float(np.abs(estimate.mean).max()), estimate.samples
-        (0.0, None)
-        """
+        """Map one observation, see `Method.solve <astro_massmap.methods.Method.solve>`; ``progress`` has no effect."""
         device = pick_device(self.device)
         box = padded_shape(observation.shape, self.padding)
         dtype = torch.float32 if device.type == "mps" else torch.float64
@@ -116,11 +103,7 @@ def _window(grid: FourierGrid, smoothing: float) -> Callable[[slice], torch.Tens
 def _filtered(
     grid: FourierGrid, fields: torch.Tensor, function: Callable[[torch.Tensor, slice], Iterable[torch.Tensor]]
 ) -> torch.Tensor:
-    """
-    Filter fields ``(k, *field_shape)``: apply ``function(modes, columns)`` to their modes.
-
-    Only the rows of the field are transformed along x, and along y a few columns of modes at a time.
-    """
+    """Apply ``function(modes, columns)`` to the modes of fields ``(k, *field_shape)``, a few columns at a time."""
     (rows, columns), (ny, nx) = grid.field_shape, grid.box_shape
     half = torch.fft.rfft(fields, n=nx, dim=-1)
     for part in grid.pieces(-1):
@@ -131,11 +114,7 @@ def _filtered(
 
 
 def _relative_weight(grid: FourierGrid, window: Callable[[slice], torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
-    """
-    Return the inverse noise variance divided by its smoothed map: about 1 in the mean, and 0 without data.
-
-    A smoothed shear with these weights is close to the weighted mean of the pixels under the window.
-    """
+    """Return the inverse noise variance divided by its smoothed map: about 1 in the mean, and 0 without data."""
     (around,) = _filtered(grid, weight[None], lambda modes, columns: modes.mul_(window(columns)))
     return torch.where(weight > 0, weight / torch.maximum(around, 1e-3 * weight), 0.0)
 
@@ -144,10 +123,9 @@ def _propagated_noise(
     operator: FourierOperator, window: Callable[[slice], torch.Tensor], noise_std: torch.Tensor
 ) -> torch.Tensor:
     """
-    Return the standard deviation of the map: the noise variance convolved with the squared kernels of both components.
+    Return the standard deviation of the map, E or B: the noise variance convolved with the sum of squared kernels.
 
-    It is the same for the E and the B mode, whose kernels are those of E with the components swapped. Like P1 and P2,
-    the first kernel is even along both axes and the second odd, so that a quarter of the box contains all values.
+    Like P1 and P2, the first kernel is even along both axes and the second odd: a quarter of the box has all values.
     """
     grid, (ny, nx) = operator.grid, operator.grid.box_shape
     quarter = window(slice(None))[: ny // 2 + 1]

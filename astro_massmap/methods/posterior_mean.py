@@ -88,17 +88,6 @@ class PosteriorMean:
             If the pixels or the noise of the data are not those that the network was trained for;
             `~astro_massmap.inference.SolverError`, a ValueError, if the Wiener filter does not reach the
             tolerance.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from astro_massmap import PosteriorMean
-        >>> from astro_massmap.inference import Observation
-        >>> shear = np.random.default_rng(0).normal(scale=0.1, size=(2, 16, 16))
-        >>> observation = Observation.from_arrays(shear, np.full((16, 16), 0.1), np.radians(0.4 / 60))
-        >>> estimate = PosteriorMean().solve(observation)
-        >>> estimate.mean.shape, bool((estimate.std > 0).all()), estimate.samples
-        ((16, 16), True, None)
         """
         network = MeanNetwork.load("default") if self.network is None else self.network
         check_pixel_size(network, observation, "network", "another method, such as Wiener()")

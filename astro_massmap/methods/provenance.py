@@ -50,18 +50,7 @@ def settings_of(method):
 
 
 def record(method, observation, diagnostics):
-    """
-    Return the record of a finished run.
-
-    Parameters
-    ----------
-    method : method object
-        Method of the run.
-    observation : `~astro_massmap.inference.Observation`
-        Data of the run.
-    diagnostics : dict
-        Diagnostics with ``method``, ``settings`` and ``versions``, and ``device`` if it is known.
-    """
+    """Return the record of a finished run of a method on an observation, with its diagnostics."""
     return {
         "method": diagnostics["method"],
         "settings": dict(diagnostics["settings"]),

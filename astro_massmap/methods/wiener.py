@@ -53,10 +53,8 @@ class Wiener:
     padding : float
         Side of the periodic box, in sides of the field. Below 1.5 structure wraps around the edges of the box, and the
         standard deviations of large scales are too small.
-    tolerance : float
-        Relative residual at which a linear system counts as solved.
-    max_iterations : int
-        Largest number of iterations for a linear system.
+    tolerance, max_iterations : float, int
+        Relative residual at which a linear system counts as solved, and the largest number of iterations.
     dtype : {'float32', 'float64'}
         Floating-point precision; data that are far more precise than the prior is wide (for instance a noise of
         1e-3 per pixel) may need double precision to reach the tolerance.
@@ -74,8 +72,7 @@ class Wiener:
     Examples
     --------
     >>> from astro_massmap import PowerSpectrum, Wiener, datasets
-    >>> method = Wiener(PowerSpectrum.default(), n_samples=0)
-    >>> kappa = datasets.demo().reconstruct(method, progress=False)
+    >>> kappa = datasets.demo().reconstruct(Wiener(PowerSpectrum.default(), n_samples=0), progress=False)
     >>> kappa.diagnostics["residual"] < 1e-5
     True
     """
@@ -110,20 +107,7 @@ class Wiener:
         pick_device(self.device)
 
     def solve(self, observation: Observation, *, progress: bool = False) -> Estimate:
-        """
-        Map one observation, see `Method.solve <astro_massmap.methods.Method.solve>`.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from astro_massmap import Wiener
-        >>> from astro_massmap.inference import Observation
-        >>> shear = np.random.default_rng(0).normal(scale=0.1, size=(2, 16, 16))
-        >>> observation = Observation.from_arrays(shear, np.full((16, 16), 0.1), 1.2e-4)
-        >>> estimate = Wiener(n_samples=2).solve(observation)
-        >>> estimate.mean.shape, estimate.samples.shape
-        ((16, 16), (2, 16, 16))
-        """
+        """Map one observation, see `Method.solve <astro_massmap.methods.Method.solve>`."""
         device = pick_device(self.device)
         workers = self._workers(observation.shape)
         check_memory(self._memory_estimate(observation.shape, workers), device)
@@ -170,9 +154,7 @@ class Wiener:
 
 
 class _Draws:
-    """
-    Mean and samples of a posterior, and the sums over its draws for the standard deviation and the fit.
-    """
+    """Mean and samples of a posterior, and the sums over its draws for the standard deviation and the fit."""
 
     def __init__(self, method: Wiener, observation: Observation, posterior: GaussianPosterior) -> None:
         self._method, self._observation, self._posterior = method, observation, posterior
@@ -229,12 +211,7 @@ class ExpectedShear:
     """
     Shear of the E mode expected by a Wiener filter with the default spectrum, also where there are no data.
 
-    Parameters
-    ----------
-    observation : `~astro_massmap.inference.Observation`
-        Observation with the noise of all data to which `taken_from` is applied.
-    padding : float
-        Side of the periodic box, in sides of the field.
+    The noise of the data to which `taken_from` is applied is that of ``observation``.
     """
 
     def __init__(self, observation: Observation, padding: float) -> None:

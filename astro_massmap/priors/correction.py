@@ -1,15 +1,15 @@
 """
 Correction of a trained denoiser by factors that depend on multipole and noise level.
 
-The mean squared error is insensitive to an error of the denoiser of one per cent on large scales. Where S is much
-larger than sigma^2, such an error changes the power of samples by tens of per cent. Therefore the truth x is regressed
-on both components of the denoiser D (D_G is the Wiener filter), in bands of ell and at several noise levels,
+An error of the denoiser of one per cent on large scales, where S is much larger than sigma^2, changes the power of
+samples by tens of per cent. Therefore the truth x is regressed on both components of the denoiser D (D_G is the Wiener
+filter), in bands of ell and at several noise levels,
 
     x ~ (1 + b) D_G + a (D - D_G),
 
-and c is the residual variance in units of that of the Gaussian component. With these factors the power of a denoised
-map plus the variance about it equals the power of the truth in every band. On the largest scales theory is accurate
-and a few maps cannot improve it: a and b are tapered there by ``1 / (1 + (l_c / l)^4)``.
+and c is the residual variance in units of that of the Gaussian component. The power of a denoised map plus the variance
+about it then equals that of the truth in every band. On the largest scales, where theory is accurate, a and b are
+tapered by ``1 / (1 + (l_c / l)^4)``.
 """
 
 from dataclasses import dataclass
@@ -44,9 +44,8 @@ class Correction:
     >>> from astro_massmap.priors import Correction
     >>> sigma, ell = np.array([0.01, 0.09]), np.array([100.0, 10000.0])
     >>> correction = Correction(sigma, ell, np.array([[1.0, 3.0], [2.0, 4.0]]), np.zeros((2, 2)), np.ones((2, 2)))
-    >>> network, theory, variance = correction.at(0.03, torch.tensor([100.0, 1000.0, 10000.0]))
-    >>> [round(a, 6) for a in network.tolist()], theory.tolist(), variance.tolist()
-    ([1.5, 2.5, 3.5], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0])
+    >>> [round(a, 6) for a in correction.at(0.03, torch.tensor([100.0, 1000.0, 10000.0]))[0].tolist()]
+    [1.5, 2.5, 3.5]
     """
 
     sigma: np.ndarray
@@ -63,11 +62,7 @@ class Correction:
         return cls(np.ones(1), ell, one * taper(ell, corner), 0 * one, one)
 
     def at(self, sigma, ell):
-        """
-        Return a, b and c at a noise level and at multipoles ``ell`` (tensor), in double precision.
-
-        Outside the table the nearest noise level is used.
-        """
+        """Return a, b and c at a noise level (limited to the table) and multipoles ``ell``, in double precision."""
         levels = np.log(self.sigma)
         low = int(np.clip(np.searchsorted(levels, np.log(sigma)) - 1, 0, max(len(levels) - 2, 0)))
         high = min(low + 1, len(levels) - 1)

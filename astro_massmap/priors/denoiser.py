@@ -38,20 +38,15 @@ class HybridDenoiser(nn.Module):
 
     Examples
     --------
-    An untrained network adds nothing to the Wiener filter. The variance of the Wiener filter and that of the posterior
-    add up to the variance of the map:
+    An untrained network adds nothing to the Wiener filter:
 
     >>> import torch
     >>> from astro_massmap import PowerSpectrum
     >>> from astro_massmap.priors import HybridDenoiser, UNet
-    >>> network = UNet((8, 8, 8)).requires_grad_(False)
-    >>> denoiser = HybridDenoiser(network, PowerSpectrum.default(), pixel_size=1.2e-4)
-    >>> z, sigma = torch.randn(2, 32, 32, generator=torch.Generator().manual_seed(0)), torch.tensor([0.1, 0.2])
-    >>> float(denoiser(z, 0.1 * z, sigma).abs().max())
+    >>> denoiser = HybridDenoiser(UNet((8, 8, 8)), PowerSpectrum.default(), pixel_size=1.2e-4)
+    >>> z = torch.ones(2, 32, 32)
+    >>> float(denoiser(z, 0.1 * z, torch.tensor([0.1, 0.2])).detach().abs().max())
     0.0
-    >>> observed, wiener, posterior = denoiser.spreads(sigma)
-    >>> torch.allclose(wiener**2 + posterior**2, torch.tensor(denoiser.variance).float())
-    True
     """
 
     def __init__(self, network, spectrum, pixel_size):
@@ -65,11 +60,7 @@ class HybridDenoiser(nn.Module):
         self.variance = float(modes.flatten() @ share)
 
     def spreads(self, sigma):
-        """
-        Return the standard deviations of z, of D_G and of x given z under the Gaussian component.
-
-        They are per pixel, ``(n, 1, 1)`` each, for noise levels ``(n,)``.
-        """
+        """Return the standard deviations of z, of D_G and of x given z under the Gaussian component, ``(n, 1, 1)``."""
         noise = sigma.to(self.modes.dtype)[:, None] ** 2
         gain = self.modes / (self.modes + noise)
         wiener = (gain * self.modes) @ self.share
@@ -79,14 +70,9 @@ class HybridDenoiser(nn.Module):
 
     def forward(self, z, wiener, sigma):
         """
-        Return the contribution of the network, ``D - D_G``, ``(n, ny, nx)``.
+        Return the contribution of the network, ``D - D_G``, ``(n, ny, nx)``, at noise levels ``(n,)``.
 
-        Parameters
-        ----------
-        z, wiener : `torch.Tensor`
-            Noisy maps and their Wiener filter, ``(n, ny, nx)``; parts of larger maps must be filtered before the cut.
-        sigma : `torch.Tensor`
-            Noise levels ``(n,)``.
+        The inputs are noisy maps and their Wiener filter; parts of larger maps must be filtered before the cut.
         """
         observed, filtered, posterior = self.spreads(sigma)
         seen = torch.stack([z / observed, wiener / filtered], dim=1)

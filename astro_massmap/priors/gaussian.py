@@ -41,15 +41,5 @@ class GaussianPrior:
             check_spectrum(self.spectrum)
 
     def on(self, grid: FourierGrid) -> PriorOnGrid:
-        """
-        Evaluate the prior on the modes of a grid; see `~astro_massmap.priors.Prior`.
-
-        Examples
-        --------
-        >>> from astro_massmap import GaussianPrior, PowerSpectrum
-        >>> from astro_massmap.inference import FourierGrid
-        >>> on_grid = GaussianPrior(PowerSpectrum([100, 10000], [1e-8, 1e-12])).on(FourierGrid((32, 32), 1e-4))
-        >>> on_grid.gaussian, tuple(on_grid.variance.shape)
-        (True, (32, 17))
-        """
+        """Evaluate the prior on the modes of a grid; see `~astro_massmap.priors.Prior`."""
         return PriorOnGrid(grid, PowerSpectrum.default() if self.spectrum is None else self.spectrum)

@@ -2,8 +2,7 @@
 Posterior-mean network: a network that adds a correction to the Wiener filter of masked, noisy shear.
 
 The network with the least mean squared error is the mean of the posterior (DeepMass, Jeffrey et al. 2020); a second
-output, fitted to the squared error of that mean, is its variance (moment networks, Jeffrey & Wandelt 2020). With W the
-exact Wiener filter of the data, N the noise variance of a pixel (infinite without data) and ``s_n^2`` the median of N
+output, fitted to its squared error, is the variance (moment networks, Jeffrey & Wandelt 2020). With W the
 over the pixels with data, the inputs of the network f are
 
     W / s_w,    q = 2 s_n^2 / (s_n^2 + N),    log s_n,
@@ -41,29 +40,20 @@ class MomentDenoiser(HybridDenoiser):
 
     Examples
     --------
-    Before training, the correction is zero and the standard deviation is that of the Gaussian posterior:
-
     >>> import torch
     >>> from astro_massmap import PowerSpectrum
     >>> from astro_massmap.priors import MomentDenoiser, UNet
-    >>> network = UNet((8, 8, 8), outputs=2).requires_grad_(False)
-    >>> denoiser = MomentDenoiser(network, PowerSpectrum.default(), pixel_size=1.2e-4)
-    >>> sigma = torch.tensor([0.1, 0.2])
-    >>> added, std = denoiser(torch.zeros(2, 32, 32), torch.ones(2, 32, 32), sigma)
-    >>> float(added.abs().max()), torch.allclose(std, denoiser.spreads(sigma)[2].expand_as(std))
-    (0.0, True)
+    >>> denoiser = MomentDenoiser(UNet((8, 8, 8), outputs=2), PowerSpectrum.default(), pixel_size=1.2e-4)
+    >>> added, std = denoiser(torch.zeros(2, 32, 32), torch.ones(2, 32, 32), torch.tensor([0.1, 0.2]))
+    >>> float(added.detach().abs().max()), std.shape
+    (0.0, torch.Size([2, 32, 32]))
     """
 
     def forward(self, wiener, share, sigma):
         """
         Return the correction to the Wiener filter and the standard deviation of the posterior, ``(n, ny, nx)`` each.
 
-        Parameters
-        ----------
-        wiener, share : `torch.Tensor`
-            Wiener filter and q, ``(n, ny, nx)``.
-        sigma : `torch.Tensor`
-            Noise levels s_n, ``(n,)``.
+        The inputs are Wiener filter and q, ``(n, ny, nx)``, and noise levels s_n, ``(n,)``.
         """
         _, filtered, posterior = self.spreads(sigma)
         mean, log_variance = self.network(torch.stack([wiener / filtered, share], dim=1), sigma).float().unbind(dim=1)
@@ -141,7 +131,7 @@ class MeanNetwork:
     @torch.no_grad()
     def moments(self, wiener, noise_std):
         """
-        Return mean and standard deviation of the posterior.
+        Return mean and standard deviation of the posterior, ``(ny, nx)`` each, with the dtype of ``wiener``.
 
         Parameters
         ----------
@@ -150,27 +140,10 @@ class MeanNetwork:
         noise_std : `torch.Tensor`
             Standard deviation of the noise per pixel ``(ny, nx)``, infinite without data.
 
-        Returns
-        -------
-        tuple of two `torch.Tensor`
-            Mean and standard deviation, ``(ny, nx)`` each, with the dtype of ``wiener``.
-
         Raises
         ------
         ValueError
             If there are no data, or their noise is outside the range of the training.
-
-        Examples
-        --------
-        The standard deviation is larger where there are no data:
-
-        >>> import torch
-        >>> from astro_massmap.priors import MeanNetwork
-        >>> noise_std = torch.full((64, 64), 0.1)
-        >>> noise_std[:, 32:] = torch.inf
-        >>> mean, std = MeanNetwork.load().moments(torch.zeros(64, 64), noise_std)
-        >>> bool(std[:, 32:].mean() > 1.2 * std[:, :32].mean())
-        True
         """
         sigma, (low, high) = noise_level(noise_std), self.sigma_range
         if not low * (1 - _SLACK) <= sigma <= high * (1 + _SLACK):
@@ -195,12 +168,6 @@ class MeanNetwork:
 
         ``"default"`` is the network shipped with the package; others are written by `save` or
         ``massmap train --posterior-mean``.
-
-        Examples
-        --------
-        >>> from astro_massmap.priors import MeanNetwork
-        >>> MeanNetwork.load("default").sigma_range
-        (0.05, 0.3)
         """
         if file != "default":
             return read_weights(file, _FORMAT, _build)
@@ -208,17 +175,7 @@ class MeanNetwork:
             return _default(str(path))
 
     def save(self, file, *, overwrite=False):
-        """
-        Write the network to a safetensors file; parameters and errors as for `~astro_massmap.ScorePrior.save`.
-
-        Examples
-        --------
-        >>> from astro_massmap.priors import MeanNetwork
-        >>> network = MeanNetwork.load("default")
-        >>> network.save("network.safetensors")
-        >>> MeanNetwork.load("network.safetensors").card == network.card
-        True
-        """
+        """Write the network to a safetensors file; parameters and errors as for `~astro_massmap.ScorePrior.save`."""
         header = {
             "format": _FORMAT,
             "network": self.denoiser.network.settings,

@@ -104,10 +104,6 @@ class ScorePrior:
         spectrum : `~astro_massmap.PowerSpectrum`, optional
             Power spectrum for other sources or another cosmology, to which the prior is scaled, see `scaled`.
 
-        Returns
-        -------
-        ScorePrior
-
         Raises
         ------
         OSError
@@ -119,12 +115,6 @@ class ScorePrior:
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
             If the spectrum differs too much from that of the training maps.
-
-        Examples
-        --------
-        >>> from astro_massmap import ScorePrior
-        >>> ScorePrior.load("default").card["source_redshift"]
-        1.0
         """
         if file == "default":
             with resources.as_file(resources.files(__package__) / "weights" / "default.safetensors") as path:
@@ -148,14 +138,6 @@ class ScorePrior:
         ------
         OSError
             If the file exists and ``overwrite`` is False, or it cannot be written.
-
-        Examples
-        --------
-        >>> from astro_massmap import ScorePrior
-        >>> prior = ScorePrior.load("default")
-        >>> prior.save("prior.safetensors")
-        >>> ScorePrior.load("prior.safetensors").sigma_range == prior.sigma_range
-        True
         """
         write_prior(file, self, overwrite=overwrite)
 
@@ -184,10 +166,9 @@ class ScorePrior:
     @property
     def amplitude(self) -> float:
         """
-        Amplitude alpha of the maps relative to the training maps.
+        Amplitude alpha: ``alpha^2`` is the ratio of the variances of both spectra at 300 < ell < 5000.
 
-        ``alpha^2`` is the ratio of the variances of the two spectra at 300 < ell < 5000. The network is evaluated on
-        maps and noise divided by alpha, and its output is multiplied by alpha.
+        The network is evaluated on maps and noise divided by alpha, and its output is multiplied by alpha.
         """
         if self.spectrum is None:
             return 1.0
@@ -206,10 +187,6 @@ class ScorePrior:
         spectrum : `~astro_massmap.PowerSpectrum`
             Power spectrum of the matter, without smoothing: it is multiplied by the resolution of the training maps.
 
-        Returns
-        -------
-        ScorePrior
-
         Raises
         ------
         TypeError
@@ -225,8 +202,7 @@ class ScorePrior:
         --------
         >>> from astro_massmap import PowerSpectrum, ScorePrior
         >>> default = PowerSpectrum.default()
-        >>> prior = ScorePrior.load().scaled(PowerSpectrum(default.ell, 0.81 * default.cl))
-        >>> round(prior.amplitude, 2)
+        >>> round(ScorePrior.load().scaled(PowerSpectrum(default.ell, 0.81 * default.cl)).amplitude, 2)
         0.9
         """
         if not isinstance(spectrum, PowerSpectrum):
@@ -246,20 +222,7 @@ class ScorePrior:
         return prior
 
     def on(self, grid: FourierGrid) -> PriorOnGrid:
-        """
-        Evaluate the prior on the modes of a grid; see `~astro_massmap.priors.Prior`.
-
-        Examples
-        --------
-        The pixels of the grid must be those of the prior:
-
-        >>> from astro_massmap import ScorePrior
-        >>> from astro_massmap.inference import FourierGrid
-        >>> prior = ScorePrior.load()
-        >>> on_grid = prior.on(FourierGrid((32, 32), prior.pixel_size, (64, 64)))
-        >>> on_grid.gaussian, on_grid.max_sigma
-        (False, 0.5)
-        """
+        """Evaluate the prior on the modes of a grid with its pixels; see `~astro_massmap.priors.Prior`."""
         return ScoreOnGrid(grid, self)
 
 

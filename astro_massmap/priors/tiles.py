@@ -1,10 +1,9 @@
 """
 Evaluate a network in tiles, where the layers of a whole map would need too much memory.
 
-An output of a convolutional network depends on inputs within `~astro_massmap.priors.UNet.reach` pixels. A tile that
-extends this far beyond its core, the pixels that are used, gives the same values there as the whole map: there are no
-seams. Tiles begin at multiples of the pitch of the coarsest scale and end with their core at the edges of the map, so
-that the network has the same edges as without tiles.
+An output of a convolutional network depends on inputs within `~astro_massmap.priors.UNet.reach` pixels: a tile that
+extends this far beyond its core, the pixels that are used, gives the same values there as the whole map. Tiles begin at
+multiples of the pitch of the coarsest scale and end with their core at the edges of the map.
 """
 
 import itertools
@@ -24,12 +23,7 @@ class Tile(NamedTuple):
 
 
 def tiles(shape, largest, denoiser):
-    """
-    Return tiles no larger than ``largest`` pixels whose cores cover a map of the given shape, each pixel once.
-
-    The receptive field of the network of ``denoiser`` sets the overlap; a map that is not larger is one tile. Raise a
-    ValueError if ``largest`` is too small for the receptive field.
-    """
+    """Return tiles of at most ``largest`` pixels whose cores cover a map once; ValueError if the network needs more."""
     halo = 0
     if max(shape) > largest:
         halo = _rounded_up(denoiser.network.reach)
@@ -60,11 +54,7 @@ def _rounded_up(pixels):
 
 
 def in_tiles(function, maps, pieces):
-    """
-    Evaluate ``function(tile, parts)`` tile by tile and return its values ``(..., ny, nx)``.
-
-    The parts are those of the maps ``(n, ny, nx)`` in the tile, all maps of a batch together.
-    """
+    """Evaluate ``function(tile, parts of the maps)`` tile by tile on maps ``(n, ny, nx)``; return ``(..., ny, nx)``."""
     shape, whole = maps[0].shape[-2:], None
     for tile in pieces:
         values = function(tile, [m[..., *tile.outer] for m in maps])

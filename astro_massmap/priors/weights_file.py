@@ -33,11 +33,7 @@ def checksum(tensors):
 
 
 def write_weights(file, header, network, tables, *, overwrite=False):
-    """
-    Write a network in single precision, its tables (dict of ndarray) in double precision, and a header (for JSON).
-
-    The file is written atomically; ``header["format"]`` is the kind of the file.
-    """
+    """Write a network in single precision, tables (dict of ndarray) in double precision, and a header, atomically."""
     tensors = {f"network.{k}": v.detach().cpu().float() for k, v in network.state_dict().items()}
     tensors |= {k: torch.from_numpy(np.array(v, dtype=np.float64)) for k, v in tables.items()}
     tensors = {k: v.contiguous() for k, v in tensors.items()}
@@ -47,11 +43,7 @@ def write_weights(file, header, network, tables, *, overwrite=False):
 
 
 def read_weights(file, kind, build):
-    """
-    Return ``build(header, tensors)`` for a file of `write_weights` whose format is ``kind``.
-
-    Raise an OSError if the file does not exist, is damaged, or contains something else.
-    """
+    """Return ``build(header, tensors)`` for a file of format ``kind``; OSError for any other file, or none."""
     name = str(file)
     fault = f"file: {name!r} is damaged, or contains no prior of this package"
     try:

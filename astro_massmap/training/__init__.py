@@ -1,9 +1,8 @@
 """
 Training of a prior by denoising score matching on simulated maps.
 
-A `Noiser` cuts noisy pieces from the maps of a `MapBank` or of `LightConeMaps`, a `Trainer` trains a
-`~astro_massmap.priors.HybridDenoiser` on them, `fit_correction` corrects the power of the result, and `train_prior`
-does all of it. `train_posterior_mean` trains a posterior-mean network on mock surveys.
+A `Noiser` cuts noisy pieces from maps, a `Trainer` trains a `~astro_massmap.priors.HybridDenoiser` on them, and
+`train_prior` does all of it. `train_posterior_mean` trains a posterior-mean network on mock surveys.
 """
 
 from .curves import write_curves

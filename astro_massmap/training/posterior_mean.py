@@ -32,29 +32,22 @@ class MeanTrainer(Trainer):
     Parameters and errors are those of `Trainer`, with a `~astro_massmap.priors.MomentDenoiser` as ``denoiser`` and
     `MockPieces` as ``noiser`` and ``validation``.
 
-    See Also
-    --------
-    train_posterior_mean : From maps to a network in one call.
-
     Examples
     --------
+    >>> import torch
     >>> from astro_massmap import PowerSpectrum
     >>> from astro_massmap.priors import MomentDenoiser, UNet
-    >>> from astro_massmap.simulation import lognormal_maps
     >>> from astro_massmap.training import MapBank, MeanTrainer, MockPieces, TrainingPlan
-    >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
-    >>> bank = MapBank(lognormal_maps(spectrum, 4, (48, 48), pixel), pixel)
+    >>> spectrum, bank = PowerSpectrum.default(), MapBank(torch.ones(4, 48, 48), 1.2e-4)
     >>> surveys = MockPieces(bank, spectrum, size=32, margin=8)
     >>> plan = TrainingPlan(steps=2, size=32, margin=8, sigma=(0.05, 0.3), validation_maps=2)
-    >>> denoiser = MomentDenoiser(UNet((4, 4, 4), outputs=2), spectrum, pixel)
-    >>> trainer = MeanTrainer(denoiser, surveys, plan, validation=surveys)
-    >>> trained = trainer.run(progress=False)
-    >>> list(trainer.history[-1]["ratio"])
-    ['0.080', '0.080 in gaps', '0.150', '0.150 in gaps']
+    >>> denoiser = MomentDenoiser(UNet((4, 4, 4), outputs=2), spectrum, bank.pixel_size)
+    >>> trained = MeanTrainer(denoiser, surveys, plan, validation=surveys).run(progress=False)
+    >>> trained.network.settings["outputs"]
+    2
     """
 
     def loss(self, batch):
-        """Return the loss of a batch of mock surveys."""
         with self._precision():
             added, std = self.module(batch.wiener, batch.share, batch.sigma)
         *_, spread = self.denoiser.spreads(batch.sigma)
@@ -63,7 +56,6 @@ class MeanTrainer(Trainer):
         return square.mean() + _SHARE * (variance.log() + square.detach() / variance).mean()
 
     def judge(self):
-        """Return the validation errors of the averaged weights in units of those of the Wiener filter."""
         return mean_ratios(self.mean, self._mocks)
 
     @cached_property
@@ -76,34 +68,23 @@ class MeanTrainer(Trainer):
 
 def fixed_mocks(surveys, n, levels=NOISE, seed=0):
     """
-    Make fixed mock surveys of the central pieces of some maps, with uniform noise and holes.
+    Make fixed mock surveys of the central pieces of some maps: a ``MockBatch`` for each noise level, in a dictionary.
 
     Parameters
     ----------
-    surveys : MockPieces
-        Mock surveys of a bank.
-    n : int
-        Number of maps, the first of the bank.
-    levels : sequence of float
-        Noise levels; the holes of a map are the same at all levels.
-    seed : int
-        Seed of holes and noise.
-
-    Returns
-    -------
-    dict of MockBatch
-        Pieces ``(n, size, size)`` by noise level.
+    surveys, n
+        `MockPieces` of a bank, and number of maps, the first of the bank.
+    levels, seed
+        Noise levels, and seed of noise and holes, which are the same at all levels.
 
     Examples
     --------
     >>> import torch
     >>> from astro_massmap import PowerSpectrum
     >>> from astro_massmap.training import MapBank, MockPieces, fixed_mocks
-    >>> bank = MapBank(torch.ones(4, 48, 48), 1.2e-4)
-    >>> surveys = MockPieces(bank, PowerSpectrum.default(), size=32, margin=8)
-    >>> low, high = fixed_mocks(surveys, 4, levels=(0.05, 0.3)).values()
-    >>> torch.equal(low.x, high.x), torch.equal(low.observed, high.observed)
-    (True, True)
+    >>> surveys = MockPieces(MapBank(torch.ones(4, 48, 48), 1.2e-4), PowerSpectrum.default(), size=32, margin=8)
+    >>> {level: tuple(mocks.x.shape) for level, mocks in fixed_mocks(surveys, 4, levels=(0.05, 0.3)).items()}
+    {0.05: (4, 32, 32), 0.3: (4, 32, 32)}
     """
     middle = tuple(slice((side - surveys.size) // 2, (side + surveys.size) // 2) for side in surveys.source.shape)
     made = {level: [] for level in levels}
@@ -128,20 +109,11 @@ def mean_ratios(denoiser, mocks):
 
     Parameters
     ----------
-    denoiser : `~astro_massmap.priors.MomentDenoiser`
-        Denoiser of the network.
-    mocks : dict of MockBatch
-        Mock surveys of `fixed_mocks`.
-
-    Returns
-    -------
-    dict
-        Ratios in pixels with data and in gaps, by noise level: ``"0.080"``, ``"0.080 in gaps"``, ...
+    denoiser, mocks
+        A `~astro_massmap.priors.MomentDenoiser`, and mock surveys of `fixed_mocks`, whose levels give the keys.
 
     Examples
     --------
-    An untrained network leaves the Wiener filter unchanged:
-
     >>> import torch
     >>> from astro_massmap import PowerSpectrum
     >>> from astro_massmap.priors import MomentDenoiser, UNet
@@ -180,42 +152,33 @@ def train_posterior_mean(
     progress=True,
 ):
     """
-    Train a posterior-mean network and measure its errors.
+    Train a posterior-mean network and measure its errors; other parameters and errors are those of `train_prior`.
 
     Parameters
     ----------
-    training, validation, spectrum, widths, card, checkpoint, device, progress
-        See `train_prior`; ``spectrum`` is that of the maps and of the Wiener filter.
+    training, validation, spectrum
+        Maps, and the power spectrum of the maps and of the Wiener filter.
     plan : TrainingPlan
         Settings of the training; ``sigma`` is the range of the noise per pixel and component of the shear.
 
     Returns
     -------
-    network : `~astro_massmap.priors.MeanNetwork`
-        Trained network; its metadata contain the errors on the validation maps.
-    history : list of dict
-        History of the training.
-
-    Raises
-    ------
-    OSError, ValueError
-        See `train_prior`.
+    network, history : `~astro_massmap.priors.MeanNetwork`, list of dict
+        Trained network, with the errors on the validation maps in its metadata, and history of the training.
 
     Examples
     --------
-    Two steps on lognormal maps; a useful network needs some thousand steps:
+    Two steps; a useful network needs some thousand:
 
+    >>> import torch
     >>> from astro_massmap import PowerSpectrum
-    >>> from astro_massmap.simulation import lognormal_maps
     >>> from astro_massmap.training import MapBank, TrainingPlan, train_posterior_mean
-    >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
-    >>> maps = lognormal_maps(spectrum, 8, (48, 48), pixel)
-    >>> training, validation = MapBank(maps[:4], pixel), MapBank(maps[4:], pixel)
+    >>> bank = MapBank(torch.ones(4, 48, 48), 1.2e-4)
     >>> plan = TrainingPlan(steps=2, size=32, margin=8, sigma=(0.05, 0.3), validation_maps=2)
-    >>> options = {"widths": (4, 4, 4), "card": {"maps": "lognormal maps"}, "progress": False}
-    >>> network, history = train_posterior_mean(training, validation, spectrum, plan, **options)
-    >>> network.sigma_range, network.card["maps"], network.card["steps"]
-    ((0.05, 0.3), 'lognormal maps', 2)
+    >>> options = {"widths": (4, 4, 4), "progress": False}
+    >>> network, history = train_posterior_mean(bank, bank, PowerSpectrum.default(), plan, **options)
+    >>> network.sigma_range, network.card["steps"]
+    ((0.05, 0.3), 2)
     """
     torch.manual_seed(plan.seed)
     cut = {"size": plan.size, "margin": plan.margin, "pieces": plan.pieces, "device": device}

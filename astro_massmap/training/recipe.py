@@ -38,7 +38,7 @@ def train_prior(
     spectrum : `~astro_massmap.PowerSpectrum`
         Power spectrum of the maps, that of the Gaussian component.
     plan : TrainingPlan
-        Settings of the training.
+        Settings of the training, whose pieces must fit into the maps.
     widths : sequence of int
         Channels of the network at its three scales.
     card : dict, optional
@@ -50,29 +50,20 @@ def train_prior(
         Number of training maps for `fit_correction`; 0 for no correction.
     checkpoint : path-like, optional
         File for the state of the training, from which an interrupted run continues.
-    device : str
-        Torch device.
-    progress : bool
-        Show progress bars.
+    device, progress : str, bool
+        Torch device, and progress bars.
 
     Returns
     -------
-    prior : ScorePrior
-        Trained prior; its metadata contain the denoising error on the validation maps by noise level.
-    history : list of dict
-        History of the training.
+    prior, history : ScorePrior, list of dict
+        Trained prior, with the denoising error on the validation maps in its metadata, and history of the training.
 
     Raises
     ------
     OSError
         If the checkpoint is damaged or contains something else.
     ValueError
-        If the pieces of the plan do not fit into the maps, the checkpoint is from another run, or the loss is not
-        finite.
-
-    See Also
-    --------
-    train_posterior_mean : Train a posterior-mean network.
+        If the pieces do not fit, the checkpoint is from another run, or the loss is not finite.
 
     Examples
     --------
@@ -82,11 +73,10 @@ def train_prior(
     >>> from astro_massmap.simulation import lognormal_maps
     >>> from astro_massmap.training import MapBank, TrainingPlan, train_prior
     >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
-    >>> maps = lognormal_maps(spectrum, 8, (48, 48), pixel)
-    >>> training, validation = MapBank(maps[:4], pixel), MapBank(maps[4:], pixel)
+    >>> bank = MapBank(lognormal_maps(spectrum, 4, (48, 48), pixel), pixel)
     >>> plan = TrainingPlan(steps=2, size=32, margin=8)
     >>> options = {"widths": (4, 4, 4), "n_correction": 4, "card": {"maps": "lognormal maps"}, "progress": False}
-    >>> prior, history = train_prior(training, validation, spectrum, plan, **options)
+    >>> prior, history = train_prior(bank, bank, spectrum, plan, **options)
     >>> prior.sigma_range, prior.card["maps"], prior.card["training_maps"]
     ((0.003, 0.5), 'lognormal maps', 4)
     """
@@ -125,5 +115,4 @@ def train_prior(
 
 
 def _bank(maps, n, seed):
-    """Draw ``n`` maps into a bank."""
     return MapBank(maps.draw(n, np.random.default_rng([seed, 2])).cpu(), maps.pixel_size)

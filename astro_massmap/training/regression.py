@@ -19,26 +19,18 @@ def fit_correction(denoiser, noiser, n, *, corner=500.0, levels=LEVELS, n_bands=
     """
     Regress the truth on both components of the denoiser, in bands of ell and at several noise levels.
 
-    See `~astro_massmap.priors.Correction` for the model.
-
     Parameters
     ----------
-    denoiser : `~astro_massmap.priors.HybridDenoiser`
-        Trained denoiser.
-    noiser : Noiser
-        Noisy maps of a bank.
+    denoiser, noiser
+        Trained `~astro_massmap.priors.HybridDenoiser`, and a `Noiser` of the maps of a bank.
     n : int
         Number of maps, the first of the bank; about 200 are needed on the largest scales.
     corner : float
         Multipole of the taper: below it network and correction fade.
-    levels : sequence of float
-        Noise levels.
-    n_bands : int
-        Number of bands of ell, equal in log ell from 200 to the Nyquist frequency.
-    seed : int
-        Seed of the noise.
-    on_map : callable
-        Function called after every map.
+    levels, n_bands : sequence of float, int
+        Noise levels, and number of bands, equal in log ell from 200 to the Nyquist frequency.
+    seed, on_map : int, callable
+        Seed of the noise, and function called after every map.
 
     Returns
     -------
@@ -47,21 +39,18 @@ def fit_correction(denoiser, noiser, n, *, corner=500.0, levels=LEVELS, n_bands=
 
     Examples
     --------
-    The assumed spectrum has two thirds of the true power, and the network adds nothing. With strong noise, 3/2 of the
-    expected variance is left:
+    The assumed spectrum has two thirds of the true power: with strong noise, 3/2 of the expected variance is left.
 
     >>> import torch
     >>> from astro_massmap import PowerSpectrum
     >>> from astro_massmap.simulation import lognormal_maps
     >>> from astro_massmap.training import MapBank, Noiser, fit_correction
     >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
-    >>> theory = PowerSpectrum(spectrum.ell, spectrum.cl * 2 / 3)
     >>> bank = MapBank(lognormal_maps(spectrum, 64, (64, 64), pixel, shift=1.0), pixel)
+    >>> noiser = Noiser(bank, PowerSpectrum(spectrum.ell, spectrum.cl * 2 / 3), size=32, margin=8)
     >>> silent = lambda z, wiener, sigma: torch.zeros_like(z)
-    >>> noiser = Noiser(bank, theory, size=32, margin=8)
     >>> correction = fit_correction(silent, noiser, 64, levels=(1.0,), n_bands=8)
-    >>> network, theory, variance = correction.at(1.0, torch.tensor([10000.0]))
-    >>> print(f"{float(variance):.1f}")
+    >>> print(f"{float(correction.at(1.0, torch.tensor([10000.0]))[2]):.1f}")
     1.5
     """
     device, shape, pixel_size = noiser.device, noiser.source.shape, noiser.source.pixel_size

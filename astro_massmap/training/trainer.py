@@ -32,30 +32,22 @@ class TrainingPlan:
 
     Parameters
     ----------
-    steps : int
-        Number of optimiser steps.
+    steps, warm_up, validate_every : int
+        Number of optimiser steps, of those in which the learning rate rises, and of those between checkpoints.
     maps_per_step : int
         Number of maps per step and worker; every map gives ``pieces`` pieces of ``size`` pixels.
     pieces, size, margin : int
         See `~astro_massmap.training.Noiser`.
     learning_rate : float
         Learning rate of Adam after ``warm_up`` steps; it falls to 2 % of this value by a cosine.
-    warm_up : int
-        Number of steps in which the learning rate rises.
     sigma : tuple of float
         Range of noise levels, log-uniform.
     ema : float
         Decay of the exponential moving average of the weights; the average is the result.
-    clip : float
-        Largest norm of the gradient.
-    bfloat16 : bool
-        Mixed precision of the network.
-    validate_every : int
-        Number of steps between validations and checkpoints.
-    validation_maps : int
-        Number of maps in a validation.
-    seed : int
-        Random seed.
+    clip, bfloat16 : float, bool
+        Largest norm of the gradient, and mixed precision of the network.
+    validation_maps, seed : int
+        Number of maps in a validation, and random seed.
 
     Raises
     ------
@@ -64,8 +56,6 @@ class TrainingPlan:
 
     Examples
     --------
-    Learning rate relative to its maximum:
-
     >>> from astro_massmap.training import TrainingPlan
     >>> plan = TrainingPlan(steps=1000, warm_up=100)
     >>> [round(plan.rate(step), 3) for step in (0, 49, 99, 500, 1000)]
@@ -113,16 +103,12 @@ class Trainer:
     ----------
     denoiser : `~astro_massmap.priors.HybridDenoiser`
         Denoiser, trained in place.
-    noiser : `~astro_massmap.training.Noiser`
-        Noisy pieces of the training maps.
+    noiser, validation : `~astro_massmap.training.Noiser`
+        Noisy pieces of the training maps and, optionally, of held-out maps (a bank).
     plan : TrainingPlan
         Settings of the training.
-    validation : `~astro_massmap.training.Noiser`, optional
-        Noisy pieces of held-out maps, a bank.
-    checkpoint : path-like, optional
-        File (safetensors) for the state of the run.
-    device : `torch.device` or str
-        Device of the training.
+    checkpoint, device
+        File (safetensors) for the state of the run, or None, and device of the training.
 
     Raises
     ------
@@ -131,25 +117,16 @@ class Trainer:
     ValueError
         If the checkpoint is from another run; from ``run``, if the loss is not finite.
 
-    See Also
-    --------
-    train_prior : From maps to a prior in one call.
-
     Examples
     --------
-    Two steps on lognormal maps:
-
+    >>> import torch
     >>> from astro_massmap import PowerSpectrum
     >>> from astro_massmap.priors import HybridDenoiser, UNet
-    >>> from astro_massmap.simulation import lognormal_maps
     >>> from astro_massmap.training import MapBank, Noiser, Trainer, TrainingPlan
-    >>> spectrum, pixel = PowerSpectrum.default(), 1.2e-4
-    >>> bank = MapBank(lognormal_maps(spectrum, 4, (48, 48), pixel), pixel)
-    >>> noiser = Noiser(bank, spectrum, size=32, margin=8)
-    >>> plan = TrainingPlan(steps=2, size=32, margin=8)
-    >>> denoiser = HybridDenoiser(UNet((4, 4, 4)), spectrum, pixel)
-    >>> trainer = Trainer(denoiser, noiser, plan, checkpoint="state.safetensors")
-    >>> trained = trainer.run(progress=False)
+    >>> spectrum, bank = PowerSpectrum.default(), MapBank(torch.ones(4, 48, 48), 1.2e-4)
+    >>> noiser, plan = Noiser(bank, spectrum, size=32, margin=8), TrainingPlan(steps=2, size=32, margin=8)
+    >>> denoiser = HybridDenoiser(UNet((4, 4, 4)), spectrum, bank.pixel_size)
+    >>> trained = Trainer(denoiser, noiser, plan, checkpoint="state.safetensors").run(progress=False)
     >>> Trainer(denoiser, noiser, plan, checkpoint="state.safetensors").step  # continues from the checkpoint
     2
     """
@@ -291,30 +268,19 @@ class Trainer:
 @torch.no_grad()
 def denoising_ratios(denoiser, noiser, n, levels=LEVELS, seed=0):
     """
-    Return the mean squared error of the denoiser over that of the Wiener filter, away from the edges.
+    Return the mean squared error of a denoiser over that of the Wiener filter, away from the edges.
 
     Parameters
     ----------
-    denoiser : `~astro_massmap.priors.HybridDenoiser`
-        Trained denoiser.
-    noiser : `~astro_massmap.training.Noiser`
-        Noisy held-out maps of a bank.
+    denoiser, noiser
+        A `~astro_massmap.priors.HybridDenoiser`, and a `Noiser` of the maps of a bank.
     n : int
         Number of maps, the first of the bank.
-    levels : sequence of float
-        Noise levels.
-    seed : int
-        Seed of the noise.
-
-    Returns
-    -------
-    dict
-        Ratio by noise level, a string with three decimals.
+    levels, seed
+        Noise levels, which are the keys of the result, with three decimals; seed of the noise.
 
     Examples
     --------
-    An untrained network leaves the Wiener filter unchanged:
-
     >>> import torch
     >>> from astro_massmap import PowerSpectrum
     >>> from astro_massmap.priors import HybridDenoiser, UNet
@@ -340,17 +306,7 @@ def denoising_ratios(denoiser, noiser, n, levels=LEVELS, seed=0):
 
 def start_workers(device):
     """
-    Join the workers started by ``torchrun``, if any.
-
-    Parameters
-    ----------
-    device : `torch.device` or str
-        Torch device; with ``"cuda"`` each worker gets its own GPU.
-
-    Returns
-    -------
-    `torch.device`
-        Device of this worker.
+    Join the workers started by ``torchrun``, if any; return the device of this one, with ``"cuda"`` its own GPU.
 
     Examples
     --------
