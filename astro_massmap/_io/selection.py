@@ -137,7 +137,8 @@ class _Condition:
 
     def _backticks(self, at: int) -> str:
         """Return advice if the text continues with a column name that needs backticks, otherwise an empty text."""
-        names = [name for name in self.table.colnames if self.text[at:].lstrip().startswith(name)]
+        rest = self.text[at:].lstrip()
+        names = [name for name in self.table.colnames if rest.startswith(name) and not name.isidentifier()]
         return f"; write the column as `{max(names, key=len)}`, in backticks" if names else ""
 
     def _operand(self, kind: str | None, token: str, at: int) -> Any:

@@ -8,8 +8,8 @@ _FACTOR = 2.0  # ratio of powers below which fields of a non-Gaussian prior may 
 _KNOWN = 0.05  # relative error of the noise variance below which a difference has no consequence
 
 LOW_PEAKS = (
-    "a Gaussian prior, which pulls high peaks towards zero: masses of halos of 1e14 to 1e15 Msun come out at about "
-    "half of the truth, off by many of the stated standard deviations, and their detection probabilities too low"
+    "a Gaussian prior, which biases high peaks towards zero: measured masses of halos of 1e14 to 1e15 Msun are about "
+    "half of the true masses, too low by many stated standard deviations, and their detection probabilities are too low"
 )
 
 
@@ -31,7 +31,7 @@ def fit_statements(fit):
         factor = f"{fit['noise_factor']:.3g}"
         found.append(
             (
-                f"noise {factor} times as stated",
+                f"noise {factor} times the stated value",
                 f"the noise seems {factor} +- {fit['noise_factor_error']:.2g} times as large as stated "
                 f"({abs(sigma):.0f} standard deviations): check noise_std, shape_noise and the weights",
             )
@@ -65,10 +65,11 @@ def fit_summary(fit):
     if not _is_complete(fit):
         return ""
     b_mode = "" if fit["b_mode_chi2"] is None else f", of their B mode {fit['b_mode_chi2']:.3f}"
-    p_value = "" if fit["power_p_value"] is None else f"; power of the data: p = {fit['power_p_value']:.2g}"
+    power = fit["power_p_value"]
+    p_value = "" if power is None else f"; power of the data compared with prior and noise: p = {power:.2g}"
     return (
         f"chi^2 of the residuals over its expectation {fit['chi2']:.3f}{b_mode}; noise {fit['noise_factor']:.3f} +- "
-        f"{fit['noise_factor_error']:.3f} times as stated{p_value}"
+        f"{fit['noise_factor_error']:.3f} times the stated value{p_value}"
     )
 
 

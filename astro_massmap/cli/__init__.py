@@ -1,6 +1,7 @@
 """The command ``massmap``."""
 
 import argparse
+import difflib
 import signal
 import sys
 import threading
@@ -25,13 +26,18 @@ def main(argv=None):
         try:
             arguments.command(arguments)
         except (ValueError, TypeError, OSError, ImportError, u.UnitsError) as error:
-            print(f"massmap: error: {in_shell_syntax(str(error), arguments)}", file=sys.stderr)
+            print(f"massmap: error: {in_shell_syntax(_text(error), arguments)}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             goes_on = getattr(arguments, "checkpoint", None) is not None
             print("massmap: interrupted" + "; run the same command again to continue" * goes_on, file=sys.stderr)
             return 130
     return 0
+
+
+def _text(error):
+    missing = isinstance(error, FileNotFoundError) and error.filename is not None
+    return f"there is no file {str(error.filename)!r}" if missing else str(error)
 
 
 @contextmanager
@@ -47,6 +53,18 @@ def _termination_interrupts():
         signal.signal(signal.SIGTERM, before)
 
 
+class _CommandParser(argparse.ArgumentParser):
+    """Parser of one command, whose error for an unknown option names the command and similar options."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        arguments, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            similar = difflib.get_close_matches(unknown[0].partition("=")[0], self._option_string_actions, n=1)
+            advice = f"; similar: {similar[0]}" if similar else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{advice}; {self.prog} --help lists the options")
+        return arguments, unknown
+
+
 def _parser():
     parser = argparse.ArgumentParser(
         prog="massmap",
@@ -55,7 +73,7 @@ def _parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"massmap {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_CommandParser)
     for module in (reconstruct, repeat, questions, survey, validate, prior):
         module.add_commands(commands)
     return parser

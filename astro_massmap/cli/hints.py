@@ -10,7 +10,7 @@ import re
 import shlex
 
 _POSITIONAL = ("catalog", "map", "maps", "regions")
-_ALIASES = {"mask": "exclude", "table": "catalog"}  # if the command has these
+_ALIASES = {"mask": "exclude", "n": "rotations", "table": "catalog"}  # if the command has these
 _PHRASES = {
     "or None, by columns=": "or nothing, by columns=",
     "(tracer.z, tracer.nz)": "--source-bin NAME",

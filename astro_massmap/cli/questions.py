@@ -25,7 +25,9 @@ def _add_regions(commands):
     found.add_argument(
         "--threshold", type=float, required=True, help="mean convergence above which a region is detected"
     )
-    found.add_argument("--plot", type=Path, metavar="FILE", help="picture: samples of the region closest to 50 %%")
+    found.add_argument(
+        "--plot", type=Path, metavar="FILE", help="picture: samples of the region with a probability closest to 50 %%"
+    )
     found.add_argument("--histogram", type=Path, metavar="FILE", help="picture: distribution of its mean convergence")
 
     means = _command(commands, "region-statistics", _region_statistics, "mean convergence in regions", regions=True)

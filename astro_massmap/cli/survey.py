@@ -33,7 +33,11 @@ def _add_null_test(commands):
     )
     add_catalog_arguments(null)
     null.add_argument(
-        "--rotations", type=int, default=128, metavar="N", help="noise maps, at least 99 (default: %(default)s)"
+        "--rotations",
+        type=int,
+        default=128,
+        metavar="N",
+        help="number of maps of rotated galaxies; a B mode is detected with 99 or more (default: %(default)s)",
     )
     add_exclude_argument(null)
     null.add_argument("--seed", type=int, default=0, help="seed of the rotations (default: %(default)s)")

@@ -40,10 +40,11 @@ class MemoryEstimate:
     def __str__(self):
         network = ""
         if len(self.tiles) == 1:
-            network = ", the network in one piece"
+            network = ", the network in one tile"
         elif self.tiles:
             network = f", the network in {len(self.tiles)} tiles of {_times(_largest(self.tiles))}"
-        return f"{_times(self.shape)} pixels in a box of {_times(self.box)}{network}: some {_gibibytes(self.bytes)}"
+        memory = f"about {_gibibytes(self.bytes)} of memory"
+        return f"{_times(self.shape)} pixels in a box of {_times(self.box)}{network}: {memory}"
 
 
 def needed_memory(shape, padding=2.0, *, prior=None, dtype="float32", batch=1, levels=1, samples=1):

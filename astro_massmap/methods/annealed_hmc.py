@@ -151,7 +151,7 @@ class AnnealedHMC:
         --------
         >>> from astro_massmap import AnnealedHMC
         >>> print(AnnealedHMC(n_jobs=1).memory((1024, 1024)))
-        1024 x 1024 pixels in a box of 2048 x 2048, the network in 9 tiles of 428 x 428: some 1.2 GiB
+        1024 x 1024 pixels in a box of 2048 x 2048, the network in 9 tiles of 428 x 428: about 1.2 GiB of memory
         """
         return self._memory_estimate(shape, self._workers(shape))
 

@@ -100,6 +100,7 @@ def plot_spectrum(table, theory=None, *, figure=None):
         x = np.geomspace(np.nanmin(low), np.nanmax(high), 200)
         ax.plot(x, x * (x + 1) / (2 * np.pi) * theory(x), "--", color=_INK, linewidth=1.2, label="theory")
     ax.set(xscale="log", yscale="log")
+    ax.xaxis.set_minor_locator(require("matplotlib.ticker", "plot").LogLocator(subs=(2, 4)))  # labels do not overlap
     _legend(ax, "lower left")
     return figure
 

@@ -144,7 +144,8 @@ def plot_summary(mean, std, wcs, mask=None, *, regions=None, label=_KAPPA, figur
         _sky_frame(ax, wcs, mean.shape, labels=i == 0)
         draw_pixel_regions(ax, drawn, wcs, mean.shape)
         extend = "both" if cmap == "RdBu_r" or low > 0 else "max"
-        figure.colorbar(ax.images[0], ax=ax, location="bottom", label=what, shrink=0.8, aspect=30, extend=extend)
+        bar = figure.colorbar(ax.images[0], ax=ax, location="bottom", label=what, shrink=0.8, aspect=30, extend=extend)
+        bar.locator = require("matplotlib.ticker", "plot").MaxNLocator(4, steps=[1, 2, 5, 10])
     return figure
 
 

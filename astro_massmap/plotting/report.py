@@ -149,8 +149,9 @@ def _clusters(kappa, regions, threshold):
         strongest = int(np.nanargmax(certain))
         name = str(found["region"][strongest])
         figure = kappa.plot_cutouts(found["center"][strongest], regions=regions)
-        alt = f"Region {name} in {min(12, len(kappa.samples))} samples."
-        caption = f"The region of the highest signal to noise, {name}, in some of the samples."
+        shown = min(12, len(kappa.samples))
+        alt = f"Region {name} in {shown} samples."
+        caption = f"The region with the highest signal to noise, {name}, in {shown} of the samples."
         parts.append(_figure(figure, alt, caption))
     return _section("Clusters", *parts)
 
@@ -181,7 +182,7 @@ def _spectrum(kappa):
     alt = f"Angular power spectrum of the map from multipole {table['low'][0]:.0f} to {table['high'][-1]:.0f}."
     caption = "Power in bands of multipoles, corrected for the mask and the edges of the field."
     if kappa.samples is not None:
-        caption += " A posterior mean has less power than the sky; its samples have the power that the prior expects."
+        caption += " The posterior mean has less power than the true map; the samples have the power of the prior."
     return _section("Power spectrum", _figure(plot_spectrum(table), alt, caption))
 
 

@@ -49,7 +49,7 @@ radius, threshold = 1.5 * u.arcmin, 0.015
 
 
 def mapped(name, method):
-    """Return the map of a galaxy sample, from the folder if it is there."""
+    """Return the map of a galaxy sample, from its file if it exists."""
     file = folder / f"cosmos_{name}.fits"
     if not file.exists():
         catalogs[name.split("_")[0]].reconstruct(method).write(file)
@@ -128,7 +128,7 @@ print("\n".join(table.pformat(max_lines=-1, max_width=-1)))
 # .. include:: ../tables/cosmos_clusters.rst
 
 # %%
-# For reference: the same probability in apertures at random positions in the footprint.
+# For comparison, the mean of the same probability over apertures at random positions in the footprint.
 
 rng = np.random.default_rng(0)
 positions = kappa.wcs.pixel_to_world(*(rng.uniform(0, side - 1, 800) for side in kappa.shape[::-1]))
@@ -141,8 +141,8 @@ for name, image in {"Gaussian": gaussian, **posterior}.items():
 # At some 600 random positions, the mean probability was 0.151 under the Gaussian posterior, and 0.125 and 0.116 under
 # the learned prior with the bright and with all galaxies. A probability of a few tenths is therefore weak evidence.
 #
-# Of the five clusters with the highest X-ray masses, the one with a probability closest to 0.5 in twelve samples, and
-# the mean convergence of its aperture in all samples.
+# The figures show, for the cluster with the probability closest to 0.5 among the five with the highest X-ray masses,
+# twelve samples of its surroundings, and the mean convergence within its aperture in all samples.
 
 doubtful = np.abs(np.array(table["p all"][:5]) - 0.5).argmin()
 inside = np.flatnonzero(data_fraction > 0.5)[doubtful]

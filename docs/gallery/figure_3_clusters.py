@@ -30,9 +30,9 @@ folder, data = Path(sys.argv[1]), Path(os.environ["MASSMAP_DATA"]) / "clusters"
 folder.mkdir(parents=True, exist_ok=True)
 
 # %%
-# Shapes of the Bullet cluster (Clowe et al. 2006), and weighted moments of the Frontier Fields; the shear is half of
-# the moments. The centres are the brightest galaxies of the two components of the Bullet cluster, and literature values
-# for the other clusters.
+# The catalogues contain shapes of galaxies in the field of the Bullet cluster (Clowe et al. 2006), and weighted moments
+# of galaxies in the Frontier Fields; the shear is half of the moments. The centres are the brightest galaxies of the
+# two components of the Bullet cluster, and literature values for the other clusters.
 
 
 def moments(file):
@@ -52,7 +52,7 @@ clusters = {
 }
 
 # %%
-# One call per cluster. All chains are kept; the warnings state how the fields differ from the prior.
+# One call per cluster. No chain is discarded; the warnings state how the fields differ from the prior.
 
 rows = []
 figure = Figure(figsize=(9, 12.5), layout="constrained")

@@ -36,8 +36,9 @@ posteriors = [survey.reconstruct(Wiener(spectrum, n_samples=24), progress=False)
 diagnostics.coverage(posteriors, truths, levels=(0.52, 0.68, 0.92))
 
 # %%
-# Intervals contain the truth at the expected rate. The rank of the truth among the samples is uniform, as is the rank
-# of its distance from random points (TARP; Lemos et al. 2023), which is also sensitive to correlations between pixels.
+# Intervals contain the truth as often as expected. The rank of the truth among the samples has a uniform distribution,
+# as has the rank of its distance from random points (TARP; Lemos et al. 2023), which is also sensitive to correlations
+# between pixels.
 
 levels = np.linspace(0.04, 0.92, 12)
 figure = figures.plot_calibration(
@@ -48,7 +49,7 @@ figure = figures.plot_calibration(
 
 # %%
 # Reliability of detections: of the apertures with a given predicted probability, the same fraction should contain a
-# structure. A probability from 24 samples is not exact; the comparison is, because it accounts for their number.
+# structure. A probability estimated from 24 samples has an error; the expected fractions account for it.
 
 from regions import CirclePixelRegion, PixCoord
 

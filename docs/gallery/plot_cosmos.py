@@ -7,8 +7,8 @@ in the field (Finoguenov et al. 2007).
 
 Both tables are public; `~astro_massmap.datasets.cosmos` and `~astro_massmap.datasets.cosmos_clusters` download them.
 The figures and tables of this page are shown if the data were available (in the folder ``MASSMAP_DATA``) when it was
-built; the text quotes their main results. The posterior under the learned prior, which takes longer, is on
-:doc:`figure_2_cosmos`.
+built; the text quotes their main results. The page :doc:`figure_2_cosmos` shows the posterior under the learned prior,
+which takes longer to compute.
 """
 
 # sphinx_gallery_thumbnail_path = 'figures/figure_2_centre.png'

@@ -7,8 +7,8 @@ probability. It accounts for the noise, the mask and all modes of the posterior 
 """
 
 # %%
-# The embedded mock survey, its posterior under the learned prior, and a list of clusters such as that of an X-ray
-# survey.
+# The mock survey in the package, its posterior under the learned prior, and a list of clusters, such as that of an
+# X-ray survey.
 
 import astropy.units as u
 from regions import CircleSkyRegion
@@ -20,8 +20,8 @@ clusters = datasets.demo_clusters()
 kappa.plot_summary(regions=clusters)
 
 # %%
-# A sample contains a structure if the mean convergence in the aperture exceeds a threshold. With 24 samples, the
-# probability is known to the 68 % interval from ``lower`` to ``upper``.
+# A sample contains a structure if the mean convergence in the aperture exceeds a threshold. The interval from ``lower``
+# to ``upper`` is the 68 % uncertainty of this fraction, which is due to the number of samples.
 
 table = kappa.detection_probability(clusters, threshold=0.025)
 for name in ("kappa", "probability", "lower", "upper", "data_fraction"):
@@ -29,21 +29,21 @@ for name in ("kappa", "probability", "lower", "upper", "data_fraction"):
 table["region", "kappa", "probability", "lower", "upper", "data_fraction"]
 
 # %%
-# The cluster with the probability closest to 0.5, in twelve samples: some contain it and others do not. Such a
-# posterior has two modes, a sky with the cluster and a sky without, which a mean and a standard deviation cannot
+# The figure shows the cluster with the probability closest to 0.5 in twelve samples: some contain it and others do not.
+# Such a posterior has two modes, a sky with the cluster and a sky without, which a mean and a standard deviation cannot
 # describe; the fraction of samples in the first mode is the probability of the cluster.
 
 doubtful = abs(table["probability"] - 0.5).argmin()
 kappa.plot_cutouts(table["center"][doubtful], 10 * u.arcmin, regions=clusters)
 
 # %%
-# Histogram of the mean convergence of the aperture in all samples:
+# Histogram of the mean convergence within the aperture of this cluster, in all samples:
 
 aperture = CircleSkyRegion(table["center"][doubtful], clusters["radius"][doubtful])
 kappa.plot_detection(aperture, 0.025, label=f"cluster {table['region'][doubtful]}")
 
 # %%
-# The samples have the small-scale structure of the matter field, which the mean lacks:
+# The samples contain the small-scale structure of the matter field; the posterior mean does not:
 
 kappa.plot_samples(8, regions=clusters)
 

@@ -49,7 +49,8 @@ kappa.write(folder / "kappa.fits")
 type(ConvergenceMap.read(folder / "kappa.fits", memmap=True).samples).__name__
 
 # %%
-# Several fields can be mapped in parallel. They are returned in their order, each as soon as those before it are done.
+# Several fields can be mapped in parallel. The maps are returned in the order of the fields, each as soon as the maps
+# before it are done.
 
 north, south = (catalog[side] for side in (catalog.coords.dec > -5 * u.deg, catalog.coords.dec <= -5 * u.deg))
 with ThreadPoolExecutor(2) as pool:
@@ -58,7 +59,7 @@ with ThreadPoolExecutor(2) as pool:
 
 # %%
 # A GPU is used if torch finds one (``device="auto"``), and then evaluates 32 chains at a time; ``device="cuda:1"``
-# selects another GPU, ``device="cpu"`` none. The memory that a run needs is estimated before it starts, and a run that
-# does not fit raises an error at once.
+# selects another GPU, and ``device="cpu"`` the CPU. The memory of a run is estimated before it starts; if it exceeds
+# the available memory, an error is raised.
 
 print(AnnealedHMC(n_samples=64).memory((512, 512)))

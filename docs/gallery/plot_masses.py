@@ -23,13 +23,14 @@ print(sigma.unit, sigma.meta["critical_surface_density"])
 
 # %%
 # Projected masses within the radii of the clusters, after subtracting the mean of a ring around each, with their
-# credible intervals, under the learned prior. A Gaussian prior, such as that of the Wiener filter, gives half of the
-# mass of a massive halo; :doc:`../limits` has the measured bias by method and mass.
+# credible intervals, under the learned prior. With a Gaussian prior, such as that of the Wiener filter, the measured
+# mass of a massive halo is about half of its true mass; :doc:`../limits` has the measured bias by method and mass.
 
 kappa.projected_mass(clusters, z_lens=0.3, z_source=1.0, background=[4, 8] * u.arcmin)
 
 # %%
-# The aperture mass is independent of the mass sheet, which shear does not constrain:
+# The aperture mass does not change if a constant is added to the convergence, which shear does not constrain (the
+# mass-sheet degeneracy):
 
 centers = SkyCoord(clusters["ra"], clusters["dec"])
 kappa.aperture_mass(centers, 5 * u.arcmin)

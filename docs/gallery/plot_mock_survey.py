@@ -6,8 +6,8 @@ A mock survey of a known sky is mapped, and the map is compared with the truth.
 """
 
 # %%
-# The truth is a simulated convergence map of 51 x 51 arcmin, which is part of the package. The mock survey has 30
-# galaxies per square arcminute, and gaps: two bright stars and a strip that was not observed.
+# The truth is a simulated convergence map of 51 x 51 arcmin from the package. The mock survey has 30 galaxies per
+# square arcminute, and gaps: two bright stars and a strip that was not observed.
 
 import astropy.units as u
 import matplotlib.pyplot as plt
@@ -37,8 +37,8 @@ wiener = shear.reconstruct("wiener", n_samples=12, progress=False)
 kappa
 
 # %%
-# The mean is smooth: it retains only structures common to all samples. A sample has the statistical properties of the
-# truth, with clusters, filaments and small-scale structure, at positions that differ between samples.
+# The posterior mean is smooth: it contains only structures that are common to all samples. A sample has the statistical
+# properties of the truth, with clusters, filaments and small-scale structure, at positions that differ between samples.
 
 figure, axes = plt.subplots(
     2, 2, figsize=(8.4, 8), subplot_kw={"projection": truth.wcs}, sharex=True, sharey=True, layout="constrained"

@@ -3,7 +3,8 @@ Null tests and noise
 ====================
 
 Lensing produces E modes and, to first order, no B modes. B modes in a survey are noise or systematic errors of the
-shapes, unless the survey is deep enough to measure the higher orders.
+shapes, unless the survey is deep enough to measure the B modes of higher order. The test compares the B mode with that
+of galaxies with random rotations; use 99 rotations or more (the default is 128) to detect a B mode at p = 0.01.
 """
 
 import astropy.units as u

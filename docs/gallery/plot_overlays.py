@@ -46,7 +46,7 @@ ax.set(xlabel="l", ylabel="b", title=r"contours of $\kappa$ on simulated X-rays"
 ax.contour(kappa.data, levels, transform=ax.get_transform(kappa.wcs), colors="cyan", linewidths=1)
 
 # %%
-# The reverse: contours of the image on the map.
+# Contours of the image on the map:
 
 ax = kappa.plot(title=r"contours of simulated X-rays on $\kappa$")
 ax.set_autoscale_on(False)

@@ -2,8 +2,8 @@
 A prior from your own simulations
 =================================
 
-The shipped prior is for sources at redshift 1, in one cosmology, from one simulation code. This page trains a small
-prior from other maps; the commands and times for a full prior are at the end.
+The prior in the package is for sources at redshift 1, in one cosmology, from one simulation code. This page trains a
+small prior from other maps; the commands and times for a full prior are at the end.
 """
 
 # %%
@@ -36,9 +36,9 @@ maps, training, held_out
 
 # %%
 # The Gaussian component of the prior is the power spectrum from which the maps are drawn. ``massmap simulate`` writes
-# the spectrum of its maps; for other maps, `~astro_massmap.PowerSpectrum.from_cosmology` computes it. The network
-# learns the non-Gaussian part by removing noise from noisy maps. The plan is that of ``massmap train``, with fewer
-# steps.
+# the spectrum of its maps; for other maps, `~astro_massmap.PowerSpectrum.from_cosmology` computes it. The network is
+# trained to remove noise from maps, and represents the non-Gaussian part of the prior. The training plan is that of
+# ``massmap train``, with fewer steps.
 
 plan = TrainingPlan(steps=150, maps_per_step=4, size=48, margin=24, warm_up=20, validate_every=50, validation_maps=8)
 banks = [MapBank(part.stack(), part.pixel_size) for part in (training, held_out)]
@@ -47,7 +47,7 @@ prior
 
 # %%
 # Mean square error of the denoised held-out maps relative to the Wiener filter, the optimum under the power spectrum
-# alone. Values below 1 are the gain of the network.
+# alone. Values below 1 are the improvement by the network.
 
 plt.figure(figsize=(6, 3.4), layout="constrained")
 for row in history:
@@ -59,8 +59,8 @@ plt.ylabel("error / Wiener filter")
 plt.legend()
 
 # %%
-# A prior file contains only numbers and text, no executable code. It includes the pixel scale; maps with another pixel
-# scale raise an error.
+# A prior file contains only numbers and text, no executable code. The file contains the pixel scale of the maps; the
+# reconstruction with another pixel scale is an error.
 
 prior.save(folder / "prior.safetensors")
 mine = AnnealedHMC(ScorePrior.load(folder / "prior.safetensors"), n_samples=8, seed=1)
@@ -77,5 +77,6 @@ kappa.plot_samples(4, smoothing=1.2 * u.arcmin)
 #     massmap simulate --boxes 16 -o maps
 #     massmap train --maps maps --spectrum maps/spectrum.ecsv -o prior.safetensors --checkpoint training.safetensors
 #
-# The shipped prior used fourteen such boxes, some three minutes each on two cores, and 6000 steps, 24 minutes on one
-# core; :doc:`/model_card` describes it. :doc:`/scaling_out` has the command for several GPUs.
+# The prior in the package was trained on fourteen such boxes, of about three minutes each on two cores, with 6000
+# steps, which took 24 minutes on one core; :doc:`/model_card` describes it. :doc:`/scaling_out` has the command for
+# several GPUs.

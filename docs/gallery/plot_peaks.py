@@ -23,8 +23,9 @@ clusters = datasets.demo_clusters()
 print(match_clusters(peaks, clusters, wcs=kappa.wcs, mask=kappa.mask))
 
 # %%
-# The posterior mean has too few peaks, because it is smoother than the sky. The samples have the peaks of the prior,
-# which is Gaussian here: too many low peaks, and none of the high peaks of the truth of this mock survey (crosses).
+# The posterior mean has too few peaks, because it is smoother than the sky. The number of peaks in the samples is
+# affected by the prior, which is Gaussian here: the samples have too many low peaks, and none of the high peaks of the
+# truth (crosses).
 
 edges = np.arange(0.01, 0.1, 0.01)
 counts = kappa.peak_counts(edges, smoothing=1 * u.arcmin)
@@ -35,6 +36,6 @@ figure.axes[0].plot(0.5 * (known["low"] + known["high"]), known["count"], "kx", 
 figure.axes[0].legend(frameon=False)
 
 # %%
-# Counts of minima, the voids between the clusters:
+# Number of minima (voids) as a function of their height:
 
 kappa.peak_counts(np.arange(-0.04, 0.01, 0.01), smoothing=1 * u.arcmin, minima=True)

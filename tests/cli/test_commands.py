@@ -126,6 +126,19 @@ def test_invalid_arguments(survey, arguments):
         reconstruct(survey, *arguments)
 
 
+def test_the_error_for_an_unknown_option_names_the_command_and_a_similar_option(survey, capsys):
+    with pytest.raises(SystemExit):
+        reconstruct(survey, "--metod", "wiener")
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("massmap reconstruct: error: unrecognized arguments: --metod wiener; similar: --method;")
+
+
+def test_a_missing_catalogue_is_named(capsys):
+    assert main(["reconstruct", "missing.fits", "--axes", "west-north", "-o", "kappa.fits"]) == 1
+    error = capsys.readouterr().err
+    assert "there is no file" in error and "missing.fits" in error and "Errno" not in error
+
+
 def test_existing_files_are_reported_before_the_computation(survey, capsys):
     fits.PrimaryHDU().writeto("kappa.fits")
     assert reconstruct(survey) == 1

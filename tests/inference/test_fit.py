@@ -113,7 +113,7 @@ def test_deviations_are_stated_in_words():
     for key in set(fit) - {"n_data"}:  # a damaged file
         damaged = {k: v for k, v in fit.items() if k != key}
         assert fit_statements(damaged) == fit_statements(fit | {key: "?"}) == []
-    assert "times as stated" in fit_summary(fit)
+    assert "times the stated value" in fit_summary(fit)
     only_chi2 = fit | {"b_mode_chi2": 1.01, "b_mode_sigma": 0.2, "power_p_value": None}
     assert [short.split()[0] for short, _ in fit_statements(only_chi2)] == ["residuals"]
     small = fit | {"chi2": 1.01, "chi2_sigma": 9.0, "b_mode_chi2": 1.01, "b_mode_sigma": 9.0, "power_p_value": None}

@@ -57,10 +57,10 @@ def test_the_text_contains_field_box_tiles_and_memory():
     prior = ScorePrior.load("default")
     estimate = needed_memory((1024, 1024), prior=prior, levels=5)
     where = "1024 x 1024 pixels in a box of 2048 x 2048, the network in 9 tiles of 428 x 428"
-    assert str(estimate).startswith(f"{where}: some ")
-    assert check_memory(dataclasses.replace(estimate, bytes=int(1.234 * GIB))).endswith(": some 1.2 GiB")
-    assert check_memory(dataclasses.replace(estimate, bytes=int(4.97 * GIB))).endswith(": some 5 GiB")
-    assert ", the network in one piece: some " in str(needed_memory((300, 100), prior=prior))
+    assert str(estimate).startswith(f"{where}: about ")
+    assert check_memory(dataclasses.replace(estimate, bytes=int(1.234 * GIB))).endswith(": about 1.2 GiB of memory")
+    assert check_memory(dataclasses.replace(estimate, bytes=int(4.97 * GIB))).endswith(": about 5 GiB of memory")
+    assert ", the network in one tile: about " in str(needed_memory((300, 100), prior=prior))
     assert "network" not in str(needed_memory((1024, 1024)))
 
 
@@ -75,7 +75,7 @@ def test_the_tiles_are_those_of_the_prior(shape):
 def test_a_run_that_exceeds_the_memory_is_an_error(monkeypatch):
     monkeypatch.setattr(_memory, "physical_memory", lambda: 8 * GIB)
     assert check_memory(needed_memory((2048, 2048)))
-    with pytest.raises(ValueError, match=r"shape: 8192 x 8192 pixels .*: some \d+ GiB, this computer has 8 GiB; u"):
+    with pytest.raises(ValueError, match=r"shape: 8192 x 8192 .*: about \d+ GiB of memory, this computer has 8 GiB; u"):
         check_memory(needed_memory((8192, 8192)))
 
 

@@ -151,7 +151,7 @@ def test_how_it_was_made_diagnostics_and_notes():
     image = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=6, progress=False)
     image.diagnostics["check"] = {"ell": [1.0, 2.0, 3.0], "ratio": [0.9, 1.25, 1.1], "n": 4, "inner": {"deep": True}}
     page = write(image, regions=datasets.demo_clusters())
-    assert any("was made with a Gaussian prior, which pulls high peaks" in text for text in page.words("Clusters"))
+    assert any("was made with a Gaussian prior, which biases high peaks" in text for text in page.words("Clusters"))
     assert page.sections[-3:] == ["How it was made", "Diagnostics", "Notes"]
     diagnostics = page.words("Diagnostics")
     assert diagnostics[diagnostics.index("method") + 1] == "Wiener"
