@@ -105,6 +105,7 @@ def test_annealed_hmc_with_a_gaussian_prior_is_the_wiener_map(catalog):
     assert annealed.diagnostics["information_kept"] > 0.985
 
 
+@pytest.mark.slow
 def test_the_wiener_map_has_the_same_clusters(catalog):
     kappa = catalog.reconstruct("wiener", n_samples=16, progress=False)
     for ra, dec, _ in PEAKS:

@@ -124,6 +124,7 @@ def test_spectra_of_other_sources_have_the_resolution_of_the_maps(simulated):
     assert abs(prior.amplitude - 1) < 1e-3
 
 
+@pytest.mark.slow
 def test_a_prior_from_lognormal_maps(lognormal):
     assert train(lognormal, "--margin", "8", "--z-source", "0.8", "--corrections", "0") == 0
     prior = ScorePrior.load("p.safetensors")

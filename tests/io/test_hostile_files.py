@@ -134,6 +134,7 @@ HARMLESS = (
 )
 
 
+@pytest.mark.slow
 @each_case("payload", mutations.YAML)
 def test_malicious_yaml_is_harmless(payload, tmp_path):
     kappa, ecsv = first("ConvergenceMap.read", number=1), first("ShearCatalog.read", ".ecsv").decode()

@@ -82,6 +82,7 @@ def test_growth_and_distance():
     assert abs(np.sqrt(power.P(1, 0.01) / power.P(0, 0.01)) - 0.6118) < 2e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shipped", [True, False])
 def test_known_values(shipped):
     spectrum = (

@@ -72,6 +72,7 @@ def stop_at(monkeypatch, step):
 # ---- training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bfloat16", [False, True])
 def test_a_small_network_learns_what_theory_misses(bfloat16):
     validation = noiser(4, seed=1)
