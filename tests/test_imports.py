@@ -65,8 +65,10 @@ def loaded_by(module):
         left.extend({".".join(this.split(".")[:n]) for n in range(1, this.count(".") + 1)} & FILES.keys())
         for name, own, inside, typing, _ in imports_of(this):
             if not inside and not typing:
-                left.extend([name] if own else [])
-                heavy |= {name.partition(".")[0]} & HEAVY - {"astro_massmap"} if not own else set()
+                if own:
+                    left.append(name)
+                else:
+                    heavy |= {name.partition(".")[0]} & HEAVY
     return heavy | ({"matplotlib"} if "regions" in heavy else set())
 
 

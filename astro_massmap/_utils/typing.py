@@ -43,9 +43,7 @@ class Distribution(Protocol):
     def weight(self) -> NDArray[np.float64]: ...
 
 
-RedshiftsLike: TypeAlias = (
-    ArrayLike | tuple[ArrayLike, ArrayLike] | Table | str | os.PathLike[str] | CatalogWithRedshifts | Distribution
-)
+RedshiftsLike: TypeAlias = ArrayLike | tuple[ArrayLike, ArrayLike] | Table | File | CatalogWithRedshifts | Distribution
 Background: TypeAlias = RegionsLike | u.Quantity
 Mask: TypeAlias = Bools | RegionsLike
 

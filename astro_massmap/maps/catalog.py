@@ -229,15 +229,20 @@ class ShearCatalog(CatalogTables, Calibration):
         >>> report.ok, report.e_minus_b > report.e_minus_b_mirrored
         (True, True)
         """
-        return report_of(self.axes, *(self._coarse_shear(mirror) for mirror in (False, True)))
+        scale = self._coarse_scale()
+        mirrored = self.with_shear(np.conj(self.west_north))
+        return report_of(self.axes, self._weighted_shear(scale), mirrored._weighted_shear(scale))
 
-    def _coarse_shear(self, mirror: bool) -> NDArray[np.complex128]:
+    def _coarse_scale(self) -> u.Quantity:
+        """Return the pixel scale of a grid with some tens of galaxies per pixel."""
         diameter = max(2 * self.coords.separation(self.coords[0]).max(), Angle("1 arcsec"))
         spread = self.to_map(pixel_scale=diameter / 64)
         n_pixels = np.clip(len(self) / _GALAXIES_PER_PIXEL, 16**2, 512**2)
-        scale = spread.pixel_scale * np.sqrt((~spread.mask).sum() / n_pixels)
-        galaxies = self.with_shear(np.conj(self.west_north)) if mirror else self
-        shear = galaxies.to_map(pixel_scale=scale)
+        return spread.pixel_scale * np.sqrt((~spread.mask).sum() / n_pixels)
+
+    def _weighted_shear(self, scale: u.Quantity) -> NDArray[np.complex128]:
+        """Return the weighted shear (complex, pixel axes) on a grid."""
+        shear = self.to_map(pixel_scale=scale)
         weight = shear.noise_std**-2.0  # zero without data
         return (shear.data[0] + 1j * shear.data[1]) * weight / weight.max()
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from astropy.utils.exceptions import AstropyUserWarning
 
-from .._utils import checks as checks
+from .._utils import checks
 from ..analysis.statements import fit_statements
 from ..inference import one_thread
 from . import provenance
