@@ -126,6 +126,7 @@ def test_the_coupling_agrees_with_dense_matrices(shape):
 # ---- realistic skies
 
 
+@pytest.mark.slow
 def test_a_masked_sky_has_the_power_of_theory_and_a_sky_fraction_does_not_suffice():
     shape, spectrum = (128, 128), PowerSpectrum.default()
     mask = holes(shape, 50, 3.5)

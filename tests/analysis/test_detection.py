@@ -117,6 +117,7 @@ def dense(inside, x0, y0, fine=30, reach=11):
 
 @settings(max_examples=25)
 @given(st.floats(-4, 20), st.floats(-4, 15), st.floats(0.5, 5), st.floats(0.4, 4), st.floats(0, 3))
+@pytest.mark.slow
 def test_overlaps_are_those_of_fine_points(x0, y0, a, b, angle):
     for region, inside, error in kinds(x0, y0, a, b, angle):
         weights = region_weights(region, GRID, SHAPE)

@@ -195,6 +195,7 @@ def test_errors_are_one_line_and_write_no_file(lognormal, capsys, tmp_path, opti
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_second_box_is_needed(lognormal, capsys, tmp_path):
     folder = tmp_path / "one"
     folder.mkdir()

@@ -46,6 +46,7 @@ def is_picture(file):
     return Path(file).read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.slow
 def test_clusters(folder, kappa, capsys):
     clusters = folder / "clusters.ecsv"
     options = ("--threshold", 0.02, "--background", "3,6 arcmin", "--plot", "c.png", "--histogram", "h.png")

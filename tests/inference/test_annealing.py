@@ -51,6 +51,7 @@ def test_split_kernel_reaches_the_gaussian_posterior_from_a_prior_draw(gaussian)
     assert_agreement(exact.compare(modes), 48)
 
 
+@pytest.mark.slow
 def test_noise_splitting_with_a_gaussian_prior_is_exact(gaussian):
     observation, exact = gaussian
     plan = SplitPlan(observation, GaussianPrior(problems.spectrum()), Schedule.annealed(), (64, 64))

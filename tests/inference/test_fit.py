@@ -97,6 +97,7 @@ def test_a_field_with_more_structure_than_the_prior_has_a_low_p_value():
     assert any("unlike those" in message for _, message in fit_statements(fit))
 
 
+@pytest.mark.slow
 def test_a_map_of_the_convergence_has_no_b_mode():
     fits = [fit_of(mock(seed, kind=ConvergenceObservation)) for seed in range(40)]
     assert all(fit["b_mode_chi2"] is None and fit["n_data"] == SIDE**2 - 36 for fit in fits)

@@ -456,6 +456,7 @@ def test_hcompress_is_decoded_as_astropy_decodes_it(pixels, header):
             assert np.array_equal(hdus[1].section[1], right[1], equal_nan=True)
 
 
+@pytest.mark.slow
 def test_maps_compressed_by_hcompress_are_read():
     content = first("ConvergenceMap.read", ".fits.fz", 2)
     with fits.open(io.BytesIO(content)) as hdus:

@@ -85,6 +85,7 @@ def test_a_noisy_map_can_be_reconstructed():
 
 
 @pytest.mark.filterwarnings("ignore:the noise seems")
+@pytest.mark.slow
 def test_the_chains_of_a_noisy_map_agree_with_exact_draws():
     # 4 standard errors in the worst of the bands: false alarms in about 1 of 1000 seeds; the seed is fixed
     noisy = make(samples=None, b_mode=None, uncertainty=np.full(SHAPE, 0.05))

@@ -292,6 +292,7 @@ def test_any_name_of_a_spectrum_goes_into_a_file(name):
 
 
 @given(st.dictionaries(TEXTS, JSON, max_size=3), st.sampled_from(["meta", "diagnostics"]))
+@pytest.mark.slow
 def test_any_meta_can_be_written_and_read(notes, place):
     written(ConvergenceMap(np.zeros((4, 4)), wcs=tan_wcs((4, 4)), **{place: notes}))
 

@@ -17,6 +17,7 @@ from helpers.chains import FAST, GENTLE, Prior, observation
 # ---- results
 
 
+@pytest.mark.slow
 def test_with_a_gaussian_prior_the_posterior_is_that_of_wiener():
     # 200 samples: errors of 1 / sqrt(200) of the mean, and of 5 % of the standard deviation per pixel
     data = observation()
@@ -136,6 +137,7 @@ def test_a_non_finite_score_is_an_error():
         AnnealedHMC(broken, **FAST).solve(observation())
 
 
+@pytest.mark.slow
 def test_diverged_chains_are_never_returned_without_an_error():
     with pytest.raises(ValueError, match=r"8 of 8 chains failed 6 times each \(chain \d: diverged\)"):
         AnnealedHMC(Prior(lambda modes, sigma: 30 * modes / sigma**2), **FAST).solve(observation())

@@ -31,6 +31,7 @@ def cluster(mass, side=12, density=100, seed=0):
 
 @pytest.mark.filterwarnings("ignore:the power of the data", "ignore:prior. the samples have")
 @pytest.mark.parametrize("mass", [5e14, 2e15])
+@pytest.mark.slow
 def test_a_massive_cluster_is_mapped_at_the_first_attempt(mass):
     estimate = AnnealedHMC(n_samples=4, n_check=0).solve(cluster(mass))
     assert estimate.diagnostics["restarts"] == estimate.diagnostics["failed"] == 0
@@ -98,6 +99,7 @@ def failing(monkeypatch, which):
 
 
 @pytest.mark.parametrize("checkpoint", [None, "c.fits"])
+@pytest.mark.slow
 def test_chains_that_fail_are_left_out(monkeypatch, checkpoint):
     method = AnnealedHMC(GENTLE, n_samples=8, **FAST)
     everything = method.solve(observation())
@@ -113,6 +115,7 @@ def test_chains_that_fail_are_left_out(monkeypatch, checkpoint):
         assert np.array_equal(fits.getdata("c.fits.good.fits"), estimate.samples)
 
 
+@pytest.mark.slow
 def test_more_than_half_is_an_error_that_keeps_the_checkpoint(monkeypatch):
     good = AnnealedHMC(GENTLE, n_samples=6, checkpoint="c.fits", **FAST)
     failing(monkeypatch, {0, 1, 3, 5})

@@ -11,6 +11,7 @@ from helpers.cases import each_case
 SHAPE, PIXEL = (37, 42), 0.4 / 60 * np.pi / 180
 
 
+@pytest.mark.slow
 def test_the_noise_map_is_that_of_random_ellipticities():
     # standard deviation over 600 noise maps: 5 sigma of 2.9 % per pixel and mode (false alarm 1e-3 over 3000)
     rng = np.random.default_rng(0)

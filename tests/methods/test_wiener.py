@@ -53,6 +53,7 @@ def test_the_posterior_is_calibrated():
     assert abs(np.sqrt(np.mean(np.square(block))) - 1) < 0.6
 
 
+@pytest.mark.slow
 def test_samples_scatter_by_the_standard_deviation():
     _, observation = sky(0)
     estimate = Wiener(n_samples=200).solve(observation)
@@ -62,6 +63,7 @@ def test_samples_scatter_by_the_standard_deviation():
     assert abs(estimate.samples.mean() - estimate.mean.mean()) < 5 * estimate.samples.mean(axis=(1, 2)).std() / 200**0.5
 
 
+@pytest.mark.slow
 def test_without_samples_there_is_still_a_standard_deviation():
     _, observation = sky(1)
     point, many = (Wiener(n_samples=n).solve(observation) for n in (0, 256))

@@ -122,6 +122,7 @@ def test_the_peak_on_the_canvas(name):
     st.integers(0, SHAPE[1] - 1),
     st.integers(0, SHAPE[0] - 1),
 )
+@pytest.mark.slow
 def test_the_peak_on_any_axes(frame, rotation, scale, mirror, column, row):
     from matplotlib.figure import Figure
 
@@ -290,6 +291,7 @@ def test_sticks_are_mirrored_with_the_axes():
     assert np.isclose(turn, -30, atol=1)
 
 
+@pytest.mark.slow
 def test_the_whole_sky_around_a_map():
     wcs = WCS({"CTYPE1": "RA---CAR", "CTYPE2": "DEC--CAR", "CDELT1": -1.0, "CDELT2": 1.0, "CRVAL1": 180.0,
                "CRVAL2": 0.0, "CRPIX1": 180.5, "CRPIX2": 90.5})  # fmt: skip

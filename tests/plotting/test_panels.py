@@ -96,6 +96,7 @@ def without_text(figure):
 
 
 @pytest.mark.mpl_image_compare(**COMPARED)
+@pytest.mark.slow
 def test_picture_of_samples():
     return without_text(figures.plot_samples(samples(), GRID, n=5, mean=field(0.7), regions=circle()))
 

@@ -32,6 +32,7 @@ class Looks:
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 30), st.integers(0, 60))
+@pytest.mark.slow
 def test_cores_cover_a_map_once_and_lie_deep_in_their_tiles(ny, nx, reach, more):
     largest = 2 * (-(-reach // 4) * 4) + 4 + more
     counts = torch.zeros(ny, nx)

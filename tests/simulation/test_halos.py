@@ -258,6 +258,7 @@ def test_a_galaxy_at_the_centre():
 
 @pytest.mark.filterwarnings("ignore:the noise seems")  # there is none in the data
 @pytest.mark.parametrize("method", [KaiserSquires(0.8 * u.arcmin), Wiener(n_samples=0, dtype="float64")])
+@pytest.mark.slow
 def test_a_reconstruction_finds_the_halo(method):
     wcs, halo = tan_wcs((96, 96)), cluster(1e14)
     coords, center = scatter(wcs, (96, 96), 60000), wcs.pixel_to_world(50.0, 44.0)

@@ -136,6 +136,7 @@ def test_columns_that_cannot_be_kept():
 # ---- rows
 
 
+@pytest.mark.slow
 def test_results_of_selected_clusters_are_those_of_the_rows(tmp_path):
     table = clusters(radius=[1, 2, 1] * u.arcmin, name=["A", "B", "C"], z=[0.2, 0.3, 0.4])
     table.write(tmp_path / "c.ecsv")

@@ -107,6 +107,7 @@ def shapes(x, y, a, b, angle):
 
 @settings(deadline=None, max_examples=15)
 @given(st.floats(8, 30), st.floats(8, 22), st.floats(1, 7), st.floats(1, 7), st.floats(0, 3), st.data())
+@pytest.mark.slow
 def test_weights_agree_with_those_of_a_fine_grid_of_points(x, y, a, b, angle, data):
     regions = list(shapes(x, y, a, b, angle))
     dx, dy, c = (data.draw(st.floats(*bounds)) for bounds in ((-4, 4), (-4, 4), (0.5, 4)))

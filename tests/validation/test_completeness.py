@@ -38,6 +38,7 @@ def run(survey, masses, **changes):
     return completeness(catalog, masses * u.Msun, 0.3, centers, **options)
 
 
+@pytest.mark.slow
 def test_completeness_increases_from_zero_to_one(survey):
     table = run(survey, np.array([1e6, 3e14, 8e14, 2e15, 1e16]))
     assert table.colnames == ["mass", "completeness", "error", "lower", "upper", "mean_probability"]
@@ -52,6 +53,7 @@ def test_completeness_increases_from_zero_to_one(survey):
     assert table.meta == expected
 
 
+@pytest.mark.slow
 def test_the_first_row_is_the_survey_and_the_others_have_halos(survey):
     catalog, wcs, centers = survey
     table = run(survey, np.array([4e14]), threshold=0.01, probability=0.3, concentration=6.0)

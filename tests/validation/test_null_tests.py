@@ -143,6 +143,7 @@ def test_a_map_of_noise_can_be_written(demo, tmp_path):
 # ---- E and B
 
 
+@pytest.mark.slow
 def test_the_demonstration_has_an_e_mode_and_no_b_mode(demo):
     report = b_mode_test(demo, 99, pixel_scale=COARSE)
     assert report.ok and report.p_value > 0.05
@@ -167,6 +168,7 @@ def test_galaxies_rotated_by_45_degrees_have_a_b_mode(demo):
 
 
 @pytest.mark.parametrize("flipped", [False, True])
+@pytest.mark.slow
 def test_the_test_does_not_depend_on_the_orientation_of_the_grid(demo, flipped):
     middle = SkyCoord(demo.coords.spherical.lon.mean(), demo.coords.spherical.lat.mean())
     wcs = tan_wcs((40, 40), scale=1.6, rotation=30, flipped=flipped, center=(middle.ra.deg, middle.dec.deg))
