@@ -121,11 +121,13 @@ def picture(folder, out):
 
 def speed(log, particles=192):
     simulation, times = NBody(particles, 128.0), [time.perf_counter()]
-    outputs = simulation.cosmology.scale_factor(slab_distances(simulation.cosmology, 128.0, 1.0))[::-1][:1]
-    steps = NBody(particles, 128.0, early_steps=4).run(1, outputs, on_step=lambda a: times.append(time.perf_counter()))
+    outputs = simulation.cosmology.scale_factor(slab_distances(simulation.cosmology, 128.0, 1.0))[::-1]
+    steps = NBody(particles, 128.0, longest_step=0.1).run(
+        1, outputs[:1], on_step=lambda a: times.append(time.perf_counter())
+    )
     list(steps)
     step = np.median(np.diff(times[1:]))
-    total = step * (simulation.early_steps + 17)
+    total = step * (len(simulation.scale_factors(outputs)) - 1)
     threads = torch.get_num_threads()
     log(f"{particles}^3 particles: {step:.1f} s per step on {threads} threads, {total:.0f} s for a light cone")
 

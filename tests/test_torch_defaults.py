@@ -170,7 +170,7 @@ def test_defaults_change_no_training(defaults, train, tmp_path):
 
 def test_defaults_change_no_simulation(defaults):
     def made():
-        ((_, positions),) = NBody(particles=8, box_size=32.0, early_steps=2).run(1, [1.0])
+        ((_, positions),) = NBody(particles=8, box_size=32.0, longest_step=0.5).run(1, [1.0])
         maps = lognormal_maps(PowerSpectrum.default(), 2, (32, 32), PIXEL)
         return positions.numpy(), maps.numpy(), band_power(maps, PIXEL, [1000.0, 5000.0, 20000.0])
 

@@ -54,14 +54,15 @@ def simulate_boxes(folder, simulation, n_boxes, *, seed=0, cells=None, z_max=1.0
     folder, files = Path(folder), []
     folder.mkdir(parents=True, exist_ok=True)
     cells = 8 * simulation.cells // 3 if cells is None else cells
-    slabs = len(slab_distances(simulation.cosmology, simulation.box_size, z_max))
+    cosmology = simulation.cosmology
+    distance = slab_distances(cosmology, simulation.box_size, z_max)
     for i in range(n_boxes):
         file = folder / f"box_{i:04d}.safetensors"
         files.append(file)
         if file.exists():
-            _check_box(file, simulation, seed + i, cells, slabs)
+            _check_box(file, simulation, seed + i, cells, len(distance))
             continue
-        steps = simulation.early_steps + slabs - 1
+        steps = len(simulation.scale_factors(cosmology.scale_factor(distance)[::-1])) - 1
         with progress_bar(total=steps, desc=f"box {i + 1} of {n_boxes}", unit="step", disable=not progress) as bar:
 
             def on_step(a, bar=bar):

@@ -68,7 +68,7 @@ class LightConeMaps:
     >>> import numpy as np
     >>> from astro_massmap.simulation import LensPlanes, LightCone, NBody, lensing_weights
     >>> from astro_massmap.training import LightConeMaps
-    >>> simulation = NBody(particles=16, box_size=64.0, mesh_factor=1, early_steps=4)
+    >>> simulation = NBody(particles=16, box_size=64.0, mesh_factor=1, longest_step=0.2)
     >>> planes = LensPlanes.simulate(simulation, 1, cells=32, z_max=0.1)
     >>> weights = lensing_weights(simulation.cosmology, planes.distance, planes.box_size, redshift=0.1)
     >>> LightConeMaps(LightCone([planes], weights), (24, 32), 6e-4).draw(2, np.random.default_rng(0)).shape

@@ -32,7 +32,7 @@ from helpers.cases import each_case
 
 ARCMIN = math.pi / 10800
 SHAPE, PIXEL, REDSHIFT = (32, 40), 2 * ARCMIN, 0.25
-SIMULATION = NBody(16, 64.0, mesh_factor=1, early_steps=4)
+SIMULATION = NBody(16, 64.0, mesh_factor=1, longest_step=0.2)
 COSMOLOGY = SIMULATION.cosmology
 OPTIONS = {"seed": 7, "cells": 64, "z_max": REDSHIFT, "progress": False}
 
@@ -78,10 +78,10 @@ def test_existing_boxes_are_kept(made, monkeypatch):
 
 
 def test_an_interrupted_run_continues(capfd):
-    simulate_boxes("boxes", NBody(4, 300.0, early_steps=2), 1, cells=8, z_max=0.1, progress=False)
+    simulate_boxes("boxes", NBody(4, 300.0, longest_step=0.4), 1, cells=8, z_max=0.1, progress=False)
     assert capfd.readouterr().err == ""
     first = Path("boxes/box_0000.safetensors").stat().st_mtime_ns
-    simulate_boxes("boxes", NBody(4, 300.0, early_steps=2), 2, cells=8, z_max=0.1)
+    simulate_boxes("boxes", NBody(4, 300.0, longest_step=0.4), 2, cells=8, z_max=0.1)
     assert "box 2 of 2" in capfd.readouterr().err
     assert sorted(path.name for path in Path("boxes").iterdir()) == ["box_0000.safetensors", "box_0001.safetensors"]
     assert Path("boxes/box_0000.safetensors").stat().st_mtime_ns == first
@@ -94,7 +94,7 @@ def test_an_interrupted_run_continues(capfd):
         ({"box_size": 80.0}, r"box_size = 64\.0, not 80\.0"),
         ({"mesh_factor": 2}, "mesh_factor = 1, not 2"),
         ({"a_start": 0.05}, r"a_start = 0\.1, not 0\.05"),
-        ({"early_steps": 5}, "early_steps = 4, not 5"),
+        ({"longest_step": 0.1}, r"longest_step = 0\.2, not 0\.1"),
         ({"cosmology": Cosmology(0.3, [0.1, 1], [1, 1])}, "cosmology = .* not 'table'"),
         ({"cosmology": Cosmology(0.31, [0.1, 1], [1, 1], COSMOLOGY.name)}, r"omega_m = 0\.3, not 0\.31"),
         ({"seed": 6}, "seed = 7, not 6"),
@@ -103,7 +103,7 @@ def test_an_interrupted_run_continues(capfd):
     ],
 )
 def test_boxes_of_other_settings_are_an_error(made, change, named):
-    settings = {"particles": 16, "box_size": 64.0, "mesh_factor": 1, "early_steps": 4}
+    settings = {"particles": 16, "box_size": 64.0, "mesh_factor": 1, "longest_step": 0.2}
     options = OPTIONS | {key: change[key] for key in change.keys() & OPTIONS.keys()}
     settings |= {key: change[key] for key in change.keys() - OPTIONS.keys()}
     with pytest.raises(ValueError, match=rf"^folder: '.*box_0000.safetensors' was made with {named}"):
