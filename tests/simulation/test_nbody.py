@@ -199,7 +199,7 @@ def test_clustering_grows_and_the_centre_of_mass_stays():
         variances.append(float(counts.var()) / 64**2)
         assert moved(positions, n, box).mean(dim=1).abs().max() < 1e-3
     assert variances[0] < 0.5 * variances[1] < 0.5 * variances[2]
-    # linear theory in cubes of 8 Mpc/h gives 0.8 today: less without modes longer than the box, more by nonlinear growth
+    # linear theory in cubes of 8 Mpc/h gives 0.8 today: less without longer modes, more by nonlinear growth
     assert 0.5 < variances[2] < 1.6
 
 
