@@ -6,15 +6,18 @@ component. Samplers integrate the Gaussian component exactly and evaluate only t
 """
 
 from .base import Prior, PriorOnGrid
-from .correction import Correction
-from .denoiser import HybridDenoiser
+from .correction import Correction, CorrectionTable
+from .denoiser import CONDITIONS, FieldStatistics, HybridDenoiser
 from .gaussian import GaussianPrior
 from .mean_network import MeanNetwork, MomentDenoiser
 from .score import ScorePrior
 from .unet import UNet
 
 __all__ = [
+    "CONDITIONS",
     "Correction",
+    "CorrectionTable",
+    "FieldStatistics",
     "GaussianPrior",
     "HybridDenoiser",
     "MeanNetwork",

@@ -70,3 +70,71 @@ class Correction:
         part, x = np.clip(part, 0, 1), np.log(np.maximum(ell.cpu().numpy(), self.ell[0]))
         rows = ((1 - part) * table[low] + part * table[high] for table in (self.network, self.theory, self.variance))
         return tuple(torch.from_numpy(np.interp(x, np.log(self.ell), row)) for row in rows)
+
+
+@dataclass(frozen=True)
+class CorrectionTable:
+    """
+    Correction factors of many fields: pixel sizes, and standard deviations of a pixel, which follow from the sources.
+
+    Parameters
+    ----------
+    pixel_size : ndarray
+        Sides of a pixel in radians, increasing, ``(pixels,)``.
+    signal : ndarray
+        Standard deviations of a pixel, ``(pixels, fields)``, increasing along the last axis.
+    ratio, ell : ndarray
+        Noise levels in units of ``signal``, and multipoles, increasing.
+    network, theory, variance : ndarray
+        Factors as those of `Correction`, ``(pixels, fields, ratio, ell)``.
+
+    Examples
+    --------
+    Between two fields of a pixel size, factors are linear in the logarithm of the signal:
+
+    >>> import numpy as np
+    >>> from astro_massmap.priors import CorrectionTable
+    >>> one, signal = np.ones((1, 2, 1, 1)), np.array([[0.01, 0.04]])
+    >>> network = one * np.array([1.0, 2.0])[None, :, None, None]
+    >>> table = CorrectionTable(np.array([1e-4]), signal, np.ones(1), np.array([1e3]), network, 0 * one, one)
+    >>> correction = table.of_field(1e-4, 0.02)
+    >>> correction.sigma, correction.network.round(3)
+    (array([0.02]), array([[1.5]]))
+    """
+
+    pixel_size: np.ndarray
+    signal: np.ndarray
+    ratio: np.ndarray
+    ell: np.ndarray
+    network: np.ndarray
+    theory: np.ndarray
+    variance: np.ndarray
+
+    def limits(self, pixel_size):
+        """Return the lowest and the highest standard deviation of a pixel at a pixel size."""
+        ladder = self._ladder(pixel_size)
+        return float(ladder[0]), float(ladder[-1])
+
+    def of_field(self, pixel_size, signal):
+        """Return the `Correction` of a field; beyond the table it is that of the nearest field."""
+        ladder = np.log(self._ladder(pixel_size))
+        place = float(np.interp(np.log(signal), ladder, np.arange(len(ladder))))
+        tables = (
+            _between(_between(table, self._place(pixel_size)), place)
+            for table in (self.network, self.theory, self.variance)
+        )
+        return Correction(self.ratio * signal, self.ell, *tables)
+
+    def _place(self, pixel_size):
+        return float(np.interp(np.log(pixel_size), np.log(self.pixel_size), np.arange(len(self.pixel_size))))
+
+    def _ladder(self, pixel_size):
+        """Return the standard deviations of a pixel of the fields at a pixel size."""
+        return np.exp(_between(np.log(self.signal), self._place(pixel_size)))
+
+
+def _between(table, place):
+    """Return the linear interpolation between the rows of a table."""
+    low = min(int(place), max(len(table) - 2, 0))
+    high = min(low + 1, len(table) - 1)
+    return table[low] + (place - low) * (table[high] - table[low])

@@ -22,13 +22,14 @@ from importlib import resources
 import torch
 
 from ..theory.spectrum import PowerSpectrum
-from .denoiser import HybridDenoiser
+from .denoiser import HybridDenoiser, waves
 from .tiles import check_tile, in_tiles, tiles
 from .unet import UNet
 from .weights_file import read_network, read_settings, read_spectrum, read_weights, spectrum_tables, write_weights
 
 _FORMAT = "astro_massmap posterior mean 1"
 _LARGEST = 8.0  # limit of |f_2|, the log variance in units of s_p^2
+_MIDDLE, _DECADES = 0.03, 1.5  # centre and half width of the noise levels that the conditions resolve
 _SLACK = 0.02  # relative tolerance at the ends of the range of noise levels
 
 
@@ -43,7 +44,7 @@ class MomentDenoiser(HybridDenoiser):
     >>> import torch
     >>> from astro_massmap import PowerSpectrum
     >>> from astro_massmap.priors import MomentDenoiser, UNet
-    >>> denoiser = MomentDenoiser(UNet((8, 8, 8), outputs=2), PowerSpectrum.default(), pixel_size=1.2e-4)
+    >>> denoiser = MomentDenoiser(UNet((8, 8, 8), outputs=2, conditions=9), PowerSpectrum.default(), pixel_size=1.2e-4)
     >>> added, std = denoiser(torch.zeros(2, 32, 32), torch.ones(2, 32, 32), torch.tensor([0.1, 0.2]))
     >>> float(added.detach().abs().max()), std.shape
     (0.0, torch.Size([2, 32, 32]))
@@ -56,7 +57,9 @@ class MomentDenoiser(HybridDenoiser):
         The inputs are Wiener filter and q, ``(n, ny, nx)``, and noise levels s_n, ``(n,)``.
         """
         _, filtered, posterior = self.spreads(sigma)
-        mean, log_variance = self.network(torch.stack([wiener / filtered, share], dim=1), sigma).float().unbind(dim=1)
+        conditions = waves(torch.log10(sigma / _MIDDLE) / _DECADES, 4)
+        inputs = torch.stack([wiener / filtered, share], dim=1)
+        mean, log_variance = self.network(inputs, conditions).float().unbind(dim=1)
         return posterior * mean, posterior * torch.exp(log_variance.clamp(-_LARGEST, _LARGEST) / 2)
 
 
@@ -205,4 +208,4 @@ def _build(header, tensors):
 
 def untrained(widths, spectrum, pixel_size):
     """Return a `MomentDenoiser` whose correction is zero."""
-    return MomentDenoiser(UNet(widths, outputs=2), spectrum, pixel_size)
+    return MomentDenoiser(UNet(widths, outputs=2, conditions=9), spectrum, pixel_size)

@@ -14,7 +14,7 @@ from .._utils.checks import check_spectrum
 from .._utils.progress import warn
 from ..theory.spectrum import PowerSpectrum
 from .base import PriorOnGrid
-from .correction import Correction
+from .correction import Correction, CorrectionTable
 from .denoiser import HybridDenoiser
 from .score_on_grid import ScoreOnGrid
 from .tiles import check_tile
@@ -38,18 +38,24 @@ class ScorePrior:
     """
     A learned prior: the score of noisy maps at any noise level, from theory and a network.
 
+    The shipped prior is valid for any sources and pixels of 0.25 to 2 arcmin: the spectrum and the pixels of the map
+    define the field. A prior that ``massmap train`` makes from maps of one kind is valid for their pixels, and is
+    scaled to other spectra.
+
     Parameters
     ----------
     denoiser : `~astro_massmap.priors.HybridDenoiser`
         Trained denoiser, with its spectrum and pixel size.
     trained_spectrum : `~astro_massmap.PowerSpectrum`
-        Power spectrum of the training maps.
+        Power spectrum of the training maps; with a ``table``, that of the default sources.
     sigma_range : tuple of float
-        Range of noise levels of the training.
+        Range of noise levels of the training; with a ``table``, at the spectrum and pixels of ``denoiser``.
     spectrum : `~astro_massmap.PowerSpectrum`, optional
         Power spectrum of the Gaussian component, if it differs from ``trained_spectrum``.
     correction : `~astro_massmap.priors.Correction`, optional
         Factors that correct the power of the denoiser.
+    table : `~astro_massmap.priors.CorrectionTable`, optional
+        Factors of many fields, for a network that was trained on them.
     margin : int
         Margin around the field in pixels, in which the network is evaluated too; beyond it the prior is Gaussian.
     card : dict
@@ -64,8 +70,7 @@ class ScorePrior:
     --------
     >>> from astro_massmap import ScorePrior
     >>> prior = ScorePrior.load("default")
-    >>> print(f"{prior.pixel_scale:.2f}, sources at z = {prior.card['source_redshift']}")
-    0.40 arcmin, sources at z = 1.0
+    >>> prior
     """
 
     denoiser: HybridDenoiser
@@ -75,6 +80,7 @@ class ScorePrior:
     correction: Correction = field(default_factory=Correction.none)
     margin: int = 32
     card: dict[str, Any] = field(default_factory=dict)
+    table: CorrectionTable | None = None
     bfloat16: bool = False
     tile: int = 512
 
@@ -99,10 +105,9 @@ class ScorePrior:
         Parameters
         ----------
         file : str or path-like
-            File written by `save` or ``massmap train``; ``"default"`` is the prior shipped with the package, for
-            sources at redshift 1 and pixels of 0.4 arcmin.
+            File written by `save` or ``massmap train``; ``"default"`` is the prior shipped with the package.
         spectrum : `~astro_massmap.PowerSpectrum`, optional
-            Power spectrum for other sources or another cosmology, to which the prior is scaled, see `scaled`.
+            Power spectrum of the matter for the sources of the map, see `scaled`; by default sources at redshift 1.
 
         Raises
         ------
@@ -123,6 +128,60 @@ class ScorePrior:
             prior = cls(**read_prior(file))
         return prior if spectrum is None else prior.scaled(spectrum)
 
+    def of_pixels(self, pixel_size: float) -> Self:
+        """
+        Return the prior for pixels of one size, and for its spectrum alone.
+
+        Parameters
+        ----------
+        pixel_size : float
+            Side of a pixel in radians.
+
+        Raises
+        ------
+        ValueError
+            If the pixels are smaller or larger than those of the training.
+
+        Warns
+        -----
+        `~astropy.utils.exceptions.AstropyUserWarning`
+            If the standard deviation of a pixel is outside the range of the training.
+
+        Examples
+        --------
+        >>> from astro_massmap import ScorePrior
+        >>> prior = ScorePrior.load("default").of_pixels(3e-4)
+        >>> print(f"{prior.pixel_scale:.2f}")
+        1.03 arcmin
+        """
+        if self.table is None:
+            return self
+        low, high = self.table.pixel_size[[0, -1]]
+        if not low / 1.01 <= pixel_size <= high * 1.01:
+            limits, got = (np.degrees(x) * 60 for x in ((low, high), pixel_size))
+            raise ValueError(
+                f"prior: needs pixels of {limits[0]:.3g} to {limits[1]:.3g} arcmin, the map has {got:.4g}; choose "
+                "another pixel_scale, or another prior, such as GaussianPrior()"
+            )
+        limits = self.table.limits(pixel_size)
+        denoiser = HybridDenoiser(self.denoiser.network, self.theory, pixel_size, limits).eval()
+        signal, slack = denoiser.signal, 1.25
+        if not limits[0] / slack <= signal <= limits[1] * slack:
+            warn(
+                f"spectrum: the standard deviation of a pixel is {signal:.2g}, that of the training was "
+                f"{limits[0]:.2g} to {limits[1]:.2g}; the contribution of the network may be wrong"
+            )
+        scale = signal / self.denoiser.signal
+        return replace(
+            self,
+            denoiser=denoiser,
+            trained_spectrum=self.theory,
+            sigma_range=(self.sigma_range[0] * scale, self.sigma_range[1] * scale),
+            spectrum=None,
+            correction=self.table.of_field(pixel_size, signal),
+            table=None,
+        )
+
     def save(self, file: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """
         Write the prior to a safetensors file.
@@ -142,16 +201,17 @@ class ScorePrior:
         write_prior(file, self, overwrite=overwrite)
 
     @property
-    def pixel_size(self) -> float:
-        """Side of a pixel in radians."""
-        return self.denoiser.pixel_size
+    def pixel_size(self) -> float | None:
+        """Side of a pixel in radians, or None if the prior is valid at many pixel scales."""
+        return self.denoiser.pixel_size if self.table is None else None
 
     @property
     def pixel_scale(self) -> u.Quantity:
-        """Side of a pixel, a `~astropy.units.Quantity` in arcmin."""
+        """Side of a pixel, or the smallest and the largest one, a `~astropy.units.Quantity` in arcmin."""
         import astropy.units as u
 
-        return (self.pixel_size * u.rad).to(u.arcmin)
+        size = self.denoiser.pixel_size if self.table is None else self.table.pixel_size[[0, -1]]
+        return (size * u.rad).to(u.arcmin)
 
     @property
     def theory(self) -> PowerSpectrum:
@@ -180,7 +240,8 @@ class ScorePrior:
         """
         Return the prior for the power spectrum of other sources or another cosmology.
 
-        The spectrum becomes that of the Gaussian component; the network is scaled by `amplitude`.
+        The spectrum becomes that of the Gaussian component. A network that was trained on many fields is conditioned on
+        it, another one is scaled by `amplitude`.
 
         Parameters
         ----------
@@ -195,8 +256,8 @@ class ScorePrior:
         Warns
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
-            If the amplitude is outside 0.5 to 1.25, or the shape of the spectrum differs by more than 28 % from that of
-            the training maps.
+            For a prior without a ``table``, if the amplitude is outside 0.5 to 1.25, or the shape of the spectrum
+            differs by more than 28 % from that of the training maps.
 
         Examples
         --------
@@ -210,6 +271,8 @@ class ScorePrior:
         resolution = self.card.get("resolution")
         spectrum = spectrum if resolution is None else spectrum.resolved(*resolution)
         prior = replace(self, spectrum=spectrum)
+        if self.table is not None:
+            return prior
         ell, alpha = np.geomspace(*_RANGE, 50), prior.amplitude
         shape = np.abs(np.log(spectrum(ell) / self.trained_spectrum(ell) / alpha**2)).max()
         if shape > _SHAPE or not _AMPLITUDE[0] <= alpha <= _AMPLITUDE[1]:
@@ -222,8 +285,8 @@ class ScorePrior:
         return prior
 
     def on(self, grid: FourierGrid) -> PriorOnGrid:
-        """Evaluate the prior on the modes of a grid with its pixels; see `~astro_massmap.priors.Prior`."""
-        return ScoreOnGrid(grid, self)
+        """Evaluate the prior on the modes of a grid; see `~astro_massmap.priors.Prior` and, for errors, `of_pixels`."""
+        return ScoreOnGrid(grid, self.of_pixels(grid.pixel_size))
 
 
 @lru_cache(maxsize=1)

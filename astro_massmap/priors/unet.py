@@ -1,5 +1,5 @@
 """
-A residual U-net of three scales, conditioned on the noise level.
+A residual U-net of three scales, conditioned on numbers such as the noise level.
 
 The weights of its convolutions are normalised (Salimans & Kingma 2016), not the outputs: batch statistics would couple
 the chains of a batch, and statistics of a map would depend on its size.
@@ -11,10 +11,6 @@ from functools import partial
 import torch
 from torch import nn
 from torch.nn import functional as F
-
-_FREQUENCIES = 4
-_FEATURES = 2 * _FREQUENCIES + 1
-_MIDDLE, _DECADES = 0.03, 1.5  # centre and half width of the noise levels that the features resolve
 
 
 class Convolution(nn.Conv2d):
@@ -31,7 +27,7 @@ class Convolution(nn.Conv2d):
 
 
 class Block(nn.Module):
-    """Residual block of two convolutions; the noise level scales and shifts the features between them."""
+    """Residual block of two convolutions; the conditions scale and shift the features between them."""
 
     def __init__(self, width, embedding, device):
         super().__init__()
@@ -62,8 +58,8 @@ class UNet(nn.Module):
         Number of residual blocks at each scale of the encoder and of the decoder.
     inputs, outputs : int
         Number of input and output channels.
-    embedding : int
-        Length of the embedding of the noise level.
+    embedding, conditions : int
+        Length of the embedding of the conditions, and number of conditions.
     device : `torch.device` or str
         Device of the parameters.
 
@@ -71,12 +67,14 @@ class UNet(nn.Module):
     --------
     >>> import torch
     >>> from astro_massmap.priors import UNet
-    >>> network = UNet((8, 16, 16))
-    >>> network(torch.randn(2, 2, 33, 50), torch.tensor([0.1, 0.2])).shape
+    >>> network = UNet((8, 16, 16), conditions=3)
+    >>> network(torch.randn(2, 2, 33, 50), torch.randn(2, 3)).shape
     torch.Size([2, 1, 33, 50])
     """
 
-    def __init__(self, widths=(16, 32, 64), blocks=2, inputs=2, embedding=64, outputs=1, *, device="cpu"):
+    def __init__(
+        self, widths=(16, 32, 64), blocks=2, inputs=2, embedding=64, outputs=1, *, conditions=15, device="cpu"
+    ):
         super().__init__()
         self.settings = {
             "widths": list(widths),
@@ -84,6 +82,7 @@ class UNet(nn.Module):
             "inputs": inputs,
             "embedding": embedding,
             "outputs": outputs,
+            "conditions": conditions,
         }
         top, middle, bottom = widths
 
@@ -94,7 +93,7 @@ class UNet(nn.Module):
             return nn.Linear(length, embedding, dtype=torch.float32, device=device)
 
         convolution = partial(Convolution, device=device)
-        self.level = nn.Sequential(linear(_FEATURES), nn.SiLU(), linear(embedding), nn.SiLU())
+        self.level = nn.Sequential(linear(conditions), nn.SiLU(), linear(embedding), nn.SiLU())
         self.enter = convolution(inputs, top)
         self.down = nn.ModuleList([stage(top), stage(middle), stage(bottom)])
         self.shrink = nn.ModuleList([convolution(top, middle, stride=2), convolution(middle, bottom, stride=2)])
@@ -116,20 +115,17 @@ class UNet(nn.Module):
             reach = max(reach, pixel - low + 1, high + 1 - pixel)
         return reach
 
-    @staticmethod
-    def features(sigma):
-        """Return smooth functions of the logarithm of the noise level, ``(n, features)``."""
-        u = torch.log10(sigma / _MIDDLE)[:, None] / _DECADES
-        waves = math.pi / 2 * u * torch.arange(1, _FREQUENCIES + 1, dtype=u.dtype, device=u.device)
-        return torch.cat([u, torch.sin(waves), torch.cos(waves)], dim=1)
+    def forward(self, x, conditions):
+        """
+        Evaluate inputs ``(n, inputs, ny, nx)`` under conditions ``(n, conditions)``, for any ny and nx.
 
-    def forward(self, x, sigma):
-        """Evaluate inputs ``(n, inputs, ny, nx)`` at noise levels ``(n,)``: ``(n, outputs, ny, nx)``, any ny and nx."""
+        The conditions are of order one. The result is ``(n, outputs, ny, nx)``.
+        """
         ny, nx = x.shape[-2:]
         x = F.pad(x, (0, -nx % 4, 0, -ny % 4), mode="replicate")
         if x.device.type == "cpu":
             x = x.contiguous(memory_format=torch.channels_last)
-        level = self.level(self.features(sigma))
+        level = self.level(conditions)
         x, skips = self.enter(x), []
         for scale, stage in enumerate(self.down):
             for block in stage:

@@ -14,11 +14,11 @@ from safetensors.torch import save_file
 from .._utils.files import atomic_path
 from .._utils.untrusted import parsing, read_tensors
 from ..theory.spectrum import PowerSpectrum
-from .correction import Correction
-from .denoiser import HybridDenoiser
+from .correction import Correction, CorrectionTable
+from .denoiser import CONDITIONS, HybridDenoiser
 from .unet import UNet
 
-_FORMAT = "astro_massmap score prior 1"
+_FORMAT = "astro_massmap score prior 2"
 _MAX_WIDTH, _MAX_BLOCKS, _MAX_MARGIN = 1024, 32, 2**14  # limits on the memory that a header can request
 
 
@@ -80,10 +80,10 @@ def read_network(header, tensors):
     if not isinstance(settings, dict) or not isinstance(settings.get("widths"), list) or len(settings["widths"]) != 3:
         raise ValueError(f"the sizes of the network are invalid: {settings}")
     sizes = [*settings["widths"], *(settings[name] for name in ("embedding", "inputs", "blocks"))]
-    sizes.append(settings.get("outputs", 1))
+    sizes += settings.get("outputs", 1), settings.get("conditions", 9)
     if not all(type(size) is int and 0 < size <= _MAX_WIDTH for size in sizes) or settings["blocks"] > _MAX_BLOCKS:
         raise ValueError(f"the sizes of the network exceed the limits: {settings}")
-    network = UNet(**settings, device="meta")  # allocate no memory before the tensors are checked
+    network = UNet(**{"conditions": 9} | settings, device="meta")  # allocate no memory before the tensors are checked
     weights = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
     if {k: (v.shape, v.dtype) for k, v in weights.items()} != {
         k: (v.shape, torch.float32) for k, v in network.state_dict().items()
@@ -127,17 +127,36 @@ def _read_correction(tensors):
     return correction
 
 
+def _read_table(tensors):
+    if "table.network" not in tensors:
+        return None
+    table = CorrectionTable(**{name: tensors[f"table.{name}"].numpy() for name in CorrectionTable.__dataclass_fields__})
+    axes = (table.pixel_size, table.ratio, table.ell)
+    shape = (len(table.pixel_size), table.signal.shape[-1], len(table.ratio), len(table.ell))
+    rows = [table.signal.shape == shape[:2], *(x.ndim == 1 for x in axes)]
+    rows += [getattr(table, name).shape == shape for name in ("network", "theory", "variance")]
+    if not all(rows) or not min(shape):
+        raise ValueError(f"table: its shapes do not match, such as {table.network.shape} and {table.signal.shape}")
+    if not all(np.isfinite(x).all() and x.dtype == np.float64 for x in vars(table).values()):
+        raise ValueError("table: needs finite numbers in double precision")
+    if not all((x > 0).all() and (np.diff(x) > 0).all() for x in (*axes, table.signal)):
+        raise ValueError("table: pixel_size, signal, ratio and ell need positive, increasing numbers")
+    return table
+
+
 def write_prior(file, prior, *, overwrite=False):
     """Write a `ScorePrior`."""
     tables = spectrum_tables("spectrum", prior.trained_spectrum) | {
         f"correction.{k}": getattr(prior.correction, k) for k in Correction.__dataclass_fields__
     }
+    if prior.table is not None:
+        tables |= {f"table.{k}": getattr(prior.table, k) for k in CorrectionTable.__dataclass_fields__}
     if prior.spectrum is not None:
         tables |= spectrum_tables("theory", prior.spectrum)
     header = {
         "format": _FORMAT,
         "network": prior.denoiser.network.settings,
-        "pixel_size": prior.pixel_size,
+        "pixel_size": prior.denoiser.pixel_size,
         "sigma_range": list(prior.sigma_range),
         "margin": prior.margin,
         "spectrum": prior.trained_spectrum.name,
@@ -155,11 +174,12 @@ def read_prior(file):
 def _arguments(header, tensors):
     spectrum, settings = read_spectrum("spectrum", header, tensors), read_settings(header)
     network = read_network(header, tensors)
-    if network.settings["inputs"] != 2 or network.settings["outputs"] != 1:
-        raise ValueError("the network of a score prior has two inputs and one output")
+    if [network.settings[name] for name in ("inputs", "outputs", "conditions")] != [2, 1, CONDITIONS]:
+        raise ValueError(f"the network of a score prior has two inputs, one output and {CONDITIONS} conditions")
     return settings | {
         "denoiser": HybridDenoiser(network, spectrum, settings.pop("pixel_size")).requires_grad_(False),
         "trained_spectrum": spectrum,
         "spectrum": read_spectrum("theory", header, tensors) if "theory.ell" in tensors else None,
         "correction": _read_correction(tensors),
+        "table": _read_table(tensors),
     }

@@ -1,5 +1,6 @@
 """Simulated maps and mock surveys; only functions of catalogues and sky maps import astropy."""
 
+from .calibrated_planes import PlaneFilter
 from .calibration import RESOLUTION, Transfer, declared_spectrum
 from .cosmology import Cosmology
 from .halos import NFWHalo
@@ -10,6 +11,7 @@ from .map_sets import MapSet
 from .mock_survey import observe
 from .nbody import NBody
 from .statistics import band_mean, band_power, moments, peak_density, smoothed
+from .survey_maps import Survey, SurveyMaps
 from .training_set import Report, calibrate, light_cone, simulate_boxes, write_maps, write_tables
 
 __all__ = [
@@ -20,7 +22,10 @@ __all__ = [
     "MapSet",
     "NBody",
     "NFWHalo",
+    "PlaneFilter",
     "Report",
+    "Survey",
+    "SurveyMaps",
     "Transfer",
     "band_mean",
     "band_power",

@@ -10,6 +10,7 @@ along the three axes of the cube, which gives three lens planes. In the Born app
 where each map uses for each slab a plane of a random cube and axis, shifted, rotated and mirrored at random.
 """
 
+import copy
 import json
 import math
 from dataclasses import dataclass
@@ -229,10 +230,18 @@ class LightCone:
             raise ValueError(f"weights: need one for each of {len(first.distance)} slabs, got {len(weights)}")
         self.device, self.weights = torch.device(device), np.asarray(weights, dtype=float)
         self.distance, self.box_size = first.distance, first.box_size
-        # (slabs, cubes * axes, cells**2): the planes of each slab
         stacked = torch.stack([cube.overdensity for cube in cubes], dim=1).to(self.device)
         self.cells = stacked.shape[-1]
-        self.planes = stacked.reshape(len(stacked), -1, self.cells**2)
+        # the planes of each slab, with a copy of the first row and column at the end
+        if self.device.type == "cpu":  # no arithmetic in half precision
+            stacked = stacked.float()
+        self.planes = F.pad(stacked.flatten(1, 2), (0, 1, 0, 1), mode="circular")
+
+    def weighted(self, weights):
+        """Return a light cone of the same planes with other weights ``(slabs,)``."""
+        new = copy.copy(self)
+        new.weights = np.asarray(weights, dtype=float)
+        return new
 
     def draw(self, n, shape, pixel_size, generator):
         """Draw maps ``(n, *shape)`` of pixels of ``pixel_size`` radians at random, with a `numpy.random.Generator`."""
@@ -242,6 +251,8 @@ class LightCone:
         y, x = (torch.arange(side, dtype=torch.float32, device=self.device) - (side - 1) / 2 for side in shape)
         kappa = torch.zeros(shape, dtype=torch.float32, device=self.device)
         for planes, distance, weight in zip(self.planes, self.distance, self.weights, strict=True):
+            if weight == 0:
+                continue
             plane = planes[generator.integers(len(planes))]
             angle, flip, shift = generator.uniform(0, 2 * math.pi), generator.choice([-1, 1]), generator.uniform(size=2)
             step = distance * pixel_size * self.cells / self.box_size
@@ -253,8 +264,6 @@ class LightCone:
 
     def _interpolate(self, plane, u, v):
         """Interpolate a periodic plane bilinearly at positions in cells."""
-        cells = self.cells
-        wrapped = F.pad(plane.view(1, 1, cells, cells).float(), (0, 1, 0, 1), mode="circular")
         # coordinates of grid_sample: -1 is the first cell, 1 the last, a copy of the first
-        at = torch.stack([u, v], dim=-1).remainder_(cells).mul_(2 / cells).sub_(1)
-        return F.grid_sample(wrapped, at[None], mode="bilinear", align_corners=True)[0, 0]
+        at = torch.stack([u, v], dim=-1).remainder_(self.cells).mul_(2 / self.cells).sub_(1)
+        return F.grid_sample(plane[None, None].float(), at[None], mode="bilinear", align_corners=True)[0, 0]

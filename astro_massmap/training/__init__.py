@@ -6,11 +6,12 @@ A `Noiser` cuts noisy pieces from maps, a `Trainer` trains a `~astro_massmap.pri
 """
 
 from .curves import write_curves
-from .maps import LightConeMaps, MapBank, Noiser
+from .maps import LightConeMaps, MapBank, Noiser, SurveyNoiser
 from .mocks import MockPieces
 from .posterior_mean import MeanTrainer, fixed_mocks, mean_ratios, train_posterior_mean
 from .recipe import train_prior
 from .regression import fit_correction
+from .survey_prior import correction_table, survey_ratios, train_survey_prior
 from .trainer import LEVELS, Trainer, TrainingPlan, denoising_ratios, start_workers
 
 __all__ = [
@@ -20,14 +21,18 @@ __all__ = [
     "MeanTrainer",
     "MockPieces",
     "Noiser",
+    "SurveyNoiser",
     "Trainer",
     "TrainingPlan",
+    "correction_table",
     "denoising_ratios",
     "fit_correction",
     "fixed_mocks",
     "mean_ratios",
     "start_workers",
+    "survey_ratios",
     "train_posterior_mean",
     "train_prior",
+    "train_survey_prior",
     "write_curves",
 ]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ..inference.grid import FourierGrid
-from ..priors.denoiser import log_levels, wiener_filter
+from ..priors.denoiser import FieldStatistics, log_levels, wiener_filter
 
 
 class MapBank:
@@ -96,12 +96,17 @@ class Tensors:
 
 @dataclass
 class Batch(Tensors):
-    """Pieces of maps: truth x, noisy z and Wiener filter of z, ``(n, size, size)``, and noise levels ``(n,)``."""
+    """
+    Pieces of maps: truth x, noisy z and Wiener filter of z, ``(n, size, size)``, and noise levels ``(n,)``.
+
+    ``field`` are the statistics of the Gaussian component, `~astro_massmap.priors.FieldStatistics` of one or n rows.
+    """
 
     x: torch.Tensor
     z: torch.Tensor
     wiener: torch.Tensor
     sigma: torch.Tensor
+    field: FieldStatistics
 
 
 class Noiser:
@@ -144,6 +149,7 @@ class Noiser:
         self.device = torch.device(device)
         grid = FourierGrid(source.shape, source.pixel_size, dtype=torch.float32, device=device)
         self.variance = grid.mode_variance(spectrum)
+        self.field = FieldStatistics(spectrum, source.pixel_size)
 
     def noisy(self, maps, sigma, generator):
         """Return z and its Wiener filter for whole maps ``(n, ny, nx)`` at noise levels ``sigma`` ``(n,)``."""
@@ -165,7 +171,71 @@ class Noiser:
         places = [piece(self.source.shape, self.size, self.margin, choices) for _ in range(n * self.pieces)]
         cut = [(i // self.pieces, *place) for i, place in enumerate(places)]
         pieces = (torch.stack([image[place] for place in cut]) for image in (maps, z, wiener))
-        return Batch(*pieces, sigma.repeat_interleave(self.pieces))
+        return Batch(*pieces, sigma.repeat_interleave(self.pieces), self.field)
+
+
+class SurveyNoiser:
+    """
+    Noisy pieces of maps of random surveys, each with a spectrum, pixels and a noise level of its own.
+
+    Parameters
+    ----------
+    source : `~astro_massmap.simulation.SurveyMaps`
+        Source of the maps.
+    size, margin, pieces, device
+        See `Noiser`.
+
+    Raises
+    ------
+    ValueError
+        If such pieces do not fit into the maps.
+
+    Examples
+    --------
+    A source of flat maps of one survey:
+
+    >>> from types import SimpleNamespace
+    >>> import numpy as np
+    >>> import torch
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.training import SurveyNoiser
+    >>> survey = SimpleNamespace(spectrum=PowerSpectrum.default(), pixel_size=1.2e-4)
+    >>> flat = SimpleNamespace(
+    ...     shape=(48, 48), survey=lambda choices: survey, draw=lambda survey, choices: torch.zeros(48, 48)
+    ... )
+    >>> batch = SurveyNoiser(flat, size=32, margin=8).batch(2, 0.5, 8.0, np.random.default_rng(0), torch.Generator())
+    >>> batch.z.shape, batch.field.modes.shape[0]
+    (torch.Size([4, 32, 32]), 4)
+    """
+
+    def __init__(self, source, *, size=96, margin=48, pieces=2, device="cpu"):
+        check_pieces(source, size, margin)
+        self.source, self.size, self.margin, self.pieces = source, size, margin, pieces
+        self.device = torch.device(device)
+
+    def batch(self, n, low, high, choices, generator):
+        """Draw a ``Batch`` as `Noiser.batch`, with noise levels in units of the standard deviation of a pixel."""
+        surveys = [self.source.survey(choices) for _ in range(n)]
+        order = torch.Generator("cpu").manual_seed(int(choices.integers(2**62)))
+        ratios = log_levels(low, high, n, order)[torch.randperm(n, generator=order)]
+        x, z, wiener, sigma, fields = [], [], [], [], []
+        for survey, ratio in zip(surveys, ratios.tolist(), strict=True):
+            truth = symmetry(self.source.draw(survey, choices).to(self.device)[None], choices)
+            grid = FourierGrid(self.source.shape, survey.pixel_size, dtype=torch.float32, device=self.device)
+            field = FieldStatistics(survey.spectrum, survey.pixel_size)
+            level = torch.full((1,), ratio * float(field.variance.sqrt()), dtype=torch.float32, device=self.device)
+            white = torch.randn(truth.shape, generator=generator, dtype=torch.float32, device=generator.device)
+            noisy = truth + level[:, None, None] * white.to(self.device)
+            filtered = wiener_filter(noisy, grid.mode_variance(survey.spectrum), level)
+            for _ in range(self.pieces):
+                place = (0, *piece(self.source.shape, self.size, self.margin, choices))
+                for parts, image in ((x, truth), (z, noisy), (wiener, filtered)):
+                    parts.append(image[place])
+                sigma.append(level)
+                fields.append(field)
+        return Batch(
+            *(torch.stack(part) for part in (x, z, wiener)), torch.cat(sigma), FieldStatistics.of_batch(fields)
+        )
 
 
 def check_pieces(source, size, margin):

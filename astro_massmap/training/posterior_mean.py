@@ -41,7 +41,7 @@ class MeanTrainer(Trainer):
     >>> spectrum, bank = PowerSpectrum.default(), MapBank(torch.ones(4, 48, 48), 1.2e-4)
     >>> surveys = MockPieces(bank, spectrum, size=32, margin=8)
     >>> plan = TrainingPlan(steps=2, size=32, margin=8, sigma=(0.05, 0.3), validation_maps=2)
-    >>> denoiser = MomentDenoiser(UNet((4, 4, 4), outputs=2), spectrum, bank.pixel_size)
+    >>> denoiser = MomentDenoiser(UNet((4, 4, 4), outputs=2, conditions=9), spectrum, bank.pixel_size)
     >>> trained = MeanTrainer(denoiser, surveys, plan, validation=surveys).run(progress=False)
     >>> trained.network.settings["outputs"]
     2
@@ -120,7 +120,7 @@ def mean_ratios(denoiser, mocks):
     >>> from astro_massmap.training import MapBank, MockPieces, fixed_mocks, mean_ratios
     >>> spectrum, bank = PowerSpectrum.default(), MapBank(torch.ones(2, 48, 48), 1.2e-4)
     >>> surveys = MockPieces(bank, spectrum, size=32, margin=8)
-    >>> denoiser = MomentDenoiser(UNet((4, 4, 4), outputs=2), spectrum, bank.pixel_size)
+    >>> denoiser = MomentDenoiser(UNet((4, 4, 4), outputs=2, conditions=9), spectrum, bank.pixel_size)
     >>> mean_ratios(denoiser, fixed_mocks(surveys, 2, levels=(0.08,)))
     {'0.080': 1.0, '0.080 in gaps': 1.0}
     """

@@ -84,7 +84,7 @@ def train_prior(
     pixel_size, gaussian = training.pixel_size, spectrum
     denoiser = HybridDenoiser(UNet(widths), spectrum, pixel_size)
     if not theory:
-        gaussian = PowerSpectrum([1, 1e6], [denoiser.variance * pixel_size**2] * 2, name="white")
+        gaussian = PowerSpectrum([1, 1e6], [denoiser.signal**2 * pixel_size**2] * 2, name="white")
         denoiser = HybridDenoiser(denoiser.network, gaussian, pixel_size)
     cut = {"size": plan.size, "margin": plan.margin, "pieces": plan.pieces, "device": device}
     noiser, judge = (Noiser(maps, gaussian, **cut) for maps in (training, validation))

@@ -11,7 +11,7 @@ from ..inference.grid import FourierGrid
 from ..priors.correction import Correction, taper
 
 LEVELS = (0.003, 0.006, 0.01, 0.02, 0.035, 0.06, 0.1, 0.17, 0.3, 0.5)
-_TABLE = np.geomspace(50, 1e5, 160)
+_TABLE = np.geomspace(50, 1e5, 80)
 
 
 @torch.no_grad()

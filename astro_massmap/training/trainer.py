@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import distributed
+from torch.utils.data import DataLoader, Dataset
 
 from .._utils.files import atomic_path
 from .._utils.progress import progress_bar
@@ -109,6 +110,9 @@ class Trainer:
         Settings of the training.
     checkpoint, device
         File (safetensors) for the state of the run, or None, and device of the training.
+    workers : int
+        Processes that draw the next batches meanwhile, on a processor; by default the training draws them itself.
+        The batches are the same.
 
     Raises
     ------
@@ -131,14 +135,15 @@ class Trainer:
     2
     """
 
-    def __init__(self, denoiser, noiser, plan, *, validation=None, checkpoint=None, device="cpu"):
+    def __init__(self, denoiser, noiser, plan, *, validation=None, checkpoint=None, device="cpu", workers=0):
         self.device = torch.device(device)
-        self.denoiser, self.noiser, self.plan = denoiser.to(self.device), noiser, plan
+        self.denoiser, self.noiser, self.plan, self.workers = denoiser.to(self.device), noiser, plan, workers
         self.validation, self.checkpoint = validation, None if checkpoint is None else Path(checkpoint)
         self.mean = copy.deepcopy(denoiser)
         self.optimizer = torch.optim.Adam(denoiser.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99))
         self.step, self.history = 0, []
         self.rank = distributed.get_rank() if distributed.is_initialized() else 0
+        self.batches = _Batches(self)
         self.module = denoiser
         if distributed.is_initialized():
             self.module = torch.nn.parallel.DistributedDataParallel(denoiser)
@@ -150,9 +155,9 @@ class Trainer:
         with progress_bar(
             total=self.plan.steps, initial=self.step, desc="training", disable=not progress or self.rank > 0
         ) as bar:
-            loss = float("nan")
-            while self.step < self.plan.steps:
-                loss = self._advance()
+            steps = range(self.step, self.plan.steps)
+            for batch in DataLoader(self.batches, None, sampler=steps, num_workers=self.workers):
+                loss = self._advance(batch.to(self.device))
                 bar.update()
                 if self.step % self.plan.validate_every == 0 or self.step == self.plan.steps:
                     self._record(loss)
@@ -162,8 +167,8 @@ class Trainer:
     def loss(self, batch):
         """Return the loss of a batch."""
         with self._precision():
-            added = self.module(batch.z, batch.wiener, batch.sigma)
-        *_, spread = self.denoiser.spreads(batch.sigma)
+            added = self.module(batch.z, batch.wiener, batch.sigma, batch.field)
+        *_, spread = batch.field.spreads(batch.sigma)
         return ((batch.x - batch.wiener - added) / spread).square().mean()
 
     def judge(self):
@@ -173,12 +178,9 @@ class Trainer:
     def _precision(self):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.bfloat16)
 
-    def _advance(self):
-        """Make one optimiser step; its random numbers depend on the seed, the step and the worker."""
-        plan, key = self.plan, [self.plan.seed, self.step, self.rank]
-        choices = np.random.default_rng(key)
-        noise = torch.Generator(self.device).manual_seed(int(choices.integers(2**62)))
-        batch = self.noiser.batch(plan.maps_per_step, *plan.sigma, choices, noise).to(self.device)
+    def _advance(self, batch):
+        """Make one optimiser step and return its loss."""
+        plan = self.plan
         for group in self.optimizer.param_groups:
             group["lr"] = plan.learning_rate * plan.rate(self.step)
         self.optimizer.zero_grad(set_to_none=True)
@@ -263,6 +265,18 @@ class Trainer:
             if kind.keys() & state.keys():  # a parameter that does not enter the loss has no moments
                 moments |= kind
         return {k: (v.shape, v.dtype) for k, v in state.items()} == needed | moments
+
+
+class _Batches(Dataset):
+    """The batch of each step; its random numbers depend on the seed, the step and the rank of the process."""
+
+    def __init__(self, trainer):
+        self.noiser, self.plan, self.rank = trainer.noiser, trainer.plan, trainer.rank
+
+    def __getitem__(self, step):
+        choices = np.random.default_rng([self.plan.seed, step, self.rank])
+        noise = torch.Generator(self.noiser.device).manual_seed(int(choices.integers(2**62)))
+        return self.noiser.batch(self.plan.maps_per_step, *self.plan.sigma, choices, noise)
 
 
 @torch.no_grad()

@@ -146,10 +146,10 @@ def test_an_interrupted_training_continues(lognormal, monkeypatch, capsys):
     assert train(lognormal, "--margin", "8", output="whole.safetensors") == 0
     advance = Trainer._advance
 
-    def interrupted(self):
+    def interrupted(self, batch):
         if self.step == 3:
             raise KeyboardInterrupt
-        return advance(self)
+        return advance(self, batch)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_advance", interrupted)

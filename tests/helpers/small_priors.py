@@ -18,10 +18,10 @@ TRUTH = PowerSpectrum(THEORY.ell, THEORY.cl * (0.9 + 0.2 * np.tanh(2 * np.log(TH
 WIDTHS = (4, 8, 8)
 
 
-def network(seed=0, gain=0.3, widths=WIDTHS, outputs=1):
+def network(seed=0, gain=0.3, widths=WIDTHS, outputs=1, conditions=15):
     """An untrained network whose output is not small and depends on maps and noise levels."""
     generator = torch.Generator().manual_seed(seed)
-    unet = UNet(widths, outputs=outputs).requires_grad_(False)
+    unet = UNet(widths, outputs=outputs, conditions=conditions).requires_grad_(False)
     for name, parameter in unet.named_parameters():
         if name.endswith("weight"):
             parameter.copy_(torch.randn(parameter.shape, generator=generator) / math.sqrt(parameter[0].numel()))

@@ -204,7 +204,7 @@ def test_gaussian_check(gpu):
 
 
 def test_network_of_the_posterior_mean(gpu):
-    network = MeanNetwork(MomentDenoiser(UNet((4, 4, 4), outputs=2), THEORY, PIXEL), THEORY, (0.1, 1.0))
+    network = MeanNetwork(MomentDenoiser(UNet((4, 4, 4), outputs=2, conditions=9), THEORY, PIXEL), THEORY, (0.1, 1.0))
     image = torch.zeros((SIDE, SIDE), device=CUDA)
     assert on_gpu(*network.moments(image, image))
 

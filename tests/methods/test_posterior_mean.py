@@ -21,12 +21,12 @@ PIXEL = math.radians(0.4 / 60)
 
 
 def untrained(spectrum=THEORY):
-    return MeanNetwork(MomentDenoiser(UNet(WIDTHS, outputs=2), spectrum, PIXEL), spectrum, (0.05, 0.3))
+    return MeanNetwork(MomentDenoiser(UNet(WIDTHS, outputs=2, conditions=9), spectrum, PIXEL), spectrum, (0.05, 0.3))
 
 
 def with_outputs(**options):
     """Return an untrained network with large random outputs."""
-    unet = small_priors.network(outputs=2)
+    unet = small_priors.network(outputs=2, conditions=9)
     return MeanNetwork(MomentDenoiser(unet, THEORY, PIXEL), THEORY, (0.05, 0.3), **options)
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from astro_massmap import PowerSpectrum
 from astro_massmap.inference import FourierGrid
-from astro_massmap.priors import HybridDenoiser, UNet
+from astro_massmap.priors import CONDITIONS, FieldStatistics, HybridDenoiser, UNet
 from astro_massmap.priors.denoiser import log_levels, wiener_filter
 
 from helpers import small_priors
@@ -17,8 +18,8 @@ from helpers.small_priors import PIXEL, THEORY
 class Spy(torch.nn.Module):
     """A network that records its inputs and returns one."""
 
-    def forward(self, x, sigma):
-        self.seen, self.sigma = x, sigma
+    def forward(self, x, conditions):
+        self.seen, self.conditions = x, conditions
         return torch.ones_like(x[:, :1])
 
 
@@ -36,7 +37,7 @@ def denoiser():
 
 def test_standard_deviations_are_means_over_modes(denoiser):
     s, levels = all_modes(), (0.003, 0.05, 0.3)
-    assert math.isclose(denoiser.variance, s.mean(), rel_tol=1e-10)
+    assert math.isclose(float(denoiser.field.variance), s.mean(), rel_tol=1e-10)
     for spread, of_mode in zip(
         denoiser.spreads(torch.tensor(levels)),
         (lambda n: s + n, lambda n: s**2 / (s + n), lambda n: s * n / (s + n)),
@@ -47,7 +48,7 @@ def test_standard_deviations_are_means_over_modes(denoiser):
 
 
 def test_standard_deviations_at_low_and_high_noise(denoiser):
-    deviation = math.sqrt(denoiser.variance)
+    deviation = math.sqrt(float(denoiser.field.variance))
     observed, wiener, posterior = (float(s) for s in denoiser.spreads(torch.tensor([1e-6])))
     assert np.allclose([observed, wiener, posterior], [deviation, deviation, 1e-6], rtol=1e-3)
     observed, wiener, posterior = (float(s) for s in denoiser.spreads(torch.tensor([1e3])))
@@ -58,7 +59,7 @@ def test_standard_deviations_at_low_and_high_noise(denoiser):
 def test_variances_add_up(denoiser):
     sigma = torch.tensor([0.01, 0.1, 0.4])
     _, wiener, posterior = denoiser.spreads(sigma)
-    assert torch.allclose(wiener**2 + posterior**2, torch.tensor(denoiser.variance), rtol=1e-5)
+    assert torch.allclose(wiener**2 + posterior**2, torch.tensor(float(denoiser.field.variance)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(12, 14), (9, 11)])
@@ -91,9 +92,38 @@ def test_the_inputs_of_the_network_have_unit_variance(sigma):
     filtered = wiener_filter(z, FourierGrid((side, side), PIXEL).mode_variance(THEORY), level)
     added = denoiser(z, filtered, level)
     assert torch.allclose(spy.seen.std(dim=(0, 2, 3)), torch.ones(2), atol=0.05)
-    assert torch.equal(spy.sigma, level)
+    assert spy.conditions.shape == (48, CONDITIONS) and torch.equal(spy.conditions, denoiser.field.conditions(level))
     # the output of the network is in units of the error of the Wiener filter
     assert math.isclose(float(added[0, 0, 0]), float((x - filtered).std()), rel_tol=0.02)
+
+
+def test_conditions_are_of_order_one_and_differ():
+    low, high = (FieldStatistics(PowerSpectrum(THEORY.ell, a * THEORY.cl), p) for a, p in ((0.1, 6e-4), (4, 7e-5)))
+    signal = [float(field.variance.sqrt()) for field in (low, high)]
+    noise = torch.logspace(-1, 1.6, 200)
+    for field, std in zip((low, high), signal, strict=True):
+        found = field.conditions(noise * std)
+        assert found.shape == (200, CONDITIONS) and torch.isfinite(found).all() and found.abs().max() < 1.6
+        assert (found[1:] - found[:-1]).norm(dim=1).min() > 0.01
+        assert float(found[-1, 0] - found[0, 0]) == pytest.approx(2.6 / 1.5, rel=1e-5)
+    # the noise is in units of the signal; pixels and signal are conditions of their own
+    both = [field.conditions(torch.tensor([std])) for field, std in zip((low, high), signal, strict=True)]
+    assert torch.allclose(both[0][:, :9], both[1][:, :9], atol=1e-5)
+    assert float(both[0][0, 9] - both[1][0, 9]) == pytest.approx(math.log2(6e-4 / 7e-5) / 1.5, rel=1e-4)
+    assert float(both[1][0, 12] - both[0][0, 12]) == pytest.approx(math.log10(signal[1] / signal[0]) / 0.5, rel=1e-4)
+    batch = FieldStatistics.of_batch([low, high])
+    sigma = torch.tensor([0.1, 0.2])
+    assert torch.equal(batch.conditions(sigma)[1], high.conditions(sigma[1:])[0])
+    assert all(
+        torch.equal(both[1], one[0]) for both, one in zip(batch.spreads(sigma), high.spreads(sigma[1:]), strict=True)
+    )
+
+
+def test_the_signal_of_the_conditions_is_limited():
+    free, limited = FieldStatistics(THEORY, PIXEL), FieldStatistics(THEORY, PIXEL, limits=(1.0, 2.0))
+    sigma = torch.tensor([0.1])
+    assert torch.equal(free.conditions(sigma)[:, :12], limited.conditions(sigma)[:, :12])
+    assert float(limited.conditions(sigma)[0, 12]) == pytest.approx(math.log10(1 / 0.014) / 0.5, rel=1e-5)
 
 
 def test_levels_are_stratified():

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 import astro_massmap
 from astro_massmap import PowerSpectrum, ScorePrior
 from astro_massmap.priors import MeanNetwork, MomentDenoiser, UNet
+from astro_massmap.priors.denoiser import waves
 from astro_massmap.priors.mean_network import noise_level, noise_share
 from astro_massmap.priors.weights_file import checksum
 from astro_massmap.simulation import declared_spectrum
@@ -25,7 +26,7 @@ CARD = {"maps": "boxes", "plan": {"steps": 3}}
 
 
 def network(seed=0, gain=0.3, **options):
-    denoiser = MomentDenoiser(small_priors.network(seed, gain, outputs=2), THEORY, PIXEL)
+    denoiser = MomentDenoiser(small_priors.network(seed, gain, outputs=2, conditions=9), THEORY, PIXEL)
     return MeanNetwork(denoiser, THEORY, (0.05, 0.3), **{"margin": 8} | options)
 
 
@@ -49,12 +50,12 @@ def test_noise_level_and_q():
 
 
 def test_an_untrained_network_is_the_wiener_filter_with_its_mean_error():
-    denoiser = MomentDenoiser(UNet(WIDTHS, outputs=2), THEORY, PIXEL)
+    denoiser = MomentDenoiser(UNet(WIDTHS, outputs=2, conditions=9), THEORY, PIXEL)
     wiener, noise_std = data()
     mean, std = MeanNetwork(denoiser, THEORY, (0.05, 0.3)).moments(wiener, noise_std)
     assert torch.equal(mean, wiener)
-    s, n = denoiser.modes, noise_level(noise_std) ** 2
-    assert torch.allclose(std, ((s * n / (s + n)) @ denoiser.share).sqrt().float(), rtol=1e-5)
+    s, n = denoiser.field.modes[0], noise_level(noise_std) ** 2
+    assert torch.allclose(std, ((s * n / (s + n)) @ denoiser.field.share).sqrt().float(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -65,7 +66,7 @@ def test_the_formula(dtype):
     sigma = torch.tensor([noise_level(noise_std)])
     _, filtered, posterior = made.denoiser.spreads(sigma)
     seen = torch.stack([wiener.float() / filtered[0], noise_share(noise_std, float(sigma)).float()])[None]
-    output = made.denoiser.network(seen, sigma)[0]
+    output = made.denoiser.network(seen, waves(torch.log10(sigma / 0.03) / 1.5, 4))[0]
     assert torch.allclose((mean - wiener).float(), posterior[0] * output[0], atol=1e-6)
     assert torch.allclose(std.float(), posterior[0] * torch.exp(output[1] / 2), rtol=1e-4)
     assert output.std() > 0.1
@@ -157,7 +158,7 @@ def test_a_missing_file():
 def test_score_prior_and_posterior_mean_network_are_not_interchangeable():
     small_priors.prior().save("p.safetensors")
     network().save("m.safetensors")
-    with pytest.raises(OSError, match="its format is 'astro_massmap score prior 1'"):
+    with pytest.raises(OSError, match="its format is 'astro_massmap score prior 2'"):
         MeanNetwork.load("p.safetensors")
     with pytest.raises(OSError, match="its format is 'astro_massmap posterior mean 1'"):
         ScorePrior.load("m.safetensors")

@@ -85,7 +85,7 @@ def test_a_sum_over_neighbours_in_tiles_is_that_of_the_whole_map():
 def network(outputs=1):
     """A small untrained network whose output is not small."""
     generator = torch.Generator().manual_seed(0)
-    unet = UNet((4, 8, 8), blocks=1, outputs=outputs).requires_grad_(False)
+    unet = UNet((4, 8, 8), blocks=1, outputs=outputs, conditions=9 if outputs == 2 else 15).requires_grad_(False)
     for name, parameter in unet.named_parameters():
         if name.endswith("weight"):
             parameter.copy_(torch.randn(parameter.shape, generator=generator) / math.sqrt(parameter[0].numel()))

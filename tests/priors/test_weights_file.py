@@ -98,7 +98,7 @@ def test_the_file_is_safetensors_and_no_pickle(content):
     header = json.loads(content[8:start])
     prior = json.loads(header.pop("__metadata__")["prior"])
     assert {entry["dtype"] for entry in header.values()} == {"F32", "F64"}
-    assert prior["format"] == "astro_massmap score prior 1" and prior["card"] == CARD
+    assert prior["format"] == "astro_massmap score prior 2" and prior["card"] == CARD
     assert not content.startswith((b"PK", b"\x80"))
 
 
@@ -214,7 +214,7 @@ def without_tensor(key):
 @each_case(
     "change",
     [
-        replaced("format", by="astro_massmap score prior 2"),
+        replaced("format", by="astro_massmap score prior 1"),
         without_key("format"),
         without_key("sha256"),
         without_key("network"),
@@ -253,7 +253,7 @@ def test_a_network_with_two_outputs_is_refused():
         tensors.update({f"network.{k}": v for k, v in network.state_dict().items()})
         header["network"] = network.settings
 
-    with pytest.raises(OSError, match="two inputs and one output"):
+    with pytest.raises(OSError, match="two inputs, one output and 15 conditions"):
         ScorePrior.load(edited(change))
 
 

@@ -203,10 +203,10 @@ def test_a_training_that_was_interrupted_goes_on(monkeypatch):
     whole = weights(trainer().run(progress=False))
     advance = MeanTrainer._advance
 
-    def interrupted(self):
+    def interrupted(self, batch):
         if self.step == 3:
             raise KeyboardInterrupt
-        return advance(self)
+        return advance(self, batch)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(MeanTrainer, "_advance", interrupted)

@@ -78,7 +78,9 @@ def test_without_theory_the_gaussian_component_is_white():
     s = prior.trained_spectrum(ell) / PIXEL**2
     assert prior.trained_spectrum.name == "white" and np.ptp(s) < 1e-9 * s[0]
     # that of a pixel of theory
-    assert prior.denoiser.variance == pytest.approx(s[0]) == pytest.approx(train(n_correction=0)[0].denoiser.variance)
+    assert (
+        prior.denoiser.signal**2 == pytest.approx(s[0]) == pytest.approx(train(n_correction=0)[0].denoiser.signal ** 2)
+    )
     observed, wiener, posterior = (float(spread) for spread in prior.denoiser.spreads(torch.tensor([0.1])))
     assert observed**2 == pytest.approx(s[0] + 0.01) and posterior**2 == pytest.approx(s[0] * 0.01 / (s[0] + 0.01))
     assert wiener == pytest.approx(s[0] / observed)
@@ -103,7 +105,7 @@ def test_progress_bars(capsys):
 def test_a_finished_training_is_read_from_its_checkpoint(monkeypatch):
     first, history = train(checkpoint="c.safetensors")
 
-    def no_step(self):
+    def no_step(self, batch):
         raise AssertionError
 
     monkeypatch.setattr("astro_massmap.training.Trainer._advance", no_step)

@@ -61,10 +61,10 @@ def stop_at(monkeypatch, step):
     """Interrupt every trainer before a step."""
     advance = Trainer._advance
 
-    def interrupted(self):
+    def interrupted(self, batch):
         if self.step == step:
             raise KeyboardInterrupt
-        return advance(self)
+        return advance(self, batch)
 
     monkeypatch.setattr(Trainer, "_advance", interrupted)
 
@@ -91,7 +91,7 @@ def test_a_small_network_learns_what_theory_misses(bfloat16):
 def test_the_loss_is_one_before_any_training():
     # 16 maps with the spectrum of theory, two pieces each: the scatter is 3 % measured
     learning = trainer(plan(maps_per_step=16), theory=THEORY)
-    assert abs(float(learning._advance()) - 1) < 0.1
+    assert abs(float(learning._advance(learning.batches[learning.step])) - 1) < 0.1
 
 
 def test_history_and_progress(capsys):
@@ -109,7 +109,7 @@ def test_the_running_mean_of_the_weights():
     learning = trainer(plan(ema=0.3))
     expected = weights(learning.mean)
     for step in range(1, 6):
-        learning._advance()
+        learning._advance(learning.batches[learning.step])
         memory = min(0.3, (1 + step) / (20 + step))
         expected = memory * expected + (1 - memory) * weights(learning.denoiser)
         assert torch.allclose(weights(learning.mean), expected, atol=1e-6)
@@ -124,7 +124,7 @@ def test_learning_rates():
     assert (np.diff(rates[10:]) < 0).all() and schedule.rate(200) == pytest.approx(0.02)
     learning = trainer(plan())
     for step in range(3):
-        learning._advance()
+        learning._advance(learning.batches[learning.step])
         assert learning.optimizer.param_groups[0]["lr"] == pytest.approx(1e-2 * (step + 1) / 4)
 
 
@@ -133,7 +133,7 @@ def test_gradients_are_clipped():
         learning = trainer(plan(clip=clip))
         learning.optimizer = torch.optim.SGD(learning.denoiser.parameters(), lr=1.0)
         before = weights(learning.denoiser)
-        learning._advance()
+        learning._advance(learning.batches[learning.step])
         return float((weights(learning.denoiser) - before).norm())
 
     assert first_step(1e-3) == pytest.approx(1e-3 * 1e-2 / 4, rel=1e-3)
@@ -142,8 +142,8 @@ def test_gradients_are_clipped():
 
 def test_workers_see_other_pieces():
     first, second = trainer(plan()), trainer(plan())
-    second.rank = 1
-    assert float(first._advance()) != float(second._advance())
+    second.batches.rank = 1
+    assert float(first._advance(first.batches[first.step])) != float(second._advance(second.batches[second.step]))
 
 
 def test_a_training_depends_on_its_seed():
