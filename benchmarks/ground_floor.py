@@ -65,7 +65,7 @@ def main():
     parser.add_argument("catalog", nargs="?", type=Path)
     parser.add_argument("--rst", type=Path)
     arguments = parser.parse_args()
-    table = [("what", "measured", "target"), *rows(arguments.catalog)]
+    table = [("task", "measured", "target"), *rows(arguments.catalog)]
     widths = [max(len(row[i]) for row in table) for i in range(3)]
     rule = " ".join("=" * w for w in widths)
     lines = [" ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]

@@ -14,11 +14,16 @@ def list_table(rows):
     return "\n".join(lines) + "\n"
 
 
+def text(cell):
+    """Return a value as reStructuredText: nothing for NaN, and options as literals."""
+    return "" if cell == "nan" else f"``{cell}``" if cell.startswith("--") else cell
+
+
 def main():
     for file in map(Path, sys.argv[1:]):
         table = Table.read(file)
         cells = [table[name].pformat(show_name=False, max_lines=-1) for name in table.colnames]
-        rows = [[cell.strip() for cell in row] for row in zip(*cells, strict=True)]
+        rows = [[text(cell.strip()) for cell in row] for row in zip(*cells, strict=True)]
         file.with_suffix(".rst").write_text(list_table([table.colnames, *rows]))
 
 

@@ -254,7 +254,7 @@ def massivenus(arguments):
 
 def conventions(arguments):
     """Yield the correlation with two different halos, which is high only for the correct axes and signs."""
-    yield "package", "convention", "correlation with the halos", "taken"
+    yield "package", "convention", "correlation with the halos", "used"
     y, x = np.mgrid[:64, :64]
     kappa = np.exp(-((x - 20) ** 2 + (y - 12) ** 2) / 20) + 0.5 * np.exp(-((x - 45) ** 2 + (y - 30) ** 2) / 50)
     grid = FourierGrid((64, 64), BEAM, dtype=torch.float64)
@@ -323,7 +323,7 @@ def race(theirs, ours, turns=TURNS):
 
 def cosmos(arguments):
     """Yield interleaved timings of gridding and Kaiser-Squires on the COSMOS catalogue."""
-    yield "what", "lenspack, ms (median)", "astro_massmap, ms (median)", "ratio (of medians)", "at most 1"
+    yield "task", "lenspack, ms (median)", "astro_massmap, ms (median)", "ratio (of medians)", "at most 1"
     if not version("lenspack"):
         return
     for name, theirs, ours in _races(cosmos_catalog(arguments)):
@@ -393,7 +393,7 @@ def takes(arguments):
     """Yield input and output of each package, from the source code of these versions."""
     yield "", "lenspack 1.0.0", "DarkMappy 0.1.0", "astro_massmap"
     yield (
-        "takes",
+        "input",
         "positions and two components, or two maps",
         "a complex map of the shear, galaxies per pixel, a mask",
         "a catalogue (SkyCoord, table, file), or a map with its noise; a noisy map of kappa",
@@ -435,7 +435,7 @@ def takes(arguments):
     yield "samples", "no", "no", "Wiener, AnnealedHMC"
     yield "B mode", "yes", "the imaginary part (not with real)", "KaiserSquires, with its error; null tests"
     yield "finer pixels than the data", "no", "supersample", "no"
-    yield "returns", "arrays", "an array", "NDData with unit, WCS, mask; FITS"
+    yield "output", "arrays", "an array", "NDData with unit, WCS, mask; FITS"
     yield (
         "also",
         "peaks, starlets, aperture mass, moments, halo fits",

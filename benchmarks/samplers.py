@@ -49,7 +49,7 @@ def identity_mass(observation, n_levels, steps, leapfrogs):
 
 
 def gaussian(quick):
-    yield "case", "evaluations", "mean (data / holes)  std (data / holes)  chi2/n  power by band", "within targets"
+    yield "case", "evaluations", "mean (data / holes); std (data / holes); chi2/n; power by band", "within targets"
     cases = [(64, 30, 16)] if quick else [(128, 30, 64), (128, 7.5, 64), (320, 30, 16), (320, 7.5, 16)]
     for side, density, n in cases:
         generator = torch.Generator().manual_seed(side)

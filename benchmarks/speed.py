@@ -92,7 +92,8 @@ def observed(spectrum, side, noise=0.15):
 
 def sample_table(prior, sides, chains, device, log):
     """Write seconds per sample."""
-    log(f"{'side':>6} {'chains':>7} {'precision':>10} {'s a sample':>11} {'evaluations':>12} {'GiB':>6}")
+    header = f"{'side':>6} {'chains':>7} {'precision':>10} {'s a sample':>11} {'evaluations':>12}"
+    log("\n" + header + (f" {'GiB':>6}" if device.type == "cuda" else ""))
     for side in sides:
         observation = observed(prior.trained_spectrum, side)
         for half in (False, True):
@@ -106,9 +107,10 @@ def sample_table(prior, sides, chains, device, log):
                 start = waited(device)
                 run = run_chains(plan, Streams(1, list(range(n)), device=device))
                 seconds = (waited(device) - start) / n
-                memory = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else float("nan")
                 name = "bfloat16" if half else "float32"
-                log(f"{side:6d} {n:7d} {name:>10} {seconds:11.3f} {run.evaluations:12d} {memory:6.1f}")
+                row = f"{side:6d} {n:7d} {name:>10} {seconds:11.3f} {run.evaluations:12d}"
+                memory = f" {torch.cuda.max_memory_allocated() / 2**30:6.1f}" if device.type == "cuda" else ""
+                log(row + memory)
 
 
 def main():

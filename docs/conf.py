@@ -34,6 +34,7 @@ autodoc_typehints = "none"  # the docstrings contain the types
 autodoc_default_options = {"no-value": True}  # attributes without their default values
 automodapi_toctreedirnm = "api"
 automodsumm_inherited_members = False
+automodsumm_properties_are_attributes = False
 numpydoc_show_class_members = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

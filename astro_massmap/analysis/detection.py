@@ -159,9 +159,9 @@ def region_statistics(
     Returns
     -------
     `~astropy.table.QTable`
-        Columns ``region`` (name, label or identifier of the input, tags of DS9, or the number of the region; `` (2)``
-        is appended to the second of two equal names), ``center`` (in the frame of the WCS; centre of the bounding box
-        where a region has no other), ``kappa``, ``std``, ``lower``, ``upper``, ``signal_to_noise`` and
+        Columns ``region`` (name, label or identifier of the input, tags of DS9, or the number of the region; the
+        second of two equal names is called ``NAME (2)``), ``center`` (in the frame of the WCS; centre of the bounding
+        box where a region has no other), ``kappa``, ``std``, ``lower``, ``upper``, ``signal_to_noise`` and
         ``data_fraction``: the fraction of the whole region that has data. NaN for regions outside of the field.
 
     Raises

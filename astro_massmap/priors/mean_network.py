@@ -139,7 +139,7 @@ class MeanNetwork:
         Parameters
         ----------
         wiener : `torch.Tensor`
-            Wiener filter of the data ``(ny, nx)``, under a Gaussian prior with `spectrum`.
+            Wiener filter of the data ``(ny, nx)``, under a Gaussian prior with ``spectrum``.
         noise_std : `torch.Tensor`
             Standard deviation of the noise per pixel ``(ny, nx)``, infinite without data.
 

@@ -59,8 +59,8 @@ plt.ylabel("error / Wiener filter")
 plt.legend()
 
 # %%
-# A prior file contains only numbers and text, no executable code. The file contains the pixel scale of the maps; the
-# reconstruction with another pixel scale is an error.
+# A prior file contains only numbers and text, no executable code. The file contains the pixel scale of the maps; a
+# reconstruction with another pixel scale gives an error.
 
 prior.save(folder / "prior.safetensors")
 mine = AnnealedHMC(ScorePrior.load(folder / "prior.safetensors"), n_samples=8, seed=1)

@@ -75,8 +75,8 @@ class Agreement:
     def row(self):
         bands = " ".join(f"{b:.2f}" for b in self.bands)
         return (
-            f"{self.mean_observed:.2f} / {self.mean_holes:.2f}  {self.std_observed:.3f} / {self.std_holes:.3f}  "
-            f"{self.chi2:.3f}  {bands}"
+            f"{self.mean_observed:.2f} / {self.mean_holes:.2f}; {self.std_observed:.3f} / {self.std_holes:.3f}; "
+            f"{self.chi2:.3f}; {bands}"
         )
 
     @property
