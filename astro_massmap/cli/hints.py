@@ -9,8 +9,16 @@ import ast
 import re
 import shlex
 
-_POSITIONAL = ("catalog", "map", "maps", "regions")
-_ALIASES = {"mask": "exclude", "n": "rotations", "table": "catalog"}  # if the command has these
+_POSITIONAL = ("catalog", "map", "maps", "regions", "sources")
+# of names in messages, if the command has the second
+_ALIASES = (
+    ("mask", "exclude"),
+    ("n", "rotations"),
+    ("table", "catalog"),
+    ("z", "n_z"),
+    ("n_z", "sources"),
+    ("z", "sources"),
+)
 _PHRASES = {
     "or None, by columns=": "or nothing, by columns=",
     "(tracer.z, tracer.nz)": "--source-bin NAME",
@@ -27,7 +35,7 @@ _GIVEN = re.compile(rf"(?<![\w-])([A-Za-z]\w*)=({_VALUE}|(?=\s|$|[,;.)]))")
 def in_shell_syntax(message, arguments):
     """Replace arguments of Python in the text of an error or a warning by options of the running command."""
     names = {name: _option(name) for name in vars(arguments) if name != "command"}
-    names |= {old: names[new] for old, new in _ALIASES.items() if new in names and old not in names}
+    names = {old: names[new] for old, found in _ALIASES.items() for new in found if new in names} | names
     for phrase, other in _PHRASES.items():
         message = message.replace(phrase, other)
     message = _renamed_arguments(message, names)
