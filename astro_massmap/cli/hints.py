@@ -10,15 +10,13 @@ import re
 import shlex
 
 _POSITIONAL = ("catalog", "map", "maps", "regions", "sources")
-# of names in messages, if the command has the second
-_ALIASES = (
-    ("mask", "exclude"),
-    ("n", "rotations"),
-    ("table", "catalog"),
-    ("z", "n_z"),
-    ("n_z", "sources"),
-    ("z", "sources"),
-)
+_ALIASES = {  # if the command has one of these
+    "mask": ("exclude",),
+    "n": ("rotations",),
+    "table": ("catalog",),
+    "n_z": ("sources",),
+    "z": ("n_z", "sources"),
+}
 _PHRASES = {
     "or None, by columns=": "or nothing, by columns=",
     "(tracer.z, tracer.nz)": "--source-bin NAME",
