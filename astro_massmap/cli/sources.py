@@ -8,7 +8,7 @@ _MODEL = {
     "omega_b": ("density of baryons", 0.05),
     "h": ("Hubble constant in 100 km / s / Mpc", 0.7),
 }
-_OPTIONS = ("cosmology", *_MODEL, "sigma8", "As", "n_s")  # with none of them, the default cosmology
+MODEL_OPTIONS = ("cosmology", *_MODEL, "sigma8", "As", "n_s")  # with none of them, the default cosmology
 
 
 def add_spectrum_arguments(parser):
@@ -96,7 +96,7 @@ def read_spectrum(arguments):
         if arguments.spectrum is not None:
             raise ValueError("spectrum, n_z: give one of them, a spectrum or the redshifts from which it is computed")
         return computed_spectrum(arguments, read_n_z(arguments.n_z, "n_z", column=arguments.source_bin))
-    for name in ("source_bin", *_OPTIONS):
+    for name in ("source_bin", *MODEL_OPTIONS):
         if getattr(arguments, name) is not None and not (name == "source_bin" and hasattr(arguments, "z_source")):
             raise ValueError(f"{name}: needs --n-z, the redshift distribution for the spectrum")
     return None if arguments.spectrum is None else PowerSpectrum.read(arguments.spectrum)
@@ -106,7 +106,7 @@ def computed_spectrum(arguments, sources, ell=None):
     """Return the spectrum of `Sources` in the given cosmology; camb is needed unless it is the default one."""
     from ..theory.spectrum import PowerSpectrum
 
-    if all(getattr(arguments, name) is None for name in _OPTIONS):
+    if all(getattr(arguments, name) is None for name in MODEL_OPTIONS):
         return PowerSpectrum.from_n_z(sources, ell=ell)
     cosmology, amplitude, n_s = cosmology_of(arguments), {"sigma8": arguments.sigma8, "As": arguments.As}, arguments.n_s
     if cosmology is None:

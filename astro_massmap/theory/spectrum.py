@@ -159,9 +159,10 @@ class PowerSpectrum:
         ell: ArrayLike | None = None,
     ) -> Self:
         """
-        Compute the spectrum for a source distribution in the cosmology of `default`, in the Limber approximation.
+        Compute the spectrum for a source distribution in the default cosmology, in the Limber approximation.
 
-        The matter power spectrum is a table of the package (`MatterPower.default
+        The cosmology is that of `PowerSpectrum.default <astro_massmap.PowerSpectrum.default>`. Its matter power
+        spectrum is a table of the package (`MatterPower.default
         <astro_massmap.theory.matter_power.MatterPower.default>`): camb is not needed.
 
         Parameters
@@ -198,7 +199,8 @@ class PowerSpectrum:
         """
         name, given = ("z", z) if n is None else ("z, n", (z, n))
         sources, ell = read_n_z(given, name, weight=weight, column=column), _multipoles(ell)
-        cl = limber_spectrum(ell, *lensed(sources, name), MatterPower.default())
+        z_source, z_weight = lensed(sources, name)
+        cl = limber_spectrum(ell, z_source, z_weight, MatterPower.default())
         return cls(ell, cl, name=f"default: {sources.label}")
 
     @classmethod
