@@ -9,8 +9,14 @@ import ast
 import re
 import shlex
 
-_POSITIONAL = ("catalog", "map", "maps", "regions")
-_ALIASES = {"mask": "exclude", "n": "rotations", "table": "catalog"}  # if the command has these
+_POSITIONAL = ("catalog", "map", "maps", "regions", "sources")
+_ALIASES = {  # if the command has one of these
+    "mask": ("exclude",),
+    "n": ("rotations",),
+    "table": ("catalog",),
+    "n_z": ("sources",),
+    "z": ("n_z", "sources"),
+}
 _PHRASES = {
     "or None, by columns=": "or nothing, by columns=",
     "(tracer.z, tracer.nz)": "--source-bin NAME",
@@ -27,7 +33,7 @@ _GIVEN = re.compile(rf"(?<![\w-])([A-Za-z]\w*)=({_VALUE}|(?=\s|$|[,;.)]))")
 def in_shell_syntax(message, arguments):
     """Replace arguments of Python in the text of an error or a warning by options of the running command."""
     names = {name: _option(name) for name in vars(arguments) if name != "command"}
-    names |= {old: names[new] for old, new in _ALIASES.items() if new in names and old not in names}
+    names = {old: names[new] for old, found in _ALIASES.items() for new in found if new in names} | names
     for phrase, other in _PHRASES.items():
         message = message.replace(phrase, other)
     message = _renamed_arguments(message, names)

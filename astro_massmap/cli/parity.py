@@ -47,7 +47,8 @@ TASKS = {
         "validate": ("compare the methods on mock surveys", ("validation.compare", "validation.run_mocks")),
     },
     "Spectra and priors": {
-        "from-cosmology": ("power spectrum for given source redshifts", ("PowerSpectrum.from_cosmology",)),
+        "spectrum": ("power spectrum for given source redshifts", ("PowerSpectrum.from_n_z",)),
+        "from-cosmology": ("the same in a given cosmology", ("PowerSpectrum.from_cosmology",)),
         "simulate": ("simulate maps to train a prior with", ("simulation.simulate_boxes", "simulation.write_maps")),
         "train": ("train a prior on maps", ("training.train_prior", "training.train_posterior_mean")),
     },
@@ -71,7 +72,7 @@ OPTIONS = {
     "ShearMap.plot": "reconstruct --plot",
     "validation.completeness.random_centers": "completeness --places",
     "PowerSpectrum.read": "reconstruct --spectrum",
-    "PowerSpectrum.to_table": "from-cosmology -o",
+    "PowerSpectrum.to_table": "spectrum -o",
 }
 
 # functions of Python without a command

@@ -1,16 +1,17 @@
-"""The commands ``massmap from-cosmology``, ``simulate`` and ``train``."""
+"""The commands ``massmap spectrum``, ``from-cosmology``, ``simulate`` and ``train``."""
 
 from pathlib import Path
 
 import numpy as np
 
 from .arguments import angle, numbers, open_maps, show_table
-from .sources import AS, N_S, add_n_z_arguments, computed_spectrum, default_cosmology
+from .sources import add_n_z_arguments, add_sources_argument, computed_spectrum
 
 _SHEAR_NOISE = (0.05, 0.3)  # per pixel and component, for the posterior mean
 
 
 def add_commands(commands):
+    _add_spectrum(commands)
     _add_from_cosmology(commands)
     _add_simulate(commands)
     _add_train(commands)
@@ -105,15 +106,10 @@ def _sources(arguments):
     from ..theory.source_redshifts import read_n_z
     from ..theory.spectrum import PowerSpectrum
 
-    if arguments.n_z is not None:
-        n_z = read_n_z(arguments.n_z, "n_z")
-        sources, z_max = {"n_z": n_z}, n_z.farthest
-    else:
-        z_max = arguments.z_source
-        sources = {"redshift": z_max}
-        if z_max == 1.0:
-            return sources, z_max, PowerSpectrum.default()
-    return sources, z_max, PowerSpectrum.from_cosmology(default_cosmology(), **sources, As=AS, n_s=N_S)
+    plane = arguments.n_z is None
+    n_z = read_n_z(arguments.z_source, "z_source") if plane else read_n_z(arguments.n_z, "n_z")
+    sources = {"redshift": arguments.z_source} if plane else {"n_z": n_z}
+    return sources, n_z.farthest, PowerSpectrum.from_n_z(n_z)
 
 
 def _simulate(arguments):
@@ -251,20 +247,45 @@ def _add_from_cosmology(commands):
     )
     spectrum.add_argument("--redshift", type=float, metavar="Z", help="redshift of all sources, instead of --n-z")
     add_n_z_arguments(spectrum)
-    spectrum.add_argument(
-        "--ell", type=numbers, metavar="100,1000,...", help="multipoles (default: 128 from 10 to 100000)"
-    )
-    spectrum.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the table (ECSV, FITS, ...)")
-    spectrum.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    _add_table_arguments(spectrum)
     spectrum.set_defaults(command=_from_cosmology)
 
 
+def _add_spectrum(commands):
+    spectrum = commands.add_parser(
+        "spectrum",
+        description="Compute the convergence power spectrum for given source redshifts, and print or write it as a "
+        "table of ell and cl, for example for --spectrum of other commands. Other cosmologies than the default need "
+        "camb.",
+    )
+    add_sources_argument(spectrum)
+    _add_table_arguments(spectrum)
+    spectrum.set_defaults(command=_spectrum)
+
+
+def _add_table_arguments(parser):
+    parser.add_argument(
+        "--ell", type=numbers, metavar="100,1000,...", help="multipoles (default: 128 from 10 to 100000)"
+    )
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the table (ECSV, FITS, ...)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+
+
 def _from_cosmology(arguments):
+    from ..theory.source_redshifts import one_of
+
+    _show_spectrum(arguments, lambda: one_of(arguments.redshift, arguments.n_z, column=arguments.source_bin))
+
+
+def _spectrum(arguments):
+    from ..theory.source_redshifts import read_n_z
+
+    _show_spectrum(arguments, lambda: read_n_z(arguments.sources, "sources", column=arguments.source_bin))
+
+
+def _show_spectrum(arguments, read):
     from .._utils.files import check_target
 
     if arguments.output is not None:
         check_target(arguments.output, overwrite=arguments.overwrite)
-    if (arguments.redshift is None) == (arguments.n_z is None):
-        raise ValueError("redshift, n_z: give one of them, a source redshift or a file of n(z)")
-    spectrum = computed_spectrum(arguments, redshift=arguments.redshift, ell=arguments.ell)
-    show_table(spectrum.to_table(), arguments)
+    show_table(computed_spectrum(arguments, read(), arguments.ell).to_table(), arguments)

@@ -15,6 +15,7 @@ import numpy as np
 from .._utils.progress import warn
 from . import reconstruct
 from .arguments import FILES, PRIORS, check_targets, file_sha256, shell_arguments
+from .sources import MODEL_OPTIONS
 
 MAKERS = {
     "demo": reconstruct.make_demo,
@@ -23,7 +24,7 @@ MAKERS = {
 }
 TAKEN: tuple[str, ...] = (*FILES, "axes", "columns", "responsivity", "response", "select", "hdu", "encoding")
 TAKEN += ("pixel_scale", "check_axes", "method", "smoothing", "schedule", "n_samples", "seed", "device")
-TAKEN += ("source_bin", "cosmology", "sigma8", "As", "n_s")
+TAKEN += ("source_bin", *MODEL_OPTIONS)
 LEFT = ("output", "overwrite", "quiet", "plot", "report", "threshold", "regions", "checkpoint", "workers")
 _LONGEST = 400  # characters of an error message
 

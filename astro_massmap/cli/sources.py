@@ -3,6 +3,12 @@
 from pathlib import Path
 
 AS, N_S = 2.1e-9, 0.97  # of PowerSpectrum.default
+_MODEL = {
+    "omega_m": ("density of matter, instead of --cosmology", 0.3),
+    "omega_b": ("density of baryons", 0.05),
+    "h": ("Hubble constant in 100 km / s / Mpc", 0.7),
+}
+MODEL_OPTIONS = ("cosmology", *_MODEL, "sigma8", "As", "n_s")  # with none of them, the default cosmology
 
 
 def add_spectrum_arguments(parser):
@@ -16,14 +22,28 @@ def add_n_z_arguments(parser):
     parser.add_argument("--n-z", type=Path, metavar="FILE", help="redshift distribution of the sources, from which the "
                         "prior spectrum is computed: table of z and n, SACC file, or redshifts")  # fmt: skip
     _add_bin(parser)
+    _add_model_arguments(parser)
+
+
+def add_sources_argument(parser):
+    """Add the redshifts of the sources as a positional argument, and the cosmology of a spectrum."""
+    parser.add_argument("sources", metavar="SOURCES", help="redshift of all sources, or a file with their redshift "
+                        "distribution or redshifts: table, SACC file or catalogue")  # fmt: skip
+    _add_bin(parser, "--column")
+    _add_model_arguments(parser)
+
+
+def _add_model_arguments(parser):
     add_cosmology_argument(parser, "for the spectrum (default: that of the default spectrum)")
+    for name, (text, value) in _MODEL.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, help=f"{text} (default: {value:g})")
     parser.add_argument("--sigma8", type=float, help="amplitude of the fluctuations, instead of --As")
-    parser.add_argument("--As", type=float, help=f"primordial amplitude at 0.05 / Mpc (default: {AS:g})")
+    parser.add_argument("--As", "--as", type=float, help=f"primordial amplitude at 0.05 / Mpc (default: {AS:g})")
     parser.add_argument("--n-s", type=float, metavar="N", help=f"spectral index (default: {N_S:g})")
 
 
-def _add_bin(parser):
-    parser.add_argument("--source-bin", metavar="NAME", help="column or tracer of a file with several n(z)")
+def _add_bin(parser, *aliases):
+    parser.add_argument("--source-bin", *aliases, metavar="NAME", help="column or tracer of a file with several n(z)")
 
 
 def add_cosmology_argument(parser, purpose):
@@ -69,37 +89,45 @@ def cosmology_of(arguments):
 
 def read_spectrum(arguments):
     """Return the spectrum of ``--spectrum`` or ``--n-z``, or None."""
+    from ..theory.source_redshifts import read_n_z
     from ..theory.spectrum import PowerSpectrum
 
     if arguments.n_z is not None:
         if arguments.spectrum is not None:
             raise ValueError("spectrum, n_z: give one of them, a spectrum or the redshifts from which it is computed")
-        return computed_spectrum(arguments)
-    for name in ("source_bin", "cosmology", "sigma8", "As", "n_s"):
+        return computed_spectrum(arguments, read_n_z(arguments.n_z, "n_z", column=arguments.source_bin))
+    for name in ("source_bin", *MODEL_OPTIONS):
         if getattr(arguments, name) is not None and not (name == "source_bin" and hasattr(arguments, "z_source")):
             raise ValueError(f"{name}: needs --n-z, the redshift distribution for the spectrum")
     return None if arguments.spectrum is None else PowerSpectrum.read(arguments.spectrum)
 
 
-def default_cosmology():
-    """Return the cosmology of `PowerSpectrum.default`."""
-    from astropy.cosmology import FlatLambdaCDM
-
-    return FlatLambdaCDM(70, 0.3, Ob0=0.05, Tcmb0=2.7255, m_nu=0, name="default cosmology")
-
-
-def computed_spectrum(arguments, **options):
-    """Return the spectrum of the given cosmology and sources."""
-    from ..theory.source_redshifts import read_n_z
+def computed_spectrum(arguments, sources, ell=None):
+    """Return the spectrum of `Sources` in the given cosmology; camb is needed unless it is the default one."""
     from ..theory.spectrum import PowerSpectrum
 
+    if all(getattr(arguments, name) is None for name in MODEL_OPTIONS):
+        return PowerSpectrum.from_n_z(sources, ell=ell)
     cosmology, amplitude, n_s = cosmology_of(arguments), {"sigma8": arguments.sigma8, "As": arguments.As}, arguments.n_s
     if cosmology is None:
-        cosmology, n_s = default_cosmology(), N_S if n_s is None else n_s
+        cosmology, n_s = _cosmology_of_numbers(arguments), N_S if n_s is None else n_s
         if amplitude == {"sigma8": None, "As": None}:
             amplitude["As"] = AS
+    elif any(getattr(arguments, name) is not None for name in _MODEL):
+        raise ValueError("cosmology: contains the densities and h; leave --omega-m, --omega-b and --h out")
     elif n_s is None or amplitude == {"sigma8": None, "As": None}:
         raise ValueError("cosmology: needs --n-s and one of --sigma8 and --As, which astropy does not contain")
-    if arguments.n_z is not None:
-        options["n_z"] = read_n_z(arguments.n_z, "n_z", column=arguments.source_bin)
-    return PowerSpectrum.from_cosmology(cosmology, n_s=n_s, **amplitude, **options)
+    return PowerSpectrum.from_cosmology(cosmology, n_z=sources, n_s=n_s, **amplitude, ell=ell)
+
+
+def _cosmology_of_numbers(arguments):
+    from astropy.cosmology import FlatLambdaCDM
+
+    given = {name: getattr(arguments, name) for name in _MODEL}
+    omega_m, omega_b, h = (_MODEL[name][1] if value is None else value for name, value in given.items())
+    if not 0 < omega_b < omega_m <= 1:
+        raise ValueError(f"omega_m, omega_b: need 0 < omega_b < omega_m <= 1, got {omega_m:g} and {omega_b:g}")
+    if not 0.2 < h < 2:
+        raise ValueError(f"h: needs the Hubble constant in 100 km / s / Mpc, such as 0.7, got {h:g}")
+    name = f"Om0 {omega_m:g}, Ob0 {omega_b:g}, h {h:g}"
+    return FlatLambdaCDM(100 * h, omega_m, Ob0=omega_b, Tcmb0=2.7255, m_nu=0, name=name)

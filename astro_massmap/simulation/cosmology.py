@@ -6,20 +6,11 @@ Lengths are in Mpc/h and wave numbers in h/Mpc. With ``E(a) = (Om / a^3 + 1 - Om
 """
 
 from dataclasses import dataclass
-from importlib import resources
 
 import numpy as np
 
-HUBBLE_LENGTH = 2997.92458  # c / H0 in Mpc/h
-
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(96)
-
-
-def _integral(f, upper):
-    """Integral of ``f`` from 0 to each of ``upper``; nodes are dense near 0, where the growth behaves as a root."""
-    upper = np.asarray(upper, dtype=float)[..., None]
-    x = (_NODES + 1) / 2
-    return (f(upper * x**2) * upper * 2 * x * _WEIGHTS / 2).sum(axis=-1)
+from .._io.shipped import read_shipped
+from ..theory.background import comoving_distance, integral
 
 
 @dataclass(frozen=True)
@@ -74,8 +65,7 @@ class Cosmology:
     @classmethod
     def default(cls):
         """Return Om 0.3, Ob 0.05, h 0.7, n_s 0.97, A_s 2.1e-9 and massless neutrinos, with linear power by camb."""
-        text = (resources.files("astro_massmap") / "data" / "default_linear_power.ecsv").read_text()
-        k, power = np.loadtxt([line for line in text.splitlines() if line[:1].isdigit()], unpack=True)
+        _, (k, power) = read_shipped("default_linear_power.ecsv")
         return cls(0.3, k, power, "Om 0.3, Ob 0.05, h 0.7, n_s 0.97, As 2.1e-9")
 
     @classmethod
@@ -101,7 +91,7 @@ class Cosmology:
         >>> print(round(Cosmology.from_astropy(FlatLambdaCDM(70, 0.3, Ob0=0.05), As=2.1e-9, n_s=0.97).omega_m, 3))
         0.3
         """
-        from ..theory.limber import matter_power  # loads astropy
+        from ..theory.camb_power import matter_power  # loads astropy
 
         if getattr(cosmology, "w0", -1.0) != -1.0 or getattr(cosmology, "wa", 0.0) != 0.0:
             raise ValueError(
@@ -130,7 +120,7 @@ class Cosmology:
         return self._growing(a) / self._growing(1.0)
 
     def _growing(self, a):
-        return self.expansion(a) * _integral(lambda x: (x * self.expansion(x)) ** -3, a)
+        return self.expansion(a) * integral(lambda x: (x * self.expansion(x)) ** -3, a)
 
     def growth_rate(self, a):
         """Return the growth rate ``f = dln D / dln a``, close to ``Om(a)^0.55`` (Linder 2005)."""
@@ -145,7 +135,7 @@ class Cosmology:
 
     def distance(self, z):
         """Return the comoving distance in Mpc/h to a redshift."""
-        return HUBBLE_LENGTH * _integral(lambda x: 1 / self.expansion(1 / (1 + x)), z)
+        return comoving_distance(z, self.omega_m)
 
     def scale_factor(self, distance):
         """Return the scale factor at a comoving distance in Mpc/h, up to redshift 11."""

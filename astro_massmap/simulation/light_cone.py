@@ -22,8 +22,8 @@ from torch.nn import functional as F
 
 from .._utils.files import atomic_path
 from .._utils.untrusted import parsing, read_tensors
+from ..theory.background import HUBBLE_LENGTH
 from ..theory.source_redshifts import one_of
-from .cosmology import HUBBLE_LENGTH
 from .mesh import Mesh
 
 _FORMAT = "astro_massmap lens planes 1"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from .source_redshifts import one_of
+from .._io.shipped import read_shipped
+from .limber import lensed, limber_spectrum
+from .matter_power import MatterPower
+from .source_redshifts import one_of, read_n_z
 
 if TYPE_CHECKING:
     import os
@@ -50,8 +52,7 @@ class PowerSpectrum:
             raise ValueError(
                 f"ell, cl: need one dimension and equal lengths of 2 or more, got the shapes {ell.shape} and {cl.shape}"
             )
-        if not (np.all(np.isfinite(ell)) and np.all(ell > 0) and np.all(np.diff(ell) > 0)):
-            raise ValueError("ell: needs finite, positive, strictly increasing multipoles")
+        _check_multipoles(ell)
         if not (np.all(np.isfinite(cl)) and np.all(cl > 0)):
             raise ValueError("cl: needs finite, positive values (C_ell itself, not its logarithm)")
         ell.flags.writeable = cl.flags.writeable = False
@@ -144,10 +145,63 @@ class PowerSpectrum:
         Sources are at redshift 1; Om0 = 0.3, Ob0 = 0.05, h = 0.7, n_s = 0.97, A_s = 2.1e-9, massless neutrinos; Limber
         integral over the nonlinear spectrum of HMcode 2020 (Mead et al. 2021).
         """
-        # read without astropy, which training does not need
-        lines = (resources.files("astro_massmap") / "data" / "default_spectrum.ecsv").read_text().splitlines()
-        ell, cl = np.loadtxt([line for line in lines if line[:1].isdigit()], unpack=True)
+        _, (ell, cl) = read_shipped("default_spectrum.ecsv")
         return cls(ell, cl, name="default: z_s = 1")
+
+    @classmethod
+    def from_n_z(
+        cls,
+        z: RedshiftsLike,
+        n: ArrayLike | None = None,
+        *,
+        weight: ArrayLike | None = None,
+        column: str | None = None,
+        ell: ArrayLike | None = None,
+    ) -> Self:
+        """
+        Compute the spectrum for a source distribution in the default cosmology, in the Limber approximation.
+
+        The cosmology is that of `PowerSpectrum.default <astro_massmap.PowerSpectrum.default>`. Its matter power
+        spectrum is a table of the package (`MatterPower.default
+        <astro_massmap.theory.matter_power.MatterPower.default>`): camb is not needed.
+
+        Parameters
+        ----------
+        z : array-like, float, table, file, SACC object or ShearCatalog
+            Increasing redshifts ``(n,)`` at which ``n`` is tabulated. Without ``n``: redshift of a plane, redshifts of
+            galaxies, pair (z, n), or another input of `~astro_massmap.analysis.mass.critical_surface_density`.
+            Redshifts are at most 10.
+        n : array-like, optional
+            Density of the sources in redshift ``(n,)``, not necessarily normalised.
+        weight : array-like, optional
+            Weights of the galaxies, if ``z`` contains one redshift for each.
+        column : str, optional
+            Column of the density, or name of the SACC tracer, if ``z`` has several.
+        ell : array-like, optional
+            Multipoles of the table; by default 128 from 10 to 100000.
+
+        Raises
+        ------
+        OSError
+            If a file does not exist or contains no table.
+        TypeError, ValueError, `~astropy.units.UnitsError`
+            If the redshifts or densities are invalid.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astro_massmap import PowerSpectrum
+        >>> z = np.linspace(0, 3, 100)
+        >>> PowerSpectrum.from_n_z(z, z**2 * np.exp(-z / 0.3))
+        <PowerSpectrum 'default: n(z)': 128 points, ell 10 to 100000>
+        >>> print(f"{PowerSpectrum.from_n_z(0.5)(1000) / PowerSpectrum.from_n_z(1.0)(1000):.2f}")
+        0.29
+        """
+        name, given = ("z", z) if n is None else ("z, n", (z, n))
+        sources, ell = read_n_z(given, name, weight=weight, column=column), _multipoles(ell)
+        z_source, z_weight = lensed(sources, name)
+        cl = limber_spectrum(ell, z_source, z_weight, MatterPower.default())
+        return cls(ell, cl, name=f"default: {sources.label}")
 
     @classmethod
     def from_cosmology(
@@ -196,12 +250,24 @@ class PowerSpectrum:
         >>> print(f"{spectrum(1000) / PowerSpectrum.default()(1000):.2f}")
         1.00
         """
-        from .limber import limber_spectrum  # loads astropy
-
-        sources = one_of(redshift, n_z)
-        ell = np.geomspace(10, 1e5, 128) if ell is None else np.asarray(ell, dtype=float)
-        cl = limber_spectrum(ell, cosmology, sources, sigma8=sigma8, As=As, n_s=n_s)
+        sources, ell = one_of(redshift, n_z), _multipoles(ell)
+        z, weight = lensed(sources, "redshift" if n_z is None else "n_z")
+        matter = MatterPower.from_cosmology(cosmology, sigma8=sigma8, As=As, n_s=n_s, z_max=float(z.max()))
+        cl = limber_spectrum(ell, z, weight, matter)
         return cls(ell, cl, name=f"{cosmology.name or type(cosmology).__name__}, {sources.label}")
+
+
+def _check_multipoles(ell: NDArray[np.float64]) -> None:
+    if ell.ndim != 1 or ell.size < 2:
+        raise ValueError(f"ell: needs at least two multipoles in one dimension, got the shape {ell.shape}")
+    if not (np.all(np.isfinite(ell)) and np.all(ell > 0) and np.all(np.diff(ell) > 0)):
+        raise ValueError("ell: needs finite, positive, strictly increasing multipoles")
+
+
+def _multipoles(ell: ArrayLike | None) -> NDArray[np.float64]:
+    ell = np.geomspace(10, 1e5, 128) if ell is None else _values(ell, "ell")
+    _check_multipoles(ell)
+    return ell
 
 
 def _values(x: Any, label: str) -> NDArray[np.float64]:

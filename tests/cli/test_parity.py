@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import re
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -239,39 +240,73 @@ def test_the_mean_convergence_of_regions(folder):
     assert np.allclose(found["kappa"], expected["kappa"], atol=1e-6)
 
 
-@pytest.mark.slow
-def test_the_spectrum_of_given_sources(folder, capsys):
-    pytest.importorskip("camb")
-    n_z = ["--n-z", str(folder / "n_z.ecsv"), "--source-bin", "bin1"]
-    assert main(["from-cosmology", *n_z, "-o", "cl.ecsv"]) == 0
-    table = Table.read(folder / "n_z.ecsv")
-    cosmology = FlatLambdaCDM(70, 0.3, Ob0=0.05, Tcmb0=2.7255, m_nu=0)
-    expected = PowerSpectrum.from_cosmology(cosmology, n_z=(table["z_mid"], table["bin1"]), As=2.1e-9, n_s=0.97)
-    assert np.allclose(PowerSpectrum.read("cl.ecsv").cl, expected.cl, rtol=1e-6)
-    assert main(["from-cosmology", "--redshift", "1", "--ell", "300,1000,3000", "-o", "one.ecsv"]) == 0
-    assert np.allclose(PowerSpectrum.read("one.ecsv").cl, PowerSpectrum.default()([300, 1000, 3000]), rtol=1e-6)
-    wiener = [
-        "--axes",
-        "west-north",
-        "--method",
-        "wiener",
-        "--n-samples",
-        "0",
-        "--pixel-scale",
-        "1.6 arcmin",
-        "--quiet",
-    ]
-    survey = str(folder / "survey.fits")
-    assert main(["reconstruct", survey, *wiener, *n_z, "-o", "a.fits"]) == 0
-    assert main(["reconstruct", survey, *wiener, "--spectrum", "cl.ecsv", "-o", "b.fits"]) == 0
+def test_the_spectrum_of_given_sources(folder, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "camb", None)  # not needed
+    file, name = str(folder / "n_z.ecsv"), ["--source-bin", "bin1"]
+    table = Table.read(file)
+    expected = PowerSpectrum.from_n_z(table["z_mid"], table["bin1"])
+    for command in (["spectrum", file, "--column", "bin1"], ["from-cosmology", "--n-z", file, *name]):
+        assert main([*command, "-o", "cl.ecsv", "--overwrite"]) == 0
+        assert np.allclose(PowerSpectrum.read("cl.ecsv").cl, expected.cl, rtol=1e-9)
+    assert PowerSpectrum.read("cl.ecsv").name == "default: n_z.ecsv, columns z_mid and bin1"
+    for command in (["spectrum", "1"], ["from-cosmology", "--redshift", "1"]):
+        assert main([*command, "--ell", "300,1000,3000", "-o", "one.ecsv", "--overwrite"]) == 0
+        assert np.allclose(PowerSpectrum.read("one.ecsv").cl, PowerSpectrum.default()([300, 1000, 3000]), rtol=1e-3)
+    wiener = ["--method", "wiener", "--n-samples", "0", "--pixel-scale", "1.6 arcmin", "--quiet"]
+    survey = ["reconstruct", str(folder / "survey.fits"), "--axes", "west-north", *wiener]
+    assert main([*survey, "--n-z", file, *name, "-o", "a.fits"]) == 0
+    assert main([*survey, "--spectrum", "cl.ecsv", "-o", "b.fits"]) == 0
     a, b = (ConvergenceMap.read(file).data for file in ("a.fits", "b.fits"))
     assert np.allclose(a, b, atol=1e-6) and np.ptp(a) > 1e-3
-    assert main(["reconstruct", survey, *wiener, "--spectrum", "cl.ecsv", *n_z, "-o", "c.fits"]) == 1
+    assert main([*survey, "--spectrum", "cl.ecsv", "--n-z", file, *name, "-o", "c.fits"]) == 1
     assert "--spectrum, --n-z: give one" in capsys.readouterr().err
-    assert main(["from-cosmology", *n_z, "--cosmology", "Planck18"]) == 1
-    assert "--cosmology: needs --n-s" in capsys.readouterr().err
-    assert main(["from-cosmology", *n_z, "--cosmology", "Planck99"]) == 1
-    assert "Planck18" in capsys.readouterr().err
+
+
+def test_the_redshifts_of_a_catalogue_are_sources():
+    z = np.random.default_rng(1).gamma(3, 0.2, 500)
+    Table({"ra": z, "dec": z, "redshift": z, "mag": 20 + z}).write("galaxies.fits")
+    assert main(["spectrum", "galaxies.fits", "-o", "cl.ecsv"]) == 0
+    assert np.allclose(PowerSpectrum.read("cl.ecsv").cl, PowerSpectrum.from_n_z(z).cl, rtol=1e-9)
+
+
+@each_case(
+    ("arguments", "message"),
+    [
+        (["missing.fits"], "SOURCES: needs a redshift, n(z) or a file of n(z); there is no file 'missing.fits'"),
+        (["0"], "SOURCES: needs positive, finite redshifts"),
+        (["24"], "SOURCES: needs sources at redshifts up to 10, got 24"),
+        (
+            ["n_z.ecsv"],
+            "SOURCES: the table has several distributions, bin1, bin2; choose one, for example --source",
+        ),
+        (["1", "--cosmology", "Planck18"], "--cosmology: needs --n-s and one of --sigma8 and --As"),
+        (["1", "--cosmology", "Planck99"], "Planck18"),
+        (["1", "--cosmology", "Planck18", "--h", "0.7"], "--cosmology: contains the densities and h"),
+        (["1", "--omega-m", "0.04"], "--omega-m, --omega-b: need 0 < omega_b < omega_m <= 1, got 0.04 and 0.05"),
+        (["1", "--h", "70"], "--h: needs the Hubble constant in 100 km / s / Mpc, such as 0.7, got 70"),
+    ],
+)
+def test_invalid_sources_and_cosmologies(arguments, message, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    assert main(["spectrum", *arguments, "-o", "no.ecsv"]) == 1
+    assert message in capsys.readouterr().err and not Path("no.ecsv").exists()
+
+
+@pytest.mark.slow
+def test_the_spectrum_of_a_cosmology(folder, capsys):
+    pytest.importorskip("camb")
+    table = Table.read(folder / "n_z.ecsv")
+    cosmology = FlatLambdaCDM(72, 0.25, Ob0=0.045, Tcmb0=2.7255, m_nu=0)
+    options = {"sigma8": 0.8, "n_s": 0.96, "ell": [300, 1000]}
+    expected = PowerSpectrum.from_cosmology(cosmology, n_z=(table["z_mid"], table["bin1"]), **options)
+    numbers = ["--omega-m", "0.25", "--omega-b", "0.045", "--h", "0.72", "--n-s", "0.96", "--ell", "300,1000"]
+    command = ["spectrum", str(folder / "n_z.ecsv"), "--column", "bin1", *numbers]
+    assert main([*command, "--sigma8", "0.8", "-o", "cl.ecsv"]) == 0
+    found = PowerSpectrum.read("cl.ecsv")
+    assert np.allclose(found.cl, expected.cl, rtol=1e-6)
+    assert found.name.startswith("Om0 0.25, Ob0 0.045, h 0.72")
+    assert main([*command, "--sigma8", "0.8", "--as", "2e-9"]) == 1
+    assert "--sigma8, --As: give one of them" in capsys.readouterr().err
 
 
 def test_frame_order_and_field_of_a_healpix_map(folder):

@@ -6,7 +6,7 @@ from astropy.table import Table
 from hypothesis import given, strategies as st
 
 from astro_massmap import PowerSpectrum
-from astro_massmap.theory.limber import matter_power
+from astro_massmap.theory.camb_power import matter_power
 
 from helpers.cases import each_case
 
