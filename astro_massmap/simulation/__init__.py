@@ -1,6 +1,6 @@
 """Simulated maps and mock surveys; only functions of catalogues and sky maps import astropy."""
 
-from .calibrated_planes import PlaneFilter
+from .calibrated_planes import PlaneFilter, matter_power
 from .calibration import RESOLUTION, Transfer, declared_spectrum
 from .cosmology import Cosmology
 from .halos import NFWHalo
@@ -35,6 +35,7 @@ __all__ = [
     "lensing_weights",
     "light_cone",
     "lognormal_maps",
+    "matter_power",
     "moments",
     "observe",
     "peak_density",

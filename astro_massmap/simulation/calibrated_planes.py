@@ -118,6 +118,20 @@ class PlaneFilter:
         return PowerSpectrum(_ELL, cl, name=name)
 
 
+def matter_power(matter, h=0.7):
+    """
+    Return a `~astro_massmap.theory.matter_power.MatterPower` as a function of z and k in h/Mpc, in (Mpc/h)^3.
+
+    Examples
+    --------
+    >>> from astro_massmap.simulation import matter_power
+    >>> from astro_massmap.theory.matter_power import MatterPower
+    >>> print(f"{matter_power(MatterPower.default())(0.0, 1.0):.0f} (Mpc/h)^3")
+    403 (Mpc/h)^3
+    """
+    return lambda z, k: matter(z, np.asarray(k) * h) * h**3
+
+
 def _declared(power, z, k, distance, thickness):
     ell, slope = RESOLUTION
     return power(z, k) / thickness / (1 + (k * distance / ell) ** slope)
