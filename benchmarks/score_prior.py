@@ -8,6 +8,7 @@ stationarity, sources. Every section prints a table and, with --out, writes it a
 
 import argparse
 import dataclasses
+import math
 import os
 import time
 import warnings
@@ -63,9 +64,8 @@ def footprint(side, seed):
     return seen
 
 
-def mock(truth, side, noise, seen, seed):
+def mock(truth, side, noise, seen, seed, pixel=0.4 * ARCMIN):
     """Cut the middle of a larger map and its noisy shear: truth ``(side, side)`` and an observation."""
-    pixel = 0.4 * ARCMIN
     large = FourierGrid(truth.shape, pixel, dtype=torch.float64)
     shear = LensingOperator(large).forward(large.to_modes(torch.as_tensor(truth, dtype=torch.float64))).numpy()
     cut = tuple(slice((n - side) // 2, (n - side) // 2 + side) for n in truth.shape)
@@ -84,9 +84,11 @@ def in_apertures(maps, spacing=8):
 
 
 class Score:
-    """Sums over mocks of the errors of one method."""
+    """Sums over mocks of the errors of one method; smooth maps are smoothed by 1 arcmin, at least 1.5 pixels."""
 
-    def __init__(self):
+    def __init__(self, pixel=0.4 * ARCMIN):
+        self.pixel, self.smoothing = pixel, max(ARCMIN, 1.5 * pixel)
+        self.bands = BANDS[math.pi / pixel >= BANDS]
         self.errors, self.power, self.moments, self.cover = [], [], [], []
         self.peaks, self.seconds, self.evaluations = [], 0.0, 0
 
@@ -101,9 +103,10 @@ class Score:
         if samples is None:
             return
         self.evaluations = estimate.diagnostics["score_evaluations"]
-        pixel = 0.4 * ARCMIN
-        self.power.append([band_power(m, pixel, BANDS).mean(axis=0) for m in (samples, truth[None])])
-        smooth, target = smoothed(samples, pixel, ARCMIN), smoothed(truth[None], pixel, ARCMIN)[0]
+        pixel = self.pixel
+        self.power.append([band_power(m, pixel, self.bands).mean(axis=0) for m in (samples, truth[None])])
+        smooth, target = (smoothed(m, pixel, self.smoothing) for m in (samples, truth[None]))
+        target = target[0]
         self.moments.append([[((m - m.mean()) ** k).mean() for k in (2, 3)] for m in (smooth, target, samples, truth)])
         self.peaks.append([peak_density(m, pixel, THRESHOLDS).mean(axis=0) for m in (smooth, target[None])])
         edge = (len(truth) - len(target)) // 2
@@ -140,9 +143,9 @@ class Score:
             yield "evaluations, seconds a mock", f"{self.evaluations} {self.seconds / len(self.errors):.1f}"
 
 
-def compare(mocks, methods, log):
+def compare(mocks, methods, log, pixel=0.4 * ARCMIN):
     """All methods on the same mocks."""
-    scores = {name: Score() for name in methods}
+    scores = {name: Score(pixel) for name in methods}
     for i, (truth, observation) in enumerate(mocks):
         seen = observation.observed.numpy()
         estimates = {}
@@ -162,7 +165,7 @@ def compare(mocks, methods, log):
 class Bench:
     def __init__(self, arguments):
         self.prior, self.out, self.n, self.n_samples = (
-            ScorePrior.load(arguments.prior),
+            ScorePrior.load(arguments.prior).of_pixels(0.4 * ARCMIN),
             arguments.out,
             arguments.fields,
             arguments.samples,

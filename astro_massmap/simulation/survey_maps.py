@@ -4,7 +4,7 @@ Maps of random surveys: every map has sources, a pixel scale and a cosmology of 
 Sources are a plane, a broad distribution ``n(z) ~ z^2 exp(-(z / z_0)^1.5)`` (Smail et al. 1995), or a tomographic bin,
 a Gaussian with a few per cent of outliers at other redshifts. Maps are drawn from calibrated lens planes; those of
 coarse pixels are drawn on finer ones and limited to the modes of the coarse pixels. Where a map is wider than the box
-of the simulation it repeats: with 192 pixels of 2 arcmin, from redshift 0.9 in boxes of 256 Mpc/h.
+of the simulation it repeats: with 192 pixels of 2 arcmin, from redshift 1 in boxes of 256 Mpc/h.
 """
 
 import math
