@@ -11,7 +11,6 @@ import dataclasses
 import math
 import os
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from astropy.cosmology import FlatLambdaCDM
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
-from astro_massmap import AnnealedHMC, GaussianPrior, PowerSpectrum, Schedule, ScorePrior, Wiener
+from astro_massmap import AnnealedHMC, GaussianPrior, Schedule, ScorePrior, Wiener
 from astro_massmap.inference import (
     FourierGrid,
     LensingOperator,
@@ -31,12 +30,8 @@ from astro_massmap.inference import (
     stationarity_check,
 )
 from astro_massmap.simulation import (
-    Cosmology,
     MapSet,
-    Transfer,
     band_power,
-    declared_spectrum,
-    light_cone,
     moments,
     peak_density,
     smoothed,
@@ -164,12 +159,9 @@ def compare(mocks, methods, log, pixel=0.4 * ARCMIN):
 
 class Bench:
     def __init__(self, arguments):
-        self.prior, self.out, self.n, self.n_samples = (
-            ScorePrior.load(arguments.prior).of_pixels(0.4 * ARCMIN),
-            arguments.out,
-            arguments.fields,
-            arguments.samples,
-        )
+        self.shipped = ScorePrior.load(arguments.prior)
+        self.prior = self.shipped.of_pixels(0.4 * ARCMIN)
+        self.out, self.n, self.n_samples = arguments.out, arguments.fields, arguments.samples
         self.folder, self.without_theory = arguments.maps, arguments.without_theory
         maps = MapSet.open(self.folder)
         self.held_out = maps.split(arguments.validation)[1].by_turns()
@@ -198,10 +190,10 @@ class Bench:
         card = self.prior.card
         facts = {
             "Parameters": card["parameters"],
-            "Sources": f"at redshift {card['source_redshift']:g}",
-            "Pixels": f"{self.prior.pixel_scale.value:.2f} arcmin",
-            "Noise levels": "{:g} to {:g}".format(*self.prior.sigma_range),
-            "Maps": f"{card['training_maps']} of {card['maps']}",
+            "Sources": "at redshifts of {:g} to {:g}".format(*card["source_redshifts"]),
+            "Pixels": "{:g} to {:g} arcmin".format(*self.shipped.pixel_scale.value),
+            "Noise levels": "{:g} to {:g} standard deviations of a pixel".format(*card["plan"]["sigma"]),
+            "Maps": f"drawn during the training, from {card['maps']}",
             "Spectrum": "{}; C / (1 + (ell / {:g})^{:g})".format(card["spectrum"], *card["resolution"]),
             "Training": f"{card['steps']} steps of Adam, "
             + ", ".join(f"{k} {card['plan'][k]}" for k in ("maps_per_step", "pieces", "size", "learning_rate", "seed")),
@@ -338,33 +330,6 @@ class Bench:
                 text = f"{row['claimed']:.3f}        {row['true']:.3f} +- {row['error']:.3f}  of {row['n']}"
                 self.log(f"{name:10} {row['low']:8.3f} to {row['high']:8.3f}  {text}")
 
-    def sources(self, n=6, levels=(0.02, 0.05, 0.15)):
-        """The network scaled to sources at other redshifts, over the Wiener filter of their theory."""
-        cosmology, pixel = Cosmology.default(), self.prior.pixel_size
-        held = sorted({Path(name).stem.removeprefix("maps_") for name in self.held_out.boxes})
-        files = [self.folder / f"box_{number}.safetensors" for number in held]
-        margin = (..., slice(48, -48), slice(48, -48))
-        for z in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
-            theory = PowerSpectrum.from_cosmology(FIDUCIAL, redshift=z, As=2.1e-9, n_s=0.97)
-            maps = light_cone(files, cosmology, redshift=z).draw(n, (384, 384), pixel, np.random.default_rng(1))
-            maps = Transfer.fit(maps, pixel, declared_spectrum(theory)).apply(maps, pixel)
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                prior = self.prior.scaled(theory)
-            on_grid, ratios = prior.on(FourierGrid((384, 384), pixel)), []
-            for sigma in levels:
-                white = torch.randn(maps.shape, generator=torch.Generator().manual_seed(3))
-                modes = torch.fft.rfft2(maps + sigma * white, norm="ortho")
-                gauss = modes * (on_grid.variance / (on_grid.variance + sigma**2))
-                added = torch.cat([sigma**2 * on_grid.residual(m[None], sigma) for m in modes])
-                errors = [
-                    (torch.fft.irfft2(m, s=maps.shape[-2:], norm="ortho") - maps)[margin].square().mean()
-                    for m in (gauss + added, gauss)
-                ]
-                ratios.append(float(errors[0] / errors[1]))
-            text = "  ".join(f"{r:.3f}" for r in ratios)
-            self.log(f"z_s = {z}: alpha {prior.amplitude:.2f}  at noise {levels}: {text}{'  warned' * bool(caught)}")
-
     def massivenus(self):
         if "MASSMAP_DATA" not in os.environ:
             return self.log("MASSMAP_DATA is not set to a folder with the field of MassiveNuS: left out")
@@ -426,7 +391,6 @@ SECTIONS = (
     "reliability",
     "massivenus",
     "stationarity",
-    "sources",
 )
 
 

@@ -55,13 +55,13 @@ def network_table(prior, side, batches, device, log):
     network = prior.denoiser.network
     exact = copy.deepcopy(network).cpu().double()
     images = torch.randn(max(batches), 2, side, side, generator=torch.Generator().manual_seed(0))
-    level = torch.full((1,), 0.1)
+    level = prior.denoiser.field.conditions(torch.full((1,), 0.1))
     truth = exact(images[:1].double(), level.double())[0]
     network = copy.deepcopy(network).to(device)
     log(f"network of {sum(p.numel() for p in network.parameters())} parameters, {side} x {side} pixels")
     log(f"{'batch':>6} {'precision':>10} {'a second':>10} {'error, rms':>11} {'largest':>9}")
     for batch in batches:
-        inputs, levels = images[:batch].to(device), level.expand(batch).to(device)
+        inputs, levels = images[:batch].to(device), level.expand(batch, -1).to(device)
         for half in (False, True):
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 result = network(inputs, levels)  # includes the warm-up
@@ -134,7 +134,7 @@ def main():
         print(text, flush=True)
         lines.append(text)
 
-    prior = ScorePrior.load(arguments.prior)
+    prior = ScorePrior.load(arguments.prior).of_pixels(PIXEL)
     if arguments.widths:
         prior = untrained(prior, tuple(int(w) for w in arguments.widths.split(",")))
     log(f"{torch.get_num_threads()} threads of a CPU" if on_cpu else torch.cuda.get_device_name())

@@ -2,8 +2,8 @@
 Posterior samples of surveys with other sources, pixels and noise, on mocks from a held-out box.
 
 ``python benchmarks/survey_posterior.py OUT`` uses the boxes of ``benchmarks/survey_prior.py`` in OUT and its
-``prior.safetensors``. It prints, for each survey, the errors, power and coverage of the Wiener filter, of exact Gaussian
-samples, and of samples under the prior with the spectrum of the mocks.
+``prior.safetensors``. It prints, for each survey, the errors, power and coverage of the Wiener filter, of exact
+Gaussian samples, and of samples under the prior with the spectrum of the mocks.
 """
 
 import argparse
