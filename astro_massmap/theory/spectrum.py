@@ -150,6 +150,22 @@ class PowerSpectrum:
         return cls(ell, cl, name="default: z_s = 1")
 
     @classmethod
+    def from_n_z(cls, z: Any, n: Any = None) -> Self:  # SHIM, until the function without camb is merged
+        """
+        Compute the spectrum of sources with n(z) in the default cosmology.
+
+        Examples
+        --------
+        >>> from astro_massmap import PowerSpectrum
+        >>> PowerSpectrum.from_n_z(1.0)(1000) > 0
+        True
+        """
+        from astropy.cosmology import FlatLambdaCDM
+
+        cosmology = FlatLambdaCDM(70, 0.3, Ob0=0.05, Tcmb0=2.7255, m_nu=0, name="default cosmology")
+        return cls.from_cosmology(cosmology, As=2.1e-9, n_s=0.97, n_z=float(z) if n is None else (z, n))
+
+    @classmethod
     def from_cosmology(
         cls,
         cosmology: FLRW,
