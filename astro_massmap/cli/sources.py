@@ -67,17 +67,40 @@ def cosmology_of(arguments):
     return getattr(astropy.cosmology, arguments.cosmology)
 
 
-def read_spectrum(arguments):
-    """Return the spectrum of ``--spectrum`` or ``--n-z``, or None."""
+def read_n_z_argument(arguments, redshift=None):
+    """Return n(z) as redshifts and densities from ``--n-z`` or the redshift of a plane, or None."""
+    from ..maps.n_z import as_n_z
+    from ..theory.source_redshifts import read_n_z
+
+    if arguments.n_z is None:
+        return as_n_z(redshift)
+    if redshift is not None:
+        raise ValueError("z_source, n_z: give one of them, the redshift of a source plane or a distribution")
+    return as_n_z(read_n_z(arguments.n_z, "n_z", column=arguments.source_bin))
+
+
+def read_spectrum(arguments, redshift=None):
+    """Return the spectrum of ``--spectrum``, ``--n-z`` or the redshift of a source plane, or None."""
     from ..theory.spectrum import PowerSpectrum
 
-    if arguments.n_z is not None:
+    cosmology = [name for name in ("cosmology", "sigma8", "As", "n_s") if getattr(arguments, name) is not None]
+    if arguments.n_z is not None or redshift is not None:
         if arguments.spectrum is not None:
             raise ValueError("spectrum, n_z: give one of them, a spectrum or the redshifts from which it is computed")
-        return computed_spectrum(arguments)
-    for name in ("source_bin", "cosmology", "sigma8", "As", "n_s"):
-        if getattr(arguments, name) is not None and not (name == "source_bin" and hasattr(arguments, "z_source")):
+        if not cosmology:
+            return PowerSpectrum.from_n_z(*read_n_z_argument(arguments, redshift))
+        return computed_spectrum(arguments, **({} if redshift is None else {"redshift": redshift}))
+    for name in ("source_bin", *cosmology):
+        of_z_source = name == "source_bin" and isinstance(getattr(arguments, "z_source", None), str)
+        if getattr(arguments, name) is not None and not of_z_source:
             raise ValueError(f"{name}: needs --n-z, the redshift distribution for the spectrum")
+    return read_table_of_spectrum(arguments)
+
+
+def read_table_of_spectrum(arguments):
+    """Return the spectrum of ``--spectrum``, or None."""
+    from ..theory.spectrum import PowerSpectrum
+
     return None if arguments.spectrum is None else PowerSpectrum.read(arguments.spectrum)
 
 

@@ -76,7 +76,7 @@ class CatalogBins:
         --------
         >>> from astro_massmap import datasets
         >>> print(f"{datasets.demo().density:.0f}")
-        31 1 / arcmin2
+        29 1 / arcmin2
         """
         return surface_density(self.coords, self.weight)
 

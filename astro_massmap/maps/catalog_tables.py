@@ -84,8 +84,9 @@ class CatalogTables:
         columns : dict, optional
             Names of the columns by content, for instance ``{"g1": "e1", "g2": "e2"}``. The columns ``ra``, ``dec``,
             ``g1``, ``g2``, ``weight``, ``redshift`` and ``tomo`` (numbers of tomographic bins) are found by their usual
-            names if not given (None: do not use one). Columns of the calibration are used only if given: ``m_bias``, ``c1``, ``c2``, and ``response``, or
-            ``R11`` to ``R22`` (metacalibration), or ``rms_e`` (distortions, with responsivity ``1 - rms_e^2``).
+            names if not given (None: do not use one). Columns of the calibration are used only if given: ``m_bias``,
+            ``c1``, ``c2``, and ``response``, or ``R11`` to ``R22`` (metacalibration), or ``rms_e`` (distortions, with
+            responsivity ``1 - rms_e^2``).
         select : str or array-like, optional
             Galaxies to use: flags ``(n,)`` or a condition, such as ``"tomo == 1"``, ``"z > 0.6 & mag < 24"`` or
             ``"not star"``. A condition compares columns, in their own units, with numbers and quoted texts by ``==``,
@@ -266,7 +267,7 @@ class CatalogTables:
         """
         if str(file).lower().endswith(".csv"):
             warnings.warn(
-                "file: a CSV file does not store units, meta, axes, shape noise and n_z; write an ECSV file to keep them",
+                "file: a CSV file does not store units, meta, axes, shape noise and n(z); write an ECSV file",
                 AstropyUserWarning,
                 stacklevel=2,
             )

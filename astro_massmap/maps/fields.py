@@ -39,7 +39,7 @@ SUMMARY = "bins.ecsv"
 
 def reconstruct_fields(
     fields: Iterable[Field] | Mapping[Any, Field],
-    method: str | Method | None | Sequence[str | Method | None] = None,
+    method: str | Method | Sequence[str | Method | None] | None = None,
     *,
     wcs: WCS | None = None,
     shape: Shape | None = None,
@@ -116,7 +116,8 @@ def reconstruct_fields(
     if together and wcs is None and len(catalogs) > 1:
         found = common_grid(catalogs, pixel_scale, shape)
         grid = {"wcs": found, "shape": found.array_shape} | ({} if mask is None else {"mask": mask})
-    tasks = [(i, *pair, grid if pair[0] in catalogs else {}) for i, pair in enumerate(zip(fields, methods, strict=True))]
+    pairs = enumerate(zip(fields, methods, strict=True))
+    tasks = [(i, field, each, grid if isinstance(field, ShearCatalog) else {}) for i, (field, each) in pairs]
     return _mapped(tasks, executor, progress)
 
 
@@ -124,14 +125,16 @@ def common_grid(
     catalogs: Sequence[ShearCatalog], pixel_scale: u.Quantity | None = None, shape: Shape | None = None
 ) -> WCS:
     """Return the WCS of a tangential grid around all catalogues, by default with the pixels of the densest one."""
-    if pixel_scale is None:
-        scale = min(default_pixel_scale(catalog.density) for catalog in catalogs)
-    else:
-        scale = to_angle(pixel_scale, "pixel_scale")
+    scale = common_pixel_scale(catalogs) if pixel_scale is None else to_angle(pixel_scale, "pixel_scale")
     frame = catalogs[0].coords.frame.replicate_without_data()
     places = [catalog.coords.transform_to(frame).spherical for catalog in catalogs]
     lon, lat = (np.concatenate([getattr(p, axis).rad for p in places]) * u.rad for axis in ("lon", "lat"))
     return fitting_wcs(SkyCoord(lon, lat, frame=frame), scale, shape)
+
+
+def common_pixel_scale(catalogs: Sequence[ShearCatalog]) -> u.Quantity:
+    """Return the default pixel scale of the densest catalogue."""
+    return min(default_pixel_scale(catalog.density) for catalog in catalogs)
 
 
 def write_fields(maps: Iterable[ConvergenceMap], folder: File, *, overwrite: bool = False) -> QTable:
