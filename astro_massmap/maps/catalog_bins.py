@@ -109,7 +109,8 @@ class CatalogBins:
         Returns
         -------
         dict of ShearCatalog
-            Catalogues by bin number, in increasing order, with the number in ``meta["bin"]``.
+            Catalogues by bin number, in increasing order, with the number in ``meta["bin"]`` and their density in
+            ``meta["galaxies_per_arcmin2"]``.
 
         Raises
         ------
@@ -147,6 +148,8 @@ class CatalogBins:
             weights = [float(parts[key].weight.sum()) for key in keys]
             if n_z is not None:
                 parts[TOTAL]._given_n_z = total_n_z([cast("NZ", given[key]) for key in keys], weights)
+        for part in parts.values():
+            part.meta["galaxies_per_arcmin2"] = float(part.density.value)
         return parts
 
     def _numbers(self, tomo: str | ArrayLike) -> tuple[NDArray[np.int64], list[int]]:

@@ -156,9 +156,10 @@ def write_fields(maps: Iterable[ConvergenceMap], folder: File, *, overwrite: boo
     Returns
     -------
     `~astropy.table.QTable`
-        Columns ``bin``, ``file``, ``n_galaxies``, ``density`` (galaxies per area of measured pixels),
-        ``mean_redshift``, ``pixel_scale``, ``method``, ``spectrum``, ``std`` (median standard deviation of the measured
-        pixels) and ``signal_to_noise`` (standard deviation of the map over ``std``); NaN for unknown values.
+        Columns ``bin``, ``file``, ``n_galaxies``, ``density`` (effective number of galaxies per area for bins,
+        otherwise the number per area of measured pixels), ``mean_redshift``, ``pixel_scale``, ``method``,
+        ``spectrum``, ``std`` (median standard deviation of the measured pixels) and ``signal_to_noise`` (standard
+        deviation of the map over ``std``); NaN for unknown values.
 
     Raises
     ------
@@ -198,9 +199,10 @@ def _summary(kappa: ConvergenceMap) -> dict[str, Any]:
     n_galaxies, z = kappa.meta.get("n_galaxies", 0), mean_redshift(kappa.n_z)
     std = np.nan if kappa.uncertainty is None else float(np.median(kappa.uncertainty.array[measured]))
     sources = kappa.diagnostics.get("sources", {})
+    area = (measured.sum() * kappa.pixel_scale**2).to_value(u.arcmin**2)
     return {
         "n_galaxies": n_galaxies,
-        "density": n_galaxies / (measured.sum() * kappa.pixel_scale**2).to(u.arcmin**2),
+        "density": kappa.meta.get("galaxies_per_arcmin2", n_galaxies / area) / u.arcmin**2,
         "mean_redshift": np.nan if z is None else z,
         "pixel_scale": kappa.pixel_scale,
         "method": kappa.diagnostics.get("method", ""),

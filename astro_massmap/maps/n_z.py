@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     NZ = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 STEP = 0.005  # of the redshifts of a histogram
-_FARTHEST = 10  # larger numbers, such as 99, are missing redshifts
+_FARTHEST = 9.9  # larger numbers, such as 9.99 or 99, are missing redshifts
 _SHIFT = 0.02  # of the mean of 1 + z by a selection, before a warning
 
 
@@ -40,7 +40,7 @@ def histogram(redshift: ArrayLike, weight: ArrayLike) -> NZ | None:
     Return the weighted n(z) of galaxies, normalised to 1; None, with a warning, if all redshifts are missing.
 
     Each galaxy is shared between the two nearest redshifts, so that the mean is exact. Equal redshifts are a plane, one
-    redshift with the density 1. Galaxies without a redshift between 0 and 10 are left out, with a warning.
+    redshift with the density 1. Galaxies without a redshift between 0 and 9.9 are left out, with a warning.
     """
     z, w = np.asarray(redshift, dtype=float), np.asarray(weight, dtype=float)
     known = (z >= 0) & (z <= _FARTHEST)  # False for NaN
