@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from .._utils.typing import RedshiftsLike
+
+
+_SHIM_LOCK, _SHIM_CACHE = threading.Lock(), {}  # camb is not safe in threads
 
 
 class PowerSpectrum:
@@ -163,7 +167,13 @@ class PowerSpectrum:
         from astropy.cosmology import FlatLambdaCDM
 
         cosmology = FlatLambdaCDM(70, 0.3, Ob0=0.05, Tcmb0=2.7255, m_nu=0, name="default cosmology")
-        return cls.from_cosmology(cosmology, As=2.1e-9, n_s=0.97, n_z=float(z) if n is None else (z, n))
+        key = (np.asarray(z).tobytes(), np.asarray(n).tobytes())
+        with _SHIM_LOCK:
+            if key not in _SHIM_CACHE:
+                _SHIM_CACHE[key] = cls.from_cosmology(
+                    cosmology, As=2.1e-9, n_s=0.97, n_z=float(z) if n is None else (z, n)
+                )
+            return _SHIM_CACHE[key]
 
     @classmethod
     def from_cosmology(
