@@ -150,6 +150,7 @@ def _reconstruct_bins(arguments):
 def _reconstructed(arguments):
     """Yield the maps of ``massmap reconstruct``: one, or one of each tomographic bin."""
     from .._sky.regions import as_regions
+    from .._utils.files import check_target
     from .dry_run import check_result
 
     exclude = None if arguments.exclude is None else as_regions(arguments.exclude)
@@ -159,6 +160,9 @@ def _reconstructed(arguments):
     chosen = list(parts) if arguments.bin is None else [arguments.bin]
     if arguments.bin not in (None, *parts):
         raise ValueError(f"--bin: needs one of {', '.join(parts)}, got {arguments.bin!r}")
+    if arguments.output.is_dir():
+        for key in chosen:
+            check_target(arguments.output / f"bin_{key}.fits", overwrite=arguments.overwrite)
     for key in chosen:
         catalog = parts[key]
         effective = {} if scale is None else {"pixel_scale": scale}
@@ -167,8 +171,7 @@ def _reconstructed(arguments):
         shear.meta |= note
         reason = f", pixels of {note['pixel_scale']}" if note else ""
         print(f"{shear!r} from {shear.meta['n_galaxies']} of {len(catalog)} galaxies{reason}")
-        file = arguments.output if arguments.bin is not None or key is None else arguments.output / f"bin_{key}.fits"
-        check_result(file, shear, getattr(method, "n_samples", 0), command)
+        check_result(arguments.output, shear, getattr(method, "n_samples", 0), command)
         with workers(arguments) as executor:
             kappa = shear.reconstruct(method, progress=not arguments.quiet, executor=executor)
         yield _recorded(kappa, command)

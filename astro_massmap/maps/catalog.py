@@ -216,7 +216,7 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration):
         )
         new.columns = self.columns.copy()
         if self._given_n_z is not None and self.redshift is not None:
-            warn_of_selection(self.redshift, new.redshift)
+            warn_of_selection(self.redshift, self.redshift[item])
         return new
 
     def __repr__(self) -> str:
@@ -307,7 +307,7 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration):
             raise ValueError("coords: a map needs at least two galaxies, got one")
         if wcs is not None and pixel_scale is not None:
             raise ValueError("wcs, pixel_scale: give only one of them; the WCS defines the pixel scale")
-        found = {}
+        found: dict[str, str] = {}
         if wcs is None:
             scale, found = self._pixel_scale(pixel_scale)
             wcs = fitting_wcs(self.coords, scale, None if shape is None else check_shape(shape))

@@ -136,7 +136,7 @@ class CatalogBins:
         outside = int((number < 0).sum())
         if outside:
             warn(f"bins: {outside} of {len(self)} galaxies are in no bin")
-        parts = {key: self[number == key] for key in keys}
+        parts: dict[Any, Self] = {key: self[number == key] for key in keys}
         given = {key: None for key in keys} if n_z is None else n_z_of_bins(n_z, keys)
         for key, part in parts.items():
             part._given_n_z, part.meta["bin"] = given[key], key

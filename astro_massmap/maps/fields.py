@@ -100,7 +100,7 @@ def reconstruct_fields(
     for i, field in enumerate(fields):
         if not callable(getattr(field, "reconstruct", None)):
             raise TypeError(f"fields: needs catalogues or maps, got a {type(field).__name__} in fields[{i}]")
-    given = list(method) if isinstance(method, list | tuple) else [method] * len(fields)
+    given: list[Any] = list(method) if isinstance(method, list | tuple) else [method] * len(fields)
     if len(given) != len(fields):
         raise ValueError(f"method: needs one for all fields or one for each of {len(fields)}, got {len(given)}")
     methods = [resolve(each, options) for each in given]
@@ -149,7 +149,7 @@ def write_fields(maps: Iterable[ConvergenceMap], folder: File, *, overwrite: boo
     maps : iterable of ConvergenceMap
         Maps, such as those of `reconstruct_fields`.
     folder : str or path-like
-        Folder, made if it does not exist.
+        Folder, made with the first map if it does not exist.
     overwrite : bool
         Replace existing files, which are an OSError otherwise.
 
@@ -176,13 +176,13 @@ def write_fields(maps: Iterable[ConvergenceMap], folder: File, *, overwrite: boo
     ['  0 bin_0.fits      32833', '  1 bin_1.fits      32833']
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    check_target(folder / SUMMARY, overwrite=overwrite)
+    check_target(folder / SUMMARY if folder.is_dir() else folder, overwrite=overwrite and folder.is_dir())
     rows: list[dict[str, Any]] = []
     for i, kappa in enumerate(maps, start=1):
         key = str(kappa.meta.get("bin", i))
         if any(row["bin"] == key for row in rows):
             raise ValueError(f"maps: two of them have the bin {key!r} in meta")
+        folder.mkdir(exist_ok=True)
         file = f"bin_{key}.fits"
         kappa.write(folder / file, format="fits", overwrite=overwrite)
         rows.append({"bin": key, "file": file, **_summary(kappa)})

@@ -59,7 +59,7 @@ def histogram(redshift: ArrayLike, weight: ArrayLike) -> NZ | None:
     n = np.bincount(low, w * (1 - (x - low)), size) + np.bincount(low + 1, w * (x - low), size)
     if first == 0:
         n[0] *= 2  # there are no galaxies below redshift 0
-    return STEP * (first + np.arange(size)), n / (STEP * w.sum())
+    return STEP * (first + np.arange(size, dtype=float)), np.asarray(n / (STEP * w.sum()), dtype=float)
 
 
 def mean_redshift(n_z: NZ | None) -> float | None:

@@ -106,10 +106,9 @@ def _with(method: Any, name: str, spectrum: PowerSpectrum) -> Any:
 
 def _name(part: Any) -> str:
     """Return the name of a spectrum, or of that of a prior."""
-    for spectrum in (getattr(part, "spectrum", None), getattr(part, "trained_spectrum", None), part):
-        if getattr(spectrum, "name", None) is not None:
-            return str(spectrum.name)
-    return repr(part)
+    spectra = getattr(part, "spectrum", None), getattr(part, "trained_spectrum", None), part
+    names = (getattr(spectrum, "name", None) for spectrum in spectra)
+    return str(next((name for name in names if name is not None), repr(part)))
 
 
 def _compare(trained: PowerSpectrum, spectrum: PowerSpectrum, z: float) -> None:

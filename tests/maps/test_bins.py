@@ -128,7 +128,7 @@ def bump(center):
 def test_distributions_of_bins(form, tmp_path):
     centers = {1: 0.4, 2: 0.8, 10: 1.2}
     table = Table({"z": Z, **{f"bin{key}": bump(z) for key, z in centers.items()}})
-    table.write(tmp_path / "n_z.ecsv")
+    table.write(tmp_path / "n_z.ecsv", overwrite=True)
     source = {
         "dict": {key: (Z, bump(z)) for key, z in centers.items()},
         "list": [(Z, bump(z)) for z in centers.values()],
@@ -144,8 +144,9 @@ def test_distributions_of_bins(form, tmp_path):
 
 def test_the_four_bins_of_des(massmap_data):
     catalog = make(redshift=None, tomo=np.arange(2400) % 4 + 1)
-    bins = catalog.bins("tomo", n_z=massmap_data / "surveys/desy3_nz.ecsv")
-    assert [mean_redshift(part.n_z) for part in bins.values()] == pytest.approx([0.336, 0.521, 0.741, 0.936], abs=2e-3)
+    with pytest.warns(AstropyUserWarning, match="negative densities, .* are set to 0"):
+        bins = catalog.bins("tomo", n_z=massmap_data / "surveys/desy3_nz.ecsv")
+    assert [mean_redshift(part.n_z) for part in bins.values()] == pytest.approx([0.336, 0.521, 0.741, 0.936], abs=5e-3)
 
 
 def test_the_distribution_of_all_galaxies_is_not_that_of_a_bin():
@@ -200,7 +201,7 @@ def test_streams_of_bins_are_independent():
 def test_lists_are_separate_fields_with_their_own_grids():
     near, far = make(400, n_z=0.5, redshift=None), make(4000, seed=1, n_z=1.0, redshift=None)
     maps = list(reconstruct_fields([near, far], KaiserSquires(), progress=False))
-    assert [round(kappa.pixel_scale.to_value(u.arcmin), 3) for kappa in maps] == [0.8, 0.4]
+    assert [round(kappa.pixel_scale.to_value(u.arcmin), 3) for kappa in maps] == [1.0, 0.4]
     shear = near.to_map()
     with pytest.raises(TypeError, match="pixel_scale: needs catalogues as fields"):
         reconstruct_fields([shear, far], KaiserSquires(), pixel_scale=1 * u.arcmin)
