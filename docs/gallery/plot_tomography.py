@@ -6,6 +6,8 @@ Four tomographic bins of a mock survey, and all their galaxies, on one grid. Eac
 n(z) of its bin. The mock has 5 galaxies per square arcminute in each bin, with n(z) similar to those of DES.
 """
 
+import tempfile
+
 import astropy.units as u
 import matplotlib.pyplot as plt
 import numpy as np
@@ -46,7 +48,7 @@ mock = ShearCatalog(
 )
 clusters = SkyCoord([29.7, 30.3], [-0.3, 0.3], unit="deg")
 for redshift, cluster in zip((0.2, 0.5), clusters, strict=True):
-    mock = inject_halo(mock, NFWHalo(2e15 * u.Msun, redshift), cluster)
+    mock = inject_halo(mock, NFWHalo(1e15 * u.Msun, redshift), cluster)
 
 # %%
 # ``bins`` splits the catalogue by the column of bin numbers; ``total`` adds all galaxies. A survey has an estimate of
@@ -64,8 +66,8 @@ for ax, (key, kappa) in zip(axes, zip(bins, maps, strict=True), strict=True):
     ax.scatter(clusters.ra, clusters.dec, transform=ax.get_transform("world"), s=300, fc="none", ec="k")
 
 # %%
-# The cluster at redshift 0.2, on the left, is in front of nearly all galaxies; the one at 0.5 is behind most of those
-# of the first two bins. Mean convergence within 3 arcmin, with its 68 % interval:
+# The cluster at redshift 0.2, in the lower right, is in front of most galaxies of all bins; the one at 0.5 is behind
+# those of the first bin. Mean convergence within 3 arcmin, with its 68 % interval:
 
 regions = [CircleSkyRegion(cluster, 3 * u.arcmin) for cluster in clusters]
 figure, ax = plt.subplots(figsize=(5, 3.5), layout="constrained")
@@ -83,5 +85,8 @@ ax.legend()
 # table:
 
 print(maps[0].diagnostics["sources"])
-table = write_fields(maps, "tomography", overwrite=True)
-table["bin", "n_galaxies", "density", "mean_redshift", "pixel_scale", "std"].pprint()
+with tempfile.TemporaryDirectory() as folder:
+    table = write_fields(maps, folder)
+for name in ("density", "mean_redshift", "pixel_scale", "std"):
+    table[name].info.format = ".3g"
+table["bin", "file", "n_galaxies", "density", "mean_redshift", "pixel_scale", "std"].pprint(max_width=-1)

@@ -90,7 +90,7 @@ def test_bins_by_column(folder, capsys, tmp_path):
     for row, kappa in zip(table, reconstruct_fields(bins, "wiener", n_samples=0, progress=False), strict=True):
         assert np.array_equal(ConvergenceMap.read(tmp_path / "maps" / row["file"]).data, kappa.data)
     assert reconstruct(folder, "--bins", "tomo", output="maps") == 1
-    assert "bin_1.fits' exists; give --overwrite" in capsys.readouterr().err
+    assert "bins.ecsv' exists; give --overwrite" in capsys.readouterr().err
     # any of the maps can be repeated
     command = ["repeat", "maps/bin_3.fits", "-o", "again.fits", "--input", str(folder), "--quiet"]
     assert main(command) == 0
