@@ -156,7 +156,7 @@ def _reconstructed(arguments):
     exclude = None if arguments.exclude is None else as_regions(arguments.exclude)
     method = _method(arguments)
     parts = _parts(arguments)
-    grid, scale, note = _grid(parts, arguments)
+    grid, scale, note = _grid(parts, method, arguments)
     chosen = list(parts) if arguments.bin is None else [arguments.bin]
     if arguments.bin not in (None, *parts):
         raise ValueError(f"--bin: needs one of {', '.join(parts)}, got {arguments.bin!r}")
@@ -211,7 +211,7 @@ def _parts(arguments):
     return {None: catalog}
 
 
-def _grid(parts, arguments):
+def _grid(parts, method, arguments):
     """Return the grid as arguments of ``to_map``, its pixel scale or None, and a note on the scale for ``meta``."""
     from ..maps.fields import common_grid, common_pixel_scale
 
@@ -221,9 +221,9 @@ def _grid(parts, arguments):
             raise ValueError("wcs, pixel_scale: give only one of them; the WCS defines the pixel scale")
         return {"wcs": wcs_of(arguments.wcs)}, None, {}
     if arguments.bins is None:
-        scale, note = catalogs[0]._pixel_scale(arguments.pixel_scale)
+        scale, note = catalogs[0]._pixel_scale(arguments.pixel_scale, method)
         return {"pixel_scale": scale}, scale, note
-    scale = common_pixel_scale(catalogs) if arguments.pixel_scale is None else arguments.pixel_scale
+    scale = common_pixel_scale(catalogs, [method], arguments.pixel_scale)
     return {"wcs": common_grid(catalogs, scale)}, scale, {}
 
 

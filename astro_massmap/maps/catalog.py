@@ -18,9 +18,7 @@ from .._sky.geometry import (
     fitting_wcs,
     pixel_scale as measure_pixel_scale,
     shear_in_pixels,
-    to_angle,
 )
-from .._sky.pixel_scales import default_pixel_scale
 from .axes import AxesReport, check_axes_name, report_of
 from .calibration import Calibration, check_response
 from .catalog_bins import CatalogBins, bin_numbers
@@ -343,14 +341,6 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration):
             n_z = histogram(kept.redshift[seen], kept.weight[seen])
         return ShearMap(data, wcs=wcs, noise_std=noise_std, meta=meta, n_z=n_z)
 
-    def _pixel_scale(self, given: u.Quantity | None) -> tuple[u.Quantity, dict[str, str]]:
-        """Return the given pixel scale, or that of the density with a note for ``meta``."""
-        if given is not None:
-            return to_angle(given, "pixel_scale"), {}
-        density = self.density
-        scale = default_pixel_scale(density)
-        return scale, {"pixel_scale": f"{scale:g}, from {density.value:.3g} galaxies per square arcminute"}
-
     def reconstruct(
         self,
         method: str | Method | None = None,
@@ -366,7 +356,8 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration):
         """
         Map the convergence: bin the galaxies with `to_map`, then call `ShearMap.reconstruct`.
 
-        Parameters and errors are those of the two methods; options are checked before the galaxies are binned.
+        Parameters and errors are those of the two methods; options are checked before the galaxies are binned. The
+        default pixel scale is that of the prior or network of the method, if it is for one scale only.
 
         Examples
         --------
@@ -377,9 +368,13 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration):
         from ..methods import resolve  # loads torch
 
         method = resolve(method, options)  # errors in options come before the binning
+        note: dict[str, str] = {}
+        if wcs is None:
+            pixel_scale, note = self._pixel_scale(pixel_scale, method)
         shear = self.to_map(wcs=wcs, shape=shape, pixel_scale=pixel_scale, mask=mask)
-        if progress and wcs is None and pixel_scale is None:
-            print(f"pixels of {shear.meta['pixel_scale']}", file=sys.stderr)
+        shear.meta |= note
+        if progress and note:
+            print(f"pixels of {note['pixel_scale']}", file=sys.stderr)
         return shear.reconstruct(method, progress=progress, executor=executor)
 
     def outside(self, regions: RegionsLike, wcs: WCS) -> Self:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self, cast
 
+import astropy.units as u
 import numpy as np
 
 from .._io.quantities import floats
-from .._sky.pixel_scales import surface_density
+from .._sky.geometry import to_angle
+from .._sky.pixel_scales import default_pixel_scale, surface_density
 from .._utils.progress import warn
 from .n_z import as_n_z, histogram, n_z_of_bins, total_n_z
 
 if TYPE_CHECKING:
-    import astropy.units as u
     from astropy.coordinates import SkyCoord
     from numpy.typing import ArrayLike, NDArray
 
     from .._utils.typing import RedshiftsLike
+    from ..methods import Method
     from .n_z import NZ
 
 TOTAL = "all"  # key of the galaxies of all bins
@@ -79,6 +81,17 @@ class CatalogBins:
         29 1 / arcmin2
         """
         return surface_density(self.coords, self.weight)
+
+    def _pixel_scale(self, given: u.Quantity | None, method: Method | None = None) -> tuple[u.Quantity, dict[str, str]]:
+        """Return the given pixel scale, or that of the method or of the density with a note for ``meta``."""
+        if given is not None:
+            return to_angle(given, "pixel_scale"), {}
+        fixed = None if method is None else fixed_scale(method)
+        if fixed is not None:
+            return fixed, {"pixel_scale": f"{fixed:g}, for which the prior or network was trained"}
+        density = self.density
+        scale = default_pixel_scale(density)
+        return scale, {"pixel_scale": f"{scale:g}, from {density.value:.3g} galaxies per square arcminute"}
 
     def bins(
         self,
@@ -183,6 +196,14 @@ class CatalogBins:
             if not (number == key).any():
                 raise ValueError(f"edges: no galaxy between the redshifts {edges[key - 1]:g} and {edges[key]:g}")
         return number, list(range(1, n + 1))
+
+
+def fixed_scale(method: Method) -> u.Quantity | None:
+    """Return the pixel scale of the prior or network of a method, None if it has none or accepts any."""
+    from ..methods.sources import pixel_size_of  # loads torch
+
+    size = pixel_size_of(method)
+    return None if size is None else round(float(np.rad2deg(size)) * 60, 6) * u.arcmin
 
 
 def bin_numbers(tomo: Any, n: int) -> NDArray[np.int64]:

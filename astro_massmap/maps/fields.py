@@ -18,6 +18,7 @@ from .._sky.geometry import fitting_wcs, to_angle
 from .._sky.pixel_scales import default_pixel_scale
 from .._utils.files import atomic_path, check_target
 from .catalog import ShearCatalog
+from .catalog_bins import fixed_scale
 from .n_z import mean_redshift
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def reconstruct_fields(
     ----------
     fields : iterable or dict of `ShearCatalog`, `ShearMap` or `ConvergenceMap`
         Catalogues or maps, one for each field. A dictionary, such as that of `ShearCatalog.bins`, contains parts of one
-        field: its catalogues are binned on one common grid, with the pixel scale of the densest one.
+        field: its catalogues are binned on one common grid, with the default pixel scale of the densest one, or that of
+        the prior or network of a method, if it is for one scale only.
     method : str or method object, or list of these, optional
         Method of all fields, or one for each.
     wcs, shape, pixel_scale, mask
@@ -114,27 +116,30 @@ def reconstruct_fields(
     if grid and len(catalogs) < len(fields):
         raise TypeError(f"{', '.join(grid)}: needs catalogues as fields; a map has its grid")
     if together and wcs is None and len(catalogs) > 1:
-        found = common_grid(catalogs, pixel_scale, shape)
+        found = common_grid(catalogs, common_pixel_scale(catalogs, methods, pixel_scale), shape)
         grid = {"wcs": found, "shape": found.array_shape} | ({} if mask is None else {"mask": mask})
     pairs = enumerate(zip(fields, methods, strict=True))
     tasks = [(i, field, each, grid if isinstance(field, ShearCatalog) else {}) for i, (field, each) in pairs]
     return _mapped(tasks, executor, progress)
 
 
-def common_grid(
-    catalogs: Sequence[ShearCatalog], pixel_scale: u.Quantity | None = None, shape: Shape | None = None
-) -> WCS:
-    """Return the WCS of a tangential grid around all catalogues, by default with the pixels of the densest one."""
-    scale = common_pixel_scale(catalogs) if pixel_scale is None else to_angle(pixel_scale, "pixel_scale")
+def common_grid(catalogs: Sequence[ShearCatalog], scale: u.Quantity, shape: Shape | None = None) -> WCS:
+    """Return the WCS of a tangential grid around all catalogues."""
     frame = catalogs[0].coords.frame.replicate_without_data()
     places = [catalog.coords.transform_to(frame).spherical for catalog in catalogs]
     lon, lat = (np.concatenate([getattr(p, axis).rad for p in places]) * u.rad for axis in ("lon", "lat"))
     return fitting_wcs(SkyCoord(lon, lat, frame=frame), scale, shape)
 
 
-def common_pixel_scale(catalogs: Sequence[ShearCatalog]) -> u.Quantity:
-    """Return the default pixel scale of the densest catalogue."""
-    return min(default_pixel_scale(catalog.density) for catalog in catalogs)
+def common_pixel_scale(
+    catalogs: Sequence[ShearCatalog], methods: Sequence[Method], given: u.Quantity | None = None
+) -> u.Quantity:
+    """Return the given pixel scale, that of a method with a fixed one, or the default one of the densest catalogue."""
+    if given is not None:
+        return to_angle(given, "pixel_scale")
+    fixed = (fixed_scale(method) for method in methods)
+    scale = next((scale for scale in fixed if scale is not None), None)
+    return min(default_pixel_scale(catalog.density) for catalog in catalogs) if scale is None else scale
 
 
 def write_fields(maps: Iterable[ConvergenceMap], folder: File, *, overwrite: bool = False) -> QTable:

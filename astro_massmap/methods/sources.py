@@ -73,6 +73,16 @@ def for_sources(method: Method, n_z: Any) -> tuple[Method, dict[str, Any]]:
     return (method if n_z is None else _with(method, name, spectrum)), record
 
 
+def pixel_size_of(method: Method) -> float | None:
+    """Return the side in radians of the pixels of the prior or network of a method, None if any are accepted."""
+    part = None
+    if isinstance(method, PosteriorMean):
+        part = MeanNetwork.load("default") if method.network is None else method.network
+    elif isinstance(method, AnnealedHMC):
+        part = ScorePrior.load("default") if method.prior is None else method.prior
+    return getattr(part, "pixel_size", None)
+
+
 def statement(record: dict[str, Any]) -> str | None:
     """Return one line about the spectrum of a run, or None for a method without one."""
     z, name = record["mean_redshift"], record["spectrum"]

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 
-from astro_massmap import ShearCatalog
+from astro_massmap import AnnealedHMC, GaussianPrior, PosteriorMean, ShearCatalog, Wiener
 from astro_massmap._sky.pixel_scales import default_pixel_scale, surface_density
+from astro_massmap.maps.catalog_bins import fixed_scale
 
 from helpers.cases import each_case
 
@@ -90,3 +91,17 @@ def test_the_grid_follows_and_can_be_given():
     fine = catalog.to_map(pixel_scale=0.4 * u.arcmin)
     assert fine.pixel_scale.to_value(u.arcmin) == pytest.approx(0.4, rel=1e-6) and "pixel_scale" not in fine.meta
     assert catalog[::2].to_map(wcs=fine.wcs, shape=fine.shape).shape == fine.shape
+
+
+def test_a_network_for_one_scale_defines_the_grid():
+    coords = sky(1.4, 20)
+    e = np.random.default_rng(1).normal(scale=0.26, size=(2, len(coords)))
+    catalog = ShearCatalog(coords, *e, axes="west-north")
+    network = PosteriorMean()
+    assert fixed_scale(network) == 0.4 * u.arcmin and fixed_scale(AnnealedHMC(GaussianPrior())) is None
+    assert fixed_scale(Wiener()) is None
+    kappa = catalog.reconstruct(Wiener(n_samples=0, uncertainty=False), progress=False)
+    assert kappa.meta["pixel_scale"].startswith("1 arcmin, from 1.")
+    pixel, note = catalog._pixel_scale(None, network)
+    assert pixel == 0.4 * u.arcmin and note == {"pixel_scale": "0.4 arcmin, for which the prior or network was trained"}
+    assert catalog._pixel_scale(2 * u.arcmin, network) == (2 * u.arcmin, {})
