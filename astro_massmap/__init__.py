@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .inference import Schedule
     from .maps.catalog import ShearCatalog
     from .maps.convergence_map import ConvergenceMap
-    from .maps.fields import reconstruct_fields
+    from .maps.fields import reconstruct_fields, write_fields
     from .maps.shear_map import ShearMap
     from .methods import AnnealedHMC, KaiserSquires, PosteriorMean, Wiener
     from .priors import GaussianPrior, ScorePrior
@@ -35,6 +35,7 @@ _HOMES = {
     "ShearMap": "maps.shear_map",
     "Wiener": "methods",
     "reconstruct_fields": "maps.fields",
+    "write_fields": "maps.fields",
 }
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "Wiener",
     "__version__",
     "reconstruct_fields",
+    "write_fields",
 ]
 
 

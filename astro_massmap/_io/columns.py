@@ -5,6 +5,7 @@ import warnings
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.io.ascii import InconsistentTableError
@@ -25,6 +26,7 @@ USUAL_NAMES = {
     "g2": ("g2", "e2", "gamma2", "e_2", "e2_corr", "bias_corrected_e2"),
     "weight": ("weight", "w", "shape_weight", "lensfit_weight"),
     "redshift": ("redshift", "z", "z_b", "photo_z", "zphot"),
+    "tomo": ("tomo", "tomo_bin", "tomobin", "tomographic_bin", "zbin", "z_bin", "hsc_y3_zbin"),
     # biases are used only if they are named, or in tables written by this package
     "m_bias": (),
     "c1": (),
@@ -43,6 +45,7 @@ PAIRS = {
     ("g1", "g2"): re.compile(r"[12](?!.*[12])"),
 }
 CREATOR = "astro_massmap"
+N_Z = "N_Z"  # name of the table of n(z) in the FITS files of this package
 _CSV = re.compile(r"\.csv(\.gz|\.bz2)?$", re.IGNORECASE)
 _LAYOUT = {"delimiter", "comment", "header_start", "data_start"}
 
@@ -71,7 +74,11 @@ def _read(file, **kwargs):
         return Table.read(file, **kwargs)
     if kwargs.get("format") in (None, "fits") and begins(file, b"SIMPLE"):
         with open_fits(file, images=False) as hdus:
-            return Table.read(hdus, **{"hdu": _ldac_objects(hdus)} | kwargs | {"format": "fits"})
+            own = N_Z in hdus and str(hdus[1].header.get("CREATOR")).startswith(CREATOR)
+            table = Table.read(hdus, **{"hdu": 1 if own else _ldac_objects(hdus)} | kwargs | {"format": "fits"})
+            if own:
+                table.meta["n_z"] = {key: np.array(hdus[N_Z].data[key], dtype=float) for key in ("z", "n")}
+            return table
     if begins(file, b"\x89HDF"):
         raise ValueError("HDF5 is not read, because damaged files crash its library; convert it to FITS or ECSV")
     encoding = None if "encoding" in kwargs else text_encoding(file)

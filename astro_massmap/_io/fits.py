@@ -13,13 +13,16 @@ from astropy.wcs import WCS
 from .._utils.files import atomic_path
 from .._utils.untrusted import parsing
 from .._utils.version import __version__, now
+from .columns import N_Z
 from .fits_headers import open_fits
 from .yaml_text import check_yaml, dump_yaml, load_yaml
 
 
-def write_images(file, images, wcs, notes, *, unit=u.dimensionless_unscaled, cards=(), overwrite=False):
+def write_images(file, images, wcs, notes, *, unit=u.dimensionless_unscaled, cards=(), n_z=None, overwrite=False):
     """
     Write images of one WCS, the first as the primary HDU, and ``notes`` by section in YAML, as the last HDU.
+
+    ``n_z`` (redshifts, densities) is written as the table N_Z.
 
     ``images`` are arrays ``(ny, nx)`` or ``(n, ny, nx)`` by the name of their HDU: bool arrays are written as bytes, a
     `numpy.memmap` image by image; ``unit`` is that of floats. ``cards`` (keyword, value, comment) are added to the
@@ -36,12 +39,21 @@ def write_images(file, images, wcs, notes, *, unit=u.dimensionless_unscaled, car
         hdus.append(hdu)
     written = ("CREATOR", f"astro_massmap {__version__}", ""), ("DATE", now(), "UTC, when the file was written")
     _add_cards(hdus[0].header, (*written, *cards))
+    if n_z is not None:
+        hdus.append(n_z_hdu(n_z))
     hdus.append(fits.table_to_hdu(table))
     if isinstance(file, io.BytesIO):
         fits.HDUList(hdus).writeto(file)
         return
     with atomic_path(file, overwrite=overwrite) as temporary:
         _write(hdus, temporary)
+
+
+def n_z_hdu(n_z):
+    """Return the HDU of n(z), a pair of redshifts and densities."""
+    hdu = fits.table_to_hdu(Table(dict(zip(("z", "n"), n_z, strict=True))))
+    hdu.name = N_Z
+    return hdu
 
 
 def _write(hdus, path):
@@ -64,8 +76,9 @@ def read_images(file, required, *, memmap=False):
     """
     Return images, WCS, notes and unit written by `write_images`, from a path or a binary file.
 
-    Arrays are in native byte order; WCS and unit are those of the first required image. With ``memmap``, stacks of
-    images are read-only memory maps. OSError if the file is missing, damaged, or lacks a required image.
+    Arrays are in native byte order; WCS and unit are those of the first required image. A table N_Z becomes the note
+    ``n_z``, redshifts and densities. With ``memmap``, stacks of images are read-only memory maps. OSError if the file
+    is missing, damaged, or lacks a required image.
     """
     name = str(file if isinstance(file, str | os.PathLike) else getattr(file, "name", "stream"))
     with warnings.catch_warnings(), parsing(f"file: {name!r} is damaged or not a FITS file"):
@@ -78,6 +91,7 @@ def read_images(file, required, *, memmap=False):
             header = hdus[names.index(required[0]) if required[0] in names else 0].header
             notes = _table_to_notes(Table.read(hdus["NOTES"])) if "NOTES" in names else None
             unit = u.Unit(header.get("BUNIT", ""), format="fits")
+            n_z = tuple(np.array(hdus[N_Z].data[key], float) for key in ("z", "n")) if N_Z in names else None
     missing = [image for image in required if image not in images]
     if missing:
         raise OSError(f"file: {name!r} has no image {', '.join(missing)}; it was not written by ConvergenceMap.write")
@@ -88,6 +102,7 @@ def read_images(file, required, *, memmap=False):
             f"file: {name!r} is incomplete, or was written by another program: it lacks {', '.join(lost)}, which "
             "write() of a map adds"
         )
+    notes["n_z"] = n_z
     shape = images[required[0]].shape
     if len(shape) < 2:
         raise OSError(f"file: {name!r} contains no map: {required[0]} has the shape {shape}")

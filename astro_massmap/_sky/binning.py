@@ -33,3 +33,12 @@ def bin_galaxies(x, y, shear, *, weight, response, shape_noise, shape):
     r = np.where(occupied, r, 1)
     noise_std = np.where(occupied, shape_noise * np.sqrt(w2) / r, np.inf)
     return np.stack([e1 / r, e2 / r]), noise_std, np.bincount(pixel, minlength=ny * nx).reshape(shape)
+
+
+def in_pixels_with_data(x, y, noise_std):
+    """Return bool ``(n,)`` for positions in pixels of finite noise; NaN is in none."""
+    ny, nx = noise_std.shape
+    found = (x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5)
+    rows, columns = (np.floor(p[found] + 0.5).astype(np.intp) for p in (y, x))
+    found[found] = np.isfinite(noise_std[rows, columns])
+    return found

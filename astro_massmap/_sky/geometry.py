@@ -17,7 +17,6 @@ from astropy.wcs.utils import wcs_to_celestial_frame
 
 from .._utils.memory import physical_memory
 
-DEFAULT_PIXEL_SCALE = 0.4 * u.arcmin
 _STEP = 1e-6  # radians; along the meridian
 
 

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         diagnostics: dict[str, Any]
         wcs: WCS
         uncertainty: StdDevUncertainty | None
+        n_z: tuple[NDArray[np.float64], NDArray[np.float64]] | None
 
         @property
         def data(self) -> Floats: ...

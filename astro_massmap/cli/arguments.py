@@ -9,7 +9,7 @@ from pathlib import Path
 import astropy.units as u
 
 from ..maps.axes import AXES
-from .sources import add_spectrum_arguments, read_spectrum
+from .sources import add_spectrum_arguments, read_spectrum, read_table_of_spectrum
 
 PLACES = "catalog", "map"  # positional arguments
 FILES = (*PLACES, "exclude", "wcs", "spectrum", "n_z", "prior")  # files that commands read to make a map
@@ -45,7 +45,7 @@ def add_galaxy_arguments(parser, *, required=True):
 def add_catalog_arguments(parser):
     """Add the catalogue, the options to read it, and its grid."""
     add_galaxy_arguments(parser)
-    parser.add_argument("--pixel-scale", type=angle, metavar="ANGLE", help="side of a pixel (default: '0.4 arcmin')")
+    parser.add_argument("--pixel-scale", type=angle, metavar="ANGLE", help="side of a pixel (default: by density)")
     parser.add_argument("--wcs", type=Path, metavar="IMAGE", help="FITS image whose grid the map uses")
 
 
@@ -111,11 +111,11 @@ def workers(arguments):
         yield executor
 
 
-def read_catalog(arguments):
+def read_catalog(arguments, **columns):
     from ..maps.catalog import ShearCatalog
 
     table = options(arguments, "axes", "columns", "responsivity", "response", "select", "hdu", "encoding")
-    return ShearCatalog.read(arguments.catalog, **table)
+    return ShearCatalog.read(arguments.catalog, **table | {"columns": table["columns"] | columns})
 
 
 def open_maps(arguments):
@@ -126,16 +126,22 @@ def open_maps(arguments):
     return MapSet.open(arguments.maps, **options(arguments, "kind", "pixel_scale"), **several_planes)
 
 
-def read_method(arguments):
-    """Return the method; ValueError for options that it does not have."""
+def read_method(arguments, redshift=None, *, spectrum=True):
+    """
+    Return the method; ValueError for options that it does not have.
+
+    Its spectrum is that of the options, or of sources at ``redshift``; without ``spectrum`` only that of a file.
+    """
     from ..methods import resolve
     from ..priors import GaussianPrior, MeanNetwork, ScorePrior
 
     chosen = options(arguments, "n_samples", "seed", "device", "smoothing", "schedule", "checkpoint")
-    spectrum = read_spectrum(arguments)
+    spectrum = read_spectrum(arguments, redshift) if spectrum else read_table_of_spectrum(arguments)
     if arguments.method in (None, "annealed_hmc"):
-        gaussian = arguments.prior == "gaussian"
-        chosen["prior"] = GaussianPrior(spectrum) if gaussian else ScorePrior.load(arguments.prior, spectrum)
+        if arguments.prior == "gaussian":
+            chosen["prior"] = GaussianPrior(spectrum)
+        elif arguments.prior != "default" or spectrum is not None:  # otherwise from n(z) of the data
+            chosen["prior"] = ScorePrior.load(arguments.prior, spectrum)
     elif arguments.method == "posterior_mean":
         if spectrum is not None:
             raise ValueError("--spectrum, --n-z: not used by posterior_mean, a network trained for one spectrum")

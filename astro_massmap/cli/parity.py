@@ -62,6 +62,7 @@ TASKS = {
 OPTIONS = {
     "ShearCatalog.check_axes": "reconstruct --check-axes",
     "ShearCatalog.to_map": "reconstruct --wcs, --pixel-scale, --exclude",
+    "ShearCatalog.bins": "reconstruct --bins",
     "ShearCatalog.write": "inject-halo -o",
     "ShearMap.reconstruct": "reconstruct",
     "ConvergenceMap.read": "MAP",
@@ -72,6 +73,7 @@ OPTIONS = {
     "ShearMap.plot": "reconstruct --plot",
     "validation.completeness.random_centers": "completeness --places",
     "PowerSpectrum.read": "reconstruct --spectrum",
+    "PowerSpectrum.from_n_z": "reconstruct --n-z, --z-source",
     "PowerSpectrum.to_table": "spectrum -o",
 }
 

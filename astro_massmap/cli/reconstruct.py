@@ -1,5 +1,6 @@
 """The commands that make maps: ``massmap demo``, ``reconstruct`` and ``denoise``."""
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 from .._utils.optional import require
@@ -10,14 +11,17 @@ from .arguments import (
     add_solver_arguments,
     add_workers_argument,
     check_targets,
+    numbers,
     options,
     read_catalog,
     read_method,
     record,
     save_figure,
+    show_table,
     wcs_of,
     workers,
 )
+from .sources import read_n_z_argument
 
 
 def add_commands(commands):
@@ -35,10 +39,20 @@ def add_commands(commands):
         description="Reconstruct the convergence of a shear catalogue: posterior mean, standard deviation and samples.",
     )
     add_catalog_arguments(reconstruct)
-    reconstruct.add_argument("-o", "--output", type=Path, required=True, help="FITS file for the map")
+    reconstruct.add_argument(
+        "-o", "--output", type=Path, required=True, help="FITS file for the map; with --bins, folder for the maps"
+    )
+    reconstruct.add_argument(
+        "--bins",
+        metavar="COLUMN",
+        help="maps of tomographic bins and of all galaxies in them: column of bin numbers, or edges of the bins in "
+        "redshift, such as 0.2,0.5,0.8; --n-z is then a table with a column for each bin, such as bin1",
+    )
+    reconstruct.add_argument("--bin", metavar="NUMBER", help="map of this bin of --bins only, or of all")
     add_exclude_argument(reconstruct)
     reconstruct.add_argument("--check-axes", action="store_true", help="test the axes of shear with the data")
     add_method_arguments(reconstruct)
+    _add_z_source_argument(reconstruct)
     _add_picture_arguments(reconstruct)
     add_solver_arguments(reconstruct)
     add_workers_argument(reconstruct)
@@ -53,10 +67,21 @@ def add_commands(commands):
     denoise.add_argument("map", type=Path, metavar="MAP", help="FITS file of a noisy map")
     denoise.add_argument("-o", "--output", type=Path, required=True, help="FITS file for the map")
     add_method_arguments(denoise)
+    _add_z_source_argument(denoise)
     _add_picture_arguments(denoise)
     add_solver_arguments(denoise)
     add_workers_argument(denoise)
     denoise.set_defaults(command=_denoise)
+
+
+def _add_z_source_argument(parser):
+    parser.add_argument(
+        "--z-source",
+        "--redshift",
+        type=float,
+        metavar="Z",
+        help="redshift of the sources for the prior spectrum, instead of --n-z",
+    )
 
 
 def _add_picture_arguments(parser):
@@ -81,6 +106,9 @@ def _demo(arguments):
 
 
 def _reconstruct(arguments):
+    if arguments.bins is not None and arguments.bin is None:
+        _reconstruct_bins(arguments)
+        return
     # Check all input and output before the computation.
     regions = _check_output(arguments, arguments.catalog)
     _save_all(make_reconstruct(arguments), arguments, regions)
@@ -103,26 +131,100 @@ def make_demo(arguments):
 
 def make_reconstruct(arguments):
     """Make the map of ``massmap reconstruct``; no file is written."""
-    from .._sky.geometry import DEFAULT_PIXEL_SCALE
+    return next(_reconstructed(arguments))
+
+
+def _reconstruct_bins(arguments):
+    from ..maps.fields import write_fields
+
+    for name in ("plot", "report", "checkpoint"):
+        if getattr(arguments, name) is not None:
+            raise ValueError(f"--{name}: needs a single map; give the bin with --bin")
+    if arguments.output.exists() and not arguments.output.is_dir():
+        raise ValueError(f"--output: needs a folder for the maps of the bins, got the file {str(arguments.output)!r}")
+    table = write_fields(_reconstructed(arguments), arguments.output, overwrite=arguments.overwrite)
+    show_table(table)
+    print(f"wrote {len(table)} maps and bins.ecsv to {arguments.output}")
+
+
+def _reconstructed(arguments):
+    """Yield the maps of ``massmap reconstruct``: one, or one of each tomographic bin."""
     from .._sky.regions import as_regions
+    from .._utils.files import check_target
     from .dry_run import check_result
 
     exclude = None if arguments.exclude is None else as_regions(arguments.exclude)
-    method = read_method(arguments)
-    catalog = read_catalog(arguments)
-    wcs = None if arguments.wcs is None else wcs_of(arguments.wcs)
-    scale = {"pixel_scale": DEFAULT_PIXEL_SCALE} if wcs is None else {}
-    command = record("reconstruct", arguments, method, **scale)
+    method = _method(arguments)
+    parts = _parts(arguments)
+    grid, scale, note = _grid(parts, method, arguments)
+    chosen = list(parts) if arguments.bin is None else [arguments.bin]
+    if arguments.bin not in (None, *parts):
+        raise ValueError(f"--bin: needs one of {', '.join(parts)}, got {arguments.bin!r}")
+    if arguments.output.is_dir():
+        for key in chosen:
+            check_target(arguments.output / f"bin_{key}.fits", overwrite=arguments.overwrite)
+    for key in chosen:
+        catalog = parts[key]
+        effective = {} if scale is None else {"pixel_scale": scale}
+        command = record("reconstruct", arguments, method, **effective | ({} if key is None else {"bin": key}))
+        shear = catalog.to_map(**grid, mask=exclude)
+        shear.meta |= note
+        reason = f", pixels of {note['pixel_scale']}" if note else ""
+        print(f"{shear!r} from {shear.meta['n_galaxies']} of {len(catalog)} galaxies{reason}")
+        check_result(arguments.output, shear, getattr(method, "n_samples", 0), command)
+        with workers(arguments) as executor:
+            kappa = shear.reconstruct(method, progress=not arguments.quiet, executor=executor)
+        yield _recorded(kappa, command)
+
+
+def _method(arguments):
+    if arguments.bins is None:
+        if arguments.bin is not None:
+            raise ValueError("--bin: needs --bins, the column of bin numbers or the edges of the bins")
+        return read_method(arguments, arguments.z_source)
+    for name in ("z_source", "source_bin", "cosmology", "sigma8", "As", "n_s"):
+        if getattr(arguments, name) is not None:
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option}: not with --bins; give --n-z with a column for each bin, such as bin1")
+    return read_method(arguments, spectrum=False)
+
+
+def _parts(arguments):
+    """Return the catalogues by tomographic bin as text, or the whole catalogue by None."""
+    edges, tomo = None, {}
+    if arguments.bins is not None:
+        try:
+            edges = numbers(arguments.bins)
+        except ArgumentTypeError:
+            tomo = {} if arguments.bins == "tomo" else {"tomo": arguments.bins}
+    catalog = read_catalog(arguments, **tomo)
     if arguments.check_axes:
         catalog.meta["axes_check"] = str(catalog.check_axes())
         print(catalog.meta["axes_check"])
     catalog.meta["catalog"] = arguments.catalog.name
-    shear = catalog.to_map(wcs=wcs, pixel_scale=arguments.pixel_scale, mask=exclude)
-    print(f"{shear!r} from {shear.meta['n_galaxies']} of {len(catalog)} galaxies")
-    check_result(arguments.output, shear, getattr(method, "n_samples", 0), command)
-    with workers(arguments) as executor:
-        kappa = shear.reconstruct(method, progress=not arguments.quiet, executor=executor)
-    return _recorded(kappa, command)
+    if arguments.bins is not None:
+        bins = catalog.bins(edges=edges, n_z=arguments.n_z, total=True)
+        return {str(key): part for key, part in bins.items()}
+    given = read_n_z_argument(arguments, arguments.z_source)
+    if given is not None:
+        catalog.n_z = given
+    return {None: catalog}
+
+
+def _grid(parts, method, arguments):
+    """Return the grid as arguments of ``to_map``, its pixel scale or None, and a note on the scale for ``meta``."""
+    from ..maps.fields import common_grid, common_pixel_scale
+
+    catalogs = list(parts.values())
+    if arguments.wcs is not None:
+        if arguments.pixel_scale is not None:
+            raise ValueError("wcs, pixel_scale: give only one of them; the WCS defines the pixel scale")
+        return {"wcs": wcs_of(arguments.wcs)}, None, {}
+    if arguments.bins is None:
+        scale, note = catalogs[0]._pixel_scale(arguments.pixel_scale, method)
+        return {"pixel_scale": scale}, scale, note
+    scale = common_pixel_scale(catalogs, [method], arguments.pixel_scale)
+    return {"wcs": common_grid(catalogs, scale)}, scale, {}
 
 
 def make_denoise(arguments):
@@ -130,8 +232,11 @@ def make_denoise(arguments):
     from ..maps.convergence_map import ConvergenceMap
     from .dry_run import check_result
 
-    method = read_method(arguments)
+    method = read_method(arguments, arguments.z_source)
     noisy = ConvergenceMap.read(arguments.map, format="fits")
+    given = read_n_z_argument(arguments, arguments.z_source)
+    if given is not None:
+        noisy.n_z = given
     command = record("denoise", arguments, method)
     check_result(arguments.output, noisy, getattr(method, "n_samples", 0), command)
     with workers(arguments) as executor:

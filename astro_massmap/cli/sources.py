@@ -3,6 +3,7 @@
 from pathlib import Path
 
 AS, N_S = 2.1e-9, 0.97  # of PowerSpectrum.default
+_ONE_OF = "z_source, n_z: give one of them, the redshift of a source plane or a distribution"
 _MODEL = {
     "omega_m": ("density of matter, instead of --cosmology", 0.3),
     "omega_b": ("density of baryons", 0.05),
@@ -87,18 +88,40 @@ def cosmology_of(arguments):
     return getattr(astropy.cosmology, arguments.cosmology)
 
 
-def read_spectrum(arguments):
-    """Return the spectrum of ``--spectrum`` or ``--n-z``, or None."""
+def read_n_z_argument(arguments, redshift=None):
+    """Return n(z) as redshifts and densities from ``--n-z`` or the redshift of a plane, or None."""
+    from ..maps.n_z import as_n_z
     from ..theory.source_redshifts import read_n_z
-    from ..theory.spectrum import PowerSpectrum
 
-    if arguments.n_z is not None:
+    if arguments.n_z is None:
+        return as_n_z(redshift)
+    if redshift is not None:
+        raise ValueError(_ONE_OF)
+    return as_n_z(read_n_z(arguments.n_z, "n_z", column=arguments.source_bin))
+
+
+def read_spectrum(arguments, redshift=None):
+    """Return the spectrum of ``--spectrum``, ``--n-z`` or the redshift of a source plane, or None."""
+    from ..theory.source_redshifts import read_n_z
+
+    if arguments.n_z is not None or redshift is not None:
         if arguments.spectrum is not None:
             raise ValueError("spectrum, n_z: give one of them, a spectrum or the redshifts from which it is computed")
-        return computed_spectrum(arguments, read_n_z(arguments.n_z, "n_z", column=arguments.source_bin))
+        if redshift is not None and arguments.n_z is not None:
+            raise ValueError(_ONE_OF)
+        source = redshift if arguments.n_z is None else arguments.n_z
+        return computed_spectrum(arguments, read_n_z(source, "n_z", column=arguments.source_bin))
     for name in ("source_bin", *MODEL_OPTIONS):
-        if getattr(arguments, name) is not None and not (name == "source_bin" and hasattr(arguments, "z_source")):
+        of_z_source = name == "source_bin" and isinstance(getattr(arguments, "z_source", None), str)
+        if getattr(arguments, name) is not None and not of_z_source:
             raise ValueError(f"{name}: needs --n-z, the redshift distribution for the spectrum")
+    return read_table_of_spectrum(arguments)
+
+
+def read_table_of_spectrum(arguments):
+    """Return the spectrum of ``--spectrum``, or None."""
+    from ..theory.spectrum import PowerSpectrum
+
     return None if arguments.spectrum is None else PowerSpectrum.read(arguments.spectrum)
 
 

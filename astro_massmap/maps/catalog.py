@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,19 +11,19 @@ from astropy.coordinates import Angle, SkyCoord
 
 from .._io.quantities import bools, column, credible, pair
 from .._io.selection import as_index
-from .._sky.binning import bin_galaxies
+from .._sky.binning import bin_galaxies, in_pixels_with_data
 from .._sky.geometry import (
-    DEFAULT_PIXEL_SCALE,
     celestial_wcs,
     check_shape,
     fitting_wcs,
     pixel_scale as measure_pixel_scale,
     shear_in_pixels,
-    to_angle,
 )
 from .axes import AxesReport, check_axes_name, report_of
 from .calibration import Calibration, check_response
+from .catalog_bins import CatalogBins, bin_numbers
 from .catalog_tables import CatalogTables
+from .n_z import histogram, warn_of_selection
 from .shear_map import ShearMap
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from numpy.typing import ArrayLike, NDArray
 
-    from .._utils.typing import Axes, Mask, Pair, RegionsLike, Shape
+    from .._utils.typing import Axes, Mask, Pair, RedshiftsLike, RegionsLike, Shape
     from ..methods import Method
     from .convergence_map import ConvergenceMap
     from .shear_map import ShearMap
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 _GALAXIES_PER_PIXEL = 40  # of the coarse grid on which axes are checked
 
 
-class ShearCatalog(CatalogTables, Calibration):
+class ShearCatalog(CatalogTables, CatalogBins, Calibration):
     """
     Positions and ellipticities of background galaxies.
 
@@ -62,6 +63,11 @@ class ShearCatalog(CatalogTables, Calibration):
         tests the axes with the data.
     weight, redshift : array-like, optional
         Weights, equal by default, and redshifts of the galaxies, ``(n,)``.
+    n_z : pair of array-like, table, file, SACC object, optional
+        Redshift distribution (z, n) of the galaxies, from which `reconstruct` takes the prior spectrum if the method
+        has none; by default the histogram of the redshifts, see `n_z`.
+    tomo : array-like of int, optional
+        Numbers of the tomographic bins of the galaxies, ``(n,)``; negative or missing for galaxies in no bin.
     m_bias : float or array-like, optional
         Multiplicative bias m of the shear.
     c_bias : tuple of two floats or array-likes
@@ -117,6 +123,8 @@ class ShearCatalog(CatalogTables, Calibration):
         axes: Axes,
         weight: ArrayLike | None = None,
         redshift: ArrayLike | None = None,
+        n_z: RedshiftsLike | None = None,
+        tomo: ArrayLike | None = None,
         m_bias: ArrayLike | None = None,
         c_bias: Pair = (0, 0),
         shape_noise: float | None = None,
@@ -139,6 +147,7 @@ class ShearCatalog(CatalogTables, Calibration):
         g1, g2 = column(g1, "g1", n), column(g2, "g2", n)
         weight = np.ones(n) if weight is None else column(weight, "weight", n)
         redshift = None if redshift is None else column(redshift, "redshift", n)
+        self.tomo = None if tomo is None else bin_numbers(tomo, n)
         m_bias = None if m_bias is None else column(m_bias, "m_bias", n, scalar=True)
         c_bias = pair(c_bias, "c_bias", n)
         if isinstance(m_bias, float) and not -1 < m_bias < np.inf:
@@ -152,6 +161,7 @@ class ShearCatalog(CatalogTables, Calibration):
         self._assign(coords, g1, g2, weight, redshift, m_bias, c_bias, shape_noise, meta)
         if not keep.all():
             self.__dict__.update(self[keep].__dict__)
+        self.n_z = n_z
         _ = self._mean_response  # raises an error if it is invalid
 
     def _assign(
@@ -190,7 +200,7 @@ class ShearCatalog(CatalogTables, Calibration):
         def part(x: Any) -> Any:
             return x if x is None or np.shape(x) in ((), (2, 2)) else x[item]
 
-        new.response = part(self.response)
+        new.response, new.tomo, new._given_n_z = part(self.response), part(self.tomo), self._given_n_z
         new._assign(
             self.coords[item],
             self.g1[item],
@@ -203,6 +213,8 @@ class ShearCatalog(CatalogTables, Calibration):
             self.meta,
         )
         new.columns = self.columns.copy()
+        if self._given_n_z is not None and self.redshift is not None:
+            warn_of_selection(self.redshift, self.redshift[item])
         return new
 
     def __repr__(self) -> str:
@@ -229,9 +241,11 @@ class ShearCatalog(CatalogTables, Calibration):
         >>> report.ok, report.e_minus_b > report.e_minus_b_mirrored
         (True, True)
         """
-        scale = self._coarse_scale()
-        mirrored = self.with_shear(np.conj(self.west_north))
-        return report_of(self.axes, self._weighted_shear(scale), mirrored._weighted_shear(scale))
+        plain = self[:]
+        plain.redshift = None
+        scale = plain._coarse_scale()
+        mirrored = plain.with_shear(np.conj(self.west_north))
+        return report_of(self.axes, plain._weighted_shear(scale), mirrored._weighted_shear(scale))
 
     def _coarse_scale(self) -> u.Quantity:
         """Return the pixel scale of a grid with some tens of galaxies per pixel."""
@@ -267,7 +281,9 @@ class ShearCatalog(CatalogTables, Calibration):
         shape : tuple of int, optional
             Rows and columns; by default ``wcs.array_shape``, or enough for all galaxies.
         pixel_scale : `~astropy.units.Quantity`, optional
-            Side of a pixel if no ``wcs`` is given; 0.4 arcmin by default.
+            Side of a pixel if no ``wcs`` is given. By default it follows from `density`: 0.4 arcmin for 6.25 to 100
+            galaxies per square arcminute, 0.3 arcmin from 100 and 0.25 arcmin from 200; below 6.25 the smallest of 0.6,
+            0.8, 1, 1.5 and 2 arcmin that contains one galaxy on average, at most 2 arcmin.
         mask : ndarray of bool, or regions, optional
             Pixels of the grid to leave out, ``(ny, nx)``, or regions (one, a list, a table or a file) whose galaxies
             are left out, except those in excluded regions such as ``-circle(...)`` of DS9. Text labels, points and
@@ -289,8 +305,9 @@ class ShearCatalog(CatalogTables, Calibration):
             raise ValueError("coords: a map needs at least two galaxies, got one")
         if wcs is not None and pixel_scale is not None:
             raise ValueError("wcs, pixel_scale: give only one of them; the WCS defines the pixel scale")
+        found: dict[str, str] = {}
         if wcs is None:
-            scale = DEFAULT_PIXEL_SCALE if pixel_scale is None else to_angle(pixel_scale, "pixel_scale")
+            scale, found = self._pixel_scale(pixel_scale)
             wcs = fitting_wcs(self.coords, scale, None if shape is None else check_shape(shape))
         wcs, shape = celestial_wcs(wcs, shape)
         kept, blank = self, None
@@ -315,10 +332,14 @@ class ShearCatalog(CatalogTables, Calibration):
             n_galaxies = int(counts[~blank].sum())
         if not np.isfinite(noise_std).any():
             raise ValueError("wcs, mask: the grid contains no galaxy; check that wcs and shape cover the catalogue")
-        meta = {**self.meta, "axes": self.axes, "n_galaxies": n_galaxies, "shape_noise": shape_noise}
+        meta = {**self.meta, "axes": self.axes, "n_galaxies": n_galaxies, "shape_noise": shape_noise, **found}
         if self.response is not None:
             meta["response"] = np.array(kept._mean_response).tolist()
-        return ShearMap(data, wcs=wcs, noise_std=noise_std, meta=meta)
+        n_z = self._given_n_z
+        if n_z is None and kept.redshift is not None:
+            seen = in_pixels_with_data(x, y, noise_std)
+            n_z = histogram(kept.redshift[seen], kept.weight[seen])
+        return ShearMap(data, wcs=wcs, noise_std=noise_std, meta=meta, n_z=n_z)
 
     def reconstruct(
         self,
@@ -335,7 +356,8 @@ class ShearCatalog(CatalogTables, Calibration):
         """
         Map the convergence: bin the galaxies with `to_map`, then call `ShearMap.reconstruct`.
 
-        Parameters and errors are those of the two methods; options are checked before the galaxies are binned.
+        Parameters and errors are those of the two methods; options are checked before the galaxies are binned. The
+        default pixel scale is that of the prior or network of the method, if it is for one scale only.
 
         Examples
         --------
@@ -346,7 +368,13 @@ class ShearCatalog(CatalogTables, Calibration):
         from ..methods import resolve  # loads torch
 
         method = resolve(method, options)  # errors in options come before the binning
+        note: dict[str, str] = {}
+        if wcs is None:
+            pixel_scale, note = self._pixel_scale(pixel_scale, method)
         shear = self.to_map(wcs=wcs, shape=shape, pixel_scale=pixel_scale, mask=mask)
+        shear.meta |= note
+        if progress and note:
+            print(f"pixels of {note['pixel_scale']}", file=sys.stderr)
         return shear.reconstruct(method, progress=progress, executor=executor)
 
     def outside(self, regions: RegionsLike, wcs: WCS) -> Self:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import astropy.units as u
 import numpy as np
+from astropy.io import fits
 from astropy.table import QTable, Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from .._io.columns import CREATOR, find_columns, is_own, read_table
+from .._io.fits import n_z_hdu
 from .._io.positions import positions
 from .._io.quantities import numbers
 from .._io.selection import selected
@@ -19,6 +22,7 @@ from .._utils.files import atomic_path
 from .._utils.progress import warn
 from .axes import AXES, check_axes_name, same_axes, to_west_north
 from .calibration import RESPONSE, response_of_columns, response_to_table, seen_along
+from .catalog_bins import bin_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,10 +30,12 @@ if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
     from numpy.typing import ArrayLike, NDArray
 
-    from .._utils.typing import Axes, File, Response, Select
+    from .._utils.typing import Axes, File, RedshiftsLike, Response, Select
+    from .n_z import NZ
 
 _SHAPE_NOISE = "sigma_e"  # keyword of the shape noise; FITS limits keywords to eight letters
 _C = ("c1", "c2")
+_FITS = re.compile(r"\.(fits?|fts)(\.gz|\.bz2)?$", re.IGNORECASE)
 _LARGEST_REDSHIFT = 10  # columns with larger medians contain magnitudes
 
 
@@ -54,6 +60,8 @@ class CatalogTables:
         meta: dict[str, Any]
         columns: dict[str, str]
         _given_shape_noise: float | None
+        _given_n_z: NZ | None
+        tomo: NDArray[np.int64] | None
 
     @classmethod
     def from_table(
@@ -75,9 +83,10 @@ class CatalogTables:
             text hours and degrees, with a warning. Masked values, NaN and blank text are missing values.
         columns : dict, optional
             Names of the columns by content, for instance ``{"g1": "e1", "g2": "e2"}``. The columns ``ra``, ``dec``,
-            ``g1``, ``g2``, ``weight`` and ``redshift`` are found by their usual names if not given (None: do not use
-            one). Columns of the calibration are used only if given: ``m_bias``, ``c1``, ``c2``, and ``response``, or
-            ``R11`` to ``R22`` (metacalibration), or ``rms_e`` (distortions, with responsivity ``1 - rms_e^2``).
+            ``g1``, ``g2``, ``weight``, ``redshift`` and ``tomo`` (numbers of tomographic bins) are found by their usual
+            names if not given (None: do not use one). Columns of the calibration are used only if given: ``m_bias``,
+            ``c1``, ``c2``, and ``response``, or ``R11`` to ``R22`` (metacalibration), or ``rms_e`` (distortions, with
+            responsivity ``1 - rms_e^2``).
         select : str or array-like, optional
             Galaxies to use: flags ``(n,)`` or a condition, such as ``"tomo == 1"``, ``"z > 0.6 & mag < 24"`` or
             ``"not star"``. A condition compares columns, in their own units, with numbers and quoted texts by ``==``,
@@ -136,12 +145,16 @@ class CatalogTables:
         found: dict[str, Any] = {key: table[name] for key, name in names.items() if key not in ("ra", "dec")}
         if "redshift" in found and not _is_redshift(found["redshift"]):
             del found["redshift"], names["redshift"]
+        if "tomo" in found and not (columns or {}).get("tomo") and not _is_bin_number(found["tomo"]):
+            del found["tomo"], names["tomo"]
         response_of_columns(found, kwargs, table.colnames, columns)
         if "c1" in found or "c2" in found:
             found["c_bias"] = (found.pop("c1", 0), found.pop("c2", 0))
         if "shape_noise" not in kwargs and isinstance(notes.get(_SHAPE_NOISE), float):
             found |= _written_shape_noise(notes[_SHAPE_NOISE], names)
-        own = ("axes", "creator", _SHAPE_NOISE) if ours else ()
+        if isinstance(notes.get("n_z"), dict) and {"z", "n"} <= notes["n_z"].keys():
+            found["n_z"] = (notes["n_z"]["z"], notes["n_z"]["n"])
+        own = ("axes", "creator", "n_z", _SHAPE_NOISE) if ours else ()
         found["meta"] = {k: v for k, v in table.meta.items() if k.lower() not in own}
         coords = positions(table[names["ra"]], table[names["dec"]], drop=True)
         new = cls(coords, found.pop("g1"), found.pop("g2"), axes=axes, **(found | kwargs))
@@ -158,6 +171,7 @@ class CatalogTables:
         select: Select | None = None,
         responsivity: float | None = None,
         response: ArrayLike | None = None,
+        n_z: RedshiftsLike | None = None,
         **kwargs: Any,
     ) -> Self:
         """
@@ -169,7 +183,7 @@ class CatalogTables:
             File (FITS, ECSV, CSV, ...). Text is UTF-8, with or without a byte order mark, or else Latin-1, with a
             warning. From FITS files in the LDAC format the table of objects is read. OSError if the file does not
             exist, is damaged, or contains no table.
-        axes, columns, select, responsivity, response
+        axes, columns, select, responsivity, response, n_z
             Arguments of `from_table` and `~astro_massmap.ShearCatalog`, with their errors.
         **kwargs
             Arguments of `astropy.table.Table.read`, for instance ``format="ascii"`` or ``hdu=1``.
@@ -183,7 +197,7 @@ class CatalogTables:
         """
         check_axes_name(axes)
         table = read_table(file, "file", **kwargs)
-        given = {"responsivity": responsivity, "response": response}
+        given = {"responsivity": responsivity, "response": response, "n_z": n_z}
         given = {key: value for key, value in given.items() if value is not None}  # priority over columns
         return cls.from_table(table, axes=axes, columns=columns, select=select, **given)
 
@@ -195,8 +209,8 @@ class CatalogTables:
         -------
         `~astropy.table.QTable`
             Columns ``ra``, ``dec`` (ICRS), ``g1``, ``g2`` (rotated to ICRS if necessary) and ``weight``, and if present
-            ``redshift``, ``m_bias``, ``c1``, ``c2``, and ``response`` or ``R11`` to ``R22``. Axes and shape noise, if
-            given, are in ``meta``.
+            ``redshift``, ``tomo``, ``m_bias``, ``c1``, ``c2``, and ``response`` or ``R11`` to ``R22``. Axes, and shape
+            noise and n(z) if given, are in ``meta``.
 
         Examples
         --------
@@ -216,6 +230,8 @@ class CatalogTables:
         table["g1"], table["g2"], table["weight"] = shear.real, shear.imag, self.weight
         if self.redshift is not None:
             table["redshift"] = self.redshift
+        if self.tomo is not None:
+            table["tomo"] = self.tomo
         if self.m_bias is not None:
             table["m_bias"] = np.broadcast_to(self.m_bias, len(self))
         if np.any(bias):
@@ -223,11 +239,15 @@ class CatalogTables:
         table.update(response_to_table(response, len(self)))
         if self._given_shape_noise is not None:
             table.meta[_SHAPE_NOISE] = self._given_shape_noise
+        if self._given_n_z is not None:
+            table.meta["n_z"] = {key: column.tolist() for key, column in zip("zn", self._given_n_z, strict=True)}
         return table
 
     def write(self, file: File, *, overwrite: bool = False, **kwargs: Any) -> None:
         """
         Write the table of `to_table` atomically; CSV files have no units and metadata, with a warning.
+
+        FITS files have a given n(z) in a second table, N_Z.
 
         Parameters
         ----------
@@ -247,12 +267,19 @@ class CatalogTables:
         """
         if str(file).lower().endswith(".csv"):
             warnings.warn(
-                "file: a CSV file does not store units, meta, axes and shape noise; write an ECSV file to keep them",
+                "file: a CSV file does not store units, meta, axes, shape noise and n(z); write an ECSV file",
                 AstropyUserWarning,
                 stacklevel=2,
             )
+        table = self.to_table()
+        is_fits = kwargs.get("format", "fits" if _FITS.search(str(file)) else None) == "fits"
+        n_z = table.meta.pop("n_z", None) if is_fits else None
         with atomic_path(file, overwrite=overwrite) as temporary:
-            self.to_table().write(temporary, **kwargs)
+            if n_z is None:
+                table.write(temporary, **kwargs)
+                return
+            tables = fits.table_to_hdu(table), n_z_hdu((n_z["z"], n_z["n"]))
+            fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(temporary)
 
 
 def _is_redshift(column: Any) -> bool:
@@ -273,6 +300,20 @@ def _is_redshift(column: Any) -> bool:
             stacklevel=4,
         )
     return not reason
+
+
+def _is_bin_number(column: Any) -> bool:
+    """Return whether a column contains bin numbers, with a warning if it does not."""
+    try:
+        bin_numbers(column, len(column))
+    except (TypeError, ValueError) as error:
+        warn(
+            f"tomo: the column {column.info.name!r} is not used because it does not contain bin numbers: "
+            f"{str(error).removeprefix('tomo: ')}. Give the name of another one, or None, by columns={{'tomo': ...}}",
+            stacklevel=4,
+        )
+        return False
+    return True
 
 
 def _written_shape_noise(value: float, names: Mapping[str, str]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from .files import register_fits, warn_of_meta
 from .grids import OtherGrids
 from .masses import Masses
 from .measurements import Questions
+from .n_z import as_n_z
 from .pictures import Pictures
 from .provenance import into_meta
 
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from numpy.typing import ArrayLike
 
-    from .._utils.typing import Bools, File, Floats, Shape
+    from .._utils.typing import Bools, File, Floats, RedshiftsLike, Shape
     from ..methods import Estimate, Method
+    from .n_z import NZ
 
 
 class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData):
@@ -56,6 +58,9 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         Metadata, which files keep, and settings and quality of the reconstruction.
     b_mode : ConvergenceMap, optional
         B mode on the same grid, which lensing does not produce.
+    n_z : pair of array-like, table, file, SACC object, optional
+        Redshift distribution (z, n) of the sources, from which `reconstruct` takes the prior spectrum if the method has
+        none. Maps made from galaxies with redshifts have it.
     unit : `~astropy.units.Unit`, optional
         Unit of ``data``, ``uncertainty`` and ``samples`` if these have none.
 
@@ -91,6 +96,7 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         meta: Mapping[str, Any] | None = None,
         diagnostics: Mapping[str, Any] | None = None,
         b_mode: ConvergenceMap | None = None,
+        n_z: RedshiftsLike | None = None,
         unit: u.UnitBase | str | None = None,
     ) -> None:
         unit = map_unit(getattr(data, "unit", None) if unit is None else unit)
@@ -111,6 +117,7 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         meta = copy.deepcopy(dict(meta or {}))
         super().__init__(data, uncertainty=uncertainty, mask=mask, wcs=wcs, meta=meta, unit=unit)
         self._samples = samples
+        self.n_z = as_n_z(n_z)
         self.diagnostics = copy.deepcopy(dict(diagnostics or {}))
         if b_mode is not None and b_mode.data.shape != data.shape:
             raise ValueError(f"b_mode: needs the shape {data.shape} of data, got {b_mode.data.shape}")
@@ -178,7 +185,9 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         return cls(wcs=wcs, mask=mask, **maps)
 
     @classmethod
-    def _from_estimate(cls, estimate: Estimate, *, wcs: WCS, mask: Bools, meta: Mapping[str, Any]) -> Self:
+    def _from_estimate(
+        cls, estimate: Estimate, *, wcs: WCS, mask: Bools, meta: Mapping[str, Any], n_z: NZ | None
+    ) -> Self:
         b_mode, meta = None, into_meta(meta, estimate.provenance)
         if estimate.b_mode is not None:
             b_mode = cls(estimate.b_mode, wcs=wcs, uncertainty=estimate.b_std, mask=mask)
@@ -191,6 +200,7 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
             meta=meta,
             diagnostics=dict(estimate.diagnostics),
             b_mode=b_mode,
+            n_z=n_z,
         )
 
     @property
@@ -272,8 +282,8 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         warn_of_meta(self.meta)
         observation = ConvergenceObservation.from_arrays(self.data, noise_std, self.pixel_scale.to_value(u.rad))
         cards = wcs_cards(self.wcs)
-        estimate = methods.run(method, observation, progress=progress, executor=executor, cards=cards)
-        return type(self)._from_estimate(estimate, wcs=self.wcs, mask=self.mask, meta=self.meta)
+        estimate = methods.run(method, observation, progress=progress, executor=executor, cards=cards, n_z=self.n_z)
+        return type(self)._from_estimate(estimate, wcs=self.wcs, mask=self.mask, meta=self.meta, n_z=self.n_z)
 
 
 register_fits(ConvergenceMap)

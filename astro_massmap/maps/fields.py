@@ -1,54 +1,91 @@
-"""Reconstruction of several fields, in threads or by an executor."""
+"""Reconstruction of several fields or tomographic bins, in threads or by an executor, and their files."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.table import QTable
+
+from .._sky.geometry import fitting_wcs, to_angle
+from .._sky.pixel_scales import default_pixel_scale
+from .._utils.files import atomic_path, check_target
+from .catalog import ShearCatalog
+from .catalog_bins import fixed_scale
+from .n_z import mean_redshift
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from concurrent.futures import Executor
 
+    from astropy.wcs import WCS
+
+    from .._utils.typing import File, Mask, Shape
     from ..methods import Method
-    from .catalog import ShearCatalog
     from .convergence_map import ConvergenceMap
     from .shear_map import ShearMap
 
+    Field = ShearCatalog | ShearMap | ConvergenceMap
+    Task = tuple[int, Field, Method, dict[str, Any]]
+
+SUMMARY = "bins.ecsv"
+
 
 def reconstruct_fields(
-    fields: Iterable[ShearCatalog | ShearMap | ConvergenceMap],
-    method: str | Method | None = None,
+    fields: Iterable[Field] | Mapping[Any, Field],
+    method: str | Method | Sequence[str | Method | None] | None = None,
     *,
+    wcs: WCS | None = None,
+    shape: Shape | None = None,
+    pixel_scale: u.Quantity | None = None,
+    mask: Mask | None = None,
     executor: Executor | None = None,
     progress: bool = True,
     **options: Any,
 ) -> Iterator[ConvergenceMap]:
     """
-    Reconstruct several fields in parallel, each as one task.
+    Reconstruct several fields, or the tomographic bins of one, in parallel, each as one task.
 
     Parameters
     ----------
-    fields : iterable of `ShearCatalog`, `ShearMap` or `ConvergenceMap`
-        Catalogues or maps, one for each field.
+    fields : iterable or dict of `ShearCatalog`, `ShearMap` or `ConvergenceMap`
+        Catalogues or maps, one for each field. A dictionary, such as that of `ShearCatalog.bins`, contains parts of one
+        field: its catalogues are binned on one common grid, with the default pixel scale of the densest one, or that of
+        the prior or network of a method, if it is for one scale only.
+    method : str or method object, or list of these, optional
+        Method of all fields, or one for each.
+    wcs, shape, pixel_scale, mask
+        Grid of the catalogues, as for `ShearCatalog.to_map`.
     executor : `concurrent.futures.Executor`, optional
         Executor that runs the fields; by default threads of this process, as many as cores. To share the chains of one
         field between workers, give ``executor`` to its own ``reconstruct``.
-    method, progress, **options
+    progress, **options
         As for `ShearMap.reconstruct`.
 
     Returns
     -------
     iterator of ConvergenceMap
         Maps in the order of the fields, each available as soon as it and the maps before it are done. Maps that are
-        written immediately are not lost if a later field fails.
+        written immediately are not lost if a later field fails. Those of catalogues of bins have the key of their bin
+        in ``meta["bin"]``.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no such method or option, the reconstruction of a field fails, or the method has a checkpoint, which
-        is a file for one field.
+        If there is no such method or option, the number of methods is not that of the fields, a grid is given for maps,
+        the reconstruction of a field fails, or the method has a checkpoint, which is a file for one field.
+
+    Notes
+    -----
+    Each field has its own prior spectrum, from its own ``n_z``, and its own random numbers, which depend on its data.
+    Tomographic bins are reconstructed independently: the correlation of their convergence is not used.
 
     Examples
     --------
@@ -61,49 +98,164 @@ def reconstruct_fields(
 
     if not isinstance(fields, Iterable):
         raise TypeError(f"fields: needs an iterable of catalogues or maps, got a {type(fields).__name__}")
-    fields, method = list(fields), resolve(method, options)
+    together, fields = isinstance(fields, Mapping), list(fields.values() if isinstance(fields, Mapping) else fields)
     for i, field in enumerate(fields):
         if not callable(getattr(field, "reconstruct", None)):
             raise TypeError(f"fields: needs catalogues or maps, got a {type(field).__name__} in fields[{i}]")
-    if getattr(method, "checkpoint", None) is not None:
+    given: list[Any] = list(method) if isinstance(method, list | tuple) else [method] * len(fields)
+    if len(given) != len(fields):
+        raise ValueError(f"method: needs one for all fields or one for each of {len(fields)}, got {len(given)}")
+    methods = [resolve(each, options) for each in given]
+    if any(getattr(each, "checkpoint", None) is not None for each in methods):
         raise ValueError(
             "checkpoint: needs a single field, since it is one file; call reconstruct on each field with its own file"
         )
-    return _mapped(fields, method, executor, progress)
+    grid = {"wcs": wcs, "shape": shape, "pixel_scale": pixel_scale, "mask": mask}
+    grid = {name: value for name, value in grid.items() if value is not None}
+    catalogs = [field for field in fields if isinstance(field, ShearCatalog)]
+    if grid and len(catalogs) < len(fields):
+        raise TypeError(f"{', '.join(grid)}: needs catalogues as fields; a map has its grid")
+    if together and wcs is None and len(catalogs) > 1:
+        found = common_grid(catalogs, common_pixel_scale(catalogs, methods, pixel_scale), shape)
+        grid = {"wcs": found, "shape": found.array_shape} | ({} if mask is None else {"mask": mask})
+    pairs = enumerate(zip(fields, methods, strict=True))
+    tasks = [(i, field, each, grid if isinstance(field, ShearCatalog) else {}) for i, (field, each) in pairs]
+    return _mapped(tasks, executor, progress)
 
 
-def _mapped(
-    fields: list[ShearCatalog | ShearMap | ConvergenceMap], method: Method, executor: Executor | None, progress: bool
-) -> Iterator[ConvergenceMap]:
+def common_grid(catalogs: Sequence[ShearCatalog], scale: u.Quantity, shape: Shape | None = None) -> WCS:
+    """Return the WCS of a tangential grid around all catalogues."""
+    frame = catalogs[0].coords.frame.replicate_without_data()
+    places = [catalog.coords.transform_to(frame).spherical for catalog in catalogs]
+    lon, lat = (np.concatenate([getattr(p, axis).rad for p in places]) * u.rad for axis in ("lon", "lat"))
+    return fitting_wcs(SkyCoord(lon, lat, frame=frame), scale, shape)
+
+
+def common_pixel_scale(
+    catalogs: Sequence[ShearCatalog], methods: Sequence[Method], given: u.Quantity | None = None
+) -> u.Quantity:
+    """Return the given pixel scale, that of a method with a fixed one, or the default one of the densest catalogue."""
+    if given is not None:
+        return to_angle(given, "pixel_scale")
+    fixed = (fixed_scale(method) for method in methods)
+    scale = next((scale for scale in fixed if scale is not None), None)
+    return min(default_pixel_scale(catalog.density) for catalog in catalogs) if scale is None else scale
+
+
+def write_fields(maps: Iterable[ConvergenceMap], folder: File, *, overwrite: bool = False) -> QTable:
+    """
+    Write maps of tomographic bins or fields to FITS files in a folder, with a table, and return the table.
+
+    The files are ``bin_1.fits``, ..., by ``meta["bin"]``, or else the number of the map from 1. Each is written as soon
+    as the map is available; the table, ``bins.ecsv``, is written last.
+
+    Parameters
+    ----------
+    maps : iterable of ConvergenceMap
+        Maps, such as those of `reconstruct_fields`.
+    folder : str or path-like
+        Folder, made with the first map if it does not exist.
+    overwrite : bool
+        Replace existing files, which are an OSError otherwise.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        Columns ``bin``, ``file``, ``n_galaxies``, ``density`` (effective number of galaxies per area for bins,
+        otherwise the number per area of measured pixels), ``mean_redshift``, ``pixel_scale``, ``method``,
+        ``spectrum``, ``std`` (median standard deviation of the measured pixels) and ``signal_to_noise`` (standard
+        deviation of the map over ``std``); NaN for unknown values.
+
+    Raises
+    ------
+    ValueError, OSError
+        If two maps have the same bin, or a file exists or cannot be written.
+
+    Examples
+    --------
+    >>> from astro_massmap import datasets, reconstruct_fields, write_fields
+    >>> catalog = datasets.demo()
+    >>> bins = catalog.bins([i % 2 for i in range(len(catalog))])
+    >>> table = write_fields(reconstruct_fields(bins, "kaiser_squires", progress=False), "maps", overwrite=True)
+    >>> table["bin", "file", "n_galaxies"].pformat(show_unit=False)[2:]
+    ['  0 bin_0.fits      32833', '  1 bin_1.fits      32833']
+    """
+    folder = Path(folder)
+    check_target(folder / SUMMARY if folder.is_dir() else folder, overwrite=overwrite and folder.is_dir())
+    rows: list[dict[str, Any]] = []
+    for i, kappa in enumerate(maps, start=1):
+        key = str(kappa.meta.get("bin", i))
+        if any(row["bin"] == key for row in rows):
+            raise ValueError(f"maps: two of them have the bin {key!r} in meta")
+        folder.mkdir(exist_ok=True)
+        file = f"bin_{key}.fits"
+        kappa.write(folder / file, format="fits", overwrite=overwrite)
+        rows.append({"bin": key, "file": file, **_summary(kappa)})
+    if not rows:
+        raise ValueError("maps: needs at least one map, got none")
+    table = QTable(rows)
+    with atomic_path(folder / SUMMARY, overwrite=overwrite) as temporary:
+        table.write(temporary, format="ascii.ecsv")
+    return table
+
+
+def _summary(kappa: ConvergenceMap) -> dict[str, Any]:
+    measured = ~kappa.mask
+    n_galaxies, z = kappa.meta.get("n_galaxies", 0), mean_redshift(kappa.n_z)
+    std = np.nan if kappa.uncertainty is None else float(np.median(kappa.uncertainty.array[measured]))
+    sources = kappa.diagnostics.get("sources", {})
+    area = (measured.sum() * kappa.pixel_scale**2).to_value(u.arcmin**2)
+    return {
+        "n_galaxies": n_galaxies,
+        "density": kappa.meta.get("galaxies_per_arcmin2", n_galaxies / area) / u.arcmin**2,
+        "mean_redshift": np.nan if z is None else z,
+        "pixel_scale": kappa.pixel_scale,
+        "method": kappa.diagnostics.get("method", ""),
+        "spectrum": sources.get("spectrum") or "",
+        "std": std,
+        "signal_to_noise": float(kappa.data[measured].std() / std) if std > 0 else np.nan,
+    }
+
+
+def _mapped(tasks: list[Task], executor: Executor | None, progress: bool) -> Iterator[ConvergenceMap]:
     from tqdm.auto import tqdm
 
     from ..inference import available_cores, pick_device, side_by_side  # loads torch
     from ..methods import shared_out  # loads torch
+    from ..methods.sources import statement  # loads torch
 
-    on_cpu = pick_device(getattr(method, "device", "cpu")).type == "cpu"
-    workers = min(available_cores(), len(fields)) if on_cpu else 1
-    if getattr(method, "n_jobs", 0) is None and dataclasses.is_dataclass(method) and (executor or workers > 1):
-        # the fields already occupy the cores
-        method = dataclasses.replace(method, n_jobs=1 if executor else max(available_cores() // workers, 1))
-    tasks = [(i, field, method) for i, field in enumerate(fields)]
+    on_cpu = all(pick_device(getattr(method, "device", "cpu")).type == "cpu" for _, _, method, _ in tasks)
+    workers = min(available_cores(), len(tasks)) if on_cpu else 1
+    if executor or workers > 1:  # the fields already occupy the cores
+        jobs = 1 if executor else max(available_cores() // workers, 1)
+        tasks = [(i, field, _with_jobs(method, jobs), grid) for i, field, method, grid in tasks]
     if executor is None:
         done = side_by_side(_map_field, tasks, workers, ahead=1)
     else:
         done = shared_out(_map_field, tasks, executor)
     early, i = {}, 0
-    with closing(done), tqdm(total=len(fields), desc="fields", disable=not progress) as bar:
+    with closing(done), tqdm(total=len(tasks), desc="fields", disable=not progress) as bar:
         for number, kappa in done:
             bar.update()
+            sources = statement(kappa.diagnostics["sources"])
+            if progress and sources is not None:
+                bar.write(f"field {kappa.meta.get('bin', number)}: {sources}", file=sys.stderr)
             early[number] = kappa
             while i in early:
                 yield early.pop(i)
                 i += 1
 
 
-def _map_field(task: tuple[int, ShearCatalog | ShearMap | ConvergenceMap, Method]) -> tuple[int, ConvergenceMap]:
-    number, field, method = task
+def _with_jobs(method: Method, jobs: int) -> Method:
+    if getattr(method, "n_jobs", 0) is None and dataclasses.is_dataclass(method):
+        return dataclasses.replace(cast("Any", method), n_jobs=jobs)
+    return method
+
+
+def _map_field(task: Task) -> tuple[int, ConvergenceMap]:
+    number, field, method, grid = task
     try:
-        return number, field.reconstruct(method, progress=False)
+        return number, field.reconstruct(method, progress=False, **grid)
     except Exception as error:
         error.add_note(f"in fields[{number}]")
         raise

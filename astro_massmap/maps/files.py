@@ -20,7 +20,8 @@ def write_map(kappa, file, *, overwrite, samples):
     images = {name: image for name, image in images.items() if image is not None}
     notes = {"meta": dict(kappa.meta), "diagnostics": kappa.diagnostics}
     made = cards(kappa.meta.get("provenance"), None if kappa.samples is None else len(kappa.samples))
-    write_images(file, images, kappa.wcs, notes, unit=kappa.unit, cards=made, overwrite=overwrite)
+    options = {"unit": kappa.unit, "cards": made, "n_z": kappa.n_z, "overwrite": overwrite}
+    write_images(file, images, kappa.wcs, notes, **options)
 
 
 def warn_of_meta(meta):
@@ -42,6 +43,7 @@ def read_map(file, *, memmap=False):
         "samples": images.get("SAMPLES"),
         "meta": notes.get("meta"),
         "diagnostics": notes.get("diagnostics"),
+        "n_z": notes.get("n_z"),
         "b_mode": b_mode,
     }
 
@@ -50,6 +52,8 @@ def register_fits(map_class):
     def write_fits(kappa, file, *, overwrite=False, samples=True):
         """
         Write a FITS file in which every image has the WCS: KAPPA, STD, MASK, SAMPLES, B_MODE and B_STD.
+
+        The table N_Z contains n(z) of the sources, if it is known.
 
         Parameters
         ----------

@@ -43,6 +43,7 @@ class OtherGrids(MapParts):
             meta=self.meta,
             diagnostics=self.diagnostics,
             b_mode=None if self.b_mode is None else self.b_mode[rows, columns],
+            n_z=self.n_z,
             unit=self.unit,
         )
 
@@ -142,5 +143,6 @@ class OtherGrids(MapParts):
             meta=self.meta,
             diagnostics=self.diagnostics,
             b_mode=None if self.b_mode is None else self.b_mode.reproject_to(wcs, shape),
+            n_z=self.n_z,
             unit=self.unit,
         )

@@ -60,6 +60,7 @@ class Masses(MapParts):
             meta={**self.meta, **notes},
             diagnostics=self.diagnostics,
             b_mode=None if b_mode is None else b_mode.surface_density(z_lens, sources, cosmology),
+            n_z=self.n_z,
         )
 
     def aperture_mass(self, centers: SkyCoord, radius: u.Quantity, *, level: float = 0.68) -> QTable:

@@ -13,6 +13,7 @@ from .._io.quantities import bools, floats
 from .._sky.geometry import celestial_wcs, pixel_scale
 from .convergence_map import ConvergenceMap
 from .files import warn_of_meta
+from .n_z import as_n_z
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from numpy.typing import ArrayLike, NDArray
 
-    from .._utils.typing import Bools, File, Shape
+    from .._utils.typing import Bools, File, RedshiftsLike, Shape
     from ..methods import Method
     from .convergence_map import ConvergenceMap
+    from .n_z import NZ
 
 
 class ShearMap:
@@ -43,11 +45,16 @@ class ShearMap:
         Pixels without data ``(ny, nx)``, where ``data`` and ``noise_std`` are ignored.
     meta : dict, optional
         Metadata, which are copied to the maps.
+    n_z : pair of array-like, table, file, SACC object, optional
+        Redshift distribution (z, n) of the galaxies, from which `reconstruct` takes the prior spectrum if the method
+        has none.
 
     Attributes
     ----------
     data, noise_std, mask : ndarray
         As the parameters; pixels without data have zero shear and infinite noise.
+    n_z : tuple of ndarray, or None
+        Redshifts and densities (z, n).
     pixel_scale : `~astropy.units.Quantity`
         Side of a pixel.
 
@@ -73,6 +80,7 @@ class ShearMap:
         mask: Bools
         wcs: WCS
         pixel_scale: u.Quantity
+        n_z: NZ | None
         meta: dict[str, Any]
 
     def __init__(
@@ -83,6 +91,7 @@ class ShearMap:
         noise_std: ArrayLike,
         mask: ArrayLike | None = None,
         meta: Mapping[str, Any] | None = None,
+        n_z: RedshiftsLike | None = None,
     ) -> None:
         data = floats(data, "data")
         if data.ndim != 3 or len(data) != 2 or data.size == 0:
@@ -112,6 +121,7 @@ class ShearMap:
         self.wcs, _ = celestial_wcs(wcs, shape)
         self.pixel_scale, _ = pixel_scale(self.wcs, shape)
         self.meta = copy.deepcopy(dict(meta or {}))
+        self.n_z = as_n_z(n_z)
 
     @property
     def shape(self) -> Shape:
@@ -142,6 +152,10 @@ class ShearMap:
         """
         Infer the convergence from the shear.
 
+        A method without a prior or spectrum of its own uses the power spectrum of `n_z` in the default cosmology, see
+        `PowerSpectrum.from_n_z`; without n(z) the default spectrum, of sources at redshift 1. A line of the progress
+        output and ``diagnostics["sources"]`` name the spectrum.
+
         Parameters
         ----------
         method : str or method object, optional
@@ -149,7 +163,7 @@ class ShearMap:
             `~astro_massmap.AnnealedHMC`, `~astro_massmap.PosteriorMean`, `~astro_massmap.Wiener`,
             `~astro_massmap.KaiserSquires`.
         progress : bool
-            Show a progress bar.
+            Show progress bars, and lines about memory, pixel scale and spectrum, on the standard error.
         executor : `concurrent.futures.Executor`, optional
             Executor that runs the chains of `~astro_massmap.AnnealedHMC`, for example a
             `concurrent.futures.ProcessPoolExecutor` or ``client.get_executor()`` of dask. The samples do not depend on
@@ -176,12 +190,12 @@ class ShearMap:
         warn_of_meta(self.meta)
         observation = Observation.from_arrays(self.data, self.noise_std, self.pixel_scale.to_value(u.rad))
         cards = wcs_cards(self.wcs)
-        estimate = methods.run(method, observation, progress=progress, executor=executor, cards=cards)
-        return ConvergenceMap._from_estimate(estimate, wcs=self.wcs, mask=self.mask, meta=self.meta)
+        estimate = methods.run(method, observation, progress=progress, executor=executor, cards=cards, n_z=self.n_z)
+        return ConvergenceMap._from_estimate(estimate, wcs=self.wcs, mask=self.mask, meta=self.meta, n_z=self.n_z)
 
     def write(self, file: File, *, overwrite: bool = False) -> None:
         """
-        Write a FITS file with the images G1, G2, NOISE_STD and MASK, each with the WCS.
+        Write a FITS file with the images G1, G2, NOISE_STD and MASK, each with the WCS, and n(z) as a table N_Z.
 
         Parameters
         ----------
@@ -206,7 +220,7 @@ class ShearMap:
             "NOISE_STD": np.where(self.mask, np.nan, self.noise_std),
             "MASK": self.mask,
         }
-        write_images(file, images, self.wcs, {"meta": self.meta}, overwrite=overwrite)
+        write_images(file, images, self.wcs, {"meta": self.meta}, n_z=self.n_z, overwrite=overwrite)
 
     @classmethod
     def read(cls, file: File) -> Self:
@@ -232,6 +246,7 @@ class ShearMap:
             noise_std=images["NOISE_STD"],
             mask=images["MASK"].astype(bool),
             meta=notes.get("meta"),
+            n_z=notes.get("n_z"),
         )
 
     def plot(self, ax: WCSAxes | None = None, **kwargs: Any) -> WCSAxes:

@@ -14,9 +14,10 @@ from typing import Any
 from .._utils.checks import is_object_with
 from ._workers import shared_out
 from .annealed_hmc import AnnealedHMC
-from .base import Estimate, Method, run
+from .base import Estimate, Method
 from .kaiser_squires import KaiserSquires
 from .posterior_mean import PosteriorMean
+from .runs import run
 from .wiener import Wiener
 
 __all__ = [

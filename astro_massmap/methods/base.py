@@ -1,8 +1,7 @@
-"""Parts common to all methods: the result, the function that runs a method, and checks of options."""
+"""Parts common to all methods: the result, and checks of options."""
 
 from __future__ import annotations
 
-import time
 import warnings
 from dataclasses import dataclass, field
 from numbers import Real
@@ -14,12 +13,9 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from .._utils import checks
 from ..analysis.statements import fit_statements
-from ..inference import one_thread
-from . import provenance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from concurrent.futures import Executor
 
     from numpy.typing import NDArray
 
@@ -92,63 +88,6 @@ class Method(Protocol):
             If the memory does not suffice, the prior has another pixel scale, or, as
             `~astro_massmap.inference.SolverError`, a linear system cannot be solved.
         """
-
-
-def run(
-    method: Method,
-    observation: Observation,
-    *,
-    progress: bool = True,
-    executor: Executor | None = None,
-    cards: Sequence[tuple[str, Any]] = (),
-) -> Estimate:
-    """
-    Run a method and return its `Estimate`, with name, settings, versions, wall time and the record of the run.
-
-    Parameters
-    ----------
-    method : method object
-        Method, such as ``Wiener()``.
-    observation, progress, executor, cards
-        As for `AnnealedHMC.solve <astro_massmap.AnnealedHMC.solve>`.
-
-    Raises
-    ------
-    TypeError
-        If there is an executor and the method has no chains.
-    ValueError, OSError
-        As the method's ``solve`` does.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from astro_massmap import KaiserSquires
-    >>> from astro_massmap.inference import Observation
-    >>> from astro_massmap.methods import run
-    >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
-    >>> estimate = run(KaiserSquires(), observation, progress=False)
-    >>> estimate.diagnostics["method"], estimate.diagnostics["settings"]["smoothing"]
-    ('KaiserSquires', '1.0 arcmin')
-    """
-    start = time.perf_counter()
-    if executor is not None and not hasattr(method, "prepare"):
-        raise TypeError(
-            f"executor: needs a method with chains, got {type(method).__name__}; use AnnealedHMC, which with "
-            "GaussianPrior() draws from the posterior of Wiener()"
-        )
-    options: dict[str, Any] = {} if executor is None else {"executor": executor}
-    if getattr(method, "checkpoint", None) is not None:
-        options["cards"] = cards
-    with one_thread():  # several chains at a time: two threads of one chain would wait for each other
-        estimate = method.solve(observation, progress=progress, **options)
-        estimate.diagnostics |= {
-            "method": type(method).__name__,
-            "settings": provenance.settings_of(method),
-            "versions": dict(provenance.versions()),
-            "wall_time": time.perf_counter() - start,
-        }
-        estimate.provenance = provenance.record(method, observation, estimate.diagnostics)
-    return estimate
 
 
 def warn_of_fit(fit: Mapping[str, Any] | None) -> None:

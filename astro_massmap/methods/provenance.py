@@ -8,6 +8,7 @@ A record is made of plain numbers, texts, lists and dictionaries:
 - ``prior``, the prior, network or spectrum of the method: its kind and name, whether it is Gaussian, plain options, and
   the SHA-256 of all its arrays, the spectrum of another theory included. For a trained network this is the checksum in
   its file of weights;
+- ``sources``, the name and origin of the spectrum, and the mean redshift of the sources if their n(z) is known;
 - ``input``, the SHA-256 of shear (or convergence), noise and pixel size as the method receives them; a pixel without
   data has infinite noise, so that the mask is part of it.
 
@@ -61,6 +62,7 @@ def record(method, observation, diagnostics):
         "device": _device(diagnostics.get("device")),
         "threads": torch.get_num_threads(),
         "prior": identity(method),
+        "sources": dict(diagnostics["sources"]),
         "input": {
             "kind": type(observation).__name__,
             "shape": [int(n) for n in observation.shape],

@@ -52,6 +52,7 @@ class BinnedSurvey:
             mask=shear.mask,
             samples=samples,
             meta=shear.meta,
+            n_z=shear.n_z,
             diagnostics=diagnostics,
         )
 

@@ -50,7 +50,8 @@ class MockSurveys:
     Parameters
     ----------
     catalog : ShearCatalog
-        Real galaxies. Galaxies outside the maps are left out.
+        Real galaxies. Galaxies outside the maps are left out. Their redshifts are not used: the sources are those of
+        the maps.
     maps : `~astro_massmap.simulation.MapSet`
         True convergence, one map for each mock.
     size : int
@@ -91,6 +92,7 @@ class MockSurveys:
         if not on_map.any():
             raise ValueError("catalog: needs galaxies on the maps, which are centred on the catalogue; none lies there")
         self.catalog = catalog[on_map]
+        self.catalog.redshift = self.catalog.n_z = None  # the sources of the mocks are those of the maps
 
     def __len__(self) -> int:
         return len(self.maps)

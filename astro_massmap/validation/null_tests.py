@@ -20,6 +20,7 @@ from ..analysis.angular_power import power_spectrum
 from ..maps.catalog import ShearCatalog
 from ..maps.convergence_map import ConvergenceMap
 from ..methods import KaiserSquires, resolve, run
+from ..methods.sources import for_sources
 from ..methods.wiener import ExpectedShear
 from .binned_survey import BinnedSurvey, generator_of_angles, random_phase
 
@@ -319,7 +320,8 @@ def _prepared(catalog, n, seed, method, wcs, shape, pixel_scale, mask):
     if mask is not None:
         grid = catalog.to_map(wcs=wcs, shape=shape, pixel_scale=pixel_scale)  # grid of all galaxies
         catalog, wcs, shape, pixel_scale = catalog.outside(mask, grid.wcs), grid.wcs, grid.shape, None
-    return method, BinnedSurvey(catalog, wcs=wcs, shape=shape, pixel_scale=pixel_scale)
+    survey = BinnedSurvey(catalog, wcs=wcs, shape=shape, pixel_scale=pixel_scale)
+    return for_sources(method, survey.shear.n_z)[0], survey
 
 
 def _check(catalog):

@@ -1,0 +1,134 @@
+"""Choice of the prior spectrum from the redshift distribution of the data."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._utils.progress import warn
+from ..priors import GaussianPrior, MeanNetwork, ScorePrior
+from ..theory.source_redshifts import read_n_z
+from ..theory.spectrum import PowerSpectrum
+from .annealed_hmc import AnnealedHMC
+from .posterior_mean import PosteriorMean
+from .wiener import Wiener
+
+if TYPE_CHECKING:
+    from .base import Method
+
+_RANGE = (300.0, 5000.0)  # multipoles at which amplitudes are compared
+_AMPLITUDE = 0.1  # largest relative difference in amplitude from the spectrum of a network, without a warning
+
+
+def for_sources(method: Method, n_z: Any) -> tuple[Method, dict[str, Any]]:
+    """
+    Return the method with the spectrum of n(z) if it has no prior or spectrum of its own, and the record of this.
+
+    Parameters
+    ----------
+    method : method object
+        A copy is made if its spectrum changes.
+    n_z : pair of array-like or None
+        Redshifts and densities of the sources of the data; None for the default spectrum.
+
+    Returns
+    -------
+    method : method object
+        Method for these sources.
+    record : dict
+        ``spectrum``, its name, and ``origin``: ``"n(z) of the data"``, ``"default"`` or ``"method"``; both None for a
+        method without a spectrum; ``mean_redshift`` of n(z), or None.
+
+    Warns
+    -----
+    `~astropy.utils.exceptions.AstropyUserWarning`
+        If the network of `~astro_massmap.PosteriorMean` was trained for other sources.
+
+    Examples
+    --------
+    >>> from astro_massmap import Wiener
+    >>> from astro_massmap.methods.sources import for_sources
+    >>> method, record = for_sources(Wiener(), ([0.5], [1.0]))
+    >>> record["origin"], record["mean_redshift"], method.spectrum.name == record["spectrum"]
+    ('n(z) of the data', 0.5, True)
+    """
+    record: dict[str, Any] = {"spectrum": None, "origin": None, "mean_redshift": None}
+    if n_z is not None:
+        sources = read_n_z(n_z, "n_z")
+        record["mean_redshift"] = float((sources.weight * sources.z).sum())
+    if isinstance(method, PosteriorMean):
+        spectrum = (MeanNetwork.load("default") if method.network is None else method.network).spectrum
+        if n_z is not None:
+            _compare(spectrum, PowerSpectrum.from_n_z(*n_z), record["mean_redshift"])
+        return method, record | {"spectrum": spectrum.name, "origin": "method"}
+    name, own = _prior_of(method)
+    if name is None:
+        return method, record
+    if own is not None:
+        return method, record | {"spectrum": _name(own), "origin": "method"}
+    spectrum = PowerSpectrum.default() if n_z is None else PowerSpectrum.from_n_z(*n_z)
+    record |= {"spectrum": spectrum.name, "origin": "default" if n_z is None else "n(z) of the data"}
+    return (method if n_z is None else _with(method, name, spectrum)), record
+
+
+def pixel_size_of(method: Method) -> float | None:
+    """Return the side in radians of the pixels of the prior or network of a method, None if any are accepted."""
+    part = None
+    if isinstance(method, PosteriorMean):
+        part = MeanNetwork.load("default") if method.network is None else method.network
+    elif isinstance(method, AnnealedHMC):
+        part = ScorePrior.load("default") if method.prior is None else method.prior
+    return getattr(part, "pixel_size", None)
+
+
+def statement(record: dict[str, Any]) -> str | None:
+    """Return one line about the spectrum of a run, or None for a method without one."""
+    z, name = record["mean_redshift"], record["spectrum"]
+    mean = "" if z is None else f", sources at a mean redshift of {z:.3g}"
+    if record["origin"] == "default":
+        return f"prior spectrum: {name!r}, because the data have no n(z); give n_z or redshifts for other sources"
+    if record["origin"] == "method":
+        return f"prior spectrum: {name!r}, that of the method{mean}"
+    return None if record["origin"] is None else f"prior spectrum: {name!r}, from n(z) of the data{mean}"
+
+
+def _prior_of(method: Method) -> tuple[str | None, Any]:
+    """Return the option for the prior or spectrum of a method, and its value; None for other methods."""
+    if isinstance(method, Wiener):
+        return "spectrum", method.spectrum
+    if not isinstance(method, AnnealedHMC):
+        return None, None
+    without = isinstance(method.prior, GaussianPrior) and method.prior.spectrum is None
+    return "prior", None if without else method.prior
+
+
+def _with(method: Any, name: str, spectrum: PowerSpectrum) -> Any:
+    """Return a copy of a method with this spectrum, without another warning about its options."""
+    part: Any = spectrum
+    if name == "prior":
+        part = ScorePrior.load("default", spectrum) if method.prior is None else GaussianPrior(spectrum)
+    new = copy.copy(method)
+    object.__setattr__(new, name, part)
+    return new
+
+
+def _name(part: Any) -> str:
+    """Return the name of a spectrum, or of that of a prior."""
+    spectra = getattr(part, "spectrum", None), getattr(part, "trained_spectrum", None), part
+    names = (getattr(spectrum, "name", None) for spectrum in spectra)
+    return str(next((name for name in names if name is not None), repr(part)))
+
+
+def _compare(trained: PowerSpectrum, spectrum: PowerSpectrum, z: float) -> None:
+    ell = np.geomspace(*_RANGE, 200)
+    new, old = (np.trapezoid(s(ell) * ell, ell) for s in (spectrum, trained))
+    amplitude = float(np.sqrt(new / old))
+    if abs(amplitude - 1) > _AMPLITUDE:
+        warn(
+            f"n_z: the sources of the data, at a mean redshift of {z:.3g}, have {amplitude:.2f} times the standard "
+            f"deviation of the convergence for which the network was trained ({trained.name}); use AnnealedHMC() or "
+            "Wiener(), which take the spectrum from n(z)",
+            stacklevel=5,
+        )
