@@ -68,7 +68,7 @@ def test_the_text_contains_field_box_tiles_and_memory():
 def test_the_tiles_are_those_of_the_prior(shape):
     prior = ScorePrior.load("default")
     estimate = needed_memory(shape, 1.25, prior=prior)
-    on_grid = prior.on(FourierGrid(shape, prior.pixel_size, estimate.box))
+    on_grid = prior.on(FourierGrid(shape, 2e-4, estimate.box))
     assert estimate.tiles == on_grid._tiles
 
 

@@ -300,7 +300,8 @@ def test_invalid_fields_are_errors_before_the_run():
         reconstruct_fields([shear], "magic")
     with pytest.raises(ValueError, match="checkpoint: needs a single field"):
         reconstruct_fields([shear], AnnealedHMC(GaussianPrior(), checkpoint="c.fits"))
-    maps = reconstruct_fields([shear, shear], AnnealedHMC(), progress=False)
+    coarse = datasets.demo().to_map(pixel_scale=2.5 * u.arcmin)
+    maps = reconstruct_fields([coarse, coarse], AnnealedHMC(), progress=False)
     with pytest.raises(ValueError, match="prior: needs pixels") as caught:
         next(maps)
     assert caught.value.__notes__ == ["in fields[0]"]
