@@ -53,9 +53,9 @@ def cosmologies(out):
         matter = MatterPower.from_cosmology(cosmology, **like, z_max=3.5)
         tables = {name: getattr(matter, name) for name in ("z", "power", "omega_m_h2")}
         tables |= {"k": matter.k, "distance": matter.distance(matter.z), "linear_k": linear.k, "linear": linear.power}
-        np.savez(file, **tables, name=linear.name)
+        np.savez(file, **tables, name=linear.name, omega_m=linear.omega_m)
     with np.load(file) as saved:
-        other = Cosmology(0.3, saved["linear_k"], saved["linear"], str(saved["name"]))
+        other = Cosmology(float(saved["omega_m"]), saved["linear_k"], saved["linear"], str(saved["name"]))
         tables = {name: saved[name] for name in ("z", "k", "power")}
         matter = MatterPower(**tables, distance=saved["distance"], omega_m_h2=float(saved["omega_m_h2"]))
     return [default, other], [matter_power(MatterPower.default()), matter_power(matter)]
