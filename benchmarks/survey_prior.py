@@ -31,7 +31,8 @@ from astro_massmap.simulation import (
     simulate_boxes,
 )
 from astro_massmap.theory.matter_power import MatterPower
-from astro_massmap.training import TrainingPlan, survey_bank, survey_ratios, train_survey_prior, write_curves
+from astro_massmap.training import TrainingPlan, train_survey_prior, write_curves
+from astro_massmap.training.survey_prior import survey_bank, survey_ratios
 
 ARCMIN = np.radians(1 / 60)
 REFERENCE = 0.4 * ARCMIN

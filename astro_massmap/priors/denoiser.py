@@ -63,7 +63,8 @@ class FieldStatistics(nn.Module):
         share = (grid.multiplicity / _REFERENCE**2).expand(modes.shape).flatten()
         self.register_buffer("modes", modes.flatten()[None], persistent=False)
         self.register_buffer("share", share, persistent=False)
-        self.register_buffer("pixel_size", torch.full((1,), float(pixel_size), dtype=torch.float64), persistent=False)
+        size = torch.tensor([float(pixel_size)], dtype=torch.float64, device="cpu")
+        self.register_buffer("pixel_size", size, persistent=False)
 
     @classmethod
     def of_batch(cls, fields):
@@ -76,6 +77,7 @@ class FieldStatistics(nn.Module):
 
     @property
     def variance(self):
+        """Variance of a pixel."""
         return self.modes @ self.share
 
     def spreads(self, sigma):

@@ -70,7 +70,8 @@ class ScorePrior:
     --------
     >>> from astro_massmap import ScorePrior
     >>> prior = ScorePrior.load("default")
-    >>> prior
+    >>> print(prior.pixel_scale.round(2), prior.theory.name)
+    [0.25 2.  ] arcmin default: z_s = 1, resolved to ell 5200
     """
 
     denoiser: HybridDenoiser

@@ -22,7 +22,28 @@ _FINE = math.radians(0.7 / 60)  # maps of larger pixels are drawn on pixels of h
 
 @dataclass(frozen=True)
 class Survey:
-    """Sources and pixels of a map: lensing weights ``(slabs,)``, spectrum of the maps, and pixel size in radians."""
+    """
+    Sources, cosmology and pixels of a map, as returned by `SurveyMaps.survey`.
+
+    Attributes
+    ----------
+    cosmology : int
+        Number of the cosmology.
+    weights : ndarray
+        Lensing weights of the slabs, ``(slabs,)``.
+    spectrum : `~astro_massmap.PowerSpectrum`
+        Power spectrum of the maps.
+    pixel_size : float
+        Side of a pixel in radians.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.simulation import Survey
+    >>> Survey(0, np.ones(2), PowerSpectrum.default(), pixel_size=1.2e-4).spectrum
+    <PowerSpectrum 'default: z_s = 1': 128 points, ell 10 to 100000>
+    """
 
     cosmology: int
     weights: np.ndarray

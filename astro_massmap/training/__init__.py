@@ -11,7 +11,7 @@ from .mocks import MockPieces
 from .posterior_mean import MeanTrainer, fixed_mocks, mean_ratios, train_posterior_mean
 from .recipe import train_prior
 from .regression import fit_correction
-from .survey_prior import correction_table, survey_bank, survey_ratios, train_survey_prior
+from .survey_prior import train_survey_prior
 from .trainer import LEVELS, Trainer, TrainingPlan, denoising_ratios, start_workers
 
 __all__ = [
@@ -24,14 +24,11 @@ __all__ = [
     "SurveyNoiser",
     "Trainer",
     "TrainingPlan",
-    "correction_table",
     "denoising_ratios",
     "fit_correction",
     "fixed_mocks",
     "mean_ratios",
     "start_workers",
-    "survey_bank",
-    "survey_ratios",
     "train_posterior_mean",
     "train_prior",
     "train_survey_prior",

@@ -217,7 +217,7 @@ class SurveyNoiser:
         """Draw a ``Batch`` as `Noiser.batch`, with noise levels in units of the standard deviation of a pixel."""
         surveys = [self.source.survey(choices) for _ in range(n)]
         order = torch.Generator("cpu").manual_seed(int(choices.integers(2**62)))
-        ratios = log_levels(low, high, n, order)[torch.randperm(n, generator=order)]
+        ratios = log_levels(low, high, n, order)[choices.permutation(n)]
         x, z, wiener, sigma, fields = [], [], [], [], []
         for survey, ratio in zip(surveys, ratios.tolist(), strict=True):
             truth = symmetry(self.source.draw(survey, choices).to(self.device)[None], choices)

@@ -62,6 +62,29 @@ def train_survey_prior(
     ------
     OSError, ValueError
         As for `train_prior`.
+
+    Examples
+    --------
+    Two steps on maps of a tiny simulation; a useful prior needs some thousand steps:
+
+    >>> import numpy as np
+    >>> from astro_massmap.simulation import (
+    ...     Cosmology, LensPlanes, LightCone, NBody, PlaneFilter, SurveyMaps, matter_power
+    ... )
+    >>> from astro_massmap.theory.matter_power import MatterPower
+    >>> from astro_massmap.training import MapBank, TrainingPlan, train_survey_prior
+    >>> power, choices = matter_power(MatterPower.default()), np.random.default_rng(0)
+    >>> planes = LensPlanes.simulate(NBody(16, 256.0, longest_step=0.2), 1, cells=64, z_max=3.0)
+    >>> filters = PlaneFilter.fit([([planes], power)])
+    >>> cone = LightCone([filters.apply(planes)], np.ones(len(planes.distance)))
+    >>> source = SurveyMaps([cone], [Cosmology.default()], [power], filters, (48, 48))
+    >>> fields = [[source.survey(choices, redshift=z, pixel_size=size) for z in (0.5, 2)] for size in (1e-4, 5e-4)]
+    >>> bank = MapBank(source.draw(fields[0][0], choices)[None], 1e-4)
+    >>> plan = TrainingPlan(steps=2, size=16, margin=16, sigma=(0.12, 40))
+    >>> options = {"widths": (4, 4, 4), "n_correction": 2, "progress": False}
+    >>> prior, history = train_survey_prior(source, bank, fields[0][0], fields, plan, **options)
+    >>> prior.pixel_size, prior.table.signal.shape
+    (None, (2, 2))
     """
     torch.manual_seed(plan.seed)
     network = UNet(widths, embedding=embedding)

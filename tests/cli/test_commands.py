@@ -95,7 +95,7 @@ def test_selection_exclusion_and_method(survey):
         (["--wcs", "missing.fits"], "missing.fits"),
         (["--prior", "missing.safetensors"], "missing.safetensors"),
         (["--method", "wiener", "--prior", "gaussian"], "--prior: not used by"),
-        (["--pixel-scale", "1.6 arcmin"], "--pixel-scale '0.4 arcmin'"),
+        (["--pixel-scale", "2.5 arcmin"], "--prior: needs pixels of 0.25 to 2 arcmin"),
     ],
 )
 def test_errors_are_one_line_and_write_no_file(survey, capsys, tmp_path, arguments, message):

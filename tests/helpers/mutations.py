@@ -158,7 +158,7 @@ def notes(content, rng):
             warnings.simplefilter("ignore")
             kept, buffer = fits.HDUList([hdu.copy() for hdu in hdus]), io.BytesIO()
             if "NOTES" in [hdu.name for hdu in kept] and rng.random() < 0.8:
-                table = Table.read(kept["NOTES"])
+                table = Table(kept["NOTES"].data)  # without the YAML that a mutation before this one may have inserted
                 texts = [str(text) for text in table["content"]]
                 texts[int(rng.integers(len(texts)))] = payload if rng.random() < 0.5 else f"x: {payload}"
                 table["content"] = texts

@@ -145,7 +145,7 @@ def shipped():
     """Return the shipped prior with a network of fake parameters of the same shapes."""
     prior = ScorePrior.load("default")
     network = UNet(**prior.denoiser.network.settings).requires_grad_(False)
-    return replace(prior, denoiser=HybridDenoiser(network, THEORY, PIXEL))
+    return replace(prior, denoiser=HybridDenoiser(network, THEORY, PIXEL), table=None)
 
 
 def plan(prior, kind=SplitPlan, schedule=None):

@@ -181,7 +181,7 @@ def test_existing_files_are_replaced_only_with_overwrite():
 
 
 def test_csv_files_warn_of_lost_metadata():
-    with pytest.warns(AstropyUserWarning, match="write an ECSV file to keep them"):
+    with pytest.warns(AstropyUserWarning, match="write an ECSV file"):
         make().write("c.csv")
 
 

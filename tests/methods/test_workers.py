@@ -280,9 +280,10 @@ def test_a_field_is_returned_as_soon_as_those_before_it_are_finished():
         def reconstruct(self, method, progress):
             assert self.wait is None or self.wait.wait(20)
             self.done.set()
-            return len(names) + 1
+            return kappa
 
-    names, second, third = [], threading.Event(), threading.Event()
+    kappa = datasets.demo().reconstruct("kaiser_squires", pixel_scale=1.6 * u.arcmin, progress=False)
+    second, third = threading.Event(), threading.Event()
     fields = [Field(second, threading.Event()), Field(None, second), Field(third, threading.Event())]
     with ThreadPoolExecutor(3) as executor:
         maps = reconstruct_fields(fields, "wiener", executor=executor, progress=False)

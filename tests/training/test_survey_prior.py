@@ -12,14 +12,8 @@ from astropy.utils.exceptions import AstropyUserWarning
 from astro_massmap import PowerSpectrum, ScorePrior
 from astro_massmap.inference import FourierGrid
 from astro_massmap.priors import CorrectionTable, UNet
-from astro_massmap.training import (
-    MapBank,
-    SurveyNoiser,
-    TrainingPlan,
-    correction_table,
-    survey_ratios,
-    train_survey_prior,
-)
+from astro_massmap.training import MapBank, SurveyNoiser, TrainingPlan, train_survey_prior
+from astro_massmap.training.survey_prior import correction_table, survey_ratios
 
 from helpers import small_priors
 from helpers.small_priors import PIXEL, THEORY
