@@ -55,7 +55,7 @@ class Schedule:
     levels: Sequence[float] = (1.0,)
     trajectories: Sequence[int] | Any = (6,)  # one number becomes a sequence
     trajectory: Trajectory = field(default_factory=lambda: Trajectory(length=2.2, leapfrogs=4))
-    reverse_steps: int = 10
+    reverse_steps: int = 30
     sigma_end: float = 0.005
     splitting: bool = True
     share: float = 0.9

@@ -14,7 +14,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from regions import CircleSkyRegion
 
-from astro_massmap import PowerSpectrum, ShearCatalog, Wiener, reconstruct_fields, write_fields
+from astro_massmap import PowerSpectrum, ShearCatalog, reconstruct_fields, write_fields
 from astro_massmap.simulation import NFWHalo, inject_halo
 
 z = np.linspace(0, 2.5, 251)
@@ -53,10 +53,10 @@ for redshift, cluster in zip((0.2, 0.5), clusters, strict=True):
 # %%
 # ``bins`` splits the catalogue by the column of bin numbers; ``total`` adds all galaxies. A survey has an estimate of
 # the n(z) of each bin rather than true redshifts: it is given as ``n_z``, here as a dictionary, or as a table with a
-# column for each bin. `~astro_massmap.reconstruct_fields` maps all bins with the spectra of their sources.
+# column for each bin. `~astro_massmap.reconstruct_fields` maps all bins with the learned prior for their sources.
 
 bins = mock.bins("tomo", n_z=n_z, total=True)
-maps = list(reconstruct_fields(bins, Wiener(n_samples=16), pixel_scale=0.8 * u.arcmin, progress=False))
+maps = list(reconstruct_fields(bins, n_samples=8, pixel_scale=0.8 * u.arcmin, progress=False))
 
 figure, axes = plt.subplots(
     1, 5, figsize=(16, 3.6), layout="constrained", subplot_kw={"projection": maps[0].wcs}, sharey=True
@@ -78,7 +78,7 @@ for i, label in enumerate(("z = 0.2", "z = 0.5")):
     ax.errorbar(np.arange(len(maps)) + 0.1 * i, mean, error, fmt="o", label=f"cluster at {label}")
 ax.set_xticks(range(len(maps)), [str(key) for key in bins])
 ax.set(xlabel="bin", ylabel="mean convergence")
-ax.legend()
+ax.legend(loc="upper left")
 
 # %%
 # Each map contains the spectrum that it used, and `~astro_massmap.write_fields` writes one file for each bin and a

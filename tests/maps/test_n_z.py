@@ -1,5 +1,6 @@
 """Redshift distributions of catalogues and maps, and the prior spectrum that follows from them."""
 
+import math
 from functools import cache
 
 import astropy.units as u
@@ -18,6 +19,7 @@ from astro_massmap import (
     KaiserSquires,
     PosteriorMean,
     PowerSpectrum,
+    ScorePrior,
     ShearCatalog,
     ShearMap,
     Wiener,
@@ -298,3 +300,27 @@ def test_catalogues_without_redshifts_are_mapped_as_before():
 def test_positions_do_not_matter_for_a_plane():
     sky = SkyCoord([10, 10.01, 10.02], [0, 0.01, 0], unit="deg")
     assert mean_redshift(ShearCatalog(sky, [0.1] * 3, [0.1] * 3, axes="west-north", redshift=[0.5] * 3).n_z) == 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("density", "mean", "side", "scale"),
+    [(1.4, 0.94, 48, 1.0), (18, 0.8, 20, 0.4), (30, 1.2, 16, 0.4)],
+    ids=["DES bin", "HSC", "Euclid"],
+)
+def test_a_table_with_redshifts_is_mapped_without_another_argument(density, mean, side, scale):
+    rng = np.random.default_rng(3)
+    n = int(density * side**2)
+    ra, dec = 30 + rng.uniform(0, side / 60, (2, n))
+    g1, g2 = rng.normal(scale=0.26, size=(2, n))
+    z = rng.normal(mean, 0.2, n).clip(0.1)
+    columns = {"ra": ra * u.deg, "dec": (dec - 30) * u.deg, "g1": g1, "g2": g2, "z": z}
+    Table(columns).write("survey.fits")
+    catalog = ShearCatalog.read("survey.fits", axes="west-north")
+    kappa = catalog.reconstruct(n_samples=2, n_check=0, progress=False)
+    assert kappa.pixel_scale.to_value(u.arcmin) == pytest.approx(scale, rel=1e-4)
+    sources = kappa.diagnostics["sources"]
+    assert sources["origin"] == "n(z) of the data" and sources["mean_redshift"] == pytest.approx(mean, abs=0.03)
+    # noise alone: samples have the power of the prior
+    expected = ScorePrior.load("default", PowerSpectrum.from_n_z(*catalog.n_z)).of_pixels(math.radians(scale / 60))
+    assert kappa.samples.std() == pytest.approx(expected.denoiser.signal, rel=0.4)
