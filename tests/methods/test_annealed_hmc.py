@@ -35,7 +35,7 @@ def test_diagnostics():
     d = estimate.diagnostics
     assert len(d["levels"]) == len(d["acceptance"]) == len(d["energy_error"]) == 2
     assert all(0.5 < a <= 1 for a in d["acceptance"])
-    assert d["score_evaluations"] == 2 * (4 * 4 + 1) + 10
+    assert d["score_evaluations"] == 2 * (4 * 4 + 1) + 30
     assert d["restarts"] == 0
     assert d["gaussian_check"]["n"] == 4 and d["gaussian_check"]["worst"] < 5
     assert 0.8 < d["nested_r_hat"] < 2.5 and d["ess"] > 1
