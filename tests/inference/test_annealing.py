@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,7 +64,10 @@ def test_noise_splitting_with_a_gaussian_prior_is_exact(gaussian):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("separation", "schedule", "most"),
-    [(4.1, Schedule((1,), (4,), reverse_steps=10), 30), (6.1, replace(Schedule.annealed(), reverse_steps=10), 60)],
+    [
+        (4.1, Schedule((1,), (4,), reverse_steps=10), 30),
+        (6.1, dataclasses.replace(Schedule.annealed(), reverse_steps=10), 60),
+    ],
 )
 def test_modes_get_their_weights(separation, schedule, most):
     # All chains start in the mode without cluster. 64 chains for each of 4 data sets: a new seed would fail
