@@ -286,7 +286,7 @@ class ScorePrior:
         return prior
 
     def on(self, grid: FourierGrid) -> PriorOnGrid:
-        """Evaluate the prior on the modes of a grid; see `~astro_massmap.priors.Prior` and, for errors, `of_pixels`."""
+        """Evaluate the prior on the modes of a grid; see `~astro_massmap.priors.Prior`. Errors as for ``of_pixels``."""
         return ScoreOnGrid(grid, self.of_pixels(grid.pixel_size))
 
 
