@@ -366,7 +366,8 @@ def mutated(content, kind, rng, *, packed=False):
         if rng.random() < 0.2:
             return mutated(content, "binary", rng)
         return gzip.compress(mutated(gzip.decompress(content), kind, rng), 1)
-    for _ in range(1 + min(int(rng.exponential(0.7)), 3)):
-        mutators = MUTATORS[kind]
-        content = mutators[int(rng.integers(len(mutators)))](content, rng)
+    mutators, n = MUTATORS[kind], 1 + min(int(rng.exponential(0.7)), 3)
+    chosen = [mutators[int(rng.integers(len(mutators)))] for _ in range(n)]
+    for mutate in sorted(chosen, key=lambda mutate: mutate is not notes):  # it reads the file, which needs to be intact
+        content = mutate(content, rng)
     return content
