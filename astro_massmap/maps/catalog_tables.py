@@ -267,7 +267,7 @@ class CatalogTables:
         """
         if str(file).lower().endswith(".csv"):
             warnings.warn(
-                "file: a CSV file does not store units, meta, axes, shape noise and n(z); write an ECSV file",
+                "file: a CSV file stores no units, meta, axes, shape noise and n(z); write an ECSV file to keep them",
                 AstropyUserWarning,
                 stacklevel=2,
             )

@@ -237,8 +237,7 @@ def _mapped(tasks: list[Task], executor: Executor | None, progress: bool) -> Ite
     with closing(done), tqdm(total=len(tasks), desc="fields", disable=not progress) as bar:
         for number, kappa in done:
             bar.update()
-            sources = statement(kappa.diagnostics["sources"])
-            if progress and sources is not None:
+            if progress and (sources := statement(kappa.diagnostics["sources"])):
                 bar.write(f"field {kappa.meta.get('bin', number)}: {sources}", file=sys.stderr)
             early[number] = kappa
             while i in early:
