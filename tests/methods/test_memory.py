@@ -44,7 +44,7 @@ print(peak())
 @pytest.mark.parametrize("network", [False, True])
 def test_a_run_uses_the_estimated_memory(network):
     prior = ScorePrior.load("default")
-    code = RUN.format(network=network, pixel=prior.pixel_size)
+    code = RUN.format(network=network, pixel=1.2e-4)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
     before, after = (1024 * int(line) for line in printed.stdout.split())

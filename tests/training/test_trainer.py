@@ -76,7 +76,7 @@ def stop_at(monkeypatch, step):
 @pytest.mark.parametrize("bfloat16", [False, True])
 def test_a_small_network_learns_what_theory_misses(bfloat16):
     validation = noiser(4, seed=1)
-    learning = trainer(plan(steps=40, maps_per_step=4, ema=0.9, validate_every=40, bfloat16=bfloat16))
+    learning = trainer(plan(steps=80, maps_per_step=4, ema=0.9, validate_every=80, bfloat16=bfloat16))
     before = denoising_ratios(learning.mean, validation, 4)
     trained = learning.run(progress=False)
     after = denoising_ratios(trained, validation, 4)
