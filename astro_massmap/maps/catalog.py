@@ -65,7 +65,7 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration):
         Weights, equal by default, and redshifts of the galaxies, ``(n,)``.
     n_z : pair of array-like, table, file, SACC object, optional
         Redshift distribution (z, n) of the galaxies, from which `reconstruct` takes the prior spectrum if the method
-        has none; by default the histogram of the redshifts, see `n_z`.
+        has none; by default the histogram of the redshifts, see ``n_z``.
     tomo : array-like of int, optional
         Numbers of the tomographic bins of the galaxies, ``(n,)``; negative or missing for galaxies in no bin.
     m_bias : float or array-like, optional

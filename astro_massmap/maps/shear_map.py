@@ -152,7 +152,7 @@ class ShearMap:
         """
         Infer the convergence from the shear.
 
-        A method without a prior or spectrum of its own uses the power spectrum of `n_z` in the default cosmology, see
+        A method without a prior or spectrum of its own uses the power spectrum of ``n_z`` in the default cosmology, see
         `PowerSpectrum.from_n_z`; without n(z) the default spectrum, of sources at redshift 1. A line of the progress
         output and ``diagnostics["sources"]`` name the spectrum.
 
