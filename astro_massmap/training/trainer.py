@@ -156,7 +156,9 @@ class Trainer:
             total=self.plan.steps, initial=self.step, desc="training", disable=not progress or self.rank > 0
         ) as bar:
             steps = range(self.step, self.plan.steps)
-            for batch in DataLoader(self.batches, None, sampler=steps, num_workers=self.workers):
+            with torch.device("cpu"):  # the loader draws a seed on the default device
+                batches = iter(DataLoader(self.batches, None, sampler=steps, num_workers=self.workers))
+            for batch in batches:
                 loss = self._advance(batch.to(self.device))
                 bar.update()
                 if self.step % self.plan.validate_every == 0 or self.step == self.plan.steps:
