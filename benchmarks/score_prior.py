@@ -3,7 +3,7 @@ Accuracy of a score prior: ``python benchmarks/score_prior.py PRIOR MAPS [SECTIO
 
 PRIOR is a file or "default". MAPS is a folder of ``massmap simulate``; the truths are maps of its held-out boxes (those
 of the split of the training). Sections: card, denoising, rarity, samples, free, bright, deep, reliability, massivenus,
-stationarity, sources. Every section prints a table and, with --out, writes it and a figure.
+stationarity. Every section prints a table and, with --out, writes it and a figure.
 """
 
 import argparse

@@ -24,7 +24,7 @@ PLAN = TrainingPlan(steps=2, size=32, margin=8, maps_per_step=2, sigma=(0.3, 10.
 
 
 class Sky:
-    """Gaussian maps of surveys: the truth has a part of the power that their spectrum says."""
+    """Gaussian maps of surveys, with a fraction of the power of their spectrum."""
 
     shape = (64, 64)
 
