@@ -56,7 +56,7 @@ class Schedule:
     trajectories: Sequence[int] | Any = (6,)  # one number becomes a sequence
     trajectory: Trajectory = field(default_factory=lambda: Trajectory(length=2.2, leapfrogs=4))
     reverse_steps: int = 30
-    sigma_end: float = 0.005
+    sigma_end: float = 0.01
     splitting: bool = True
     share: float = 0.9
 
