@@ -1,6 +1,7 @@
 """Annealed chains: the loop over the levels of a schedule, from a start to a sample."""
 
 import copy
+import math
 from dataclasses import dataclass
 
 import torch
@@ -147,7 +148,8 @@ class SplitPlan(Plan):
         # levels above the highest noise level of the prior are left out
         self.share = min(self.schedule.share * float(self.observation.noise_std.min()), self.prior.max_sigma)
         self.schedule = self.schedule.within(self.prior.max_sigma / self.share, self.prior.max_step)
-        self.reverse_levels = self.schedule.reverse_levels(self.share)
+        signal = math.sqrt(self.prior.grid.pixel_variance(self.prior.variance))
+        self.reverse_levels = self.schedule.reverse_levels(self.share, signal)
         self.final_evaluations = len(self.reverse_levels)
         sigmas = [level * self.share for level in self.schedule.levels]
         splits = [SplitPosterior(self.posterior(sigma**2 - self.share**2), sigma) for sigma in sigmas]

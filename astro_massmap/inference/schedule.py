@@ -33,7 +33,8 @@ class Schedule:
         Length and kicks of a step. By default it is longer than a quarter turn and has four kicks: for the same number
         of evaluations modes mix as well as with twice as many short steps, which need twice as many velocities.
     reverse_steps, sigma_end : int, float
-        Number of steps of the reverse diffusion, and its last noise level before zero, in units of kappa.
+        Number of steps of the reverse diffusion, and its last noise level before zero, in units of the standard
+        deviation of a pixel under the prior. From there on a step is Gaussian.
     splitting : bool
         Noise splitting; False to add noise to the data.
     share : float
@@ -56,7 +57,7 @@ class Schedule:
     trajectories: Sequence[int] | Any = (6,)  # one number becomes a sequence
     trajectory: Trajectory = field(default_factory=lambda: Trajectory(length=2.2, leapfrogs=4))
     reverse_steps: int = 30
-    sigma_end: float = 0.01
+    sigma_end: float = 0.6
     splitting: bool = True
     share: float = 0.9
 
@@ -95,15 +96,16 @@ class Schedule:
             trajectory=replace(self.trajectory, length=min(self.trajectory.length, longest)),
         )
 
-    def reverse_levels(self, sigma: float) -> list[float]:
+    def reverse_levels(self, sigma: float, signal: float) -> list[float]:
         """
         Return the noise levels of the reverse diffusion, in equal ratios, in units of kappa.
 
-        The levels begin with ``sigma`` and end with ``sigma_end``, or with half of ``sigma`` if that is lower.
+        The levels begin with ``sigma`` and end with ``sigma_end`` times ``signal``, the standard deviation of a pixel
+        under the prior, or with half of ``sigma`` if that is lower.
         """
         if self.reverse_steps == 1:
             return [sigma]
-        return list(np.geomspace(sigma, min(self.sigma_end, sigma / 2), self.reverse_steps))
+        return list(np.geomspace(sigma, min(self.sigma_end * signal, sigma / 2), self.reverse_steps))
 
     @classmethod
     def fast(cls) -> Self:

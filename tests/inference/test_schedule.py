@@ -20,10 +20,11 @@ def test_one_number_of_trajectories_holds_for_all_levels():
 
 
 def test_reverse_levels_decrease_in_equal_ratios():
-    levels = Schedule(reverse_steps=5, sigma_end=0.01).reverse_levels(0.16)
+    levels = Schedule(reverse_steps=5, sigma_end=0.5).reverse_levels(0.16, signal=0.02)
     assert math.isclose(levels[0], 0.16) and math.isclose(levels[-1], 0.01)
     assert math.isclose(levels[1] / levels[0], levels[4] / levels[3])
-    assert Schedule(reverse_steps=1).reverse_levels(0.1) == [0.1]
+    assert math.isclose(Schedule().reverse_levels(0.01, signal=0.02)[-1], 0.005)
+    assert Schedule(reverse_steps=1).reverse_levels(0.1, signal=0.02) == [0.1]
 
 
 @each_case(
