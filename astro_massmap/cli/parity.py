@@ -47,8 +47,10 @@ TASKS = {
         "validate": ("compare the methods on mock surveys", ("validation.compare", "validation.run_mocks")),
     },
     "Spectra and priors": {
-        "spectrum": ("power spectrum for given source redshifts", ("PowerSpectrum.from_n_z",)),
-        "from-cosmology": ("the same in a given cosmology", ("PowerSpectrum.from_cosmology",)),
+        "spectrum": (
+            "power spectrum for given source redshifts",
+            ("PowerSpectrum.from_n_z", "PowerSpectrum.from_cosmology"),
+        ),
         "simulate": ("simulate maps to train a prior with", ("simulation.simulate_boxes", "simulation.write_maps")),
         "train": ("train a prior on maps", ("training.train_prior", "training.train_posterior_mean")),
     },

@@ -1,18 +1,17 @@
-"""The commands ``massmap spectrum``, ``from-cosmology``, ``simulate`` and ``train``."""
+"""The commands ``massmap spectrum``, ``simulate`` and ``train``."""
 
 from pathlib import Path
 
 import numpy as np
 
 from .arguments import angle, numbers, open_maps, show_table
-from .sources import add_n_z_arguments, add_sources_argument, computed_spectrum
+from .sources import add_sources_argument, computed_spectrum
 
 _SHEAR_NOISE = (0.05, 0.3)  # per pixel and component, for the posterior mean
 
 
 def add_commands(commands):
     _add_spectrum(commands)
-    _add_from_cosmology(commands)
     _add_simulate(commands)
     _add_train(commands)
 
@@ -239,18 +238,6 @@ def _resolution(file):
     return read_table(file, "--spectrum").meta.get("resolution")
 
 
-def _add_from_cosmology(commands):
-    spectrum = commands.add_parser(
-        "from-cosmology",
-        description="Compute the convergence power spectrum of a cosmology for given source redshifts, and print or "
-        "write it as a table of ell and cl for --spectrum.",
-    )
-    spectrum.add_argument("--redshift", type=float, metavar="Z", help="redshift of all sources, instead of --n-z")
-    add_n_z_arguments(spectrum)
-    _add_table_arguments(spectrum)
-    spectrum.set_defaults(command=_from_cosmology)
-
-
 def _add_spectrum(commands):
     spectrum = commands.add_parser(
         "spectrum",
@@ -259,33 +246,19 @@ def _add_spectrum(commands):
         "camb.",
     )
     add_sources_argument(spectrum)
-    _add_table_arguments(spectrum)
+    spectrum.add_argument(
+        "--ell", type=numbers, metavar="100,1000,...", help="multipoles (default: 128 from 10 to 100000)"
+    )
+    spectrum.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the table (ECSV, FITS, ...)")
+    spectrum.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     spectrum.set_defaults(command=_spectrum)
 
 
-def _add_table_arguments(parser):
-    parser.add_argument(
-        "--ell", type=numbers, metavar="100,1000,...", help="multipoles (default: 128 from 10 to 100000)"
-    )
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the table (ECSV, FITS, ...)")
-    parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
-
-
-def _from_cosmology(arguments):
-    from ..theory.source_redshifts import one_of
-
-    _show_spectrum(arguments, lambda: one_of(arguments.redshift, arguments.n_z, column=arguments.source_bin))
-
-
 def _spectrum(arguments):
-    from ..theory.source_redshifts import read_n_z
-
-    _show_spectrum(arguments, lambda: read_n_z(arguments.sources, "sources", column=arguments.source_bin))
-
-
-def _show_spectrum(arguments, read):
     from .._utils.files import check_target
+    from ..theory.source_redshifts import read_n_z
 
     if arguments.output is not None:
         check_target(arguments.output, overwrite=arguments.overwrite)
-    show_table(computed_spectrum(arguments, read(), arguments.ell).to_table(), arguments)
+    sources = read_n_z(arguments.sources, "sources", column=arguments.source_bin)
+    show_table(computed_spectrum(arguments, sources, arguments.ell).to_table(), arguments)

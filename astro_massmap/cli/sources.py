@@ -15,11 +15,6 @@ MODEL_OPTIONS = ("cosmology", *_MODEL, "sigma8", "As", "n_s")  # with none of th
 def add_spectrum_arguments(parser):
     """Add the options of the prior spectrum: a table, or n(z) and a cosmology."""
     parser.add_argument("--spectrum", type=Path, metavar="FILE", help="prior spectrum: table of ell and cl")
-    add_n_z_arguments(parser)
-
-
-def add_n_z_arguments(parser):
-    """Add the redshifts of the sources and the cosmology of a spectrum."""
     parser.add_argument("--n-z", type=Path, metavar="FILE", help="redshift distribution of the sources, from which the "
                         "prior spectrum is computed: table of z and n, SACC file, or redshifts")  # fmt: skip
     _add_bin(parser)
