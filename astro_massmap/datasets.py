@@ -38,9 +38,7 @@ BULLET_URL = (
     "https://raw.githubusercontent.com/craiglagegit/Bullet_Cluster/685555c137d726a86ad02a968e1442ab0c6123f0/data/"
     "1e0657.release1.shear.dat"
 )
-BULLET_SHA256 = (
-    "a95f8b2c9dcce47de864a439826da5b0cbd6528b2e4e1ca27f48872bea1d8c56"  # of the first eight columns, as '<f8'
-)
+BULLET_SHA256 = "a95f8b2c9dcce47de864a439826da5b0cbd6528b2e4e1ca27f48872bea1d8c56"  # of eight columns as '<f8'
 
 
 def _embedded(name: str) -> Traversable:

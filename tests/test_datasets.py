@@ -112,7 +112,7 @@ def bullet_file(massmap_data, tmp_path, monkeypatch):
     columns = [
         hours,
         *(table[c] for c in ("dec", "e1", "e2", "weight", "inv_sigma_cr", "rg", "z")),
-        np.ones(len(table)),
+        np.full(len(table), 11111),
     ]
     file = tmp_path / "1e0657.release1.shear.dat"
     np.savetxt(file, np.stack(columns, axis=1), fmt="%15.8g", header="ra dec g_final[0] g_final[1] w_final ...")

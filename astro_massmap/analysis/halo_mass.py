@@ -273,9 +273,7 @@ class _Annuli:
         self.area = weights.sum(axis=1)
         if not self.area.all():
             name = "background" if self.area[:-1].all() else "radii"
-            raise ValueError(
-                f"{name}: needs annuli with pixels on the map, at least one has none; choose smaller radii"
-            )
+            raise ValueError(f"{name}: needs annuli with pixels on the map, but one has none; use smaller radii")
         weights /= self.area[:, None]
         self.area, means = self.area[:-1], maps @ weights.T
         self.profile = means[:, :-1] - means[:, -1:]

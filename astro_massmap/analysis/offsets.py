@@ -292,6 +292,7 @@ def peak_offset(
     >>> center, gas = truth.wcs.pixel_to_world(40, 87), truth.wcs.pixel_to_world(42, 87)
     >>> offset = peak_offset(samples, truth.wcs, truth.mask, center, gas, smoothing=0.4 * u.arcmin)
     >>> offset.probability_nearer(center, gas)
+    1.0
     """
     center, reference = _one(center, "center"), _one(reference, "reference")
     radius = to_angle(radius, "radius")
