@@ -198,11 +198,10 @@ def bullet() -> ShearCatalog:
     if digest != BULLET_SHA256:
         raise _wrong(BULLET_URL, f"has numbers with the checksum {digest}, expected {BULLET_SHA256}")
     hours, dec, g1, g2, weight, _, _, z = values[np.hypot(values[:, 2], values[:, 3]) < _MAX_SHEAR].T
-    coords, meta = (
-        SkyCoord(hours * u.hourangle, dec * u.deg),
-        {"source": "Clowe et al. 2006, ApJL 648, L109; release 1"},
+    meta = {"source": "Clowe et al. 2006, ApJL 648, L109; release 1"}
+    return ShearCatalog(
+        SkyCoord(hours * u.hourangle, dec * u.deg), g1, g2, axes="west-north", weight=weight, redshift=z, meta=meta
     )
-    return ShearCatalog(coords, g1, g2, axes="west-north", weight=weight, redshift=z, meta=meta)
 
 
 def _fetch(name: str) -> str:

@@ -109,11 +109,8 @@ def test_the_table_of_clusters(tmp_path, monkeypatch):
 def bullet_file(massmap_data, tmp_path, monkeypatch):
     table = Table.read(massmap_data / "clusters" / "bullet_shear.fits")
     hours = np.round(np.asarray(table["ra"]) / 15, 7)
-    columns = [
-        hours,
-        *(table[c] for c in ("dec", "e1", "e2", "weight", "inv_sigma_cr", "rg", "z")),
-        np.full(len(table), 11111),
-    ]
+    names = "dec", "e1", "e2", "weight", "inv_sigma_cr", "rg", "z"
+    columns = [hours, *(table[name] for name in names), np.full(len(table), 11111)]
     file = tmp_path / "1e0657.release1.shear.dat"
     np.savetxt(file, np.stack(columns, axis=1), fmt="%15.8g", header="ra dec g_final[0] g_final[1] w_final ...")
     monkeypatch.setattr(datasets, "BULLET_URL", file.as_uri())

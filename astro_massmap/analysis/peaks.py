@@ -3,7 +3,8 @@ Peaks of a map: positions, probabilities from the samples, counts, and matching 
 
 A peak is a pixel that is higher than its eight neighbours, or than those that exist on the edge of a map; a plateau
 counts once, as for `local_maxima`. Its position is the maximum of a parabola along each axis. Smoothing by a Gaussian G
-is normalised within the field F (1 inside, 0 outside), ``kappa_s = G * (F kappa) / (G * F)``. All functions take arrays and a WCS.
+is normalised within the field F (1 inside, 0 outside), ``kappa_s = G * (F kappa) / (G * F)``. All functions take
+arrays and a WCS.
 """
 
 from __future__ import annotations
