@@ -57,7 +57,7 @@ class Probability(float):
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class PeakOffset:
     """
     Posterior of the position of a peak relative to a reference, as `peak_offset` returns it.
