@@ -41,7 +41,7 @@ def test_offsets_are_those_of_placed_peaks(kwargs):
     lon, lat = expected.lon.wrap_at("180d").arcsec, expected.lat.arcsec
     assert found.mean.lon.wrap_at("180d").arcsec == pytest.approx(lon.mean(), abs=0.3)
     assert found.median.lat.arcsec == pytest.approx(np.median(lat), abs=0.5)
-    assert np.allclose(found.covariance.to_value(u.arcsec**2), np.cov(lon, lat), rtol=0.02, atol=5)
+    assert np.allclose(found.covariance.to_value(u.arcsec**2), np.cov(lon, lat), rtol=0.02, atol=15)  # of up to 900
     expected = Probability(2, 5)  # 15.7 and 16.8 are nearer to 16 than to 18
     nearer = found.probability_nearer(a, b)
     assert (nearer, nearer.lower, nearer.upper, nearer.n_samples) == (expected, expected.lower, expected.upper, 5)
