@@ -90,7 +90,7 @@ def test_the_ellipse_contains_its_fraction_of_the_samples(level):
     region = offset.ellipse(level)
     inside = region.contains(offset.positions.icrs, wcs)
     assert abs(inside.sum() - level * 200) <= 1  # the sample at this rank is on the edge
-    assert region.width / region.height == pytest.approx(8 / 3, rel=0.2)  # errors of 5 % each
+    assert float(region.width / region.height) == pytest.approx(8 / 3, rel=0.2)  # errors of 5 % each
     # the level of a position on the contour is that of the contour
     tip = region.center.directional_offset_by(270 * u.deg + region.angle, region.width / 2)
     assert offset.level_at(tip) == pytest.approx(level, abs=0.02)
