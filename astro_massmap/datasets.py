@@ -1,4 +1,4 @@
-"""Example catalogues: `demo`, a mock survey in the package, and `cosmos`, downloaded on first use."""
+"""Example catalogues: `demo`, a mock survey in the package, and `cosmos` and `bullet`, downloaded on first use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .maps.convergence_map import ConvergenceMap
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-__all__ = ["cosmos", "cosmos_clusters", "demo", "demo_clusters", "demo_truth"]
+__all__ = ["bullet", "cosmos", "cosmos_clusters", "demo", "demo_clusters", "demo_truth"]
 
 COSMOS_URL = "https://raw.githubusercontent.com/CosmoStat/jax-lensing/81da74205678401591fe2d0312ffa7e4902dccb7/data/"
 COSMOS_SHA256 = {
@@ -33,6 +33,12 @@ COSMOS_SHA256 = {
     "xray.txt": "c9d211f4e965ddff6adb959e65e7d7d852fd113d10b77676b2dea7e4a2d24da5",
 }
 _N_BRIGHT = 165159
+_MAX_SHEAR = 2
+BULLET_URL = (
+    "https://raw.githubusercontent.com/craiglagegit/Bullet_Cluster/685555c137d726a86ad02a968e1442ab0c6123f0/data/"
+    "1e0657.release1.shear.dat"
+)
+BULLET_SHA256 = "a95f8b2c9dcce47de864a439826da5b0cbd6528b2e4e1ca27f48872bea1d8c56"  # of eight columns as '<f8'
 
 
 def _embedded(name: str) -> Traversable:
@@ -160,15 +166,62 @@ def cosmos_clusters() -> QTable:
     return table
 
 
+def bullet() -> ShearCatalog:
+    """
+    Return the shear catalogue of the Bullet Cluster, 1E 0657-56 at redshift 0.296; please cite Clowe et al. (2006).
+
+    Release 1 of the authors: ellipticities, which measure the reduced shear, of 2837 galaxies in 6.5 x 5 arcmin, with
+    photometric redshifts; one more, with an ellipticity above 2, is left out. The file is downloaded to the cache of
+    astropy on first use, and its numbers are verified by checksum.
+
+    Returns
+    -------
+    ShearCatalog
+
+    Raises
+    ------
+    OSError
+        If the file cannot be downloaded or its checksum is wrong.
+
+    Examples
+    --------
+    >>> from astro_massmap import datasets
+    >>> datasets.bullet()  # doctest: +REMOTE_DATA
+    <ShearCatalog: 2837 galaxies, axes 'west-north', shape noise 0.324>
+    """
+    path = _download(BULLET_URL)
+    try:
+        values = np.loadtxt(path, dtype="<f8", ndmin=2, usecols=range(8))
+    except ValueError as error:
+        raise _wrong(BULLET_URL, f"cannot be read ({error})") from error
+    digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+    if digest != BULLET_SHA256:
+        raise _wrong(BULLET_URL, f"has numbers with the checksum {digest}, expected {BULLET_SHA256}")
+    hours, dec, g1, g2, weight, _, _, z = values[np.hypot(values[:, 2], values[:, 3]) < _MAX_SHEAR].T
+    meta = {"source": "Clowe et al. 2006, ApJL 648, L109; release 1"}
+    return ShearCatalog(
+        SkyCoord(hours * u.hourangle, dec * u.deg), g1, g2, axes="west-north", weight=weight, redshift=z, meta=meta
+    )
+
+
 def _fetch(name: str) -> str:
     """Return the path of a cached file, after a download if necessary; OSError for a wrong checksum."""
-    try:
-        path = download_file(COSMOS_URL + name, cache=True, pkgname="astro_massmap", show_progress=False)
-    except OSError as error:
-        raise OSError(f"{name}: cannot be downloaded from {COSMOS_URL + name} ({error})") from error
+    path = _download(COSMOS_URL + name)
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != COSMOS_SHA256[name]:
-        clear_download_cache(COSMOS_URL + name, pkgname="astro_massmap")
-        raise OSError(f"{name}: the downloaded file has the checksum {digest}, expected {COSMOS_SHA256[name]}")
+        raise _wrong(COSMOS_URL + name, f"has the checksum {digest}, expected {COSMOS_SHA256[name]}")
     return path
+
+
+def _download(url: str) -> str:
+    try:
+        return download_file(url, cache=True, pkgname="astro_massmap", show_progress=False)
+    except OSError as error:
+        raise OSError(f"{url.rpartition('/')[2]}: cannot be downloaded from {url} ({error})") from error
+
+
+def _wrong(url: str, fault: str) -> OSError:
+    """Remove a file from the cache, and return an error."""
+    clear_download_cache(url, pkgname="astro_massmap")
+    return OSError(f"{url.rpartition('/')[2]}: the downloaded file {fault}")

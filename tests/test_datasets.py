@@ -102,7 +102,48 @@ def test_the_table_of_clusters(tmp_path, monkeypatch):
     assert u.isclose(clusters["m500"][0], 26.47e13 * u.Msun)
 
 
+# ---- the Bullet Cluster: the published columns, written in the format of the file
+
+
+@pytest.fixture
+def bullet_file(massmap_data, tmp_path, monkeypatch):
+    table = Table.read(massmap_data / "clusters" / "bullet_shear.fits")
+    hours = np.round(np.asarray(table["ra"]) / 15, 7)
+    names = "dec", "e1", "e2", "weight", "inv_sigma_cr", "rg", "z"
+    columns = [hours, *(table[name] for name in names), np.full(len(table), 11111)]
+    file = tmp_path / "1e0657.release1.shear.dat"
+    np.savetxt(file, np.stack(columns, axis=1), fmt="%15.8g", header="ra dec g_final[0] g_final[1] w_final ...")
+    monkeypatch.setattr(datasets, "BULLET_URL", file.as_uri())
+    yield file
+    from astropy.utils.data import clear_download_cache
+
+    clear_download_cache(file.as_uri(), pkgname="astro_massmap")
+
+
+def test_the_bullet_cluster_by_checksum(bullet_file, massmap_data):
+    catalog = datasets.bullet()
+    table = Table.read(massmap_data / "clusters" / "bullet_shear.fits")
+    table = table[np.hypot(table["e1"], table["e2"]) < 2]
+    assert len(catalog) == len(table) == 2837
+    assert np.allclose(catalog.coords.ra.deg, table["ra"], rtol=0, atol=1e-10)
+    assert np.array_equal(catalog.g1, table["e1"]) and np.array_equal(catalog.redshift, table["z"])
+    assert np.array_equal(catalog.weight, table["weight"])
+    # tangential about the brightest galaxy; its sign shows that axes and components are right
+    center = SkyCoord("6h58m35.3s -55d56m56.3s")
+    tangential = catalog.west_north * np.exp(-2j * catalog.coords.position_angle(center).rad)
+    assert 0.05 < np.average(tangential.real, weights=catalog.weight) < 0.09
+
+
+@pytest.mark.parametrize("text", ["1 2 3 4 5 6 7 8 9\n", "not numbers\n", "<html>\n"])
+def test_another_file_than_that_of_the_bullet_cluster_is_rejected(tmp_path, monkeypatch, text):
+    (tmp_path / "b.dat").write_text(text)
+    monkeypatch.setattr(datasets, "BULLET_URL", (tmp_path / "b.dat").as_uri())
+    with pytest.raises(OSError, match=r"b\.dat: the downloaded file (has numbers with the checksum|cannot be read)"):
+        datasets.bullet()
+
+
 @pytest.mark.remote_data
 def test_cosmos_is_downloaded():
     assert len(datasets.cosmos()) == 417117
     assert len(datasets.cosmos_clusters()) == 72
+    assert len(datasets.bullet()) == 2837

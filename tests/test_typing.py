@@ -22,7 +22,13 @@ ROOT = Path(__file__).parents[1]
 FACE = [getattr(astro_massmap, name) for name in astro_massmap.__all__ if name != "__version__"]
 # modules whose public names are all checked
 MODULES = ("analysis.angular_power", "analysis.detection", "analysis.mass", "analysis.peaks", "datasets", "validation")
-MODULES += ("validation.completeness", "validation.diagnostics", "validation.null_tests")
+MODULES += (
+    "analysis.halo_mass",
+    "analysis.offsets",
+    "validation.completeness",
+    "validation.diagnostics",
+    "validation.null_tests",
+)
 OPERATORS = ("__init__", "__call__", "__getitem__", "__len__")
 
 

@@ -51,6 +51,23 @@ def local_maxima(maps: NDArray[Any]) -> Bools:
     return peak
 
 
+def subpixel(image: NDArray[Any], y: NDArray[Any], x: NDArray[Any]) -> NDArray[np.float64]:
+    """
+    Return positions ``(n, 2)``, y and x, of maxima at the pixels ``y, x`` of a map, from a parabola along each axis.
+
+    The shift is at most half a pixel, and zero along an axis on which the pixel has fewer than two finite neighbours.
+    """
+    found = np.stack([y, x], axis=1).astype(float)
+    padded = np.pad(np.asarray(image, dtype=float), 1, constant_values=np.nan)
+    here = padded[y + 1, x + 1]
+    for axis, (dy, dx) in enumerate([(1, 0), (0, 1)]):
+        before, after = here - padded[y + 1 - dy, x + 1 - dx], here - padded[y + 1 + dy, x + 1 + dx]
+        both = before + after
+        shift = np.divide(before - after, 2 * both, out=np.zeros(len(here)), where=np.isfinite(both) & (both > 0))
+        found[:, axis] += shift
+    return found
+
+
 def _neighbours(maps):
     """Return the eight maps of neighbours, -infinity beyond the edges."""
     ny, nx = maps.shape[-2:]

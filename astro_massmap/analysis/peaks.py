@@ -2,8 +2,9 @@
 Peaks of a map: positions, probabilities from the samples, counts, and matching with clusters.
 
 A peak is a pixel that is higher than its eight neighbours, or than those that exist on the edge of a map; a plateau
-counts once, as for `local_maxima`. Smoothing by a Gaussian G is normalised within the field F (1 inside, 0 outside),
-``kappa_s = G * (F kappa) / (G * F)``. All functions take arrays and a WCS.
+counts once, as for `local_maxima`. Its position is the maximum of a parabola along each axis. Smoothing by a Gaussian G
+is normalised within the field F (1 inside, 0 outside), ``kappa_s = G * (F kappa) / (G * F)``. All functions take
+arrays and a WCS.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from astropy.table import QTable
 from scipy.spatial import cKDTree
 
 from .._io.quantities import checked_level, floats
-from .._sky.geometry import pixel_scale, to_angle
-from .local_maxima import local_maxima
+from .._sky.geometry import local_steps, pixel_scale, to_angle
+from .local_maxima import local_maxima, subpixel
 from .matching import Matches, match_clusters
 from .quantiles import interval
 from .region_means import add_probability, checked_maps
@@ -47,7 +48,7 @@ def find_peaks(
     level: float = 0.68,
 ) -> QTable:
     """
-    Find peaks of a map, and the fraction of samples with a peak at the same position.
+    Find peaks of a map, the fraction of samples with a peak at the same position, and the errors of this position.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def find_peaks(
     smoothing : `~astropy.units.Quantity`, optional
         Standard deviation of a Gaussian by which map and samples are smoothed first.
     radius : `~astropy.units.Quantity`
-        Largest separation of a peak of a sample from the same peak of the map.
+        Largest separation of a peak of a sample from the same peak of the map; of several, the nearest is used.
     level : float
         Level of the interval of the probability.
 
@@ -70,7 +71,10 @@ def find_peaks(
         Peaks, highest first: ``center``, ``kappa``, ``signal_to_noise``, ``probability`` with its Wilson interval
         ``lower`` to ``upper`` for ``n_samples`` samples taken as independent (NaN without samples), and ``measured``,
         False in pixels without data. The noise is ``std``; without ``std`` or with smoothing, the standard deviation of
-        the (smoothed) samples, NaN for fewer than two.
+        the (smoothed) samples, NaN for fewer than two. The errors of ``center`` are ``std_east`` and ``std_north`` in
+        arcsec, with their ``correlation``, over the samples that have the peak (NaN for fewer than two). They cannot
+        exceed ``radius``, and are too small in samples with many peaks within it: smooth such samples, or use
+        `~astro_massmap.analysis.offsets.peak_offset`.
 
     Raises
     ------
@@ -95,30 +99,53 @@ def find_peaks(
     y, x = np.nonzero(local_maxima(mean) & (mean > threshold))
     order = np.argsort(-mean[y, x], kind="stable")
     y, x = y[order], x[order]
-    heights, probability = _in_samples(samples, smooth, x, y, threshold, (radius / scale).to_value(u.one))
+    heights, shifts = _in_samples(samples, smooth, x, y, threshold, (radius / scale).to_value(u.one))
+    probability = np.isfinite(shifts[..., 0]).mean(axis=0) if len(samples) else np.full(len(x), np.nan)
     noise = heights.std(axis=0, ddof=1) if len(heights) > 1 else np.full(len(x), np.nan)
     if smoothing is None and std is not None:
         noise = np.asarray(std)[y, x]
-    table = QTable({"center": wcs.pixel_to_world(x, y), "kappa": mean[y, x]})
+    center = wcs.pixel_to_world(*subpixel(mean, y, x).T[::-1])
+    table = QTable({"center": center, "kappa": mean[y, x]})
     with np.errstate(invalid="ignore", divide="ignore"):
         table["signal_to_noise"] = table["kappa"] / noise
     add_probability(table, probability, len(samples), level)
     table["measured"] = ~mask[y, x]
+    table["std_east"], table["std_north"], table["correlation"] = _errors(shifts, center, wcs)
     table.meta |= {"threshold": threshold, "smoothing": smoothing, "radius": radius, "n_samples": len(samples)}
     return table
 
 
 def _in_samples(samples, smooth, x, y, threshold, radius):
-    """Return heights of the samples at n pixels, and the fraction with a peak within ``radius`` pixels of each."""
+    """
+    Return heights ``(n_samples, n)`` of the samples at n pixels, and positions y, x of the nearest peak relative to it.
+
+    The latter, ``(n_samples, n, 2)``, are NaN without a peak within ``radius`` pixels.
+    """
     positions = np.stack([y, x], axis=1)
-    heights, held = np.zeros((len(samples), len(x))), np.zeros(len(x))
+    heights, shifts = np.zeros((len(samples), len(x))), np.full((len(samples), len(x), 2), np.nan)
     for i, sample in enumerate(samples if len(x) else []):
         sample = smooth(sample)
         heights[i] = sample[y, x]
         peaks = np.argwhere(local_maxima(sample) & (sample > threshold))
         if len(peaks):
-            held += cKDTree(peaks).query(positions)[0] <= radius
-    return heights, held / len(samples) if len(samples) else np.full(len(x), np.nan)
+            distance, nearest = cKDTree(peaks).query(positions)
+            near = distance <= radius
+            shifts[i, near] = subpixel(sample, *peaks[nearest[near]].T) - positions[near]
+    return heights, shifts
+
+
+def _errors(shifts, center, wcs):
+    """Return standard deviations to the East and North, and their correlation, of shifts ``(n_samples, n, 2)``."""
+    *_, steps = local_steps(center, wcs)
+    found = np.full((3, len(center)), np.nan)
+    for i, step in enumerate(steps.reshape(-1, 2, 2)):
+        seen = shifts[np.isfinite(shifts[:, i, 0]), i, ::-1]
+        if len(seen) > 1:
+            covariance = np.cov(np.linalg.solve(step, seen.T))  # radians; pixels are (x, y)
+            found[:2, i] = np.sqrt(np.diag(covariance))
+            if found[:2, i].all():
+                found[2, i] = covariance[0, 1] / found[:2, i].prod()
+    return *(found[:2] * u.rad).to(u.arcsec), found[2]
 
 
 def peak_counts(

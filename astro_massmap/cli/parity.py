@@ -15,6 +15,7 @@ TASKS = {
         "region-statistics": ("mean convergence", ("ConvergenceMap.region_statistics",)),
         "projected-mass": ("projected mass", ("ConvergenceMap.projected_mass",)),
         "aperture-mass": ("aperture mass", ("ConvergenceMap.aperture_mass",)),
+        "nfw-mass": ("M200c of NFW halos", ("ConvergenceMap.nfw_mass",)),
     },
     "Peaks and power": {
         "peaks": (
@@ -87,9 +88,11 @@ PYTHON_ONLY = (
     "ShearCatalog.with_shear",
     "ShearMap.read",
     "ShearMap.write",
+    "ConvergenceMap.aperture_densitometry",
     "ConvergenceMap.cutout",
     "ConvergenceMap.distribution",
     "ConvergenceMap.median",
+    "ConvergenceMap.peak_offset",
     "ConvergenceMap.quantile",
     "ConvergenceMap.region_means",
     "PowerSpectrum.default",

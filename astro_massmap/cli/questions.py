@@ -52,7 +52,19 @@ def _add_regions(commands):
     aperture = _command(commands, "aperture-mass", _aperture_mass, "compensated aperture mass", regions=True)
     aperture.add_argument("--radius", type=angle, required=True, metavar="ANGLE", help="radius of the apertures")
 
-    for parser in (found, means, mass, aperture):
+    halo = _command(commands, "nfw-mass", _nfw_mass, "M200c of NFW halos fitted to the samples", regions=True)
+    halo.add_argument("--z-lens", type=float, required=True, metavar="Z", help="redshift of the halos")
+    add_z_source_argument(halo, "redshift of the sources", required=True)
+    halo.add_argument(
+        "--background", type=angles, required=True, metavar="IN,OUT", help="ring to subtract: '4,7 arcmin'"
+    )
+    halo.add_argument(
+        "--concentration", type=float, metavar="C", help="r200 / r_s (default: mean of Duffy et al. 2008 at each mass)"
+    )
+    halo.add_argument("--scatter", type=float, metavar="S", help="standard deviation of ln C (default: 0)")
+    add_cosmology_argument(halo, "for distances (default: that of astropy)")
+
+    for parser in (found, means, mass, aperture, halo):
         parser.add_argument(
             "--select", metavar="CONDITION", help="rows of a table of regions, such as 'z < 0.5 & snr > 5'"
         )
@@ -228,6 +240,17 @@ def _aperture_mass(arguments):
     places = kappa.region_statistics(arguments.regions, **options(arguments, "select"))
     table = kappa.aperture_mass(places["center"], arguments.radius)
     table.add_column(places["region"], index=0)
+    show_table(table, arguments)
+
+
+def _nfw_mass(arguments):
+    sources = z_source_of(arguments)
+    kappa = _read(arguments)
+    places = kappa.region_statistics(arguments.regions, **options(arguments, "select"))
+    chosen = options(arguments, "background", "concentration", "scatter") | {"cosmology": cosmology_of(arguments)}
+    table = kappa.nfw_mass(places["center"], arguments.z_lens, sources, **chosen)
+    table.add_column(places["region"], index=0)
+    table.remove_column("samples")
     show_table(table, arguments)
 
 

@@ -1,4 +1,4 @@
-"""Surface densities, aperture masses and projected masses of a map."""
+"""Surface densities, aperture masses, projected masses and masses of halos from a map."""
 
 from __future__ import annotations
 
@@ -138,4 +138,91 @@ class Masses(MapParts):
             level=level,
             keep_columns=keep_columns,
             select=select,
+        )
+
+    def aperture_densitometry(
+        self, center: SkyCoord, radii: u.Quantity, background: u.Quantity, *, level: float = 0.68
+    ) -> QTable:
+        """
+        Measure the aperture densitometry zeta_c (Clowe et al. 1998), which a mass sheet does not change.
+
+        Parameters, columns of the table and errors are those of
+        `astro_massmap.analysis.halo_mass.aperture_densitometry`, without the maps, mask and WCS. A Gaussian prior gives
+        a warning, as for `surface_density`.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astropy.coordinates import SkyCoord
+        >>> from astro_massmap import ConvergenceMap, datasets
+        >>> truth = datasets.demo_truth()
+        >>> samples = [a * truth.data for a in (0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3)]
+        >>> kappa = ConvergenceMap(truth.data, wcs=truth.wcs, samples=samples)
+        >>> center = SkyCoord(34.4163, -5.17, unit="deg")
+        >>> print(kappa.aperture_densitometry(center, [1, 2, 4] * u.arcmin, [4, 8] * u.arcmin)["zeta_c"].round(3))
+        [0.1   0.053 0.021]
+        """
+        from ..analysis.halo_mass import aperture_densitometry  # loads regions
+
+        need_convergence(self)
+        samples = self._need_samples()
+        self._warn_if_gaussian()
+        return aperture_densitometry(self.data, samples, self.wcs, self.mask, center, radii, background, level=level)
+
+    def nfw_mass(
+        self,
+        centers: SkyCoord,
+        z_lens: float,
+        z_source: RedshiftsLike,
+        *,
+        background: u.Quantity,
+        radii: u.Quantity | None = None,
+        concentration: float | None = None,
+        scatter: float = 0.0,
+        seed: int = 0,
+        cosmology: FLRW | None = None,
+        weight: ArrayLike | None = None,
+        level: float = 0.68,
+    ) -> QTable:
+        """
+        Fit the mass M200c of an NFW halo to the radial profile of each sample, after subtracting a ring.
+
+        Parameters, columns of the table and errors are those of `astro_massmap.analysis.halo_mass.nfw_mass`, without
+        the maps, mask and WCS. A Gaussian prior gives a warning, as for `surface_density`.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astropy.coordinates import SkyCoord
+        >>> from astropy.cosmology import FlatLambdaCDM
+        >>> from astro_massmap import ConvergenceMap, datasets
+        >>> truth, cosmology = datasets.demo_truth(), FlatLambdaCDM(70, 0.3)
+        >>> samples = [a * truth.data for a in (0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3)]
+        >>> kappa = ConvergenceMap(truth.data, wcs=truth.wcs, samples=samples)
+        >>> center, ring = SkyCoord(34.4163, -5.17, unit="deg"), [4, 8] * u.arcmin
+        >>> table = kappa.nfw_mass(center, z_lens=0.3, z_source=1.0, background=ring, cosmology=cosmology)
+        >>> print("{mass:.2e} +- {std:.0e}".format(**table[0]))
+        2.29e+14 solMass +- 7e+13 solMass
+        """
+        from ..analysis.halo_mass import nfw_mass  # loads regions
+
+        need_convergence(self)
+        samples = self._need_samples()
+        self._warn_if_gaussian()
+        return nfw_mass(
+            self.data,
+            samples,
+            self.wcs,
+            self.mask,
+            centers,
+            z_lens,
+            z_source,
+            background=background,
+            radii=radii,
+            concentration=concentration,
+            scatter=scatter,
+            seed=seed,
+            cosmology=cosmology,
+            weight=weight,
+            level=level,
         )

@@ -17,11 +17,13 @@ from .arguments import need_convergence
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from astropy.coordinates import SkyCoord
     from astropy.cosmology import FLRW
     from astropy.table import QTable
     from numpy.typing import ArrayLike
 
     from .._utils.typing import Background, Floats, KeepColumns, MapParts, RegionsLike, Select
+    from ..analysis.offsets import PeakOffset
 else:
     MapParts = object
 
@@ -196,7 +198,7 @@ class Questions(MapParts):
         level: float = 0.68,
     ) -> QTable:
         """
-        Find peaks of the map, and the fraction of samples with a peak at the same position.
+        Find peaks of the map with the errors of their positions, and the fraction of samples with each peak.
 
         Parameters are those of `astro_massmap.analysis.peaks.find_peaks`, without the maps, mask and WCS.
 
@@ -220,6 +222,38 @@ class Questions(MapParts):
             radius=radius,
             level=level,
         )
+
+    def peak_offset(
+        self,
+        center: SkyCoord,
+        reference: SkyCoord,
+        *,
+        radius: u.Quantity = 1 * u.arcmin,
+        smoothing: u.Quantity | None = None,
+    ) -> PeakOffset:
+        """
+        Compute the posterior of the position of a peak relative to a galaxy, the X-ray gas or another reference.
+
+        Parameters and errors are those of `astro_massmap.analysis.offsets.peak_offset`, without the maps, mask and WCS.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> import numpy as np
+        >>> from astropy.coordinates import SkyCoord
+        >>> from astro_massmap import ConvergenceMap, datasets
+        >>> truth, gas = datasets.demo_truth(), SkyCoord(34.43, -5.17, unit="deg")
+        >>> noise = np.random.default_rng(1).normal(scale=0.02, size=(40, 128, 128))
+        >>> kappa = ConvergenceMap(truth.data, wcs=truth.wcs, samples=truth.data + noise)
+        >>> offset = kappa.peak_offset(SkyCoord(34.416, -5.171, unit="deg"), reference=gas, smoothing=0.4 * u.arcmin)
+        >>> print(offset)
+        <PeakOffset: -49.8 +- 3.7 arcsec East, 3.2 +- 3.3 arcsec North, 40 of 40 samples>
+        """
+        from ..analysis.offsets import peak_offset  # loads regions
+
+        need_convergence(self)
+        maps = self._need_samples(), self.wcs, self.mask
+        return peak_offset(*maps, center, reference, radius=radius, smoothing=smoothing)
 
     def peak_counts(self, edges: ArrayLike, *, smoothing: u.Quantity | None = None, minima: bool = False) -> QTable:
         """

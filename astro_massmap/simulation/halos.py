@@ -1,14 +1,7 @@
 """
 Lensing by halos of the profile of Navarro, Frenk & White (1997).
 
-With ``x`` the distance from the centre in scale radii ``r_s = r200 / c`` and ``kappa_s = rho_s r_s / Sigma_crit``, the
-convergence and its mean within x are (Bartelmann 1996; Wright & Brainerd 2000)
-
-    kappa(x) = 2 kappa_s (1 - A) / (x^2 - 1),    kbar(x) = 4 kappa_s (ln(x / 2) + A) / x^2,
-    A = arccosh(1 / x) / (1 - x^2)^1/2  where x < 1,    A = arccos(1 / x) / (x^2 - 1)^1/2  where x > 1,
-
-and the tangential shear is ``gamma_t = kbar - kappa``. The profile is not truncated at r200. Both expressions are
-rearranged where they would lose digits: around x = 1 and at small x.
+The formulas of the projected profile are in `astro_massmap.theory.nfw`. The profile is not truncated at r200.
 """
 
 from __future__ import annotations
@@ -18,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..theory.nfw import mass_in_units, mean_concentration, mean_profile, profile
+
 if TYPE_CHECKING:
     import astropy.units as u
     from astropy.cosmology import FLRW
@@ -26,9 +21,6 @@ if TYPE_CHECKING:
     from .._utils.typing import RedshiftsLike
 
 _SMALLEST = 1e-6  # scale radii
-# sum of w^k (1 / (2k + 1) + 1 / (2k + 3)), with w = (1 - x) / (1 + x), and of w^k / (2k + 1)
-_SERIES_F, _SERIES_A = ([1 / (2 * k + 1) + more / (2 * k + 3) for k in range(11)] for more in (1, 0))
-_NEAR_ONE = 0.05  # of w; the series are right to 1e-14
 
 
 @dataclass(frozen=True)
@@ -78,7 +70,8 @@ class NFWHalo:
 
         mass, cosmology = _mass(self.mass), checked_cosmology(self.cosmology)
         z = redshift(self.redshift, "redshift")
-        concentration = _duffy(mass, z, cosmology) if self.concentration is None else float(self.concentration)
+        mean = mean_concentration(mass.to_value("Msun"), z, cosmology.h)
+        concentration = float(mean if self.concentration is None else self.concentration)
         if not 0 < concentration < np.inf:
             raise ValueError(f"concentration: needs to be positive, got {self.concentration!r}")
         values = {"mass": mass, "redshift": z, "concentration": concentration, "cosmology": cosmology}
@@ -111,12 +104,12 @@ class NFWHalo:
         Within 1e-6 scale radii, the value at 1e-6 is returned: the density diverges as log(1 / theta). TypeError or
         UnitsError if ``theta`` is not an angle.
         """
-        return 2 * self._scale_density * _profile(self._x(theta))
+        return 2 * self._scale_density * profile(self._x(theta))
 
     def projected_mass(self, theta: u.Quantity) -> u.Quantity:
         """Return the mass in Msun within circles of the angular radii ``theta``, along the whole line of sight."""
         x = self._x(theta)
-        return (4 * np.pi * self._scale_density * self.scale_radius**2 * x**2 * _mean_profile(x)).to("Msun")
+        return (4 * np.pi * self._scale_density * self.scale_radius**2 * x**2 * mean_profile(x)).to("Msun")
 
     def convergence(self, theta: u.Quantity, z_source: RedshiftsLike) -> NDArray[np.float64]:
         """
@@ -135,18 +128,17 @@ class NFWHalo:
         TypeError, ValueError, `~astropy.units.UnitsError`
             If ``theta`` is not an angle, or a redshift is not positive.
         """
-        return 2 * self._scale_convergence(z_source) * _profile(self._x(theta))
+        return 2 * self._scale_convergence(z_source) * profile(self._x(theta))
 
     def shear(self, theta: u.Quantity, z_source: RedshiftsLike) -> NDArray[np.float64]:
         """Return the tangential shear; arguments as for `convergence`."""
         x = self._x(theta)
-        return self._scale_convergence(z_source) * (4 * _mean_profile(x) - 2 * _profile(x))
+        return self._scale_convergence(z_source) * (4 * mean_profile(x) - 2 * profile(x))
 
     @property
     def _scale_density(self):
         """``rho_s r_s``."""
-        c = self.concentration
-        return (self.mass / (4 * np.pi * self.scale_radius**2 * (np.log1p(c) - c / (1 + c)))).to("Msun / kpc2")
+        return (self.mass / (4 * np.pi * self.scale_radius**2 * mass_in_units(self.concentration))).to("Msun / kpc2")
 
     def _scale_convergence(self, z_source):
         """Return ``kappa_s`` for each source."""
@@ -178,34 +170,3 @@ def _mass(mass):
     if not (mass.isscalar and 0 < mass.value < np.inf):
         raise ValueError(f"mass: needs one positive mass, got {mass}")
     return mass
-
-
-def _duffy(mass, z, cosmology):
-    """Mean concentration of halos of a mass and redshift (Duffy et al. 2008, table 1)."""
-    return 5.71 * (mass.to_value("Msun") * cosmology.h / 2e12) ** -0.084 * (1 + z) ** -0.47
-
-
-def _profile(x):
-    """``(1 - A) / (x^2 - 1)``."""
-    w = (1 - x) / (1 + x)
-    square = np.where(np.abs(w) < _NEAR_ONE, 2.0, (x - 1) * (x + 1))
-    near = (1 + w) ** 2 / 4 * np.polynomial.polynomial.polyval(w, _SERIES_F)
-    return np.where(np.abs(w) < _NEAR_ONE, near, (1 - _arc(x)) / square)
-
-
-def _mean_profile(x):
-    """``(ln(x / 2) + A) / x^2``."""
-    inner = np.minimum(x, 0.5)
-    root = np.sqrt(1 - inner**2)
-    small = np.log(2 / inner) / (1 + root) + np.log1p(-(inner**2) / (2 * (1 + root))) / inner**2
-    return np.where(x < 0.5, small / root, (np.log(x / 2) + _arc(x)) / x**2)
-
-
-def _arc(x):
-    """``A``."""
-    w = (1 - x) / (1 + x)
-    near = (1 + w) * np.polynomial.polynomial.polyval(w, _SERIES_A)
-    inner, outer = np.where(w > _NEAR_ONE, x, 0.5), np.where(w < -_NEAR_ONE, x, 2.0)
-    root_in, root_out = np.sqrt(1 - inner**2), np.sqrt(outer**2 - 1)
-    inside, outside = np.log((1 + root_in) / inner) / root_in, np.arctan(root_out) / root_out
-    return np.where(w > _NEAR_ONE, inside, np.where(w < -_NEAR_ONE, outside, near))

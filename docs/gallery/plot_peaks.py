@@ -2,12 +2,14 @@
 Peaks and clusters
 ==================
 
-This page makes a catalogue of peaks with the fraction of samples that have a peak at the same position, matches it with
-known clusters, and measures the number of peaks as a function of height with its posterior standard deviation.
+This page makes a catalogue of peaks with the fraction of samples that have a peak at the same position and the errors
+of this position, matches it with known clusters, and measures the number of peaks as a function of height with its
+posterior standard deviation.
 """
 
 import astropy.units as u
 import numpy as np
+from astropy.coordinates import SkyCoord
 
 from astro_massmap import datasets, plotting as figures
 from astro_massmap.analysis.peaks import match_clusters, peak_counts
@@ -17,9 +19,23 @@ peaks = kappa.peaks(0.015, smoothing=1 * u.arcmin)
 peaks
 
 # %%
-# Matches of peaks and known clusters:
+# The posterior of the position of a peak relative to a reference, here the centre of a cluster: its mean with errors,
+# the credible contour, its level at the reference, and the probability that the peak is nearer to one position than to
+# another, with the interval due to the number of samples.
 
 clusters = datasets.demo_clusters()
+reference = SkyCoord(clusters["ra"][0], clusters["dec"][0])
+offset = kappa.peak_offset(reference, reference, radius=2 * u.arcmin, smoothing=1 * u.arcmin)
+nearer = offset.probability_nearer(reference, reference.directional_offset_by(90 * u.deg, 1.5 * u.arcmin))
+print(offset)
+print(f"{nearer:.2f} ({nearer.lower:.2f} to {nearer.upper:.2f}), level of the reference {offset.level_at():.2f}")
+
+part = kappa.cutout(reference, 8 * u.arcmin)
+ax = part.plot(regions=[offset.ellipse(level) for level in (0.68, 0.95)])
+
+# %%
+# Matches of peaks and known clusters:
+
 print(match_clusters(peaks, clusters, wcs=kappa.wcs, mask=kappa.mask))
 
 # %%

@@ -21,6 +21,7 @@ SHAPE = 40, 50
 GRID = tan_wcs(SHAPE)
 OPEN = np.zeros(SHAPE, dtype=bool)
 COLUMNS = ["center", "kappa", "signal_to_noise", "probability", "lower", "upper", "n_samples", "measured"]
+COLUMNS += ["std_east", "std_north", "correlation"]
 
 
 def bump(x, y, height, width=1.2, shape=SHAPE):
@@ -102,6 +103,31 @@ def test_simulated_peaks_are_found(kwargs):
     assert list(table["measured"]) == [True, False, True, True]
     assert np.isnan(table["probability"]).all()
     assert table.meta["threshold"] == 0.05 and table.meta["n_samples"] == 0
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"rotation": 40}, {"flipped": True}])
+def test_errors_of_positions_are_those_of_placed_peaks(kwargs):
+    wcs, rng = tan_wcs(SHAPE, **kwargs), np.random.default_rng(2)
+    x, y = 20 + rng.normal(scale=0.8, size=40), 15 + rng.normal(scale=0.4, size=40)
+    y += 0.3 * (x - 20)
+    samples = np.array([bump(i, j, 0.3, width=2.0) for i, j in zip(x, y, strict=True)])
+    samples[:5] = bump(40, 30, 0.3)  # no peak within the radius: not counted
+    table = find_peaks(bump(20.3, 15.2, 0.3, width=2.0), samples, None, wcs, OPEN, 0.1)
+    center = wcs.pixel_to_world(20.3, 15.2)
+    assert table["center"][0].separation(center) < 0.02 * 0.4 * u.arcmin
+    assert table["probability"][0] == 35 / 40
+    east, north = (a.arcsec for a in center.spherical_offsets_to(wcs.pixel_to_world(x[5:], y[5:])))
+    assert table["std_east"].unit == table["std_north"].unit == u.arcsec
+    assert np.allclose(table["std_east"][0].value, east.std(ddof=1), rtol=0.03)
+    assert np.allclose(table["std_north"][0].value, north.std(ddof=1), rtol=0.03)
+    assert np.allclose(table["correlation"][0], np.corrcoef(east, north)[0, 1], atol=0.03)
+
+
+def test_errors_of_positions_are_nan_for_fewer_than_two_samples():
+    mean = bump(15, 10, 0.2)
+    for samples in (None, mean[None], np.stack([mean, bump(40, 30, 0.2)])):
+        table = find_peaks(mean, samples, np.full(SHAPE, 0.1), GRID, OPEN, 0.1)
+        assert np.isnan([table["std_east"][0].value, table["std_north"][0].value, table["correlation"][0]]).all()
 
 
 def test_probability_is_the_fraction_of_samples_with_a_peak_nearby():

@@ -157,6 +157,8 @@ MEASUREMENTS = {
     "surface_density": lambda kappa: kappa.surface_density(0.3, 1.0),
     "projected_mass": lambda kappa: kappa.projected_mass(CircleSkyRegion(MIDDLE, 1 * u.arcmin), 0.3, 1.0),
     "aperture_mass": lambda kappa: kappa.aperture_mass(MIDDLE, 1.5 * u.arcmin),
+    "aperture_densitometry": lambda kappa: kappa.aperture_densitometry(MIDDLE, 1 * u.arcmin, [1.5, 3] * u.arcmin),
+    "nfw_mass": lambda kappa: kappa.nfw_mass(MIDDLE, 0.3, 1.0, background=[1.5, 3] * u.arcmin),
     "detection_probability": lambda kappa: kappa.detection_probability(CircleSkyRegion(MIDDLE, 1 * u.arcmin), 0.02),
 }
 

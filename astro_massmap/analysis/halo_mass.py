@@ -1,0 +1,350 @@
+"""
+Masses of halos: aperture densitometry, and M200 by the fit of an NFW profile to each sample.
+
+The profile of a map is its mean convergence in annuli minus that in an outer ring, so that a mass sheet cancels. The
+model is averaged over the same pixels (:math:`w_{ap}`, the area of pixel p in annulus a), so that neither the size of
+the pixels nor the edge of the field biases it. The fitted mass of a map minimises
+
+    sum_a A_a (kappa_a - kappa_ring - model_a(M))^2
+
+with the area A_a of each annulus as weight: the least-squares fit to pixels of equal weight. The weights do not depend
+on the data, so that the fitted mass is a fixed function of the convergence. Samples of the convergence are therefore
+converted to samples of this function, one for one; no noise is added, and none is counted twice.
+
+What is fitted is all matter in front of the sources. The posterior contains the noise of the shapes, and large-scale
+structure as far as the data leave it open; structure along the line of sight that is seen in the map is counted as mass
+of the halo, and its variance is not part of the posterior.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from regions import CirclePixelRegion, CircleSkyRegion, PixCoord
+from scipy.sparse import csr_array
+
+from .._io.quantities import checked_level, floats
+from .._sky.geometry import local_scale
+from .._utils.progress import warn
+from ..theory.cosmology import checked_cosmology, redshift
+from ..theory.nfw import mass_in_units, mean_concentration, mean_profile
+from ..theory.source_redshifts import read_n_z
+from .detection import region_statistics
+from .mass import critical_surface_density
+from .overlap import weights_of
+from .region_means import add_interval, checked_maps
+from .region_tables import RegionTable
+
+if TYPE_CHECKING:
+    from astropy.cosmology import FLRW
+    from astropy.table import QTable
+    from astropy.wcs import WCS
+    from numpy.typing import ArrayLike
+
+    from .._utils.typing import Bools, Floats, RedshiftsLike
+
+__all__ = ["aperture_densitometry", "nfw_mass"]
+
+_SOFT, _LARGEST = 1e13, 1e17  # Msun; the grid is uniform in arcsinh(M / _SOFT)
+_GRID = 401
+_SUBPIXELS = 8  # points on a side of a pixel at which the model is averaged
+_BINS = 12  # of the radius, per pixel
+_ANNULI = 6
+
+
+def aperture_densitometry(
+    mean: Floats,
+    samples: Floats,
+    wcs: WCS,
+    mask: Bools,
+    center: SkyCoord,
+    radii: u.Quantity,
+    background: u.Quantity,
+    *,
+    level: float = 0.68,
+) -> QTable:
+    """
+    Measure the aperture densitometry zeta_c (Clowe et al. 1998), which a mass sheet does not change.
+
+    ``zeta_c(r)`` is the mean convergence within r minus that in a fixed ring. In terms of shear it is the integral
+    ``2 int_r^r2 gamma_t dln r + 2 / (1 - r2^2 / r3^2) int_r2^r3 gamma_t dln r`` for the ring from r2 to r3. The mass
+    ``pi r^2 Sigma_crit zeta_c`` is a lower limit of the projected mass; `~astro_massmap.analysis.mass.projected_mass`
+    of the circle with the same ``background`` returns it.
+
+    Parameters
+    ----------
+    mean, samples, wcs, mask, level
+        As for `~astro_massmap.analysis.detection.region_statistics`, also for errors.
+    center : `~astropy.coordinates.SkyCoord`
+        Centre of the circles.
+    radii : `~astropy.units.Quantity`
+        Radii of the circles.
+    background : `~astropy.units.Quantity`
+        Inner and outer radius of the ring; the inner one is not smaller than the largest circle.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        Columns ``radius``, ``zeta_c``, ``std``, ``lower``, ``upper`` and ``data_fraction``, that of the circle.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from astro_massmap import datasets
+    >>> from astro_massmap.analysis.halo_mass import aperture_densitometry
+    >>> truth = datasets.demo_truth()
+    >>> samples, center = truth.data + np.linspace(-1, 1, 7)[:, None, None], truth.wcs.pixel_to_world(40, 87)
+    >>> maps = truth.data, samples, truth.wcs, truth.mask
+    >>> table = aperture_densitometry(*maps, center, [1, 2, 4] * u.arcmin, [4, 8] * u.arcmin)
+    >>> print(table["zeta_c"].round(3), table["std"].round(3))
+    [0.107 0.058 0.024] [0. 0. 0.]
+    """
+    center = _centers(center)
+    if len(center) != 1:
+        raise ValueError(f"center: needs one position, got {len(center)}")
+    radii, (low, high) = _angles(radii, "radii"), _ring(background)
+    if radii[-1] > low * (1 + 1e-9):
+        raise ValueError(f"background: needs a ring outside of the largest of radii, {radii[-1]:g}, got {low:g}")
+    circles = [CircleSkyRegion(center[0], radius) for radius in radii]
+    found = region_statistics(mean, samples, wcs, mask, circles, background=u.Quantity([low, high]), level=level)
+    table = RegionTable({"radius": radii, "zeta_c": found["kappa"]})
+    for name in ("std", "lower", "upper", "data_fraction"):
+        table[name] = found[name]
+    table.meta |= {"center": center[0], "background": found.meta["background"], "level": found.meta["level"]}
+    return table
+
+
+def nfw_mass(
+    mean: Floats,
+    samples: Floats,
+    wcs: WCS,
+    mask: Bools,
+    centers: SkyCoord,
+    z_lens: float,
+    z_source: RedshiftsLike,
+    *,
+    background: u.Quantity,
+    radii: u.Quantity | None = None,
+    concentration: float | None = None,
+    scatter: float = 0.0,
+    seed: int = 0,
+    cosmology: FLRW | None = None,
+    weight: ArrayLike | None = None,
+    level: float = 0.68,
+) -> QTable:
+    """
+    Fit the mass M200c of an NFW halo to the radial profile of each sample.
+
+    The profile is the mean convergence in annuli minus that in a ring, which cancels a mass sheet. Each annulus has its
+    area as weight, so that the fitted mass is a fixed function of the convergence and each sample of the map gives one
+    sample of the mass. A profile lower than the ring has a negative mass, as the halo of opposite sign, so that noise
+    does not bias the mean of small masses.
+
+    The posterior contains the noise of the shapes, and large-scale structure as far as the data leave it open.
+    Structure along the line of sight that the data show is counted as mass of the halo; see the page on limits.
+
+    Parameters
+    ----------
+    mean, samples, wcs, mask, level
+        As for `~astro_massmap.analysis.detection.region_statistics`, also for errors.
+    centers : `~astropy.coordinates.SkyCoord`
+        Centres of the halos. The mass is too low if the centre is wrong by more than the inner annulus.
+    z_lens : float
+        Redshift of the halos.
+    z_source, cosmology, weight
+        As for `~astro_massmap.analysis.mass.critical_surface_density`, also for errors.
+    background : `~astropy.units.Quantity`
+        Inner and outer radius of the ring. The model includes the mass of the halo in it.
+    radii : `~astropy.units.Quantity`, optional
+        Edges of the annuli, increasing; by default of six, equal in the logarithm, from two pixels to the inner radius
+        of ``background``.
+    concentration : float, optional
+        r200 divided by the scale radius; by default the mean of Duffy et al. (2008) at each mass, as for
+        `~astro_massmap.simulation.NFWHalo`.
+    scatter : float
+        Standard deviation of the natural logarithm of the concentration about this value. Each sample is then fitted
+        with a concentration of its own, drawn from the lognormal distribution; that of simulated halos is 0.25 to 0.35.
+    seed : int
+        Seed of these concentrations.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        Columns ``center``, ``mass`` (mean of the samples, in Msun), ``std``, ``lower``, ``upper``, ``samples`` (fitted
+        masses ``(n_samples,)``), and ``data_fraction``, that of the circle of the largest radius. NaN for centres
+        outside of the field.
+
+    Raises
+    ------
+    TypeError, ValueError, `~astropy.units.UnitsError`
+        If an argument is not as described, an annulus has no pixel on the map, or there are fewer than two samples. If
+        a fit ends at 1e17 Msun, a warning.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from astropy.cosmology import FlatLambdaCDM
+    >>> from astro_massmap import datasets
+    >>> from astro_massmap.analysis.halo_mass import nfw_mass
+    >>> truth = datasets.demo_truth()
+    >>> samples, center = truth.data * np.linspace(0.9, 1.1, 7)[:, None, None], truth.wcs.pixel_to_world(40, 87)
+    >>> table = nfw_mass(truth.data, samples, truth.wcs, truth.mask, center, 0.3, 1.0,
+    ...                  background=[4, 8] * u.arcmin, cosmology=FlatLambdaCDM(70, 0.3))
+    >>> print(f"{table['mass'][0]:.2g} +- {table['std'][0]:.1g}, {table['samples'].shape}")
+    2.6e+14 solMass +- 3e+13 solMass, (1, 7)
+    """
+    level, (_, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
+    centers, ring = _centers(centers), _ring(background)
+    cosmology, sources = checked_cosmology(cosmology), read_n_z(z_source, "z_source", weight=weight)
+    z_lens = redshift(z_lens, "z_lens")
+    halo = _Halo(z_lens, critical_surface_density(z_lens, sources, cosmology), cosmology, _positive(concentration))
+    scatter = floats(scatter, "scatter")
+    if scatter.ndim or not 0 <= scatter < np.inf:
+        raise ValueError(f"scatter: needs a number, zero or positive, got {scatter}")
+    factors = np.exp(scatter * np.random.default_rng(seed).normal(size=(len(centers), len(samples))))
+    edges = None if radii is None else _angles(radii, "radii", at_least=2, zero=True)
+    if edges is not None and edges[-1] > ring[0] * (1 + 1e-9):
+        raise ValueError(f"background: needs a ring outside of the largest of radii, {edges[-1]:g}, got {ring[0]:g}")
+    masses, data_fraction = np.full(factors.shape, np.nan), np.zeros(len(centers))
+    x, y, scale = (np.atleast_1d(a) for a in local_scale(centers, wcs))
+    ny, nx = mask.shape
+    for i in np.flatnonzero((np.abs(x - (nx - 1) / 2) <= nx / 2) & (np.abs(y - (ny - 1) / 2) <= ny / 2)):
+        annuli = _Annuli(samples, mask, (x[i], y[i]), edges, ring, scale[i])
+        masses[i], data_fraction[i] = _fitted(annuli, halo, factors[i]), annuli.data_fraction
+    largest = int((np.abs(masses) > 0.99 * _LARGEST).sum())
+    if largest:
+        warn(f"samples: {largest} of {masses.size} fits end at the largest mass, {_LARGEST:g} Msun", 3)
+    table = RegionTable({"center": centers, "mass": masses.mean(axis=1) * u.Msun})
+    add_interval(table, masses.T * u.Msun, level)
+    table["samples"], table["data_fraction"] = masses * u.Msun, data_fraction
+    relation = "Duffy et al. 2008" if concentration is None else concentration
+    table.meta |= {"level": level, "n_samples": len(samples), "z_lens": z_lens, "cosmology": cosmology.name}
+    table.meta |= {"critical_surface_density": halo.critical, "concentration": relation, "scatter": float(scatter)}
+    return table
+
+
+class _Halo:
+    """Model of the convergence in bins of the radius."""
+
+    def __init__(self, z, critical, cosmology, concentration):
+        self.critical, self.z, self.h, self.concentration = critical, z, cosmology.h, concentration
+        self.density = cosmology.critical_density(z).to_value(u.Msun / u.kpc**3)
+        self.distance = cosmology.angular_diameter_distance(z).to_value(u.kpc)
+
+    def convergence(self, mass, radius, factor=1.0):
+        """
+        Return means of the convergence between the radii (radians), ``(n_masses, n_radii - 1)``.
+
+        ``factor`` multiplies the concentration.
+        """
+        c = mean_concentration(mass, self.z, self.h) if self.concentration is None else self.concentration
+        c = np.broadcast_to(factor * c, mass.shape)
+        scale_radius = (3 * mass / (800 * np.pi * self.density)) ** (1 / 3) / c
+        strength = mass / (np.pi * scale_radius**2 * mass_in_units(c)) / self.critical.to_value(u.Msun / u.kpc**2)
+        x = np.maximum(radius * self.distance / scale_radius[:, None], 1e-6)
+        within = x**2 * mean_profile(x)
+        return strength[:, None] * np.diff(within, axis=1) / np.diff(x**2, axis=1)
+
+
+class _Annuli:
+    """Profiles of samples around a position, and the pixels behind them as a function of the radius."""
+
+    def __init__(self, samples, mask, position, edges, ring, scale):
+        if edges is None:
+            inner = 2 / scale
+            outer = ring[0].to_value(u.rad)
+            if not inner < outer / 1.5:
+                raise ValueError(f"background: needs an inner radius of more than three pixels, got {ring[0]:g}")
+            edges = np.geomspace(inner, outer, _ANNULI + 1) * u.rad
+        r = np.concatenate([edges.to_value(u.rad), [a.to_value(u.rad) for a in ring]]) * scale
+        circles = weights_of([CirclePixelRegion(PixCoord(*position), a) if a else None for a in r], mask.shape)
+        overlap = circles.overlap.tocsc()
+        used = np.flatnonzero(np.diff(overlap.indptr))
+        maps = samples.reshape(len(samples), -1)[:, used].astype(float)
+        finite = np.isfinite(maps).all(axis=0)
+        used, maps = used[finite], maps[:, finite]
+        weights = np.diff(overlap[:, used].toarray(), axis=0)
+        weights = np.maximum(np.delete(weights, len(edges) - 1, axis=0), 0)  # not from the last annulus to the ring
+        self.area = weights.sum(axis=1)
+        if not self.area.all():
+            name = "background" if self.area[:-1].all() else "radii"
+            raise ValueError(f"{name}: needs annuli with pixels on the map, but one has none; use smaller radii")
+        weights /= self.area[:, None]
+        self.area, means = self.area[:-1], maps @ weights.T
+        self.profile = means[:, :-1] - means[:, -1:]
+        whole = circles.area[len(edges) - 1]
+        self.data_fraction = min(float((circles.overlap[[len(edges) - 1]] @ (~mask).ravel())[0]) / whole, 1)
+        self.radius, self.kernel = _kernel(weights, used, mask.shape[1], position)
+        self.radius = self.radius / scale
+
+    def of(self, model):
+        """Return the profile of a model in bins of ``radius``, ``(n, n_bins)``."""
+        means = model @ self.kernel.T
+        return means[:, :-1] - means[:, -1:]
+
+
+def _kernel(weights, used, nx, position):
+    """Return edges of radial bins in pixels, and the fraction of each annulus in each bin ``(n_annuli, n_bins)``."""
+    step = (np.arange(_SUBPIXELS) + 0.5) / _SUBPIXELS - 0.5
+    dx, dy = (used % nx) - position[0], used // nx - position[1]
+    r = np.hypot(dx[:, None, None] + step, dy[:, None, None] + step[:, None]).reshape(len(used), -1)
+    index = (r * _BINS).astype(int)
+    pixel = np.repeat(np.arange(len(used)), index.shape[1])
+    shape = len(used), index.max() + 1
+    fraction = csr_array((np.full(index.size, 1 / index.shape[1]), (pixel, index.ravel())), shape=shape)
+    return np.arange(shape[1] + 1) / _BINS, weights @ fraction
+
+
+def _fitted(annuli, halo, factors):
+    """Return the fitted mass of each sample in Msun; ``factors`` multiply the concentration."""
+    t = np.linspace(0, np.arcsinh(_LARGEST / _SOFT), _GRID)
+    found = np.zeros(len(factors))
+    for factor in np.unique(factors):
+        these = factors == factor
+        model = np.zeros((_GRID, len(annuli.area)))
+        model[1:] = annuli.of(halo.convergence(_SOFT * np.sinh(t[1:]), annuli.radius, factor))
+        model = np.concatenate([-model[:0:-1], model])
+        square = (annuli.area * model**2).sum(axis=1) - 2 * (annuli.area * annuli.profile[these]) @ model.T
+        best = square.argmin(axis=1).clip(1, len(model) - 2)
+        before, here, after = (np.take_along_axis(square, best[:, None] + k, axis=1)[:, 0] for k in (-1, 0, 1))
+        bend = before - 2 * here + after
+        shift = np.divide(before - after, 2 * bend, out=np.zeros(len(best)), where=bend > 0)
+        found[these] = _SOFT * np.sinh((best - (_GRID - 1) + shift.clip(-1, 1)) * t[1])
+    return found
+
+
+def _centers(centers: Any) -> SkyCoord:
+    if not isinstance(centers, SkyCoord):
+        raise TypeError(f"centers: needs a SkyCoord, got {type(centers).__name__}")
+    return centers.reshape(-1)
+
+
+def _positive(concentration):
+    if concentration is not None and not 0 < floats(concentration, "concentration") < np.inf:
+        raise ValueError(f"concentration: needs a positive number, got {concentration!r}")
+    return None if concentration is None else float(concentration)
+
+
+def _angles(radii, name, *, at_least=1, zero=False):
+    if not isinstance(radii, u.Quantity) or not radii.unit.is_equivalent(u.rad):
+        raise u.UnitsError(f"{name}: needs angles such as [1, 2, 4] * u.arcmin, got {radii!r}")
+    radii = np.atleast_1d(radii)
+    values = radii.value
+    lowest = values.min(initial=np.inf) >= 0 if zero else values.min(initial=np.inf) > 0
+    if not (radii.ndim == 1 and len(radii) >= at_least and lowest and (np.diff(values) > 0).all()):
+        raise ValueError(f"{name}: needs at least {at_least} increasing, positive angles, got {radii}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name}: needs finite angles, got {radii}")
+    return radii
+
+
+def _ring(background):
+    radii = _angles(background, "background", at_least=2)
+    if len(radii) != 2:
+        raise ValueError(f"background: needs two angles, the radii of a ring, got {radii}")
+    return radii

@@ -1,0 +1,167 @@
+"""Masses of halos from analytic profiles, and aperture densitometry compared with integrals of the shear."""
+
+from itertools import pairwise
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.cosmology import FlatLambdaCDM
+from astropy.utils.exceptions import AstropyUserWarning
+from scipy.integrate import quad
+
+from astro_massmap import ConvergenceMap
+from astro_massmap.analysis.halo_mass import aperture_densitometry, nfw_mass
+from astro_massmap.simulation import NFWHalo, inject_halo
+
+from helpers.cases import each_case
+from helpers.skies import tan_wcs
+
+COSMOLOGY = FlatLambdaCDM(70, 0.3)
+SHAPE = 44, 48
+RING = [4, 7] * u.arcmin
+FIXED = {"background": RING, "cosmology": COSMOLOGY}
+
+
+def maps(*masses, position=(24.2, 21.3), sheet=0.0, concentration=None, shape=SHAPE, **grid):
+    """Mean, samples (one for each mass), WCS and mask of maps of halos; and the position."""
+    wcs = tan_wcs(shape, **grid)
+    center, blank = wcs.pixel_to_world(*position), ConvergenceMap(np.full(shape, float(sheet)), wcs=wcs)
+    halos = [NFWHalo(mass * u.Msun, 0.3, concentration, COSMOLOGY) for mass in masses]
+    samples = np.array([inject_halo(blank, halo, center, z_source=1.0).data for halo in halos])
+    return samples.mean(axis=0), samples, wcs, np.zeros(shape, dtype=bool), center
+
+
+@pytest.mark.filterwarnings("ignore:level")
+@pytest.mark.parametrize(
+    ("options", "fraction"),
+    [
+        ({"sheet": 0.07}, 1),
+        ({"concentration": 6.5}, 1),
+        ({"rotation": 37, "flipped": True, "scale": 0.25, "shape": (60, 60), "position": (29.0, 30.5)}, 1),
+        # the edges cut annuli and ring, and from the circle of 10 pixels the segments beyond 3.5 and 9.5 pixels
+        ({"position": (9.0, 40.0)}, 1 - 0.282 - 0.007),
+    ],
+)
+def test_masses_of_analytic_profiles(options, fraction):
+    masses = np.array([1e14, 4e14, 1e15, 3e15])
+    *parts, center = maps(*masses, **options)
+    table = nfw_mass(*parts, center, 0.3, 1.0, concentration=options.get("concentration"), **FIXED)
+    assert np.allclose(table["samples"][0].to_value(u.Msun), masses, rtol=0.01)
+    assert table["mass"].unit == u.Msun and table["mass"][0].value == pytest.approx(masses.mean(), rel=0.01)
+    assert table["std"][0].value == pytest.approx(np.std(masses, ddof=1), rel=0.01)
+    assert table["data_fraction"][0] == pytest.approx(fraction, abs=0.01)
+
+
+@pytest.mark.filterwarnings("ignore:level")
+def test_the_innermost_annulus_may_be_a_circle_and_a_hole_has_negative_mass():
+    _, samples, wcs, mask, center = maps(1e15)
+    mask[:, 25:] = True
+    both = np.concatenate([samples, -samples])
+    table = nfw_mass(samples[0], both, wcs, mask, center, 0.3, 1.0, radii=[0, 1, 2, 4] * u.arcmin, **FIXED)
+    assert np.allclose(table["samples"][0].to_value(u.Msun), [1e15, -1e15], rtol=0.01)
+    assert table["data_fraction"][0] == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.filterwarnings("ignore:level")
+def test_the_mass_of_a_noisy_map_is_the_best_fit():
+    """Least squares with the areas as weights, minimised on a fine grid of masses by hand."""
+    _, samples, wcs, mask, center = maps(8e14)
+    noisy = samples + np.random.default_rng(1).normal(scale=0.05, size=(2, *SHAPE))
+    edges = np.array([1.0, 2.0, 3.0, 4.0])
+    fitted = nfw_mass(noisy[0], noisy, wcs, mask, center, 0.3, 1.0, radii=edges * u.arcmin, **FIXED)["samples"][0]
+    x, y = wcs.world_to_pixel(center)
+    yy, xx = np.mgrid[: SHAPE[0] : 1 / 12, : SHAPE[1] : 1 / 12] + 1 / 24 - 0.5
+    r = np.hypot(xx - x, yy - y) * 0.4
+    fine = noisy.repeat(12, axis=1).repeat(12, axis=2)
+    bounds = [*pairwise(edges), (4, 7)]
+    seen = np.array([fine[:, (r >= low) & (r < high)].mean(axis=1) for low, high in bounds]).T
+
+    def model(mass):
+        projected = NFWHalo(mass * u.Msun, 0.3, cosmology=COSMOLOGY)
+        strength = projected.convergence(1 * u.arcmin, 1.0) / projected.surface_density(1 * u.arcmin)
+        area = (1 * u.arcmin).to_value(u.rad) ** 2 * COSMOLOGY.angular_diameter_distance(0.3) ** 2 * np.pi
+        within = [(projected.projected_mass(t * u.arcmin) * strength / area).to_value(u.one) for t in (*edges, 7)]
+        return np.diff(within) / np.diff(np.square([*edges, 7]))
+
+    grid = np.geomspace(4e14, 1.6e15, 120)
+    models = np.array([model(mass) for mass in grid])
+    for one, mass in zip(seen, fitted.to_value(u.Msun), strict=True):
+        misfit = (np.diff(edges**2) * ((one - one[-1]) - (models - models[:, -1:]))[:, :-1] ** 2).sum(axis=1)
+        assert mass == pytest.approx(grid[misfit.argmin()], rel=0.02)
+
+
+@pytest.mark.filterwarnings("ignore:level")
+def test_each_sample_has_a_concentration_of_its_own():
+    _, samples, wcs, mask, center = maps(1e15, 1e15, 1e15, concentration=4.0)
+    parts = samples[0], samples, wcs, mask, center, 0.3, 1.0
+    scattered = nfw_mass(*parts, concentration=4.0, scatter=0.3, seed=5, **FIXED)["samples"][0]
+    factors = np.exp(0.3 * np.random.default_rng(5).normal(size=3))
+    for mass, factor in zip(scattered, factors, strict=True):
+        expected = nfw_mass(*parts, concentration=4.0 * factor, **FIXED)["samples"][0, 0]
+        assert mass == expected and abs(mass.to_value(u.Msun) / 1e15 - 1) > 0.005
+
+
+@pytest.mark.filterwarnings("ignore:level")
+def test_several_centers_and_one_outside():
+    mean, samples, wcs, mask, _ = maps(5e14, 5e14)
+    centers = wcs.pixel_to_world([500, 24.2], [20, 21.3])
+    table = nfw_mass(mean, samples, wcs, mask, centers, 0.3, 1.0, **FIXED)
+    assert np.isnan(table["mass"][0]) and table["data_fraction"][0] == 0
+    assert np.allclose(table["samples"][1].to_value(u.Msun), 5e14, rtol=0.01)
+
+
+@pytest.mark.filterwarnings("ignore:level")
+def test_a_fit_beyond_the_largest_mass_gives_a_warning():
+    mean, samples, wcs, mask, center = maps(3e15, 3e15)
+    with pytest.warns(AstropyUserWarning, match=r"samples: 2 of 2 fits end at the largest mass, 1e\+17 Msun"):
+        nfw_mass(300 * mean, 300 * samples, wcs, mask, center, 0.3, 1.0, **FIXED)
+
+
+@pytest.mark.filterwarnings("ignore:level")
+def test_densitometry_is_the_integral_of_the_shear():
+    halo = NFWHalo(1e15 * u.Msun, 0.3, cosmology=COSMOLOGY)
+    mean, samples, wcs, mask, center = maps(1e15, 1e15, sheet=0.1, scale=0.25, shape=(60, 60), position=(30.0, 29.0))
+    radii = np.array([1.0, 2.0, 4.0])
+    table = aperture_densitometry(mean, samples, wcs, mask, center, radii * u.arcmin, [4.5, 7] * u.arcmin)
+
+    def integral(low, high):
+        return quad(lambda t: float(halo.shear(np.exp(t) * u.arcmin, 1.0)), np.log(low), np.log(high))[0]
+
+    expected = [2 * integral(r, 4.5) + 2 / (1 - (4.5 / 7) ** 2) * integral(4.5, 7) for r in radii]
+    assert np.allclose(table["zeta_c"], expected, rtol=0.01)
+    assert np.allclose(table["std"], 0, atol=1e-9) and (table["radius"] == radii * u.arcmin).all()
+
+
+@each_case(
+    ("change", "error", "message"),
+    [
+        ({"background": 4 * u.arcmin}, ValueError, "background: needs at least 2"),
+        ({"background": [4, 7]}, u.UnitsError, "background: needs angles"),
+        ({"background": [7, 4] * u.arcmin}, ValueError, "background: needs at least 2 increasing"),
+        ({"background": [0.9, 7] * u.arcmin}, ValueError, "background: needs an inner radius of more than three"),
+        ({"background": [40, 70] * u.arcmin}, ValueError, "background: needs annuli with pixels on the map"),
+        ({"radii": [1, 5] * u.arcmin}, ValueError, "background: needs a ring outside of the largest of radii"),
+        ({"radii": [1] * u.arcmin}, ValueError, "radii: needs at least 2"),
+        ({"radii": [1, np.inf] * u.arcmin}, ValueError, "radii: needs finite"),
+        ({"z_lens": -1.0}, ValueError, "z_lens: needs one positive redshift"),
+        ({"z_source": 0.2}, ValueError, "z_source: needs sources behind"),
+        ({"concentration": 0.0}, ValueError, "concentration: needs a positive number"),
+        ({"scatter": -0.1}, ValueError, "scatter: needs a number, zero or positive"),
+        ({"centers": "center"}, TypeError, "centers: needs a SkyCoord"),
+        ({"samples": np.zeros((1, *SHAPE))}, ValueError, "samples: an interval needs at least two"),
+    ],
+)
+def test_invalid_arguments(change, error, message):
+    wcs = tan_wcs(SHAPE)
+    arguments = {"mean": np.zeros(SHAPE), "samples": np.zeros((2, *SHAPE)), "wcs": wcs, "mask": np.zeros(SHAPE, bool)}
+    arguments |= {"centers": wcs.pixel_to_world(24, 21), "z_lens": 0.3, "z_source": 1.0, "background": RING} | change
+    with pytest.raises(error, match=f"^{message}"):
+        nfw_mass(**arguments)
+
+
+def test_invalid_arguments_of_densitometry():
+    mean, samples, wcs, mask, center = maps(1e14, 1e14)
+    with pytest.raises(ValueError, match=r"^background: needs a ring outside of the largest of radii"):
+        aperture_densitometry(mean, samples, wcs, mask, center, [1, 5] * u.arcmin, RING)
+    with pytest.raises(ValueError, match=r"^center: needs one position"):
+        aperture_densitometry(mean, samples, wcs, mask, wcs.pixel_to_world([1, 2], [3, 4]), 1 * u.arcmin, RING)
