@@ -111,12 +111,12 @@ class NFWHalo:
         Within 1e-6 scale radii, the value at 1e-6 is returned: the density diverges as log(1 / theta). TypeError or
         UnitsError if ``theta`` is not an angle.
         """
-        return 2 * self._scale_density * _profile(self._x(theta))
+        return 2 * self._scale_density * nfw_profile(self._x(theta))
 
     def projected_mass(self, theta: u.Quantity) -> u.Quantity:
         """Return the mass in Msun within circles of the angular radii ``theta``, along the whole line of sight."""
         x = self._x(theta)
-        return (4 * np.pi * self._scale_density * self.scale_radius**2 * x**2 * _mean_profile(x)).to("Msun")
+        return (4 * np.pi * self._scale_density * self.scale_radius**2 * x**2 * mean_nfw_profile(x)).to("Msun")
 
     def convergence(self, theta: u.Quantity, z_source: RedshiftsLike) -> NDArray[np.float64]:
         """
@@ -135,12 +135,12 @@ class NFWHalo:
         TypeError, ValueError, `~astropy.units.UnitsError`
             If ``theta`` is not an angle, or a redshift is not positive.
         """
-        return 2 * self._scale_convergence(z_source) * _profile(self._x(theta))
+        return 2 * self._scale_convergence(z_source) * nfw_profile(self._x(theta))
 
     def shear(self, theta: u.Quantity, z_source: RedshiftsLike) -> NDArray[np.float64]:
         """Return the tangential shear; arguments as for `convergence`."""
         x = self._x(theta)
-        return self._scale_convergence(z_source) * (4 * _mean_profile(x) - 2 * _profile(x))
+        return self._scale_convergence(z_source) * (4 * mean_nfw_profile(x) - 2 * nfw_profile(x))
 
     @property
     def _scale_density(self):
@@ -185,7 +185,7 @@ def _duffy(mass, z, cosmology):
     return 5.71 * (mass.to_value("Msun") * cosmology.h / 2e12) ** -0.084 * (1 + z) ** -0.47
 
 
-def _profile(x):
+def nfw_profile(x):
     """``(1 - A) / (x^2 - 1)``."""
     w = (1 - x) / (1 + x)
     square = np.where(np.abs(w) < _NEAR_ONE, 2.0, (x - 1) * (x + 1))
@@ -193,7 +193,7 @@ def _profile(x):
     return np.where(np.abs(w) < _NEAR_ONE, near, (1 - _arc(x)) / square)
 
 
-def _mean_profile(x):
+def mean_nfw_profile(x):
     """``(ln(x / 2) + A) / x^2``."""
     inner = np.minimum(x, 0.5)
     root = np.sqrt(1 - inner**2)
