@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from survey_prior import ARCMIN, RATIOS, Skies, survey, write_rows
+from survey_prior import RATIOS, Skies, survey, write_rows
 
 from astro_massmap import PowerSpectrum, ScorePrior
 from astro_massmap.simulation import RESOLUTION, TargetedMaps, declared_spectrum, power_factor

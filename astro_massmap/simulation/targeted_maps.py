@@ -11,7 +11,7 @@ Lengths are in Mpc/h and masses in solar masses / h, so that no Hubble constant 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -62,6 +62,11 @@ class Halo:
     axis_ratio: float = 1.0
     angle: float = 0.0
 
+    @classmethod
+    def average(cls, mass, redshift, **shape):
+        """Return a halo with the mean concentration of Duffy et al. (2008), all halos; ``shape`` as for `Halo`."""
+        return cls(mass, redshift, 5.71 * (mass / 2e12) ** -0.084 * (1 + redshift) ** -0.47, **shape)
+
     def convergence(self, shape, pixel_size, cosmology, sources):
         """
         Return the mean convergence of pixels ``(ny, nx)``.
@@ -70,7 +75,10 @@ class Halo:
         the halo are not lensed.
         """
         theta_s, strength = self._scales(cosmology, sources)
-        y, x = (pixel_size * (np.arange(side) - (side - 1) / 2) - at for side, at in zip(shape, self.center[::-1]))
+        y, x = (
+            pixel_size * (np.arange(side) - (side - 1) / 2) - at
+            for side, at in zip(shape, self.center[::-1], strict=True)
+        )
         x, y = x[None, :], y[:, None]
         kappa = nfw_profile(self._radius(x, y) / theta_s)
         near = np.hypot(x, y) < _NEAR * pixel_size
@@ -191,9 +199,7 @@ class TargetedMaps:
         if pixel_size is None:
             low, high = self.pixel_sizes
             pixel_size = low * (high / low) ** generator.uniform()
-        field = self.source.survey(
-            generator, cosmology=cosmology, redshift=redshift, n_z=n_z, pixel_size=pixel_size
-        )
+        field = self.source.survey(generator, cosmology=cosmology, redshift=redshift, n_z=n_z, pixel_size=pixel_size)
         spectrum = field.spectrum if self.factor is None else field.spectrum.times(self.factor)
         z, weight = one_of(redshift, n_z).few()
         sources = self.cosmologies[field.cosmology].distance(z), weight
@@ -231,9 +237,11 @@ class TargetedMaps:
 
     @staticmethod
     def _halo(mass, redshift, center, generator):
-        concentration = 5.71 * (mass / 2e12) ** -0.084 * (1 + redshift) ** -0.47 * 10 ** generator.normal(scale=0.18)
+        scatter = 10 ** generator.normal(scale=0.18)
         ratio = generator.uniform(0.4, 1) if generator.uniform() < 1 / 3 else 1.0
-        return Halo(mass, redshift, concentration, tuple(center), ratio, generator.uniform(0, math.pi))
+        angle = generator.uniform(0, math.pi)
+        halo = Halo.average(mass, redshift, center=tuple(center), axis_ratio=ratio, angle=angle)
+        return replace(halo, concentration=halo.concentration * scatter)
 
 
 def power_factor(maps, n, generator):
