@@ -123,7 +123,7 @@ def measure(arguments, skies):
                 rows.append(mocks.row(mass, density, seed))
                 with file.open("a", newline="") as stream:
                     writer = csv.DictWriter(stream, NAMES)
-                    if not stream.tell():
+                    if len(rows) == 1:
                         writer.writeheader()
                     writer.writerow(rows[-1])
                 print(*rows[-1].values(), flush=True)

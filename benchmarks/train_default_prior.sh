@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Make the data of the package: the prior, from light cones to redshift 3 (three simulations of 20 to 30 minutes on a
-# core, 45 minutes of training); the prior of fields chosen for a cluster (15 minutes, and an hour for its mocks); maps of smaller boxes at redshift 1, and with them the network of the posterior mean,
-# tables and pictures, in two and a half hours on two cores; with the COSMOS catalogue also its mock surveys, in three
-# more hours.
+# core, 45 minutes of training); the prior of fields chosen for a cluster, in a quarter of an hour, and its mocks; maps
+# of smaller boxes at redshift 1, and with them the network of the posterior mean, tables and pictures, in two and a
+# half hours on two cores; with the COSMOS catalogue also its mock surveys, in three more hours.
 #   benchmarks/train_default_prior.sh FOLDER [CATALOG]
 set -euo pipefail
 out="$1"
