@@ -109,13 +109,13 @@ def judge(prior, skies, n):
     return rows
 
 
-def write_rows(rows, out):
+def write_rows(rows, out, name="prior_fields.rst"):
     names = ["pixel [arcmin]", "z_s", *(f"noise {ratio:g}" for ratio in RATIOS)]
     cells = [names, *([f"{x:g}" for x in row[:2]] + [f"{x:.3f}" for x in row[2:]] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
     rule = " ".join("=" * width for width in widths)
     lines = [" ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    (out / "prior_fields.rst").write_text("\n".join([rule, lines[0], rule, *lines[1:], rule]) + "\n")
+    (out / name).write_text("\n".join([rule, lines[0], rule, *lines[1:], rule]) + "\n")
 
 
 def plot_rows(rows, out):

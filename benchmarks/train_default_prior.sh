@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Make the data of the package: the prior, from light cones to redshift 3 (three simulations of 20 to 30 minutes on a
-# core, 45 minutes of training); maps of smaller boxes at redshift 1, and with them the network of the posterior mean,
-# tables and pictures, in two and a half hours on two cores; with the COSMOS catalogue also its mock surveys, in one more
-# hour.
+# core, 45 minutes of training); the prior of fields chosen for a cluster, in a quarter of an hour, and its mocks; maps
+# of smaller boxes at redshift 1, and with them the network of the posterior mean, tables and pictures, in two and a
+# half hours on two cores; with the COSMOS catalogue also its mock surveys, in one more hour.
 #   benchmarks/train_default_prior.sh FOLDER [CATALOG]
 set -euo pipefail
 out="$1"
@@ -11,6 +11,8 @@ export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}"
 
 python "$here/survey_prior.py" "$out"
 python "$here/survey_posterior.py" "$out"
+python "$here/targeted_prior.py" "$out"
+python "$here/targeted_posterior.py" "$out"
 massmap simulate --boxes 14 --particles 192 --box-size 128 --maps 64 -o "$out"
 massmap train --posterior-mean --maps "$out" --spectrum "$out/spectrum.ecsv" --steps 2800 --validate-every 400 \
     --maps-per-step 3 --size 128 --checkpoint "$out/mean_state.safetensors" -o "$out/posterior_mean.safetensors"

@@ -61,6 +61,11 @@ def add_method_arguments(parser):
         metavar="FILE",
         help="for annealed_hmc: file of a trained prior, default, or gaussian; for posterior_mean: file of a network",
     )
+    parser.add_argument(
+        "--field",
+        choices=["random", "targeted"],
+        help="for annealed_hmc, fields of the default prior: random (default), or targeted, chosen for a cluster",
+    )
     add_spectrum_arguments(parser)
     parser.add_argument(
         "--smoothing",
@@ -137,11 +142,15 @@ def read_method(arguments, redshift=None, *, spectrum=True):
 
     chosen = options(arguments, "n_samples", "seed", "device", "smoothing", "schedule", "checkpoint")
     spectrum = read_spectrum(arguments, redshift) if spectrum else read_table_of_spectrum(arguments)
-    if arguments.method in (None, "annealed_hmc"):
+    field = arguments.field or "random"
+    sampled = arguments.method in (None, "annealed_hmc")
+    if field != "random" and (arguments.prior != "default" or not sampled):
+        raise ValueError("--field: a choice of the default prior of annealed_hmc; omit --prior and --method")
+    if sampled:
         if arguments.prior == "gaussian":
             chosen["prior"] = GaussianPrior(spectrum)
-        elif arguments.prior != "default" or spectrum is not None:  # otherwise from n(z) of the data
-            chosen["prior"] = ScorePrior.load(arguments.prior, spectrum)
+        elif (arguments.prior, field, spectrum) != ("default", "random", None):  # otherwise from n(z) of the data
+            chosen["prior"] = ScorePrior.load(arguments.prior, spectrum, field=field)
     elif arguments.method == "posterior_mean":
         if spectrum is not None:
             raise ValueError("--spectrum, --n-z: not used by posterior_mean, a network trained for one spectrum")

@@ -97,6 +97,7 @@ PYTHON_ONLY = (
     "ConvergenceMap.region_means",
     "PowerSpectrum.default",
     "PowerSpectrum.resolved",
+    "PowerSpectrum.times",
     "validation.diagnostics.ranks",
     "validation.diagnostics.reliability",
     "validation.null_tests.rotated",

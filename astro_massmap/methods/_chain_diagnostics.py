@@ -21,9 +21,12 @@ def run_diagnostics(plan, observation, records):
     good = [record for record in records if not record["failure"]]
     power = power_over_prior(plan, [record["power"] for record in good])
     if power > _MUCH:
+        targeted = getattr(getattr(plan.prior, "prior", None), "factor", None) is not None
+        remedy = "" if targeted else '; ScorePrior.load("default", field="targeted") is the prior of such fields'
         warnings.warn(
             f"prior: the samples have up to {power:.1f} times the power of the prior in a band of ell; it was not "
-            "made for fields that were chosen for a cluster, and masses may come out too low",
+            f"made for fields {'with such halos' if targeted else 'that were chosen for a cluster'}, and masses may "
+            f"come out too low{remedy}",
             AstropyUserWarning,
             stacklevel=3,
         )

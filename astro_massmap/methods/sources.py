@@ -100,15 +100,17 @@ def _prior_of(method: Method) -> tuple[str | None, Any]:
         return "spectrum", method.spectrum
     if not isinstance(method, AnnealedHMC):
         return None, None
-    without = isinstance(method.prior, GaussianPrior) and method.prior.spectrum is None
-    return "prior", None if without else method.prior
+    prior = method.prior
+    of_any_sources = isinstance(prior, GaussianPrior) or (isinstance(prior, ScorePrior) and prior.table is not None)
+    return "prior", None if of_any_sources and prior.spectrum is None else prior
 
 
 def _with(method: Any, name: str, spectrum: PowerSpectrum) -> Any:
     """Return a copy of a method with this spectrum, without another warning about its options."""
     part: Any = spectrum
     if name == "prior":
-        part = ScorePrior.load("default", spectrum) if method.prior is None else GaussianPrior(spectrum)
+        prior = ScorePrior.load("default") if method.prior is None else method.prior
+        part = prior.scaled(spectrum) if isinstance(prior, ScorePrior) else GaussianPrior(spectrum)
     new = copy.copy(method)
     object.__setattr__(new, name, part)
     return new

@@ -32,6 +32,8 @@ _RANGE = (300.0, 5000.0)  # multipoles at which amplitude and shape of two spect
 # shape (sources at redshift 0.5 to 1) the prior was measured to be better than theory; above 1 it was not tested.
 _SHAPE, _AMPLITUDE = 0.25, (0.5, 1.25)
 
+_SHIPPED = {"random": "default.safetensors", "targeted": "targeted.safetensors"}
+
 
 @dataclass(frozen=True, eq=False)
 class ScorePrior:
@@ -56,6 +58,8 @@ class ScorePrior:
         Factors that correct the power of the denoiser.
     table : `~astro_massmap.priors.CorrectionTable`, optional
         Factors of many fields, for a network that was trained on them.
+    factor : `~astro_massmap.PowerSpectrum`, optional
+        Power of the fields of the training over that of random fields, a function of ell; by default 1.
     margin : int
         Margin around the field in pixels, in which the network is evaluated too; beyond it the prior is Gaussian.
     card : dict
@@ -82,6 +86,7 @@ class ScorePrior:
     margin: int = 32
     card: dict[str, Any] = field(default_factory=dict)
     table: CorrectionTable | None = None
+    factor: PowerSpectrum | None = None
     bfloat16: bool = False
     tile: int = 512
 
@@ -99,7 +104,9 @@ class ScorePrior:
         return f"<ScorePrior: {parameters} parameters, trained on {maps}, version {version}{theory}>"
 
     @classmethod
-    def load(cls, file: str | os.PathLike[str] = "default", spectrum: PowerSpectrum | None = None) -> Self:
+    def load(
+        cls, file: str | os.PathLike[str] = "default", spectrum: PowerSpectrum | None = None, *, field: str = "random"
+    ) -> Self:
         """
         Read a prior from a file.
 
@@ -109,6 +116,9 @@ class ScorePrior:
             File written by `save` or ``massmap train``; ``"default"`` is the prior shipped with the package.
         spectrum : `~astro_massmap.PowerSpectrum`, optional
             Power spectrum of the matter for the sources of the map, see `scaled`; by default sources at redshift 1.
+        field : str
+            Fields of the shipped prior: ``"random"``, or ``"targeted"`` for fields that were chosen because of a
+            cluster, with pixels of 0.1 to 0.4 arcmin.
 
         Raises
         ------
@@ -116,17 +126,29 @@ class ScorePrior:
             If the file does not exist, is damaged, or contains something else.
         TypeError
             If ``spectrum`` is not a PowerSpectrum.
+        ValueError
+            If ``field`` is another text, or ``"targeted"`` with another file.
 
         Warns
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
             If the spectrum differs too much from that of the training maps.
+
+        Examples
+        --------
+        >>> from astro_massmap import ScorePrior
+        >>> print(ScorePrior.load("default", field="targeted").pixel_scale.round(2))
+        [0.1 0.4] arcmin
         """
+        if field not in _SHIPPED:
+            raise ValueError(f"field: needs 'random' or 'targeted', got {field!r}")
         if file == "default":
-            with resources.as_file(resources.files(__package__) / "weights" / "default.safetensors") as path:
+            with resources.as_file(resources.files(__package__) / "weights" / _SHIPPED[field]) as path:
                 prior = _default(str(path))
-        else:
+        elif field == "random":
             prior = cls(**read_prior(file))
+        else:
+            raise ValueError(f"field: {field!r} is a choice of the shipped prior, file is {str(file)!r}")
         return prior if spectrum is None else prior.scaled(spectrum)
 
     def of_pixels(self, pixel_size: float) -> Self:
@@ -247,7 +269,8 @@ class ScorePrior:
         Parameters
         ----------
         spectrum : `~astro_massmap.PowerSpectrum`
-            Power spectrum of the matter, without smoothing: it is multiplied by the resolution of the training maps.
+            Power spectrum of the matter, without smoothing: it is multiplied by the resolution of the training maps,
+            and for fields chosen for a cluster by the power of such fields over that of random ones.
 
         Raises
         ------
@@ -271,6 +294,7 @@ class ScorePrior:
             raise TypeError(f"spectrum: needs a PowerSpectrum, got {type(spectrum).__name__}")
         resolution = self.card.get("resolution")
         spectrum = spectrum if resolution is None else spectrum.resolved(*resolution)
+        spectrum = spectrum if self.factor is None else spectrum.times(self.factor)
         prior = replace(self, spectrum=spectrum)
         if self.table is not None:
             return prior
@@ -290,6 +314,6 @@ class ScorePrior:
         return ScoreOnGrid(grid, self.of_pixels(grid.pixel_size))
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _default(path):
     return ScorePrior(**read_prior(path))

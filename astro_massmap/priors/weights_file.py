@@ -151,8 +151,9 @@ def write_prior(file, prior, *, overwrite=False):
     }
     if prior.table is not None:
         tables |= {f"table.{k}": getattr(prior.table, k) for k in CorrectionTable.__dataclass_fields__}
-    if prior.spectrum is not None:
-        tables |= spectrum_tables("theory", prior.spectrum)
+    for name, spectrum in (("theory", prior.spectrum), ("factor", prior.factor)):
+        if spectrum is not None:
+            tables |= spectrum_tables(name, spectrum)
     header = {
         "format": _FORMAT,
         "network": prior.denoiser.network.settings,
@@ -161,6 +162,7 @@ def write_prior(file, prior, *, overwrite=False):
         "margin": prior.margin,
         "spectrum": prior.trained_spectrum.name,
         "theory": prior.theory.name,
+        "factor": None if prior.factor is None else prior.factor.name,
         "card": prior.card,
     }
     write_weights(file, header, prior.denoiser.network, tables, overwrite=overwrite)
@@ -180,6 +182,7 @@ def _arguments(header, tensors):
         "denoiser": HybridDenoiser(network, spectrum, settings.pop("pixel_size")).requires_grad_(False),
         "trained_spectrum": spectrum,
         "spectrum": read_spectrum("theory", header, tensors) if "theory.ell" in tensors else None,
+        "factor": read_spectrum("factor", header, tensors) if "factor.ell" in tensors else None,
         "correction": _read_correction(tensors),
         "table": _read_table(tensors),
     }

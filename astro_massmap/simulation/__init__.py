@@ -12,6 +12,7 @@ from .mock_survey import observe
 from .nbody import NBody
 from .statistics import band_mean, band_power, moments, peak_density, smoothed
 from .survey_maps import Survey, SurveyMaps
+from .targeted_maps import TargetedMaps, TargetedSurvey, power_factor
 from .training_set import Report, calibrate, light_cone, simulate_boxes, write_maps, write_tables
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "Report",
     "Survey",
     "SurveyMaps",
+    "TargetedMaps",
+    "TargetedSurvey",
     "Transfer",
     "band_mean",
     "band_power",
@@ -39,6 +42,7 @@ __all__ = [
     "moments",
     "observe",
     "peak_density",
+    "power_factor",
     "simulate_boxes",
     "smoothed",
     "write_maps",

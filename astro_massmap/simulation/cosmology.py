@@ -6,6 +6,7 @@ Lengths are in Mpc/h and wave numbers in h/Mpc. With ``E(a) = (Om / a^3 + 1 - Om
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -139,5 +140,11 @@ class Cosmology:
 
     def scale_factor(self, distance):
         """Return the scale factor at a comoving distance in Mpc/h, up to redshift 11."""
-        z = np.linspace(0, 11**0.5, 4001) ** 2
-        return 1 / (1 + np.interp(distance, self.distance(z), z))
+        z, distances = _distances(self.omega_m)
+        return 1 / (1 + np.interp(distance, distances, z))
+
+
+@lru_cache(maxsize=8)
+def _distances(omega_m):
+    z = np.linspace(0, 11**0.5, 4001) ** 2
+    return z, comoving_distance(z, omega_m)

@@ -93,6 +93,19 @@ class PowerSpectrum:
         fall = 1 + (self.ell / ell) ** slope
         return type(self)(self.ell, self.cl / fall, name=f"{self.name}, resolved to ell {ell:g}")
 
+    def times(self, factor: PowerSpectrum) -> Self:
+        """
+        Return the product with a factor that depends on ell, at the multipoles of both.
+
+        Examples
+        --------
+        >>> from astro_massmap import PowerSpectrum
+        >>> print(PowerSpectrum([100, 1000], [2.0, 2.0]).times(PowerSpectrum([10, 1e4], [3.0, 3.0], name="more"))(500))
+        6.0
+        """
+        ell = np.union1d(self.ell, factor.ell)
+        return type(self)(ell, self(ell) * factor(ell), name=f"{self.name}, {factor.name}")
+
     def to_table(self) -> Table:
         """Return a table with the columns ``ell`` and ``cl``, and the name in ``meta``, that `read` accepts."""
         from astropy.table import Table

@@ -23,6 +23,7 @@ def train_survey_prior(
     *,
     widths=(16, 32, 64),
     embedding=128,
+    start=None,
     card=None,
     n_correction=_MAPS,
     checkpoint=None,
@@ -48,6 +49,9 @@ def train_survey_prior(
         Settings of the training; ``sigma`` is in units of the standard deviation of a pixel.
     widths, embedding : sequence of int, int
         Channels of the network at its three scales, and length of the embedding of its conditions.
+    start : `~astro_massmap.priors.UNet`, optional
+        Network with whose weights the training starts, of the same ``widths`` and ``embedding``; by default random
+        weights.
     card, checkpoint, device, workers, progress
         As for `train_prior` and `Trainer`.
     n_correction : int
@@ -88,6 +92,8 @@ def train_survey_prior(
     """
     torch.manual_seed(plan.seed)
     network = UNet(widths, embedding=embedding)
+    if start is not None:
+        network.load_state_dict(start.state_dict())
     denoiser = HybridDenoiser(network, reference.spectrum, reference.pixel_size)
     cut = {"size": plan.size, "margin": plan.margin, "pieces": plan.pieces, "device": device}
     judge = Noiser(validation, reference.spectrum, **cut)

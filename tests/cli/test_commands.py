@@ -96,6 +96,8 @@ def test_selection_exclusion_and_method(survey):
         (["--prior", "missing.safetensors"], "missing.safetensors"),
         (["--method", "wiener", "--prior", "gaussian"], "--prior: not used by"),
         (["--pixel-scale", "2.5 arcmin"], "--prior: needs pixels of 0.25 to 2 arcmin"),
+        (["--field", "targeted", "--pixel-scale", "0.5 arcmin"], "--prior: needs pixels of 0.1 to 0.4 arcmin"),
+        (["--field", "targeted", "--method", "wiener"], "--field: a choice of the default prior"),
     ],
 )
 def test_errors_are_one_line_and_write_no_file(survey, capsys, tmp_path, arguments, message):

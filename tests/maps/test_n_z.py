@@ -244,11 +244,14 @@ def test_methods_take_the_spectrum_from_the_data(method):
 
 
 def test_the_shipped_prior_has_the_spectrum_of_the_data():
-    method, record = for_sources(AnnealedHMC(seed=3), (np.array([0.9]), np.ones(1)))
-    assert method.seed == 3 and record["origin"] == "n(z) of the data"
-    plane = PowerSpectrum.from_n_z(0.9)
-    ratio = method.prior.theory([500.0, 2000.0]) / plane([500.0, 2000.0])
-    assert (ratio <= 1 + 1e-9).all() and (ratio > 0.8).all()  # divided by the resolution of the training maps at most
+    for prior in (None, ScorePrior.load("default")):
+        method, record = for_sources(AnnealedHMC(prior, seed=3), (np.array([0.9]), np.ones(1)))
+        assert method.seed == 3 and record["origin"] == "n(z) of the data"
+        plane = PowerSpectrum.from_n_z(0.9)
+        ratio = method.prior.theory([500.0, 2000.0]) / plane([500.0, 2000.0])
+        assert (ratio <= 1 + 1e-9).all() and (ratio > 0.8).all()  # divided by the resolution of the training maps
+    own = AnnealedHMC(ScorePrior.load("default", plane))
+    assert for_sources(own, (Z, N))[0] is own
 
 
 def test_methods_with_their_own_prior_or_without_one_do_not_change():

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from astropy.utils.exceptions import AstropyUserWarning
 
 import astro_massmap
 from astro_massmap import AnnealedHMC, GaussianPrior, PowerSpectrum, ScorePrior, ShearMap, datasets
@@ -97,3 +98,36 @@ def test_chains_do_not_depend_on_the_batch_size(prior):
         AnnealedHMC(prior, n_samples=3, n_check=0, batch_size=size).solve(data).samples for size in (1, 3)
     )
     assert np.abs(alone - together).max() < 1e-2 * alone.std()
+
+
+def test_the_prior_of_targeted_fields():
+    file = Path(astro_massmap.__file__).parent / "priors" / "weights" / "targeted.safetensors"
+    assert file.stat().st_size < 2e6
+    targeted, prior = ScorePrior.load("default", field="targeted"), ScorePrior.load("default")
+    assert targeted.card["field"] == "targeted" and np.allclose(targeted.pixel_scale.to_value("arcmin"), [0.1, 0.4])
+    plane = PowerSpectrum.from_n_z(0.8)
+    for own in (targeted, prior):
+        assert ("targeted" in own.scaled(plane).theory.name) == (own is targeted)
+    ratio = targeted.scaled(plane).theory([20.0, 3000.0]) / prior.scaled(plane).theory([20.0, 3000.0])
+    assert ratio[0] == pytest.approx(1, abs=0.01) and 2 < ratio[1] < 10
+    # at noise of 0.02 to 1, and the higher levels of the schedule
+    for pixel in (0.1, 0.2, 0.4):
+        low, high = targeted.of_pixels(math.radians(pixel / 60)).sigma_range
+        assert low < 0.02 and high > 0.5
+
+
+@pytest.mark.parametrize("file, field", [("default", "cluster"), ("own.safetensors", "targeted")])
+def test_fields_of_the_shipped_prior_only(file, field):
+    with pytest.raises(ValueError, match=r"^field: "):
+        ScorePrior.load(file, field=field)
+
+
+@pytest.mark.slow
+def test_much_power_names_the_prior_of_targeted_fields():
+    y, x = np.mgrid[:20, :20] - 9.5
+    kappa = 0.8 * np.exp(-(x**2 + y**2) / 8)
+    grid = FourierGrid((20, 20), PIXEL, dtype=torch.float64)
+    shear = LensingOperator(grid).forward(grid.to_modes(torch.from_numpy(kappa))).numpy()
+    observation = Observation.from_arrays(shear, np.full((20, 20), 0.05), PIXEL)
+    with pytest.warns(AstropyUserWarning, match='field="targeted"'):
+        AnnealedHMC(n_samples=2, n_check=0).solve(observation)

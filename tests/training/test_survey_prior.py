@@ -165,3 +165,27 @@ def test_a_prior_of_many_fields_round_trips(trained):
 def test_errors_are_in_units_of_those_of_the_filter(trained):
     found = survey_ratios(trained[0].denoiser.network, Sky(), fields(Sky())[0][0], 2, ratios=(1.0, 3.0), margin=8)
     assert list(found) == [1.0, 3.0] and all(abs(ratio - 1) < 0.02 for ratio in found.values())
+
+
+def test_the_training_starts_from_the_weights_of_a_network():
+    sky, start = Sky(), UNet((4, 4, 4), embedding=8)
+    with torch.no_grad():
+        start.leave.gain += 0.3
+    plan = dataclasses.replace(PLAN, steps=1, learning_rate=1e-9)
+    reference = sky.survey(np.random.default_rng(0), 1.0, PIXEL)
+    bank = MapBank(torch.zeros(2, 64, 64), PIXEL)
+    small = {"widths": (4, 4, 4), "embedding": 8, "n_correction": 1, "progress": False}
+    prior, _ = train_survey_prior(sky, bank, reference, fields(sky)[:1], plan, start=start, **small)
+    pairs = zip(prior.denoiser.network.parameters(), start.parameters(), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)
+
+
+def test_the_factor_multiplies_any_spectrum_and_is_kept_in_files(trained):
+    factor = PowerSpectrum([10, 1e5], [1.0, 4.0], name="targeted")
+    prior = dataclasses.replace(trained[0], card={"resolution": [5200, 2.2]}, factor=factor)
+    prior.save("targeted.safetensors")
+    back = ScorePrior.load("targeted.safetensors").scaled(THEORY)
+    expected = THEORY.resolved(5200, 2.2)(3000.0) * factor(3000.0)
+    assert back.theory(3000.0) == pytest.approx(expected) and back.theory.name.endswith("targeted")
+    grid = FourierGrid((24, 24), PIXEL)
+    assert torch.equal(back.on(grid).variance, grid.mode_variance(back.theory))
