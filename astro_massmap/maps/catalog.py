@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from astropy.coordinates import Angle, SkyCoord
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from numpy.typing import ArrayLike, NDArray
 
-    from .._utils.typing import Axes, Mask, Pair, RedshiftsLike, RegionsLike, Shape
+    from .._utils.typing import Axes, Mask, Pair, RedshiftsLike, Shape
     from ..methods import Method
     from .convergence_map import ConvergenceMap
     from .shear_map import ShearMap
@@ -349,6 +349,7 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration):
         shape: Shape | None = None,
         pixel_scale: u.Quantity | None = None,
         mask: Mask | None = None,
+        reduced_shear: bool | Literal["auto"] = "auto",
         progress: bool = True,
         executor: Executor | None = None,
         **options: Any,
@@ -375,20 +376,4 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration):
         shear.meta |= note
         if progress and note:
             print(f"pixels of {note['pixel_scale']}", file=sys.stderr)
-        return shear.reconstruct(method, progress=progress, executor=executor)
-
-    def outside(self, regions: RegionsLike, wcs: WCS) -> Self:
-        """Return the galaxies outside all regions, and those inside excluded regions."""
-        from .._sky.regions import all_to_pixel, inside_any  # loads regions
-        from ..analysis.region_means import listed  # loads regions
-
-        found = listed(regions, "mask", areas=True)
-        x, y = wcs.world_to_pixel(self.coords)
-        inside, excluded = (
-            inside_any([region for region in all_to_pixel(part, wcs) if region is not None], x, y)
-            for part in (found, found.excluded)
-        )
-        inside &= ~excluded
-        if inside.all():
-            raise ValueError("mask: the regions exclude every galaxy")
-        return self[~inside]
+        return shear.reconstruct(method, reduced_shear=reduced_shear, progress=progress, executor=executor)

@@ -1,4 +1,4 @@
-"""Source redshifts, density and tomographic bins of a catalogue."""
+"""Source redshifts, density, tomographic bins and selection by regions of a catalogue."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from .n_z import as_n_z, histogram, n_z_of_bins, total_n_z
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
+    from astropy.wcs import WCS
     from numpy.typing import ArrayLike, NDArray
 
-    from .._utils.typing import RedshiftsLike
+    from .._utils.typing import RedshiftsLike, RegionsLike
     from ..methods import Method
     from .n_z import NZ
 
@@ -25,7 +26,7 @@ TOTAL = "all"  # key of the galaxies of all bins
 
 
 class CatalogBins:
-    """Redshifts and tomographic bins of a `~astro_massmap.ShearCatalog`."""
+    """Redshifts, tomographic bins and selection by regions of a `~astro_massmap.ShearCatalog`."""
 
     if TYPE_CHECKING:  # attributes of a catalogue
 
@@ -81,6 +82,22 @@ class CatalogBins:
         29 1 / arcmin2
         """
         return surface_density(self.coords, self.weight)
+
+    def outside(self, regions: RegionsLike, wcs: WCS) -> Self:
+        """Return the galaxies outside all regions, and those inside excluded regions."""
+        from .._sky.regions import all_to_pixel, inside_any  # loads regions
+        from ..analysis.region_means import listed  # loads regions
+
+        found = listed(regions, "mask", areas=True)
+        x, y = wcs.world_to_pixel(self.coords)
+        inside, excluded = (
+            inside_any([region for region in all_to_pixel(part, wcs) if region is not None], x, y)
+            for part in (found, found.excluded)
+        )
+        inside &= ~excluded
+        if inside.all():
+            raise ValueError("mask: the regions exclude every galaxy")
+        return self[~inside]
 
     def _pixel_scale(self, given: u.Quantity | None, method: Method | None = None) -> tuple[u.Quantity, dict[str, str]]:
         """Return the given pixel scale, or that of the method or of the density with a note for ``meta``."""

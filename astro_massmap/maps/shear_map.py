@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import astropy.units as u
 import numpy as np
@@ -145,6 +145,7 @@ class ShearMap:
         self,
         method: str | Method | None = None,
         *,
+        reduced_shear: bool | Literal["auto"] = "auto",
         progress: bool = True,
         executor: Executor | None = None,
         **options: Any,
@@ -162,6 +163,10 @@ class ShearMap:
             ``"annealed_hmc"`` (the default), ``"posterior_mean"``, ``"wiener"`` or ``"kaiser_squires"``, or an object:
             `~astro_massmap.AnnealedHMC`, `~astro_massmap.PosteriorMean`, `~astro_massmap.Wiener`,
             `~astro_massmap.KaiserSquires`.
+        reduced_shear : {'auto', True, False}
+            Treat the data as reduced shear ``gamma / (1 - kappa)``, see :ref:`reduced-shear`. ``"auto"`` does so if a
+            Kaiser-Squires map with a smoothing of 0.5 arcmin exceeds 0.05 by five standard deviations of its noise,
+            except for mocks of `~astro_massmap.simulation.observe` without reduced shear.
         progress : bool
             Show progress bars, and lines about memory, pixel scale and spectrum, on the standard error.
         executor : `concurrent.futures.Executor`, optional
@@ -189,8 +194,17 @@ class ShearMap:
         method = methods.resolve(method, options)
         warn_of_meta(self.meta)
         observation = Observation.from_arrays(self.data, self.noise_std, self.pixel_scale.to_value(u.rad))
-        cards = wcs_cards(self.wcs)
-        estimate = methods.run(method, observation, progress=progress, executor=executor, cards=cards, n_z=self.n_z)
+        if isinstance(reduced_shear, str) and reduced_shear == "auto" and self.meta.get("reduced") is False:
+            reduced_shear = False
+        estimate = methods.run(
+            method,
+            observation,
+            progress=progress,
+            executor=executor,
+            cards=wcs_cards(self.wcs),
+            n_z=self.n_z,
+            reduced_shear=reduced_shear,
+        )
         return ConvergenceMap._from_estimate(estimate, wcs=self.wcs, mask=self.mask, meta=self.meta, n_z=self.n_z)
 
     def write(self, file: File, *, overwrite: bool = False) -> None:

@@ -121,6 +121,8 @@ def _into_catalog(catalog, halos, centers, z_source):
         kappa += halo.convergence(theta, z_source)
     new = catalog.with_shear(lensed(catalog.west_north, gamma, kappa, catalog._bias_of))
     new.meta["halos"] = catalog.meta.get("halos", 0) + len(halos)
+    if halos and "reduced" in catalog.meta:
+        new.meta["reduced"] = True
     return new
 
 
