@@ -66,8 +66,8 @@ def reduced_shear_log_weight(posterior, observation, modes):
     Compute the logarithm of the importance weights of maps, for the exact likelihood of the reduced shear.
 
     The maps are samples given shear and noise that `Observation.unreduced
-    <astro_massmap.inference.Observation.unreduced>` multiplied with ``1 - f k`` for a fixed convergence k. The exact
-    model is ``gamma (1 - f k) / (1 - f kappa)`` instead of ``gamma``.
+    <astro_massmap.inference.Observation.unreduced>` multiplied by ``1 - k`` for a fixed convergence k. The exact model
+    is ``gamma (1 - k) / (1 - kappa)`` instead of ``gamma``.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from .operator import DirectOperator, LensingOperator
 from .random import Streams
 
 _ADDED_NOISE = 2**32 - 1  # attempt number of its stream, which no chain has
-REDUCED = (-1.0, 0.8)  # limits of f kappa in the reduced shear: a fixed point may diverge near 1
+REDUCED = (-1.0, 0.8)  # limits of the convergence in the reduced shear: a fixed point may diverge near 1
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Observation:
     pixel_size : float
         Side of a pixel in radians.
     efficiency : `torch.Tensor`, optional
-        Factor f of the convergence in the reduced shear ``gamma / (1 - f kappa)`` of the sources in a pixel,
-        ``(ny, nx)``; by default 1.
+        Mean f and variance v of the efficiency of the sources in a pixel relative to those of kappa, ``(2, ny, nx)``,
+        by default 1 and 0; the reduced shear is ``gamma / (1 - r)`` with r as in `reduction`.
     frozen : `torch.Tensor`, optional
-        Product ``f kappa`` by which `unreduced` multiplied shear and noise with ``1 - f kappa``.
+        Value of r for which `unreduced` multiplied shear and noise by ``1 - r``.
     origin : Observation, optional
         Data as they were measured, to which checksum and random numbers belong, see `unreduced`.
 
@@ -85,7 +85,9 @@ class Observation:
             raise ValueError("noise_std: needs to be positive, and infinite without data")
         shear = torch.where(torch.isinf(noise_std), 0.0, shear)
         if efficiency is not None:
-            efficiency = torch.from_numpy(np.array(np.broadcast_to(efficiency, noise_std.shape), dtype=np.float64))
+            mean, variance = efficiency if np.ndim(efficiency) == 3 else (efficiency, 0.0)
+            parts = (np.broadcast_to(np.asarray(x, dtype=np.float64), noise_std.shape) for x in (mean, variance))
+            efficiency = torch.from_numpy(np.stack([*parts]))
         return cls(shear, noise_std, float(pixel_size), efficiency)
 
     @property
@@ -150,10 +152,10 @@ class Observation:
 
     def unreduced(self, kappa, blank=None):
         """
-        Return the observation in which shear and noise are multiplied by ``1 - f kappa``.
+        Return the observation in which shear and noise are multiplied by ``1 - r``, see `reduction`.
 
-        Data that are reduced shear ``gamma / (1 - f kappa)`` become shear, for this convergence. The product is limited
-        to -1 to 0.8. Checksum and random numbers remain those of the original data.
+        Data that are reduced shear become shear, for this convergence. Checksum and random numbers remain those of the
+        original data.
 
         Parameters
         ----------
@@ -180,12 +182,18 @@ class Observation:
         return dataclasses.replace(self, shear=shear, noise_std=noise_std, frozen=frozen, origin=origin)
 
     def reduction(self, kappa):
-        """Return ``f kappa`` of convergences ``(..., ny, nx)``, limited to -1 to 0.8."""
-        return (kappa if self.efficiency is None else kappa * self.efficiency.to(kappa)).clamp(*REDUCED)
+        """
+        Return r, with which the reduced shear is ``gamma / (1 - r)``, for convergences ``(..., ny, nx)``.
 
-    def information_kept(self, original):
-        """Return the sum of 1 / N of this observation, divided by that of the original."""
-        return float(self.weight.sum() / original.weight.sum())
+        It is kappa, or ``r = f kappa + v kappa^2 / (1 - f kappa)`` for sources of several efficiencies, the first terms
+        of the continued fraction of the mean of ``1 / (1 - beta kappa)`` over efficiencies beta of mean f and variance
+        v. It is limited to -1 to 0.8.
+        """
+        if self.efficiency is None:
+            return kappa.clamp(*REDUCED)
+        mean, variance = self.efficiency.to(kappa)
+        first = (mean * kappa).clamp(*REDUCED)
+        return (first + variance * kappa**2 / (1 - first)).clamp(*REDUCED)
 
 
 class ConvergenceObservation(Observation):

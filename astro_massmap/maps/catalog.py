@@ -23,6 +23,7 @@ from .axes import AxesReport, check_axes_name, report_of
 from .calibration import Calibration, check_response
 from .catalog_bins import CatalogBins, bin_numbers
 from .catalog_tables import CatalogTables
+from .lens import BehindLens
 from .n_z import histogram, warn_of_selection
 from .shear_map import ShearMap
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 _GALAXIES_PER_PIXEL = 40  # of the coarse grid on which axes are checked
 
 
-class ShearCatalog(CatalogTables, CatalogBins, Calibration):
+class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens):
     """
     Positions and ellipticities of background galaxies.
 
@@ -201,6 +202,7 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration):
             return x if x is None or np.shape(x) in ((), (2, 2)) else x[item]
 
         new.response, new.tomo, new._given_n_z = part(self.response), part(self.tomo), self._given_n_z
+        new.efficiency, new._efficiency_square = part(self.efficiency), part(self._efficiency_square)
         new._assign(
             self.coords[item],
             self.g1[item],
@@ -326,6 +328,7 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration):
         data, noise_std, counts = bin_galaxies(
             x, y, shear, weight=kept.weight, response=to_shear, shape_noise=shape_noise, shape=shape
         )
+        efficiency = kept._binned_efficiency(x, y, shape)
         n_galaxies = int(counts.sum())
         if blank is not None:
             noise_std[blank] = np.inf
@@ -339,7 +342,7 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration):
         if n_z is None and kept.redshift is not None:
             seen = in_pixels_with_data(x, y, noise_std)
             n_z = histogram(kept.redshift[seen], kept.weight[seen])
-        return ShearMap(data, wcs=wcs, noise_std=noise_std, meta=meta, n_z=n_z)
+        return ShearMap(data, wcs=wcs, noise_std=noise_std, meta=meta, n_z=n_z, efficiency=efficiency)
 
     def reconstruct(
         self,

@@ -1,11 +1,11 @@
 """
 Reduced shear, for every method: an outer fixed point.
 
-Galaxies measure the reduced shear ``y = gamma / (1 - f kappa) + n``, where f is 1 for sources at the redshift to which
-the convergence refers (see `Observation.efficiency <astro_massmap.inference.Observation>`). For a fixed convergence k
-in the denominator, ``y (1 - f k)`` is shear, with the noise ``n (1 - f k)``: the problem that every method solves. A
-pilot, the method itself or one that costs little, determines k in two iterations; the method then runs once. The error
-of k decreases by a factor of about five in each iteration (Seitz & Schneider 1995, A&A 297, 287).
+Galaxies measure the reduced shear ``y = gamma / (1 - kappa) + n`` (for sources of several efficiencies see
+`Observation.reduction <astro_massmap.inference.Observation.reduction>`). For a fixed convergence k in the denominator,
+``y (1 - k)`` is shear, with the noise ``n (1 - k)``: the problem that every method solves. A pilot, the method itself
+or one that costs little, determines k in two iterations; the method then runs once. The error of k decreases by a
+factor of about five in each iteration (Seitz & Schneider 1995, A&A 297, 287).
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ def strength(observation: Observation, device: str = "cpu") -> float:
     """
     Return the lower limit of the highest peak of the convergence, from which ``"auto"`` decides.
 
-    It is the maximum over the pixels with data of ``f (kappa - 5 sigma)``, for the Kaiser-Squires map with a smoothing
-    of 0.5 arcmin and the standard deviation sigma of its noise. A Wiener filter is not useful for this: it biases peaks
-    towards zero, at the core of a cluster by a factor of 4.
+    It is the maximum over the pixels with data of ``kappa - 5 sigma``, for the Kaiser-Squires map with a smoothing of
+    0.5 arcmin and the standard deviation sigma of its noise, times the efficiency of the sources. A Wiener filter is
+    not useful for this: it biases peaks towards zero, at the core of a cluster by a factor of 4.
 
     Examples
     --------
@@ -181,7 +181,7 @@ def _mean(estimate: Estimate | np.ndarray) -> torch.Tensor:
 
 
 def _efficiency(observation: Observation) -> torch.Tensor | float:
-    return 1.0 if observation.efficiency is None else observation.efficiency
+    return 1.0 if observation.efficiency is None else observation.efficiency[0]
 
 
 def _warn(record: dict[str, Any]) -> None:
