@@ -155,7 +155,7 @@ def test_masses_follow_without_arguments(behind, tmp_path):
     with pytest.raises(ValueError, match=r"z_source: the convergence of this map refers to sources at redshift 1\.0"):
         kappa.surface_density(z_source=0.8)
     plain = ConvergenceMap(kappa.data, wcs=kappa.wcs)
-    with pytest.raises(ValueError, match="z_lens, z_source: needed for this map; only maps of catalog.for_lens"):
+    with pytest.raises(ValueError, match=r"z_lens, z_source: needed for this map; only maps of catalog\.for_lens"):
         plain.surface_density()
     with pytest.raises(ValueError, match="z_source: needed for this map"):
         plain.surface_density(0.3)
