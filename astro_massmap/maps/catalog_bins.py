@@ -37,6 +37,7 @@ class CatalogBins:
         weight: NDArray[np.float64]
         redshift: NDArray[np.float64] | None
         tomo: NDArray[np.int64] | None
+        efficiency: NDArray[np.float64] | None
         meta: dict[str, Any]
 
     _given_n_z: NZ | None = None
@@ -167,10 +168,11 @@ class CatalogBins:
         if outside:
             warn(f"bins: {outside} of {len(self)} galaxies are in no bin")
         parts: dict[Any, Self] = {key: self[number == key] for key in keys}
-        given = {key: None for key in keys} if n_z is None else n_z_of_bins(n_z, keys)
+        kept = None if self.efficiency is None else self._given_n_z  # that of the reference source of a lens
+        given = {key: kept for key in keys} if n_z is None else n_z_of_bins(n_z, keys)
         for key, part in parts.items():
             part._given_n_z, part.meta["bin"] = given[key], key
-        if n_z is None and self.redshift is None and self._given_n_z is not None:
+        if n_z is None and self.redshift is None and self._given_n_z is not None and kept is None:
             warn("n_z: that of the catalogue is not the one of a single bin and is not used; give n_z of the bins")
         if total:
             parts[TOTAL] = self[number >= 0]

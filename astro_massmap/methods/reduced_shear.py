@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from ..inference import Observation
     from .base import Method
 
+__all__ = ["solve", "strength"]
+
 SMOOTHING, PEAK, SIGNIFICANCE = np.deg2rad(0.5 / 60), 0.05, 5.0  # of the map that decides for "auto"
 _ITERATIONS = 2
 _FRACTION, _FEWEST = 8, 2  # chains of a method for each chain of its pilot, and the fewest of the pilot
