@@ -195,6 +195,10 @@ class Observation:
         first = (mean * kappa).clamp(*REDUCED)
         return (first + variance * kappa**2 / (1 - first)).clamp(*REDUCED)
 
+    def information_kept(self, original):
+        """Return the sum of 1 / N of this observation, divided by that of the original."""
+        return float(self.weight.sum() / original.weight.sum())
+
 
 class ConvergenceObservation(Observation):
     """
