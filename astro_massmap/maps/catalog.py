@@ -91,6 +91,8 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens):
     ----------
     columns : dict
         Names of the columns of the table that was read, by content (``ra``, ``g1``, ...); otherwise empty.
+    efficiency : ndarray or None
+        Efficiencies of the galaxies relative to the reference source of `for_lens`, ``(n,)``.
 
     Raises
     ------

@@ -213,7 +213,7 @@ def test_errors(behind, catalog):
     missing = galaxies(10, redshift=np.where(np.arange(10) < 3, np.nan, 0.8))
     with pytest.warns(AstropyUserWarning, match="3 of 10 galaxies .* are left out, 3 of them without a redshift"):
         assert len(missing.for_lens(0.3, 1.0)) == 7
-    shear = galaxies(50).to_map(wcs=tan_wcs((4, 4)))
+    shear = galaxies(50).to_map(wcs=tan_wcs((4, 4), scale=6.4))
     for bad in (np.ones(3), 0.0, np.nan, -np.ones((4, 4))):
         with pytest.raises(ValueError, match="efficiency: needs"):
             ShearMap(shear.data, wcs=shear.wcs, noise_std=shear.noise_std, efficiency=bad)
