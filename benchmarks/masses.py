@@ -75,7 +75,8 @@ def true_mass(halo):
 def mock(method, mass, seed):
     """Return a row: method, mass of the halo, seed, true mass, and measured mass with its interval."""
     halo = NFWHalo(mass * u.Msun, Z_LENS, cosmology=COSMOLOGY)
-    kappa = survey(halo, seed).reconstruct(method, wcs=GRID, n_samples=N_SAMPLES, seed=seed, progress=False)
+    options = {"n_samples": N_SAMPLES, "seed": seed, "reduced_shear": False, "progress": False}
+    kappa = survey(halo, seed).reconstruct(method, wcs=GRID, **options)
     maps, circle = (kappa.data, kappa.samples, kappa.wcs, kappa.mask), CircleSkyRegion(CENTER, RADIUS * u.arcmin)
     ring = [INNER, OUTER] * u.arcmin
     found = projected_mass(*maps, circle, Z_LENS, Z_SOURCE, cosmology=COSMOLOGY, background=ring)[0]

@@ -35,6 +35,11 @@ def bin_galaxies(x, y, shear, *, weight, response, shape_noise, shape):
     return np.stack([e1 / r, e2 / r]), noise_std, np.bincount(pixel, minlength=ny * nx).reshape(shape)
 
 
+def mean_in_pixels(x, y, values, weight, shape):
+    """Return the weighted mean of values ``(n,)`` in each pixel, ``(ny, nx)``, zero without galaxies."""
+    return bin_galaxies(x, y, values + 0j, weight=weight, response=1.0, shape_noise=1.0, shape=shape)[0][0]
+
+
 def in_pixels_with_data(x, y, noise_std):
     """Return bool ``(n,)`` for positions in pixels of finite noise; NaN is in none."""
     ny, nx = noise_std.shape

@@ -66,6 +66,7 @@ OPTIONS = {
     "ShearCatalog.check_axes": "reconstruct --check-axes",
     "ShearCatalog.to_map": "reconstruct --wcs, --pixel-scale, --exclude",
     "ShearCatalog.bins": "reconstruct --bins",
+    "ShearCatalog.for_lens": "reconstruct --z-lens",
     "ShearCatalog.write": "inject-halo -o",
     "ShearMap.reconstruct": "reconstruct",
     "ConvergenceMap.read": "MAP",

@@ -36,11 +36,10 @@ def _add_regions(commands):
     mass.add_argument(
         "--z-lens",
         type=number_or_name,
-        required=True,
         metavar="Z",
-        help="redshift of the lens, or a column of redshifts",
+        help="redshift of the lens, or a column of redshifts (default: that of massmap reconstruct --z-lens)",
     )
-    add_z_source_argument(mass, "redshift of the sources", required=True)
+    add_z_source_argument(mass, "redshift of the sources (default: that of a map with --z-lens)")
 
     for parser in (found, means, mass):
         parser.add_argument("--background", type=angles, metavar="IN,OUT", help="ring to subtract: '3,6 arcmin'")
@@ -53,8 +52,13 @@ def _add_regions(commands):
     aperture.add_argument("--radius", type=angle, required=True, metavar="ANGLE", help="radius of the apertures")
 
     halo = _command(commands, "nfw-mass", _nfw_mass, "M200c of NFW halos fitted to the samples", regions=True)
-    halo.add_argument("--z-lens", type=float, required=True, metavar="Z", help="redshift of the halos")
-    add_z_source_argument(halo, "redshift of the sources", required=True)
+    halo.add_argument(
+        "--z-lens",
+        type=float,
+        metavar="Z",
+        help="redshift of the halos (default: that of massmap reconstruct --z-lens)",
+    )
+    add_z_source_argument(halo, "redshift of the sources (default: that of a map with --z-lens)")
     halo.add_argument(
         "--background", type=angles, required=True, metavar="IN,OUT", help="ring to subtract: '4,7 arcmin'"
     )
@@ -120,8 +124,10 @@ def _add_maps(commands):
     )
 
     density = _command(commands, "surface-density", _surface_density, "convert the map to Msun / kpc2, as a FITS file")
-    density.add_argument("--z-lens", type=float, required=True, metavar="Z", help="redshift of the lens")
-    add_z_source_argument(density, "redshift of the sources", required=True)
+    density.add_argument(
+        "--z-lens", type=float, metavar="Z", help="redshift of the lens (default: that of massmap reconstruct --z-lens)"
+    )
+    add_z_source_argument(density, "redshift of the sources (default: that of a map with --z-lens)")
     add_cosmology_argument(density, "for distances (default: that of astropy)")
 
 

@@ -21,7 +21,7 @@ from .arguments import (
     wcs_of,
     workers,
 )
-from .sources import read_n_z_argument
+from .sources import cosmology_of, read_n_z_argument
 
 
 def add_commands(commands):
@@ -50,6 +50,18 @@ def add_commands(commands):
     )
     reconstruct.add_argument("--bin", metavar="NUMBER", help="map of this bin of --bins only, or of all")
     add_exclude_argument(reconstruct)
+    reconstruct.add_argument(
+        "--reduced-shear",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="treat ellipticities as reduced shear; auto: where a massive cluster is seen (default: %(default)s)",
+    )
+    reconstruct.add_argument(
+        "--z-lens",
+        type=float,
+        metavar="Z",
+        help="redshift of a lens: scale each galaxy by its redshift to the convergence of sources at --z-source",
+    )
     reconstruct.add_argument("--check-axes", action="store_true", help="test the axes of shear with the data")
     add_method_arguments(reconstruct)
     _add_z_source_argument(reconstruct)
@@ -155,6 +167,7 @@ def _reconstructed(arguments):
 
     exclude = None if arguments.exclude is None else as_regions(arguments.exclude)
     method = _method(arguments)
+    reduced_shear = {"on": True, "off": False}.get(arguments.reduced_shear, "auto")
     parts = _parts(arguments)
     grid, scale, note = _grid(parts, method, arguments)
     chosen = list(parts) if arguments.bin is None else [arguments.bin]
@@ -173,7 +186,9 @@ def _reconstructed(arguments):
         print(f"{shear!r} from {shear.meta['n_galaxies']} of {len(catalog)} galaxies{reason}")
         check_result(arguments.output, shear, getattr(method, "n_samples", 0), command)
         with workers(arguments) as executor:
-            kappa = shear.reconstruct(method, progress=not arguments.quiet, executor=executor)
+            kappa = shear.reconstruct(
+                method, reduced_shear=reduced_shear, progress=not arguments.quiet, executor=executor
+            )
         yield _recorded(kappa, command)
 
 
@@ -203,8 +218,14 @@ def _parts(arguments):
         print(catalog.meta["axes_check"])
     catalog.meta["catalog"] = arguments.catalog.name
     if arguments.bins is not None:
+        if arguments.z_lens is not None:
+            raise ValueError("--z-lens: not with --bins; maps of bins are those of their own sources")
         bins = catalog.bins(edges=edges, n_z=arguments.n_z, total=True)
         return {str(key): part for key, part in bins.items()}
+    if arguments.z_lens is not None:
+        if arguments.z_source is None:
+            raise ValueError("z_lens: needs --z-source, the redshift of the reference source")
+        return {None: catalog.for_lens(arguments.z_lens, arguments.z_source, cosmology_of(arguments))}
     given = read_n_z_argument(arguments, arguments.z_source)
     if given is not None:
         catalog.n_z = given

@@ -46,11 +46,9 @@ def add_cosmology_argument(parser, purpose):
     parser.add_argument("--cosmology", metavar="NAME", help=f"cosmology of astropy such as Planck18, {purpose}")
 
 
-def add_z_source_argument(parser, help_text, *, required=False, source_bin=True):
+def add_z_source_argument(parser, help_text, *, source_bin=True):
     """Add ``--z-source``, one redshift or n(z), and ``--source-bin`` if no other function adds it."""
-    parser.add_argument(
-        "--z-source", type=number_or_name, required=required, metavar="Z", help=f"{help_text}, or a file of n(z)"
-    )
+    parser.add_argument("--z-source", type=number_or_name, metavar="Z", help=f"{help_text}, or a file of n(z)")
     if source_bin:
         _add_bin(parser)
 

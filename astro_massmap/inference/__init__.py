@@ -10,7 +10,7 @@ from .annealing import Plan, Run, SplitPlan, TemperedPlan, run_chains
 from .bands import Bands
 from .conjugate_gradients import SolverError, conjugate_gradients
 from .device import pick_device
-from .fit import model_fit, residual_power
+from .fit import model_fit, reduced_shear_log_weight, residual_power
 from .gaussian import GaussianPosterior
 from .grid import FourierGrid, padded_shape, posterior_shape
 from .hmc import ScoreError, Trajectory, split_step
@@ -55,6 +55,7 @@ __all__ = [
     "pick_device",
     "posterior_shape",
     "power_over_prior",
+    "reduced_shear_log_weight",
     "residual_power",
     "reverse_diffusion",
     "run_chains",

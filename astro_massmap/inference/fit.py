@@ -61,6 +61,45 @@ def residual_power(posterior, modes):
     return chi2, operator.grid.inner(b_mode, b_mode)
 
 
+def reduced_shear_log_weight(posterior, observation, modes):
+    """
+    Compute the logarithm of the importance weights of maps, for the exact likelihood of the reduced shear.
+
+    The maps are samples given shear and noise that `Observation.unreduced
+    <astro_massmap.inference.Observation.unreduced>` multiplied by ``1 - k`` for a fixed convergence k. The exact model
+    is ``gamma (1 - k) / (1 - kappa)`` instead of ``gamma``.
+
+    Parameters
+    ----------
+    posterior, observation, modes
+        As for `model_fit` and `residual_power`.
+
+    Returns
+    -------
+    `torch.Tensor`
+        Differences of the two log likelihoods, ``(n,)``.
+
+    Examples
+    --------
+    The weights of maps of the convergence k itself are 1:
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.inference import GaussianPosterior, Observation, reduced_shear_log_weight
+    >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+    >>> observation = observation.unreduced(torch.zeros(16, 16))
+    >>> posterior = GaussianPosterior(observation, PowerSpectrum.default(), (32, 32))
+    >>> float(reduced_shear_log_weight(posterior, observation, posterior.grid.to_modes(torch.zeros(1, 32, 32)))[0])
+    0.0
+    """
+    shear, grid = posterior.operator.forward(modes), posterior.grid
+    ratio = (1 - grid.real(observation.frozen)) / (1 - observation.reduction(grid.to_field(modes)))
+    change = shear * (ratio.unsqueeze(-3) - 1)
+    residual = 2 * (posterior.shear - shear) - change
+    return (posterior.weight * change * residual).sum(dim=(-3, -2, -1), dtype=grid.sum_dtype) / 2
+
+
 def model_fit(posterior, observation, chi2, b_chi2, *, gaussian=True):
     """
     Compare the data with prior and noise.

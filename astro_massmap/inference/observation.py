@@ -15,6 +15,7 @@ from .operator import DirectOperator, LensingOperator
 from .random import Streams
 
 _ADDED_NOISE = 2**32 - 1  # attempt number of its stream, which no chain has
+REDUCED = (-1.0, 0.8)  # limits of the convergence in the reduced shear: a fixed point may diverge near 1
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,13 @@ class Observation:
         Standard deviation of the noise of a component, ``(ny, nx)``; infinite without data.
     pixel_size : float
         Side of a pixel in radians.
+    efficiency : `torch.Tensor`, optional
+        Mean f and variance v of the efficiency of the sources in a pixel relative to those of kappa, ``(2, ny, nx)``,
+        by default 1 and 0; the reduced shear is ``gamma / (1 - r)`` with r as in `reduction`.
+    frozen : `torch.Tensor`, optional
+        Value of r for which `unreduced` multiplied shear and noise by ``1 - r``.
+    origin : Observation, optional
+        Data as they were measured, to which checksum and random numbers belong, see `unreduced`.
 
     Examples
     --------
@@ -46,15 +54,18 @@ class Observation:
     shear: torch.Tensor
     noise_std: torch.Tensor
     pixel_size: float
+    efficiency: torch.Tensor | None = None
+    frozen: torch.Tensor | None = None
+    origin: "Observation | None" = None
 
     @classmethod
-    def from_arrays(cls, shear, noise_std, pixel_size):
+    def from_arrays(cls, shear, noise_std, pixel_size, efficiency=None):
         """
         Copy from numpy arrays of any byte order, in double precision.
 
         Parameters
         ----------
-        shear, noise_std : array-like
+        shear, noise_std, efficiency : array-like
             Values as for the attributes, dimensionless; the noise is positive, the shear is ignored without data.
         pixel_size : float
             Side of a pixel in radians.
@@ -73,7 +84,11 @@ class Observation:
         if not (noise_std > 0).all():
             raise ValueError("noise_std: needs to be positive, and infinite without data")
         shear = torch.where(torch.isinf(noise_std), 0.0, shear)
-        return cls(shear, noise_std, float(pixel_size))
+        if efficiency is not None:
+            mean, variance = efficiency if np.ndim(efficiency) == 3 else (efficiency, 0.0)
+            parts = (np.broadcast_to(np.asarray(x, dtype=np.float64), noise_std.shape) for x in (mean, variance))
+            efficiency = torch.from_numpy(np.stack([*parts]))
+        return cls(shear, noise_std, float(pixel_size), efficiency)
 
     @property
     def shape(self):
@@ -92,13 +107,17 @@ class Observation:
 
     @cached_property
     def sha256(self):
-        """Checksum of the data, their noise and the pixel size, as hexadecimal digits."""
+        """Checksum of the data as measured, their noise and the pixel size, as hexadecimal digits."""
+        if self.origin is not None:
+            return self.origin.sha256
         digest = hashlib.sha256(
             json.dumps({"kind": type(self).__name__, "shape": list(self.shape)}, sort_keys=True).encode()
         )
         for tensor in (self.shear, self.noise_std):
             digest.update(tensor.numpy().tobytes())
         digest.update(repr(self.pixel_size).encode())
+        if self.efficiency is not None:
+            digest.update(self.efficiency.numpy().tobytes())
         return digest.hexdigest()
 
     def streams(self, seed, indices, *, attempt=0, device="cpu"):
@@ -128,7 +147,53 @@ class Observation:
         missing = torch.where(self.observed, noise_std**2 - self.noise_std**2, 0.0).clamp(min=0).sqrt()
         (white,) = self.streams(seed, [0], attempt=_ADDED_NOISE).normal(*self.shear.shape, dtype=torch.float64)
         white[self.components :] = 0
-        return dataclasses.replace(self, shear=self.shear + missing * white, noise_std=noise_std)
+        origin = None if self.origin is None else self.origin.with_noise_floor(information, seed)
+        return dataclasses.replace(self, shear=self.shear + missing * white, noise_std=noise_std, origin=origin)
+
+    def unreduced(self, kappa, blank=None):
+        """
+        Return the observation in which shear and noise are multiplied by ``1 - r``, see `reduction`.
+
+        Data that are reduced shear become shear, for this convergence. Checksum and random numbers remain those of the
+        original data.
+
+        Parameters
+        ----------
+        kappa : `torch.Tensor`
+            Convergence ``(ny, nx)``.
+        blank : `torch.Tensor` of bool, optional
+            Pixels whose data are left out.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import torch
+        >>> from astro_massmap.inference import Observation
+        >>> observation = Observation.from_arrays(np.full((2, 1, 1), 0.5), [[0.1]], pixel_size=1.2e-4)
+        >>> changed = observation.unreduced(torch.full((1, 1), 0.25))
+        >>> changed.shear.ravel().tolist(), round(float(changed.noise_std), 3), changed.sha256 == observation.sha256
+        ([0.375, 0.375], 0.075, True)
+        """
+        origin = self if self.origin is None else self.origin
+        frozen = self.reduction(kappa.to(origin.shear))
+        shear, noise_std = origin.shear * (1 - frozen), origin.noise_std * (1 - frozen)
+        if blank is not None:
+            shear, noise_std = torch.where(blank, 0.0, shear), torch.where(blank, torch.inf, noise_std)
+        return dataclasses.replace(self, shear=shear, noise_std=noise_std, frozen=frozen, origin=origin)
+
+    def reduction(self, kappa):
+        """
+        Return r, with which the reduced shear is ``gamma / (1 - r)``, for convergences ``(..., ny, nx)``.
+
+        It is kappa, or ``r = f kappa + v kappa^2 / (1 - f kappa)`` for sources of several efficiencies, the first terms
+        of the continued fraction of the mean of ``1 / (1 - beta kappa)`` over efficiencies beta of mean f and variance
+        v. It is limited to -1 to 0.8.
+        """
+        if self.efficiency is None:
+            return kappa.clamp(*REDUCED)
+        mean, variance = self.efficiency.to(kappa)
+        first = (mean * kappa).clamp(*REDUCED)
+        return (first + variance * kappa**2 / (1 - first)).clamp(*REDUCED)
 
     def information_kept(self, original):
         """Return the sum of 1 / N of this observation, divided by that of the original."""
@@ -157,3 +222,10 @@ class ConvergenceObservation(Observation):
     def from_arrays(cls, kappa, noise_std, pixel_size):  # type: ignore[override]
         """Copy a noisy map ``(ny, nx)``, dimensionless; see `Observation.from_arrays`."""
         return super().from_arrays(np.stack([kappa, np.zeros_like(kappa)]), noise_std, pixel_size)
+
+    def unreduced(self, kappa, blank=None):
+        """Raise ValueError: the data are the convergence itself."""
+        raise ValueError(
+            "reduced_shear: needs shear, but the data are a map of the convergence, which does not contain the factor "
+            "1 / (1 - kappa); use reduced_shear=False, and correct the map when it is made from shear"
+        )

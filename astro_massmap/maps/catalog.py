@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from astropy.coordinates import Angle, SkyCoord
@@ -23,6 +23,7 @@ from .axes import AxesReport, check_axes_name, report_of
 from .calibration import Calibration, check_response
 from .catalog_bins import CatalogBins, bin_numbers
 from .catalog_tables import CatalogTables
+from .lens import BehindLens
 from .n_z import histogram, warn_of_selection
 from .shear_map import ShearMap
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from numpy.typing import ArrayLike, NDArray
 
-    from .._utils.typing import Axes, Mask, Pair, RedshiftsLike, RegionsLike, Shape
+    from .._utils.typing import Axes, Mask, Pair, RedshiftsLike, Shape
     from ..methods import Method
     from .convergence_map import ConvergenceMap
     from .shear_map import ShearMap
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 _GALAXIES_PER_PIXEL = 40  # of the coarse grid on which axes are checked
 
 
-class ShearCatalog(CatalogTables, CatalogBins, Calibration):
+class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens):
     """
     Positions and ellipticities of background galaxies.
 
@@ -90,6 +91,8 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration):
     ----------
     columns : dict
         Names of the columns of the table that was read, by content (``ra``, ``g1``, ...); otherwise empty.
+    efficiency : ndarray or None
+        Efficiencies of the galaxies relative to the reference source of `for_lens`, ``(n,)``.
 
     Raises
     ------
@@ -201,6 +204,7 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration):
             return x if x is None or np.shape(x) in ((), (2, 2)) else x[item]
 
         new.response, new.tomo, new._given_n_z = part(self.response), part(self.tomo), self._given_n_z
+        new.efficiency, new._efficiency_square = part(self.efficiency), part(self._efficiency_square)
         new._assign(
             self.coords[item],
             self.g1[item],
@@ -326,6 +330,7 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration):
         data, noise_std, counts = bin_galaxies(
             x, y, shear, weight=kept.weight, response=to_shear, shape_noise=shape_noise, shape=shape
         )
+        efficiency = kept._binned_efficiency(x, y, shape)
         n_galaxies = int(counts.sum())
         if blank is not None:
             noise_std[blank] = np.inf
@@ -339,7 +344,7 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration):
         if n_z is None and kept.redshift is not None:
             seen = in_pixels_with_data(x, y, noise_std)
             n_z = histogram(kept.redshift[seen], kept.weight[seen])
-        return ShearMap(data, wcs=wcs, noise_std=noise_std, meta=meta, n_z=n_z)
+        return ShearMap(data, wcs=wcs, noise_std=noise_std, meta=meta, n_z=n_z, efficiency=efficiency)
 
     def reconstruct(
         self,
@@ -349,6 +354,7 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration):
         shape: Shape | None = None,
         pixel_scale: u.Quantity | None = None,
         mask: Mask | None = None,
+        reduced_shear: bool | Literal["auto"] = "auto",
         progress: bool = True,
         executor: Executor | None = None,
         **options: Any,
@@ -375,20 +381,4 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration):
         shear.meta |= note
         if progress and note:
             print(f"pixels of {note['pixel_scale']}", file=sys.stderr)
-        return shear.reconstruct(method, progress=progress, executor=executor)
-
-    def outside(self, regions: RegionsLike, wcs: WCS) -> Self:
-        """Return the galaxies outside all regions, and those inside excluded regions."""
-        from .._sky.regions import all_to_pixel, inside_any  # loads regions
-        from ..analysis.region_means import listed  # loads regions
-
-        found = listed(regions, "mask", areas=True)
-        x, y = wcs.world_to_pixel(self.coords)
-        inside, excluded = (
-            inside_any([region for region in all_to_pixel(part, wcs) if region is not None], x, y)
-            for part in (found, found.excluded)
-        )
-        inside &= ~excluded
-        if inside.all():
-            raise ValueError("mask: the regions exclude every galaxy")
-        return self[~inside]
+        return shear.reconstruct(method, reduced_shear=reduced_shear, progress=progress, executor=executor)

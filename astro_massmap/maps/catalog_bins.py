@@ -1,4 +1,4 @@
-"""Source redshifts, density and tomographic bins of a catalogue."""
+"""Source redshifts, density, tomographic bins and selection by regions of a catalogue."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from .n_z import as_n_z, histogram, n_z_of_bins, total_n_z
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
+    from astropy.wcs import WCS
     from numpy.typing import ArrayLike, NDArray
 
-    from .._utils.typing import RedshiftsLike
+    from .._utils.typing import RedshiftsLike, RegionsLike
     from ..methods import Method
     from .n_z import NZ
 
@@ -25,7 +26,7 @@ TOTAL = "all"  # key of the galaxies of all bins
 
 
 class CatalogBins:
-    """Redshifts and tomographic bins of a `~astro_massmap.ShearCatalog`."""
+    """Redshifts, tomographic bins and selection by regions of a `~astro_massmap.ShearCatalog`."""
 
     if TYPE_CHECKING:  # attributes of a catalogue
 
@@ -36,6 +37,7 @@ class CatalogBins:
         weight: NDArray[np.float64]
         redshift: NDArray[np.float64] | None
         tomo: NDArray[np.int64] | None
+        efficiency: NDArray[np.float64] | None
         meta: dict[str, Any]
 
     _given_n_z: NZ | None = None
@@ -81,6 +83,22 @@ class CatalogBins:
         29 1 / arcmin2
         """
         return surface_density(self.coords, self.weight)
+
+    def outside(self, regions: RegionsLike, wcs: WCS) -> Self:
+        """Return the galaxies outside all regions, and those inside excluded regions."""
+        from .._sky.regions import all_to_pixel, inside_any  # loads regions
+        from ..analysis.region_means import listed  # loads regions
+
+        found = listed(regions, "mask", areas=True)
+        x, y = wcs.world_to_pixel(self.coords)
+        inside, excluded = (
+            inside_any([region for region in all_to_pixel(part, wcs) if region is not None], x, y)
+            for part in (found, found.excluded)
+        )
+        inside &= ~excluded
+        if inside.all():
+            raise ValueError("mask: the regions exclude every galaxy")
+        return self[~inside]
 
     def _pixel_scale(self, given: u.Quantity | None, method: Method | None = None) -> tuple[u.Quantity, dict[str, str]]:
         """Return the given pixel scale, or that of the method or of the density with a note for ``meta``."""
@@ -150,10 +168,11 @@ class CatalogBins:
         if outside:
             warn(f"bins: {outside} of {len(self)} galaxies are in no bin")
         parts: dict[Any, Self] = {key: self[number == key] for key in keys}
-        given = {key: None for key in keys} if n_z is None else n_z_of_bins(n_z, keys)
+        kept = None if self.efficiency is None else self._given_n_z  # that of the reference source of a lens
+        given = {key: kept for key in keys} if n_z is None else n_z_of_bins(n_z, keys)
         for key, part in parts.items():
             part._given_n_z, part.meta["bin"] = given[key], key
-        if n_z is None and self.redshift is None and self._given_n_z is not None:
+        if n_z is None and self.redshift is None and self._given_n_z is not None and kept is None:
             warn("n_z: that of the catalogue is not the one of a single bin and is not used; give n_z of the bins")
         if total:
             parts[TOTAL] = self[number >= 0]

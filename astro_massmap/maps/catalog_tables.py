@@ -62,6 +62,7 @@ class CatalogTables:
         _given_shape_noise: float | None
         _given_n_z: NZ | None
         tomo: NDArray[np.int64] | None
+        efficiency: NDArray[np.float64] | None
 
     @classmethod
     def from_table(
@@ -210,7 +211,7 @@ class CatalogTables:
         `~astropy.table.QTable`
             Columns ``ra``, ``dec`` (ICRS), ``g1``, ``g2`` (rotated to ICRS if necessary) and ``weight``, and if present
             ``redshift``, ``tomo``, ``m_bias``, ``c1``, ``c2``, and ``response`` or ``R11`` to ``R22``. Axes, and shape
-            noise and n(z) if given, are in ``meta``.
+            noise and n(z) if given, are in ``meta``. ValueError for a catalogue of `for_lens`.
 
         Examples
         --------
@@ -218,6 +219,8 @@ class CatalogTables:
         >>> datasets.demo().to_table().colnames
         ['ra', 'dec', 'g1', 'g2', 'weight']
         """
+        if self.efficiency is not None:
+            raise ValueError("for_lens: a catalogue scaled to a reference source cannot be a table; use the first one")
         table = QTable(meta={**self.meta, "CREATOR": CREATOR, "axes": self.axes})
         icrs, shear = self.coords.icrs, self.g1 + 1j * self.g2
         bias, response = self.c_bias[0] + 1j * self.c_bias[1], cast("Any", self.response)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import astropy.units as u
 import numpy as np
@@ -238,6 +238,7 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         self,
         method: str | Method | None = None,
         *,
+        reduced_shear: bool | Literal["auto"] = "auto",
         progress: bool = True,
         executor: Executor | None = None,
         **options: Any,
@@ -252,7 +253,7 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         Raises
         ------
         ValueError, `~astropy.units.UnitsError`
-            If the uncertainty is missing or not positive, or the map is a surface density.
+            If the uncertainty is missing or not positive, the map is a surface density, or ``reduced_shear`` is True.
 
         Examples
         --------
@@ -281,8 +282,15 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
             raise ValueError("mask: needs a pixel with data, but all are masked")
         warn_of_meta(self.meta)
         observation = ConvergenceObservation.from_arrays(self.data, noise_std, self.pixel_scale.to_value(u.rad))
-        cards = wcs_cards(self.wcs)
-        estimate = methods.run(method, observation, progress=progress, executor=executor, cards=cards, n_z=self.n_z)
+        estimate = methods.run(
+            method,
+            observation,
+            progress=progress,
+            executor=executor,
+            cards=wcs_cards(self.wcs),
+            n_z=self.n_z,
+            reduced_shear=reduced_shear,
+        )
         return type(self)._from_estimate(estimate, wcs=self.wcs, mask=self.mask, meta=self.meta, n_z=self.n_z)
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import astropy.units as u
 import numpy as np
@@ -46,6 +46,7 @@ def reconstruct_fields(
     shape: Shape | None = None,
     pixel_scale: u.Quantity | None = None,
     mask: Mask | None = None,
+    reduced_shear: bool | Literal["auto"] = "auto",
     executor: Executor | None = None,
     progress: bool = True,
     **options: Any,
@@ -66,7 +67,7 @@ def reconstruct_fields(
     executor : `concurrent.futures.Executor`, optional
         Executor that runs the fields; by default threads of this process, as many as cores. To share the chains of one
         field between workers, give ``executor`` to its own ``reconstruct``.
-    progress, **options
+    reduced_shear, progress, **options
         As for `ShearMap.reconstruct`.
 
     Returns
@@ -119,7 +120,8 @@ def reconstruct_fields(
         found = common_grid(catalogs, common_pixel_scale(catalogs, methods, pixel_scale), shape)
         grid = {"wcs": found, "shape": found.array_shape} | ({} if mask is None else {"mask": mask})
     pairs = enumerate(zip(fields, methods, strict=True))
-    tasks = [(i, field, each, grid if isinstance(field, ShearCatalog) else {}) for i, (field, each) in pairs]
+    common = {} if reduced_shear == "auto" else {"reduced_shear": reduced_shear}
+    tasks = [(i, f, each, common | (grid if isinstance(f, ShearCatalog) else {})) for i, (f, each) in pairs]
     return _mapped(tasks, executor, progress)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import astropy.units as u
+import numpy as np
 
+from ..theory.cosmology import from_record
 from ..theory.source_redshifts import read_n_z
 from .arguments import need_convergence
 
@@ -24,13 +26,20 @@ class Masses(MapParts):
     """Methods of `~astro_massmap.ConvergenceMap` that measure masses."""
 
     def surface_density(
-        self, z_lens: float, z_source: RedshiftsLike, cosmology: FLRW | None = None, *, weight: ArrayLike | None = None
+        self,
+        z_lens: float | None = None,
+        z_source: RedshiftsLike | None = None,
+        cosmology: FLRW | None = None,
+        *,
+        weight: ArrayLike | None = None,
     ) -> Self:
         """
         Convert the convergence to mass per area, with all matter at one redshift (thin-lens approximation).
 
-        Parameters and errors are those of `astro_massmap.analysis.mass.critical_surface_density`. A map made with a
-        Gaussian prior gives a warning, because masses are then too low; a surface density is a UnitsError.
+        Parameters and errors are those of `astro_massmap.analysis.mass.critical_surface_density`. For maps of
+        `ShearCatalog.for_lens <astro_massmap.ShearCatalog.for_lens>` they are by default those in ``meta["lens"]``, and
+        another ``z_source`` is a ValueError. A map made with a Gaussian prior gives a warning, because masses are then
+        too low; a surface density is a UnitsError.
 
         Returns
         -------
@@ -47,6 +56,7 @@ class Masses(MapParts):
 
         need_convergence(self)
         self._warn_if_gaussian()
+        z_lens, z_source, cosmology = self._lens(z_lens, z_source, cosmology)
         sources = read_n_z(z_source, "z_source", weight=weight)
         critical = critical_surface_density(z_lens, sources, cosmology).to(u.Msun / u.kpc**2)
         b_mode = self.b_mode
@@ -92,8 +102,8 @@ class Masses(MapParts):
     def projected_mass(
         self,
         regions: RegionsLike,
-        z_lens: ArrayLike | str,
-        z_source: RedshiftsLike,
+        z_lens: ArrayLike | str | None = None,
+        z_source: RedshiftsLike | None = None,
         *,
         cosmology: FLRW | None = None,
         weight: ArrayLike | None = None,
@@ -106,7 +116,8 @@ class Masses(MapParts):
         Measure the mass projected onto regions, with all matter at one redshift (thin-lens approximation).
 
         Parameters, columns of the table and errors are those of `astro_massmap.analysis.mass.projected_mass`, without
-        the maps, mask and WCS. A Gaussian prior gives a warning, as for `surface_density`.
+        the maps, mask and WCS. Lens, source and cosmology have the defaults of `surface_density`, and a Gaussian prior
+        gives the same warning.
 
         Examples
         --------
@@ -124,6 +135,7 @@ class Masses(MapParts):
         need_convergence(self)
         samples = self._need_samples()
         self._warn_if_gaussian()
+        z_lens, z_source, cosmology = self._lens(z_lens, z_source, cosmology)
         return projected_mass(
             self.data,
             samples,
@@ -172,8 +184,8 @@ class Masses(MapParts):
     def nfw_mass(
         self,
         centers: SkyCoord,
-        z_lens: float,
-        z_source: RedshiftsLike,
+        z_lens: float | None = None,
+        z_source: RedshiftsLike | None = None,
         *,
         background: u.Quantity,
         radii: u.Quantity | None = None,
@@ -188,7 +200,8 @@ class Masses(MapParts):
         Fit the mass M200c of an NFW halo to the radial profile of each sample, after subtracting a ring.
 
         Parameters, columns of the table and errors are those of `astro_massmap.analysis.halo_mass.nfw_mass`, without
-        the maps, mask and WCS. A Gaussian prior gives a warning, as for `surface_density`.
+        the maps, mask and WCS. Lens and source need not be given for a map of `ShearCatalog.for_lens
+        <astro_massmap.ShearCatalog.for_lens>`. A Gaussian prior gives a warning, as for `surface_density`.
 
         Examples
         --------
@@ -208,6 +221,7 @@ class Masses(MapParts):
 
         need_convergence(self)
         samples = self._need_samples()
+        z_lens, z_source, cosmology = self._lens(z_lens, z_source, cosmology)
         self._warn_if_gaussian()
         return nfw_mass(
             self.data,
@@ -226,3 +240,22 @@ class Masses(MapParts):
             weight=weight,
             level=level,
         )
+
+    def _lens(self, z_lens: Any, z_source: Any, cosmology: FLRW | None) -> tuple[Any, Any, FLRW | None]:
+        """Return the given lens, source and cosmology, by default those to which the convergence refers."""
+        lens = self.meta.get("lens")
+        if not (isinstance(lens, dict) and {"z_lens", "z_source", "cosmology"} <= lens.keys()):
+            missing = [name for name, value in (("z_lens", z_lens), ("z_source", z_source)) if value is None]
+            if missing:
+                raise ValueError(
+                    f"{', '.join(missing)}: needed for this map; only maps of catalog.for_lens(z_lens, z_source) "
+                    "contain their lens and reference source"
+                )
+            return z_lens, z_source, cosmology
+        reference = lens["z_source"]
+        if z_source is not None and not (np.ndim(z_source) == 0 and z_source == reference):
+            raise ValueError(
+                f"z_source: the convergence of this map refers to sources at redshift {reference}; leave z_source out"
+            )
+        cosmology = from_record(lens["cosmology"]) if cosmology is None else cosmology
+        return lens["z_lens"] if z_lens is None else z_lens, reference, cosmology

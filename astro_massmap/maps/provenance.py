@@ -52,6 +52,13 @@ def story(provenance):
     """Return text lines with the settings, command and files of a record; they may contain any character."""
     lines = [f"settings of {provenance.get('method')}"]
     lines += [f"  {name} = {value}" for name, value in _dict(provenance.get("settings")).items()]
+    reduced = _dict(provenance.get("reduced_shear"))
+    if reduced:
+        applied = "applied" if reduced.get("applied") else "not applied"
+        lines.append(f"reduced shear: {reduced.get('setting')}, {applied}")
+        if reduced.get("applied"):
+            keys = "largest_kappa", "last_change", "sd_log_weight", "clipped", "left_out"
+            lines += [f"  {key} = {reduced.get(key)}" for key in keys]
     command = _dict(provenance.get("command"))
     if command:
         lines.append(f"command: {command.get('line')}")

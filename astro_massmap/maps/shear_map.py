@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import astropy.units as u
 import numpy as np
@@ -48,11 +48,15 @@ class ShearMap:
     n_z : pair of array-like, table, file, SACC object, optional
         Redshift distribution (z, n) of the galaxies, from which `reconstruct` takes the prior spectrum if the method
         has none.
+    efficiency : array-like, optional
+        Efficiency of the sources of a pixel relative to those to which the convergence refers, by default 1: one
+        number, ``(ny, nx)``, or mean and variance ``(2, ny, nx)``. It enters the reduced shear, see :ref:`efficiency`.
+        Maps of a catalogue of `ShearCatalog.for_lens` have it.
 
     Attributes
     ----------
-    data, noise_std, mask : ndarray
-        As the parameters; pixels without data have zero shear and infinite noise.
+    data, noise_std, mask, efficiency : ndarray
+        As the parameters; pixels without data have zero shear and infinite noise. Efficiencies are None if not given.
     n_z : tuple of ndarray, or None
         Redshifts and densities (z, n).
     pixel_scale : `~astropy.units.Quantity`
@@ -81,6 +85,7 @@ class ShearMap:
         wcs: WCS
         pixel_scale: u.Quantity
         n_z: NZ | None
+        efficiency: NDArray[np.float64] | None
         meta: dict[str, Any]
 
     def __init__(
@@ -92,6 +97,7 @@ class ShearMap:
         mask: ArrayLike | None = None,
         meta: Mapping[str, Any] | None = None,
         n_z: RedshiftsLike | None = None,
+        efficiency: ArrayLike | None = None,
     ) -> None:
         data = floats(data, "data")
         if data.ndim != 3 or len(data) != 2 or data.size == 0:
@@ -122,6 +128,21 @@ class ShearMap:
         self.pixel_scale, _ = pixel_scale(self.wcs, shape)
         self.meta = copy.deepcopy(dict(meta or {}))
         self.n_z = as_n_z(n_z)
+        self.efficiency = None if efficiency is None else self._checked_efficiency(efficiency)
+
+    def _checked_efficiency(self, efficiency: ArrayLike) -> NDArray[np.float64]:
+        efficiency = floats(efficiency, "efficiency")
+        if efficiency.shape not in ((), self.shape, (2, *self.shape)):
+            raise ValueError(
+                f"efficiency: needs one number, the shape {self.shape}, or that of mean and variance, "
+                f"{(2, *self.shape)}; got {efficiency.shape}"
+            )
+        efficiency = np.where(self.mask, 0.0, efficiency)
+        mean, variance = efficiency if efficiency.ndim == 3 else (efficiency, efficiency)
+        bad = int((~((mean > 0) & (variance >= 0) & np.isfinite(mean + variance)) & ~self.mask).sum())
+        if bad:
+            raise ValueError(f"efficiency: needs finite, positive numbers in pixels with data; {bad} are not")
+        return efficiency
 
     @property
     def shape(self) -> Shape:
@@ -145,6 +166,7 @@ class ShearMap:
         self,
         method: str | Method | None = None,
         *,
+        reduced_shear: bool | Literal["auto"] = "auto",
         progress: bool = True,
         executor: Executor | None = None,
         **options: Any,
@@ -162,6 +184,10 @@ class ShearMap:
             ``"annealed_hmc"`` (the default), ``"posterior_mean"``, ``"wiener"`` or ``"kaiser_squires"``, or an object:
             `~astro_massmap.AnnealedHMC`, `~astro_massmap.PosteriorMean`, `~astro_massmap.Wiener`,
             `~astro_massmap.KaiserSquires`.
+        reduced_shear : {'auto', True, False}
+            Treat the data as reduced shear ``gamma / (1 - kappa)``, see :ref:`reduced-shear`. ``"auto"`` does so if a
+            Kaiser-Squires map with a smoothing of 0.5 arcmin exceeds 0.05 by five standard deviations of its noise,
+            except for mocks of `~astro_massmap.simulation.observe` without reduced shear.
         progress : bool
             Show progress bars, and lines about memory, pixel scale and spectrum, on the standard error.
         executor : `concurrent.futures.Executor`, optional
@@ -188,14 +214,25 @@ class ShearMap:
 
         method = methods.resolve(method, options)
         warn_of_meta(self.meta)
-        observation = Observation.from_arrays(self.data, self.noise_std, self.pixel_scale.to_value(u.rad))
-        cards = wcs_cards(self.wcs)
-        estimate = methods.run(method, observation, progress=progress, executor=executor, cards=cards, n_z=self.n_z)
+        pixel_size = self.pixel_scale.to_value(u.rad)
+        observation = Observation.from_arrays(self.data, self.noise_std, pixel_size, self.efficiency)
+        if isinstance(reduced_shear, str) and reduced_shear == "auto" and self.meta.get("reduced") is False:
+            reduced_shear = False
+        estimate = methods.run(
+            method,
+            observation,
+            progress=progress,
+            executor=executor,
+            cards=wcs_cards(self.wcs),
+            n_z=self.n_z,
+            reduced_shear=reduced_shear,
+        )
         return ConvergenceMap._from_estimate(estimate, wcs=self.wcs, mask=self.mask, meta=self.meta, n_z=self.n_z)
 
     def write(self, file: File, *, overwrite: bool = False) -> None:
         """
-        Write a FITS file with the images G1, G2, NOISE_STD and MASK, each with the WCS, and n(z) as a table N_Z.
+        Write a FITS file with the images G1, G2, NOISE_STD and MASK, and EFFICIENCY if given, each with the WCS, and
+        n(z) as a table N_Z.
 
         Parameters
         ----------
@@ -220,6 +257,8 @@ class ShearMap:
             "NOISE_STD": np.where(self.mask, np.nan, self.noise_std),
             "MASK": self.mask,
         }
+        if self.efficiency is not None:
+            images["EFFICIENCY"] = self.efficiency
         write_images(file, images, self.wcs, {"meta": self.meta}, n_z=self.n_z, overwrite=overwrite)
 
     @classmethod
@@ -247,6 +286,7 @@ class ShearMap:
             mask=images["MASK"].astype(bool),
             meta=notes.get("meta"),
             n_z=notes.get("n_z"),
+            efficiency=images.get("EFFICIENCY"),
         )
 
     def plot(self, ax: WCSAxes | None = None, **kwargs: Any) -> WCSAxes:

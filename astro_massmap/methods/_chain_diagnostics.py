@@ -33,6 +33,8 @@ def run_diagnostics(plan, observation, records):
     chi2 = zip(*[record["chi2"] for record in good], strict=True)
     fit = model_fit(plan.posterior(), plan.observation, *chi2, gaussian=plan.prior.gaussian)
     warn_of_fit(fit)
+    log_weights = [record["log_weight"] for record in good if "log_weight" in record]
+    scatter = {"sd_log_weight": float(np.std(log_weights, ddof=1))} if len(log_weights) > 1 else {}
     return {
         "device": str(plan.grid.device),
         "box": list(plan.grid.box_shape),
@@ -46,6 +48,7 @@ def run_diagnostics(plan, observation, records):
         "fit": fit,
         "information_kept": plan.observation.information_kept(observation),
         "gaussian_check": None,
+        **scatter,
         **rank_diagnostics([record["trace"] for record in good]),
     }
 

@@ -9,7 +9,16 @@ import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 from tqdm.auto import tqdm
 
-from ..inference import ScoreError, SolverError, diverged, one_thread, residual_power, run_chains, thread_pool
+from ..inference import (
+    ScoreError,
+    SolverError,
+    diverged,
+    one_thread,
+    reduced_shear_log_weight,
+    residual_power,
+    run_chains,
+    thread_pool,
+)
 from ..inference.fit import N_BANDS
 from ._workers import shared_out
 from .base import in_batches
@@ -121,6 +130,9 @@ def _attempt(plan, seed, indices, attempt, on_step):
     bad = diverged(plan, run.modes)
     chi2, b_chi2 = residual_power(plan.posterior(), run.modes)
     power = plan.band_power(run.modes, 0.0, N_BANDS)
+    log_weight = None
+    if plan.observation.frozen is not None:
+        log_weight = reduced_shear_log_weight(plan.posterior(), plan.observation, run.modes)
     fields = plan.grid.to_field(run.modes).cpu().numpy()
     fields[bad.cpu().numpy()] = np.nan
     return [
@@ -135,7 +147,8 @@ def _attempt(plan, seed, indices, attempt, on_step):
                 "trace": run.trace[row].tolist(),
                 "chi2": [float(chi2[row]), float(b_chi2[row])],
                 "power": power[row].tolist(),
-            },
+            }
+            | ({} if log_weight is None else {"log_weight": float(log_weight[row])}),
         )
         for row in range(len(indices))
     ]

@@ -273,6 +273,8 @@ class AnnealedHMC:
         undecisive = ("checkpoint", "n_check", "n_jobs", "n_samples", "prior")
         settings = {f.name: repr(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name not in undecisive}
         settings["start"] = repr("gaussian")  # a former option, in the fingerprint of checkpoints of 0.1.dev
+        if plan.observation.frozen is not None:
+            settings["reduced_shear"] = repr(True)
         level = plan.targets[-1].sigma
         white = plan.grid.to_modes(
             Streams(0, [0]).normal(*plan.grid.box_shape, dtype=plan.grid.dtype).to(plan.grid.device)

@@ -70,28 +70,36 @@ class KaiserSquires:
 
     def solve(self, observation: Observation, *, progress: bool = False) -> Estimate:
         """Map one observation, see `Method.solve <astro_massmap.methods.Method.solve>`; ``progress`` has no effect."""
-        device = pick_device(self.device)
-        box = padded_shape(observation.shape, self.padding)
-        dtype = torch.float32 if device.type == "mps" else torch.float64
-        grid = FourierGrid(observation.shape, observation.pixel_size, box, dtype=dtype, device=device)
-        operator = observation.operator(grid)
-        window = _window(grid, u.Quantity(self.smoothing).to_value(u.rad))
-        weight = _relative_weight(grid, window, grid.real(observation.weight))
-
-        def e_and_b_modes(modes: torch.Tensor, columns: slice) -> Iterable[torch.Tensor]:
-            g1, g2 = torch.view_as_real(modes)
-            p1, p2 = ((window(columns) * p[:, columns])[..., None] for p in (operator.p1, operator.p2))
-            e, b = (p1 * g1).addcmul_(p2, g2), (p1 * g2).addcmul_(p2, g1, value=-1)
-            return (torch.view_as_complex(mode) for mode in (e, b))
-
-        shear = weight * grid.real(observation.shear)
-        e_mode, b_mode = _filtered(grid, shear, e_and_b_modes).cpu().numpy()
-        noise = torch.where(observation.observed, observation.noise_std, 0.0)
-        std = _propagated_noise(operator, window, weight * grid.real(noise)).cpu().numpy()
-        diagnostics = {"device": str(device), "box": list(box), "filled_with_zero": int((~observation.observed).sum())}
+        device, smoothing = pick_device(self.device), u.Quantity(self.smoothing).to_value(u.rad)
+        grid, operator, e_mode, b_mode, std = smoothed_inversion(observation, smoothing, self.padding, device)
+        e_mode, b_mode, std = (image.cpu().numpy() for image in (e_mode, b_mode, std))
+        empty = int((~observation.observed).sum())
+        diagnostics = {"device": str(device), "box": list(grid.box_shape), "filled_with_zero": empty}
         if not isinstance(operator, LensingOperator):  # a map of the convergence has no B mode
             return Estimate(e_mode, std, diagnostics=diagnostics)
         return Estimate(e_mode, std, b_mode=b_mode, b_std=std, diagnostics=diagnostics)
+
+
+def smoothed_inversion(
+    observation: Observation, smoothing: float, padding: float, device: torch.device
+) -> tuple[FourierGrid, FourierOperator, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return grid and operator, E and B mode ``(ny, nx)``, and the standard deviation of both; smoothing in radians."""
+    box = padded_shape(observation.shape, padding)
+    dtype = torch.float32 if device.type == "mps" else torch.float64
+    grid = FourierGrid(observation.shape, observation.pixel_size, box, dtype=dtype, device=device)
+    operator = observation.operator(grid)
+    window = _window(grid, smoothing)
+    weight = _relative_weight(grid, window, grid.real(observation.weight))
+
+    def e_and_b_modes(modes: torch.Tensor, columns: slice) -> Iterable[torch.Tensor]:
+        g1, g2 = torch.view_as_real(modes)
+        p1, p2 = ((window(columns) * p[:, columns])[..., None] for p in (operator.p1, operator.p2))
+        e, b = (p1 * g1).addcmul_(p2, g2), (p1 * g2).addcmul_(p2, g1, value=-1)
+        return (torch.view_as_complex(mode) for mode in (e, b))
+
+    e_mode, b_mode = _filtered(grid, weight * grid.real(observation.shear), e_and_b_modes)
+    noise = torch.where(observation.observed, observation.noise_std, 0.0)
+    return grid, operator, e_mode, b_mode, _propagated_noise(operator, window, weight * grid.real(noise))
 
 
 def _window(grid: FourierGrid, smoothing: float) -> Callable[[slice], torch.Tensor]:

@@ -89,6 +89,18 @@ class PosteriorMean:
             `~astro_massmap.inference.SolverError`, a ValueError, if the Wiener filter does not reach the
             tolerance.
         """
+        posterior, modes, estimate = self._solved(observation)
+        draw = modes + posterior.fluctuations(observation.streams(0, [0], device=posterior.grid.device), _COARSE)
+        fit = model_fit(posterior, observation, *residual_power(posterior, draw), gaussian=False)
+        estimate.diagnostics["fit"] = fit
+        warn_of_fit(fit)
+        return estimate
+
+    def moments(self, observation: Observation) -> Estimate:
+        """Return the result of `solve` without ``diagnostics["fit"]`` and its warnings; the errors are the same."""
+        return self._solved(observation)[-1]
+
+    def _solved(self, observation: Observation) -> tuple[GaussianPosterior, torch.Tensor, Estimate]:
         network = MeanNetwork.load("default") if self.network is None else self.network
         check_pixel_size(network, observation, "network", "another method, such as Wiener()")
         posterior = GaussianPosterior(
@@ -117,10 +129,7 @@ class PosteriorMean:
             "network": repr(network),
             "spectrum": network.spectrum.name,
         }
-        draw = modes + posterior.fluctuations(observation.streams(0, [0], device=grid.device), _COARSE)
-        diagnostics["fit"] = model_fit(posterior, observation, *residual_power(posterior, draw), gaussian=False)
-        warn_of_fit(diagnostics["fit"])
-        return Estimate(mean, std, diagnostics=diagnostics)
+        return posterior, modes, Estimate(mean, std, diagnostics=diagnostics)
 
 
 def _with_margins(box: torch.Tensor, grid: FourierGrid, margins: list[int]) -> torch.Tensor:

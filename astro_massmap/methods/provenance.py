@@ -9,12 +9,14 @@ A record is made of plain numbers, texts, lists and dictionaries:
   the SHA-256 of all its arrays, the spectrum of another theory included. For a trained network this is the checksum in
   its file of weights;
 - ``sources``, the name and origin of the spectrum, and the mean redshift of the sources if their n(z) is known;
+- ``reduced_shear``, its setting, and the result as in the diagnostics; None for data that are a convergence;
 - ``input``, the SHA-256 of shear (or convergence), noise and pixel size as the method receives them; a pixel without
   data has infinite noise, so that the mask is part of it.
 
 `astro_massmap.maps.provenance` adds what is known of a file: the command and the record of the input.
 """
 
+import copy
 import dataclasses
 import hashlib
 import platform
@@ -63,6 +65,7 @@ def record(method, observation, diagnostics):
         "threads": torch.get_num_threads(),
         "prior": identity(method),
         "sources": dict(diagnostics["sources"]),
+        "reduced_shear": copy.copy(diagnostics.get("reduced_shear")),
         "input": {
             "kind": type(observation).__name__,
             "shape": [int(n) for n in observation.shape],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from ..inference import one_thread
-from . import provenance
+from . import provenance, reduced_shear as reduced
 from .sources import for_sources, statement
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def run(
     executor: Executor | None = None,
     cards: Sequence[tuple[str, Any]] = (),
     n_z: Any = None,
+    reduced_shear: bool | str = False,
 ) -> Estimate:
     """
     Run a method and return its `Estimate`, with name, settings, versions, wall time and the record of the run.
@@ -42,6 +43,8 @@ def run(
         As for `AnnealedHMC.solve <astro_massmap.AnnealedHMC.solve>`.
     n_z : pair of array-like, optional
         Redshift distribution (z, n) of the sources.
+    reduced_shear : {'auto', True, False}
+        Treat the data as reduced shear, see `astro_massmap.methods.reduced_shear.solve`.
 
     Raises
     ------
@@ -74,7 +77,7 @@ def run(
     if getattr(method, "checkpoint", None) is not None:
         options["cards"] = cards
     with one_thread():  # several chains at a time: two threads of one chain would wait for each other
-        estimate = method.solve(observation, progress=progress, **options)
+        estimate = reduced.solve(method, observation, reduced_shear, progress=progress, **options)
         estimate.diagnostics |= {
             "method": type(method).__name__,
             "settings": provenance.settings_of(method),

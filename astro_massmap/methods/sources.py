@@ -123,10 +123,15 @@ def _name(part: Any) -> str:
     return str(next((name for name in names if name is not None), repr(part)))
 
 
-def _compare(trained: PowerSpectrum, spectrum: PowerSpectrum, z: float) -> None:
+def relative_amplitude(spectrum: PowerSpectrum, other: PowerSpectrum) -> float:
+    """Return the standard deviation of the convergence of a spectrum divided by that of another one."""
     ell = np.geomspace(*_RANGE, 200)
-    new, old = (np.trapezoid(s(ell) * ell, ell) for s in (spectrum, trained))
-    amplitude = float(np.sqrt(new / old))
+    new, old = (np.trapezoid(s(ell) * ell, ell) for s in (spectrum, other))
+    return float(np.sqrt(new / old))
+
+
+def _compare(trained: PowerSpectrum, spectrum: PowerSpectrum, z: float) -> None:
+    amplitude = relative_amplitude(spectrum, trained)
     if abs(amplitude - 1) > _AMPLITUDE:
         warn(
             f"n_z: the sources of the data, at a mean redshift of {z:.3g}, have {amplitude:.2f} times the standard "

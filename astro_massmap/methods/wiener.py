@@ -16,6 +16,7 @@ from ..inference import (
     model_fit,
     pick_device,
     posterior_shape,
+    reduced_shear_log_weight,
     residual_power,
     side_by_side,
 )
@@ -137,6 +138,7 @@ class Wiener:
                 "uncertainty_draws": draws.n,
                 "spectrum": getattr(spectrum, "name", repr(spectrum)),
                 "fit": draws.fit,
+                **draws.scatter(),
             },
         )
 
@@ -178,7 +180,7 @@ class _Draws:
                 for piece, drawn in zip(pieces, side_by_side(self._draw, pieces, workers), strict=True):
                     self._add(piece, drawn)
                     bar.update()
-        self.fit = model_fit(self._posterior, self._observation, *torch.cat(self._chi2, dim=1).tolist())
+        self.fit = model_fit(self._posterior, self._observation, *torch.cat(self._chi2, dim=1)[:2].tolist())
 
     def _draw(self, indices: Sequence[int]) -> tuple[torch.Tensor, ...]:
         exact = indices[0] < self._method.n_samples
@@ -189,7 +191,10 @@ class _Draws:
         if exact:
             self.iterations = max(self.iterations, posterior.iterations)
             self.residual = max(self.residual, posterior.residual)
-        chi2 = torch.stack(residual_power(posterior, self._mean_modes + modes))
+        chi2 = [*residual_power(posterior, self._mean_modes + modes)]
+        if self._observation.frozen is not None:
+            chi2.append(reduced_shear_log_weight(posterior, self._observation, self._mean_modes + modes))
+        chi2 = torch.stack(chi2)
         return self.mean + posterior.grid.to_field(modes), shifts.square().sum(dim=0), chi2
 
     def _add(self, indices: Sequence[int], drawn: tuple[torch.Tensor, ...]) -> None:
@@ -199,6 +204,13 @@ class _Draws:
         self.n += len(indices)
         if indices[0] < len(self.samples):
             self.samples[indices[0] : indices[-1] + 1] = maps.cpu()
+
+    def scatter(self) -> dict[str, float]:
+        """Return the scatter of the log weights of the samples, if the data are reduced shear."""
+        n = self._method.n_samples
+        if n < 2 or self._observation.frozen is None:
+            return {}
+        return {"sd_log_weight": float(torch.cat(self._chi2, dim=1)[2, :n].std())}
 
     def std(self) -> np.ndarray | None:
         """Return the standard deviation of the posterior, None without draws."""

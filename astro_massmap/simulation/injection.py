@@ -75,6 +75,8 @@ def inject_halo(
     if z_source is not None:
         z_source = _behind(z_source, halos)
     if isinstance(target, ShearCatalog):
+        if target.efficiency is not None:
+            raise ValueError("target: needs galaxies with their own redshifts; add halos before for_lens")
         return _into_catalog(target, halos, centers, z_source)
     if isinstance(target, ConvergenceMap):
         return _into_map(target, halos, centers, z_source)
@@ -121,6 +123,8 @@ def _into_catalog(catalog, halos, centers, z_source):
         kappa += halo.convergence(theta, z_source)
     new = catalog.with_shear(lensed(catalog.west_north, gamma, kappa, catalog._bias_of))
     new.meta["halos"] = catalog.meta.get("halos", 0) + len(halos)
+    if halos and "reduced" in catalog.meta:
+        new.meta["reduced"] = True
     return new
 
 

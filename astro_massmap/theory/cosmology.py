@@ -1,9 +1,10 @@
-"""Checks of redshifts and cosmologies."""
+"""Checks of redshifts and cosmologies, and cosmologies as plain values for files."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import astropy.cosmology
 import numpy as np
 from astropy.cosmology import default_cosmology
 
@@ -28,3 +29,25 @@ def checked_cosmology(cosmology: FLRW | None) -> FLRW:
     if not hasattr(cosmology, "comoving_transverse_distance"):
         raise TypeError(f"cosmology: needs a cosmology of astropy, such as FlatLambdaCDM(70, 0.3), got {cosmology!r}")
     return cosmology
+
+
+def to_record(cosmology: FLRW) -> dict[str, Any] | None:
+    """Return name and parameters of a cosmology as plain values; None for a class that is not one of astropy."""
+    name = type(cosmology).__name__
+    if getattr(astropy.cosmology, name, None) is not type(cosmology):
+        return None
+    values = {key: getattr(value, "value", value) for key, value in cosmology.parameters.items()}
+    plain = {key: value if value is None else np.asarray(value, dtype=float).tolist() for key, value in values.items()}
+    return {"class": name, "name": cosmology.name, **plain}
+
+
+def from_record(record: Any) -> FLRW:
+    """Return the cosmology of `to_record`; ValueError if there is none, or it is damaged."""
+    values = dict(record) if isinstance(record, dict) else {}
+    kind = getattr(astropy.cosmology, str(values.pop("class", "")), None)
+    try:
+        if isinstance(kind, type) and issubclass(kind, astropy.cosmology.FLRW):
+            return kind(**values)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError("cosmology: the map contains none that can be read; give cosmology")

@@ -57,7 +57,7 @@ clusters = {
 rows = []
 figure = Figure(figsize=(9, 12.5), layout="constrained")
 for row, (name, (catalog, centers)) in enumerate(clusters.items()):
-    kappa = catalog.reconstruct(n_samples=32, seed=1)
+    kappa = catalog.reconstruct(n_samples=32, seed=1, reduced_shear=False)
     circles = [CircleSkyRegion(c, 0.4 * u.arcmin) for c in centers]
     images = {"posterior mean": kappa, "a sample": ConvergenceMap(kappa.samples[0], wcs=kappa.wcs, mask=kappa.mask)}
     for column, (title, image) in enumerate(images.items()):

@@ -10,6 +10,7 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 from hypothesis import given, strategies as st
 
 from astro_massmap import ConvergenceMap, KaiserSquires, PowerSpectrum, ScorePrior, datasets
@@ -89,6 +90,33 @@ def test_pixels_and_samples_are_equal_bit_by_bit(survey, capsys, tmp_path, optio
     # a repeated map can be repeated
     assert repeat("--input", survey, file="new.fits", output="newer.fits") == 0
     assert same(old, ConvergenceMap.read("newer.fits"))
+
+
+def test_reduced_shear_is_recorded_and_repeated(survey, capsys):
+    options = ["--method", "kaiser_squires", "--reduced-shear"]
+    old, auto = make(survey, *options, "on"), make(survey, *options, "auto", output="auto.fits")
+    assert repeat("--input", survey) == 0
+    assert same(old, ConvergenceMap.read("new.fits")) and not same(old, auto)
+    capsys.readouterr()
+    for file, text in (("new.fits", "reduced shear: True, applied"), ("auto.fits", "reduced shear: auto, not applied")):
+        assert main(["info", file]) == 0
+        assert text in capsys.readouterr().out
+
+
+def test_a_lens_is_recorded_and_repeated(survey, capsys, tmp_path):
+    table = Table.read(survey / "survey.fits")
+    table["z"] = np.linspace(0.35, 1.5, len(table))
+    table.write(tmp_path / "lens.fits")
+    options = ["--method", "kaiser_squires", "--z-lens", "0.3"]
+    old = make(tmp_path, *options, "--z-source", "1", name="lens.fits")
+    assert old.meta["lens"]["z_source"] == 1.0
+    assert repeat() == 0
+    assert same(old, ConvergenceMap.read("new.fits"))
+    assert main(["surface-density", "kappa.fits", "-o", "density.fits"]) == 0
+    capsys.readouterr()
+    words = ["reconstruct", "lens.fits", "--axes", "west-north", "-o", "no.fits", *options]
+    assert main(words) == 1
+    assert "--z-lens: needs --z-source" in capsys.readouterr().err
 
 
 def test_all_inputs_are_read_again(survey, tmp_path):
