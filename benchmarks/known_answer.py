@@ -61,7 +61,7 @@ def lognormal_prior(out, arguments):
     if not file.exists():
         bank, judge = (MapBank(truths(n, seed), PIXEL) for n, seed in ((arguments.maps, 0), (8, 1)))
         plan = TrainingPlan(
-            steps=arguments.steps, learning_rate=1e-3, validate_every=max(1, arguments.steps // 4), validation_maps=4
+            steps=arguments.steps, learning_rate=1e-3, validate_every=max(1, arguments.steps // 2), validation_maps=2
         )
         network = ScorePrior.load("default").denoiser.network
         trained, noiser = train(network, bank, judge, spectrum, plan, out / "state.safetensors")

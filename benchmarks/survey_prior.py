@@ -134,8 +134,9 @@ def plot_rows(rows, out):
     figure.savefig(out / "prior_fields.png", dpi=120)
 
 
-def main(options=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def command_line(description):
+    """Return the parser of the options."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--boxes", type=int, default=1, help="boxes of each cosmology")
     parser.add_argument("--particles", type=int, default=320)
@@ -148,7 +149,11 @@ def main(options=None):
     parser.add_argument("--maps", type=int, default=40, help="maps of each field for correction and errors")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw maps")
     parser.add_argument("--device", default="auto")
-    arguments = parser.parse_args(options)
+    return parser
+
+
+def main(options=None):
+    arguments = command_line(__doc__).parse_args(options)
     out, start = arguments.out, time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     skies = Skies(arguments)
