@@ -3,8 +3,8 @@ Compare the prior with networks that were trained for one survey alone.
 
 ``python benchmarks/corners.py OUT`` reads the boxes and the prior of ``survey_prior.py OUT``. For each of four surveys
 a copy of the network is trained for 500 more steps on maps of this survey alone, and the errors of both on held-out
-maps are written to ``corners.rst``, with the same maps and noise. A network that begins with the weights of the prior is
-at least as good as one trained in the same total time from nothing. The options are those of ``survey_prior.py``.
+maps are written to ``corners.rst``, with the same maps and noise. A network that begins with the weights of the prior
+is at least as good as one trained in the same total time from nothing. The options are those of ``survey_prior.py``.
 """
 
 import torch
