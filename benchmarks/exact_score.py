@@ -4,8 +4,8 @@ Reverse diffusion with the exact score: the error of its steps alone, without a 
 The prior is a field of independent lognormal pixels with the standard deviation (0.012) and the skewness (1.7) of maps
 of sources at redshift 1 that are smoothed with a Gaussian of 1 arcmin. The mean of a pixel given noise is an integral
 over one variable. ``python benchmarks/exact_score.py OUT`` writes ``exact_score.rst``: variance, skewness, and fraction
-of pixels above some thresholds of drawn fields, over those of true ones. The noise is that of the survey, 0.13 in
-pixels of 0.4 arcmin, after the same smoothing; the prior alone begins at 0.5.
+of pixels above some thresholds of drawn fields, over those of true ones. The noise of the data is 0.13 in pixels of 0.4
+arcmin, after the same smoothing; the prior alone begins at 0.5, and the last level is 0.005.
 """
 
 import argparse
@@ -99,7 +99,7 @@ def columns(prior, n):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--fields", type=int, default=8)
+    parser.add_argument("--fields", type=int, default=4)
     arguments = parser.parse_args()
     found = dict(columns(Lognormal(FourierGrid((SIDE, SIDE), PIXEL, dtype=torch.float64)), arguments.fields))
     table = list_table([["over true fields", *NAMES], *([name, *cells] for name, cells in found.items())])

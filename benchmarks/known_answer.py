@@ -28,7 +28,7 @@ ARCMIN = np.radians(1 / 60)
 PIXEL, SIDE, EDGE = 0.4 * ARCMIN, 224, 16  # pixels on a side, and those that are cut off before maps are compared
 SHIFT = 0.025  # skewness of 1.7 and 1.4 after smoothing with a Gaussian of 1 and 2 arcmin
 BANDS, SCALES, THRESHOLDS = (500, 1000, 2000, 3000, 4500, 7000, 12000, 20000), (1, 2), (0.02, 0.04, 0.06)
-NOISE, LAST = 0.13, 0.005  # noise of the data, and last level of the reverse diffusion
+NOISE, LAST = 0.13, 0.01  # noise of the data, and last level: 0.6 standard deviations of a pixel
 FREE, POSTERIOR = (40, 120), (10, 30, 80)  # numbers of levels
 NAMES = (
     *(f"power, ell {a} to {b}" for a, b in itertools.pairwise(BANDS)),
