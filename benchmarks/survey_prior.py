@@ -3,9 +3,9 @@ Make the shipped prior: light cones to redshift 3 of two cosmologies, the traini
 
 ``python benchmarks/survey_prior.py OUT`` simulates a box of 256 Mpc/h with 320^3 particles for each cosmology and one
 for the validation, trains for 5000 steps, and writes ``prior.safetensors``, the curves of the training, and the
-denoising errors on held-out maps of other sources and pixels. An interrupted run continues. On a GPU: ``--particles 512
---boxes 4 --widths 32,64,128 --steps 40000 --maps-per-step 32 --workers 0``. A small run: ``--particles 32 --steps 4
---maps 2 --size 96``. The second cosmology needs camb, unless ``OUT/powers.npz`` exists.
+denoising errors on held-out maps of other sources and pixels. An interrupted run continues. ``gpu_prior.py`` makes a
+larger prior on a GPU. A small run: ``--particles 32 --steps 4 --maps 2 --size 96``. The second cosmology needs astropy
+and camb, unless ``OUT/powers.npz`` exists.
 """
 
 import argparse
@@ -134,8 +134,9 @@ def plot_rows(rows, out):
     figure.savefig(out / "prior_fields.png", dpi=120)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def command_line(description):
+    """Return the parser of the options."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--boxes", type=int, default=1, help="boxes of each cosmology")
     parser.add_argument("--particles", type=int, default=320)
@@ -144,10 +145,15 @@ def main():
     parser.add_argument("--widths", default="16,32,64")
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--maps-per-step", type=int, default=5)
+    parser.add_argument("--checkpoint-every", type=int, help="steps; by default a tenth of them")
     parser.add_argument("--maps", type=int, default=40, help="maps of each field for correction and errors")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw maps")
     parser.add_argument("--device", default="auto")
-    arguments = parser.parse_args()
+    return parser
+
+
+def main(options=None):
+    arguments = command_line(__doc__).parse_args(options)
     out, start = arguments.out, time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     skies = Skies(arguments)
@@ -163,7 +169,7 @@ def main():
         size=size,
         margin=min(40, (arguments.size - size) // 2),
         sigma=(0.12, 40.0),
-        validate_every=max(1, arguments.steps // 10),
+        validate_every=arguments.checkpoint_every or max(1, arguments.steps // 10),
     )
     card = {
         "maps": f"{arguments.boxes} + {arguments.boxes} boxes of {arguments.box_size:g} Mpc/h, "
