@@ -26,7 +26,7 @@ from astropy.wcs import WCS
 from matplotlib.figure import Figure
 from regions import CircleSkyRegion
 
-from astro_massmap import AnnealedHMC, PowerSpectrum, ScorePrior, ShearCatalog
+from astro_massmap import AnnealedHMC, ConvergenceMap, PowerSpectrum, ScorePrior, ShearCatalog
 
 folder, data = Path(sys.argv[1]), Path(os.environ["MASSMAP_DATA"]) / "clusters"
 folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,10 @@ catalog = ShearCatalog.read(
 cosmology = FlatLambdaCDM(70, 0.3)
 behind = catalog.for_lens(0.296, 1.0, cosmology)
 prior = ScorePrior.load("default", PowerSpectrum.from_n_z([1.0], [1.0]), field="targeted")
-kappa = behind.reconstruct(AnnealedHMC(prior, n_samples=48, seed=1), pixel_scale=0.2 * u.arcmin)
+file = folder / "bullet.fits"
+if not file.exists():
+    behind.reconstruct(AnnealedHMC(prior, n_samples=48, seed=1), pixel_scale=0.2 * u.arcmin, progress=False).write(file)
+kappa = ConvergenceMap.read(file)
 print(kappa.diagnostics["reduced_shear"])
 
 # %%
@@ -74,20 +77,22 @@ right = figure.add_subplot(1, 2, 2, projection=kappa.wcs)
 kappa.plot(right, cmap="inferno", vmin=-0.05, vmax=0.45, title="")
 for offset in offsets.values():
     right.scatter_coord(offset.positions.transform_to("icrs"), s=4, color="w", linewidths=0)
-    for level in (0.68, 0.95):
-        offset.ellipse(level).to_pixel(kappa.wcs).plot(right, edgecolor="w", lw=0.8)
+    offset.ellipse(0.95).to_pixel(kappa.wcs).plot(ax=right, edgecolor="w", lw=0.8)
 for ax in (left, right):
     for name, place in places.items():
         ax.scatter_coord(place, marker="+" if "galaxies" in name else "x", color="c" if "galaxies" in name else "lime",
                          s=40, linewidths=1.2)  # fmt: skip
-center = kappa.wcs.world_to_pixel(SkyCoord("6h58m25.5s -55d56m45s"))
+ny, nx = kappa.shape
+x, y = gas_wcs.world_to_pixel(kappa.wcs.pixel_to_world([0, nx - 1], [0, ny - 1]))
+left.set(xlim=x, ylim=y, xlabel="RA", ylabel="Dec")
 figure.savefig(folder / "bullet.png", dpi=160)
 
 # %%
 # .. image:: ../figures/bullet.png
 #     :alt: Contours of the convergence on the gas, and the convergence with the peaks of all samples
 #
-# Plus signs are the galaxies, crosses the gas; dots are the peaks of single samples, with contours of 68 and 95 %.
+# Plus signs are the galaxies, crosses the gas; dots are the peaks of single samples, with the
+# contour of 95 %.
 #
 # The mean convergence within 100 kpc, 22.7 arcsec, and how far each peak of a sample is from the galaxies and the gas.
 
