@@ -1,10 +1,10 @@
 """
 Bias by reduced shear, with and without its treatment: ``python benchmarks/reduced_shear.py [--chains 2]``.
 
-NFW halos at redshift 0.3, sources at redshift 1, in the middle of fields of 64 pixels of 0.2 arcmin (Kaiser-Squires)
-or 0.4 arcmin (other methods). The data are the mean of the exact reduced shear over each pixel, and noise. The map with
-the true convergence in the denominator, from the same noise and random numbers, is the reference. Fields without a halo
-are draws from the default prior spectrum. ``--rst`` writes the tables of the documentation.
+NFW halos at redshift 0.3, sources at redshift 1, in the middle of fields of 25.6 arcmin, with pixels of 0.2 arcmin
+(Kaiser-Squires) or 0.4 arcmin (other methods). The data are the mean of the exact reduced shear over each pixel, and
+noise. The map with the true convergence in the denominator, from the same noise and random numbers, is the reference.
+Fields without a halo are draws from the default prior spectrum. ``--rst`` writes the tables of the documentation.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from astro_massmap.simulation import NFWHalo
 
 from list_table import list_table
 
-SIDE, FINE, SHAPE_NOISE = 64, 8, 0.27  # pixels, points on a side of a pixel, noise of a component
+FIELD, FINE, SHAPE_NOISE = 25.6, 4, 0.27  # arcmin, points on a side of a pixel, noise of a component
 APERTURES = 0.5, 1.0, 2.0  # arcmin
 COSMOLOGY = FlatLambdaCDM(70, 0.3)
 
@@ -32,19 +32,21 @@ COSMOLOGY = FlatLambdaCDM(70, 0.3)
 def halo_field(mass, pixel):
     """Return reduced shear ``(2, ny, nx)`` and convergence ``(ny, nx)``, means over pixels of ``pixel`` arcmin."""
     halo = NFWHalo(mass * u.Msun, 0.3, cosmology=COSMOLOGY)
-    y, x = (np.mgrid[: SIDE * FINE, : SIDE * FINE] - (SIDE * FINE - 1) / 2) * pixel / FINE
+    side = round(FIELD / pixel)
+    y, x = (np.mgrid[: side * FINE, : side * FINE] - (side * FINE - 1) / 2) * pixel / FINE
     theta, angle = np.hypot(x, y) * u.arcmin, 2 * np.arctan2(y, x)
     kappa, gamma = halo.convergence(theta, 1.0), halo.shear(theta, 1.0)
     g = gamma / (1 - kappa)
     g = np.where(np.abs(g) > 1, 1 / g, g)  # within the critical curve
     fields = np.stack([-g * np.cos(angle), -g * np.sin(angle), kappa])
-    fields = fields.reshape(3, SIDE, FINE, SIDE, FINE).mean(axis=(2, 4))
+    fields = fields.reshape(3, side, FINE, side, FINE).mean(axis=(2, 4))
     return fields[:2], fields[2]
 
 
 def random_field(pixel, seed):
     """Return reduced shear and convergence of a draw from the prior spectrum."""
-    grid = FourierGrid((SIDE, SIDE), np.deg2rad(pixel / 60), (2 * SIDE, 2 * SIDE), dtype=torch.float64)
+    side = round(FIELD / pixel)
+    grid = FourierGrid((side, side), np.deg2rad(pixel / 60), (2 * side, 2 * side), dtype=torch.float64)
     white = grid.to_modes(torch.from_numpy(np.random.default_rng(seed).normal(size=grid.box_shape)))
     modes = grid.mode_variance(PowerSpectrum.default()).sqrt() * white
     kappa = grid.to_field(modes).numpy()
@@ -54,7 +56,7 @@ def random_field(pixel, seed):
 def observed(field, density, pixel, seed):
     """Return the data of a field, and the same with the true convergence in the denominator."""
     g, kappa = field
-    noise_std = np.full((SIDE, SIDE), SHAPE_NOISE / np.sqrt(density * pixel**2))
+    noise_std = np.full(kappa.shape, SHAPE_NOISE / np.sqrt(density * pixel**2))
     noise = np.random.default_rng(1000 + seed).normal(size=g.shape)
     data = Observation.from_arrays(g + noise_std * noise, noise_std, np.deg2rad(pixel / 60))
     return data, data.unreduced(torch.from_numpy(kappa))
@@ -62,8 +64,8 @@ def observed(field, density, pixel, seed):
 
 def row(name, method, mass, density, pixel, mocks):
     """Return a row of the table of halos: excess within apertures over the reference, in per cent of the truth."""
-    y, x = (np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2) * pixel
-    field, r = halo_field(mass, pixel), np.hypot(x, y)
+    field, side = halo_field(mass, pixel), round(FIELD / pixel)
+    r = np.hypot(*(np.mgrid[:side, :side] - (side - 1) / 2)) * pixel
     true = np.array([field[1][r < a].mean() for a in APERTURES])
     excess, seconds, records = {False: [], True: []}, {False: 0.0, True: 0.0}, []
     for seed in range(mocks):
