@@ -216,7 +216,7 @@ def nfw_mass(
     for i in np.flatnonzero((np.abs(x - (nx - 1) / 2) <= nx / 2) & (np.abs(y - (ny - 1) / 2) <= ny / 2)):
         annuli = _Annuli(samples, mask, (x[i], y[i]), edges, ring, scale[i])
         masses[i], data_fraction[i] = _fitted(annuli, halo, factors[i]), annuli.data_fraction
-    largest = int((np.abs(masses) > 0.99 * _LARGEST).sum())
+    largest = int((np.abs(masses) > 0.97 * _LARGEST).sum())  # the last but one of the grid
     if largest:
         warn(f"samples: {largest} of {masses.size} fits end at the largest mass, {_LARGEST:g} Msun", 3)
     table = RegionTable({"center": centers, "mass": masses.mean(axis=1) * u.Msun})

@@ -139,7 +139,11 @@ def test_densitometry_is_the_integral_of_the_shear():
         ({"background": [4, 7]}, u.UnitsError, "background: needs angles"),
         ({"background": [7, 4] * u.arcmin}, ValueError, "background: needs at least 2 increasing"),
         ({"background": [0.9, 7] * u.arcmin}, ValueError, "background: needs an inner radius of more than three"),
-        ({"background": [40, 70] * u.arcmin}, ValueError, "background: needs annuli with pixels on the map"),
+        (
+            {"background": [40, 70] * u.arcmin, "radii": [1, 2] * u.arcmin},
+            ValueError,
+            "background: needs annuli with pixels on the map",
+        ),
         ({"radii": [1, 5] * u.arcmin}, ValueError, "background: needs a ring outside of the largest of radii"),
         ({"radii": [1] * u.arcmin}, ValueError, "radii: needs at least 2"),
         ({"radii": [1, np.inf] * u.arcmin}, ValueError, "radii: needs finite"),
