@@ -118,7 +118,7 @@ def test_the_prior_of_targeted_fields():
 
 @pytest.mark.parametrize("file, field", [("default", "cluster"), ("own.safetensors", "targeted")])
 def test_fields_of_the_shipped_prior_only(file, field):
-    with pytest.raises(ValueError, match="^field: "):
+    with pytest.raises(ValueError, match=r"^field: "):
         ScorePrior.load(file, field=field)
 
 
