@@ -21,6 +21,7 @@ from score_prior import mock
 from survey_prior import Skies, survey
 
 from astro_massmap import AnnealedHMC, ScorePrior, Wiener
+from astro_massmap.inference import FourierGrid
 from astro_massmap.simulation.targeted_maps import Halo
 
 PIXEL, ELLIPTICITY, Z_LENS, Z_SOURCE, H = 0.2, 0.26, 0.3, 1.0, 0.7
@@ -68,6 +69,37 @@ class Mocks:
         return maps[:, self.disc].mean(axis=1) - maps[:, self.ring].mean(axis=1)
 
 
+def posterior_means(mocks, masses, densities, n):
+    """
+    Yield rows of the posterior mean of maps with white noise, which one evaluation of the denoiser gives.
+
+    The noise of the convergence is that of the shear, as if the shear were known everywhere. A row is mass, density,
+    true mean within the aperture after subtracting that of the ring, its ratio to the truth with its standard error,
+    scatter, and the error of the map over that of the Wiener filter with the spectrum of random fields and with that
+    of the prior.
+    """
+    random, side = mocks.survey.spectrum, 2 * mocks.side
+    grid = FourierGrid((side, side), mocks.survey.pixel_size)
+    prior, inner = mocks.prior.on(grid), (slice(side // 4, -(side // 4)),) * 2
+    for density in densities:
+        noise = ELLIPTICITY / np.sqrt(density * PIXEL**2)
+        filters = [v / (v + noise**2) for v in (grid.mode_variance(random), prior.variance)]
+        for mass in masses:
+            rows, errors = [], []
+            for seed in range(n):
+                truth = mocks.truth(mass, seed)
+                white = torch.randn(side, side, generator=torch.Generator().manual_seed(seed))
+                modes = grid.to_modes((torch.from_numpy(truth).float() + noise * white)[None])
+                mean = filters[1] * modes + noise**2 * prior.residual(modes, noise)
+                maps = [grid.to_field(m)[0].numpy()[inner] for m in (mean, *(f * modes for f in filters))]
+                errors.append([((m - truth[inner]) ** 2).mean() for m in maps])
+                rows.append(mocks.central(np.stack([truth[inner], maps[0]])))
+            (true, found), square = np.transpose(rows), np.sum(errors, axis=0)
+            scatter, ratio = (found - true).std(), found.mean() / true.mean()
+            error = scatter / np.sqrt(n) / true.mean()
+            yield mass, density, true.mean(), ratio, error, scatter, *np.sqrt(square[0] / square[1:])
+
+
 def acceptance(estimate):
     return np.array(estimate.diagnostics["acceptance"], dtype=float)
 
@@ -98,6 +130,7 @@ def main():
     parser.add_argument("--densities", type=float, nargs="+", default=[30, 100])
     parser.add_argument("--mocks", type=int, default=8)
     parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--means", type=int, default=0, help="posterior means of this number of mocks, no samples")
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--particles", type=int, default=320)
     parser.add_argument("--boxes", type=int, default=1)
@@ -112,6 +145,10 @@ def measure(arguments, skies):
     spectrum = survey(skies.held_out, Z_SOURCE, PIXEL).spectrum  # that of the maps, with their resolution
     prior = dataclasses.replace(prior, spectrum=spectrum if prior.factor is None else spectrum.times(prior.factor))
     mocks = Mocks(skies, prior, arguments.side, arguments.samples)
+    if arguments.means:
+        for row in posterior_means(mocks, arguments.masses, arguments.densities, arguments.means):
+            print(*(f"{x:.3g}" for x in row), flush=True)
+        return
     file = arguments.out / "targeted_mocks.csv"
     rows = list(csv.DictReader(file.open())) if file.exists() else []
     done = {(r["prior"], float(r["mass"]), float(r["density"]), int(r["seed"])) for r in rows}

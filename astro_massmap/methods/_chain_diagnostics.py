@@ -10,6 +10,7 @@ from .base import warn_of_fit
 
 _ALARM = 5.0  # standard errors of the Gaussian check
 _MUCH = 2.0  # ratio of the power of samples and prior in a band beyond which the prior does not describe the field
+_MUCH_TARGETED = 10.0  # of a prior of halos of 1e14 to 3e15 solar masses, whose powers differ more
 
 
 def run_diagnostics(plan, observation, records):
@@ -20,8 +21,8 @@ def run_diagnostics(plan, observation, records):
     """
     good = [record for record in records if not record["failure"]]
     power = power_over_prior(plan, [record["power"] for record in good])
-    if power > _MUCH:
-        targeted = getattr(getattr(plan.prior, "prior", None), "factor", None) is not None
+    targeted = getattr(getattr(plan.prior, "prior", None), "factor", None) is not None
+    if power > (_MUCH_TARGETED if targeted else _MUCH):
         remedy = "" if targeted else '; ScorePrior.load("default", field="targeted") is the prior of such fields'
         warnings.warn(
             f"prior: the samples have up to {power:.1f} times the power of the prior in a band of ell; it was not "
@@ -32,6 +33,8 @@ def run_diagnostics(plan, observation, records):
         )
     chi2 = zip(*[record["chi2"] for record in good], strict=True)
     fit = model_fit(plan.posterior(), plan.observation, *chi2, gaussian=plan.prior.gaussian)
+    if targeted:  # the power of such fields differs from that of the Gaussian component by far more than by chance
+        fit["power_p_value"] = None
     warn_of_fit(fit)
     log_weights = [record["log_weight"] for record in good if "log_weight" in record]
     scatter = {"sd_log_weight": float(np.std(log_weights, ddof=1))} if len(log_weights) > 1 else {}
