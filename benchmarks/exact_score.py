@@ -1,11 +1,12 @@
 """
 Reverse diffusion with the exact score: the error of its steps alone, without a network and without simulations.
 
-The prior is a field of independent lognormal pixels with the standard deviation (0.012) and the skewness (1.7) of maps
-of sources at redshift 1 that are smoothed with a Gaussian of 1 arcmin. The mean of a pixel given noise is an integral
-over one variable. ``python benchmarks/exact_score.py OUT`` writes ``exact_score.rst``: variance, skewness, and fraction
-of pixels above some thresholds of drawn fields, over those of true ones. The noise of the data is 0.13 in pixels of 0.4
-arcmin, after the same smoothing; the prior alone begins at 0.5, and the last level is 0.005.
+The prior is a field of independent lognormal pixels, for which the mean of a pixel given noise is an integral over one
+variable. Its standard deviation and skewness are those of simulated maps after smoothing with a Gaussian: for sources
+at redshift 1 by 1 arcmin, and for a bin like those of DES by 2.25 arcmin. The noise of the data is 0.13 in pixels of
+0.4 and 1.5 arcmin, after the same smoothing; the prior alone begins at a noise of 0.5. ``python
+benchmarks/exact_score.py OUT`` writes ``exact_score.rst``: variance, skewness, and fraction of pixels above some
+thresholds of drawn fields, over those of true ones.
 """
 
 import argparse
@@ -20,11 +21,14 @@ from astro_massmap.priors import PriorOnGrid
 
 from list_table import list_table
 
-STD, SKEWNESS, THRESHOLDS = 0.012, 1.7, (0.02, 0.04, 0.06)
-SMOOTH = 0.4 / math.sqrt(4 * math.pi)  # noise after smoothing with a Gaussian of 1 arcmin, over that of a pixel
+# standard deviation and skewness, pixels over smoothing scale, last noise level, and numbers of levels with and
+# without data
+CASES = {
+    "z = 1": (0.012, 1.7, 0.4, 0.005, (10, 20, 30, 80), (40, 120)),
+    "bin": (0.0091, 1.36, 1 / 1.5, 0.0065, (10, 30), ()),
+}
+NOISE, HIGHEST, THRESHOLDS = 0.13, 0.5, (0.02, 0.04, 0.06)
 SIDE, PIXEL = 256, 3e-4  # with independent pixels, their size has no effect
-NOISE, HIGHEST, LAST = (SMOOTH * noise for noise in (0.13, 0.5, 0.005))
-POSTERIOR, FREE = (10, 20, 30, 80), (40, 120)  # numbers of levels
 NAMES = ("variance", "skewness", *(f"pixels above {threshold:g}" for threshold in THRESHOLDS))
 
 
@@ -33,10 +37,10 @@ class Lognormal(PriorOnGrid):
 
     gaussian = False
 
-    def __init__(self, grid):
-        super().__init__(grid, lambda ell: np.full(np.shape(ell), STD**2 * PIXEL**2))
-        y = 2 * math.sinh(math.asinh(SKEWNESS / 2) / 3)  # y^3 + 3 y is the skewness
-        self.shift, self.v, self.known = STD / y, math.log1p(y**2), {}
+    def __init__(self, grid, std, skewness):
+        super().__init__(grid, lambda ell: np.full(np.shape(ell), std**2 * PIXEL**2))
+        y = 2 * math.sinh(math.asinh(skewness / 2) / 3)  # y^3 + 3 y is the skewness
+        self.std, self.shift, self.v, self.known = std, std / y, math.log1p(y**2), {}
 
     def draw(self, n, seed):
         """Draw fields ``(n, ny, nx)``."""
@@ -51,7 +55,7 @@ class Lognormal(PriorOnGrid):
         if sigma not in self.known:
             normal = np.linspace(-7, 7, 401)
             truth, weight = self._kappa(normal), np.exp(-(normal**2) / 2)
-            noisy = np.linspace(truth[0] - 6 * sigma, 12 * STD + 6 * sigma, 1000)
+            noisy = np.linspace(truth[0] - 6 * sigma, 12 * self.std + 6 * sigma, 1000)
             joint = np.exp(-(((noisy[:, None] - truth) / sigma) ** 2) / 2) * weight
             density = joint.sum(axis=1).clip(min=1e-300)
             mean, square = joint @ truth / density, joint @ truth**2 / density
@@ -83,17 +87,20 @@ def ratio(drawn, true):
     return [f"{value:.3f} +- {e:.3f}" for value, e in zip(found[-1], error, strict=True)]
 
 
-def columns(prior, n):
-    true = prior.draw(n, seed=1)
-    for label, highest, numbers in (("with data", NOISE, POSTERIOR), ("prior alone", HIGHEST, FREE)):
-        for levels in numbers:
-            streams = Streams(3, range(n))
-            white = streams.normal(SIDE, SIDE, dtype=torch.float64)
-            scale = math.hypot(STD, highest)
-            start = torch.from_numpy(true) + highest * white if label == "with data" else scale * white
-            sigmas = list(np.geomspace(highest, LAST, levels))
-            modes = reverse_diffusion(prior, prior.grid.to_modes(start), sigmas, streams)
-            yield f"{label}, {levels} levels", ratio(prior.grid.to_field(modes).numpy(), true)
+def rows(n):
+    grid = FourierGrid((SIDE, SIDE), PIXEL, dtype=torch.float64)
+    for case, (std, skewness, pixel, last, posterior, free) in CASES.items():
+        prior, smoothing = Lognormal(grid, std, skewness), pixel / math.sqrt(4 * math.pi)
+        true = prior.draw(n, seed=1)
+        for label, highest, numbers in (("with data", NOISE, posterior), ("prior alone", HIGHEST, free)):
+            for levels in numbers:
+                sigmas = list(smoothing * np.geomspace(highest, last, levels))
+                streams = Streams(3, range(n))
+                white = streams.normal(SIDE, SIDE, dtype=torch.float64)
+                scale = math.hypot(std, sigmas[0])
+                start = torch.from_numpy(true) + sigmas[0] * white if label == "with data" else scale * white
+                modes = reverse_diffusion(prior, grid.to_modes(start), sigmas, streams)
+                yield f"{case}, {label}, {levels} levels", *ratio(grid.to_field(modes).numpy(), true)
 
 
 def main():
@@ -101,8 +108,7 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("--fields", type=int, default=4)
     arguments = parser.parse_args()
-    found = dict(columns(Lognormal(FourierGrid((SIDE, SIDE), PIXEL, dtype=torch.float64)), arguments.fields))
-    table = list_table([["over true fields", *NAMES], *([name, *cells] for name, cells in found.items())])
+    table = list_table([["over true fields", *NAMES], *rows(arguments.fields)])
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "exact_score.rst").write_text(table)
     print(table)

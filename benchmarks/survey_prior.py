@@ -119,8 +119,10 @@ def write_rows(rows, out, name="prior_fields.rst"):
 
 
 def plot_rows(rows, out):
-    from matplotlib.figure import Figure
-
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return
     figure = Figure((9, 2.8), layout="constrained")
     panels = figure.subplots(1, len(RATIOS), sharey=True)
     for panel, ratio, column in zip(panels, RATIOS, range(2, 2 + len(RATIOS)), strict=True):
