@@ -118,7 +118,7 @@ def efficiency(cosmology, redshift, sources):
     >>> cosmology = Cosmology.default()
     >>> sources = np.array([cosmology.distance(1.0)]), np.ones(1)
     >>> print(efficiency(cosmology, [0.3, 2.0], sources).round(3))
-    [0.642 0.   ]
+    [0.638 0.   ]
     """
     distance, weight = sources
     lens = np.asarray(cosmology.distance(redshift))
