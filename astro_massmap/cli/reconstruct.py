@@ -196,6 +196,8 @@ def _method(arguments):
     if arguments.bins is None:
         if arguments.bin is not None:
             raise ValueError("--bin: needs --bins, the column of bin numbers or the edges of the bins")
+        if arguments.z_lens is not None:  # the spectrum is that of the reference source, from n(z) of the catalogue
+            return read_method(arguments, spectrum=False)
         return read_method(arguments, arguments.z_source)
     for name in ("z_source", "source_bin", "cosmology", "sigma8", "As", "n_s"):
         if getattr(arguments, name) is not None:

@@ -111,8 +111,8 @@ class BehindLens:
         >>> catalog = datasets.demo()
         >>> catalog.redshift = np.full(len(catalog), 0.6)
         >>> behind = catalog.for_lens(0.3, 1.0, FlatLambdaCDM(70, 0.3))
-        >>> print(behind.efficiency[:2].round(3), behind.n_z)
-        [0.719 0.719] (array([1.]), array([1.]))
+        >>> print(behind.efficiency[:2].round(2), behind.n_z)
+        [0.72 0.72] (array([1.]), array([1.]))
         """
         if self.efficiency is not None:
             raise ValueError("for_lens: the galaxies are scaled to a reference source already; use the first catalogue")
