@@ -196,8 +196,9 @@ def _method(arguments):
     if arguments.bins is None:
         if arguments.bin is not None:
             raise ValueError("--bin: needs --bins, the column of bin numbers or the edges of the bins")
-        # behind a lens, the spectrum is that of the reference source, which the catalogue knows
-        return read_method(arguments, arguments.z_source if arguments.z_lens is None else None)
+        if arguments.z_lens is not None:  # the spectrum is that of the reference source, from n(z) of the catalogue
+            return read_method(arguments, spectrum=False)
+        return read_method(arguments, arguments.z_source)
     for name in ("z_source", "source_bin", "cosmology", "sigma8", "As", "n_s"):
         if getattr(arguments, name) is not None:
             option = name.replace("_", "-")
