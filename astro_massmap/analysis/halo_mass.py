@@ -203,10 +203,10 @@ def nfw_mass(
     cosmology, sources = checked_cosmology(cosmology), read_n_z(z_source, "z_source", weight=weight)
     z_lens = redshift(z_lens, "z_lens")
     halo = _Halo(z_lens, critical_surface_density(z_lens, sources, cosmology), cosmology, _positive(concentration))
-    scatter = floats(scatter, "scatter")
-    if scatter.ndim or not 0 <= scatter < np.inf:
-        raise ValueError(f"scatter: needs a number, zero or positive, got {scatter}")
-    factors = np.exp(scatter * np.random.default_rng(seed).normal(size=(len(centers), len(samples))))
+    spread = floats(scatter, "scatter")
+    if spread.ndim or not 0 <= spread < np.inf:
+        raise ValueError(f"scatter: needs a number, zero or positive, got {spread}")
+    factors = np.exp(spread * np.random.default_rng(seed).normal(size=(len(centers), len(samples))))
     edges = None if radii is None else _angles(radii, "radii", at_least=2, zero=True)
     if edges is not None and edges[-1] > ring[0] * (1 + 1e-9):
         raise ValueError(f"background: needs a ring outside of the largest of radii, {edges[-1]:g}, got {ring[0]:g}")

@@ -71,8 +71,8 @@ class KaiserSquires:
     def solve(self, observation: Observation, *, progress: bool = False) -> Estimate:
         """Map one observation, see `Method.solve <astro_massmap.methods.Method.solve>`; ``progress`` has no effect."""
         device, smoothing = pick_device(self.device), u.Quantity(self.smoothing).to_value(u.rad)
-        grid, operator, e_mode, b_mode, std = smoothed_inversion(observation, smoothing, self.padding, device)
-        e_mode, b_mode, std = (image.cpu().numpy() for image in (e_mode, b_mode, std))
+        grid, operator, *images = smoothed_inversion(observation, smoothing, self.padding, device)
+        e_mode, b_mode, std = (image.cpu().numpy() for image in images)
         empty = int((~observation.observed).sum())
         diagnostics = {"device": str(device), "box": list(grid.box_shape), "filled_with_zero": empty}
         if not isinstance(operator, LensingOperator):  # a map of the convergence has no B mode

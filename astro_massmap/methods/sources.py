@@ -100,7 +100,7 @@ def _prior_of(method: Method) -> tuple[str | None, Any]:
         return "spectrum", method.spectrum
     if not isinstance(method, AnnealedHMC):
         return None, None
-    prior = method.prior
+    prior: Any = method.prior
     of_any_sources = isinstance(prior, GaussianPrior) or (isinstance(prior, ScorePrior) and prior.table is not None)
     return "prior", None if of_any_sources and prior.spectrum is None else prior
 

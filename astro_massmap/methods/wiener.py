@@ -191,11 +191,10 @@ class _Draws:
         if exact:
             self.iterations = max(self.iterations, posterior.iterations)
             self.residual = max(self.residual, posterior.residual)
-        chi2 = [*residual_power(posterior, self._mean_modes + modes)]
+        rows = [*residual_power(posterior, self._mean_modes + modes)]
         if self._observation.frozen is not None:
-            chi2.append(reduced_shear_log_weight(posterior, self._observation, self._mean_modes + modes))
-        chi2 = torch.stack(chi2)
-        return self.mean + posterior.grid.to_field(modes), shifts.square().sum(dim=0), chi2
+            rows.append(reduced_shear_log_weight(posterior, self._observation, self._mean_modes + modes))
+        return self.mean + posterior.grid.to_field(modes), shifts.square().sum(dim=0), torch.stack(rows)
 
     def _add(self, indices: Sequence[int], drawn: tuple[torch.Tensor, ...]) -> None:
         maps, square_shift, chi2 = drawn

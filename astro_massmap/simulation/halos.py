@@ -69,8 +69,8 @@ class NFWHalo:
         from ..theory.cosmology import checked_cosmology, redshift  # loads astropy
 
         mass, cosmology = _mass(self.mass), checked_cosmology(self.cosmology)
-        z = redshift(self.redshift, "redshift")
-        mean = mean_concentration(mass.to_value("Msun"), z, cosmology.h)
+        z = float(redshift(self.redshift, "redshift"))
+        mean = mean_concentration(mass.to_value("Msun"), z, float(cosmology.h))
         concentration = float(mean if self.concentration is None else self.concentration)
         if not 0 < concentration < np.inf:
             raise ValueError(f"concentration: needs to be positive, got {self.concentration!r}")
