@@ -133,7 +133,13 @@ def completeness(
     def probabilities(halo):
         survey = catalog if halo is None else inject_halo(catalog, halo, centers, z_source=z_source)
         with warnings.catch_warnings():  # expected: injected halos make the field unlike the prior
-            for message in ("the power of the data", "the residuals of the samples", "prior: the samples have"):
+            expected = (
+                "the power of the data",
+                "the residuals of the samples",
+                "prior: the samples have",
+                "reduced_shear:",
+            )
+            for message in expected:
                 warnings.filterwarnings("ignore", message, AstropyUserWarning)
             kappa = survey.reconstruct(method, wcs=shear.wcs, shape=shear.shape, progress=False)
         if kappa.samples is None:
