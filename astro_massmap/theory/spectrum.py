@@ -100,7 +100,8 @@ class PowerSpectrum:
         Examples
         --------
         >>> from astro_massmap import PowerSpectrum
-        >>> print(PowerSpectrum([100, 1000], [2.0, 2.0]).times(PowerSpectrum([10, 1e4], [3.0, 3.0], name="more"))(500).round(6))
+        >>> factor = PowerSpectrum([10, 1e4], [3.0, 3.0], name="more")
+        >>> print(PowerSpectrum([100, 1000], [2.0, 2.0]).times(factor)(500).round(6))
         6.0
         """
         ell = np.union1d(self.ell, factor.ell)
