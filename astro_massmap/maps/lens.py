@@ -11,7 +11,6 @@ import numpy as np
 from .._io.quantities import floats
 from .._sky.binning import mean_in_pixels
 from .._utils.progress import warn
-from ..analysis.mass import critical_surface_density, lensing_efficiency
 from ..theory.cosmology import checked_cosmology, redshift, to_record
 from ..theory.source_redshifts import read_n_z
 
@@ -114,6 +113,8 @@ class BehindLens:
         >>> print(behind.efficiency[:2].round(3), behind.n_z)
         [0.718 0.718] (array([1.]), array([1.]))
         """
+        from ..analysis.mass import critical_surface_density, lensing_efficiency  # loads regions
+
         if self.efficiency is not None:
             raise ValueError("for_lens: the galaxies are scaled to a reference source already; use the first catalogue")
         z_lens, z_source = redshift(z_lens, "z_lens"), redshift(z_source, "z_source")
@@ -141,6 +142,8 @@ class BehindLens:
         self, z_lens: float, cosmology: FLRW, redshift_error: float | None, n_z: RedshiftsLike | None
     ) -> Moments:
         """Return the means of ``D_ls / D_s``, its square and its cube for each galaxy."""
+        from ..analysis.mass import lensing_efficiency  # loads regions
+
         if n_z is None and self.redshift is None:
             n_z = self._given_n_z
             if n_z is None:

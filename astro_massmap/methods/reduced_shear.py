@@ -141,7 +141,9 @@ def solve(
         record: dict[str, Any] = {"setting": reduced_shear, "applied": False, "strength": found}
         estimate.diagnostics["reduced_shear"] = record if is_shear else None
         return estimate
-    observation.unreduced(torch.zeros(observation.shape))  # error if the data are a convergence
+    observation.unreduced(
+        torch.zeros(observation.shape, dtype=torch.float64, device="cpu")
+    )  # error if the data are a convergence
     pilot = _pilot_of(method, observation, executor, progress)
     if progress:
         tqdm.write(f"reduced shear: two iterations with {pilot.name}", file=sys.stderr)
