@@ -8,8 +8,8 @@ the folder ``MASSMAP_DATA`` and takes a minute on two cores; the figure and the 
 was not run when these pages were built.
 
 These fields are outside the range of the default prior, and a warning states this: positions are correct, but masses
-are too low (:doc:`../limits`); the prior of targeted fields is used in :doc:`figure_4_bullet`. The data are treated as
-reduced shear, because the convergence of these clusters is large (:doc:`../clusters`).
+are too low (:doc:`../limits`). The ellipticities measure reduced shear, which is treated as shear here;
+:doc:`figure_4_bullet` uses the prior of targeted fields, and reduced shear.
 """
 
 # sphinx_gallery_thumbnail_path = 'figures/clusters.png'
