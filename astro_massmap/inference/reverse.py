@@ -11,14 +11,13 @@ and the next map follows from a Brownian bridge between the two:
     z' = x0 + (z - x0) (b / a)^2 + b (1 - (b / a)^2)^1/2 white.
 
 With a Gaussian prior this is exact for any number of steps, the last one to b = 0 included. With another prior the mean
-of z' is exact, but D(z) = z + a^2 score, the mean of x given z, is assumed to follow the noise of the step as that of
-the Gaussian component does. Along an exact path D is a martingale, and so is ``(S + a^2) r`` with the residual
-``r = score + z / (S + a^2)``. Its change in the step is therefore added, with the weight of the trapezoidal rule:
+<z'> given z is exact, but the mean D(z, a) = z + a^2 score of x is taken to follow the noise of the step by its mean
+response, C / b^2. The response is larger where a structure may form and smaller elsewhere. Along an exact path D is a
+martingale; its unexpected change in the step is added with the weight of the trapezoidal rule:
 
-    z' + b^2 / 2 (1 - (b / a)^2) [r(z', b) - (S + a^2) / (S + b^2) r(z, a)].
+    z' + (1 - (b / a)^2) / 2 [D(z', b) - D(z, a) - C(b) / b^2 (z' - <z'>)].
 
-It raises the variance where structures may form and lowers it elsewhere. The next step uses r(z', b), before the
-correction, so that each level needs one evaluation of the residual.
+The next step uses the residual of the score at z', before this term, so that each level needs one evaluation.
 
 The steps need to be random: a deterministic flow leads from the noisy *prior* to the prior, not from z to the posterior
 of x.
@@ -63,30 +62,29 @@ def reverse_diffusion(prior, modes, sigmas, streams):
 
     residual = _residual(prior, modes, sigmas[0])
     for a, b in itertools.pairwise(sigmas):
-        guess = _guess(prior, modes, residual, a, white())
-        modes = _between(grid, guess, modes, a, b, white())
+        mean = _mean(prior, modes, residual, a)
+        new = _between(grid, _guess(prior, mean, a, white()), modes, a, b, white())
         if residual is not None:
-            former, residual = residual, _residual(prior, modes, b)
-            modes = _corrected(prior, modes, former, residual, a, b)
-    return _guess(prior, modes, residual, sigmas[-1], white())
+            residual = _residual(prior, new, b)
+            new = _corrected(prior, new, residual, modes, mean, a, b)
+        modes = new
+    return _guess(prior, _mean(prior, modes, residual, sigmas[-1]), sigmas[-1], white())
 
 
 def _residual(prior, modes, sigma):
     return None if prior.gaussian else prior.residual(modes, sigma)
 
 
-def _guess(prior, modes, residual, sigma, white):
-    """Draw x given z, with the mean given by the score and the mean covariance."""
-    guess = prior.grid.pointwise(
-        lambda s, c, z, w: s / (s + sigma**2) * z + c.sqrt() * w,
-        prior.variance,
-        prior.conditional_variance(sigma),
-        modes,
-        white,
-    )
+def _mean(prior, modes, residual, sigma):
+    """Return the mean D of x given z."""
     if residual is None:
-        return guess
-    return prior.grid.pointwise(lambda x, r: x + sigma**2 * r, guess, residual)
+        return prior.grid.pointwise(lambda s, z: s / (s + sigma**2) * z, prior.variance, modes)
+    return prior.grid.pointwise(lambda s, z, r: s / (s + sigma**2) * z + sigma**2 * r, prior.variance, modes, residual)
+
+
+def _guess(prior, mean, sigma, white):
+    """Draw x given z, with the mean covariance."""
+    return prior.grid.pointwise(lambda c, x, w: x + c.sqrt() * w, prior.conditional_variance(sigma), mean, white)
 
 
 def _between(grid, guess, modes, a, b, white):
@@ -95,13 +93,12 @@ def _between(grid, guess, modes, a, b, white):
     return grid.pointwise(lambda x, z, w: x + share * (z - x) + b * (1 - share) ** 0.5 * w, guess, modes, white)
 
 
-def _corrected(prior, modes, former, residual, a, b):
-    """Add the unexpected change of the residual in the step from a to b."""
-    weight = b**2 / 2 * (1 - (b / a) ** 2)
-    return prior.grid.pointwise(
-        lambda s, z, old, new: z + weight * (new - (s + a**2) / (s + b**2) * old),
-        prior.variance,
-        modes,
-        former,
-        residual,
-    )
+def _corrected(prior, new, residual, modes, mean, a, b):
+    """Add the unexpected change of D in the step from a to b."""
+    share = (b / a) ** 2
+
+    def formula(s, c, z, r, old, d):
+        change = s / (s + b**2) * z + b**2 * r - d
+        return z + (1 - share) / 2 * (change - c / b**2 * (z - d - share * (old - d)))
+
+    return prior.grid.pointwise(formula, prior.variance, prior.conditional_variance(b), new, residual, modes, mean)
