@@ -70,8 +70,8 @@ def test_noise_splitting_with_a_gaussian_prior_is_exact(gaussian):
     ],
 )
 def test_modes_get_their_weights(separation, schedule, most):
-    # All chains start in the mode without cluster. 128 chains for each of 4 data sets: without bias a new seed would fail
-    # less than one time in 6 at these 0.03 + 2 standard errors.
+    # All chains start in the mode without cluster. 128 chains for each of 4 data sets: without bias a new
+    # seed would fail less than one time in 6 at these 0.03 + 2 standard errors.
     problem = problems.two_modes(64, separation)
     for observation, weight in zip(problem.observations, problem.weights, strict=True):
         plan = SplitPlan(observation, problem.prior, schedule, (64, 64))
