@@ -10,7 +10,6 @@ factor of about five in each iteration (Seitz & Schneider 1995, A&A 297, 287).
 
 from __future__ import annotations
 
-import copy
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,7 +30,7 @@ from .annealed_hmc import AnnealedHMC
 from .base import Estimate
 from .kaiser_squires import smoothed_inversion
 from .posterior_mean import PosteriorMean
-from .sources import relative_amplitude
+from .sources import changed, relative_amplitude
 from .wiener import Wiener
 
 if TYPE_CHECKING:
@@ -141,9 +140,8 @@ def solve(
         record: dict[str, Any] = {"setting": reduced_shear, "applied": False, "strength": found}
         estimate.diagnostics["reduced_shear"] = record if is_shear else None
         return estimate
-    observation.unreduced(
-        torch.zeros(observation.shape, dtype=torch.float64, device="cpu")
-    )  # error if the data are a convergence
+    if not is_shear:
+        observation.unreduced(observation.shear)  # raises the error of data that are a convergence
     pilot = _pilot_of(method, observation, executor, progress)
     if progress:
         tqdm.write(f"reduced shear: two iterations with {pilot.name}", file=sys.stderr)
@@ -237,7 +235,7 @@ def _pilot_of(method: Method, observation: Observation, executor: Executor | Non
     the network of `PosteriorMean` where it is valid, else an eighth of the chains; for others the method itself.
     """
     if isinstance(method, Wiener):
-        return _Pilot("the Wiener filter", _changed(method, n_samples=0, uncertainty=False).solve, own=True)
+        return _Pilot("the Wiener filter", changed(method, n_samples=0, uncertainty=False).solve, own=True)
     if isinstance(method, PosteriorMean):
         return _Pilot("the network of PosteriorMean", method.moments, own=True)
     if not isinstance(method, AnnealedHMC):
@@ -246,20 +244,12 @@ def _pilot_of(method: Method, observation: Observation, executor: Executor | Non
     common = {name: getattr(method, name) for name in names}
     prior = method._prior
     if isinstance(prior, GaussianPrior):
-        wiener = _changed(Wiener(n_samples=0, uncertainty=False), spectrum=prior.spectrum, **common)
+        wiener = changed(Wiener(n_samples=0, uncertainty=False), spectrum=prior.spectrum, **common)
         return _Pilot("the Wiener filter", wiener.solve)
     if _network_is_valid(prior, observation):
-        return _Pilot("the network of PosteriorMean", _changed(PosteriorMean(), **common).moments)
+        return _Pilot("the network of PosteriorMean", changed(PosteriorMean(), **common).moments)
     n = min(max(method.n_samples // _FRACTION, _FEWEST), method.n_samples)
     return _Pilot(f"{n} chains", _chains(method, n, executor, progress), chains=n)
-
-
-def _changed(method: Any, **options: Any) -> Any:
-    """Return a copy of a method with other options, without another warning about its options."""
-    new = copy.copy(method)
-    for name, value in options.items():
-        object.__setattr__(new, name, value)
-    return new
 
 
 def _network_is_valid(prior: Any, observation: Observation) -> bool:
@@ -279,7 +269,7 @@ def _chains(
     method: AnnealedHMC, n: int, executor: Executor | None, progress: bool
 ) -> Callable[[Observation], Estimate]:
     """Return the function that computes the mean of ``n`` chains, without checks and checkpoint."""
-    few = _changed(method, n_samples=n, n_check=0, checkpoint=None)
+    few = changed(method, n_samples=n, n_check=0, checkpoint=None)
 
     def solve(observation: Observation) -> Estimate:
         n_jobs = few._workers(observation.shape) if executor is None else 1

@@ -111,8 +111,14 @@ def _with(method: Any, name: str, spectrum: PowerSpectrum) -> Any:
     if name == "prior":
         prior = ScorePrior.load("default") if method.prior is None else method.prior
         part = prior.scaled(spectrum) if isinstance(prior, ScorePrior) else GaussianPrior(spectrum)
+    return changed(method, **{name: part})
+
+
+def changed(method: Any, **options: Any) -> Any:
+    """Return a copy of a method with other options, without another warning about its options."""
     new = copy.copy(method)
-    object.__setattr__(new, name, part)
+    for name, value in options.items():
+        object.__setattr__(new, name, value)
     return new
 
 
