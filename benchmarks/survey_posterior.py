@@ -3,7 +3,8 @@ Posterior samples of surveys with other sources, pixels and noise, on mocks from
 
 ``python benchmarks/survey_posterior.py OUT`` uses the boxes of ``benchmarks/survey_prior.py`` in OUT and its
 ``prior.safetensors``. It prints, for each survey, the errors, power and coverage of the Wiener filter, of exact
-Gaussian samples, and of samples under the prior with the spectrum of the mocks.
+Gaussian samples, and of samples under the prior with the spectrum of the mocks. With ``--sigma8`` the mocks are from a
+box of another cosmology.
 """
 
 import argparse
@@ -40,6 +41,7 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("surveys", nargs="*", default=list(SURVEYS), help=", ".join(SURVEYS))
     parser.add_argument("--prior", type=Path)
+    parser.add_argument("--sigma8", type=float, help="of the mocks, by default that of the default cosmology")
     parser.add_argument("--mocks", type=int, default=16)
     parser.add_argument("--samples", type=int, default=19)
     parser.add_argument("--side", type=int, default=96)
@@ -48,6 +50,7 @@ def main():
     arguments = parser.parse_args()
     options = {"box_size": 256.0, "size": 2 * arguments.side, "device": "cpu"}
     skies = Skies(argparse.Namespace(**vars(arguments) | options))
+    source = skies.of_cosmology(arguments.sigma8) if arguments.sigma8 else skies.held_out
     prior = ScorePrior.load(arguments.prior or arguments.out / "prior.safetensors")
     lines = []
 
@@ -58,9 +61,9 @@ def main():
     for name in arguments.surveys:
         given, scale, density, ellipticity = SURVEYS[name]
         pixel, noise = scale * ARCMIN, ellipticity / np.sqrt(density * scale**2)
-        survey = skies.held_out.survey(np.random.default_rng(0), cosmology=0, pixel_size=pixel, **sources(given))
+        survey = source.survey(np.random.default_rng(0), cosmology=0, pixel_size=pixel, **sources(given))
         choices = np.random.default_rng(17)
-        truths = [skies.held_out.draw(survey, choices).numpy() for _ in range(arguments.mocks)]
+        truths = [source.draw(survey, choices).numpy() for _ in range(arguments.mocks)]
         side, theory = arguments.side, survey.spectrum
         mocks = [mock(t, side, noise, footprint(side, i), i, pixel) for i, t in enumerate(truths)]
         hmc = {"n_samples": arguments.samples, "n_check": 0}

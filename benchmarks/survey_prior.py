@@ -42,13 +42,12 @@ JUDGED_PIXELS, JUDGED_REDSHIFTS = (0.3, 0.4, 0.8, 1.6), (0.4, 0.7, 1.0, 1.5, 2.2
 RATIOS = (0.3, 1.0, 3.0, 10.0)
 
 
-def cosmologies(out):
-    """Return both cosmologies, with their nonlinear power; that of the second one is kept in ``powers.npz``."""
-    default, file = Cosmology.default(), out / "powers.npz"
+def cosmology_of(sigma8, file):
+    """Return a cosmology with another sigma_8 and its nonlinear power, which are kept in ``file``."""
     if not file.exists():
         from astropy.cosmology import FlatLambdaCDM
 
-        like = {"sigma8": SIGMA8[1], "n_s": 0.97}
+        like = {"sigma8": sigma8, "n_s": 0.97}
         cosmology = FlatLambdaCDM(70, 0.3, Ob0=0.05)
         linear = Cosmology.from_astropy(cosmology, **like)
         matter = MatterPower.from_cosmology(cosmology, **like, z_max=3.5)
@@ -56,10 +55,16 @@ def cosmologies(out):
         tables |= {"k": matter.k, "distance": matter.distance(matter.z), "linear_k": linear.k, "linear": linear.power}
         np.savez(file, **tables, name=linear.name, omega_m=linear.omega_m)
     with np.load(file) as saved:
-        other = Cosmology(float(saved["omega_m"]), saved["linear_k"], saved["linear"], str(saved["name"]))
+        cosmology = Cosmology(float(saved["omega_m"]), saved["linear_k"], saved["linear"], str(saved["name"]))
         tables = {name: saved[name] for name in ("z", "k", "power")}
         matter = MatterPower(**tables, distance=saved["distance"], omega_m_h2=float(saved["omega_m_h2"]))
-    return [default, other], [matter_power(MatterPower.default()), matter_power(matter)]
+    return cosmology, matter_power(matter)
+
+
+def cosmologies(out):
+    """Return both cosmologies and their nonlinear power; those of the second one are kept in ``powers.npz``."""
+    other, power = cosmology_of(SIGMA8[1], out / "powers.npz")
+    return [Cosmology.default(), other], [matter_power(MatterPower.default()), power]
 
 
 class Skies:
@@ -69,25 +74,32 @@ class Skies:
         self.arguments, self.device = arguments, str(pick_device(arguments.device))
         self.cosmologies, self.powers = cosmologies(arguments.out)
         n = arguments.boxes
-        groups = [self._boxes(f"sigma8_{s}", i, n, seed=1 + i * n) for i, s in enumerate(SIGMA8)]
+        groups = [self._boxes(f"sigma8_{s}", self.cosmologies[i], n, seed=1 + i * n) for i, s in enumerate(SIGMA8)]
         self.filters = PlaneFilter.fit(list(zip(groups, self.powers, strict=True)))
-        self.training = self._maps(groups)
-        self.held_out = self._maps([self._boxes("held_out", 0, 1, seed=1 + 2 * n)])
+        self.training = self._maps(groups, self.cosmologies, self.powers)
+        held_out = [self._boxes("held_out", self.cosmologies[0], 1, seed=1 + 2 * n)]
+        self.held_out = self._maps(held_out, self.cosmologies[:1], self.powers[:1])
 
-    def _boxes(self, name, i, n, seed):
+    def of_cosmology(self, sigma8):
+        """Return maps of a box with another sigma_8, with the filters of the boxes of the training."""
+        name = f"held_out_{sigma8:g}"
+        cosmology, power = cosmology_of(sigma8, self.arguments.out / f"{name}.npz")
+        boxes = self._boxes(name, cosmology, 1, seed=2 + 2 * self.arguments.boxes)
+        return self._maps([boxes], [cosmology], [power])
+
+    def _boxes(self, name, cosmology, n, seed):
         a = self.arguments
-        simulation = NBody(a.particles, a.box_size, self.cosmologies[i], longest_step=0.03, device=self.device)
+        simulation = NBody(a.particles, a.box_size, cosmology, longest_step=0.03, device=self.device)
         files = simulate_boxes(a.out / name, simulation, n, seed=seed, z_max=3.0, progress=False)
         return [LensPlanes.load(file) for file in files]
 
-    def _maps(self, groups):
+    def _maps(self, groups, cosmologies, powers):
         cones = [
             LightCone([self.filters.apply(cube) for cube in cubes], np.ones(len(cubes[0].distance)), self.device)
             for cubes in groups
         ]
-        some = slice(len(groups))
         shape = (self.arguments.size, self.arguments.size)
-        return SurveyMaps(cones, self.cosmologies[some], self.powers[some], self.filters, shape)
+        return SurveyMaps(cones, cosmologies, powers, self.filters, shape)
 
 
 def survey(source, redshift, pixel):

@@ -67,6 +67,8 @@ def fit_summary(fit):
     b_mode = "" if fit["b_mode_chi2"] is None else f", of their B mode {fit['b_mode_chi2']:.3f}"
     power = fit["power_p_value"]
     p_value = "" if power is None else f"; power of the data compared with prior and noise: p = {power:.2g}"
+    if isinstance(fit.get("amplitude"), Real) and isinstance(fit.get("amplitude_error"), Real):
+        p_value += f"; best amplitude of the prior spectrum {fit['amplitude']:.2f} +- {fit['amplitude_error']:.2f}"
     return (
         f"chi^2 of the residuals over its expectation {fit['chi2']:.3f}{b_mode}; noise {fit['noise_factor']:.3f} +- "
         f"{fit['noise_factor_error']:.3f} times the stated value{p_value}"

@@ -121,8 +121,9 @@ def model_fit(posterior, observation, chi2, b_chi2, *, gaussian=True):
         with their deviations from 1 in standard deviations, ``chi2_sigma`` and ``b_mode_sigma``; ``noise_factor``, the
         ratio of the standard deviations of the measured and the stated noise (from the B mode if there is one), with
         ``noise_factor_error``; by band of ``ell``, ``power_ratio``, the power of the data divided by that of prior and
-        noise, with ``power_error``; ``power_p_value`` of all bands together, for a field of the Gaussian prior. None
-        for quantities that cannot be measured.
+        noise, with ``power_error``; ``power_p_value`` of all bands together, for a field of the Gaussian prior;
+        ``amplitude``, the factor of the prior spectrum that fits the power of the data best, with ``amplitude_error``.
+        None for quantities that cannot be measured.
 
     Examples
     --------
@@ -175,21 +176,37 @@ def _data_power(posterior, observation):
         return bands.mean_square(modes)[0].cpu().numpy()
 
     data = power(operator.adjoint(posterior.weight * posterior.shear)[None])
-    mocks = []
+    mocks, signal = [], []
     for i in range(_DRAWS):
         streams = observation.streams(0, [i], attempt=_MOCKS, device=grid.device)
         sky = posterior.prior_variance.sqrt() * grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
         noise = posterior.weight.sqrt() * streams.normal(2, *grid.field_shape, dtype=grid.dtype)
-        mocks.append(power(operator.adjoint(posterior.weight * operator.forward(sky) + noise)))
+        of_sky, of_noise = operator.adjoint(posterior.weight * operator.forward(sky)), operator.adjoint(noise)
+        mocks.append(power(of_sky + of_noise))
+        signal.append(power(of_sky))
     used = np.nan_to_num(np.mean(mocks, axis=0)) > 0  # bands whose modes the data constrain
-    data, mocks = data[used], np.array(mocks)[:, used]
+    data, mocks, signal = data[used], np.array(mocks)[:, used], np.mean(signal, axis=0)[used]
     ratio = data / mocks.mean(axis=0)
+    amplitude, error = _amplitude(data, mocks, signal)
     return {
         "ell": bands.ell.cpu().numpy()[used].tolist(),
         "power_ratio": ratio.tolist(),
         "power_error": (mocks.std(axis=0, ddof=1) / mocks.mean(axis=0)).tolist(),
         "power_p_value": _p_value(np.cbrt(data), np.cbrt(mocks)),
+        "amplitude": amplitude,
+        "amplitude_error": error,
     }
+
+
+def _amplitude(data, mocks, signal):
+    """Return the factor of the signal in the power of the data, and its standard deviation; None without a signal."""
+    weight = signal / mocks.var(axis=0, ddof=1)
+    total = np.sum(weight * signal)
+    if not total > 0:
+        return None, None
+    of_mocks = mocks @ weight / total
+    error = of_mocks.std(ddof=1) * np.sqrt(1 + 1 / len(mocks))
+    return float(1 + data @ weight / total - of_mocks.mean()), float(error)
 
 
 def _p_value(data, mocks):

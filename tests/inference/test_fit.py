@@ -72,6 +72,17 @@ def test_the_mean_power_ratio_is_one(fits):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("signal", [1.0, 2.0])
+def test_the_amplitude_of_the_spectrum_is_measured(fits, signal):
+    # 4 sigma of the mean over mocks; the errors are those for the prior spectrum
+    found = fits if signal == 1 else [fit_of(mock(seed, signal=signal)) for seed in range(MOCKS)]
+    amplitude, error = (np.array([fit[name] for fit in found]) for name in ("amplitude", "amplitude_error"))
+    assert abs(amplitude.mean() - signal**2) < 4 * amplitude.std() / MOCKS**0.5 + 4 * error.mean() / (32 * MOCKS) ** 0.5
+    if signal == 1:
+        assert amplitude.std() == pytest.approx(error.mean(), rel=4 / (2 * MOCKS) ** 0.5 + 0.1)
+
+
+@pytest.mark.slow
 def test_the_b_mode_expectation_is_that_of_white_noise():
     # by a sum over the modes of the box, each with half the pixels of the shear
     observation = mock(0)
@@ -111,10 +122,11 @@ def test_a_map_of_the_convergence_has_no_b_mode():
 def test_deviations_are_stated_in_words():
     fit = fit_of(mock(1, noise=3.0))
     assert fit_statements(None) == fit_statements({}) == [] and fit_summary(None) == ""
-    for key in set(fit) - {"n_data"}:  # a damaged file
+    for key in set(fit) - {"n_data", "amplitude", "amplitude_error"}:  # a damaged file
         damaged = {k: v for k, v in fit.items() if k != key}
         assert fit_statements(damaged) == fit_statements(fit | {key: "?"}) == []
-    assert "times the stated value" in fit_summary(fit)
+    assert "times the stated value" in fit_summary(fit) and "prior spectrum" in fit_summary(fit)
+    assert "prior spectrum" not in fit_summary(fit | {"amplitude": None})
     only_chi2 = fit | {"b_mode_chi2": 1.01, "b_mode_sigma": 0.2, "power_p_value": None}
     assert [short.split()[0] for short, _ in fit_statements(only_chi2)] == ["residuals"]
     small = fit | {"chi2": 1.01, "chi2_sigma": 9.0, "b_mode_chi2": 1.01, "b_mode_sigma": 9.0, "power_p_value": None}
