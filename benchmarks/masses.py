@@ -1,13 +1,12 @@
 """
-Bias of masses of halos by method and mass: ``python benchmarks/masses.py [--fit] [--methods wiener annealed_hmc]``.
+Bias of masses of halos by method and mass: ``python benchmarks/masses.py [--methods wiener annealed_hmc]``.
 
 An NFW halo at redshift 0.3 in front of a Gaussian convergence field, seen by 30 galaxies per square arcminute at
 redshift 1, on 64 x 64 pixels of 0.4 arcmin. The mass is that within 2 arcmin after subtracting the mean of the ring of
-4 to 7 arcmin; the truth is the same combination of the analytic masses of the halo. With ``--fit`` the mass is the
-fitted M200c with the same ring and annuli from 0.8 to 4 arcmin, also for 100 galaxies per square arcminute. Every mock
-is kept in ``OUT/masses_mocks.ecsv`` (``halo_masses_mocks.ecsv``) as soon as it is mapped, so that a stopped run
-continues; ``OUT/masses.rst`` (``halo_masses.rst``) is the table of all mocks in that file. On one core the Wiener
-filter takes 2 s a mock, AnnealedHMC 30 s.
+4 to 7 arcmin; the truth is the same combination of the analytic masses of the halo. Every mock is kept in
+``OUT/masses_mocks.ecsv`` as soon as it is mapped, so that a stopped run continues; ``OUT/masses.rst`` is the table of
+all mocks in that file. On one core the Wiener filter takes 2 s a mock, AnnealedHMC 30 s. Fitted masses are measured by
+``cluster_masses.py``.
 """
 
 import argparse
@@ -24,7 +23,6 @@ from regions import CircleSkyRegion
 
 from astro_massmap import PowerSpectrum, ShearCatalog
 from astro_massmap._utils.files import atomic_path
-from astro_massmap.analysis.halo_mass import nfw_mass
 from astro_massmap.analysis.mass import projected_mass
 from astro_massmap.simulation import NFWHalo
 
@@ -54,11 +52,11 @@ def gaussian_shear(rng):
     return np.fft.ifft2(modes * ((l1 + 1j * l2) / ell) ** 2)[:SIDE, :SIDE]
 
 
-def survey(halo, seed, density=DENSITY):
+def survey(halo, seed):
     """Return galaxies behind a halo, with shear instead of reduced shear."""
     rng = np.random.default_rng(seed)
     shear = gaussian_shear(rng)
-    x, y = rng.uniform(-0.5, SIDE - 0.5, (2, int(density * 0.4**2 * SIDE**2)))
+    x, y = rng.uniform(-0.5, SIDE - 0.5, (2, int(DENSITY * 0.4**2 * SIDE**2)))
     sky = GRID.pixel_to_world(x, y)
     e = shear[np.rint(y).astype(int).clip(0, SIDE - 1), np.rint(x).astype(int).clip(0, SIDE - 1)]
     e = e + SHAPE_NOISE * (rng.normal(size=x.size) + 1j * rng.normal(size=x.size))
@@ -85,15 +83,6 @@ def mock(method, mass, seed):
 
 def measured(found):
     return {name: found[name].to_value(u.Msun) for name in ("mass", "std", "lower", "upper")}
-
-
-def fitted_mock(method, mass, seed, density):
-    """Return a row like `mock`, with the density of the galaxies, for the fitted M200c."""
-    halo = NFWHalo(mass * u.Msun, Z_LENS, cosmology=COSMOLOGY)
-    kappa = survey(halo, seed, density).reconstruct(method, wcs=GRID, n_samples=N_SAMPLES, seed=seed, progress=False)
-    maps, ring = (kappa.data, kappa.samples, kappa.wcs, kappa.mask), [INNER, OUTER] * u.arcmin
-    found = nfw_mass(*maps, CENTER, Z_LENS, Z_SOURCE, background=ring, cosmology=COSMOLOGY)[0]
-    return {"method": method, "density": density, "m200": mass, "seed": seed, "true": mass, **measured(found)}
 
 
 HEADER = (
@@ -124,41 +113,23 @@ def summary(mocks):
                 yield NAMES[method], in_text(mass), f"{rows['true'][0] / 1e14:.2f}", *statistics(rows)
 
 
-def fitted_summary(mocks):
-    """Yield the rows of the table of fitted masses: a header, and one for each method, density and mass."""
-    yield "method", "galaxies per square arcminute", "M200 [Msun]", *HEADER
-    for method in NAMES:
-        for density in np.unique(mocks["density"]):
-            for mass in np.unique(mocks["m200"]):
-                chosen = (mocks["method"] == method) & (mocks["density"] == density) & (mocks["m200"] == mass)
-                if chosen.any():
-                    yield NAMES[method], int(density), in_text(mass), *statistics(mocks[chosen])
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-    parser.add_argument("--fit", action="store_true", help="fit M200c instead of measuring projected masses")
     parser.add_argument("--methods", nargs="+", choices=NAMES, default=list(NAMES))
-    parser.add_argument("--masses", nargs="+", type=float, help="M200c in solar masses")
-    parser.add_argument("--densities", nargs="+", type=float, default=[30, 100], help="of the galaxies, with --fit")
+    parser.add_argument("--masses", nargs="+", type=float, default=[1e14, 5e14, 1e15], help="M200c in solar masses")
     parser.add_argument("--mocks", type=int, default=30, help="mocks of each kind (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "tables")
     arguments = parser.parse_args()
-    masses = arguments.masses or ([5e14, 1e15, 2e15] if arguments.fit else [1e14, 5e14, 1e15])
-    name = "halo_masses" if arguments.fit else "masses"
-    keys = ("method", "m200", "seed", "density") if arguments.fit else ("method", "m200", "seed")
-    others = [arguments.densities] if arguments.fit else []
-    make, table = (fitted_mock, fitted_summary) if arguments.fit else (mock, summary)
-    kept = arguments.out / f"{name}_mocks.ecsv"
+    kept = arguments.out / "masses_mocks.ecsv"
     mocks = Table.read(kept) if kept.exists() else Table()
-    done = {tuple(row[key] for key in keys) for row in mocks}
-    for seed, method, mass, *other in product(range(arguments.mocks), arguments.methods, masses, *others):
-        if (method, mass, seed, *other) not in done:
-            mocks = vstack([mocks, Table([make(method, mass, seed, *other)])])
+    done = {(row["method"], row["m200"], row["seed"]) for row in mocks}
+    for seed, method, mass in product(range(arguments.mocks), arguments.methods, arguments.masses):
+        if (method, mass, seed) not in done:
+            mocks = vstack([mocks, Table([mock(method, mass, seed)])])
             with atomic_path(kept, overwrite=True) as temporary:
                 mocks.write(temporary, format="ascii.ecsv")
-    rows = list(table(mocks))
-    (arguments.out / f"{name}.rst").write_text(list_table(rows))
+    rows = list(summary(mocks))
+    (arguments.out / "masses.rst").write_text(list_table(rows))
     print("\n".join(" | ".join(map(str, row)) for row in rows))
 
 

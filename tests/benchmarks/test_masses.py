@@ -44,30 +44,6 @@ def test_the_statistics():
     assert row == ("Wiener", "5e14", "2.00", 2, "0.62 ± 0.12", "7.1", "50%")
 
 
-def test_the_statistics_of_fitted_masses():
-    found = {"mass": [1e14, 1.5e14], "std": [1e13, 5e13], "lower": [9e13, 1e14], "upper": [1.1e14, 2e14]}
-    rows = Table({"method": ["wiener"] * 2, "m200": [2e14] * 2, "seed": [0, 1], "true": [2e14] * 2, **found})
-    rows["density"] = [30.0, 100.0]
-    _, first, second = masses.fitted_summary(rows)
-    assert first == ("Wiener", 30, "2e14", 1, "0.50", "10.0", "0%")
-    assert second == ("Wiener", 100, "2e14", 1, "0.75", "1.0", "100%")
-
-
-def test_fitted_masses_are_measured_for_each_density(tmp_path, monkeypatch):
-    def fitted_mock(method, mass, seed, density):
-        found = {"true": mass, "mass": mass, "std": 1e13, "lower": 8e13, "upper": 1e16}
-        return {"method": method, "density": density, "m200": mass, "seed": seed, **found}
-
-    monkeypatch.setattr(masses, "fitted_mock", fitted_mock)
-    for mocks in ("1", "2"):
-        arguments = ["--fit", "--mocks", mocks, "--methods", "wiener", "--out", str(tmp_path)]
-        monkeypatch.setattr(sys, "argv", ["masses.py", *arguments])
-        masses.main()
-    table = Table.read(tmp_path / "halo_masses_mocks.ecsv")
-    assert len(table) == 12 and set(table["density"]) == {30, 100} and set(table["m200"]) == {5e14, 1e15, 2e15}
-    assert (tmp_path / "halo_masses.rst").read_text().count("1.00 ± 0.00") == 6
-
-
 def test_an_interrupted_run_continues(tmp_path, monkeypatch):
     seen, fail = [], [True]
 
