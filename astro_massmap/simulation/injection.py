@@ -158,6 +158,7 @@ def _into_map(kappa, halos, centers, z_source):
         meta={**kappa.meta, "halos": kappa.meta.get("halos", 0) + len(halos)},
         diagnostics=kappa.diagnostics,
         b_mode=kappa.b_mode,
+        n_z=kappa.n_z,
     )
 
 

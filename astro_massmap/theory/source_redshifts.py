@@ -215,6 +215,9 @@ def _doubt(z, name):
 
 
 def _from_catalog(catalog, name):
+    given = getattr(catalog, "_given_n_z", None)  # which replaces the redshifts, as in maps of the catalogue
+    if given is not None:
+        return _tabulated(*given, name, "n(z) of the catalogue")
     if catalog.redshift is None:
         raise ValueError(f"{name}: the catalogue has no redshifts; give a redshift or n(z)")
     return _galaxies(catalog.redshift, catalog.weight, name, "redshifts of the catalogue")

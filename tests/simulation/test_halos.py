@@ -250,6 +250,13 @@ def test_the_shear_of_several_halos_adds():
     assert (complex_shear(inject_halo(galaxies(coords), [], centers[:0], z_source=1.0)) == 0).all()
 
 
+def test_the_map_keeps_its_sources():
+    kappa = blank(shape=(16, 16))
+    kappa.n_z = np.array([0.5, 0.9, 1.3]), np.array([0.0, 1.0, 0.0])
+    injected = inject_halo(kappa, cluster(), kappa.wcs.pixel_to_world(8, 8), z_source=1.0)
+    assert np.array_equal(injected.n_z, kappa.n_z)
+
+
 def test_a_galaxy_at_the_centre():
     center = SkyCoord(150, 2.2, unit="deg")
     survey = inject_halo(galaxies(SkyCoord([150, 150.01], [2.2, 2.2], unit="deg")), cluster(), center, z_source=1.0)

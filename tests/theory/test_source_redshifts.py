@@ -242,6 +242,10 @@ def test_catalogues():
         assert np.isclose(critical_surface_density(0.3, missing, FLAT) / expected, 1, rtol=1e-12)
     with pytest.raises(ValueError, match="z_source: the catalogue has no redshifts"):
         critical_surface_density(0.3, galaxies(), FLAT)
+    n_z = np.linspace(0.4, 1.6, 30), np.hanning(30)
+    expected = critical_surface_density(0.3, n_z, FLAT)  # a given n(z) replaces the redshifts, as in maps
+    for columns in ({}, {"redshift": z}):
+        assert critical_surface_density(0.3, galaxies(n_z=n_z, **columns), FLAT) == expected
 
 
 def test_grouped_redshifts_keep_their_mean():
