@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def read_table(file, name, **kwargs):
     """
     if str(file).lower().endswith((".txt", ".dat", ".tsv", ".asc", ".ascii")):
         kwargs.setdefault("format", "ascii")
-    with parsing(f"{name}: cannot read a table from {str(file)!r}"), warnings.catch_warnings():
+    with _known(kwargs), parsing(f"{name}: cannot read a table from {str(file)!r}"), warnings.catch_warnings():
         # _units checks the units of the columns that are used
         warnings.simplefilter("ignore", UnitsWarning)
         warnings.filterwarnings("ignore", message=".*Invalid unit string")
@@ -67,6 +68,18 @@ def read_table(file, name, **kwargs):
         if not all(isinstance(key, str) for key in table.meta):
             raise ValueError("the keys of its metadata need to be text")
     return table
+
+
+@contextmanager
+def _known(kwargs):
+    """Raise TypeError for an argument that the reader of the format does not have."""
+    try:
+        yield
+    except OSError as error:
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error.__cause__))
+        if unknown is None or unknown[1] not in kwargs:
+            raise
+        raise TypeError(f"{unknown[1]}: neither a known argument, nor one of the reader of this format") from error
 
 
 def _read(file, **kwargs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import warnings
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from astropy.coordinates import SkyCoord
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
-    from .._utils.typing import Axes, File, RedshiftsLike, Response, Select
+    from .._utils.typing import Axes, File, Response, Select
     from .n_z import NZ
 
 _SHAPE_NOISE = "sigma_e"  # keyword of the shape noise; FITS limits keywords to eight letters
@@ -170,9 +171,6 @@ class CatalogTables:
         axes: Axes,
         columns: Mapping[str, str | None] | None = None,
         select: Select | None = None,
-        responsivity: float | None = None,
-        response: ArrayLike | None = None,
-        n_z: RedshiftsLike | None = None,
         **kwargs: Any,
     ) -> Self:
         """
@@ -184,10 +182,11 @@ class CatalogTables:
             File (FITS, ECSV, CSV, ...). Text is UTF-8, with or without a byte order mark, or else Latin-1, with a
             warning. From FITS files in the LDAC format the table of objects is read. OSError if the file does not
             exist, is damaged, or contains no table.
-        axes, columns, select, responsivity, response, n_z
-            Arguments of `from_table` and `~astro_massmap.ShearCatalog`, with their errors.
+        axes, columns, select
+            Arguments of `from_table`, with their errors.
         **kwargs
-            Arguments of `astropy.table.Table.read`, for instance ``format="ascii"`` or ``hdu=1``.
+            Arguments of `~astro_massmap.ShearCatalog`, for instance ``shape_noise=0.26`` or ``n_z=(z, n)``, which
+            replace columns, and of `astropy.table.Table.read`, for instance ``format="ascii"`` or ``hdu=1``.
 
         Examples
         --------
@@ -197,10 +196,9 @@ class CatalogTables:
         <ShearCatalog: 542 galaxies, axes 'west-north', shape noise 0.257>
         """
         check_axes_name(axes)
-        table = read_table(file, "file", **kwargs)
-        given = {"responsivity": responsivity, "response": response, "n_z": n_z}
-        given = {key: value for key, value in given.items() if value is not None}  # priority over columns
-        return cls.from_table(table, axes=axes, columns=columns, select=select, **given)
+        own = {key: kwargs.pop(key) for key in inspect.signature(cls).parameters.keys() & kwargs.keys()}
+        given = {key: value for key, value in own.items() if value is not None}
+        return cls.from_table(read_table(file, "file", **kwargs), axes=axes, columns=columns, select=select, **given)
 
     def to_table(self) -> QTable:
         """

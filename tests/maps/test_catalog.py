@@ -172,6 +172,17 @@ def test_files_are_read_back(name):
         assert not back.meta
 
 
+def test_arguments_of_a_file_are_those_of_the_catalogue_and_of_its_reader():
+    catalog = make(redshift=np.linspace(0.1, 2, 400))
+    for name in ("c.fits", "c.ecsv"):
+        catalog.write(name)
+        back = ShearCatalog.read(name, axes="west-north", shape_noise=0.31, m_bias=-0.02, n_z=0.7)
+        assert back.shape_noise == 0.31 and back.m_bias == -0.02 and back.n_z[0] == 0.7
+        with pytest.raises(TypeError, match="shape_nois: neither a known argument"):
+            ShearCatalog.read(name, axes="west-north", shape_nois=0.3)
+    assert len(ShearCatalog.read("c.ecsv", axes="west-north", format="ascii.ecsv")) == 400
+
+
 def test_existing_files_are_replaced_only_with_overwrite():
     make().write("c.ecsv")
     with pytest.raises(OSError, match="exists"):
