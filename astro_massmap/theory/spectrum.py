@@ -109,9 +109,9 @@ class PowerSpectrum:
 
     def to_table(self) -> Table:
         """Return a table with the columns ``ell`` and ``cl``, and the name in ``meta``, that `read` accepts."""
-        from astropy.table import Table
+        from .._io.result_tables import ResultTable, printed  # loads astropy
 
-        return Table({"ell": self.ell, "cl": self.cl}, meta={"name": self.name})
+        return printed(ResultTable({"ell": self.ell, "cl": self.cl}, meta={"name": self.name}))
 
     @classmethod
     def read(cls, table: Table | str | os.PathLike[str], **kwargs: Any) -> Self:

@@ -6,12 +6,15 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import QTable, Table
+from astropy.table import Table
 
+from .._io.result_tables import ResultTable, printed
 from .metrics import BANDS, LABELS, THRESHOLDS, Truths, least_side, measure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from astropy.table import QTable
 
     from ..maps.convergence_map import ConvergenceMap
 
@@ -125,12 +128,12 @@ def compare(
 
 
 def _table(metrics, n_mocks):
-    table = QTable({"quantity": [label for labels in LABELS.values() for label in labels]})
+    table = ResultTable({"quantity": [label for labels in LABELS.values() for label in labels]})
     for name, of_method in metrics.items():
         cells = [of_method.values.get(key, np.full((2, len(labels)), np.nan)) for key, labels in LABELS.items()]
         table[name], table[f"{name} error"] = np.concatenate(cells, axis=1)
     table.meta |= {"mocks": n_mocks}
-    return table
+    return printed(table)
 
 
 def _cell(value, error):
