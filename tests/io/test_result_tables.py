@@ -141,7 +141,7 @@ def test_positions_of_any_frame_are_short():
     assert text[-1] == "120.1235 -45.9877"
     outside = [CirclePixelRegion(PixCoord(5000, 5000), 3)]
     wcs = tan_wcs((30, 40))
-    flat = ConvergenceMap(np.zeros((30, 40)), wcs=wcs, samples=np.zeros((3, 30, 40)))
+    flat = ConvergenceMap(np.zeros((30, 40)), wcs=wcs, samples=np.zeros((9, 30, 40)))
     assert "nan" in str(flat.region_statistics(outside))
 
 
