@@ -16,6 +16,7 @@ from .._sky.healpix import from_healpix, opened
 from ..analysis.statements import fit_statements
 from .arguments import map_samples, map_std, map_unit, need_convergence
 from .arithmetic import Arithmetic
+from .cards import map_card
 from .files import register_fits, warn_of_meta
 from .grids import OtherGrids
 from .masses import Masses
@@ -234,6 +235,9 @@ class ConvergenceMap(Arithmetic, Questions, Masses, OtherGrids, Pictures, NDIOMi
         )
 
     __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        return map_card(self)
 
     def reconstruct(
         self,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from .._io.shipped import read_shipped
+from .._utils.html import card, curve
 from .limber import lensed, limber_spectrum
 from .matter_power import MatterPower
 from .source_redshifts import one_of, read_n_z
@@ -73,6 +74,14 @@ class PowerSpectrum:
 
     def __repr__(self) -> str:
         return f"<PowerSpectrum {self.name!r}: {self.ell.size} points, ell {self.ell[0]:g} to {self.ell[-1]:g}>"
+
+    def _repr_html_(self) -> str:
+        rows = {"name": self.name, "points": self.ell.size, "ell": f"{self.ell[0]:g} to {self.ell[-1]:g}"}
+        return card(type(self).__name__, rows, self._thumbnail)
+
+    @property
+    def _thumbnail(self) -> str:
+        return curve(self.ell, self.ell * (self.ell + 1) * self.cl / (2 * np.pi))
 
     def resolved(self, ell: float, slope: float = 2.0) -> Self:
         """

@@ -62,6 +62,12 @@ class Comparison:
         cells = {n: [_cell(*pair) for pair in zip(self.table[n], self.table[f"{n} error"], strict=True)] for n in names}
         return Table({"quantity": list(self.table["quantity"]), **cells})
 
+    def __str__(self) -> str:
+        return "\n".join(self.text().pformat(max_lines=-1, max_width=-1, align="<"))
+
+    def _repr_html_(self) -> str:
+        return self.text()._repr_html_()
+
 
 def compare(
     truths: Sequence[ConvergenceMap],
