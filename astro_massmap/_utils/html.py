@@ -7,6 +7,7 @@ import io
 import numpy as np
 
 _PIXELS = 128  # on the longer side of a thumbnail
+_CARD = "display:flex;flex-wrap:wrap;align-items:flex-start;gap:12px"
 _TABLE = "border-collapse:collapse;font-size:90%"
 _CELL = "text-align:left;vertical-align:top;padding:1px 8px"
 
@@ -30,7 +31,7 @@ def card(title, rows, picture=""):
         if text is not None and str(text)
     )
     return (
-        f'<div style="display:flex;align-items:flex-start;gap:12px">{picture}<div><strong>{html.escape(title)}</strong>'
+        f'<div style="{_CARD}">{picture}<div><strong>{html.escape(title)}</strong>'
         f'<table style="{_TABLE}">{cells}</table></div></div>'
     )
 
