@@ -203,19 +203,19 @@ def nfw_mass(
     """
     level, (_, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
     table, ring = named_centers(centers, wcs), _ring(background)
-    centers = table["center"]
+    places = table["center"]
     cosmology, sources = checked_cosmology(cosmology), read_n_z(z_source, "z_source", weight=weight)
     z_lens = redshift(z_lens, "z_lens")
     halo = _Halo(z_lens, critical_surface_density(z_lens, sources, cosmology), cosmology, _positive(concentration))
     spread = floats(scatter, "scatter")
     if spread.ndim or not 0 <= spread < np.inf:
         raise ValueError(f"scatter: needs a number, zero or positive, got {spread}")
-    factors = np.exp(spread * np.random.default_rng(seed).normal(size=(len(centers), len(samples))))
+    factors = np.exp(spread * np.random.default_rng(seed).normal(size=(len(places), len(samples))))
     edges = None if radii is None else _angles(radii, "radii", at_least=2, zero=True)
     if edges is not None and edges[-1] > ring[0] * (1 + 1e-9):
         raise ValueError(f"background: needs a ring outside of the largest of radii, {edges[-1]:g}, got {ring[0]:g}")
-    masses, data_fraction = np.full(factors.shape, np.nan), np.zeros(len(centers))
-    x, y, scale = (np.atleast_1d(a) for a in local_scale(centers, wcs))
+    masses, data_fraction = np.full(factors.shape, np.nan), np.zeros(len(places))
+    x, y, scale = (np.atleast_1d(a) for a in local_scale(places, wcs))
     ny, nx = mask.shape
     for i in np.flatnonzero((np.abs(x - (nx - 1) / 2) <= nx / 2) & (np.abs(y - (ny - 1) / 2) <= ny / 2)):
         annuli = _Annuli(samples, mask, (x[i], y[i]), edges, ring, scale[i])

@@ -230,10 +230,10 @@ class Arithmetic(MapParts):
 
 
 def _paired(a: Floats | None, b: Floats | None, sign: int) -> Floats:
-    n_a, n_b = (0 if samples is None else len(samples) for samples in (a, b))
-    if n_a != n_b or n_a < 2:
-        raise ValueError(f"paired: needs two maps with the same number of samples, at least two, got {n_a} and {n_b}")
-    return a + sign * b  # type: ignore[operator]
+    if a is None or b is None or len(a) != len(b) or len(a) < 2:
+        n = [0 if samples is None else len(samples) for samples in (a, b)]
+        raise ValueError(f"paired: needs maps with the same number of samples, at least two, got {n[0]} and {n[1]}")
+    return a + sign * b
 
 
 def _independent(a: Floats, b: Floats, sign: int) -> Floats:

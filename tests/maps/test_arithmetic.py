@@ -179,8 +179,8 @@ def test_surface_densities():
         (lambda: A + np.zeros((3, 3)), ValueError, "other: needs one number or the shape"),
         (lambda: A * np.nan, ValueError, "factor: needs finite numbers"),
         (lambda: A / 0, ValueError, "divisor: needs numbers that are not zero"),
-        (lambda: A.add(kappa(2, n=3), paired=True), ValueError, "paired: needs two maps with the same number"),
-        (lambda: A.add(kappa(2, n=None), paired=True), ValueError, "paired: needs two maps with the same number"),
+        (lambda: A.add(kappa(2, n=3), paired=True), ValueError, "paired: needs maps with the same number"),
+        (lambda: A.add(kappa(2, n=None), paired=True), ValueError, "paired: needs maps with the same number"),
     ],
 )
 def test_what_is_refused(operation, error, message):
