@@ -43,7 +43,8 @@ class Arithmetic(MapParts):
         as the map with fewer, and no uncertainty or samples if one of the maps has none. With ``paired`` sample i is
         combined with sample i, and the uncertainty is the standard deviation of the results.
 
-        Pixels without data in one of the maps are masked. ``meta["provenance"]`` records the operation; of ``meta``
+        B modes of independent maps are combined likewise; those of paired maps are left out. Pixels without data in one
+        of the maps are masked. ``meta["provenance"]`` records the operation; of ``meta``
         only entries that both maps share are kept, and no diagnostics.
 
         Parameters
