@@ -141,3 +141,8 @@ def test_masked_pixels_are_grey_and_the_first_row_is_below():
 def test_rows_without_text_are_left_out():
     assert card("A & B", {"x": None, "y": "", "z": 0}).count("<tr>") == 1
     assert "A &amp; B" in card("A & B", {})
+
+
+def test_a_comparison_is_printed_as_a_table():
+    assert str(comparison()).splitlines()[0].split() == ["quantity", "wiener"]
+    assert "0.988 +- 0.012" in str(comparison())
