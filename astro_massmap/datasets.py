@@ -15,6 +15,7 @@ from astropy.io import fits
 from astropy.table import QTable, Table
 from astropy.utils.data import clear_download_cache, download_file
 
+from ._io.result_tables import ResultTable, printed
 from .maps.catalog import ShearCatalog
 from .maps.convergence_map import ConvergenceMap
 
@@ -161,9 +162,9 @@ def cosmos_clusters() -> QTable:
     units |= {"m500": 1e13 * u.Msun, "m500_err": 1e13 * u.Msun}
     numbers = {"id": 1, "ra": 2, "dec": 3, "r500": 4, "redshift": 7, "m500": 8, "m500_err": 9}
     columns = {name: raw[f"col{i}"].data for name, i in numbers.items()}
-    table = QTable({name: c if units[name] is None else c * units[name] for name, c in columns.items()})
+    table = ResultTable({name: c if units[name] is None else c * units[name] for name, c in columns.items()})
     table.meta["source"] = "Finoguenov et al. 2007, ApJS 172, 182"
-    return table
+    return printed(table)
 
 
 def bullet() -> ShearCatalog:

@@ -115,6 +115,17 @@ def pixel_scale(wcs, shape):
     return (side * u.rad).to(u.arcmin), bool(np.linalg.det(centre) > 0)
 
 
+def same_grid(wcs, other, shape):
+    """Return whether the pixels of two WCSs have the same positions on the sky, to a thousandth of a pixel."""
+    y, x = np.meshgrid(*(np.linspace(0, side - 1, 5) for side in shape), indexing="ij")
+    here, there = wcs.pixel_to_world(x, y), other.pixel_to_world(x, y)
+    apart = here.separation(there).rad
+    known = np.isfinite(apart)
+    if not known.any() or (np.isfinite(here.spherical.lon) != np.isfinite(there.spherical.lon)).any():
+        return False
+    return apart[known].max() < 1e-3 * pixel_scale(wcs, shape)[0].to_value(u.rad)
+
+
 def _pixel_vectors(wcs, x, y):
     """Return East and North components in radians of one step along each pixel axis (rows: x, y)."""
     step = 0.5

@@ -2,6 +2,13 @@
 
 import warnings
 
+try:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of notebooks without ipywidgets, where the bars are text
+        from tqdm.auto import tqdm
+except ImportError:
+    tqdm = None
+
 
 class _Silent:
     """Progress bar without output."""
@@ -21,11 +28,7 @@ class _Silent:
 
 def progress_bar(**options):
     """Return the progress bar of tqdm, or a silent one if tqdm is not installed."""
-    try:
-        from tqdm.auto import tqdm
-    except ImportError:
-        return _Silent()
-    return tqdm(**options)
+    return _Silent() if tqdm is None else tqdm(**options)
 
 
 def warn(message, stacklevel=3):

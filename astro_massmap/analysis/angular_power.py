@@ -22,17 +22,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import astropy.units as u
 import numpy as np
-from astropy.table import QTable
 from scipy.fft import irfft2, rfft2
 from scipy.ndimage import distance_transform_edt
 
 from .._io.quantities import bools, checked_level, floats
+from .._io.result_tables import ResultTable, printed
 from ..inference.grid import FourierGrid, padded_shape
 from .quantiles import interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from astropy.table import QTable
     from numpy.typing import ArrayLike, NDArray
 
     from .._utils.typing import Bools, Floats, Shape
@@ -197,13 +198,13 @@ def spectrum_table(
     level = checked_level(level)
     maps = [mean] if samples is None else [mean, *samples]
     low, high, ell, (cl, *of_samples) = power_spectrum(maps, mask, pixel_size, edges, apodization=apodization)
-    table = QTable({"low": low, "high": high, "ell": ell, "cl": cl})
+    table = ResultTable({"low": low, "high": high, "ell": ell, "cl": cl})
     unknown, n = np.full(len(table), np.nan), len(of_samples)
     table["cl_samples"] = np.mean(of_samples, axis=0) if n else unknown
     table["std"] = np.std(of_samples, axis=0, ddof=1) if n > 1 else unknown
     table["lower"], table["upper"] = interval(of_samples, level) if n else (unknown, unknown)
     table.meta |= {"level": level, "n_samples": n, "apodization": apodization}
-    return table
+    return printed(table)
 
 
 def _radians(pixel_size: ArrayLike) -> float:

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 
 import astropy.units as u
 import numpy as np
-from astropy.coordinates import SkyCoord
 from scipy.ndimage import correlate1d
 from scipy.sparse import csr_array
 
 from .._io.quantities import checked_level, floats
+from .._io.result_tables import printed
 from .._sky.geometry import local_scale, to_angle
-from .region_means import add_interval, checked_maps
-from .region_tables import RegionTable
+from .region_means import add_interval, checked_maps, named_centers
 
 if TYPE_CHECKING:
+    from astropy.coordinates import SkyCoord
     from astropy.table import QTable
     from astropy.wcs import WCS
 
-    from .._utils.typing import Bools, Floats
+    from .._utils.typing import Bools, Floats, RegionsLike
 
 _POINTS, _WEIGHTS = (a / 2 for a in np.polynomial.legendre.leggauss(4))  # quadrature within a pixel, along an axis
 _SHARPEN = np.array([1, -11.5, 111, -11.5, 1]) / 90  # 1 - D / 12 + D^2 / 90
@@ -69,7 +69,7 @@ def aperture_mass(
     samples: Floats,
     wcs: WCS,
     mask: Bools,
-    centers: SkyCoord,
+    centers: SkyCoord | RegionsLike,
     radius: u.Quantity,
     *,
     level: float = 0.68,
@@ -87,8 +87,8 @@ def aperture_mass(
     ----------
     mean, samples, wcs, mask, level
         As for `~astro_massmap.analysis.detection.region_statistics`.
-    centers : `~astropy.coordinates.SkyCoord`
-        Centres of the apertures.
+    centers : `~astropy.coordinates.SkyCoord` or regions
+        Centres of the apertures, or regions (objects, table or file) with these centres and with names.
     radius : `~astropy.units.Quantity`
         Radius of the apertures, at least three pixels: below, the result depends by up to 10 % on the position of the
         centre within its pixel.
@@ -96,8 +96,9 @@ def aperture_mass(
     Returns
     -------
     `~astropy.table.QTable`
-        Columns ``center``, ``aperture_mass``, ``std``, ``lower``, ``upper``, ``signal_to_noise`` and ``data_fraction``,
-        the fraction of the whole aperture that has data. NaN for apertures outside of the field.
+        Columns ``region`` (for regions), ``center``, ``aperture_mass``, ``std``, ``lower``, ``upper``,
+        ``signal_to_noise`` and ``data_fraction``, the fraction of the whole aperture that has data. NaN for apertures
+        outside of the field.
 
     Raises
     ------
@@ -117,17 +118,16 @@ def aperture_mass(
     0.0261 +- 0.0000
     """
     level, (mean, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
-    if not isinstance(centers, SkyCoord):
-        raise TypeError(f"centers: needs a SkyCoord, got {type(centers).__name__}")
-    centers, radius = centers.reshape(-1), to_angle(radius, "radius")
+    table, radius = named_centers(centers, wcs), to_angle(radius, "radius")
+    centers = table["center"]
     values, data_fraction = _apertures(np.concatenate([mean[None], samples]), wcs, mask, centers, radius)
-    table = RegionTable({"center": centers, "aperture_mass": values[0]})
+    table["aperture_mass"] = values[0]
     add_interval(table, values[1:], level)
     with np.errstate(invalid="ignore", divide="ignore"):
         table["signal_to_noise"] = table["aperture_mass"] / table["std"]
     table["data_fraction"] = data_fraction
     table.meta |= {"radius": radius, "level": level, "n_samples": len(samples)}
-    return table
+    return printed(table)
 
 
 def _apertures(maps, wcs, mask, centers, radius):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._io.quantities import checked_level, floats
+from .._io.result_tables import printed
 from .overlap import RegionWeights
 from .region_means import (
     add_interval,
@@ -188,7 +189,7 @@ def region_statistics(
         table["signal_to_noise"] = table["kappa"] / table["std"]
     table.meta["level"] = level
     table = table["region", "center", "kappa", "std", "lower", "upper", "signal_to_noise", "data_fraction"]
-    return with_columns(table, regions, keep_columns)
+    return with_columns(printed(table), regions, keep_columns)
 
 
 def region_values(
@@ -254,11 +255,11 @@ def detection_probability(
     Returns
     -------
     `~astropy.table.QTable`
-        Columns ``region``, ``center``, ``kappa`` (of the posterior mean, after subtracting the background),
-        ``probability``, its Wilson interval ``lower`` to ``upper`` for ``n_samples`` samples taken as independent,
-        ``data_fraction`` as in `region_statistics`, and ``measured``: False where less than 5 % of the region has data,
-        so that the probability is essentially that of the prior. The probability is NaN for regions outside of the
-        field.
+        Columns ``region``, ``center``, ``probability``, its Wilson interval ``lower`` to ``upper`` for ``n_samples``
+        samples taken as independent, ``data_fraction`` as in `region_statistics`, ``measured``: False where less than
+        5 % of the region has data, so that the probability is essentially that of the prior; and ``kappa``, ``std``
+        and ``signal_to_noise`` of the mean convergence as in `region_statistics`. The probability is NaN for regions
+        outside of the field, ``std`` for a single sample.
 
     Examples
     --------
@@ -280,7 +281,11 @@ def detection_probability(
     probability = np.where(np.isnan(values).any(axis=0), np.nan, (values > threshold).mean(axis=0))
     add_probability(table, probability, len(values), level)
     table["measured"] = table["data_fraction"] >= _LEAST_DATA
+    with np.errstate(invalid="ignore", divide="ignore"):
+        table["std"] = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(len(table), np.nan)
+        table["signal_to_noise"] = table["kappa"] / table["std"]
     table.meta["threshold"] = threshold.tolist()
     probabilities = ["probability", "lower", "upper", "n_samples"]
-    table = table["region", "center", "kappa", *probabilities, "data_fraction", "measured"]
-    return with_columns(table, regions, keep_columns)
+    quality, of_mean = ["data_fraction", "measured"], ["kappa", "std", "signal_to_noise"]
+    table = table["region", "center", *probabilities, *quality, *of_mean]
+    return with_columns(printed(table), regions, keep_columns)

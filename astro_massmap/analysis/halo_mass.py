@@ -18,7 +18,7 @@ of the halo, and its variance is not part of the posterior.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import astropy.units as u
 import numpy as np
@@ -27,6 +27,7 @@ from regions import CirclePixelRegion, CircleSkyRegion, PixCoord
 from scipy.sparse import csr_array
 
 from .._io.quantities import checked_level, floats
+from .._io.result_tables import ResultTable, printed
 from .._sky.geometry import local_scale
 from .._utils.progress import warn
 from ..theory.cosmology import checked_cosmology, redshift
@@ -35,8 +36,7 @@ from ..theory.source_redshifts import read_n_z
 from .detection import region_statistics
 from .mass import critical_surface_density
 from .overlap import weights_of
-from .region_means import add_interval, checked_maps
-from .region_tables import RegionTable
+from .region_means import add_interval, checked_maps, named_centers
 
 if TYPE_CHECKING:
     from astropy.cosmology import FLRW
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from numpy.typing import ArrayLike
 
-    from .._utils.typing import Bools, Floats, RedshiftsLike
+    from .._utils.typing import Bools, Floats, RedshiftsLike, RegionsLike
 
 __all__ = ["aperture_densitometry", "nfw_mass"]
 
@@ -103,7 +103,9 @@ def aperture_densitometry(
     >>> print(table["zeta_c"].round(3), table["std"].round(3))
     [0.107 0.058 0.024] [0. 0. 0.]
     """
-    center = _centers(center)
+    if not isinstance(center, SkyCoord):
+        raise TypeError(f"center: needs a SkyCoord, got {type(center).__name__}")
+    center = center.reshape(-1)
     if len(center) != 1:
         raise ValueError(f"center: needs one position, got {len(center)}")
     radii, (low, high) = _angles(radii, "radii"), _ring(background)
@@ -111,11 +113,11 @@ def aperture_densitometry(
         raise ValueError(f"background: needs a ring outside of the largest of radii, {radii[-1]:g}, got {low:g}")
     circles = [CircleSkyRegion(center[0], radius) for radius in radii]
     found = region_statistics(mean, samples, wcs, mask, circles, background=u.Quantity([low, high]), level=level)
-    table = RegionTable({"radius": radii, "zeta_c": found["kappa"]})
+    table = ResultTable({"radius": radii, "zeta_c": found["kappa"]})
     for name in ("std", "lower", "upper", "data_fraction"):
         table[name] = found[name]
     table.meta |= {"center": center[0], "background": found.meta["background"], "level": found.meta["level"]}
-    return table
+    return printed(table)
 
 
 def nfw_mass(
@@ -123,7 +125,7 @@ def nfw_mass(
     samples: Floats,
     wcs: WCS,
     mask: Bools,
-    centers: SkyCoord,
+    centers: SkyCoord | RegionsLike,
     z_lens: float,
     z_source: RedshiftsLike,
     *,
@@ -151,8 +153,9 @@ def nfw_mass(
     ----------
     mean, samples, wcs, mask, level
         As for `~astro_massmap.analysis.detection.region_statistics`, also for errors.
-    centers : `~astropy.coordinates.SkyCoord`
-        Centres of the halos. The mass is too low if the centre is wrong by more than the inner annulus.
+    centers : `~astropy.coordinates.SkyCoord` or regions
+        Centres of the halos, or regions (objects, table or file) with these centres and with names. The mass is too low
+        if the centre is wrong by more than the inner annulus.
     z_lens : float
         Redshift of the halos.
     z_source, cosmology, weight
@@ -174,9 +177,9 @@ def nfw_mass(
     Returns
     -------
     `~astropy.table.QTable`
-        Columns ``center``, ``mass`` (mean of the samples, in Msun), ``std``, ``lower``, ``upper``, ``samples`` (fitted
-        masses ``(n_samples,)``), and ``data_fraction``, that of the circle of the largest radius. NaN for centres
-        outside of the field.
+        Columns ``region`` (for regions), ``center``, ``mass`` (mean of the samples, in Msun), ``std``, ``samples``
+        (fitted masses ``(n_samples,)``), ``lower``, ``upper`` and ``data_fraction``, that of the circle of the largest
+        radius. NaN for centres outside of the field.
 
     Raises
     ------
@@ -199,19 +202,20 @@ def nfw_mass(
     2.6e+14 solMass +- 3e+13 solMass, (1, 7)
     """
     level, (_, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
-    centers, ring = _centers(centers), _ring(background)
+    table, ring = named_centers(centers, wcs), _ring(background)
+    places = table["center"]
     cosmology, sources = checked_cosmology(cosmology), read_n_z(z_source, "z_source", weight=weight)
     z_lens = redshift(z_lens, "z_lens")
     halo = _Halo(z_lens, critical_surface_density(z_lens, sources, cosmology), cosmology, _positive(concentration))
     spread = floats(scatter, "scatter")
     if spread.ndim or not 0 <= spread < np.inf:
         raise ValueError(f"scatter: needs a number, zero or positive, got {spread}")
-    factors = np.exp(spread * np.random.default_rng(seed).normal(size=(len(centers), len(samples))))
+    factors = np.exp(spread * np.random.default_rng(seed).normal(size=(len(places), len(samples))))
     edges = None if radii is None else _angles(radii, "radii", at_least=2, zero=True)
     if edges is not None and edges[-1] > ring[0] * (1 + 1e-9):
         raise ValueError(f"background: needs a ring outside of the largest of radii, {edges[-1]:g}, got {ring[0]:g}")
-    masses, data_fraction = np.full(factors.shape, np.nan), np.zeros(len(centers))
-    x, y, scale = (np.atleast_1d(a) for a in local_scale(centers, wcs))
+    masses, data_fraction = np.full(factors.shape, np.nan), np.zeros(len(places))
+    x, y, scale = (np.atleast_1d(a) for a in local_scale(places, wcs))
     ny, nx = mask.shape
     for i in np.flatnonzero((np.abs(x - (nx - 1) / 2) <= nx / 2) & (np.abs(y - (ny - 1) / 2) <= ny / 2)):
         annuli = _Annuli(samples, mask, (x[i], y[i]), edges, ring, scale[i])
@@ -219,13 +223,14 @@ def nfw_mass(
     largest = int((np.abs(masses) > 0.97 * _LARGEST).sum())  # the last but one of the grid
     if largest:
         warn(f"samples: {largest} of {masses.size} fits end at the largest mass, {_LARGEST:g} Msun", 3)
-    table = RegionTable({"center": centers, "mass": masses.mean(axis=1) * u.Msun})
+    table["mass"] = masses.mean(axis=1) * u.Msun
     add_interval(table, masses.T * u.Msun, level)
-    table["samples"], table["data_fraction"] = masses * u.Msun, data_fraction
+    table.add_column(masses * u.Msun, name="samples", index=table.index_column("lower"))
+    table["data_fraction"] = data_fraction
     relation = "Duffy et al. 2008" if concentration is None else concentration
     table.meta |= {"level": level, "n_samples": len(samples), "z_lens": z_lens, "cosmology": cosmology.name}
     table.meta |= {"critical_surface_density": halo.critical, "concentration": relation, "scatter": float(scatter)}
-    return table
+    return printed(table)
 
 
 class _Halo:
@@ -316,12 +321,6 @@ def _fitted(annuli, halo, factors):
         shift = np.divide(before - after, 2 * bend, out=np.zeros(len(best)), where=bend > 0)
         found[these] = _SOFT * np.sinh((best - (_GRID - 1) + shift.clip(-1, 1)) * t[1])
     return found
-
-
-def _centers(centers: Any) -> SkyCoord:
-    if not isinstance(centers, SkyCoord):
-        raise TypeError(f"centers: needs a SkyCoord, got {type(centers).__name__}")
-    return centers.reshape(-1)
 
 
 def _positive(concentration):

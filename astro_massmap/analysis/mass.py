@@ -24,6 +24,7 @@ from astropy.constants import G, c
 from scipy.interpolate import CubicSpline
 
 from .._io.quantities import checked_level, floats, numbers
+from .._io.result_tables import printed
 from .._sky.geometry import local_scale
 from .._utils.progress import warn
 from ..theory.cosmology import checked_cosmology, redshift
@@ -227,7 +228,7 @@ def projected_mass(
         table[name] = kappa[name] * mass
     table["data_fraction"] = kappa["data_fraction"]
     table.meta |= {"z_lens": z_lens.tolist(), "critical_surface_density": critical, "cosmology": cosmology.name}
-    return with_columns(table, found, keep_columns)
+    return with_columns(printed(table), found, keep_columns)
 
 
 def _redshifts(z: ArrayLike | str, regions: RegionList) -> NDArray[np.float64]:

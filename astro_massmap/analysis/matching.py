@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord, search_around_sky
-from astropy.table import QTable, Table
+from astropy.table import Table
 from scipy.optimize import linear_sum_assignment
 
 from .._io.columns import table_positions
 from .._io.quantities import bools
+from .._io.result_tables import ResultTable, printed
 from .._sky.geometry import celestial_wcs, to_angle
 
 if TYPE_CHECKING:
+    from astropy.table import QTable
     from astropy.wcs import WCS
     from numpy.typing import NDArray
 
@@ -118,9 +120,9 @@ def match_clusters(
     radius = to_angle(radius, "radius")
     peaks, clusters = _positions(peaks, "peaks"), _positions(clusters, "clusters")
     i, j, separation = _assigned(*_pairs(peaks, clusters, radius), min(len(peaks), len(clusters)))
-    table = QTable({"peak": i, "cluster": j, "separation": separation * u.arcmin})
+    table = ResultTable({"peak": i, "cluster": j, "separation": separation * u.arcmin})
     table.meta["radius"] = radius
-    return Matches(table, len(peaks), len(clusters), _by_chance(peaks, radius, wcs, mask))
+    return Matches(printed(table), len(peaks), len(clusters), _by_chance(peaks, radius, wcs, mask))
 
 
 def _pairs(

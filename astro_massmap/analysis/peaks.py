@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import astropy.units as u
 import numpy as np
-from astropy.table import QTable
 from scipy.spatial import cKDTree
 
 from .._io.quantities import checked_level, floats
+from .._io.result_tables import ResultTable, printed
 from .._sky.geometry import local_steps, pixel_scale, to_angle
 from .local_maxima import local_maxima, subpixel
 from .matching import Matches, match_clusters
@@ -25,6 +25,7 @@ from .region_means import add_probability, checked_maps
 from .smoothing import smoother
 
 if TYPE_CHECKING:
+    from astropy.table import QTable
     from astropy.wcs import WCS
     from numpy.typing import ArrayLike
 
@@ -68,13 +69,13 @@ def find_peaks(
     Returns
     -------
     `~astropy.table.QTable`
-        Peaks, highest first: ``center``, ``kappa``, ``signal_to_noise``, ``probability`` with its Wilson interval
-        ``lower`` to ``upper`` for ``n_samples`` samples taken as independent (NaN without samples), and ``measured``,
-        False in pixels without data. The noise is ``std``; without ``std`` or with smoothing, the standard deviation of
-        the (smoothed) samples, NaN for fewer than two. The errors of ``center`` are ``std_east`` and ``std_north`` in
-        arcsec, with their ``correlation``, over the samples that have the peak (NaN for fewer than two). They cannot
-        exceed ``radius``, and are too small in samples with many peaks within it: smooth such samples, or use
-        `~astro_massmap.analysis.offsets.peak_offset`.
+        Peaks, highest first: ``center``, ``kappa``, ``probability`` with its Wilson interval ``lower`` to ``upper`` for
+        ``n_samples`` samples taken as independent (NaN without samples), ``measured``, False in pixels without data,
+        ``correlation``, ``signal_to_noise``, ``std_east`` and ``std_north``. The noise is ``std``; without ``std`` or
+        with smoothing, the standard deviation of the (smoothed) samples, NaN for fewer than two. The errors of
+        ``center`` are ``std_east`` and ``std_north`` in arcsec, with their ``correlation``, over the samples that have
+        the peak (NaN for fewer than two). They cannot exceed ``radius``, and are too small in samples with many peaks
+        within it: smooth such samples, or use `~astro_massmap.analysis.offsets.peak_offset`.
 
     Raises
     ------
@@ -105,14 +106,15 @@ def find_peaks(
     if smoothing is None and std is not None:
         noise = np.asarray(std)[y, x]
     center = wcs.pixel_to_world(*subpixel(mean, y, x).T[::-1])
-    table = QTable({"center": center, "kappa": mean[y, x]})
+    table = ResultTable({"center": center, "kappa": mean[y, x]})
+    add_probability(table, probability, len(samples), level)
+    east, north, correlation = _errors(shifts, center, wcs)
+    table["measured"], table["correlation"] = ~mask[y, x], correlation
     with np.errstate(invalid="ignore", divide="ignore"):
         table["signal_to_noise"] = table["kappa"] / noise
-    add_probability(table, probability, len(samples), level)
-    table["measured"] = ~mask[y, x]
-    table["std_east"], table["std_north"], table["correlation"] = _errors(shifts, center, wcs)
+    table["std_east"], table["std_north"] = east, north
     table.meta |= {"threshold": threshold, "smoothing": smoothing, "radius": radius, "n_samples": len(samples)}
-    return table
+    return printed(table)
 
 
 def _in_samples(samples, smooth, x, y, threshold, radius):
@@ -201,11 +203,12 @@ def peak_counts(
         return np.histogram(image[peak], edges)[0]
 
     of_samples = np.array([counts(sample) for sample in samples])
-    table = QTable({"low": edges[:-1], "high": edges[1:], "mean_map": counts(mean), "count": of_samples.mean(axis=0)})
+    found = {"mean_map": counts(mean), "count": of_samples.mean(axis=0)}
+    table = ResultTable({"low": edges[:-1], "high": edges[1:], **found})
     table["std"] = of_samples.std(axis=0, ddof=1) if len(samples) > 1 else np.full(len(table), np.nan)
     table["lower"], table["upper"] = interval(of_samples, _LEVEL)
     table.meta |= {"smoothing": smoothing, "minima": bool(minima), "level": _LEVEL, "n_samples": len(samples)}
-    return table
+    return printed(table)
 
 
 def _maps(mean: Floats, samples: Floats | None, mask: Bools) -> tuple[Floats, Floats, Bools]:

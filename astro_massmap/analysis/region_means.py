@@ -7,6 +7,7 @@ than the memory: only the pixels of the regions are read, a few maps at a time.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import astropy.units as u
@@ -16,10 +17,11 @@ from regions import CircleSkyRegion
 from scipy.sparse import csr_array
 
 from .._io.quantities import bools
+from .._io.result_tables import ResultTable
 from .._sky.regions import all_to_pixel, as_regions, included
 from .overlap import ROUNDING, RegionWeights, pixel_center, weights_of
 from .quantiles import interval, probability_interval
-from .region_tables import RegionTable, region_names
+from .region_tables import region_names
 
 if TYPE_CHECKING:
     from .._utils.typing import Bools, Floats
@@ -131,7 +133,7 @@ def excess(mean, samples, wcs, mask, regions, background):
     if background is not None:
         around, background = _background(background, centers, wcs, mask.shape, excluded)
         kappa, values = (a - b for a, b in zip((kappa, values), means(around), strict=False))
-    table = RegionTable({"region": np.array(region_names(regions), dtype=str), "center": centers})
+    table = _named(regions, centers)
     table["kappa"] = kappa
     area = np.where(weights.area > 0, weights.area, np.inf)
     table["data_fraction"], table["area"] = np.minimum(measured / area, 1), weights.area  # rounding
@@ -162,6 +164,23 @@ def _rings(centers, radii, wcs, shape, excluded):
     overlap.data[overlap.data < ROUNDING * np.repeat(outer.area, np.diff(overlap.indptr))] = 0
     overlap.eliminate_zeros()
     return RegionWeights(overlap, outer.area - inner.area)
+
+
+def _named(regions, centers):
+    return ResultTable({"region": np.array(region_names(regions), dtype=str), "center": centers})
+
+
+def named_centers(centers, wcs):
+    """Return a table of the centres: ``center`` of a SkyCoord, or ``region`` and ``center`` of regions."""
+    if isinstance(centers, SkyCoord):
+        return ResultTable({"center": centers.reshape(-1)})
+    if isinstance(centers, str) and not Path(centers).exists():
+        raise TypeError(f"centers: needs a SkyCoord, regions, a table or a file, and {centers!r} is not a file")
+    try:
+        regions = listed(centers, "centers")
+    except TypeError as error:
+        raise TypeError(f"centers: needs a SkyCoord or regions; {str(error).removeprefix('centers: ')}") from error
+    return _named(regions, _centers(regions, all_to_pixel(regions, wcs), wcs))
 
 
 def _centers(regions, pixel_regions, wcs):

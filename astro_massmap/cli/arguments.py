@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import shlex
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -298,16 +299,21 @@ def numbers(text):
 
 
 def show_table(table, arguments=None):
-    """Print a table, and write it if ``arguments.output`` is given."""
+    """
+    Print a table, and write it if ``arguments.output`` is given.
+
+    In a terminal the middle columns that do not fit its width are left out, and listed below.
+    """
     from .._utils.files import atomic_path
 
-    shown = table.copy()
-    for name in shown.colnames:
-        if getattr(getattr(shown[name], "dtype", None), "kind", "") == "f":
-            shown[name].info.format = ".5g"
-    print("\n".join(shown.pformat(max_lines=-1, max_width=-1)))
+    lines = table.pformat(max_lines=-1, max_width=None if sys.stdout.isatty() else -1)
+    print("\n".join(lines))
+    if "..." in (header := lines[0].split()):
+        hidden = ", ".join(name for name in table.colnames if name not in header)
+        print(f"columns not shown: {hidden}; -o FILE writes all columns")
     if arguments is not None and arguments.output is not None:
-        kept = table.copy()
+        kept, is_csv = table.copy(), arguments.output.suffix.lower() == ".csv"
+        kept.remove_columns([name for name in kept.colnames if is_csv and kept[name].ndim > 1])
         kept.meta = {key: str(value) if isinstance(value, u.Quantity) else value for key, value in table.meta.items()}
         with atomic_path(arguments.output, overwrite=arguments.overwrite) as temporary:
             kept.write(temporary)

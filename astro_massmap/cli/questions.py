@@ -173,8 +173,6 @@ def _detection_probability(arguments):
     regions = listed(arguments.regions, cosmology=cosmology_of(arguments), select=arguments.select)
     chosen = options(arguments, "background", "keep_columns")
     found = kappa.detection_probability(regions, arguments.threshold, **chosen)
-    spread = kappa.region_statistics(regions, background=arguments.background)
-    found["std"], found["signal_to_noise"] = spread["std"], spread["signal_to_noise"]
     show_table(found, arguments)
     print(f"lower, upper: {found.meta['level']:.0%} interval of the probability")
     inside = found[found["measured"]]
@@ -242,22 +240,20 @@ def _of_regions(arguments):
 
 
 def _aperture_mass(arguments):
-    kappa = _read(arguments)
-    places = kappa.region_statistics(arguments.regions, **options(arguments, "select"))
-    table = kappa.aperture_mass(places["center"], arguments.radius)
-    table.add_column(places["region"], index=0)
-    show_table(table, arguments)
+    from ..analysis.region_means import listed
+
+    regions = listed(arguments.regions, select=arguments.select)
+    show_table(_read(arguments).aperture_mass(regions, arguments.radius), arguments)
 
 
 def _nfw_mass(arguments):
-    sources = z_source_of(arguments)
+    from ..analysis.region_means import listed
+
+    sources, cosmology = z_source_of(arguments), cosmology_of(arguments)
     kappa = _read(arguments)
-    places = kappa.region_statistics(arguments.regions, **options(arguments, "select"))
-    chosen = options(arguments, "background", "concentration", "scatter") | {"cosmology": cosmology_of(arguments)}
-    table = kappa.nfw_mass(places["center"], arguments.z_lens, sources, **chosen)
-    table.add_column(places["region"], index=0)
-    table.remove_column("samples")
-    show_table(table, arguments)
+    regions = listed(arguments.regions, cosmology=cosmology, select=arguments.select)
+    chosen = options(arguments, "background", "concentration", "scatter") | {"cosmology": cosmology}
+    show_table(kappa.nfw_mass(regions, arguments.z_lens, sources, **chosen), arguments)
 
 
 def _surface_density(arguments):

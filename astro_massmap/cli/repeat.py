@@ -275,7 +275,8 @@ def _info(arguments):
     for _, statement in fit_statements(fit):
         print(_shown(f"warning: {statement}"))
     print(_shown(f"made by {made['method']} on {made.get('date')}, with the seed {made.get('seed')}"))
-    print(_shown(f"on {made.get('device')}, {made.get('platform')}, threads: {made.get('threads')}"))
+    if "platform" in made:
+        print(_shown(f"on {made.get('device')}, {made.get('platform')}, threads: {made.get('threads')}"))
     print(_shown("with " + ", ".join(f"{name} {version}" for name, version in _part(made, "versions").items())))
     for name in ("input", "prior"):
         part = _part(made, name)

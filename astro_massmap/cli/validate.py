@@ -119,7 +119,7 @@ def _write(comparison, folder):
     from ..plotting import plot_validation
 
     text = comparison.text()
-    print("\n".join(text.pformat(max_lines=-1, max_width=-1, align="<")))
+    print(comparison)
     for table, name, form in (
         (comparison.table, "validation.ecsv", "ascii.ecsv"),
         (text, "validation.rst", "ascii.rst"),

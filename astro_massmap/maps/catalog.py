@@ -21,6 +21,7 @@ from .._sky.geometry import (
 )
 from .axes import AxesReport, check_axes_name, report_of
 from .calibration import Calibration, check_response
+from .cards import catalog_card
 from .catalog_bins import CatalogBins, bin_numbers
 from .catalog_tables import CatalogTables
 from .lens import BehindLens
@@ -227,6 +228,9 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens):
         except ValueError:  # a selection without a positive mean response
             noise = "unknown"
         return f"<ShearCatalog: {len(self)} galaxies, axes {self.axes!r}, shape noise {noise}>"
+
+    def _repr_html_(self) -> str:
+        return catalog_card(self)
 
     def check_axes(self) -> AxesReport:
         """

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import astropy.units as u
 import numpy as np
 from astropy.io import fits
-from astropy.table import QTable, Table
+from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from .._io.columns import CREATOR, find_columns, is_own, read_table
 from .._io.fits import n_z_hdu
 from .._io.positions import positions
 from .._io.quantities import numbers
+from .._io.result_tables import ResultTable, printed
 from .._io.selection import selected
 from .._sky.geometry import shear_to_icrs
 from .._utils.files import atomic_path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from astropy.coordinates import SkyCoord
+    from astropy.table import QTable
     from numpy.typing import NDArray
 
     from .._utils.typing import Axes, File, Response, Select
@@ -219,7 +221,7 @@ class CatalogTables:
         """
         if self.efficiency is not None:
             raise ValueError("for_lens: a catalogue scaled to a reference source cannot be a table; use the first one")
-        table = QTable(meta={**self.meta, "CREATOR": CREATOR, "axes": self.axes})
+        table = ResultTable(meta={**self.meta, "CREATOR": CREATOR, "axes": self.axes})
         icrs, shear = self.coords.icrs, self.g1 + 1j * self.g2
         bias, response = self.c_bias[0] + 1j * self.c_bias[1], cast("Any", self.response)
         if self.coords.frame.name != "icrs":
@@ -242,7 +244,7 @@ class CatalogTables:
             table.meta[_SHAPE_NOISE] = self._given_shape_noise
         if self._given_n_z is not None:
             table.meta["n_z"] = {key: column.tolist() for key, column in zip("zn", self._given_n_z, strict=True)}
-        return table
+        return printed(table, ".6g")
 
     def write(self, file: File, *, overwrite: bool = False, **kwargs: Any) -> None:
         """

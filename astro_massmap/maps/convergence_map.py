@@ -15,6 +15,8 @@ from .._sky.geometry import celestial_wcs, pixel_scale
 from .._sky.healpix import from_healpix, opened
 from ..analysis.statements import fit_statements
 from .arguments import map_samples, map_std, map_unit, need_convergence
+from .arithmetic import Arithmetic
+from .cards import map_card
 from .files import register_fits, warn_of_meta
 from .grids import OtherGrids
 from .masses import Masses
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from .n_z import NZ
 
 
-class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData):
+class ConvergenceMap(Arithmetic, Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData):
     """
     Map of the convergence with its WCS, uncertainty, mask and posterior samples.
 
@@ -233,6 +235,9 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
         )
 
     __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        return map_card(self)
 
     def reconstruct(
         self,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.table import QTable
 
+from .._io.result_tables import ResultTable, printed
 from .._sky.geometry import fitting_wcs, to_angle
 from .._sky.pixel_scales import default_pixel_scale
 from .._utils.files import atomic_path, check_target
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Executor
 
+    from astropy.table import QTable
     from astropy.wcs import WCS
 
     from .._utils.typing import File, Mask, Shape
@@ -195,7 +196,7 @@ def write_fields(maps: Iterable[ConvergenceMap], folder: File, *, overwrite: boo
         rows.append({"bin": key, "file": file, **_summary(kappa)})
     if not rows:
         raise ValueError("maps: needs at least one map, got none")
-    table = QTable(rows)
+    table = printed(ResultTable(rows))
     with atomic_path(folder / SUMMARY, overwrite=overwrite) as temporary:
         table.write(temporary, format="ascii.ecsv")
     return table

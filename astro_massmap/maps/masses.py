@@ -73,7 +73,7 @@ class Masses(MapParts):
             n_z=self.n_z,
         )
 
-    def aperture_mass(self, centers: SkyCoord, radius: u.Quantity, *, level: float = 0.68) -> QTable:
+    def aperture_mass(self, centers: SkyCoord | RegionsLike, radius: u.Quantity, *, level: float = 0.68) -> QTable:
         """
         Measure the compensated aperture mass (Schneider et al. 1998), which a mass sheet does not change.
 
@@ -183,7 +183,7 @@ class Masses(MapParts):
 
     def nfw_mass(
         self,
-        centers: SkyCoord,
+        centers: SkyCoord | RegionsLike,
         z_lens: float | None = None,
         z_source: RedshiftsLike | None = None,
         *,

@@ -3,7 +3,8 @@ Provenance of a map in its ``meta`` and in the header of its file.
 
 ``meta["provenance"]`` is the record of the run (see `astro_massmap.methods.provenance`), with ``command`` for maps made
 by ``massmap`` (the command, its options, and names and checksums of the files that it read, no folders outside the
-current one) and ``of_input``, the record (or other content) of the map that was the input, if there is one.
+current one) and ``of_input``, the record (or other content) of the map that was the input, if there is one. The record
+of a sum or difference also has ``of_other``, that of the second map.
 """
 
 _VERSION_CARDS = {"python": "VERS_PY", "numpy": "VERS_NPY", "scipy": "VERS_SCI", "torch": "VERS_TOR"} | {
@@ -64,9 +65,10 @@ def story(provenance):
         lines.append(f"command: {command.get('line')}")
     for option, file in _dict(command.get("inputs")).items():
         lines += [f"{option}: {_dict(file).get('given')}", f"sha256 {_dict(file).get('sha256')}"]
-    before = _dict(provenance.get("of_input"))
-    if before:
-        lines.append(f"input: a map made by {before.get('method')} on {before.get('date')}")
+    for key in ("of_input", "of_other"):
+        before = _dict(provenance.get(key))
+        if before:
+            lines.append(f"input: a map made by {before.get('method')} on {before.get('date')}")
     return lines
 
 

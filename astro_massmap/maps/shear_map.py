@@ -11,6 +11,7 @@ import numpy as np
 from .._io.fits import read_images, wcs_cards, write_images
 from .._io.quantities import bools, floats
 from .._sky.geometry import celestial_wcs, pixel_scale
+from .cards import shear_card
 from .convergence_map import ConvergenceMap
 from .files import warn_of_meta
 from .n_z import as_n_z
@@ -161,6 +162,9 @@ class ShearMap:
     def __repr__(self) -> str:
         ny, nx = self.shape
         return f"<ShearMap: {ny} x {nx} pixels of {self.pixel_scale:.3g}, {(~self.mask).mean():.0%} with data>"
+
+    def _repr_html_(self) -> str:
+        return shear_card(self)
 
     def reconstruct(
         self,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .._utils.checks import check_spectrum
+from .._utils.html import card
 from ..theory.spectrum import PowerSpectrum
 from .base import PriorOnGrid
 
@@ -39,6 +40,10 @@ class GaussianPrior:
     def __post_init__(self) -> None:
         if self.spectrum is not None:
             check_spectrum(self.spectrum)
+
+    def _repr_html_(self) -> str:
+        spectrum = PowerSpectrum.default() if self.spectrum is None else self.spectrum
+        return card(type(self).__name__, {"spectrum": spectrum.name}, spectrum._thumbnail)
 
     def on(self, grid: FourierGrid) -> PriorOnGrid:
         """Evaluate the prior on the modes of a grid; see `~astro_massmap.priors.Prior`."""

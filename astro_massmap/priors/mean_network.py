@@ -21,6 +21,7 @@ from importlib import resources
 
 import torch
 
+from .._utils.html import card
 from ..theory.spectrum import PowerSpectrum
 from .denoiser import HybridDenoiser, waves
 from .tiles import check_tile, in_tiles, tiles
@@ -118,6 +119,11 @@ class MeanNetwork:
         parameters = sum(p.numel() for p in self.denoiser.parameters())
         maps, version = self.card.get("maps", "maps"), self.card.get("version", "unknown")
         return f"<MeanNetwork: {parameters} parameters, trained on {maps}, version {version}>"
+
+    def _repr_html_(self):
+        rows = {"trained on": self.card.get("maps"), "version": self.card.get("version")}
+        rows |= {"parameters": sum(p.numel() for p in self.denoiser.parameters()), "spectrum": self.spectrum.name}
+        return card(type(self).__name__, rows, self.spectrum._thumbnail)
 
     @property
     def pixel_size(self):

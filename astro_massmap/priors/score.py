@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from .._utils.checks import check_spectrum
+from .._utils.html import card
 from .._utils.progress import warn
 from ..theory.spectrum import PowerSpectrum
 from .base import PriorOnGrid
@@ -102,6 +103,11 @@ class ScorePrior:
         parameters = sum(p.numel() for p in self.denoiser.parameters())
         maps, version = self.card.get("maps", "maps"), self.card.get("version", "unknown")
         return f"<ScorePrior: {parameters} parameters, trained on {maps}, version {version}{theory}>"
+
+    def _repr_html_(self) -> str:
+        rows = {"trained on": self.card.get("maps"), "version": self.card.get("version")}
+        rows |= {"parameters": sum(p.numel() for p in self.denoiser.parameters()), "spectrum": self.theory.name}
+        return card(type(self).__name__, rows, self.theory._thumbnail)
 
     @classmethod
     def load(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from .._io.shipped import read_shipped
+from .._utils.html import card, curve
 from .limber import lensed, limber_spectrum
 from .matter_power import MatterPower
 from .source_redshifts import one_of, read_n_z
@@ -74,6 +75,14 @@ class PowerSpectrum:
     def __repr__(self) -> str:
         return f"<PowerSpectrum {self.name!r}: {self.ell.size} points, ell {self.ell[0]:g} to {self.ell[-1]:g}>"
 
+    def _repr_html_(self) -> str:
+        rows = {"name": self.name, "points": self.ell.size, "ell": f"{self.ell[0]:g} to {self.ell[-1]:g}"}
+        return card(type(self).__name__, rows, self._thumbnail)
+
+    @property
+    def _thumbnail(self) -> str:
+        return curve(self.ell, self.ell * (self.ell + 1) * self.cl / (2 * np.pi))
+
     def resolved(self, ell: float, slope: float = 2.0) -> Self:
         """
         Return the spectrum at the finite resolution of a simulation, divided by ``1 + (l / ell)**slope``.
@@ -109,9 +118,9 @@ class PowerSpectrum:
 
     def to_table(self) -> Table:
         """Return a table with the columns ``ell`` and ``cl``, and the name in ``meta``, that `read` accepts."""
-        from astropy.table import Table
+        from .._io.result_tables import ResultTable, printed  # loads astropy
 
-        return Table({"ell": self.ell, "cl": self.cl}, meta={"name": self.name})
+        return printed(ResultTable({"ell": self.ell, "cl": self.cl}, meta={"name": self.name}))
 
     @classmethod
     def read(cls, table: Table | str | os.PathLike[str], **kwargs: Any) -> Self:

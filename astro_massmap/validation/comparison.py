@@ -6,12 +6,15 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import QTable, Table
+from astropy.table import Table
 
+from .._io.result_tables import ResultTable, printed
 from .metrics import BANDS, LABELS, THRESHOLDS, Truths, least_side, measure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from astropy.table import QTable
 
     from ..maps.convergence_map import ConvergenceMap
 
@@ -58,6 +61,12 @@ class Comparison:
         names = list(self.metrics)
         cells = {n: [_cell(*pair) for pair in zip(self.table[n], self.table[f"{n} error"], strict=True)] for n in names}
         return Table({"quantity": list(self.table["quantity"]), **cells})
+
+    def __str__(self) -> str:
+        return "\n".join(self.text().pformat(max_lines=-1, max_width=-1, align="<"))
+
+    def _repr_html_(self) -> str:
+        return self.text()._repr_html_()
 
 
 def compare(
@@ -125,12 +134,12 @@ def compare(
 
 
 def _table(metrics, n_mocks):
-    table = QTable({"quantity": [label for labels in LABELS.values() for label in labels]})
+    table = ResultTable({"quantity": [label for labels in LABELS.values() for label in labels]})
     for name, of_method in metrics.items():
         cells = [of_method.values.get(key, np.full((2, len(labels)), np.nan)) for key, labels in LABELS.items()]
         table[name], table[f"{name} error"] = np.concatenate(cells, axis=1)
     table.meta |= {"mocks": n_mocks}
-    return table
+    return printed(table)
 
 
 def _cell(value, error):

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.table import QTable
 from astropy.utils.exceptions import AstropyUserWarning
 from regions import CircleSkyRegion
 
 from .._io.quantities import bools
+from .._io.result_tables import ResultTable, printed
 from .._sky.geometry import celestial_wcs, to_angle
 from .._utils.checks import check_integer
 from .._utils.progress import progress_bar
@@ -30,6 +30,7 @@ from ..theory.source_redshifts import is_listed, read_n_z
 
 if TYPE_CHECKING:
     from astropy.cosmology import FLRW
+    from astropy.table import QTable
     from astropy.wcs import WCS
 
     from .._utils.typing import Background, Bools, RedshiftsLike, Shape
@@ -168,11 +169,11 @@ def _check_inside(found):
 def _table(masses, found, probability, meta):
     detected, n = (found >= probability).sum(axis=1), found.shape[1]
     lower, upper = probability_interval(detected, n, _LEVEL)
-    table = QTable({"mass": masses, "completeness": detected / n, "error": (upper - lower) / 2})
+    table = ResultTable({"mass": masses, "completeness": detected / n, "error": (upper - lower) / 2})
     table["lower"], table["upper"] = lower, upper
     table["mean_probability"] = found.mean(axis=1)
     table.meta |= meta
-    return table
+    return printed(table)
 
 
 def _far_apart(centers, radius):

@@ -17,9 +17,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import QTable
 
 from .._io.quantities import floats
+from .._io.result_tables import ResultTable, printed
 from .._utils.checks import check_integer
 from ..analysis.quantiles import expected_coverage, interval
 from .rank_statistics import (
@@ -35,6 +35,7 @@ from .rank_statistics import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from astropy.table import QTable
     from numpy.typing import ArrayLike, NDArray
 
     from .._utils.typing import Floats
@@ -112,9 +113,9 @@ def coverage(
     (samples, truth), levels = _paired(samples, truth), _levels(levels)
     n, ends = samples.shape[1], (interval(samples, level, axis=1) for level in levels)
     mean, error = mean_over_surveys(np.array([((low <= truth) & (truth <= high)).mean(axis=1) for low, high in ends]))
-    table = QTable({"level": levels, "coverage": mean, "error": error, "expected": expected_coverage(n, levels)})
+    table = ResultTable({"level": levels, "coverage": mean, "error": error, "expected": expected_coverage(n, levels)})
     table.meta |= {"n_samples": n, "n_surveys": len(truth)}
-    return table
+    return printed(table)
 
 
 def rank_histogram(
@@ -158,10 +159,10 @@ def rank_histogram(
     r = ranks_of(samples, truth, rng)
     fractions = [rank_fraction(r, n, low, high).mean(axis=1) for low, high in pairwise(edges)]
     density, error = mean_over_surveys(bins * np.array(fractions))
-    table = QTable({"low": edges[:-1], "high": edges[1:], "density": density, "error": error})
+    table = ResultTable({"low": edges[:-1], "high": edges[1:], "density": density, "error": error})
     chi2, p_value = permutation_test(samples, truth, edges, rng)
     table.meta |= {"n_samples": n, "n_surveys": len(truth), "chi2": chi2, "p_value": p_value}
-    return table
+    return printed(table)
 
 
 def tarp(
@@ -281,9 +282,9 @@ def reliability(
             claimed = probability[inside].mean()
             rows.append((low, high, claimed, hits.sum() / n.sum(), jackknife_ratio(hits, n), int(n.sum())))
     columns = ("low", "high", "claimed", "true", "error", "n")
-    table = QTable(rows=rows, names=columns) if rows else QTable(names=columns)
+    table = ResultTable(rows=rows, names=columns) if rows else ResultTable(names=columns)
     table.meta |= {"n_samples": n_samples, "n_surveys": len(truth)}
-    return table
+    return printed(table)
 
 
 # ---- helpers

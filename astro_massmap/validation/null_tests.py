@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import astropy.units as u
 import numpy as np
-from astropy.table import QTable
 
+from .._io.result_tables import ResultTable, printed
 from .._utils.checks import check_integer
 from .._utils.progress import progress_bar
 from ..analysis.angular_power import power_spectrum
@@ -27,6 +27,7 @@ from .binned_survey import BinnedSurvey, generator_of_angles, random_phase
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from astropy.table import QTable
     from astropy.wcs import WCS
     from numpy.typing import ArrayLike
 
@@ -280,13 +281,13 @@ def b_mode_test(
     filled = np.isfinite(power).all(axis=0)
     if not filled.any():
         raise ValueError(f"edges: need bands that contain modes of the grid, got {np.asarray(edges)}")
-    table = QTable({"low": low, "high": high}, meta={"n": n, "seed": seed})
+    table = ResultTable({"low": low, "high": high}, meta={"n": n, "seed": seed})
     for mode, (this, *noise) in {"e": power[::2], "b": power[1::2]}.items():
         mean, std = np.mean(noise, axis=0), np.std(noise, axis=0, ddof=1)
         table[f"{mode}_power"], table[f"{mode}_noise"], table[f"{mode}_noise_std"] = this, mean, std
         table[f"{mode}_significance"] = (this - mean) / std
     chi2 = _chi2_of_each(power[1::2, filled])
-    return BModeTest(table, float(chi2[0]), float((chi2 >= chi2[0]).mean()), int(n))
+    return BModeTest(printed(table), float(chi2[0]), float((chi2 >= chi2[0]).mean()), int(n))
 
 
 def _octaves(shape, pixel_size):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from astropy.table import QTable
+
+from .._io.result_tables import ResultTable, printed
 
 _N_PERMUTATIONS = 999  # a p-value of 0.05 has a standard error of 0.007
 
@@ -46,9 +47,9 @@ def rank_fraction(r, n, low, high):
 def coverage_table(r, n, levels):
     fractions = np.array([rank_fraction(r, n, 0, q).mean(axis=1) for q in levels])
     mean, error = mean_over_surveys(fractions)
-    table = QTable({"level": levels, "coverage": mean, "error": error})
+    table = ResultTable({"level": levels, "coverage": mean, "error": error})
     table.meta |= {"n_samples": n, "n_surveys": len(r)}
-    return table
+    return printed(table)
 
 
 def mean_over_surveys(values):

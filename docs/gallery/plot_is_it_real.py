@@ -24,8 +24,6 @@ kappa.plot_summary(regions=clusters)
 # to ``upper`` is the 68 % uncertainty of this fraction, which is due to the number of samples.
 
 table = kappa.detection_probability(clusters, threshold=0.025)
-for name in ("kappa", "probability", "lower", "upper", "data_fraction"):
-    table[name].info.format = ".3f"
 table["region", "kappa", "probability", "lower", "upper", "data_fraction"]
 
 # %%

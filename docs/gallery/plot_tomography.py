@@ -87,6 +87,4 @@ ax.legend(loc="upper left")
 print(maps[0].diagnostics["sources"])
 with tempfile.TemporaryDirectory() as folder:
     table = write_fields(maps, folder)
-for name in ("density", "mean_redshift", "pixel_scale", "std"):
-    table[name].info.format = ".3g"
 table["bin", "file", "n_galaxies", "density", "mean_redshift", "pixel_scale", "std"].pprint(max_width=-1)

@@ -39,7 +39,8 @@ GRID = tan_wcs(SHAPE)
 OPEN = np.zeros(SHAPE, dtype=bool)
 FAR = SkyCoord(330.0, -2.2, unit="deg")  # on the opposite side of the sky
 PROBABILITIES = [
-    "region", "center", "kappa", "probability", "lower", "upper", "n_samples", "data_fraction", "measured",
+    "region", "center", "probability", "lower", "upper", "n_samples", "data_fraction", "measured",
+    "kappa", "std", "signal_to_noise",
 ]  # fmt: skip
 STATISTICS = ["region", "center", "kappa", "std", "lower", "upper", "signal_to_noise", "data_fraction"]
 

@@ -20,8 +20,8 @@ from helpers.skies import scatter, tan_wcs
 SHAPE = 40, 50
 GRID = tan_wcs(SHAPE)
 OPEN = np.zeros(SHAPE, dtype=bool)
-COLUMNS = ["center", "kappa", "signal_to_noise", "probability", "lower", "upper", "n_samples", "measured"]
-COLUMNS += ["std_east", "std_north", "correlation"]
+COLUMNS = ["center", "kappa", "probability", "lower", "upper", "n_samples", "measured"]
+COLUMNS += ["correlation", "signal_to_noise", "std_east", "std_north"]
 
 
 def bump(x, y, height, width=1.2, shape=SHAPE):

@@ -42,6 +42,34 @@ def run(folder, command, *arguments):
     return main([command, str(folder / "kappa.fits"), *map(str, arguments)])
 
 
+LENS = ["--z-lens", 0.3, "--z-source", 1]
+TABLES = {
+    "detection-probability": (["--threshold", 0.02], lambda k, c: k.detection_probability(c, 0.02)),
+    "region-statistics": ([], lambda k, c: k.region_statistics(c)),
+    "projected-mass": (LENS, lambda k, c: k.projected_mass(c, 0.3, 1.0)),
+    "aperture-mass": (["--radius", "4 arcmin"], lambda k, c: k.aperture_mass(c, 4 * u.arcmin)),
+    "nfw-mass": (
+        [*LENS, "--background", "4,8 arcmin"],
+        lambda k, c: k.nfw_mass(c, 0.3, 1.0, background=[4, 8] * u.arcmin),
+    ),
+    "peaks": (["--threshold", 0.03], lambda k, c: k.peaks(0.03)),
+    "peak-counts": (["--edges", "0,0.02,0.04"], lambda k, c: k.peak_counts([0, 0.02, 0.04])),
+    "power-spectrum": ([], lambda k, c: k.power_spectrum()),
+}
+
+
+@pytest.mark.filterwarnings("ignore:the map was made with a Gaussian prior")
+@pytest.mark.parametrize("command", TABLES)
+def test_tables_are_those_of_python(folder, kappa, capsys, command):
+    options, measure = TABLES[command]
+    clusters = [] if command.startswith("pe") or command.startswith("po") else [folder / "clusters.ecsv"]
+    assert run(folder, command, *clusters, *options, "-o", "t.ecsv") == 0
+    shown, expected = capsys.readouterr().out, measure(kappa, datasets.demo_clusters())
+    assert "\n".join(expected.pformat(max_lines=-1, max_width=-1)) in shown
+    written = QTable.read("t.ecsv")
+    assert written.colnames == expected.colnames and str(written) == str(expected)
+
+
 def is_picture(file):
     return Path(file).read_bytes()[:4] == b"\x89PNG"
 
