@@ -1,8 +1,8 @@
 """
 Report of a reconstruction as one self-contained HTML file: figures, clusters, diagnostics, settings.
 
-The figures are embedded and the file loads nothing. All text of the map is escaped, and paths in its records are reduced
-to the names of the files. Needs matplotlib: ``pip install "astro_massmap[plot]"``.
+The figures are embedded and the file loads nothing. All text of the map is escaped, and paths in its records are
+reduced to the names of the files. Needs matplotlib: ``pip install "astro_massmap[plot]"``.
 """
 
 import base64
@@ -165,8 +165,8 @@ def _clusters(kappa, regions, threshold):
     parts = [_cluster_table(found, statistics, threshold), _note(
         f"Mean convergence of each region, with its standard deviation and {level:.0%} interval over "
         f"the {len(kappa.samples)} samples, and the fraction of the samples in which it exceeds {threshold:g}, with "
-        f"its {found.meta['level']:.0%} interval. Sorted by this fraction, then by signal to noise; regions with (almost) no "
-        "data, marked as prior only, are last."
+        f"its {found.meta['level']:.0%} interval. Sorted by this fraction, then by signal to noise; regions with "
+        "(almost) no data, marked as prior only, are last."
     )]  # fmt: skip
     if gaussian_prior(kappa.meta, kappa.diagnostics):
         parts.append(_note(f"The map was made with {LOW_PEAKS}."))
