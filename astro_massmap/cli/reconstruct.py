@@ -21,13 +21,15 @@ from .arguments import (
     wcs_of,
     workers,
 )
+from .duration import print_duration
 from .sources import cosmology_of, read_n_z_argument
 
 
 def add_commands(commands):
     demo = commands.add_parser(
         "demo",
-        description="Map the mock survey of the package, and write the map as FITS and as a picture.",
+        description="Map the mock survey of the package, and write the map as FITS and as a picture. The expected "
+        "duration, a minute on two cores, is printed first.",
     )
     demo.add_argument("-o", "--output", type=Path, default=Path("massmap_demo.fits"), help="map (default: %(default)s)")
     add_solver_arguments(demo, n_samples=16)
@@ -137,6 +139,8 @@ def make_demo(arguments):
     from ..methods import resolve
 
     method = resolve(None, {"n_samples": 16} | options(arguments, "n_samples", "seed", "device"))
+    if not arguments.quiet:
+        print_duration(method, datasets.demo().to_map(), arguments.workers)
     with workers(arguments) as executor:
         kappa = datasets.demo().reconstruct(method, progress=not arguments.quiet, executor=executor)
     return _recorded(kappa, record("demo", arguments, method))
