@@ -139,9 +139,9 @@ def make_demo(arguments):
     from ..methods import resolve
 
     method = resolve(None, {"n_samples": 16} | options(arguments, "n_samples", "seed", "device"))
-    if not arguments.quiet:
-        print_duration(method, datasets.demo().to_map(), arguments.workers)
     with workers(arguments) as executor:
+        if not arguments.quiet:
+            print_duration(method, datasets.demo().to_map(), arguments.workers)
         kappa = datasets.demo().reconstruct(method, progress=not arguments.quiet, executor=executor)
     return _recorded(kappa, record("demo", arguments, method))
 
