@@ -133,7 +133,8 @@ def cosmos(sample: Literal["all", "bright", "faint"] = "all") -> ShearCatalog:
         for name in COSMOS_SHA256
         if name.endswith(".fits")
     )
-    meta = {"source": "Schrabback et al. 2010, A&A 516, A63; HST/ACS COSMOS", "sample": sample}
+    source = "Schrabback et al. 2010, A&A 516, A63; HST/ACS COSMOS"
+    meta = {"object": "COSMOS", "source": source, "sample": sample}
     return ShearCatalog(SkyCoord(ra * u.deg, dec * u.deg), e1, e2, axes="west-north", weight=weight, meta=meta)
 
 
@@ -199,7 +200,7 @@ def bullet() -> ShearCatalog:
     if digest != BULLET_SHA256:
         raise _wrong(BULLET_URL, f"has numbers with the checksum {digest}, expected {BULLET_SHA256}")
     hours, dec, g1, g2, weight, _, _, z = values[np.hypot(values[:, 2], values[:, 3]) < _MAX_SHEAR].T
-    meta = {"source": "Clowe et al. 2006, ApJL 648, L109; release 1"}
+    meta = {"object": "1E 0657-56", "source": "Clowe et al. 2006, ApJL 648, L109; release 1"}
     return ShearCatalog(
         SkyCoord(hours * u.hourangle, dec * u.deg), g1, g2, axes="west-north", weight=weight, redshift=z, meta=meta
     )

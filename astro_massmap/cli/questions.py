@@ -105,6 +105,8 @@ def _add_pictures(commands):
     report.add_argument(
         "--threshold", type=float, default=0.015, help="mean convergence of a detection (default: %(default)s)"
     )
+    report.add_argument("--title", help="title of the report (default: from the object or the centre)")
+    report.add_argument("--object", metavar="NAME", help="name of the object (default: that of the map)")
 
 
 def _add_maps(commands):
@@ -279,9 +281,8 @@ def _from_healpix(arguments):
 
 def _report(arguments):
     _needs_output(arguments)
-    _read(arguments).report(
-        arguments.output, regions=arguments.regions, threshold=arguments.threshold, overwrite=arguments.overwrite
-    )
+    names = ("regions", "threshold", "overwrite", "title", "object")
+    _read(arguments).report(arguments.output, **{name: getattr(arguments, name) for name in names})
     print(f"wrote {arguments.output}")
 
 

@@ -21,13 +21,15 @@ from .arguments import (
     wcs_of,
     workers,
 )
+from .duration import print_duration
 from .sources import cosmology_of, read_n_z_argument
 
 
 def add_commands(commands):
     demo = commands.add_parser(
         "demo",
-        description="Map the mock survey of the package, and write the map as FITS and as a picture.",
+        description="Map the mock survey of the package, and write the map as FITS and as a picture. The expected "
+        "duration, a minute on two cores, is printed first.",
     )
     demo.add_argument("-o", "--output", type=Path, default=Path("massmap_demo.fits"), help="map (default: %(default)s)")
     add_solver_arguments(demo, n_samples=16)
@@ -99,6 +101,7 @@ def _add_z_source_argument(parser):
 def _add_picture_arguments(parser):
     parser.add_argument("--plot", type=Path, metavar="FILE", help="picture of the map (png, pdf, ...)")
     parser.add_argument("--report", type=Path, metavar="FILE", help="report in one HTML file")
+    parser.add_argument("--object", metavar="NAME", help="name of the object, for meta of the map and the report")
     parser.add_argument(
         "--threshold", type=float, default=0.015, help="convergence of a detection in the report (default: 0.015)"
     )
@@ -137,6 +140,8 @@ def make_demo(arguments):
 
     method = resolve(None, {"n_samples": 16} | options(arguments, "n_samples", "seed", "device"))
     with workers(arguments) as executor:
+        if not arguments.quiet:
+            print_duration(method, datasets.demo().to_map(), arguments.workers)
         kappa = datasets.demo().reconstruct(method, progress=not arguments.quiet, executor=executor)
     return _recorded(kappa, record("demo", arguments, method))
 
@@ -219,6 +224,7 @@ def _parts(arguments):
         catalog.meta["axes_check"] = str(catalog.check_axes())
         print(catalog.meta["axes_check"])
     catalog.meta["catalog"] = arguments.catalog.name
+    _name_object(catalog.meta, arguments.object)
     if arguments.bins is not None:
         if arguments.z_lens is not None:
             raise ValueError("--z-lens: not with --bins; maps of bins are those of their own sources")
@@ -257,6 +263,7 @@ def make_denoise(arguments):
 
     method = read_method(arguments, arguments.z_source)
     noisy = ConvergenceMap.read(arguments.map, format="fits")
+    _name_object(noisy.meta, arguments.object)
     given = read_n_z_argument(arguments, arguments.z_source)
     if given is not None:
         noisy.n_z = given
@@ -265,6 +272,13 @@ def make_denoise(arguments):
     with workers(arguments) as executor:
         kappa = noisy.reconstruct(method, progress=not arguments.quiet, executor=executor)
     return _recorded(kappa, command)
+
+
+def _name_object(meta, name):
+    if name is not None:
+        for key in [key for key in meta if str(key).lower() == "object"]:
+            del meta[key]
+        meta["object"] = name
 
 
 def _recorded(kappa, command):

@@ -15,7 +15,7 @@ normal. A field that was chosen for a cluster has more power than that.
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy.special import fdtrc
 
 from .bands import Bands
 
@@ -218,4 +218,4 @@ def _p_value(data, mocks):
     good = values > 1e-8 * values.max()  # in the smallest fields some bands are the same
     k = int(good.sum())
     t2 = np.sum((vectors.T @ (data - mocks.mean(axis=0)))[good] ** 2 / values[good]) / (1 + 1 / n)
-    return float(stats.f.sf(t2 * (n - k) / (k * (n - 1)), k, n - k))
+    return float(fdtrc(k, n - k, t2 * (n - k) / (k * (n - 1))))

@@ -180,6 +180,7 @@ class Pictures(MapParts):
         threshold: float = 0.015,
         overwrite: bool = False,
         title: str | None = None,
+        object: str | None = None,
     ) -> None:
         """
         Write a report of the map as one self-contained HTML file: figures, clusters, diagnostics and settings.
@@ -193,4 +194,5 @@ class Pictures(MapParts):
         """
         from ..plotting.report import write_report  # loads regions
 
-        write_report(file, self, regions=regions, threshold=threshold, overwrite=overwrite, title=title)
+        options = {"regions": regions, "threshold": threshold, "overwrite": overwrite}
+        write_report(file, self, title=title, object=object, **options)

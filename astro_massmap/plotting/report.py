@@ -1,8 +1,8 @@
 """
 Report of a reconstruction as one self-contained HTML file: figures, clusters, diagnostics, settings.
 
-The figures are embedded and the file loads nothing. All text of the map is escaped. Needs matplotlib:
-``pip install "astro_massmap[plot]"``.
+The figures are embedded and the file loads nothing. All text of the map is escaped, and paths in its records are
+reduced to the names of the files. Needs matplotlib: ``pip install "astro_massmap[plot]"``.
 """
 
 import base64
@@ -15,7 +15,7 @@ import jinja2
 import numpy as np
 
 from .._sky.regions import as_regions
-from .._utils.files import atomic_path
+from .._utils.files import atomic_path, without_folders
 from .._utils.optional import require
 from .._utils.version import __version__
 from ..analysis.detection import detection_probability
@@ -29,9 +29,16 @@ _DPI = 100
 _LONGEST = 24  # entries of lists that are written in full
 _NOTHING = "n/a"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # not allowed in HTML
+_ENDS = r"\s'\"<>,;:()\[\]{}="  # characters around a path in a text
+_STEP = rf"[^{_ENDS}/]+"
+_PATHS = re.compile(
+    rf"(?<![^{_ENDS}])(?:(?P<address>(?!file:)\w+://\S*)"
+    rf"|(?:~[\w.-]*|\.\.?)?/+(?:{_STEP}/+)+(?P<absolute>{_STEP})?|(?:~[\w.-]*|\.\.?)/+(?P<near>{_STEP})"
+    rf"|(?:{_STEP}/+)+(?P<relative>{_STEP}\.[a-zA-Z]\w*))"
+)
 
 
-def write_report(file, kappa, *, regions=None, threshold=0.015, overwrite=False, title=None):
+def write_report(file, kappa, *, regions=None, threshold=0.015, overwrite=False, title=None, object=None):
     """
     Write a report of a convergence map as one HTML file.
 
@@ -46,7 +53,9 @@ def write_report(file, kappa, *, regions=None, threshold=0.015, overwrite=False,
     threshold : float
         Mean convergence of a region above which a structure counts as detected.
     title : str, optional
-        Title of the report; by default the centre of the map.
+        Title of the report; by default the name of the object, or else the centre of the map.
+    object : str, optional
+        Name of the object; by default ``meta["OBJECT"]`` of the map, as from the header of the catalogue.
 
     Raises
     ------
@@ -66,13 +75,15 @@ def write_report(file, kappa, *, regions=None, threshold=0.015, overwrite=False,
     regions = [] if regions is None else as_regions(regions)
     with atomic_path(file, overwrite=overwrite) as temporary:
         with require("matplotlib.style", "plot").context("default"):
-            document = _document(kappa, regions, float(threshold), title)
+            document = _document(kappa, regions, float(threshold), title, object)
         temporary.write_text(document, encoding="utf-8", errors="replace")
 
 
-def _document(kappa, regions, threshold, title):
+def _document(kappa, regions, threshold, title, name):
+    name = _object(kappa.meta) if name is None else str(name)
+    title = f"Mass map of {name}" if title is None and name else title
     title = f"Mass map around {_center(kappa)}" if title is None else str(title)
-    sections = [_field(kappa), _maps(kappa, regions), _samples(kappa), _clusters(kappa, regions, threshold)]
+    sections = [_field(kappa, name), _maps(kappa, regions), _samples(kappa), _clusters(kappa, regions, threshold)]
     sections += [_spectrum(kappa), *_records(kappa)]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("astro_massmap", "data"), autoescape=True, undefined=jinja2.StrictUndefined,
@@ -85,21 +96,35 @@ def _document(kappa, regions, threshold, title):
 # ---- sections: a heading and parts, pairs of a kind and its content that the template formats
 
 
-def _field(kappa):
+def _object(meta):
+    """Return the name of the object, a card OBJECT of a header for example, or None."""
+    found = next((value for key, value in meta.items() if str(key).lower() == "object"), None)
+    return _text(found).strip() or None if isinstance(found, str) else None
+
+
+def _field(kappa, name):
     ny, nx = kappa.shape
     size = (kappa.pixel_scale * (nx, ny)).to_value(u.arcmin)
+    galaxies, seen = kappa.meta.get("n_galaxies"), ~kappa.mask
+    area = (seen.sum() * kappa.pixel_scale**2).to_value(u.arcmin**2)
     facts = {
+        "object": name,
         "centre": _center(kappa),
         "size": f"{size[0]:.4g} x {size[1]:.4g} arcmin",
         "grid": f"{nx} x {ny} pixels of {kappa.pixel_scale:.4g}",
-        "measured": f"{(~kappa.mask).mean():.1%} of the pixels; the rest is inferred",
+        "galaxies": f"{galaxies:,}" if isinstance(galaxies, int) else None,
+        "measured": f"{seen.mean():.1%} of the pixels ({area:,.4g} square arcminutes); the rest is inferred",
         "samples": f"{len(kappa.samples)} of the posterior" if kappa.samples is not None else "none: a point estimate",
         "method": kappa.diagnostics.get("method"),
-        "prior": kappa.diagnostics.get("prior") or kappa.diagnostics.get("spectrum"),
+        "prior": kappa.diagnostics.get("prior"),
+        "spectrum": kappa.diagnostics.get("spectrum"),
     }
     fit = kappa.diagnostics.get("fit")
-    facts["fit"] = fit_summary(fit)
-    notes = [_note(f"Warning: {statement}.") for _, statement in fit_statements(fit)]
+    statements = fit_statements(fit)
+    if fit_summary(fit):
+        verdict = "; ".join(short for short, _ in statements) or "the data agree with the noise and the prior"
+        facts["fit"] = f"{verdict}. {fit_summary(fit)}".replace("chi^2", "χ²").replace("+-", "±")
+    notes = [_note(f"Warning: {statement}.") for _, statement in statements]
     return _section("The field", _facts({name: value for name, value in facts.items() if value}), *notes)
 
 
@@ -140,7 +165,8 @@ def _clusters(kappa, regions, threshold):
     parts = [_cluster_table(found, statistics, threshold), _note(
         f"Mean convergence of each region, with its standard deviation and {level:.0%} interval over "
         f"the {len(kappa.samples)} samples, and the fraction of the samples in which it exceeds {threshold:g}, with "
-        f"its {found.meta['level']:.0%} interval. Regions with (almost) no data are marked as prior only."
+        f"its {found.meta['level']:.0%} interval. Sorted by this fraction, then by signal to noise; regions with "
+        "(almost) no data, marked as prior only, are last."
     )]  # fmt: skip
     if gaussian_prior(kappa.meta, kappa.diagnostics):
         parts.append(_note(f"The map was made with {LOW_PEAKS}."))
@@ -160,7 +186,7 @@ def _cluster_table(found, statistics, threshold):
     level = statistics.meta["level"]
     head = ["region", "RA [deg]", "Dec [deg]", "κ", "std", f"{level:.0%} interval", "S/N", f"P(κ > {threshold:g})"]
     rows = []
-    for one, other in zip(found, statistics, strict=True):
+    for one, other in sorted(zip(found, statistics, strict=True), key=_certainty):
         center = one["center"].icrs
         low, high = (_number(other[name], ".4f") for name in ("lower", "upper"))
         row = [str(one["region"]), _number(center.ra.deg, ".4f"), _number(center.dec.deg, ".4f")]
@@ -170,6 +196,12 @@ def _cluster_table(found, statistics, threshold):
         row.append(_NOTHING if probability == _NOTHING else f"{probability} ({least} to {most})")
         rows.append([*row, _number(one["data_fraction"], ".0%") + ("" if one["measured"] else ", prior only")])
     return _table([*head, "measured"], rows)
+
+
+def _certainty(rows):
+    """Return the key that sorts measured regions first, by probability and then by signal to noise."""
+    one, other = rows
+    return not one["measured"], -np.nan_to_num(one["probability"], nan=-1), -np.nan_to_num(other["signal_to_noise"])
 
 
 def _spectrum(kappa):
@@ -191,9 +223,11 @@ def _records(kappa):
     diagnostics, notes = dict(kappa.diagnostics), dict(kappa.meta)
     settings, versions = diagnostics.pop("settings", None), diagnostics.pop("versions", None)
     made = notes.pop("provenance", None)
+    if isinstance(made, dict):  # has a copy of most
+        diagnostics = {k: v for k, v in diagnostics.items() if not isinstance(v, dict) or made.get(k) != v}
     parts = {"How it was made": made} if made else {"Settings": settings, "Versions": versions}
     parts |= {"Diagnostics": diagnostics, "Notes": notes}
-    return [_section(name, *_record(record)) for name, record in parts.items() if record]
+    return [_section(name, *_record(record), style="records") for name, record in parts.items() if record]
 
 
 def _record(record):
@@ -208,7 +242,7 @@ def _record(record):
     for length in dict.fromkeys(len(v) for v in columns.values()):
         alike = {k: v for k, v in columns.items() if len(v) == length}
         rows = [[_text(value) for value in row] for row in zip(*alike.values(), strict=True)]
-        parts.append(_table(list(alike), rows))
+        parts.append(_table([_text(name) for name in alike], rows))
     for name, values in inner.items():
         parts += [("heading", _text(name)), *_record(values)]
     return parts
@@ -240,14 +274,20 @@ def _text(value):
         return f"{float(value):.5g}"
     if isinstance(value, list | tuple):
         return ", ".join(_text(v) for v in value[:_LONGEST]) + (", ..." if len(value) > _LONGEST else "")
-    return str(value)
+    return _without_paths(str(value))
+
+
+def _without_paths(text):
+    """Reduce the paths in a text to the names of the files; addresses of the web are kept."""
+    text = without_folders(text) if text.startswith(("/", "~/", "../", "./")) else text
+    return _PATHS.sub(lambda path: path[path.lastgroup] if path.lastgroup else "", text)
 
 
 # ---- parts
 
 
-def _section(heading, *parts):
-    return heading, parts
+def _section(heading, *parts, style=""):
+    return {"heading": heading, "parts": parts, "style": style}
 
 
 def _note(text):
@@ -255,7 +295,7 @@ def _note(text):
 
 
 def _facts(facts):
-    return "facts", [(name, _text(value)) for name, value in facts.items()]
+    return "facts", [(_text(name), _text(value)) for name, value in facts.items()]
 
 
 def _table(head, rows):

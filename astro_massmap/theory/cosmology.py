@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import astropy.cosmology
 import numpy as np
-from astropy.cosmology import default_cosmology
 
 from .._io.quantities import floats
 
@@ -25,7 +23,10 @@ def redshift(z: ArrayLike, name: str) -> float:
 
 def checked_cosmology(cosmology: FLRW | None) -> FLRW:
     """Return ``cosmology``, by default that of astropy's settings; TypeError unless it has distances."""
-    cosmology = default_cosmology.get() if cosmology is None else cosmology
+    if cosmology is None:
+        from astropy.cosmology import default_cosmology  # loads astropy.cosmology
+
+        cosmology = default_cosmology.get()
     if not hasattr(cosmology, "comoving_transverse_distance"):
         raise TypeError(f"cosmology: needs a cosmology of astropy, such as FlatLambdaCDM(70, 0.3), got {cosmology!r}")
     return cosmology
@@ -33,6 +34,8 @@ def checked_cosmology(cosmology: FLRW | None) -> FLRW:
 
 def to_record(cosmology: FLRW) -> dict[str, Any] | None:
     """Return name and parameters of a cosmology as plain values; None for a class that is not one of astropy."""
+    import astropy.cosmology  # loads astropy.cosmology
+
     name = type(cosmology).__name__
     if getattr(astropy.cosmology, name, None) is not type(cosmology):
         return None
@@ -43,6 +46,8 @@ def to_record(cosmology: FLRW) -> dict[str, Any] | None:
 
 def from_record(record: Any) -> FLRW:
     """Return the cosmology of `to_record`; ValueError if there is none, or it is damaged."""
+    import astropy.cosmology  # loads astropy.cosmology
+
     values = dict(record) if isinstance(record, dict) else {}
     kind = getattr(astropy.cosmology, str(values.pop("class", "")), None)
     try:

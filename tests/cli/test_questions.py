@@ -183,14 +183,19 @@ def test_pictures(folder, command, capsys):
 
 @pytest.mark.slow
 def test_the_report(folder):
-    assert run(folder, "report", "-o", "r.html", "--regions", folder / "clusters.ecsv") == 0
+    assert run(folder, "report", "-o", "r.html", "--regions", folder / "clusters.ecsv", "--object", "Abell 1") == 0
     assert Path("r.html").read_text().lower().startswith("<!doctype html>")
+    assert "<h1>Mass map of Abell 1</h1>" in Path("r.html").read_text()
     code = main(
         ["reconstruct", str(folder / "survey.fits"), "--axes", "west-north", "--pixel-scale", "1.6 arcmin", "--quiet",
-         "--method", "wiener", "--n-samples", "4", "-o", "k.fits", "--report", "k.html"]
+         "--method", "wiener", "--n-samples", "4", "-o", "k.fits", "--report", "k.html", "--object", "Abell 2"]
     )  # fmt: skip
     assert code == 0
-    assert "Wiener" in Path("k.html").read_text()
+    page = Path("k.html").read_text()
+    assert "Wiener" in page and "<h1>Mass map of Abell 2</h1>" in page and str(folder) not in page
+    assert ConvergenceMap.read("k.fits").meta["object"] == "Abell 2"
+    assert run(folder, "report", "-o", "again.html", "--title", "A field") == 0
+    assert "<h1>A field</h1>" in Path("again.html").read_text()
 
 
 def survey(folder, command, *arguments):

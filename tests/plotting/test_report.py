@@ -147,6 +147,49 @@ def test_regions_without_data_are_marked():
 
 
 @pytest.mark.slow
+def test_clusters_are_sorted_by_probability_then_by_signal_to_noise(page):
+    rng, y, x = np.random.default_rng(3), *np.mgrid[: SHAPE[0], : SHAPE[1]]
+    places = (0, 20), (12, 8), (24, 30), (38, 12), (30, 20)  # A is where there are no data
+    heights = 0.4, 0.0, 0.12, 0.05, 0.2
+    halos = sum(h * np.exp(-((x - a) ** 2 + (y - b) ** 2) / 18) for h, (a, b) in zip(heights, places, strict=True))
+    samples = halos + rng.normal(0, 0.02, (64, 1, 1)) + rng.normal(0, 0.02, (64, *SHAPE))
+    words = write(kappa(samples=samples), regions=circles(*places), threshold=0.05).words("Clusters")
+    assert [word for word in words if word in "ABCDE"] == ["E", "C", "D", "B", "A"]
+    order = page.words("Clusters")
+    assert order.index("A") < order.index("B") < order.index("C")
+    assert any("Sorted by this fraction, then by signal to noise" in text for text in order)
+
+
+@pytest.mark.slow
+def test_object_and_title():
+    image = kappa(0, meta={"OBJECT": "Abell 370", "n_galaxies": 65666})
+    page = write(image)
+    assert page.text["head"].count("Mass map of Abell 370") == 2
+    field = page.words("The field")
+    assert field[field.index("object") + 1] == "Abell 370" and field[field.index("galaxies") + 1] == "65,666"
+    page = write(image, object="RX J1347", overwrite=True)
+    assert "Mass map of RX J1347" in page.text["head"] and "RX J1347" in page.words("The field")
+    assert "A field" in write(image, title="A field", overwrite=True).text["head"]
+    assert any(text.startswith("Mass map around 150") for text in write(kappa(0), overwrite=True).text["head"])
+
+
+@pytest.mark.slow
+def test_paths_are_reduced_to_names_of_files():
+    line = "massmap reconstruct data/survey.fits --prior=/home/me/w.safetensors '-o=/data/a b/k.fits'"
+    made = {"method": "X", "command": {"line": line, "options": {"plot": "~/plots/k.png", "wcs": "../image.fits"}}}
+    several = ["/home/me/y.fits", "file:///home/z.fits"]
+    meta = {"provenance": made, "file": "/home/me/my data/x.fits", "/home/me/": several}
+    meta |= {"unit": "Msun / kpc2", "doi": "10.1051/0004-6361/200913577", "from": "https://a.example/b/c.fits"}
+    page = write(kappa(0, meta=meta, diagnostics={"prior": "ScorePrior('/home/me/w.safetensors')"}))
+    for folder in ("home", "my data", "/data", "data/", "~", "..", "plots"):
+        assert folder not in "".join(text for texts in page.text.values() for text in texts), folder
+    assert "ScorePrior('w.safetensors')" in page.words("The field")
+    assert "k.png" in page.words("How it was made") and "image.fits" in page.words("How it was made")
+    notes = page.words("Notes")
+    assert {"x.fits", "y.fits, file:z.fits"} < {*notes} and {"Msun / kpc2", meta["doi"], meta["from"]} < {*notes}
+
+
+@pytest.mark.slow
 def test_how_it_was_made_diagnostics_and_notes():
     image = datasets.demo().reconstruct("wiener", pixel_scale=1.6 * u.arcmin, n_samples=6, progress=False)
     image.diagnostics["check"] = {"ell": [1.0, 2.0, 3.0], "ratio": [0.9, 1.25, 1.1], "n": 4, "inner": {"deep": True}}
