@@ -1,5 +1,6 @@
 """Progress bars and warnings, also without tqdm and astropy."""
 
+import sys
 import warnings
 
 
@@ -26,6 +27,16 @@ def progress_bar(**options):
     except ImportError:
         return _Silent()
     return tqdm(**options)
+
+
+def write_line(text):
+    """Write a line to the standard error, above the progress bars of tqdm if it is installed."""
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        print(text, file=sys.stderr)
+    else:
+        tqdm.write(text, file=sys.stderr)
 
 
 def warn(message, stacklevel=3):

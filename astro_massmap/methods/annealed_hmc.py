@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import sys
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import KW_ONLY, dataclass
@@ -11,9 +10,9 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from .._utils.checks import check_integer, is_object_with
+from .._utils.progress import write_line
 from ..inference import (
     Observation,
     Plan,
@@ -29,9 +28,7 @@ from ..inference import (
 from ..priors import Prior, ScorePrior
 from ._chain_diagnostics import run_diagnostics, self_check
 from ._chains import draw_samples
-from ._checkpoint import Checkpoint, fingerprint
 from ._memory import MemoryEstimate, check_memory, needed_memory, workers_that_fit
-from ._sample_files import check_name
 from ._workers import RunContext
 from .base import Estimate, check_dtype, check_padding, mean_and_std
 
@@ -123,6 +120,8 @@ class AnnealedHMC:
             if getattr(self, name) is not None:
                 check_integer(getattr(self, name), name, 1)
         if self.checkpoint is not None:
+            from ._sample_files import check_name  # loads astropy
+
             check_name(self.checkpoint)
         for name, low in (("tolerance", 0), ("information", 0.1)):
             value: float = getattr(self, name)
@@ -248,10 +247,12 @@ class AnnealedHMC:
         estimate = self._memory_estimate(observation.shape, n_jobs)
         text = check_memory(estimate, pick_device(self.device))
         if progress:
-            tqdm.write(text, file=sys.stderr)
+            write_line(text)
         plan = self.prepare(observation)
         checkpoint = None
         if self.checkpoint is not None:
+            from ._checkpoint import Checkpoint, fingerprint  # loads astropy
+
             shape, mark = (self.n_samples, *observation.shape), fingerprint(plan.observation, self._decisive(plan))
             checkpoint = Checkpoint(self.checkpoint, shape, mark, cards)
         workers = None if executor is None else (executor, RunContext(self, observation))

@@ -20,6 +20,7 @@ import copy
 import dataclasses
 import hashlib
 import platform
+from contextlib import suppress
 from functools import lru_cache
 from importlib import metadata
 from numbers import Integral, Real
@@ -42,7 +43,10 @@ _LONGEST_NAME = 200
 def versions():
     """Return the versions on which the numbers of a map depend, by name."""
     own = {"python": platform.python_version(), "astro_massmap": __version__}
-    return own | {name: metadata.version(name) for name in ("astropy", "numpy", "scipy", "torch")}
+    for name in ("astropy", "numpy", "scipy", "torch"):
+        with suppress(metadata.PackageNotFoundError):
+            own[name] = metadata.version(name)
+    return own
 
 
 def settings_of(method):

@@ -10,15 +10,13 @@ factor of about five in each iteration (Seitz & Schneider 1995, A&A 297, 287).
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
-from .._utils.progress import warn
+from .._utils.progress import warn, write_line
 from ..inference import ConvergenceObservation, pick_device
 from ..inference.observation import REDUCED
 from ..priors import GaussianPrior, MeanNetwork, ScorePrior
@@ -144,7 +142,7 @@ def solve(
         observation.unreduced(observation.shear)  # raises the error of data that are a convergence
     pilot = _pilot_of(method, observation, executor, progress)
     if progress:
-        tqdm.write(f"reduced shear: two iterations with {pilot.name}", file=sys.stderr)
+        write_line(f"reduced shear: two iterations with {pilot.name}")
     kappa, blank = _iterated(pilot.solve, observation)
     changed = observation.unreduced(kappa, blank)
     estimate = method.solve(changed, progress=progress, **options)

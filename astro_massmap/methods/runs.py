@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
-
+from .._utils.progress import write_line
 from ..inference import one_thread
 from . import provenance, reduced_shear as reduced
 from .sources import for_sources, statement
@@ -72,7 +70,7 @@ def run(
         )
     method, sources = for_sources(method, n_z)
     if progress and statement(sources):
-        tqdm.write(statement(sources), file=sys.stderr)
+        write_line(statement(sources))
     options: dict[str, Any] = {} if executor is None else {"executor": executor}
     if getattr(method, "checkpoint", None) is not None:
         options["cards"] = cards
