@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from .._utils.typing import Bools, File, Floats, RedshiftsLike, Shape
-    from ..methods import Estimate, Method
+    from ..methods import Estimate, MethodLike
     from .n_z import NZ
 
 
@@ -236,7 +236,7 @@ class ConvergenceMap(Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData)
 
     def reconstruct(
         self,
-        method: str | Method | None = None,
+        method: MethodLike = None,
         *,
         reduced_shear: bool | Literal["auto"] = "auto",
         progress: bool = True,

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from .._utils.checks import check_integer, is_object_with
+from .._utils.content import content_sha256, text_of
 from .._utils.progress import write_line
 from ..inference import (
     Observation,
@@ -25,7 +26,7 @@ from ..inference import (
     posterior_shape,
     side_by_side,
 )
-from ..priors import Prior, ScorePrior
+from ..priors import Prior, ScoreFunction, ScorePrior
 from ._chain_diagnostics import run_diagnostics, self_check
 from ._chains import draw_samples
 from ._memory import MemoryEstimate, check_memory, needed_memory, workers_that_fit
@@ -46,7 +47,7 @@ class AnnealedHMC:
 
     Parameters
     ----------
-    prior : `~astro_massmap.ScorePrior`, `~astro_massmap.GaussianPrior` or alike, optional
+    prior : `~astro_massmap.ScorePrior`, `~astro_massmap.ScoreFunction`, `~astro_massmap.GaussianPrior` or alike, optional
         Prior, an object with ``on(grid)``; by default the learned prior of the package, ``ScorePrior.load("default")``.
     n_samples : int
         Number of samples, each from its own chain.
@@ -107,7 +108,8 @@ class AnnealedHMC:
 
     def __post_init__(self) -> None:
         if self.prior is not None and not is_object_with(self.prior, "on"):
-            raise TypeError(f"prior: needs an object such as GaussianPrior(), got {self.prior!r}")
+            advice = "; for a function of (maps, sigma) use ScoreFunction(f, spectrum)" if callable(self.prior) else ""
+            raise TypeError(f"prior: needs an object such as GaussianPrior(), got {text_of(self.prior)}{advice}")
         if not isinstance(self.schedule, Schedule) and self.schedule not in list(self.SCHEDULES):
             raise ValueError(
                 f"schedule: needs a Schedule or one of {', '.join(map(repr, self.SCHEDULES))}, got {self.schedule!r}"
@@ -258,7 +260,7 @@ class AnnealedHMC:
         workers = None if executor is None else (executor, RunContext(self, observation))
         samples, records = draw_samples(self, plan, checkpoint, workers, n_jobs, progress)
         mean, std = mean_and_std(samples)
-        diagnostics = {"prior": repr(self._prior), "memory": estimate.bytes}
+        diagnostics = {"prior": text_of(self._prior), "memory": estimate.bytes}
         diagnostics |= run_diagnostics(plan, observation, records)
         if plan.schedule.splitting and self.n_check:
             diagnostics["gaussian_check"] = self_check(plan, self.seed, self.n_check, n_jobs)
@@ -276,6 +278,8 @@ class AnnealedHMC:
         settings["start"] = repr("gaussian")  # a former option, in the fingerprint of checkpoints of 0.1.dev
         if plan.observation.frozen is not None:
             settings["reduced_shear"] = repr(True)
+        if isinstance(self.prior, ScoreFunction):
+            settings["function"] = repr(content_sha256(self.prior))
         level = plan.targets[-1].sigma
         white = plan.grid.to_modes(
             Streams(0, [0]).normal(*plan.grid.box_shape, dtype=plan.grid.dtype).to(plan.grid.device)

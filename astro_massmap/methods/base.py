@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -87,6 +87,9 @@ class Method(Protocol):
             If the memory does not suffice, the prior has another pixel scale, or, as
             `~astro_massmap.inference.SolverError`, a linear system cannot be solved.
         """
+
+
+MethodLike: TypeAlias = "str | Method | Callable[[Observation], Any] | None"
 
 
 def warn_of_fit(fit: Mapping[str, Any] | None) -> None:

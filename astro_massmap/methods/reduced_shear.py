@@ -26,6 +26,7 @@ from ._memory import check_memory
 from ._workers import RunContext
 from .annealed_hmc import AnnealedHMC
 from .base import Estimate
+from .function import method_name
 from .kaiser_squires import smoothed_inversion
 from .posterior_mean import PosteriorMean
 from .sources import changed, relative_amplitude
@@ -237,7 +238,7 @@ def _pilot_of(method: Method, observation: Observation, executor: Executor | Non
     if isinstance(method, PosteriorMean):
         return _Pilot("the network of PosteriorMean", method.moments, own=True)
     if not isinstance(method, AnnealedHMC):
-        return _Pilot(type(method).__name__, method.solve, own=True)
+        return _Pilot(method_name(method), method.solve, own=True)
     names = "padding", "tolerance", "max_iterations", "dtype", "device"
     common = {name: getattr(method, name) for name in names}
     prior = method._prior

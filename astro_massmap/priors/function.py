@@ -57,7 +57,7 @@ class ScoreFunction:
         is extended to the right and to the top.
     pixel_scale : `~astropy.units.Quantity` or float, optional
         Side of a pixel, a number in radians, if ``f`` is valid for one pixel scale only.
-    max_sigma : float
+    max_sigma : float, optional
         Highest noise level at which ``f`` is valid.
 
     Raises
@@ -109,7 +109,7 @@ class ScoreFunction:
     channel: bool = False
     multiple: int = 1
     pixel_scale: u.Quantity | float | None = None
-    max_sigma: float = math.inf
+    max_sigma: float | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.f) or isinstance(self.f, type):
@@ -125,7 +125,7 @@ class ScoreFunction:
                 choices = " or ".join(map(repr, get_args(known)))
                 raise ValueError(f"{name}: needs {choices}, got {getattr(self, name)!r}")
         check_integer(self.multiple, "multiple", 1)
-        if not (isinstance(self.max_sigma, Real) and self.max_sigma > 0):
+        if self.max_sigma is not None and not (isinstance(self.max_sigma, Real) and self.max_sigma > 0):
             raise ValueError(f"max_sigma: needs to be positive, got {self.max_sigma!r}")
         if self.pixel_scale is not None and not self._pixel_size() > 0:
             raise ValueError(f"pixel_scale: needs to be positive, got {self.pixel_scale!r}")
@@ -168,7 +168,8 @@ class FunctionOnGrid(PriorOnGrid):
 
     def __init__(self, grid, prior):
         super().__init__(grid, prior.spectrum)
-        self.prior, self.max_sigma, self._dtype = prior, prior.max_sigma, grid.dtype
+        self.prior, self._dtype = prior, grid.dtype
+        self.max_sigma = math.inf if prior.max_sigma is None else float(prior.max_sigma)
         shape = grid.box_shape
         if prior.domain == "field":
             shape = tuple(-(-side // prior.multiple) * prior.multiple for side in grid.field_shape)
