@@ -18,6 +18,8 @@ import numpy as np
 _INSTALLED = tuple({sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")})
 _THIS = __name__.partition(".")[0]
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range, slice, np.dtype, Path)
+_FUNCTION = (types.FunctionType, type)
+_DESCRIPTOR = (types.MemberDescriptorType, types.GetSetDescriptorType)
 _COMPILED = {"_orig_mod", "_torchdynamo_orig_callable"}  # attributes of the results of torch.compile
 _MOST_PARTS = 10**5
 
@@ -146,9 +148,9 @@ class _Content:
     def _add_class(self, kind):
         self._put(name_of(kind))
         if not _is_installed(kind.__module__):
-            idle = "__module__", "__dict__", "__weakref__", "__doc__", "__firstlineno__", "__static_attributes__"
-            own = {k: v for k, v in sorted(vars(kind).items()) if k not in idle and not k.startswith("_abc_")}
-            self._add_all("class", (kind.__bases__, {k: _unwrapped(v) for k, v in own.items()}))
+            own = {k: _unwrapped(v) for k, v in sorted(vars(kind).items()) if not k.startswith("_abc_")}
+            own = {k: v for k, v in own.items() if isinstance(v, _FUNCTION) or not k.startswith("__")}
+            self._add_all("class", (kind.__bases__, {k: v for k, v in own.items() if not isinstance(v, _DESCRIPTOR)}))
 
     def _add_module(self, module):
         self._put("module", module.__name__)

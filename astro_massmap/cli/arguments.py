@@ -56,14 +56,17 @@ def add_exclude_argument(parser):
 
 
 def add_method_arguments(parser):
-    parser.add_argument("--method", help="annealed_hmc (default), posterior_mean, wiener, kaiser_squires, or FILE.py:NAME, a function of the "
-        "observation in your own code")
+    parser.add_argument(
+        "--method",
+        help="annealed_hmc (default), posterior_mean, wiener, kaiser_squires, or FILE.py:NAME, a function of the "
+        "observation in your own code",
+    )
     parser.add_argument(
         "--prior",
         default="default",
         metavar="FILE",
-        help="for annealed_hmc: file of a trained prior, default, gaussian, or FILE.py:NAME, a ScoreFunction in your own "
-        "code; for posterior_mean: file of a network",
+        help="for annealed_hmc: file of a trained prior, default, gaussian, or FILE.py:NAME, a ScoreFunction in your "
+        "own code; for posterior_mean: file of a network",
     )
     parser.add_argument(
         "--field",

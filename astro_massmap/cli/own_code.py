@@ -60,5 +60,7 @@ def _module_of_file(file, option):
     module = importlib.import_module(file.stem) if file.stem.isidentifier() else None
     found = getattr(module, "__file__", None)
     if found is None or Path(found).resolve() != file.resolve():
-        raise ValueError(f"{option}: {file.name!r} has the name of another module, or is no valid name; rename the file")
+        raise ValueError(
+            f"{option}: {file.name!r} has the name of another module, or is no valid name; rename the file"
+        )
     return module

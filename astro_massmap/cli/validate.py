@@ -42,8 +42,18 @@ def add_commands(commands):
     )
     validate.add_argument("--size", type=int, default=192, help="pixels on a side of the field (default: %(default)s)")
     validate.add_argument("--samples", type=int, default=19, help="samples of each posterior (default: %(default)s)")
-    validate.add_argument("--methods", type=_names, metavar="A,B", help=f"default: {METHODS}; FILE.py:NAME is a function of the observation, or a method, in your own code")
-    validate.add_argument("--prior", default="default", metavar="FILE", help="prior of annealed_hmc, gaussian, or FILE.py:NAME, a ScoreFunction in your own code")
+    validate.add_argument(
+        "--methods",
+        type=_names,
+        metavar="A,B",
+        help=f"default: {METHODS}; FILE.py:NAME is a function of the observation, or a method, in your own code",
+    )
+    validate.add_argument(
+        "--prior",
+        default="default",
+        metavar="FILE",
+        help="prior of annealed_hmc, gaussian, or FILE.py:NAME, a ScoreFunction in your own code",
+    )
     validate.add_argument(
         "--spectrum", type=Path, metavar="FILE", help="spectrum of wiener and gaussian (default: that of the prior)"
     )

@@ -4,6 +4,7 @@ import numpy as np
 
 from .._utils.progress import warn
 from ..inference import ScoreError, SolverError, gaussian_check, model_fit, power_over_prior
+from ..priors import ScoreFunction
 from .base import warn_of_fit
 
 _ALARM = 5.0  # standard errors of the Gaussian check
@@ -22,10 +23,14 @@ def run_diagnostics(plan, observation, records):
     targeted = getattr(getattr(plan.prior, "prior", None), "factor", None) is not None
     if power > (_MUCH_TARGETED if targeted else _MUCH):
         remedy = "" if targeted else '; ScorePrior.load("default", field="targeted") is the prior of such fields'
+        reason = (
+            f"it was not made for fields {'with such halos' if targeted else 'that were chosen for a cluster'}, and "
+            f"masses may come out too low{remedy}"
+        )
+        if isinstance(getattr(plan.prior, "prior", None), ScoreFunction):
+            reason = "its function, its spectrum and the data do not agree"
         warn(
-            f"prior: the samples have up to {power:.1f} times the power of the prior in a band of ell; it was not "
-            f"made for fields {'with such halos' if targeted else 'that were chosen for a cluster'}, and masses may "
-            f"come out too low{remedy}",
+            f"prior: the samples have up to {power:.1f} times the power of the prior in a band of ell; {reason}",
             stacklevel=4,
         )
     chi2 = zip(*[record["chi2"] for record in good], strict=True)

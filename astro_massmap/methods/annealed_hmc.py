@@ -47,7 +47,7 @@ class AnnealedHMC:
 
     Parameters
     ----------
-    prior : `~astro_massmap.ScorePrior`, `~astro_massmap.ScoreFunction`, `~astro_massmap.GaussianPrior` or alike, optional
+    prior : ScorePrior, GaussianPrior, ScoreFunction or alike, optional
         Prior, an object with ``on(grid)``; by default the learned prior of the package, ``ScorePrior.load("default")``.
     n_samples : int
         Number of samples, each from its own chain.

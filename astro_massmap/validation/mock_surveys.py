@@ -149,8 +149,8 @@ def run_mocks(
     Parameters
     ----------
     mocks, methods
-        Mocks, and methods by name, such as ``Wiener(n_samples=16)`` or a function of the observation. Seeds are replaced
-        by those of the mocks.
+        Mocks, and methods by name, such as ``Wiener(n_samples=16)`` or a function of the observation. Seeds are
+        replaced by those of the mocks.
     folder : str or path-like
         Folder of the files ``mock_003_truth.fits`` and ``mock_003_NAME.fits``. Existing files are kept.
     numbers, progress
