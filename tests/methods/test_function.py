@@ -97,7 +97,7 @@ def test_reduced_shear():
     record = errors[True].diagnostics["reduced_shear"]
     assert record["applied"] and record["pilot"] == "inverted" and record["last_change"] < 0.02
     errors = {k: np.abs(e.mean - kappa.numpy()).max() for k, e in errors.items()}
-    assert errors[True] < 0.25 * errors[False] and errors[False] > 0.05
+    assert errors[True] < 0.01 * errors[False] and errors[False] > 0.02
 
 
 def test_the_record_identifies_the_function():
