@@ -6,6 +6,7 @@ object its class and its attributes, with the parameters of a module of torch. F
 packages are identified by their name. The bytecode depends on the version of Python.
 """
 
+import copyreg
 import functools
 import hashlib
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-_INSTALLED = tuple({sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")})
+_LIBRARIES = {Path(sysconfig.get_path(key)).resolve() for key in ("stdlib", "platstdlib", "purelib", "platlib")}
 _THIS = __name__.partition(".")[0]
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range, slice, np.dtype, Path)
 _FUNCTION = (types.FunctionType, type)
@@ -120,6 +121,8 @@ class _Content:
         elif torch is not None and isinstance(part, torch.nn.Module):
             idle = vars(torch.nn.Module()).keys() - {"_parameters", "_buffers", "_modules"}
             self._add_state(part, idle)
+        elif type(part) in copyreg.dispatch_table:  # such as a regular expression
+            self._add_all("reduced", copyreg.dispatch_table[type(part)](part)[:3])
         elif hasattr(part, "__wrapped__"):  # such as a function with a cache
             self._add_all(type(part).__name__, (part.__wrapped__,))
         elif type(part).__reduce_ex__ is object.__reduce_ex__ and type(part).__reduce__ is object.__reduce__:
@@ -185,4 +188,12 @@ def _is_installed(module):
     file = getattr(sys.modules[module], "__file__", None)
     if top == _THIS or file is None:
         return True
-    return str(Path(file).resolve()).startswith(tuple(str(Path(folder).resolve()) for folder in _INSTALLED))
+    file = Path(file).resolve()
+    depth = module.count(".") + (file.stem == "__init__")
+    return _is_library(file.parents[depth])
+
+
+@functools.cache
+def _is_library(folder):
+    """Return whether a folder contains the library of Python, or is one to which packages are installed."""
+    return any(folder.is_relative_to(path) for path in _LIBRARIES) or next(folder.glob("*.dist-info"), None) is not None
