@@ -150,7 +150,7 @@ def _methods(arguments):
     wanted, device = arguments.methods or METHODS.split(","), arguments.device
     unknown = [name for name in wanted if name not in METHODS.split(",") and not is_own_code(name)]
     if unknown:
-        raise ValueError(f"--methods: need some of {METHODS}, or FILE.py:NAME, got {', '.join(unknown)}")
+        raise ValueError(f"--methods: need FILE.py:NAME, or some of {METHODS}, got {', '.join(unknown)}")
     for option, name in (("network", "posterior_mean"), ("schedule", "annealed_hmc")):
         if getattr(arguments, option) is not None and name not in wanted:
             raise ValueError(f"--{option}: only for {name}, which is not among the --methods")

@@ -91,7 +91,7 @@ class ScoreFunction:
     >>> from astro_massmap.inference import FourierGrid
     >>> spectrum = PowerSpectrum.default()
     >>> def denoised(maps, sigma):
-    ...     grid = FourierGrid(maps.shape[-2:], 2.3e-4)
+    ...     grid = FourierGrid(maps.shape[-2:], 2.3e-4, device=maps.device)
     ...     variance = grid.mode_variance(spectrum)
     ...     return grid.to_field(variance / (variance + sigma**2) * grid.to_modes(maps))
     >>> prior = ScoreFunction(denoised, spectrum, returns="denoised", domain="box", pixel_scale=2.3e-4)

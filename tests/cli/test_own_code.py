@@ -158,7 +158,7 @@ def test_validation(survey, maps, capsys):
     ("arguments", "message"),
     [
         (["--methods", "own_massmap_code.py:wiener"], "is that of another method; rename it"),
-        (["--methods", "halved"], "annealed_hmc, or FILE.py:NAME, got halved"),
+        (["--methods", "halved"], "--methods: need FILE.py:NAME, or some of"),
         (["--prior", "own_massmap_code.py:bare"], "--spectrum: needed for wiener and gaussian"),
     ],
 )
