@@ -35,7 +35,7 @@ class KaiserSquires:
     Parameters
     ----------
     smoothing : `~astropy.units.Quantity`
-        Standard deviation of the Gaussian.
+        Standard deviation of the Gaussian; by default 1 arcmin.
     padding : float
         Side of the periodic box, in sides of the field; outside of the field the shear is zero.
     device : str
