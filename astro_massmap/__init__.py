@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .maps.fields import reconstruct_fields, write_fields
     from .maps.shear_map import ShearMap
     from .methods import AnnealedHMC, KaiserSquires, PosteriorMean, Wiener
-    from .priors import GaussianPrior, ScorePrior
+    from .priors import GaussianPrior, ScoreFunction, ScorePrior
     from .theory.spectrum import PowerSpectrum
 
 # The public names and the modules they live in. They are imported on first use, so that
@@ -30,6 +30,7 @@ _HOMES = {
     "PosteriorMean": "methods",
     "PowerSpectrum": "theory.spectrum",
     "Schedule": "inference",
+    "ScoreFunction": "priors",
     "ScorePrior": "priors",
     "ShearCatalog": "maps.catalog",
     "ShearMap": "maps.shear_map",
@@ -46,6 +47,7 @@ __all__ = [
     "PosteriorMean",
     "PowerSpectrum",
     "Schedule",
+    "ScoreFunction",
     "ScorePrior",
     "ShearCatalog",
     "ShearMap",

@@ -50,6 +50,30 @@ GaussianPosterior(o, lambda ell: ell**-2.0).mean_modes()
     assert result.returncode == 0, result.stderr
 
 
+def test_methods_sample_without_astropy():
+    code = """
+import sys
+for name in ("astropy", "regions", "reproject", "tqdm", "matplotlib"):
+    sys.modules[name] = None
+import numpy as np
+import torch
+from astro_massmap import AnnealedHMC, GaussianPrior, ScoreFunction, PowerSpectrum, Wiener, inference, methods, priors
+shear = np.random.default_rng(0).normal(scale=0.1, size=(2, 16, 16))
+observation = inference.Observation.from_arrays(shear, np.full((16, 16), 0.1), 1.2e-4)
+spectrum = PowerSpectrum.default()
+own = ScoreFunction(lambda z, sigma: -z / (sigma**2 + 4e-4), spectrum, pixel_scale=1.2e-4)
+for prior in (None, GaussianPrior(spectrum), own):
+    method = AnnealedHMC(prior, n_samples=2, schedule="fast", n_check=0, padding=1.5)
+    assert method.solve(observation, progress=True).samples.shape == (2, 16, 16)
+    estimate = methods.run(method, observation, progress=False)
+    assert estimate.provenance["input"]["sha256"] == observation.sha256
+for method in (Wiener(), lambda observation: observation.shear[0]):
+    assert methods.run(methods.resolve(method), observation).mean.shape == (16, 16)
+"""
+    result = run(code)
+    assert result.returncode == 0, result.stderr
+
+
 @pytest.mark.slow
 def test_simulation_and_training_do_not_need_astropy():
     code = """

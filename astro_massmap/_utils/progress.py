@@ -1,5 +1,6 @@
 """Progress bars and warnings, also without tqdm and astropy."""
 
+import sys
 import warnings
 
 try:
@@ -29,6 +30,16 @@ class _Silent:
 def progress_bar(**options):
     """Return the progress bar of tqdm, or a silent one if tqdm is not installed."""
     return _Silent() if tqdm is None else tqdm(**options)
+
+
+def write_line(text):
+    """Write a line to the standard error, above the progress bars of tqdm if it is installed."""
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        print(text, file=sys.stderr)
+    else:
+        tqdm.write(text, file=sys.stderr)
 
 
 def warn(message, stacklevel=3):

@@ -10,11 +10,13 @@ from pathlib import Path
 import astropy.units as u
 
 from ..maps.axes import AXES
+from .own_code import file_of, is_own_code, load
 from .sources import add_spectrum_arguments, read_spectrum, read_table_of_spectrum
 
 PLACES = "catalog", "map"  # positional arguments
 FILES = (*PLACES, "exclude", "wcs", "spectrum", "n_z", "prior")  # files that commands read to make a map
 PRIORS = "default", "gaussian"  # names of priors, not of files
+CODE = "prior", "method"  # options that may be code of the user
 AXES_HELP = (
     f"axes of shear, x and y: {', '.join(list(AXES)[:4])}, or the same rotated by 180 degrees, such as south-west"
 )
@@ -55,12 +57,17 @@ def add_exclude_argument(parser):
 
 
 def add_method_arguments(parser):
-    parser.add_argument("--method", help="annealed_hmc (default), posterior_mean, wiener or kaiser_squires")
+    parser.add_argument(
+        "--method",
+        help="annealed_hmc (default), posterior_mean, wiener, kaiser_squires, or FILE.py:NAME, a function of the "
+        "observation in your own code",
+    )
     parser.add_argument(
         "--prior",
         default="default",
         metavar="FILE",
-        help="for annealed_hmc: file of a trained prior, default, or gaussian; for posterior_mean: file of a network",
+        help="for annealed_hmc: file of a trained prior, default, gaussian, or FILE.py:NAME, a ScoreFunction in your "
+        "own code; for posterior_mean: file of a network",
     )
     parser.add_argument(
         "--field",
@@ -147,8 +154,16 @@ def read_method(arguments, redshift=None, *, spectrum=True):
     sampled = arguments.method in (None, "annealed_hmc")
     if field != "random" and (arguments.prior != "default" or not sampled):
         raise ValueError("--field: a choice of the default prior of annealed_hmc; omit --prior and --method")
+    if arguments.method is not None and is_own_code(arguments.method):
+        if arguments.prior != "default" or spectrum is not None:
+            raise ValueError(f"--prior, --spectrum, --n-z: not used by the method {arguments.method!r}")
+        return resolve(load(arguments.method, "--method"), chosen)
     if sampled:
-        if arguments.prior == "gaussian":
+        if is_own_code(arguments.prior):
+            if spectrum is not None:
+                raise ValueError(f"--spectrum, --n-z: not used by the prior {arguments.prior!r}, which has its own")
+            chosen["prior"] = load(arguments.prior, "--prior")
+        elif arguments.prior == "gaussian":
             chosen["prior"] = GaussianPrior(spectrum)
         elif (arguments.prior, field, spectrum) != ("default", "random", None):  # otherwise from n(z) of the data
             chosen["prior"] = ScorePrior.load(arguments.prior, spectrum, field=field)
@@ -199,10 +214,16 @@ def record(name, arguments, method, **effective):
     del chosen["command"]
     effective |= {key: getattr(method, key, None) for key in ("n_samples", "seed", "device", "smoothing", "schedule")}
     if "method" in chosen:
-        effective["method"] = next(key for key, kind in METHODS.items() if type(method) is kind)
+        effective["method"] = next((key for key, kind in METHODS.items() if type(method) is kind), None)
     chosen = {key: effective.get(key) if value is None else value for key, value in chosen.items()}
     files = [key for key in FILES if chosen.get(key) is not None and (key != "prior" or chosen[key] not in PRIORS)]
-    inputs = {key: {"given": without_folders(chosen[key]), "sha256": file_sha256(chosen[key])} for key in files}
+    codes = [key for key in CODE if key in chosen and is_own_code(chosen[key])]
+    files += [key for key in codes if key not in files]
+    read = {key: (file_of(chosen[key]) if key in codes else chosen[key]) for key in files}
+    inputs = {
+        key: {"given": without_folders(chosen[key]), "sha256": None if file is None else file_sha256(file)}
+        for key, file in read.items()
+    }
     shown = {key: as_text(value) for key, value in chosen.items()}
     paths = [
         key

@@ -14,7 +14,8 @@ import numpy as np
 
 from .._utils.progress import warn
 from . import reconstruct
-from .arguments import FILES, PRIORS, check_targets, file_sha256, shell_arguments
+from .arguments import CODE, FILES, PRIORS, check_targets, file_sha256, shell_arguments
+from .own_code import is_own_code
 from .sources import MODEL_OPTIONS
 
 MAKERS = {
@@ -105,6 +106,8 @@ def _command(made, file):
             raise ValueError(f"MAP: the recorded option {key!r} does not exist in this version")
         if not (value is None or isinstance(value, str | bool | int | float)):
             raise ValueError(f"MAP: the recorded option {key!r} needs text or a number, got {value!r}")
+        if key in CODE and is_own_code(value):
+            raise ValueError(f"MAP: made with code of its author, {value!r}, which is not run from a record")
     return command
 
 

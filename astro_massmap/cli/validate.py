@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from .arguments import add_galaxy_arguments, angle, open_maps, options, read_catalog, save_figure
+from .own_code import is_own_code, load, name_in
 
 METHODS = "kaiser_squires,wiener,posterior_mean,gaussian,annealed_hmc"
 
@@ -41,8 +42,18 @@ def add_commands(commands):
     )
     validate.add_argument("--size", type=int, default=192, help="pixels on a side of the field (default: %(default)s)")
     validate.add_argument("--samples", type=int, default=19, help="samples of each posterior (default: %(default)s)")
-    validate.add_argument("--methods", type=_names, metavar="A,B", help=f"default: {METHODS}")
-    validate.add_argument("--prior", default="default", metavar="FILE", help="prior of annealed_hmc, or gaussian")
+    validate.add_argument(
+        "--methods",
+        type=_names,
+        metavar="A,B",
+        help=f"default: {METHODS}; FILE.py:NAME is a function of the observation, or a method, in your own code",
+    )
+    validate.add_argument(
+        "--prior",
+        default="default",
+        metavar="FILE",
+        help="prior of annealed_hmc, gaussian, or FILE.py:NAME, a ScoreFunction in your own code",
+    )
     validate.add_argument(
         "--spectrum", type=Path, metavar="FILE", help="spectrum of wiener and gaussian (default: that of the prior)"
     )
@@ -110,8 +121,8 @@ def _with_wiener(kappas, wanted):
     kappas = {"wiener": wiener, **kappas}
     if wanted is not None and "gaussian" not in wanted:
         del kappas["gaussian"]
-    order = METHODS.split(",")
-    return {name: kappas[name] for name in sorted(kappas, key=order.index)}
+    first = [name for name in METHODS.split(",") if name in kappas]
+    return {name: kappas[name] for name in dict.fromkeys([*first, *kappas])}
 
 
 def _write(comparison, folder):
@@ -133,20 +144,18 @@ def _write(comparison, folder):
 def _methods(arguments):
     """Return the methods with files of their own; the Wiener filter is the mean of ``gaussian``."""
     from ..methods import AnnealedHMC, KaiserSquires, PosteriorMean, Wiener
-    from ..priors import GaussianPrior, MeanNetwork, ScorePrior
+    from ..priors import MeanNetwork
     from ..theory.spectrum import PowerSpectrum
 
     wanted, device = arguments.methods or METHODS.split(","), arguments.device
-    unknown = [name for name in wanted if name not in METHODS.split(",")]
+    unknown = [name for name in wanted if name not in METHODS.split(",") and not is_own_code(name)]
     if unknown:
-        raise ValueError(f"--methods: need some of {METHODS}, got {', '.join(unknown)}")
+        raise ValueError(f"--methods: need FILE.py:NAME, or some of {METHODS}, got {', '.join(unknown)}")
     for option, name in (("network", "posterior_mean"), ("schedule", "annealed_hmc")):
         if getattr(arguments, option) is not None and name not in wanted:
             raise ValueError(f"--{option}: only for {name}, which is not among the --methods")
     spectrum = None if arguments.spectrum is None else PowerSpectrum.read(arguments.spectrum)
-    gaussian = arguments.prior == "gaussian"
-    prior = GaussianPrior(spectrum) if gaussian else ScorePrior.load(arguments.prior, spectrum)
-    theory = spectrum if gaussian else prior.theory
+    prior, theory = _prior(arguments.prior, spectrum)
     sampled = {"n_samples": arguments.samples, "device": device}
     methods = {}
     if "kaiser_squires" in wanted:
@@ -156,6 +165,35 @@ def _methods(arguments):
     methods["gaussian"] = Wiener(theory, **sampled)
     if "annealed_hmc" in wanted:
         methods["annealed_hmc"] = AnnealedHMC(prior, n_check=0, **sampled, **options(arguments, "schedule"))
+    return methods | _own_methods([name for name in wanted if is_own_code(name)])
+
+
+def _prior(name, spectrum):
+    """Return the prior of ``annealed_hmc``, and the spectrum of the Gaussian methods."""
+    from ..priors import GaussianPrior, ScorePrior
+
+    if name == "gaussian":
+        return GaussianPrior(spectrum), spectrum
+    if not is_own_code(name):
+        prior = ScorePrior.load(name, spectrum)
+        return prior, prior.theory
+    prior = load(name, "--prior")
+    theory = getattr(prior, "spectrum", None) if spectrum is None else spectrum
+    if theory is None:
+        raise ValueError(f"--spectrum: needed for wiener and gaussian, because the prior {name!r} has no spectrum")
+    return prior, theory
+
+
+def _own_methods(texts):
+    """Return methods in code of the user by their name."""
+    from ..methods import resolve
+
+    methods = {}
+    for text in texts:
+        name = name_in(text)
+        if name in (*METHODS.split(","), "truth", *methods):
+            raise ValueError(f"--methods: the name of {text!r} is that of another method; rename it")
+        methods[name] = resolve(load(text, "--methods"))
     return methods
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from .._utils.typing import Axes, Mask, Pair, RedshiftsLike, Shape
-    from ..methods import Method
+    from ..methods import MethodLike
     from .convergence_map import ConvergenceMap
     from .shear_map import ShearMap
 
@@ -352,7 +352,7 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens):
 
     def reconstruct(
         self,
-        method: str | Method | None = None,
+        method: MethodLike = None,
         *,
         wcs: WCS | None = None,
         shape: Shape | None = None,

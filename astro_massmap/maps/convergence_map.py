@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from .._utils.typing import Bools, File, Floats, RedshiftsLike, Shape
-    from ..methods import Estimate, Method
+    from ..methods import Estimate, MethodLike
     from .n_z import NZ
 
 
@@ -241,7 +241,7 @@ class ConvergenceMap(Arithmetic, Questions, Masses, OtherGrids, Pictures, NDIOMi
 
     def reconstruct(
         self,
-        method: str | Method | None = None,
+        method: MethodLike = None,
         *,
         reduced_shear: bool | Literal["auto"] = "auto",
         progress: bool = True,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
 
     from .._utils.typing import File, Mask, Shape
-    from ..methods import Method
+    from ..methods import Method, MethodLike
     from .convergence_map import ConvergenceMap
     from .shear_map import ShearMap
 
@@ -41,7 +41,7 @@ SUMMARY = "bins.ecsv"
 
 def reconstruct_fields(
     fields: Iterable[Field] | Mapping[Any, Field],
-    method: str | Method | Sequence[str | Method | None] | None = None,
+    method: MethodLike | Sequence[MethodLike] = None,
     *,
     wcs: WCS | None = None,
     shape: Shape | None = None,
@@ -61,8 +61,8 @@ def reconstruct_fields(
         Catalogues or maps, one for each field. A dictionary, such as that of `ShearCatalog.bins`, contains parts of one
         field: its catalogues are binned on one common grid, with the default pixel scale of the densest one, or that of
         the prior or network of a method, if it is for one scale only.
-    method : str or method object, or list of these, optional
-        Method of all fields, or one for each.
+    method : str, method object or callable, or list of these, optional
+        Method of all fields, or one for each, as for `ShearMap.reconstruct`.
     wcs, shape, pixel_scale, mask
         Grid of the catalogues, as for `ShearCatalog.to_map`.
     executor : `concurrent.futures.Executor`, optional

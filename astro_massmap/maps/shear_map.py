@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from .._utils.typing import Bools, File, RedshiftsLike, Shape
-    from ..methods import Method
+    from ..methods import MethodLike
     from .convergence_map import ConvergenceMap
     from .n_z import NZ
 
@@ -168,7 +168,7 @@ class ShearMap:
 
     def reconstruct(
         self,
-        method: str | Method | None = None,
+        method: MethodLike = None,
         *,
         reduced_shear: bool | Literal["auto"] = "auto",
         progress: bool = True,
@@ -184,10 +184,11 @@ class ShearMap:
 
         Parameters
         ----------
-        method : str or method object, optional
-            ``"annealed_hmc"`` (the default), ``"posterior_mean"``, ``"wiener"`` or ``"kaiser_squires"``, or an object:
+        method : str, method object or callable, optional
+            ``"annealed_hmc"`` (the default), ``"posterior_mean"``, ``"wiener"`` or ``"kaiser_squires"``; an object:
             `~astro_massmap.AnnealedHMC`, `~astro_massmap.PosteriorMean`, `~astro_massmap.Wiener`,
-            `~astro_massmap.KaiserSquires`.
+            `~astro_massmap.KaiserSquires`; or a function of an `~astro_massmap.inference.Observation` that returns the
+            convergence ``(ny, nx)``, see :doc:`/your_own`.
         reduced_shear : {'auto', True, False}
             Treat the data as reduced shear ``gamma / (1 - kappa)``, see :ref:`reduced-shear`. ``"auto"`` does so if a
             Kaiser-Squires map with a smoothing of 0.5 arcmin exceeds 0.05 by five standard deviations of its noise,

@@ -1,11 +1,10 @@
 """Diagnostics of a run, computed from the records of its chains."""
 
-import warnings
-
 import numpy as np
-from astropy.utils.exceptions import AstropyUserWarning
 
+from .._utils.progress import warn
 from ..inference import ScoreError, SolverError, gaussian_check, model_fit, power_over_prior
+from ..priors import ScoreFunction
 from .base import warn_of_fit
 
 _ALARM = 5.0  # standard errors of the Gaussian check
@@ -24,12 +23,15 @@ def run_diagnostics(plan, observation, records):
     targeted = getattr(getattr(plan.prior, "prior", None), "factor", None) is not None
     if power > (_MUCH_TARGETED if targeted else _MUCH):
         remedy = "" if targeted else '; ScorePrior.load("default", field="targeted") is the prior of such fields'
-        warnings.warn(
-            f"prior: the samples have up to {power:.1f} times the power of the prior in a band of ell; it was not "
-            f"made for fields {'with such halos' if targeted else 'that were chosen for a cluster'}, and masses may "
-            f"come out too low{remedy}",
-            AstropyUserWarning,
-            stacklevel=3,
+        reason = (
+            f"it was not made for fields {'with such halos' if targeted else 'that were chosen for a cluster'}, and "
+            f"masses may come out too low{remedy}"
+        )
+        if isinstance(getattr(plan.prior, "prior", None), ScoreFunction):
+            reason = "its function, its spectrum and the data do not agree"
+        warn(
+            f"prior: the samples have up to {power:.1f} times the power of the prior in a band of ell; {reason}",
+            stacklevel=4,
         )
     chi2 = zip(*[record["chi2"] for record in good], strict=True)
     fit = model_fit(plan.posterior(), plan.observation, *chi2, gaussian=plan.prior.gaussian)
@@ -61,14 +63,13 @@ def self_check(plan, seed, n, n_jobs):
     try:
         check = gaussian_check(plan, seed, n, n_jobs)
     except (SolverError, ScoreError) as error:  # the samples are kept
-        warnings.warn(f"the Gaussian self-check failed: {error}", AstropyUserWarning, stacklevel=3)
+        warn(f"the Gaussian self-check failed: {error}", stacklevel=4)
         return None
     if check["worst"] > _ALARM:
-        warnings.warn(
+        warn(
             f"the Gaussian self-check is off by {check['worst']:.1f} standard errors in a band; see "
             "diagnostics['gaussian_check']",
-            AstropyUserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return check
 

@@ -1,14 +1,12 @@
 """Draw the chains of a run, repeat those that fail, and store the samples."""
 
 import threading
-import warnings
 from contextlib import ExitStack, closing
 from functools import partial
 
 import numpy as np
-from astropy.utils.exceptions import AstropyUserWarning
-from tqdm.auto import tqdm
 
+from .._utils.progress import progress_bar, warn
 from ..inference import (
     ScoreError,
     SolverError,
@@ -67,7 +65,7 @@ def draw_samples(method, plan, checkpoint, workers, n_jobs, progress):
     batch = method.batch_size or (1 if plan.grid.device.type == "cpu" else 32)
     pieces, stopped = [todo[i : i + batch] for i in range(0, len(todo), batch)], threading.Event()
     options = {"total": method.n_samples, "initial": method.n_samples - len(todo), "desc": "chains"}
-    with tqdm(**options, disable=not progress) as bar:
+    with progress_bar(**options, disable=not progress) as bar:
 
         def on_step(level, state):
             if stopped.is_set():
@@ -186,9 +184,7 @@ def check_failures(records, n_samples, checkpoint, finished=False):
         )
     if not finished:
         return
-    warnings.warn(
+    warn(
         f"{len(lost)} of {n_samples} chains failed {_ATTEMPTS} times each and are left out (chain {lost[0]}: "
-        f"{reason}); the map has {n_samples - len(lost)} samples",
-        AstropyUserWarning,
-        stacklevel=2,
+        f"{reason}); the map has {n_samples - len(lost)} samples"
     )

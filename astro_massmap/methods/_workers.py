@@ -1,6 +1,7 @@
 """Distribute the work of a run to the workers of an executor."""
 
 import multiprocessing
+import pickle
 import threading
 import uuid
 from collections import deque
@@ -34,6 +35,8 @@ def shared_out(function, pieces, executor):
     ------
     ValueError
         If the workers are forked processes in which torch would use several threads.
+    TypeError
+        If the workers are processes, and the function or the first piece cannot be sent to them.
 
     Examples
     --------
@@ -44,7 +47,8 @@ def shared_out(function, pieces, executor):
     ...     sorted(shared_out(math.factorial, range(6), executor))
     [1, 1, 2, 6, 24, 120]
     """
-    left, waiting, called = deque(pieces), {}, _by_a_worker(function, executor)
+    left, waiting = deque(pieces), {}
+    called = _by_a_worker(function, executor, left[0] if left else None)
     try:
         while left or waiting:
             while left and len(waiting) < _WAITING:
@@ -84,9 +88,18 @@ class RunContext:
         return _here.prepared
 
 
-def _by_a_worker(function, executor):
+def _by_a_worker(function, executor, piece):
     """Return the function to submit: in a pool of processes, each call is checked by `_checked`."""
-    return partial(_checked, function) if isinstance(executor, ProcessPoolExecutor) else function
+    if not isinstance(executor, ProcessPoolExecutor):
+        return function
+    try:
+        pickle.dumps((function, piece))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise TypeError(
+            f"executor: the method cannot be sent to its processes ({error}); define your functions at the top of a "
+            "module, not as a lambda or in another function, or use threads or Dask"
+        ) from error
+    return partial(_checked, function)
 
 
 def _checked(function, piece):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import sys
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import KW_ONLY, dataclass
@@ -11,9 +10,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from .._utils.checks import check_integer, is_object_with
+from .._utils.content import content_sha256, text_of
+from .._utils.progress import write_line
 from ..inference import (
     Observation,
     Plan,
@@ -26,12 +26,10 @@ from ..inference import (
     posterior_shape,
     side_by_side,
 )
-from ..priors import Prior, ScorePrior
+from ..priors import Prior, ScoreFunction, ScorePrior
 from ._chain_diagnostics import run_diagnostics, self_check
 from ._chains import draw_samples
-from ._checkpoint import Checkpoint, fingerprint
 from ._memory import MemoryEstimate, check_memory, needed_memory, workers_that_fit
-from ._sample_files import check_name
 from ._workers import RunContext
 from .base import Estimate, check_dtype, check_padding, mean_and_std
 
@@ -49,7 +47,7 @@ class AnnealedHMC:
 
     Parameters
     ----------
-    prior : `~astro_massmap.ScorePrior`, `~astro_massmap.GaussianPrior` or alike, optional
+    prior : ScorePrior, GaussianPrior, ScoreFunction or alike, optional
         Prior, an object with ``on(grid)``; by default the learned prior of the package, ``ScorePrior.load("default")``.
     n_samples : int
         Number of samples, each from its own chain.
@@ -110,7 +108,8 @@ class AnnealedHMC:
 
     def __post_init__(self) -> None:
         if self.prior is not None and not is_object_with(self.prior, "on"):
-            raise TypeError(f"prior: needs an object such as GaussianPrior(), got {self.prior!r}")
+            advice = "; for a function of (maps, sigma) use ScoreFunction(f, spectrum)" if callable(self.prior) else ""
+            raise TypeError(f"prior: needs an object such as GaussianPrior(), got {text_of(self.prior)}{advice}")
         if not isinstance(self.schedule, Schedule) and self.schedule not in list(self.SCHEDULES):
             raise ValueError(
                 f"schedule: needs a Schedule or one of {', '.join(map(repr, self.SCHEDULES))}, got {self.schedule!r}"
@@ -123,6 +122,8 @@ class AnnealedHMC:
             if getattr(self, name) is not None:
                 check_integer(getattr(self, name), name, 1)
         if self.checkpoint is not None:
+            from ._sample_files import check_name  # loads astropy
+
             check_name(self.checkpoint)
         for name, low in (("tolerance", 0), ("information", 0.1)):
             value: float = getattr(self, name)
@@ -248,16 +249,18 @@ class AnnealedHMC:
         estimate = self._memory_estimate(observation.shape, n_jobs)
         text = check_memory(estimate, pick_device(self.device))
         if progress:
-            tqdm.write(text, file=sys.stderr)
+            write_line(text)
         plan = self.prepare(observation)
         checkpoint = None
         if self.checkpoint is not None:
+            from ._checkpoint import Checkpoint, fingerprint  # loads astropy
+
             shape, mark = (self.n_samples, *observation.shape), fingerprint(plan.observation, self._decisive(plan))
             checkpoint = Checkpoint(self.checkpoint, shape, mark, cards)
         workers = None if executor is None else (executor, RunContext(self, observation))
         samples, records = draw_samples(self, plan, checkpoint, workers, n_jobs, progress)
         mean, std = mean_and_std(samples)
-        diagnostics = {"prior": repr(self._prior), "memory": estimate.bytes}
+        diagnostics = {"prior": text_of(self._prior), "memory": estimate.bytes}
         diagnostics |= run_diagnostics(plan, observation, records)
         if plan.schedule.splitting and self.n_check:
             diagnostics["gaussian_check"] = self_check(plan, self.seed, self.n_check, n_jobs)
@@ -275,6 +278,8 @@ class AnnealedHMC:
         settings["start"] = repr("gaussian")  # a former option, in the fingerprint of checkpoints of 0.1.dev
         if plan.observation.frozen is not None:
             settings["reduced_shear"] = repr(True)
+        if isinstance(self.prior, ScoreFunction):
+            settings["function"] = repr(content_sha256(self.prior))
         level = plan.targets[-1].sigma
         white = plan.grid.to_modes(
             Streams(0, [0]).normal(*plan.grid.box_shape, dtype=plan.grid.dtype).to(plan.grid.device)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
-from astropy.utils.exceptions import AstropyUserWarning
 
 from .._utils import checks
+from .._utils.progress import warn
 from ..analysis.statements import fit_statements
 
 if TYPE_CHECKING:
@@ -90,10 +89,13 @@ class Method(Protocol):
         """
 
 
+MethodLike: TypeAlias = "str | Method | Callable[[Observation], Any] | None"
+
+
 def warn_of_fit(fit: Mapping[str, Any] | None) -> None:
     """Warn of data that prior and noise do not explain."""
     for _, message in fit_statements(fit):
-        warnings.warn(f"{message}; see diagnostics['fit']", AstropyUserWarning, stacklevel=3)
+        warn(f"{message}; see diagnostics['fit']", stacklevel=4)
 
 
 def mean_and_std(samples: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -118,11 +120,10 @@ def check_padding(padding: float) -> None:
     """Raise ValueError below 1; warn below 1.5, where the errors of large scales are too small."""
     checks.check_padding(padding)
     if padding < 1.5:
-        warnings.warn(
+        warn(
             f"padding: with a box of {padding:g} times the field, structure wraps around its edges and the "
             "errors of large scales are too small; use at least 1.5",
-            AstropyUserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
@@ -154,11 +155,7 @@ def in_batches(
                 raise
             batch = len(piece) // 2
             torch.cuda.empty_cache()
-            warnings.warn(
-                f"out of memory on the device: continuing with {batch} samples at a time",
-                AstropyUserWarning,
-                stacklevel=2,
-            )
+            warn(f"out of memory on the device: continuing with {batch} samples at a time")
             continue
         indices = indices[batch:]
         on_done(len(piece))

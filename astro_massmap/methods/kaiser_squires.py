@@ -1,14 +1,25 @@
 """Direct inversion of the shear (Kaiser & Squires 1993), smoothed."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import KW_ONLY, dataclass
+from __future__ import annotations
 
-import astropy.units as u
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING
+
 import torch
 
-from .._sky.geometry import to_angle
 from ..inference import FourierGrid, FourierOperator, LensingOperator, Observation, padded_shape, pick_device
 from .base import Estimate, check_padding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import astropy.units as u
+
+
+def _one_arcmin() -> u.Quantity:
+    import astropy.units as u
+
+    return 1 * u.arcmin
 
 
 @dataclass(frozen=True)
@@ -24,7 +35,7 @@ class KaiserSquires:
     Parameters
     ----------
     smoothing : `~astropy.units.Quantity`
-        Standard deviation of the Gaussian.
+        Standard deviation of the Gaussian; by default 1 arcmin.
     padding : float
         Side of the periodic box, in sides of the field; outside of the field the shear is zero.
     device : str
@@ -58,19 +69,23 @@ class KaiserSquires:
     True
     """
 
-    smoothing: u.Quantity = 1 * u.arcmin
+    smoothing: u.Quantity = field(default_factory=_one_arcmin)
     _: KW_ONLY
     padding: float = 2.0
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        from .._sky.geometry import to_angle  # loads astropy
+
         to_angle(self.smoothing, "smoothing", zero=True)
         check_padding(self.padding)
         pick_device(self.device)
 
     def solve(self, observation: Observation, *, progress: bool = False) -> Estimate:
         """Map one observation, see `Method.solve <astro_massmap.methods.Method.solve>`; ``progress`` has no effect."""
-        device, smoothing = pick_device(self.device), u.Quantity(self.smoothing).to_value(u.rad)
+        from .._sky.geometry import to_angle  # loads astropy
+
+        device, smoothing = pick_device(self.device), to_angle(self.smoothing, "smoothing", zero=True).to_value("rad")
         grid, operator, *images = smoothed_inversion(observation, smoothing, self.padding, device)
         e_mode, b_mode, std = (image.cpu().numpy() for image in images)
         empty = int((~observation.observed).sum())

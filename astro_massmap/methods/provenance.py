@@ -7,7 +7,8 @@ A record is made of plain numbers, texts, lists and dictionaries:
 - ``date`` (UTC), ``versions``, ``platform``, ``device`` and ``threads``, on which the last digits depend;
 - ``prior``, the prior, network or spectrum of the method: its kind and name, whether it is Gaussian, plain options, and
   the SHA-256 of all its arrays, the spectrum of another theory included. For a trained network this is the checksum in
-  its file of weights;
+  its file of weights. A function of the user is recorded by its name and the SHA-256 of its content, see
+  `astro_massmap._utils.content`;
 - ``sources``, the name and origin of the spectrum, and the mean redshift of the sources if their n(z) is known;
 - ``reduced_shear``, its setting, and the result as in the diagnostics; None for data that are a convergence;
 - ``input``, the SHA-256 of shear (or convergence), noise and pixel size as the method receives them; a pixel without
@@ -20,6 +21,7 @@ import copy
 import dataclasses
 import hashlib
 import platform
+from contextlib import suppress
 from functools import lru_cache
 from importlib import metadata
 from numbers import Integral, Real
@@ -27,6 +29,7 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 
+from .._utils.content import content_sha256, description, name_of, text_of
 from .._utils.files import without_folders
 from .._utils.version import __version__, now
 from ..priors import GaussianPrior, MeanNetwork, ScorePrior
@@ -42,14 +45,24 @@ _LONGEST_NAME = 200
 def versions():
     """Return the versions on which the numbers of a map depend, by name."""
     own = {"python": platform.python_version(), "astro_massmap": __version__}
-    return own | {name: metadata.version(name) for name in ("astropy", "numpy", "scipy", "torch")}
+    for name in ("astropy", "numpy", "scipy", "torch"):
+        with suppress(metadata.PackageNotFoundError):
+            own[name] = metadata.version(name)
+    return own
 
 
 def settings_of(method):
     """Return the options of a method as plain numbers and texts."""
     fields = dataclasses.fields(method) if dataclasses.is_dataclass(method) else ()
-    values = {f.name: getattr(method, f.name) for f in fields}
-    return {k: v if v is None else without_folders(v) if k == "checkpoint" else _plain(v) for k, v in values.items()}
+    return {f.name: _setting(f, getattr(method, f.name)) for f in fields}
+
+
+def _setting(field, value):
+    if value is None:
+        return None
+    if field.metadata.get("content"):
+        return description(value)
+    return without_folders(value) if field.name == "checkpoint" else _plain(value)
 
 
 def record(method, observation, diagnostics):
@@ -86,7 +99,10 @@ def _plain(value):
         return value
     if isinstance(value, Integral):
         return int(value)
-    return float(value) if isinstance(value, Real) else str(value)
+    if isinstance(value, Real):
+        return float(value)
+    text = str(value)
+    return description(value) if " at 0x" in text else text
 
 
 def identity(method):
@@ -103,7 +119,7 @@ def identity(method):
     called = getattr(part, "name", None)
     return {
         "kind": type(part).__name__,
-        "name": " ".join(str(part if called is None else called).split())[:_LONGEST_NAME],
+        "name": " ".join((text_of(part) if called is None else str(called)).split())[:_LONGEST_NAME],
         "gaussian": name == "spectrum" or isinstance(part, GaussianPrior),
         "sha256": checksum(tensors) if complete and tensors else None,
         "options": options,
@@ -181,5 +197,14 @@ def _take_fields(part, name, tensors, options):
             continue
         inner = names.get(field.name, field.name)
         inner = f"{name}.{inner}" if name else inner
-        complete &= _take(getattr(part, field.name), inner, tensors, options)
+        take = _take_content if field.metadata.get("content") else _take
+        complete &= take(getattr(part, field.name), inner, tensors, options)
     return complete
+
+
+def _take_content(part, name, tensors, options):
+    """Add the name and the checksum of a function of the user."""
+    options[name], sha256 = name_of(part), content_sha256(part)
+    if sha256 is not None:
+        tensors[name] = torch.tensor([*bytes.fromhex(sha256)], dtype=torch.uint8)
+    return sha256 is not None

@@ -10,15 +10,13 @@ factor of about five in each iteration (Seitz & Schneider 1995, A&A 297, 287).
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
-from .._utils.progress import warn
+from .._utils.progress import warn, write_line
 from ..inference import ConvergenceObservation, pick_device
 from ..inference.observation import REDUCED
 from ..priors import GaussianPrior, MeanNetwork, ScorePrior
@@ -28,6 +26,7 @@ from ._memory import check_memory
 from ._workers import RunContext
 from .annealed_hmc import AnnealedHMC
 from .base import Estimate
+from .function import method_name
 from .kaiser_squires import smoothed_inversion
 from .posterior_mean import PosteriorMean
 from .sources import changed, relative_amplitude
@@ -144,7 +143,7 @@ def solve(
         observation.unreduced(observation.shear)  # raises the error of data that are a convergence
     pilot = _pilot_of(method, observation, executor, progress)
     if progress:
-        tqdm.write(f"reduced shear: two iterations with {pilot.name}", file=sys.stderr)
+        write_line(f"reduced shear: two iterations with {pilot.name}")
     kappa, blank = _iterated(pilot.solve, observation)
     changed = observation.unreduced(kappa, blank)
     estimate = method.solve(changed, progress=progress, **options)
@@ -239,7 +238,7 @@ def _pilot_of(method: Method, observation: Observation, executor: Executor | Non
     if isinstance(method, PosteriorMean):
         return _Pilot("the network of PosteriorMean", method.moments, own=True)
     if not isinstance(method, AnnealedHMC):
-        return _Pilot(type(method).__name__, method.solve, own=True)
+        return _Pilot(method_name(method), method.solve, own=True)
     names = "padding", "tolerance", "max_iterations", "dtype", "device"
     common = {name: getattr(method, name) for name in names}
     prior = method._prior

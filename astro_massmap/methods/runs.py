@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
-
+from .._utils.progress import write_line
 from ..inference import one_thread
 from . import provenance, reduced_shear as reduced
+from .function import method_name
 from .sources import for_sources, statement
 
 if TYPE_CHECKING:
@@ -67,19 +66,19 @@ def run(
     start = time.perf_counter()
     if executor is not None and not hasattr(method, "prepare"):
         raise TypeError(
-            f"executor: needs a method with chains, got {type(method).__name__}; use AnnealedHMC, which with "
+            f"executor: needs a method with chains, got {method_name(method)}; use AnnealedHMC, which with "
             "GaussianPrior() draws from the posterior of Wiener()"
         )
     method, sources = for_sources(method, n_z)
     if progress and statement(sources):
-        tqdm.write(statement(sources), file=sys.stderr)
+        write_line(statement(sources))
     options: dict[str, Any] = {} if executor is None else {"executor": executor}
     if getattr(method, "checkpoint", None) is not None:
         options["cards"] = cards
     with one_thread():  # several chains at a time: two threads of one chain would wait for each other
         estimate = reduced.solve(method, observation, reduced_shear, progress=progress, **options)
         estimate.diagnostics |= {
-            "method": type(method).__name__,
+            "method": method_name(method),
             "settings": provenance.settings_of(method),
             "versions": dict(provenance.versions()),
             "wall_time": time.perf_counter() - start,

@@ -8,6 +8,7 @@ component. Samplers integrate the Gaussian component exactly and evaluate only t
 from .base import Prior, PriorOnGrid
 from .correction import Correction, CorrectionTable
 from .denoiser import CONDITIONS, FieldStatistics, HybridDenoiser
+from .function import ScoreFunction
 from .gaussian import GaussianPrior
 from .mean_network import MeanNetwork, MomentDenoiser
 from .score import ScorePrior
@@ -24,6 +25,7 @@ __all__ = [
     "MomentDenoiser",
     "Prior",
     "PriorOnGrid",
+    "ScoreFunction",
     "ScorePrior",
     "UNet",
 ]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
 
     from .._utils.typing import Background, Bools, RedshiftsLike, Shape
-    from ..methods import Method
+    from ..methods import MethodLike
 
 __all__ = ["completeness", "random_centers"]
 
@@ -49,7 +49,7 @@ def completeness(
     redshift: float,
     centers: SkyCoord,
     *,
-    method: str | Method,
+    method: MethodLike,
     threshold: float,
     radius: u.Quantity,
     z_source: RedshiftsLike | None = None,

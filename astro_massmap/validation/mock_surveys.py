@@ -25,6 +25,7 @@ from .._utils.checks import check_integer
 from .._utils.progress import progress_bar
 from ..maps.catalog import ShearCatalog
 from ..maps.convergence_map import ConvergenceMap
+from ..methods import resolve
 from ..simulation import observe
 from .comparison import Comparison, compare
 from .metrics import least_side
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from .._utils.typing import File
     from ..maps.shear_map import ShearMap
-    from ..methods import Method
+    from ..methods import MethodLike
     from ..simulation import MapSet
 
 __all__ = ["Comparison", "MockSurveys", "compare", "read_mocks", "run_mocks"]
@@ -136,7 +137,7 @@ class MockSurveys:
 
 def run_mocks(
     mocks: MockSurveys,
-    methods: Mapping[str, Method],
+    methods: Mapping[str, MethodLike],
     folder: File,
     *,
     numbers: Iterable[int] | None = None,
@@ -148,7 +149,8 @@ def run_mocks(
     Parameters
     ----------
     mocks, methods
-        Mocks, and method objects by name, such as ``Wiener(n_samples=16)``. Seeds are replaced by those of the mocks.
+        Mocks, and methods by name, such as ``Wiener(n_samples=16)`` or a function of the observation. Seeds are
+        replaced by those of the mocks.
     folder : str or path-like
         Folder of the files ``mock_003_truth.fits`` and ``mock_003_NAME.fits``. Existing files are kept.
     numbers, progress
@@ -178,7 +180,7 @@ def run_mocks(
     numbers = _checked_numbers(mocks, numbers)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = {TRUTH: None, **methods}
+    wanted = _wanted(methods)
     todo = {i: [name for name, method in wanted.items() if not is_there(folder, mocks, i, name, method)]
             for i in numbers}  # fmt: skip
     with progress_bar(total=sum(map(len, todo.values())), desc="maps", disable=not progress) as bar:
@@ -198,7 +200,7 @@ def run_mocks(
 
 
 def read_mocks(
-    mocks: MockSurveys, methods: Mapping[str, Method], folder: File, *, numbers: Iterable[int] | None = None
+    mocks: MockSurveys, methods: Mapping[str, MethodLike], folder: File, *, numbers: Iterable[int] | None = None
 ) -> tuple[list[ConvergenceMap], dict[str, list[ConvergenceMap]]]:
     """
     Read the files of `run_mocks`, with its parameters and errors.
@@ -222,7 +224,7 @@ def read_mocks(
     >>> read_mocks(mocks, {}, "nothing")
     ([], {})
     """
-    folder, wanted = Path(folder), {TRUTH: None, **methods}
+    folder, wanted = Path(folder), _wanted(methods)
     complete = [
         i
         for i in _checked_numbers(mocks, numbers)
@@ -230,6 +232,11 @@ def read_mocks(
     ]
     maps = {name: [read(path_of(folder, i, name)) for i in complete] for name in wanted}
     return maps.pop(TRUTH), maps
+
+
+def _wanted(methods):
+    """Return the methods, also those of functions, by name, and None for the truth."""
+    return {TRUTH: None, **{name: resolve(method) for name, method in methods.items()}}
 
 
 def _checked_numbers(mocks, numbers):

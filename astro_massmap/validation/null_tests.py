@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from .._utils.typing import RegionsLike, Shape
-    from ..methods import Method
+    from ..methods import MethodLike
 
 __all__ = ["BModeTest", "b_mode_test", "jackknife", "noise_maps", "rotated"]
 
@@ -72,7 +72,7 @@ def noise_maps(
     catalog: ShearCatalog,
     n: int = 32,
     *,
-    method: str | Method | None = None,
+    method: MethodLike = None,
     seed: int = 0,
     wcs: WCS | None = None,
     shape: Shape | None = None,
@@ -87,7 +87,7 @@ def noise_maps(
     ----------
     catalog, n
         Galaxies, and number of maps, at least two.
-    method : str or method object, optional
+    method : str, method object or callable, optional
         Method of the maps; by default `~astro_massmap.KaiserSquires`. Only the mean of a method with samples is used.
     seed : int
         Seed of the angles; map i is that of ``rotated(catalog, [seed, i])``.
@@ -118,7 +118,7 @@ def jackknife(
     catalog: ShearCatalog,
     n: int = 32,
     *,
-    method: str | Method | None = None,
+    method: MethodLike = None,
     seed: int = 0,
     wcs: WCS | None = None,
     shape: Shape | None = None,

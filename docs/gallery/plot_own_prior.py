@@ -10,7 +10,8 @@ small prior from other maps; the commands and times for a full prior are at the 
 # Convergence maps can be light cones of ``massmap simulate``, published sets such as MassiveNuS or kappaTNG, or a
 # folder of FITS, numpy or HDF5 files. They should be grouped in *boxes*, independent simulations, because overfitting
 # is visible only on boxes that were not used in training. This page uses lognormal maps, which are drawn in a second
-# and have realistic skewness, but no filaments.
+# and have realistic skewness, but no filaments. A network that was trained with another package becomes a prior in one
+# line, see :doc:`/your_own`.
 
 import tempfile
 from pathlib import Path
