@@ -40,8 +40,10 @@ class Pictures(MapParts):
         """
         from ..plotting.sky import plot_map  # loads regions
 
-        options = {"label": r"$\kappa$" if self._is_convergence else self._what} | kwargs
-        return plot_map(self.data, self.wcs, ax=ax, regions=regions, mask=self.mask, **options)
+        label = r"$\kappa$" if self._is_convergence else self._what
+        std = None if self.uncertainty is None else self.uncertainty.array
+        options = {"label": label, "mask": self.mask, "std": std} | kwargs
+        return plot_map(self.data, self.wcs, ax=ax, regions=regions, **options)
 
     @property
     def _is_convergence(self) -> bool:

@@ -1,0 +1,112 @@
+"""Labels that are moved, whenever a figure is drawn, so that they do not overlap. Imports matplotlib."""
+
+import numpy as np
+from matplotlib.collections import LineCollection
+from matplotlib.text import Text
+from matplotlib.transforms import IdentityTransform
+
+from .._utils.progress import warn
+
+_DIRECTIONS = np.radians([90, 270, 0, 180, 45, 135, 315, 225, 67.5, 112.5, 247.5, 292.5, 22.5, 157.5, 202.5, 337.5])
+_RINGS = np.arange(9)  # distances from a region, in heights of the label
+_CROSSED = 0.3  # cost of a point of an outline below a label; one ring further costs 1
+
+
+class ArrangedLabels(LineCollection):
+    """
+    Labels of regions, and lines to those that are not next to their region.
+
+    Each label, in order, is drawn at the free position next to its region, or if there is none as near as possible:
+    within the axes, without overlap with other labels, and preferably not on the outline of a region.
+
+    Parameters
+    ----------
+    ax : `~matplotlib.axes.Axes`
+        Axes of the labels, to which this artist is added.
+    texts : list of `~matplotlib.text.Annotation`
+        Labels, with ``textcoords="offset points"``.
+    outlines : list of ndarray
+        Points ``(n, 2)`` around each region in data coordinates; those of labels first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from astro_massmap.plotting.arranged import ArrangedLabels
+    >>> ax = Figure().add_subplot()
+    >>> same = [ax.annotate(name, (0.5, 0.5), xytext=(0, 1), textcoords="offset points") for name in "AB"]
+    >>> labels = ArrangedLabels(ax, same, [np.array([[0.4, 0.4], [0.6, 0.6]])] * 2)
+    >>> ax.figure.draw_without_rendering()
+    >>> bool(same[0].get_window_extent().overlaps(same[1].get_window_extent()))
+    False
+    """
+
+    def __init__(self, ax, texts, outlines):
+        super().__init__([], transform=IdentityTransform(), linewidths=0.5, zorder=2.9, clip_on=False)
+        self._texts, self._outlines, self._warned = texts, outlines, False
+        ax.add_artist(self)
+
+    def draw(self, renderer):
+        """Arrange the labels and draw the lines."""
+        self._arrange(renderer)
+        super().draw(renderer)
+
+    def _arrange(self, renderer):
+        ax, scale = self.axes, 72 / self.axes.figure.dpi
+        frame = ax.bbox.padded(-1 / scale).extents
+        outlines = [ax.transData.transform(outline) for outline in self._outlines]
+        points = np.concatenate(outlines)
+        placed, lines, colors, hidden = np.empty((0, 4)), [], [], 0
+        for text, outline in zip(self._texts, outlines, strict=False):
+            low, high = (np.clip(side, frame[:2], frame[2:]) for side in (outline.min(axis=0), outline.max(axis=0)))
+            outside = not (low < high).all()
+            text.set_visible(not outside)
+            if outside:
+                continue
+            box = Text.get_window_extent(text, renderer)
+            size = np.array([box.width, box.height])
+            centers, cost = _candidates(low, high, size, gap=1.5 / scale)
+            boxes = np.hstack([centers - size / 2, centers + size / 2])
+            near = points[_inside(points, np.hstack([boxes.min(axis=0)[:2], boxes.max(axis=0)[2:]])[None])[0]]
+            cost = cost + _CROSSED * _inside(near, boxes).sum(axis=1)
+            cost[(boxes[:, :2] < frame[:2]).any(axis=1) | (boxes[:, 2:] > frame[2:]).any(axis=1)] = np.inf
+            cost[_overlap(boxes, placed).any(axis=1)] = np.inf
+            best = int(np.argmin(cost))
+            if not np.isfinite(cost[best]):
+                text.set_visible(False)
+                hidden += 1
+                continue
+            placed = np.vstack([placed, boxes[best]])
+            text.set(ha="center", va="center")
+            text.set_position((centers[best] - ax.transData.transform(text.xy)) * scale)
+            start = np.clip(centers[best], low, high)
+            end = np.clip(start, boxes[best, :2], boxes[best, 2:])
+            if np.hypot(*(end - start)) > size[1]:
+                lines.append([start, end])
+                colors.append(text.get_color())
+        self.set_segments(lines)
+        self.set_color(colors or "black")
+        if hidden and not self._warned:
+            self._warned = True
+            warn(f"labels: no free position for {hidden} of {len(self._texts)}; use numbers, or a larger figure", 2)
+
+
+def _candidates(low, high, size, gap):
+    """Return centres of a label around a region, ``(n, 2)``, and their costs."""
+    direction, ring = np.meshgrid(_DIRECTIONS, _RINGS)
+    along = np.stack([np.cos(direction.ravel()), np.sin(direction.ravel())], axis=-1)
+    reach = (high - low) / 2 + gap + ring.ravel()[:, None] * size[1]
+    centers = (low + high) / 2 + along * reach + np.clip(1.5 * along, -1, 1) * size / 2
+    preference = np.arange(len(_DIRECTIONS)) * 0.05
+    return centers, ring.ravel() + np.tile(preference, len(_RINGS))
+
+
+def _inside(points, boxes):
+    low, high = boxes[:, None, :2], boxes[:, None, 2:]
+    return ((points > low) & (points < high)).all(axis=-1)
+
+
+def _overlap(boxes, placed):
+    low = np.maximum(boxes[:, None, :2], placed[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], placed[None, :, 2:])
+    return (low < high).all(axis=-1)
