@@ -52,7 +52,7 @@ def axes_on(wcs, ax, shape):
             f"{', '.join(map(str, ax.wcs.world_axis_physical_types))}; use add_subplot(projection=kappa.wcs)"
         )
     transform = _pixels_to_pixels(wcs, ax)
-    points = corners(shape).reshape(-1, 2)[:: max(1, shape[1] // 4)]
+    points = pixel_corners(shape).reshape(-1, 2)[:: max(1, shape[1] // 4)]
     return ax, None if np.allclose(transform.transform(points), points, rtol=0, atol=_SAME) else transform
 
 
@@ -65,7 +65,7 @@ def _pixels_to_pixels(wcs, ax):
     return Affine2D(np.eye(3)[[1, 0, 2]]) + (ax.get_transform(swapped) - ax.transData)
 
 
-def corners(shape):
+def pixel_corners(shape):
     y, x = np.mgrid[: shape[0] + 1, : shape[1] + 1] - 0.5
     return np.stack([x, y], axis=-1)
 
@@ -84,7 +84,7 @@ def draw_pixels(ax, image, transform, **kwargs):
 def _resampled(image, transform):
     """Return the map on a finer grid of the axes, transparent outside the map, and the extent of that grid."""
     ny, nx = image.shape[:2]
-    corners = transform.transform(corners((ny, nx)).reshape(-1, 2)).reshape(ny + 1, nx + 1, 2)
+    corners = transform.transform(pixel_corners((ny, nx)).reshape(-1, 2)).reshape(ny + 1, nx + 1, 2)
     if not np.isfinite(corners).all(axis=-1).any():
         raise ValueError("ax: needs a projection on which the map lies; no pixel of the map is on these axes")
     low, high = np.nanmin(corners, axis=(0, 1)), np.nanmax(corners, axis=(0, 1))

@@ -6,7 +6,6 @@ from .._utils.optional import require
 
 _NORMS = ("linear", "asinh")
 _STRONG = 0.25  # minimum over maximum of maps whose colours below zero would be mostly unused
-_APART = 0.07  # of the length of a colour bar between its ticks
 
 
 def limit_of(values):
@@ -15,19 +14,19 @@ def limit_of(values):
     return max(np.quantile(values, 0.998), 1e-12) if len(values) else 1.0
 
 
-def color_scale(images, norm="linear", *, vmin=None, vmax=None, cmap=None, crop=False):
+def color_scale(images, norm="linear", *, vmin=None, vmax=None, cmap=None):
     """
     Return the options ``norm`` and ``cmap`` of `matplotlib.axes.Axes.imshow` for images on one scale.
 
-    The scale is symmetric around zero if there are negative values. With ``crop``, and unless limits or colours are
-    given, it ends at the lowest value if this is much closer to zero than the highest. A linear scale ends at the
+    Colours are symmetric around zero if there are negative values. Unless limits or colours are given, the scale ends
+    at the lowest value if this is much closer to zero than the highest. A linear scale ends at the
     99.8 % quantile of the absolute values; ``"asinh"`` is linear below their median, logarithmic above, and ends at
     their maximum. ``norm`` can also be a `~matplotlib.colors.Normalize`.
     """
     colors = require("matplotlib.colors", "plot")
     known = np.concatenate([image[np.isfinite(image)] for image in map(np.asarray, images)])
     signed = known.min(initial=0) < 0
-    cropped = crop and signed and vmin is vmax is cmap is None
+    free = vmin is vmax is cmap is None
     cmap = cmap or ("RdBu_r" if signed else "viridis")
     if isinstance(norm, colors.Normalize):
         return {"norm": norm, "cmap": cmap}
@@ -43,30 +42,37 @@ def color_scale(images, norm="linear", *, vmin=None, vmax=None, cmap=None, crop=
             return colors.Normalize(low, high)
         return colors.AsinhNorm(np.median(size) if size.any() else largest, vmin=low, vmax=high)
 
-    if cropped and -known.min() < _STRONG * high:
+    if signed and free and -known.min() < _STRONG * high:
         symmetric, low = scale(low, high), known.min()
         map_of = require("matplotlib", "plot").colormaps[cmap]
         cmap = colors.ListedColormap(map_of(np.linspace(float(symmetric(low)), 1, 256)), f"{cmap}_part")
     return {"norm": scale(low, high), "cmap": cmap}
 
 
-def add_colorbar(image, ax, label, **kwargs):
-    """Add the colour bar of an image, with ticks that do not overlap, and return it."""
+def add_colorbar(image, ax, label, ticks=5, **kwargs):
+    """Add the colour bar of an image, with about this number of ticks, and return it."""
     norm, known = image.norm, np.ma.masked_invalid(image.get_array()).compressed()
-    below, above = bool((known < norm.vmin).any()), bool((known > norm.vmax).any())
-    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
-    bar = image.figure.colorbar(image, ax=ax, label=label, **({"extend": extend} | kwargs))
+    kwargs = {"extend": extend_of([known], norm)} | kwargs
+    bar = image.figure.colorbar(image, ax=ax, label=label, **kwargs)
+    ticker = require("matplotlib.ticker", "plot")
     if hasattr(norm, "linear_width"):
-        bar.set_ticks(round_ticks(norm), minor=False)
-        bar.formatter = require("matplotlib.ticker", "plot").FuncFormatter(lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}"))
+        bar.set_ticks(round_ticks(norm, apart=0.35 / ticks))
         bar.minorticks_off()
     else:
-        bar.locator = require("matplotlib.ticker", "plot").MaxNLocator(5, steps=[1, 2, 5, 10])
+        bar.locator = ticker.MaxNLocator(ticks, steps=[1, 2, 5, 10])
+    bar.formatter = ticker.FuncFormatter(lambda value, _: f"{value:.10g}".replace("-", "\N{MINUS SIGN}"))
     bar.update_ticks()
     return bar
 
 
-def round_ticks(norm):
+def extend_of(images, norm):
+    """Return at which ends of a scale there are values beyond it, as an option of a colour bar."""
+    below, above = (any(np.nanmax(sign * image, initial=-np.inf) > sign * end for image in images)
+                    for sign, end in ((-1, norm.vmin), (1, norm.vmax)))  # fmt: skip
+    return {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
+
+
+def round_ticks(norm, apart):
     """Return 0 and 1, 2, 5 times powers of ten within a scale, the roundest first where they would overlap."""
     powers = 10.0 ** np.arange(-6, 7)
     round_values = [0.0] + [sign * digit * power for digit in (1, 5, 2) for power in powers[::-1] for sign in (1, -1)]
@@ -74,6 +80,6 @@ def round_ticks(norm):
     for value in round_values:
         if norm.vmin <= value <= norm.vmax:
             place = float(norm(value))
-            if all(abs(place - float(norm(tick))) > _APART for tick in ticks):
+            if all(abs(place - float(norm(tick))) > apart for tick in ticks):
                 ticks.append(value)
     return sorted(ticks)

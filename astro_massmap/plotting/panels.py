@@ -13,7 +13,7 @@ from .._sky.geometry import to_angle
 from .._sky.regions import as_regions
 from .._utils.optional import require
 from ..analysis.smoothing import smoother
-from .colors import add_colorbar, color_scale, limit_of
+from .colors import add_colorbar, color_scale, extend_of
 from .labels import draw_key, draw_pixel_regions, on_map, relabelled
 from .sky import plot_map
 from .style import new_figure, print_width, stacked, trimmed
@@ -144,18 +144,15 @@ def plot_summary(
     >>> [ax.get_title() for ax in figure.axes[::2]]
     ['map', 'uncertainty', 'signal to noise']
     """
-    colors = color_scale([mean], norm, vmin=-limit_of(mean) if norm == "linear" else None, cmap="RdBu_r")
-    panels = [(mean, label, "map", colors)]
+    panels = [(mean, label, "map", color_scale([mean], norm))]
     if std is not None:
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio = np.where(std > 0, mean / std, np.nan)
         shown = std[np.isfinite(std)] if np.isfinite(std).any() else np.array([0, 1])
         low, high = np.quantile(shown, [0.002, 0.998])
-        panels += [(std, "standard deviation", "uncertainty",
-                    {"vmin": low, "vmax": max(high, low + 1e-12), "cmap": "viridis"})]  # fmt: skip
-        limit = limit_of(ratio)
-        panels += [(ratio, "map / standard deviation", "signal to noise",
-                    {"vmin": -limit, "vmax": limit, "cmap": "RdBu_r"})]  # fmt: skip
+        errors = {"vmin": low, "vmax": max(high, low + 1e-12), "cmap": "viridis"}
+        panels += [(std, "standard deviation", "uncertainty", errors)]
+        panels += [(ratio, "map / standard deviation", "signal to noise", color_scale([ratio]))]
     own, below = figure is None, stacked(figure)
     rows, columns = (len(panels), 1) if below else (1, len(panels))
     if own:
@@ -200,8 +197,7 @@ def _panels(images, wcs, titles, regions, labels, norm, label, figure, panel=2.6
     if own:
         figure = _panel_figure(rows, columns, shape, panel, 2, 0.25 * rows + 0.5)
     found, key = _in_field(regions, wcs, shape, labels)
-    limit = {"vmax": limit_of(np.stack(images))} if norm == "linear" else {}
-    scale = color_scale(images, norm, cmap="RdBu_r", **{"vmin": -limit["vmax"], **limit} if limit else {})
+    scale = color_scale(images, norm)
     axes = [figure.add_subplot(rows, columns, i + 1, projection=wcs) for i in range(len(images))]
     for i, (ax, image, title) in enumerate(zip(axes, images, titles, strict=True)):
         plot_map(image, wcs, ax=ax, colorbar=False, **scale)
@@ -209,19 +205,21 @@ def _panels(images, wcs, titles, regions, labels, norm, label, figure, panel=2.6
         ax.set_facecolor("0.9")
         _sky_frame(ax, wcs, shape, labels=i == columns * (rows - 1))
         draw_pixel_regions(ax, found if i == 0 else [relabelled(region) for region in found], wcs, shape)
-    _shared_colorbar(figure, axes, label, rows, columns)
+    _shared_colorbar(figure, axes, label, rows, columns, extend_of(images, scale["norm"]))
     draw_key(figure, key)
     return trimmed(figure) if own and print_width() else figure
 
 
-def _shared_colorbar(figure, axes, label, rows, columns):
+def _shared_colorbar(figure, axes, label, rows, columns, extend):
     """Draw the colour bar of all panels where a panel would be empty, or else beside the panels."""
-    if rows * columns == len(axes):
-        add_colorbar(axes[0].images[0], axes, label, shrink=0.8, aspect=30, extend="both")
+    spare = rows * columns - len(axes)
+    if not spare:
+        add_colorbar(axes[0].images[0], axes, label, shrink=0.8, aspect=30, extend=extend)
         return
     cax = figure.add_subplot(rows, columns, (len(axes) + 1, rows * columns))
     cax.set_axes_locator(_middle)
-    add_colorbar(axes[0].images[0], None, label, cax=cax, orientation="horizontal", extend="both")
+    options = {"ticks": 2 if spare == 1 else 4, "orientation": "horizontal", "extend": extend}
+    add_colorbar(axes[0].images[0], None, label, cax=cax, **options)
 
 
 def _middle(ax, _renderer):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .axes import axes_on, corners, draw_pixels, label_sky, limits_around
+from .axes import axes_on, draw_pixels, label_sky, limits_around, pixel_corners
 from .colors import add_colorbar, color_scale
 from .decorations import draw_beam, draw_contours, draw_scalebar, draw_unmeasured
 from .labels import draw_key, draw_pixel_regions, on_map
@@ -86,7 +86,7 @@ def plot_map(
     own = ax is None
     ax, transform = axes_on(wcs, ax, data.shape)
     colors = {name: kwargs.pop(name, None) for name in ("vmin", "vmax", "cmap")}
-    options = color_scale([data], norm, **colors, crop=True) | {"interpolation": "nearest"}
+    options = color_scale([data], norm, **colors) | {"interpolation": "nearest"}
     image = draw_pixels(ax, data, transform, **(options | kwargs))
     if mask is not None:
         draw_unmeasured(ax, mask, transform)
@@ -153,7 +153,7 @@ def plot_shear(shear, noise_std, wcs, *, ax=None, pixels_per_stick=None, title=N
     places, sticks = np.transpose([x[good], y[good]]), stick[good]
     limits = {"xlim": (-0.5, nx - 0.5), "ylim": (-0.5, ny - 0.5)}
     if transform is not None:
-        limits = limits_around(ax, transform.transform(corners(noise_std.shape).reshape(-1, 2)))
+        limits = limits_around(ax, transform.transform(pixel_corners(noise_std.shape).reshape(-1, 2)))
         places, sticks = _moved_sticks(places, sticks, transform)
     quiver = ax.quiver(*places.T, sticks.real, sticks.imag, **(defaults | kwargs))
     ax.quiverkey(quiver, 0.92, 0.96, 0.05, "5 % shear", labelpos="W", coordinates="axes")
