@@ -43,7 +43,7 @@ class ArrangedLabels(LineCollection):
 
     def __init__(self, ax, texts, outlines):
         super().__init__([], transform=IdentityTransform(), linewidths=0.5, zorder=2.9, clip_on=False)
-        self._texts, self._outlines, self._warned = texts, outlines, False
+        self._texts, self._outlines, self._left_out, self._warned = texts, outlines, [], False
         ax.add_artist(self)
 
     def draw(self, renderer):
@@ -56,12 +56,13 @@ class ArrangedLabels(LineCollection):
         frame = ax.bbox.padded(-1 / scale).extents
         outlines = [ax.transData.transform(outline) for outline in self._outlines]
         points = np.concatenate(outlines)
-        placed, lines, colors, hidden = np.empty((0, 4)), [], [], 0
+        placed, lines, colors, full = np.empty((0, 4)), [], [], 0
+        for text in self._left_out:
+            text.set_visible(True)
+        self._left_out = []
         for text, outline in zip(self._texts, outlines, strict=False):
             low, high = (np.clip(side, frame[:2], frame[2:]) for side in (outline.min(axis=0), outline.max(axis=0)))
-            outside = not (low < high).all()
-            text.set_visible(not outside)
-            if outside:
+            if not text.get_visible():
                 continue
             box = Text.get_window_extent(text, renderer)
             size = np.array([box.width, box.height])
@@ -72,11 +73,12 @@ class ArrangedLabels(LineCollection):
             cost[(boxes[:, :2] < frame[:2]).any(axis=1) | (boxes[:, 2:] > frame[2:]).any(axis=1)] = np.inf
             cost[_overlap(boxes, placed).any(axis=1)] = np.inf
             best = int(np.argmin(cost))
-            if not np.isfinite(cost[best]):
+            if not np.isfinite(cost[best]) or not (low < high).all():  # or the region is outside
                 text.set_visible(False)
-                hidden += 1
+                self._left_out.append(text)
+                full += (low < high).all()
                 continue
-            placed = np.vstack([placed, boxes[best]])
+            placed = np.vstack([placed, boxes[best] + np.array([-0.5, -0.5, 0.5, 0.5]) / scale])
             text.set(ha="center", va="center")
             text.set_position((centers[best] - ax.transData.transform(text.xy)) * scale)
             start = np.clip(centers[best], low, high)
@@ -86,9 +88,9 @@ class ArrangedLabels(LineCollection):
                 colors.append(text.get_color())
         self.set_segments(lines)
         self.set_color(colors or "black")
-        if hidden and not self._warned:
+        if full and not self._warned:
             self._warned = True
-            warn(f"labels: no free position for {hidden} of {len(self._texts)}; use numbers, or a larger figure", 2)
+            warn(f"labels: no free position for {full} of {len(self._texts)}; use numbers, or a larger figure", 2)
 
 
 def _candidates(low, high, size, gap):

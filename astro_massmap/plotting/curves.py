@@ -103,7 +103,7 @@ def plot_spectrum(table, theory=None, *, noise=None, figure=None):
         np.asarray(table[name], dtype=float) for name in ("low", "high", "ell", "cl", "cl_samples", "lower", "upper")
     )
     low, scale = np.maximum(low, ell / 2), ell * (ell + 1) / (2 * np.pi)
-    figure = new_figure(6.4, 4.4) if figure is None else figure
+    figure = new_figure(6.4, 5) if figure is None else figure
     ax = plain_axes(figure, r"multipole $\ell$", r"$\ell(\ell+1)\,C_\ell\,/\,2\pi$")
     floor = _smallest_positive(scale * cl, scale * lower, scale * of_samples) / 3
     _boxes(ax, low, high, scale * of_samples, np.maximum(scale * lower, floor), scale * upper, table)
@@ -121,7 +121,7 @@ def plot_spectrum(table, theory=None, *, noise=None, figure=None):
         ax.fill_between(x, 0, 1, color="0.9", linewidth=0, zorder=0, label="noise > theory", **where)
     ax.set_xlim(x[0], x[-1])
     ax.xaxis.set_minor_locator(require("matplotlib.ticker", "plot").LogLocator(subs=(2, 4)))  # labels do not overlap
-    _legend(ax, loc="lower left", bbox_to_anchor=(0, 1), ncols=2 if stacked(figure) else 3)
+    _legend(ax, loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=2, columnspacing=1.2, handlelength=1.6)
     return figure
 
 
@@ -206,5 +206,7 @@ def _boxes(ax, low, high, middle, lower, upper, table):
 def _legend(ax, **place):
     named = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     last = ("theory", "shape noise", "noise > theory")
-    order = sorted(named, key=lambda label: (label != "map", "mean" not in label, label in last and last.index(label) + 1))
+    order = sorted(
+        named, key=lambda label: (label != "map", "mean" not in label, label in last and last.index(label) + 1)
+    )
     ax.legend([named[label] for label in order], order, frameon=False, **place)

@@ -22,7 +22,7 @@ def unmeasured(mask):
 
     The mask is opened by a disk: pixels without data count if a disk without data covers them. The radius is the
     smallest for which less than 0.1 such disks are expected on the map, if pixels are empty at random with the fraction
-    found outside of holes with a diameter of 7 pixels. The area beyond the map counts as without data.
+    found outside of holes with a diameter of 7 pixels. The map is reflected at its edges.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def _disk(radius):
 
 
 def _opened(mask, radius):
-    padded = np.pad(mask, 2 * radius, constant_values=True)
+    padded = np.pad(mask, 2 * radius, mode="symmetric")
     return binary_opening(padded, _disk(radius))[2 * radius : -2 * radius, 2 * radius : -2 * radius]
 
 

@@ -1,6 +1,5 @@
 """Maps in a notebook, on images of the whole sky. Needs ipyaladin: ``pip install "astro_massmap[notebook]"``."""
 
-import astropy.units as u
 import numpy as np
 from astropy.io import fits
 from astropy.wcs.utils import proj_plane_pixel_scales
@@ -53,12 +52,12 @@ def show(data, wcs, *, regions=None, survey="CDS/P/DSS2/color", opacity=0.7, nam
         raise ValueError(f"opacity: needs a number from 0 to 1, got {opacity!r}")
     ny, nx = data.shape
     scale = proj_plane_pixel_scales(wcs.celestial).max()
-    view = {"target": wcs.pixel_to_world((nx - 1) / 2, (ny - 1) / 2).icrs, "fov": 1.3 * max(nx, ny) * scale}
+    view = {"target": wcs.pixel_to_world((nx - 1) / 2, (ny - 1) / 2).icrs, "fov": float(1.3 * max(nx, ny) * scale)}
     widget = require("ipyaladin", "notebook").Aladin(**({"survey": survey} | view | kwargs))
     image = fits.PrimaryHDU(np.asarray(data, dtype=np.float32), wcs.to_header())
-    limit = limit_of(np.asarray(data))
-    colors = {"colormap": "rdbu", "reversed": True} if np.nanmin(data) < 0 else {"colormap": "viridis"}
-    cuts = {"min_cut": -limit if np.nanmin(data) < 0 else 0.0, "max_cut": limit}
+    limit, signed = float(limit_of(np.asarray(data))), np.nanmin(data, initial=0) < 0
+    colors = {"colormap": "rdbu", "reversed": True} if signed else {"colormap": "viridis"}
+    cuts = {"min_cut": -limit if signed else 0.0, "max_cut": limit}
     widget.add_fits(fits.HDUList([image]), name=name, opacity=opacity, stretch="linear", **colors, **cuts)
     if regions is not None:
         found = as_regions(regions)

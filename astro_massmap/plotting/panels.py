@@ -120,9 +120,7 @@ def plot_cutouts(
     return _panels([cut.data for cut in cuts], cuts[0].wcs, titles, regions, labels, norm, label, figure, panel=2.1)
 
 
-def plot_summary(
-    mean, std, wcs, mask=None, *, regions=None, labels="text", norm="linear", label=_KAPPA, figure=None
-):
+def plot_summary(mean, std, wcs, mask=None, *, regions=None, labels="text", norm="linear", label=_KAPPA, figure=None):
     """
     Plot a map, its standard deviation, and the ratio of the two.
 
