@@ -53,44 +53,49 @@ class ArrangedLabels(LineCollection):
 
     def _arrange(self, renderer):
         ax, scale = self.axes, 72 / self.axes.figure.dpi
-        frame = ax.bbox.padded(-1 / scale).extents
         outlines = [ax.transData.transform(outline) for outline in self._outlines]
-        points = np.concatenate(outlines)
-        placed, lines, colors, full = np.empty((0, 4)), [], [], 0
+        frame, points = ax.bbox.padded(-1 / scale).extents, np.concatenate(outlines)
         for text in self._left_out:
             text.set_visible(True)
-        self._left_out = []
+        self._left_out, placed, lines, full = [], np.empty((0, 4)), {}, 0
         for text, outline in zip(self._texts, outlines, strict=False):
-            low, high = (np.clip(side, frame[:2], frame[2:]) for side in (outline.min(axis=0), outline.max(axis=0)))
             if not text.get_visible():
                 continue
-            box = Text.get_window_extent(text, renderer)
-            size = np.array([box.width, box.height])
-            centers, cost = _candidates(low, high, size, gap=1.5 / scale)
-            boxes = np.hstack([centers - size / 2, centers + size / 2])
-            near = points[_inside(points, np.hstack([boxes.min(axis=0)[:2], boxes.max(axis=0)[2:]])[None])[0]]
-            cost = cost + _CROSSED * _inside(near, boxes).sum(axis=1)
-            cost[(boxes[:, :2] < frame[:2]).any(axis=1) | (boxes[:, 2:] > frame[2:]).any(axis=1)] = np.inf
-            cost[_overlap(boxes, placed).any(axis=1)] = np.inf
-            best = int(np.argmin(cost))
-            if not np.isfinite(cost[best]) or not (low < high).all():  # or the region is outside
+            low, high = (np.clip(side, frame[:2], frame[2:]) for side in (outline.min(axis=0), outline.max(axis=0)))
+            extent = Text.get_window_extent(text, renderer)
+            box = _best_box((low, high), np.array([extent.width, extent.height]), 1.5 / scale, frame, placed, points)
+            inside = bool((low < high).all())  # the region, at least in part
+            if box is None or not inside:
                 text.set_visible(False)
                 self._left_out.append(text)
-                full += (low < high).all()
+                full += inside
                 continue
-            placed = np.vstack([placed, boxes[best] + np.array([-0.5, -0.5, 0.5, 0.5]) / scale])
+            placed = np.vstack([placed, box + np.array([-0.5, -0.5, 0.5, 0.5]) / scale])
+            center = (box[:2] + box[2:]) / 2
             text.set(ha="center", va="center")
-            text.set_position((centers[best] - ax.transData.transform(text.xy)) * scale)
-            start = np.clip(centers[best], low, high)
-            end = np.clip(start, boxes[best, :2], boxes[best, 2:])
-            if np.hypot(*(end - start)) > size[1]:
-                lines.append([start, end])
-                colors.append(text.get_color())
-        self.set_segments(lines)
-        self.set_color(colors or "black")
+            text.set_position((center - ax.transData.transform(text.xy)) * scale)
+            start = np.clip(center, low, high)
+            end = np.clip(start, box[:2], box[2:])
+            if np.hypot(*(end - start)) > extent.height:
+                lines[text] = start, end
+        self.set_segments(list(lines.values()))
+        self.set_color([text.get_color() for text in lines] or "black")
         if full and not self._warned:
             self._warned = True
             warn(f"labels: no free position for {full} of {len(self._texts)}; use numbers, or a larger figure", 2)
+
+
+def _best_box(region, size, gap, frame, placed, points):
+    """Return left, low, right and high of the best position of a label around a region, None if there is none."""
+    centers, cost = _candidates(*region, size, gap)
+    boxes = np.hstack([centers - size / 2, centers + size / 2])
+    around = np.hstack([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
+    near = points[_inside(points, around[None])[0]]
+    cost = cost + _CROSSED * _inside(near, boxes).sum(axis=1)
+    cost[(boxes[:, :2] < frame[:2]).any(axis=1) | (boxes[:, 2:] > frame[2:]).any(axis=1)] = np.inf
+    cost[_overlap(boxes, placed).any(axis=1)] = np.inf
+    best = int(np.argmin(cost))
+    return boxes[best] if np.isfinite(cost[best]) else None
 
 
 def _candidates(low, high, size, gap):
