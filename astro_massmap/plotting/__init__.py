@@ -11,6 +11,7 @@ matplotlib: ``pip install "astro_massmap[plot]"``.
 
 from .axes import new_axes
 from .curves import plot_detection, plot_peak_counts, plot_spectrum
+from .decorations import unmeasured
 from .interactive import show
 from .labels import draw_regions
 from .panels import plot_cutouts, plot_samples, plot_summary
@@ -37,4 +38,5 @@ __all__ = [
     "plot_validation",
     "show",
     "style",
+    "unmeasured",
 ]

@@ -49,14 +49,14 @@ def color_scale(images, norm="linear", *, vmin=None, vmax=None, cmap=None):
     return {"norm": scale(low, high), "cmap": cmap}
 
 
-def add_colorbar(image, ax, label, ticks=5, **kwargs):
+def add_colorbar(image, ax, label, ticks=6, **kwargs):
     """Add the colour bar of an image, with about this number of ticks, and return it."""
     norm, known = image.norm, np.ma.masked_invalid(image.get_array()).compressed()
     kwargs = {"extend": extend_of([known], norm)} | kwargs
     bar = image.figure.colorbar(image, ax=ax, label=label, **kwargs)
     ticker = require("matplotlib.ticker", "plot")
-    if hasattr(norm, "linear_width"):
-        bar.set_ticks(round_ticks(norm, apart=0.35 / ticks))
+    if hasattr(norm, "linear_width") or ticks < 4:
+        bar.set_ticks(round_ticks(norm, apart=0.45 / ticks))
         bar.minorticks_off()
     else:
         bar.locator = ticker.MaxNLocator(ticks, steps=[1, 2, 5, 10])

@@ -32,7 +32,7 @@ def unmeasured(mask):
     Examples
     --------
     >>> import numpy as np
-    >>> from astro_massmap.plotting.decorations import unmeasured
+    >>> from astro_massmap.plotting import unmeasured
     >>> mask = np.zeros((40, 40), dtype=bool)
     >>> mask[10:20, 10:20] = mask[30, 5] = True
     >>> print(unmeasured(mask).sum(), unmeasured(mask)[30, 5])
@@ -56,17 +56,16 @@ def _opened(mask, radius):
     return binary_opening(padded, _disk(radius))[2 * radius : -2 * radius, 2 * radius : -2 * radius]
 
 
-def draw_unmeasured(ax, mask, transform):
-    """Cover the area without data, as `unmeasured` defines it, with one grey."""
-    hidden = unmeasured(mask)
+def draw_grey(ax, hidden, transform):
+    """Cover an area with one grey."""
     if hidden.any():
-        overlay = np.zeros((*mask.shape, 4))
+        overlay = np.zeros((*hidden.shape, 4))
         overlay[hidden] = _GREY
         draw_pixels(ax, overlay, transform, interpolation="nearest")
 
 
-def draw_contours(ax, contours, data, std, wcs):
-    """Draw contours of data / std at the levels ``contours``, or of another map: a pair (map, levels)."""
+def draw_contours(ax, contours, data, std, wcs, hidden):
+    """Draw contours of data / std outside of ``hidden`` at levels, or of another map: a pair (map, levels)."""
     if isinstance(contours, tuple) and len(contours) == 2 and not np.isscalar(contours[0]):
         other, levels = contours
         values, wcs = np.asarray(getattr(other, "data", other), dtype=float), getattr(other, "wcs", None) or wcs
@@ -75,11 +74,12 @@ def draw_contours(ax, contours, data, std, wcs):
     else:
         levels = contours
         with np.errstate(invalid="ignore", divide="ignore"):
-            values = np.where(std > 0, data / std, np.nan)
+            values = np.where((std > 0) & ~hidden, data / std, np.nan)
     levels = np.unique(np.asarray(levels, dtype=float))
     if values.ndim != 2 or not levels.size or not np.isfinite(levels).all():
         raise ValueError(f"contours: needs levels, or a pair (map, levels) with a map (ny, nx), got {contours!r}")
-    if not ((levels > np.nanmin(values)) & (levels < np.nanmax(values))).any():
+    known = values[np.isfinite(values)]
+    if not known.size or not ((levels > known.min()) & (levels < known.max())).any():
         return
     _, transform = axes_on(wcs, ax, values.shape)
     kept = {"xlim": ax.get_xlim(), "ylim": ax.get_ylim()}

@@ -4,7 +4,7 @@ import numpy as np
 
 from .axes import axes_on, draw_pixels, label_sky, limits_around, pixel_corners
 from .colors import add_colorbar, color_scale
-from .decorations import draw_beam, draw_contours, draw_scalebar, draw_unmeasured
+from .decorations import draw_beam, draw_contours, draw_grey, draw_scalebar, unmeasured
 from .labels import draw_key, draw_pixel_regions, on_map
 from .style import trimmed
 
@@ -49,7 +49,7 @@ def plot_map(
         key below the figure (whose layout must be "constrained" or "compressed"), or none.
     mask : ndarray of bool, optional
         Mask ``(ny, nx)``, True without data. The area without data is grey, except for gaps that are as small as
-        expected by chance (see `~astro_massmap.plotting.decorations.unmeasured`).
+        expected by chance (see `unmeasured`).
     std : ndarray, optional
         Standard deviation ``(ny, nx)``, for ``contours``.
     contours : array-like or tuple, optional
@@ -88,10 +88,10 @@ def plot_map(
     colors = {name: kwargs.pop(name, None) for name in ("vmin", "vmax", "cmap")}
     options = color_scale([data], norm, **colors) | {"interpolation": "nearest"}
     image = draw_pixels(ax, data, transform, **(options | kwargs))
-    if mask is not None:
-        draw_unmeasured(ax, mask, transform)
+    hidden = np.zeros(data.shape, dtype=bool) if mask is None else unmeasured(mask)
+    draw_grey(ax, hidden, transform)
     if contours is not None:
-        draw_contours(ax, contours, data, std, wcs)
+        draw_contours(ax, contours, data, std, wcs, hidden)
     found, key = on_map(regions, wcs, data.shape, labels)
     draw_pixel_regions(ax, found, wcs, data.shape)
     draw_key(ax.figure, key)

@@ -10,7 +10,6 @@ from astropy.nddata import NDData
 
 from astro_massmap import ConvergenceMap, plotting
 from astro_massmap.plotting.colors import color_scale, round_ticks
-from astro_massmap.plotting.decorations import unmeasured
 
 from helpers.skies import tan_wcs
 
@@ -41,7 +40,7 @@ def test_chance_gaps_are_not_grey_and_the_area_without_data_is(empty):
     rng = np.random.default_rng(1)
     area = np.zeros((160, 160), dtype=bool)
     area[:, :20] = area[60:90, 70:110] = True
-    grey = unmeasured((rng.random(area.shape) < empty) | area)
+    grey = plotting.unmeasured((rng.random(area.shape) < empty) | area)
     assert grey[area].mean() > 0.97
     assert grey[~area].mean() < 0.02
     assert np.isclose(grey.mean(), area.mean(), rtol=0.12)
@@ -53,22 +52,22 @@ def test_grey_has_no_single_pixels_and_is_within_the_mask():
     rng = np.random.default_rng(2)
     mask = rng.random(SHAPE) < 0.25
     mask[:, :12] = True
-    grey = unmeasured(mask)
+    grey = plotting.unmeasured(mask)
     assert not (grey & ~mask).any()
     pieces, n = label(grey)
     assert np.bincount(pieces.ravel())[1:].min() >= 6 and n < 4
 
 
 def test_maps_with_all_or_no_data():
-    assert unmeasured(np.ones(SHAPE, dtype=bool)).all()
-    assert not unmeasured(np.zeros(SHAPE, dtype=bool)).any()
-    assert unmeasured(np.ones((1, 1), dtype=bool)).all()
+    assert plotting.unmeasured(np.ones(SHAPE, dtype=bool)).all()
+    assert not plotting.unmeasured(np.zeros(SHAPE, dtype=bool)).any()
+    assert plotting.unmeasured(np.ones((1, 1), dtype=bool)).all()
 
 
 def test_a_strip_at_the_edge_is_grey():
     mask = np.zeros(SHAPE, dtype=bool)
     mask[:2] = mask[-4:] = mask[:, :3] = True
-    assert np.array_equal(unmeasured(mask), mask)
+    assert np.array_equal(plotting.unmeasured(mask), mask)
 
 
 def test_the_drawn_grey_is_one_colour():
@@ -76,8 +75,8 @@ def test_the_drawn_grey_is_one_colour():
     mask[:, :10] = True
     kappa = ConvergenceMap(halo(), wcs=GRID, mask=mask)
     overlay = kappa.plot().images[1].get_array()
-    assert np.array_equal(overlay[..., 3] > 0, unmeasured(mask))
-    assert len(np.unique(overlay[unmeasured(mask)], axis=0)) == 1
+    assert np.array_equal(overlay[..., 3] > 0, plotting.unmeasured(mask))
+    assert len(np.unique(overlay[plotting.unmeasured(mask)], axis=0)) == 1
     assert len(kappa.plot(mask=None).images) == 1
 
 
@@ -95,6 +94,12 @@ def test_contours_of_signal_to_noise():
     for path, level in zip(contours.get_paths(), (3, 5), strict=True):
         radius = np.hypot(*(path.vertices - (50, 40)).T)
         assert np.allclose(radius, 6 * np.sqrt(2 * np.log(10 / level)), atol=0.1)
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[:, 50:] = True
+    (path,) = contour_set(
+        ConvergenceMap(halo(), wcs=GRID, uncertainty=np.full(SHAPE, 0.1), mask=mask).plot(contours=[5])
+    ).get_paths()
+    assert 48 <= path.vertices[:, 0].max() <= 49  # not where there are no data
     with pytest.raises(ValueError, match="contours: needs the standard deviation"):
         ConvergenceMap(halo(), wcs=GRID).plot(contours=[3, 5])
 
