@@ -1,10 +1,8 @@
 """Labels that are moved, whenever a figure is drawn, so that they do not overlap. Imports matplotlib."""
 
 import numpy as np
-from matplotlib.collections import LineCollection
-from matplotlib.text import Text
-from matplotlib.transforms import IdentityTransform
 
+from .._utils.optional import require
 from .._utils.progress import warn
 
 _DIRECTIONS = np.radians([90, 270, 0, 180, 45, 135, 315, 225, 67.5, 112.5, 247.5, 292.5, 22.5, 157.5, 202.5, 337.5])
@@ -12,7 +10,7 @@ _RINGS = np.arange(9)  # distances from a region, in heights of the label
 _CROSSED = 0.3  # cost of a point of an outline below a label; one ring further costs 1
 
 
-class ArrangedLabels(LineCollection):
+class ArrangedLabels(require("matplotlib.collections", "plot").LineCollection):
     """
     Labels of regions, and lines to those that are not next to their region.
 
@@ -42,7 +40,8 @@ class ArrangedLabels(LineCollection):
     """
 
     def __init__(self, ax, texts, outlines):
-        super().__init__([], transform=IdentityTransform(), linewidths=0.5, zorder=2.9, clip_on=False)
+        pixels = require("matplotlib.transforms", "plot").IdentityTransform()
+        super().__init__([], transform=pixels, linewidths=0.5, zorder=2.9, clip_on=False)
         self._texts, self._outlines, self._left_out, self._warned = texts, outlines, [], False
         ax.add_artist(self)
 
@@ -62,7 +61,7 @@ class ArrangedLabels(LineCollection):
             if not text.get_visible():
                 continue
             low, high = (np.clip(side, frame[:2], frame[2:]) for side in (outline.min(axis=0), outline.max(axis=0)))
-            extent = Text.get_window_extent(text, renderer)
+            extent = text.get_window_extent(renderer)
             box = _best_box((low, high), np.array([extent.width, extent.height]), 1.5 / scale, frame, placed, points)
             inside = bool((low < high).all())  # the region, at least in part
             if box is None or not inside:

@@ -2,6 +2,7 @@
 
 import astropy.units as u
 import numpy as np
+from astropy.wcs.utils import proj_plane_pixel_scales
 from scipy.ndimage import binary_opening
 
 from .._sky.geometry import to_angle
@@ -121,8 +122,6 @@ def _clear(box):
 
 
 def _width_of(ax):
-    from astropy.wcs.utils import proj_plane_pixel_scales  # as matplotlib, only for figures
-
     return abs(np.diff(ax.get_xlim())[0]) * proj_plane_pixel_scales(ax.wcs.celestial)[0] * u.deg
 
 

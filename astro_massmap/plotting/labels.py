@@ -1,8 +1,10 @@
 """Regions on a map, with labels that do not overlap, or numbers and a key."""
 
 import numpy as np
+from regions import CirclePixelRegion, CompoundPixelRegion, TextPixelRegion
 
 from .._sky.regions import all_to_pixel, as_regions, is_excluded, overlaps
+from .arranged import ArrangedLabels
 from .axes import axes_on
 
 _LABELS = ("text", "numbers", False)
@@ -82,9 +84,6 @@ def draw_key(figure, key):
 
 def draw_pixel_regions(ax, regions, wcs, shape, color="black"):
     """Draw pixel regions, as `on_map` returns them."""
-    # here and below: regions imports matplotlib, and maps import this module without it
-    from .arranged import ArrangedLabels
-
     _, transform = axes_on(wcs, ax, shape)
     outlines, texts, others = [], [], []
     for region in _simple(regions, shape):
@@ -101,8 +100,6 @@ def draw_pixel_regions(ax, regions, wcs, shape, color="black"):
 
 def _simple(regions, shape):
     """Return the parts of compound regions, and others, on a map."""
-    from regions import CompoundPixelRegion
-
     for region in regions:
         if isinstance(region, CompoundPixelRegion):
             yield from _simple([region.region1, region.region2], shape)
@@ -116,8 +113,6 @@ def _text(region):
 
 def _draw_region(ax, region, transform, color):
     """Draw a pixel region without its label, and return its colour."""
-    from regions import TextPixelRegion
-
     own = region.visual.get("color", region.visual.get("edgecolor", color))
     lines = {"linewidth": 0.8} | {k: v for k, v in region.visual.items() if k in ("linestyle", "linewidth")}
     if is_excluded(region):
@@ -134,7 +129,7 @@ def _draw_region(ax, region, transform, color):
 
 def _annotate(ax, label, outline, height, color):
     """Write a label next to its region; `ArrangedLabels` moves it when the figure is drawn."""
-    from matplotlib.patheffects import withStroke
+    from matplotlib.patheffects import withStroke  # as above
 
     place, above = _label_place(outline, height, ax.yaxis_inverted())
     return ax.annotate(
@@ -163,8 +158,6 @@ def _around(left, right, low, high):
 
 def _outline(region, transform):
     """Return points around a pixel region, in pixels of the axes."""
-    from regions import CirclePixelRegion
-
     if isinstance(region, CirclePixelRegion):
         turn = np.exp(2j * np.pi * np.arange(_POINTS) / _POINTS)
         points = np.transpose([turn.real, turn.imag]) * region.radius + region.center.xy
