@@ -96,6 +96,7 @@ PYTHON_ONLY = (
     "ConvergenceMap.peak_offset",
     "ConvergenceMap.quantile",
     "ConvergenceMap.region_means",
+    "ConvergenceMap.show",
     "PowerSpectrum.default",
     "PowerSpectrum.resolved",
     "PowerSpectrum.times",
