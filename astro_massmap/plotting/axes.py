@@ -8,7 +8,7 @@ size) the image is resampled: each point shows the map pixel in which it lies on
 import numpy as np
 from astropy.wcs import WCSSUB_LATITUDE, WCSSUB_LONGITUDE
 
-from .style import new_figure
+from .style import new_figure, stacked
 
 _LABELS = {"pos.eq.ra": "RA", "pos.eq.dec": "Dec", "pos.galactic.lon": "l", "pos.galactic.lat": "b"}
 _SAME = 0.01  # largest offset in pixels of two grids that agree in a figure
@@ -34,7 +34,11 @@ def new_axes(wcs, figsize=None):
     figure = new_figure(7, 6, layout="compressed")
     if figsize is not None:
         figure.set_size_inches(figsize)
-    return figure.add_subplot(projection=wcs)
+    ax = figure.add_subplot(projection=wcs)
+    if stacked(figure):  # a narrow figure
+        for coord in ax.coords:
+            coord.set_ticks(number=4)
+    return ax
 
 
 def axes_on(wcs, ax, shape):
@@ -114,5 +118,6 @@ def label_sky(ax, title):
     for coord, kind in zip(ax.coords, ax.wcs.world_axis_physical_types, strict=True):
         if kind in _LABELS:
             coord.set_axislabel(_LABELS[kind])
+            coord.set_ticklabel(exclude_overlapping=True)
     if title:
         ax.set_title(title)

@@ -18,35 +18,39 @@ def color_scale(images, norm="linear", *, vmin=None, vmax=None, cmap=None):
     """
     Return the options ``norm`` and ``cmap`` of `matplotlib.axes.Axes.imshow` for images on one scale.
 
-    Colours are symmetric around zero if there are negative values. Unless limits or colours are given, the scale ends
-    at the lowest value if this is much closer to zero than the highest. A linear scale ends at the
-    99.8 % quantile of the absolute values; ``"asinh"`` is linear below their median, logarithmic above, and ends at
-    their maximum. ``norm`` can also be a `~matplotlib.colors.Normalize`.
+    If there are negative values, zero is white, and the scale is symmetric, unless limits are given or the lowest value
+    is much closer to zero than the highest. A linear scale ends at the 99.8 % quantile of the absolute values;
+    ``"asinh"`` is linear below their median, logarithmic above, and ends at their maximum. ``norm`` can also be a
+    `~matplotlib.colors.Normalize`.
     """
     colors = require("matplotlib.colors", "plot")
     known = np.concatenate([image[np.isfinite(image)] for image in map(np.asarray, images)])
-    signed = known.min(initial=0) < 0
-    free = vmin is vmax is cmap is None
-    cmap = cmap or ("RdBu_r" if signed else "viridis")
+    signed, size = known.min(initial=0) < 0, np.abs(known)
     if isinstance(norm, colors.Normalize):
-        return {"norm": norm, "cmap": cmap}
+        return {"norm": norm, "cmap": cmap or ("RdBu_r" if signed else "viridis")}
     if norm not in _NORMS:
         raise ValueError(f'norm: needs "linear", "asinh" or a Normalize of matplotlib, got {norm!r}')
-    size = np.abs(known)
-    largest = limit_of(known) if norm == "linear" else max(size.max(initial=0), 1e-12)
-    high = largest if vmax is None else vmax
-    low = (-high if signed and high > 0 else 0) if vmin is None else vmin
 
     def scale(low, high):
         if norm == "linear":
             return colors.Normalize(low, high)
-        return colors.AsinhNorm(np.median(size) if size.any() else largest, vmin=low, vmax=high)
+        return colors.AsinhNorm(np.median(size) if size.any() else high, vmin=low, vmax=high)
 
-    if signed and free and -known.min() < _STRONG * high:
-        symmetric, low = scale(low, high), known.min()
-        map_of = require("matplotlib", "plot").colormaps[cmap]
-        cmap = colors.ListedColormap(map_of(np.linspace(float(symmetric(low)), 1, 256)), f"{cmap}_part")
-    return {"norm": scale(low, high), "cmap": cmap}
+    high, low = vmax, vmin
+    if high is None:
+        high = limit_of(known) if norm == "linear" else max(size.max(initial=0), 1e-12)
+    if low is None:
+        low = 0 if not signed or high <= 0 else known.min() if -known.min() < _STRONG * high else -high
+    if cmap is None and signed and low <= 0 < high and low != -high:
+        cmap = _part_of("RdBu_r", scale(-max(-low, high), max(-low, high)), low, high)
+    return {"norm": scale(low, high), "cmap": cmap or ("RdBu_r" if signed else "viridis")}
+
+
+def _part_of(name, symmetric, low, high):
+    """Return the part of a colour map between two values of a symmetric scale."""
+    within = np.linspace(float(symmetric(low)), float(symmetric(high)), 256)
+    colormap = require("matplotlib", "plot").colormaps[name](within)
+    return require("matplotlib.colors", "plot").ListedColormap(colormap, f"part of {name}")
 
 
 def add_colorbar(image, ax, label, ticks=6, **kwargs):

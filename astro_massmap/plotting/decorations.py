@@ -92,8 +92,9 @@ def draw_contours(ax, contours, data, std, wcs, hidden):
 def draw_scalebar(ax, length, redshift=None, cosmology=None):
     """Draw a bar of an angle, of a length at a redshift, or (True) of a round angle."""
     helpers = require("astropy.visualization.wcsaxes", "plot")
+    width, height = _sides_of(ax)
     if length is True:
-        length = _round_angle(0.25 * _width_of(ax))
+        length = _round_angle(0.25 * min(width, 1.5 * height))
     angle = length = u.Quantity(length)
     if length.unit.is_equivalent(u.m):
         if redshift is None:
@@ -101,8 +102,8 @@ def draw_scalebar(ax, length, redshift=None, cosmology=None):
         distance = checked_cosmology(cosmology).angular_diameter_distance(checked_redshift(redshift, "redshift"))
         angle = (length / distance).to(u.deg, u.dimensionless_angles())
     angle = to_angle(angle, "scalebar")
-    if angle > _width_of(ax):
-        raise ValueError(f"scalebar: needs to be shorter than the map, which is {_width_of(ax):.3g} wide, got {length}")
+    if angle > width:
+        raise ValueError(f"scalebar: needs to be shorter than the map, which is {width:.3g} wide, got {length}")
     name = f"{length.value:g}{_SIGNS.get(str(length.unit), f' {length.unit}')}"
     helpers.add_scalebar(ax, angle, label=name, color="black", frame=True, pad=0.3, size_vertical=0)
     _clear(ax.artists[-1])
@@ -121,8 +122,9 @@ def _clear(box):
     box.set_zorder(4)
 
 
-def _width_of(ax):
-    return abs(np.diff(ax.get_xlim())[0]) * proj_plane_pixel_scales(ax.wcs.celestial)[0] * u.deg
+def _sides_of(ax):
+    pixels = np.abs([np.diff(ax.get_xlim())[0], np.diff(ax.get_ylim())[0]])
+    return pixels * proj_plane_pixel_scales(ax.wcs.celestial)[0] * u.deg
 
 
 def _round_angle(longest):

@@ -103,7 +103,7 @@ def plot_map(
     if beam is not None:
         draw_beam(ax, beam)
     if own:
-        trimmed(ax.figure)
+        trimmed(ax.figure, height=1.4 * ax.figure.get_figwidth())
     return ax
 
 
@@ -156,11 +156,12 @@ def plot_shear(shear, noise_std, wcs, *, ax=None, pixels_per_stick=None, title=N
         limits = limits_around(ax, transform.transform(pixel_corners(noise_std.shape).reshape(-1, 2)))
         places, sticks = _moved_sticks(places, sticks, transform)
     quiver = ax.quiver(*places.T, sticks.real, sticks.imag, **(defaults | kwargs))
-    ax.quiverkey(quiver, 0.92, 0.96, 0.05, "5 % shear", labelpos="W", coordinates="axes")
+    key = ax.quiverkey(quiver, 0.92, 0.96, 0.05, "5 % shear", labelpos="W", coordinates="axes")
+    key.text.set_bbox({"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1})
     ax.set(**limits, aspect="equal")
     label_sky(ax, title)
     if own:
-        trimmed(ax.figure)
+        trimmed(ax.figure, height=1.4 * ax.figure.get_figwidth())
     return ax
 
 

@@ -85,8 +85,10 @@ def new_figure(width, height, layout="constrained"):
     return require("matplotlib.pyplot", "plot").figure(figsize=(width, height), layout=layout)
 
 
-def trimmed(figure):
-    """Reduce the height of a figure to that of its content, and return the figure."""
+def trimmed(figure, height=None):
+    """Reduce the height of a figure, or this height, to that of its content, and return the figure."""
+    if height is not None:
+        figure.set_figheight(height)
     legends, figure.legends = figure.legends, []  # they are at the edge of the figure
     figure.get_layout_engine().execute(figure)
     height = figure.get_tightbbox().height + 0.1

@@ -191,6 +191,12 @@ def test_zero_is_white_on_every_scale():
             assert min(colormap(scale["norm"](0.0))[:3]) > 0.93
 
 
+@pytest.mark.parametrize(("low", "high"), [(-0.1, 0.4), (-0.4, 0.1), (0, 0.3), (-0.2, 0.2)])
+def test_zero_is_white_for_given_limits(low, high):
+    image = plotting.plot_map(halo() - 0.5, GRID, vmin=low, vmax=high).images[0]
+    assert image.get_clim() == (low, high) and min(image.to_rgba(np.zeros((1, 1)))[0, 0, :3]) > 0.93
+
+
 def test_the_colour_bar_ends_where_the_map_does():
     image = plotting.plot_map(halo() - 0.05, GRID).images[0]
     assert image.norm.vmin == (halo() - 0.05).min() and image.colorbar.extend == "max"
