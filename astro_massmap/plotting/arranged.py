@@ -56,14 +56,18 @@ class ArrangedLabels(require("matplotlib.collections", "plot").LineCollection):
         frame, points = ax.bbox.padded(-1 / scale).extents, np.concatenate(outlines)
         for text in self._left_out:
             text.set_visible(True)
-        self._left_out, placed, lines, full = [], np.empty((0, 4)), {}, 0
+        boxes = [
+            a.get_window_extent(renderer).extents for a in ax.artists if hasattr(a, "get_child")
+        ]  # scale bar, beam
+        self._left_out, placed, lines, full = [], np.array(boxes).reshape(-1, 4), {}, 0
         for text, outline in zip(self._texts, outlines, strict=False):
             if not text.get_visible():
                 continue
-            low, high = (np.clip(side, frame[:2], frame[2:]) for side in (outline.min(axis=0), outline.max(axis=0)))
+            low, high = outline.min(axis=0), outline.max(axis=0)
+            inside = bool((low < ax.bbox.max).all() and (high > ax.bbox.min).all())  # at least in part
+            low, high = np.clip(low, frame[:2], frame[2:]), np.clip(high, frame[:2], frame[2:])
             extent = text.get_window_extent(renderer)
             box = _best_box((low, high), np.array([extent.width, extent.height]), 1.5 / scale, frame, placed, points)
-            inside = bool((low < high).all())  # the region, at least in part
             if box is None or not inside:
                 text.set_visible(False)
                 self._left_out.append(text)

@@ -10,7 +10,10 @@ Maps, samples and spectra in the width of a column or of a page, as journals tak
 # points, and PDF files embed TrueType fonts if they are saved there as well. A table of clusters becomes circles;
 # ``labels="numbers"`` numbers its rows and adds a key. Labels do not overlap.
 
+import io
+
 import astropy.units as u
+import matplotlib.pyplot as plt
 
 from astro_massmap import PowerSpectrum, datasets, plotting
 
@@ -19,8 +22,8 @@ kappa = catalog.reconstruct("wiener", n_samples=32, progress=False)
 clusters = datasets.demo_clusters()
 
 with plotting.style("column"):
-    ax = kappa.plot(regions=clusters, labels="numbers", contours=[1, 1.5], scalebar=True)
-    ax.figure.savefig("map.pdf")
+    kappa.plot(regions=clusters, labels="numbers", contours=[1, 1.5], scalebar=True)
+    plt.savefig(io.BytesIO(), format="pdf")  # or "map.pdf", a file
 
 # %%
 # Contours are levels of the map divided by its standard deviation. Contours of another image are a pair, as in

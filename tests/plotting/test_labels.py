@@ -77,6 +77,17 @@ def test_a_single_label_is_above_its_region_and_next_to_it():
     assert 0 < box.y0 - outline.y1 < 5 and abs(box.x0 + box.x1 - outline.x0 - outline.x1) < 2
 
 
+def test_labels_are_not_below_the_scale_bar():
+    region = CircleSkyRegion(GRID.pixel_to_world(108, 4), 0.8 * u.arcmin, meta={"text": "A"})
+    with_bar, without = (plotting.plot_map(FLAT, GRID, regions=region, scalebar=bar) for bar in (True, None))
+    found = []
+    for ax in (with_bar, without):
+        ax.figure.canvas.draw()
+        found += boxes(ax)
+    bar = next(a for a in with_bar.artists if hasattr(a, "size_bar")).get_window_extent()
+    assert not bar.overlaps(found[0]) and bar.overlaps(found[1])
+
+
 def test_distant_labels_have_a_line_to_their_region():
     from matplotlib.collections import LineCollection
 
