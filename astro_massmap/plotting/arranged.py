@@ -91,11 +91,12 @@ class ArrangedLabels(require("matplotlib.collections", "plot").LineCollection):
 def _best_box(region, size, gap, frame, placed, points):
     """Return left, low, right and high of the best position of a label around a region, None if there is none."""
     centers, cost = _candidates(*region, size, gap)
+    centers = np.clip(centers, frame[:2] + size / 2, np.maximum(frame[2:] - size / 2, frame[:2] + size / 2))
     boxes = np.hstack([centers - size / 2, centers + size / 2])
     around = np.hstack([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
     near = points[_inside(points, around[None])[0]]
     cost = cost + _CROSSED * _inside(near, boxes).sum(axis=1)
-    cost[(boxes[:, :2] < frame[:2]).any(axis=1) | (boxes[:, 2:] > frame[2:]).any(axis=1)] = np.inf
+    cost[(boxes[:, 2:] > frame[2:] + 1e-6).any(axis=1)] = np.inf  # wider or higher than the axes
     cost[_overlap(boxes, placed).any(axis=1)] = np.inf
     best = int(np.argmin(cost))
     return boxes[best] if np.isfinite(cost[best]) else None

@@ -7,7 +7,7 @@ import numpy as np
 
 from .._utils.optional import require
 from ..analysis.quantiles import probability_interval
-from .style import new_figure, stacked
+from .style import new_figure, small, stacked
 
 _LEVEL = 0.68  # credible level of the interval of a probability
 _BLUE, _RED, _INK = "#3a76af", "#c44e43", "#222222"
@@ -57,7 +57,7 @@ def plot_detection(values, threshold, *, label="", figure=None):
     ax.annotate(
         f"threshold {threshold:g}", (threshold, 0.97), xycoords=("data", "axes fraction"),
         xytext=(-5 if on_the_left else 5, 0), textcoords="offset points", ha="right" if on_the_left else "left",
-        va="top", fontsize="small", color=_INK,
+        va="top", fontsize=small(), color=_INK,
     )  # fmt: skip
     lower, upper = probability_interval(above, len(values), _LEVEL)
     result = f"above the threshold: {above} of {len(values)} samples, {above / len(values):.0%} "

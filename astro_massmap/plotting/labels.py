@@ -6,8 +6,10 @@ from regions import CirclePixelRegion, CompoundPixelRegion, TextPixelRegion
 from .._sky.regions import all_to_pixel, as_regions, is_excluded, overlaps
 from .arranged import ArrangedLabels
 from .axes import axes_on
+from .style import small
 
 _LABELS = ("text", "numbers", False)
+_LONGEST = 30  # characters of a label on the map
 _POINTS = 32  # along an outline
 _CHARACTER = 0.6  # width of a character, in font sizes
 
@@ -133,13 +135,13 @@ def _annotate(ax, label, outline, height, color):
 
     place, above = _label_place(outline, height, ax.yaxis_inverted())
     return ax.annotate(
-        label,
+        label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}",
         place,
         xytext=(0, 1 if above else -1),
         textcoords="offset points",
         ha="center",
         va="bottom" if above else "top",
-        fontsize="small",
+        fontsize=small(),
         color=color,
         annotation_clip=False,
         clip_on=True,

@@ -11,12 +11,11 @@ from regions import PixelRegion
 
 from .._sky.geometry import to_angle
 from .._sky.regions import as_regions
-from .._utils.optional import require
 from ..analysis.smoothing import smoother
 from .colors import add_colorbar, color_scale, extend_of
 from .labels import draw_key, draw_pixel_regions, on_map, relabelled
 from .sky import plot_map
-from .style import new_figure, print_width, stacked, trimmed
+from .style import new_figure, print_width, small, stacked, trimmed
 
 _KAPPA = r"convergence $\kappa$"
 _WIDE = 1.5  # width over height of a figure of panels
@@ -199,7 +198,7 @@ def _panels(images, wcs, titles, regions, labels, norm, label, figure, panel=2.6
     axes = [figure.add_subplot(rows, columns, i + 1, projection=wcs) for i in range(len(images))]
     for i, (ax, image, title) in enumerate(zip(axes, images, titles, strict=True)):
         plot_map(image, wcs, ax=ax, colorbar=False, **scale)
-        ax.set_title(title, fontsize=_small(), pad=3)
+        ax.set_title(title, fontsize=small(), pad=3)
         ax.set_facecolor("0.9")
         _sky_frame(ax, wcs, shape, labels=i == columns * (rows - 1))
         draw_pixel_regions(ax, found if i == 0 else [relabelled(region) for region in found], wcs, shape)
@@ -225,10 +224,6 @@ def _middle(ax, _renderer):
     box = ax.get_position(original=True)
     bounds = box.x0 + 0.08 * box.width, box.y0 + 0.5 * box.height, 0.84 * box.width, 0.07 * box.height
     return type(box).from_bounds(*bounds)
-
-
-def _small():
-    return 0.9 * require("matplotlib", "plot").rcParams["font.size"]
 
 
 def _panel_size(side, shape, widest=np.inf):
@@ -273,6 +268,6 @@ def _sky_frame(ax, wcs, shape, *, labels):
     for coord in ax.coords:
         coord.set_format_unit("deg", decimal=True, show_decimal_unit=False)
         coord.set_ticks(number=4, direction="in", color="0.3")
-        coord.set_ticklabel(size=_small(), exclude_overlapping=True)
+        coord.set_ticklabel(size=small(), exclude_overlapping=True)
         coord.set_ticklabel_visible(labels)
         coord.set_axislabel(f"{coord.get_axislabel()} [deg]" if labels else " ", minpad=0.8)

@@ -107,11 +107,12 @@ def test_distant_labels_have_a_line_to_their_region():
 
 
 def test_labels_without_a_free_position_are_left_out_with_a_warning():
-    same = [CircleSkyRegion(GRID.pixel_to_world(60, 60), 1 * u.arcmin, meta={"text": "a long name " * 6})] * 60
+    same = [CircleSkyRegion(GRID.pixel_to_world(60, 60), 1 * u.arcmin, meta={"text": "a long name " * 6})] * 90
     ax = plotting.plot_map(FLAT, GRID, regions=same)
-    with pytest.warns(AstropyUserWarning, match="labels: no free position for .* of 60"):
+    with pytest.warns(AstropyUserWarning, match="labels: no free position for .* of 90"):
         ax.figure.canvas.draw()
-    assert 0 < len(boxes(ax)) < 60 and overlapping(boxes(ax)) == 0
+    assert all(len(text.get_text()) == 30 for text in ax.texts)
+    assert 0 < len(boxes(ax)) < 90 and overlapping(boxes(ax)) == 0
 
 
 def test_numbers_are_rows_of_the_table_with_a_key():

@@ -62,7 +62,7 @@ def test_text_is_legible_at_its_size():
         figure = kappa().plot(regions=circle, title="title").figure
         figure.draw_without_rendering()
         sizes = [t.get_fontsize() for t in figure.findobj(matplotlib.text.Text) if t.get_text() and t.get_visible()]
-    assert len(sizes) > 5 and min(sizes) >= 6 and max(sizes) <= 8
+    assert len(sizes) > 5 and min(sizes) >= 7 and max(sizes) <= 8
 
 
 def test_pdf_files_embed_truetype_fonts_within_the_style_only():
