@@ -99,6 +99,7 @@ PYTHON_ONLY = (
     "ConvergenceMap.peak_offset",
     "ConvergenceMap.quantile",
     "ConvergenceMap.region_means",
+    "ConvergenceMap.show",
     "ConvergenceMap.subtract",
     "PowerSpectrum.default",
     "PowerSpectrum.resolved",

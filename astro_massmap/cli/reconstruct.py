@@ -311,9 +311,6 @@ def save(kappa, output, picture, regions, *, overwrite):
     kappa.write(output, format="fits", overwrite=overwrite)
     print(f"{kappa!r}\nwrote {output}")
     if picture is not None:
-        title = kappa.diagnostics["method"]
-        if "n_galaxies" in kappa.meta:
-            title += f", {kappa.meta['n_galaxies']} galaxies"
-        figure = require("matplotlib.figure", "plot").Figure(figsize=(8, 7), layout="constrained")
-        kappa.plot(figure.add_subplot(projection=kappa.wcs), regions=regions, title=title)
+        figure = require("matplotlib.figure", "plot").Figure(figsize=(8, 7), layout="compressed")
+        kappa.plot(figure.add_subplot(projection=kappa.wcs), regions=regions)
         save_figure(figure, picture, overwrite=overwrite)

@@ -40,19 +40,43 @@ class Pictures(MapParts):
         """
         from ..plotting.sky import plot_map  # loads regions
 
-        options = {"label": r"$\kappa$" if self._is_convergence else self._what} | kwargs
-        return plot_map(self.data, self.wcs, ax=ax, regions=regions, mask=self.mask, **options)
+        label = r"$\kappa$" if self._is_convergence else self._what
+        std = None if self.uncertainty is None else self.uncertainty.array
+        options = {"label": label, "mask": self.mask, "std": std} | kwargs
+        return plot_map(self.data, self.wcs, ax=ax, regions=regions, **options)
 
     @property
     def _is_convergence(self) -> bool:
         return self.unit == u.dimensionless_unscaled
 
     @property
+    def _name(self) -> str:
+        return "convergence" if self._is_convergence else "surface density"
+
+    @property
     def _what(self) -> str:
         unit = self.unit.to_string("latex_inline")
         return r"convergence $\kappa$" if self._is_convergence else rf"surface density $\Sigma$ [{unit}]"
 
-    def plot_summary(self, *, regions: RegionsLike | None = None, figure: Figure | None = None) -> Figure:
+    def show(self, *, regions: RegionsLike | None = None, **kwargs: Any) -> Any:
+        """
+        Show the map in a notebook with Aladin Lite, on images of a sky survey; pixels without data are transparent.
+
+        Parameters and errors are those of `astro_massmap.plotting.show`, without the map and WCS.
+
+        Examples
+        --------
+        >>> from astro_massmap import datasets
+        >>> datasets.demo_truth().show(regions=datasets.demo_clusters())  # doctest: +SKIP
+        """
+        from ..plotting import show  # loads regions
+
+        data = np.where(self.mask, np.nan, self.data)
+        return show(data, self.wcs, regions=regions, **({"name": self._name} | kwargs))
+
+    def plot_summary(
+        self, *, regions: RegionsLike | None = None, figure: Figure | None = None, **kwargs: Any
+    ) -> Figure:
         """
         Draw the map, its standard deviation, and their ratio, side by side; ValueError without a standard deviation.
 
@@ -71,8 +95,8 @@ class Pictures(MapParts):
 
         if self.uncertainty is None:
             raise ValueError("uncertainty: needs a standard deviation, but the map has none; draw it with plot")
-        options = {"regions": regions, "label": self._what, "figure": figure}
-        return plot_summary(self.data, self.uncertainty.array, self.wcs, self.mask, **options)
+        options = {"regions": regions, "label": self._what, "figure": figure, "mask": self.mask} | kwargs
+        return plot_summary(self.data, self.uncertainty.array, self.wcs, **options)
 
     def plot_samples(
         self,
@@ -81,6 +105,7 @@ class Pictures(MapParts):
         smoothing: u.Quantity | None = None,
         regions: RegionsLike | None = None,
         figure: Figure | None = None,
+        **kwargs: Any,
     ) -> Figure:
         """
         Draw samples and the mean of the map on one colour scale.
@@ -99,7 +124,7 @@ class Pictures(MapParts):
         from ..plotting import plot_samples  # loads regions
 
         options = {"n": n, "mean": self.data, "smoothing": smoothing, "regions": regions}
-        options |= {"label": self._what, "figure": figure}
+        options |= {"label": self._what, "figure": figure} | kwargs
         return plot_samples(self._need_samples(), self.wcs, **options)
 
     def plot_cutouts(
@@ -110,6 +135,7 @@ class Pictures(MapParts):
         *,
         regions: RegionsLike | None = None,
         figure: Figure | None = None,
+        **kwargs: Any,
     ) -> Figure:
         """
         Draw the samples around one position.
@@ -130,7 +156,7 @@ class Pictures(MapParts):
 
         if size is None:
             size = min(12 * u.arcmin, max(min(self.shape) / 3, 8) * self.pixel_scale)
-        options = {"n": n, "regions": regions, "label": self._what, "figure": figure}
+        options = {"n": n, "regions": regions, "label": self._what, "figure": figure} | kwargs
         return plot_cutouts(self._need_samples(), self.wcs, center, size, **options)
 
     def plot_detection(

@@ -10,17 +10,32 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from regions import PixelRegion
 
 from .._sky.geometry import to_angle
-from .._sky.regions import as_regions, overlaps
-from .._utils.optional import require
+from .._sky.regions import as_regions
 from ..analysis.smoothing import smoother
-from .sky import draw_pixel_regions, plot_map
+from .colors import add_colorbar, color_scale, extend_of
+from .labels import draw_key, draw_pixel_regions, on_map, relabelled
+from .sky import plot_map
+from .style import new_figure, print_width, small, stacked, trimmed
 
 _KAPPA = r"convergence $\kappa$"
 _WIDE = 1.5  # width over height of a figure of panels
-_MANY = 20  # regions; labels of more would overlap
+_MANY = 20  # regions; labels of more are left out
+_NARROWEST = 1.05  # inches of a panel in print
 
 
-def plot_samples(samples, wcs, *, n=8, mean=None, smoothing=None, regions=None, label=_KAPPA, figure=None):
+def plot_samples(
+    samples,
+    wcs,
+    *,
+    n=8,
+    mean=None,
+    smoothing=None,
+    regions=None,
+    labels="text",
+    norm="linear",
+    label=_KAPPA,
+    figure=None,
+):
     """
     Plot samples side by side on one colour scale.
 
@@ -32,9 +47,8 @@ def plot_samples(samples, wcs, *, n=8, mean=None, smoothing=None, regions=None, 
         Coordinates of the maps.
     smoothing : `~astropy.units.Quantity`, optional
         Standard deviation of a Gaussian that smooths all maps.
-    regions : regions, optional
-        Regions to overplot: a region, a list of regions, a table of positions and radii, or a file. Labels are in the
-        first panel, for 20 regions at most.
+    regions, labels, norm
+        See `plot_map`. Labels are in the first panel; texts for 20 regions at most.
     label, figure
         Label of the colour bar, and figure to draw into and return; by default a new one.
 
@@ -59,16 +73,18 @@ def plot_samples(samples, wcs, *, n=8, mean=None, smoothing=None, regions=None, 
     if smoothing is not None:
         pixels = to_angle(smoothing, "smoothing").to_value("deg") / proj_plane_pixel_scales(wcs)[0]
         samples = [smoother(np.isfinite(image), pixels)(image) for image in samples]
-    return _panels(samples, wcs, titles, regions, label, figure)
+    return _panels(samples, wcs, titles, regions, labels, norm, label, figure)
 
 
-def plot_cutouts(samples, wcs, center, size, *, n=12, regions=None, label=_KAPPA, figure=None):
+def plot_cutouts(
+    samples, wcs, center, size, *, n=12, regions=None, labels="text", norm="linear", label=_KAPPA, figure=None
+):
     """
     Plot one position in many samples: a structure that the data constrain is in all of them.
 
     Parameters
     ----------
-    samples, wcs, n, regions, label, figure
+    samples, wcs, n, regions, labels, norm, label, figure
         See `plot_samples`.
     center : `~astropy.coordinates.SkyCoord`
         Position at the centre of the cutouts; ValueError outside the field.
@@ -100,10 +116,10 @@ def plot_cutouts(samples, wcs, center, size, *, n=12, regions=None, label=_KAPPA
     if regions is not None:
         regions = [r.to_sky(wcs) if isinstance(r, PixelRegion) else r for r in as_regions(regions)]
     titles = [f"sample {i}" for i in range(1, len(samples) + 1)]
-    return _panels([cut.data for cut in cuts], cuts[0].wcs, titles, regions, label, figure, panel=2.1)
+    return _panels([cut.data for cut in cuts], cuts[0].wcs, titles, regions, labels, norm, label, figure, panel=2.1)
 
 
-def plot_summary(mean, std, wcs, mask=None, *, regions=None, label=_KAPPA, figure=None):
+def plot_summary(mean, std, wcs, mask=None, *, regions=None, labels="text", norm="linear", label=_KAPPA, figure=None):
     """
     Plot a map, its standard deviation, and the ratio of the two.
 
@@ -111,9 +127,9 @@ def plot_summary(mean, std, wcs, mask=None, *, regions=None, label=_KAPPA, figur
     ----------
     mean, std : ndarray
         Map and standard deviation ``(ny, nx)``; if ``std`` is None, only the map is drawn.
-    mask : ndarray of bool, optional
-        Mask ``(ny, nx)``, True without data: drawn as a grey overlay.
-    wcs, regions, label, figure
+    mask, norm
+        Mask ``(ny, nx)``, True without data, and colour scale of the map; see `plot_map`.
+    wcs, regions, labels, label, figure
         See `plot_samples`; regions are drawn on the map and on the ratio.
 
     Examples
@@ -125,33 +141,42 @@ def plot_summary(mean, std, wcs, mask=None, *, regions=None, label=_KAPPA, figur
     >>> [ax.get_title() for ax in figure.axes[::2]]
     ['map', 'uncertainty', 'signal to noise']
     """
-    regions = _in_field(regions, wcs, mean.shape)
-    panels = [(mean, label, "map", "RdBu_r", -_limit([mean]), _limit([mean]), regions)]
+    panels = [(mean, label, "map", color_scale([mean], norm))]
     if std is not None:
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio = np.where(std > 0, mean / std, np.nan)
         shown = std[np.isfinite(std)] if np.isfinite(std).any() else np.array([0, 1])
         low, high = np.quantile(shown, [0.002, 0.998])
-        panels += [(std, "standard deviation", "uncertainty", "viridis", low, max(high, low + 1e-12), [])]
-        panels += [(ratio, "map / standard deviation", "signal to noise", "RdBu_r", -_limit([ratio]),
-                    _limit([ratio]), regions)]  # fmt: skip
-    if figure is None:
-        width, height = _panel_size(3.7, mean.shape, widest=3.7)
-        figure = _new_figure((width + 0.1) * len(panels), height + 1.1)
-    for i, (image, what, title, cmap, low, high, drawn) in enumerate(panels):
-        ax = figure.add_subplot(1, len(panels), i + 1, projection=wcs)
-        plot_map(image, wcs, ax=ax, mask=mask, colorbar=False, title=title, cmap=cmap, vmin=low, vmax=high)
-        _sky_frame(ax, wcs, mean.shape, labels=i == 0)
-        draw_pixel_regions(ax, drawn, wcs, mean.shape)
-        extend = "both" if cmap == "RdBu_r" or low > 0 else "max"
-        bar = figure.colorbar(ax.images[0], ax=ax, location="bottom", label=what, shrink=0.8, aspect=30, extend=extend)
-        bar.locator = require("matplotlib.ticker", "plot").MaxNLocator(4, steps=[1, 2, 5, 10])
-    return figure
+        errors = {"vmin": low, "vmax": max(high, low + 1e-12), "cmap": "viridis"}
+        panels += [(std, "standard deviation", "uncertainty", errors)]
+        panels += [(ratio, "map / standard deviation", "signal to noise", color_scale([ratio]))]
+    own, below = figure is None, stacked(figure)
+    rows, columns = (len(panels), 1) if below else (1, len(panels))
+    if own:
+        figure = _panel_figure(rows, columns, mean.shape, 3.7, 0.1 * columns, 1.1, widest=3.7)
+    found, key = _in_field(regions, wcs, mean.shape, labels)
+    for i, (image, what, title, scale) in enumerate(panels):
+        ax = figure.add_subplot(rows, columns, i + 1, projection=wcs)
+        plot_map(image, wcs, ax=ax, mask=mask, colorbar=False, **scale)
+        ax.set_title(title, pad=4)
+        _sky_frame(ax, wcs, mean.shape, labels=i == (rows - 1 if below else 0))
+        draw_pixel_regions(ax, [] if title == "uncertainty" else found, wcs, mean.shape)
+        place = {"location": "right"} if below else {"location": "bottom", "shrink": 0.8, "aspect": 30}
+        add_colorbar(ax.images[0], ax, what, **place)
+    draw_key(figure, key)
+    return trimmed(figure) if own and print_width() else figure
 
 
-def _new_figure(width, height):
+def _panel_figure(rows, columns, shape, side, width, height, widest=np.inf):
+    """Create a figure for panels with the area of a square of this side, and a margin of this width and height."""
+    inches = print_width()
+    if inches is None:
+        panel = _panel_size(side, shape, widest)
+        size = panel[0] * columns + width, panel[1] * rows + height
+    else:
+        size = inches, min(1.2 * inches * rows * shape[0] / (columns * shape[1]) + 1.5, 12)
     # the compressed layout keeps the shape of sky panels, without gaps between them
-    return require("matplotlib.pyplot", "plot").figure(figsize=(width, height), layout="compressed")
+    return new_figure(*size, layout="compressed")
 
 
 def _some(samples, n):
@@ -163,29 +188,42 @@ def _some(samples, n):
     return samples[:n]
 
 
-def _limit(images):
-    """Return the 99.8 % quantile of the absolute pixel values, where symmetric colours end."""
-    values = np.concatenate([np.abs(image[np.isfinite(image)]) for image in images])
-    return max(np.quantile(values, 0.998), 1e-12) if len(values) else 1.0
-
-
-def _panels(images, wcs, titles, regions, label, figure, panel=2.6):
-    shape = images[0].shape
+def _panels(images, wcs, titles, regions, labels, norm, label, figure, panel=2.6):
+    shape, own = images[0].shape, figure is None
     rows, columns = _rows_and_columns(len(images), shape)
-    if figure is None:
-        width, height = _panel_size(panel, shape)
-        figure = _new_figure(width * columns + 2, (height + 0.25) * rows + 0.5)
-    regions = _in_field(regions, wcs, shape)
-    limit = _limit(images)
+    if own:
+        figure = _panel_figure(rows, columns, shape, panel, 2, 0.25 * rows + 0.5)
+    found, key = _in_field(regions, wcs, shape, labels)
+    scale = color_scale(images, norm)
     axes = [figure.add_subplot(rows, columns, i + 1, projection=wcs) for i in range(len(images))]
     for i, (ax, image, title) in enumerate(zip(axes, images, titles, strict=True)):
-        plot_map(image, wcs, ax=ax, colorbar=False, vmin=-limit, vmax=limit, cmap="RdBu_r")
-        ax.set_title(title, fontsize=9, pad=3)
+        plot_map(image, wcs, ax=ax, colorbar=False, **scale)
+        ax.set_title(title, fontsize=small(), pad=3)
         ax.set_facecolor("0.9")
         _sky_frame(ax, wcs, shape, labels=i == columns * (rows - 1))
-        draw_pixel_regions(ax, regions if i == 0 else [_unlabelled(region) for region in regions], wcs, shape)
-    figure.colorbar(axes[0].images[0], ax=axes, label=label, shrink=0.8, aspect=30, extend="both")
-    return figure
+        draw_pixel_regions(ax, found if i == 0 else [relabelled(region) for region in found], wcs, shape)
+    _shared_colorbar(figure, axes, label, rows, columns, extend_of(images, scale["norm"]))
+    draw_key(figure, key)
+    return trimmed(figure) if own and print_width() else figure
+
+
+def _shared_colorbar(figure, axes, label, rows, columns, extend):
+    """Draw the colour bar of all panels where a panel would be empty, or else beside the panels."""
+    spare = rows * columns - len(axes)
+    if not spare:
+        add_colorbar(axes[0].images[0], axes, label, shrink=0.8, aspect=30, extend=extend)
+        return
+    cax = figure.add_subplot(rows, columns, (len(axes) + 1, rows * columns))
+    cax.set_axes_locator(_middle)
+    options = {"ticks": 2 if spare == 1 else 4, "orientation": "horizontal", "extend": extend}
+    add_colorbar(axes[0].images[0], None, label, cax=cax, **options)
+
+
+def _middle(ax, _renderer):
+    """Return the position of a colour bar within its part of the figure."""
+    box = ax.get_position(original=True)
+    bounds = box.x0 + 0.08 * box.width, box.y0 + 0.5 * box.height, 0.84 * box.width, 0.07 * box.height
+    return type(box).from_bounds(*bounds)
 
 
 def _panel_size(side, shape, widest=np.inf):
@@ -202,21 +240,17 @@ def _rows_and_columns(n, shape):
         rows = math.ceil(n / columns)
         return 1.5 * (rows * columns - n) + 2 * abs(math.log(columns * shape[1] / (rows * shape[0]) / _WIDE))
 
-    columns = min(range(1, n + 1), key=cost)
+    most = n if print_width() is None else max(1, min(n, int(print_width() / _NARROWEST)))
+    columns = min(range(1, most + 1), key=cost)
     return math.ceil(n / columns), columns
 
 
-def _in_field(regions, wcs, shape):
-    """Return the regions on the map, without labels if there are too many to be legible."""
-    regions = [] if regions is None else as_regions(regions, wcs)
-    regions = [region for region in regions if overlaps(region, shape)]
-    return regions if len(regions) <= _MANY else [_unlabelled(region) for region in regions]
-
-
-def _unlabelled(region):
-    region = region.copy()
-    region.meta.pop("text", None)
-    return region
+def _in_field(regions, wcs, shape, labels):
+    """Return the regions on the map and the key of their numbers, without texts if there are many."""
+    found, key = on_map(regions, wcs, shape, labels)
+    if labels == "text" and len(found) > _MANY:
+        found = [relabelled(region) for region in found]
+    return found, key
 
 
 def _sky_frame(ax, wcs, shape, *, labels):
@@ -234,6 +268,6 @@ def _sky_frame(ax, wcs, shape, *, labels):
     for coord in ax.coords:
         coord.set_format_unit("deg", decimal=True, show_decimal_unit=False)
         coord.set_ticks(number=4, direction="in", color="0.3")
-        coord.set_ticklabel(size=8, exclude_overlapping=True)
+        coord.set_ticklabel(size=small(), exclude_overlapping=True)
         coord.set_ticklabel_visible(labels)
         coord.set_axislabel(f"{coord.get_axislabel()} [deg]" if labels else " ", minpad=0.8)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from .curves import new_figure, plain_axes
+from .curves import plain_axes
+from .style import new_figure, stacked
 
 
 def plot_calibration(coverage_table, rank_table, tarp_table=None, *, figure=None):
@@ -31,14 +32,15 @@ def plot_calibration(coverage_table, rank_table, tarp_table=None, *, figure=None
     >>> [ax.get_ylabel() for ax in figure.axes]
     ['fraction of truths within', 'density']
     """
-    figure = new_figure(9, 4) if figure is None else figure
-    left, right = figure.subplots(1, 2)
+    below = stacked(figure)
+    figure = new_figure(*((4.5, 7.5) if below else (9, 4))) if figure is None else figure
+    left, right = figure.subplots(2, 1) if below else figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], color="0.6", lw=1)
     curves = {"credible intervals": coverage_table, "random points (TARP)": tarp_table}
     for (label, table), color in zip(curves.items(), ("C0", "C1"), strict=True):
         if table is not None:
             error = np.nan_to_num(table["error"])
-            left.errorbar(table["level"], table["coverage"], error, fmt="o", ms=4, color=color, label=label)
+            left.errorbar(table["level"], table["coverage"], error, fmt="o", ms=3, color=color, label=label)
     few = coverage_table[coverage_table["expected"] < coverage_table["level"] - 1e-9]
     if len(few):
         label = f"expected, {coverage_table.meta['n_samples']} samples"
@@ -76,7 +78,7 @@ def plot_reliability(table, *, figure=None):
     figure = new_figure(4.6, 4.4) if figure is None else figure
     ax = plain_axes(figure, "predicted probability", "observed fraction")
     ax.plot([0, 1], [0, 1], color="0.6", lw=1)
-    ax.errorbar(table["claimed"], table["true"], np.nan_to_num(table["error"]), fmt="o", color="C0", ms=5)
+    ax.errorbar(table["claimed"], table["true"], np.nan_to_num(table["error"]), fmt="o", color="C0", ms=4)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     return figure
 
@@ -105,7 +107,7 @@ def plot_completeness(table, *, figure=None):
     with_halo = table["mass"].value > 0
     mass, detected = table["mass"].value[with_halo], np.array(table["completeness"])
     low, high = (np.abs(np.array(table[side])[with_halo] - detected[with_halo]) for side in ("lower", "upper"))
-    ax.errorbar(mass, detected[with_halo], [low, high], fmt="o-", color="C0", ms=5)
+    ax.errorbar(mass, detected[with_halo], [low, high], fmt="o-", color="C0", ms=4)
     if not with_halo.all():
         ax.axhline(detected[~with_halo][0], color="0.5", lw=1, ls="--")
     ax.set(xscale="log", ylim=(-0.02, 1.05))
@@ -139,7 +141,7 @@ def plot_b_modes(table, *, figure=None):
     for mode, color, shift in (("e", "C0", 0.97), ("b", "C3", 1.03)):
         noise = table[f"{mode}_noise"]
         ratio, error = table[f"{mode}_power"] / noise, table[f"{mode}_noise_std"] / noise
-        ax.errorbar(shift * middle, ratio, error, fmt="o", color=color, ms=5, label=f"{mode.upper()} mode")
+        ax.errorbar(shift * middle, ratio, error, fmt="o", color=color, ms=4, label=f"{mode.upper()} mode")
     ax.set(xscale="log")
     ax.legend(frameon=False)
     return figure

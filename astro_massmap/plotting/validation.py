@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._utils.optional import require
-from .curves import new_figure
+from .style import new_figure, stacked
 
 _INK = "#222222"
 _WIDE = 6  # bins of the comparison in one bin of the figure
@@ -34,9 +34,10 @@ def plot_validation(comparison, *, figure=None):
     >>> len(plotting.plot_validation(compare(truths, {"wiener": maps}), figure=Figure()).axes)
     6
     """
-    figure = new_figure(11, 6.6) if figure is None else figure
+    below = stacked(figure)
+    figure = new_figure(*((7, 13) if below else (11, 6.6))) if figure is None else figure
     colors = {name: f"C{i}" for i, name in enumerate(comparison.metrics)}
-    panels = figure.subplots(2, 3).ravel()
+    panels = (figure.subplots(3, 2) if below else figure.subplots(2, 3)).ravel()
     sampled = {name: found for name, found in comparison.metrics.items() if found.ranks is not None}
     _power(panels[0], comparison.metrics, "power of map", comparison.bands, colors)
     _power(panels[1], sampled, "power of samples", comparison.bands, colors)
@@ -47,8 +48,9 @@ def plot_validation(comparison, *, figure=None):
     for ax in panels:
         ax.spines[["top", "right"]].set_visible(False)
     handles, labels = panels[0].get_legend_handles_labels()
-    handles += panels[2].get_lines()[:1]
-    figure.legend(handles, [*labels, "truth"], loc="outside upper center", ncols=len(handles), frameon=False)
+    handles += panels[2].get_lines()
+    labels += [line.get_label() for line in panels[2].get_lines()]
+    figure.legend(handles, labels, loc="outside upper center", ncols=2 if below else len(handles), frameon=False)
     return figure
 
 
@@ -65,7 +67,7 @@ def _power(ax, metrics, key, bands, colors):
         x = middle * _shift(i, len(metrics))
         ax.errorbar(x, value, np.nan_to_num(error), fmt="o-", ms=3.5, lw=1, color=colors[name], label=_named(name))
     ax.set(xscale="log", xlabel=r"multipole $\ell$", ylabel=f"{key} / truth", ylim=(0, None))
-    ax.set_xticks([500, 1000, 2000, 5000, 10000], ["500", "1000", "2000", "5000", "10000"], fontsize=9)
+    ax.set_xticks([500, 2000, 10000], ["500", "2000", "10000"])
     ax.minorticks_off()
 
 
@@ -75,7 +77,9 @@ def _distributions(ax, comparison, colors):
     def draw(density, color, **style):
         ax.stairs(density.reshape(-1, _WIDE).mean(axis=1), edges, color=color, **style)
 
-    ax.plot([], [], color=_INK, lw=1.6)
+    ax.plot([], [], color=_INK, lw=1.6, label="truth")
+    if any("samples" not in found.density for found in comparison.metrics.values()):
+        ax.plot([], [], color=_INK, lw=1, ls=":", label="map without samples")
     for name, found in comparison.metrics.items():
         if "samples" in found.density:
             draw(found.density["samples"], colors[name], lw=1.2)
@@ -84,9 +88,8 @@ def _distributions(ax, comparison, colors):
     draw(comparison.density, _INK, lw=1.6)
     lowest = comparison.density[comparison.density > 0].min()
     ax.set(yscale="log", xlim=(edges[0], edges[-1]), ylim=(lowest / 2, 3 * comparison.density.max()))
-    ax.xaxis.set_major_locator(require("matplotlib.ticker", "plot").MaxNLocator(5))
-    ax.set(xlabel=r"convergence $\kappa$, smoothed 1 arcmin", ylabel="density")
-    ax.set_title("lines: samples; dotted: maps without samples", fontsize=8, loc="left")
+    ax.xaxis.set_major_locator(require("matplotlib.ticker", "plot").MaxNLocator(3))
+    ax.set(xlabel=r"$\kappa$, smoothed 1 arcmin", ylabel="density")
 
 
 def _peaks(ax, metrics, thresholds, colors):
@@ -105,7 +108,7 @@ def _ranks(ax, metrics, colors):
         edges, middle = np.append(table["low"], table["high"][-1]), (table["low"] + table["high"]) / 2
         ax.stairs(table["density"], edges, baseline=None, color=colors[name], lw=1.2)
         ax.errorbar(middle, table["density"], np.nan_to_num(table["error"]), fmt="none", lw=0.8, color=colors[name])
-    ax.set(xlabel="rank of the truth among the samples", ylabel="density", xlim=(0, 1), ylim=(0, None))
+    ax.set(xlabel="rank of the truth", ylabel="density", xlim=(0, 1), ylim=(0, None))
 
 
 def _balls(ax, metrics, colors):
@@ -115,7 +118,7 @@ def _balls(ax, metrics, colors):
             level, off = found.balls["level"], found.balls["coverage"] - found.balls["level"]
             x = level + 0.012 * (i - (len(metrics) - 1) / 2)
             ax.errorbar(x, off, np.nan_to_num(found.balls["error"]), fmt="o-", ms=3.5, lw=1, color=colors[name])
-    ax.set(xlabel="level of credible balls (TARP)", ylabel="fraction of truths within - level", xlim=(0, 1))
+    ax.set(xlabel="level of balls (TARP)", ylabel="fraction within - level", xlim=(0, 1))
     low, high = ax.get_ylim()
     reach = max(-low, high, 0.1)
     ax.set_ylim(-reach, reach)

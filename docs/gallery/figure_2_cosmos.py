@@ -3,10 +3,11 @@ Figure 2: the COSMOS field
 ==========================
 
 The second figure of Remy et al. (2020), for both galaxy samples of Schrabback et al. (2010): direct inversion, the
-posterior mean with the X-ray clusters of Finoguenov et al. (2007) and their redshifts, one posterior sample, and the
-centre of the field in independent samples. ``python figure_2_cosmos.py FOLDER`` downloads the catalogues, or reads
-them from ``cosmos/`` in the folder ``MASSMAP_DATA``, and takes a quarter of an hour on two cores; the maps are written
-to FOLDER. The script was not run when these pages were built; the figures and the table were made with it beforehand.
+posterior mean with the X-ray clusters of Finoguenov et al. (2007), one posterior sample, a map with the redshifts of
+the clusters, and the centre of the field in independent samples. ``python figure_2_cosmos.py FOLDER`` downloads the
+catalogues, or reads them from ``cosmos/`` in the folder ``MASSMAP_DATA``, and takes a quarter of an hour on two cores;
+the maps are written to FOLDER. The script was not run when these pages were built; the figures and the table were made
+with it beforehand.
 """
 
 # sphinx_gallery_thumbnail_path = 'figures/figure_2.png'
@@ -22,7 +23,7 @@ from astropy.table import QTable
 from matplotlib.figure import Figure
 from regions import CircleSkyRegion
 
-from astro_massmap import AnnealedHMC, ConvergenceMap, KaiserSquires, ShearCatalog, Wiener, datasets
+from astro_massmap import AnnealedHMC, ConvergenceMap, KaiserSquires, ShearCatalog, Wiener, datasets, plotting
 
 folder = Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
@@ -61,26 +62,45 @@ def mapped(name, method):
 # soon as it is drawn, so an interrupted run can be continued.
 
 direct, posterior = {}, {}
-figure = Figure(figsize=(16, 10), layout="constrained")
-for row, name in enumerate(catalogs):
-    direct[name] = mapped(f"{name}_direct", KaiserSquires(smoothing=radius))
-    sampled = AnnealedHMC(n_samples=48, seed=1, checkpoint=str(folder / f"{name}_samples.fits"))
-    posterior[name] = kappa = mapped(f"{name}_posterior", sampled)
-    columns = {
-        f"{name}: Kaiser-Squires, 1.5 arcmin": (direct[name], None),
-        f"{name}: posterior mean": (kappa, clusters),
-        f"{name}: a sample": (ConvergenceMap(kappa.samples[0], wcs=kappa.wcs, mask=kappa.mask), None),
-    }
-    for column, (title, (image, regions)) in enumerate(columns.items()):
-        ax = figure.add_subplot(2, 3, 3 * row + column + 1, projection=kappa.wcs)
-        image.plot(ax, regions=regions, vmin=-0.06, vmax=0.06, colorbar=column == 2, title=title)
-        ax.coords[0].set_axislabel("RA" if row else " ")
-        ax.coords[1].set_axislabel(" " if column else "Dec")
-figure.savefig(folder / "figure_2.png", dpi=80)
+with plotting.style("page"):
+    figure = Figure(figsize=(7, 4.3), layout="compressed")
+    for row, name in enumerate(catalogs):
+        direct[name] = mapped(f"{name}_direct", KaiserSquires(smoothing=radius))
+        sampled = AnnealedHMC(n_samples=48, seed=1, checkpoint=str(folder / f"{name}_samples.fits"))
+        posterior[name] = kappa = mapped(f"{name}_posterior", sampled)
+        columns = {
+            f"{name}: Kaiser-Squires, 1.5 arcmin": (direct[name], None),
+            f"{name}: posterior mean": (kappa, clusters),
+            f"{name}: a sample": (ConvergenceMap(kappa.samples[0], wcs=kappa.wcs, mask=kappa.mask), None),
+        }
+        for column, (title, (image, regions)) in enumerate(columns.items()):
+            ax = figure.add_subplot(2, 3, 3 * row + column + 1, projection=kappa.wcs)
+            options = {"vmin": -0.06, "vmax": 0.06, "colorbar": column == 2, "title": title}
+            image.plot(ax, regions=regions, labels=False, beam=radius if column == 0 else None, **options)
+            ra, dec = ax.coords
+            ra.set_ticks(number=4)
+            ra.set_ticklabel_visible(row == 1)
+            dec.set_ticklabel_visible(column == 0)
+            ra.set_axislabel("RA" if row else " ")
+            dec.set_axislabel(" " if column else "Dec")
+    figure.savefig(folder / "figure_2.png", dpi=160)
 
 # %%
 # .. image:: ../figures/figure_2.png
 #     :alt: COSMOS from bright and from all galaxies: Kaiser-Squires, posterior mean with X-ray clusters, a sample
+#
+# The disks show the full width at half maximum of the smoothing.
+#
+# All galaxies: the posterior mean, contours at 2, 3 and 4 times its standard deviation, and the redshifts of the
+# clusters.
+
+with plotting.style("page"):
+    ax = posterior["all"].plot(regions=clusters, contours=[2, 3, 4], scalebar=True)
+    ax.figure.savefig(folder / "figure_2_map.png", dpi=130)
+
+# %%
+# .. image:: ../figures/figure_2_map.png
+#     :alt: Posterior mean of COSMOS with contours and the redshifts of X-ray clusters
 
 # %%
 # The centre of the field in independent samples, with the clusters. Structures in all samples are constrained by the
@@ -88,8 +108,9 @@ figure.savefig(folder / "figure_2.png", dpi=80)
 
 kappa = posterior["all"]
 middle = kappa.wcs.pixel_to_world((kappa.shape[1] - 1) / 2, (kappa.shape[0] - 1) / 2)
-figure = kappa.plot_cutouts(middle, 24 * u.arcmin, n=8, regions=clusters)
-figure.savefig(folder / "figure_2_centre.png", dpi=90)
+with plotting.style("page"):
+    figure = kappa.plot_cutouts(middle, 24 * u.arcmin, n=8, regions=clusters)
+    figure.savefig(folder / "figure_2_centre.png", dpi=130)
 
 # %%
 # .. image:: ../figures/figure_2_centre.png
@@ -146,10 +167,12 @@ for name, image in {"Gaussian": gaussian, **posterior}.items():
 
 doubtful = np.abs(np.array(table["p all"][:5]) - 0.5).argmin()
 inside = np.flatnonzero(data_fraction > 0.5)[doubtful]
-figure = kappa.plot_cutouts(centers[inside], 10 * u.arcmin, regions=clusters)
-figure.savefig(folder / "cosmos_cutouts.png", dpi=80)
-figure = kappa.plot_detection(apertures[inside], threshold, label=f"z = {table['redshift'][doubtful]:.2f}")
-figure.savefig(folder / "cosmos_detection.png", dpi=80)
+with plotting.style("page"):
+    figure = kappa.plot_cutouts(centers[inside], 10 * u.arcmin, regions=clusters)
+    figure.savefig(folder / "cosmos_cutouts.png", dpi=130)
+with plotting.style("column"):
+    figure = kappa.plot_detection(apertures[inside], threshold, label=f"z = {table['redshift'][doubtful]:.2f}")
+    figure.savefig(folder / "cosmos_detection.png", dpi=160)
 
 # %%
 # .. image:: ../figures/cosmos_cutouts.png

@@ -26,7 +26,7 @@ from astropy.wcs import WCS
 from matplotlib.figure import Figure
 from regions import CircleSkyRegion
 
-from astro_massmap import AnnealedHMC, ConvergenceMap, PowerSpectrum, ScorePrior, ShearCatalog
+from astro_massmap import AnnealedHMC, ConvergenceMap, PowerSpectrum, ScorePrior, ShearCatalog, plotting
 
 folder, data = Path(sys.argv[1]), Path(os.environ["MASSMAP_DATA"]) / "clusters"
 folder.mkdir(parents=True, exist_ok=True)
@@ -68,31 +68,33 @@ offsets = {
     name: kappa.peak_offset(places[f"{name} galaxies"], places[f"{name} galaxies"], radius=0.6 * u.arcmin)
     for name in ("main", "sub")
 }
-figure = Figure(figsize=(7.1, 3.4), layout="constrained")
-left = figure.add_subplot(1, 2, 1, projection=gas_wcs)
-left.imshow(gas, origin="lower", cmap="magma", vmax=np.nanquantile(gas, 0.999))
-left.contour(kappa.data, levels=np.arange(0.06, 0.5, 0.05), transform=left.get_transform(kappa.wcs), colors="w",
-             linewidths=0.7)  # fmt: skip
-right = figure.add_subplot(1, 2, 2, projection=kappa.wcs)
-kappa.plot(right, cmap="inferno", vmin=-0.05, vmax=0.45, title="")
-for offset in offsets.values():
-    right.scatter_coord(offset.positions.transform_to("icrs"), s=4, color="w", linewidths=0)
-    offset.ellipse(0.95).to_pixel(kappa.wcs).plot(ax=right, edgecolor="w", lw=0.8)
-for ax in (left, right):
-    for name, place in places.items():
-        ax.scatter_coord(place, marker="+" if "galaxies" in name else "x", color="c" if "galaxies" in name else "lime",
-                         s=40, linewidths=1.2)  # fmt: skip
-ny, nx = kappa.shape
-x, y = gas_wcs.world_to_pixel(kappa.wcs.pixel_to_world([0, nx - 1], [0, ny - 1]))
-left.set(xlim=x, ylim=y, xlabel="RA", ylabel="Dec")
-figure.savefig(folder / "bullet.png", dpi=160)
+with plotting.style("page"):
+    figure = Figure(figsize=(7, 2.5), layout="compressed")
+    left = figure.add_subplot(1, 2, 1, projection=gas_wcs)
+    left.imshow(gas, origin="lower", cmap="gray", vmax=np.nanquantile(gas, 0.999), interpolation="nearest")
+    left.contour(kappa.data, levels=np.arange(0.06, 0.5, 0.05), transform=left.get_transform(kappa.wcs), colors="w",
+                 linewidths=0.7)  # fmt: skip
+    right = figure.add_subplot(1, 2, 2, projection=kappa.wcs)
+    ellipses = [offset.ellipse(0.95) for offset in offsets.values()]
+    kappa.plot(right, norm="asinh", regions=ellipses, scalebar=300 * u.kpc, redshift=0.296, cosmology=cosmology)
+    for offset in offsets.values():
+        right.scatter_coord(offset.positions.transform_to("icrs"), s=2, color="w", linewidths=0)
+    for ax in (left, right):
+        for name, place in places.items():
+            marker, color = ("+", "deepskyblue") if "galaxies" in name else ("x", "limegreen")
+            ax.scatter_coord(place, marker=marker, color=color, s=30, linewidths=1.2)
+        ax.set(xlabel="RA", ylabel="Dec")
+    ny, nx = kappa.shape
+    x, y = gas_wcs.world_to_pixel(kappa.wcs.pixel_to_world([0, nx - 1], [0, ny - 1]))
+    left.set(xlim=np.clip(x, 0, gas.shape[1] - 1), ylim=y)
+    figure.savefig(folder / "bullet.png", dpi=160)
 
 # %%
 # .. image:: ../figures/bullet.png
 #     :alt: Contours of the convergence on the gas, and the convergence with the peaks of all samples
 #
-# Plus signs are the galaxies, crosses the gas; dots are the peaks of single samples, with the
-# contour of 95 %. Grey pixels have no galaxies.
+# Plus signs are the galaxies, crosses the gas; dots are the peaks of single samples, with the contour of 95 %. The
+# colour scale is logarithmic above 0.05. Grey areas have no galaxies.
 #
 # The mean convergence within 100 kpc, 22.7 arcsec, and how far each peak of a sample is from the galaxies and the gas.
 

@@ -34,20 +34,20 @@ clusters["label"] = [f"{z:.2f}" for z in clusters["redshift"]]  # in figures, an
 print(catalog.check_axes())
 
 # %%
-# Direct inversion of the shear, smoothed. The highest peak of the E mode lies half an arcminute from the cluster at
-# redshift 0.73, at a signal to noise of 7.7. Lensing produces no B mode to first order: the B-mode map shows noise, and
-# its highest peak has a signal to noise of 3.9.
+# Direct inversion of the shear, smoothed, with contours at a signal to noise of 4 and 6. The highest peak of the E mode
+# lies half an arcminute from the cluster at redshift 0.73, at a signal to noise of 7.7. Lensing produces no B mode to
+# first order: the B-mode map shows noise, and its highest peak has a signal to noise of 3.9.
 
 direct = catalog.reconstruct(KaiserSquires(smoothing=1.5 * u.arcmin))
-direct.plot(regions=clusters, title="E mode")
+direct.plot(regions=clusters, contours=[4, 6], beam=1.5 * u.arcmin, scalebar=True, title="E mode")
 
 # %%
 
-direct.b_mode.plot(regions=clusters, title="B mode")
+direct.b_mode.plot(regions=clusters, contours=[4, 6], title="B mode")
 
 # %%
 # The exact posterior of a Gaussian sky: mean, standard deviation and samples. The clusters at redshift 0.73, 0.12, 0.22
-# and 0.90 lie in strong peaks. In the holes around stars the map is smooth, and its standard deviation is large.
+# and 0.90 lie in strong peaks. Areas without data are grey; next to them the standard deviation is large.
 
 kappa = catalog.reconstruct("wiener", n_samples=32, progress=False)
 kappa.plot_summary(regions=clusters)

@@ -169,7 +169,8 @@ def test_axes_with_content_keep_their_limits():
 
 
 def test_the_mask_is_drawn_at_its_position():
-    mask = one_peak() > 0
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[PEAK[1] - 2 : PEAK[1] + 3, PEAK[0] - 2 : PEAK[0] + 3] = True
     wcs = OTHERS["Galactic, rotated, mirrored"]
     ax = ConvergenceMap(np.zeros(SHAPE), wcs=GRID, mask=mask).plot(axes_of(wcs))
     overlay = ax.images[1]

@@ -140,8 +140,11 @@ def test_samples_are_on_one_scale_with_the_mean_first():
     limits = {ax.images[0].get_clim() for ax in axes}
     assert len(limits) == 1
     (low, high) = limits.pop()
-    shown = np.abs([field(0.7), *samples(5)])
-    assert low == -high and high == np.quantile(shown, 0.998)
+    shown = np.array([field(0.7), *samples(5)])
+    assert high == np.quantile(np.abs(shown), 0.998)
+    assert low == shown.min() > -high / 4  # and not -high: a strong peak, and nothing as far below zero
+    white = axes[1].images[0].to_rgba(np.zeros((1, 1)))[0, 0]
+    assert min(white[:3]) > 0.95
     assert all(len(ax.patches) == 2 for ax in axes)
     assert labels(axes[0]) == ["A 1", "B"] and not any(labels(ax) for ax in axes[1:])
     colorbar = next(ax for ax in figure.axes if not hasattr(ax, "coords"))
@@ -152,6 +155,21 @@ def test_the_number_of_panels_is_at_most_that_of_samples():
     assert len(sky_axes(figures.plot_samples(samples(3), GRID))) == 3
     assert len(sky_axes(figures.plot_samples(samples(20), GRID))) == 8
     assert len(sky_axes(figures.plot_samples(samples(1), GRID))) == 1
+
+
+@pytest.mark.parametrize("n", [2, 5, 7, 11])
+@pytest.mark.parametrize("width", [None, "column", "page"])
+@pytest.mark.slow
+def test_no_panel_is_empty(n, width):
+    """The colour bar is in the part of the grid in which a panel would be empty."""
+    from contextlib import nullcontext
+
+    with nullcontext() if width is None else figures.style(width):
+        figure = figures.plot_samples(samples(n), GRID, n=n)
+    cells = sum(len(ax.get_subplotspec().rowspan) * len(ax.get_subplotspec().colspan) for ax in figure.axes
+                if ax.get_subplotspec() is not None)  # fmt: skip
+    rows, columns = sky_axes(figure)[0].get_subplotspec().get_gridspec().get_geometry()
+    assert len(sky_axes(figure)) == n and cells == rows * columns
 
 
 def test_smoothing_is_gaussian_and_ignores_missing_pixels():
@@ -314,7 +332,7 @@ def test_identical_samples():
 def test_a_spectrum_shows_map_samples_and_theory():
     table, spectrum = spectrum_table(), PowerSpectrum.default()
     (ax,) = figures.plot_spectrum(table, theory=spectrum).axes
-    dots, theory = ax.lines
+    dots, theory = (line for line in ax.lines if line.get_label() in ("map", "theory"))
     scale = table["ell"] * (table["ell"] + 1) / (2 * np.pi)
     assert np.allclose(dots.get_ydata(), (scale * table["cl"])[:5])  # the last is negative
     x = theory.get_xdata()
@@ -324,6 +342,24 @@ def test_a_spectrum_shows_map_samples_and_theory():
     assert np.allclose([p.get_y() + p.get_height() for p in ax.patches], scale * table["upper"])
     names = [text.get_text() for text in ax.get_legend().get_texts()]
     assert names == ["map", "mean of the samples", "68% of the samples", "theory"]
+
+
+def test_a_spectrum_with_noise_shows_where_the_noise_exceeds_the_theory():
+    density, shape_noise, spectrum = 30 / u.arcmin**2, 0.26, PowerSpectrum.default()
+    level = (shape_noise**2 / density).to_value(u.sr)
+    (ax,) = figures.plot_spectrum(spectrum_table(), spectrum, noise=shape_noise**2 / density).axes
+    noise = next(line for line in ax.lines if line.get_label() == "shape noise")
+    x = noise.get_xdata()
+    assert np.allclose(noise.get_ydata(), x * (x + 1) / (2 * np.pi) * level)
+    (area,) = (c for c in ax.collections if c.get_label() == "noise > theory")
+    start = area.get_paths()[0].vertices[:, 0].min()
+    assert 500 < start < 8000 and np.isclose(spectrum(np.array([start]))[0], level, rtol=0.02)
+    (same,) = figures.plot_spectrum(spectrum_table(), noise=lambda ell: np.full_like(ell, level)).axes
+    assert np.allclose(next(x for x in same.lines if "noise" in x.get_label()).get_ydata(), noise.get_ydata())
+    with pytest.raises(u.UnitsError):
+        figures.plot_spectrum(spectrum_table(), noise=1 * u.arcmin)
+    with pytest.raises(ValueError, match="noise: needs one positive C_ell"):
+        figures.plot_spectrum(spectrum_table(), noise=-1.0)
 
 
 def test_a_spectrum_without_samples_and_with_empty_bands():

@@ -241,7 +241,7 @@ def test_the_figure(comparison):
     figure = plot_validation(comparison)
     assert len(figure.axes) == 6
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["wiener", "gaussian", "narrow", "truth"]
+    assert labels == ["wiener", "gaussian", "narrow", "truth", "map without samples"]
     drawn = [line for line in figure.axes[1].get_lines() if len(line.get_xdata()) == 8]
     assert np.allclose(drawn[0].get_ydata(), cells(comparison, "gaussian", "power of samples")[0][1:], equal_nan=True)
 

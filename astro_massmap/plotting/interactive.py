@@ -1,0 +1,66 @@
+"""Maps in a notebook, on images of the whole sky. Needs ipyaladin: ``pip install "astro_massmap[notebook]"``."""
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs.utils import proj_plane_pixel_scales
+
+from .._sky.regions import as_regions
+from .._utils.optional import require
+from .colors import limit_of
+
+__all__ = ["show"]
+
+
+def show(data, wcs, *, regions=None, survey="CDS/P/DSS2/color", opacity=0.7, name="convergence", **kwargs):
+    """
+    Show a map in a notebook with Aladin Lite, on images of a sky survey.
+
+    Parameters
+    ----------
+    data, wcs
+        Values ``(ny, nx)`` and coordinates of the map; NaN is transparent.
+    regions : regions, optional
+        Circles, ellipses, rectangles, polygons and lines to overplot, as for `plot_map`.
+    survey : str
+        Name of the images below the map, such as ``"CDS/P/HSC/DR2/deep/gri"``; Aladin Lite loads them from the network.
+    opacity : float
+        Opacity of the map from 0 to 1.
+    name : str
+        Name of the map in the list of layers.
+    **kwargs
+        Options of ``ipyaladin.Aladin``, such as ``height``.
+
+    Returns
+    -------
+    ipyaladin.Aladin
+        The widget, which a notebook displays.
+
+    Raises
+    ------
+    ImportError
+        If ipyaladin is not installed; the message has the command.
+    ValueError
+        If ``opacity`` is not from 0 to 1.
+
+    Examples
+    --------
+    >>> from astro_massmap import datasets, plotting
+    >>> truth = datasets.demo_truth()
+    >>> plotting.show(truth.data, truth.wcs, regions=datasets.demo_clusters())  # doctest: +SKIP
+    """
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"opacity: needs a number from 0 to 1, got {opacity!r}")
+    ny, nx = data.shape
+    scale = proj_plane_pixel_scales(wcs.celestial).max()
+    view = {"target": wcs.pixel_to_world((nx - 1) / 2, (ny - 1) / 2).icrs, "fov": float(1.3 * max(nx, ny) * scale)}
+    widget = require("ipyaladin", "notebook").Aladin(**({"survey": survey} | view | kwargs))
+    image = fits.PrimaryHDU(np.asarray(data, dtype=np.float32), wcs.to_header())
+    limit, signed = float(limit_of(np.asarray(data))), np.nanmin(data, initial=0) < 0
+    colors = {"colormap": "rdbu", "reversed": True} if signed else {"colormap": "viridis"}
+    cuts = {"min_cut": -limit if signed else 0.0, "max_cut": limit}
+    widget.add_fits(fits.HDUList([image]), name=name, opacity=opacity, stretch="linear", **colors, **cuts)
+    if regions is not None:
+        found = as_regions(regions)
+        sky = [region if hasattr(region, "to_pixel") else region.to_sky(wcs) for region in found]
+        widget.add_graphic_overlay_from_region(sky, name="regions", color="black")
+    return widget

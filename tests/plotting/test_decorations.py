@@ -1,0 +1,222 @@
+"""Area without data, contours, scale bar, beam and colours of a map."""
+
+import itertools
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.cosmology import FlatLambdaCDM
+from astropy.nddata import NDData
+
+from astro_massmap import ConvergenceMap, plotting
+from astro_massmap.plotting.colors import color_scale, round_ticks
+
+from helpers.skies import tan_wcs
+
+matplotlib = pytest.importorskip("matplotlib")
+matplotlib.use("agg")
+SHAPE = (80, 100)
+GRID = tan_wcs(SHAPE, scale=0.4)
+PIXEL = 0.4  # arcmin
+
+
+@pytest.fixture(autouse=True)
+def _closed_figures():
+    yield
+    pytest.importorskip("matplotlib.pyplot").close("all")
+
+
+def halo(height=1.0, width=6.0):
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    return height * np.exp(-((x - 50) ** 2 + (y - 40) ** 2) / (2 * width**2))
+
+
+# ---- area without data
+
+
+@pytest.mark.parametrize("empty", [0.02, 0.1, 0.2, 0.4, 0.6])
+def test_chance_gaps_are_not_grey_and_the_area_without_data_is(empty):
+    """With pixels that are empty at random, the fraction of grey is that of the area without data."""
+    rng = np.random.default_rng(1)
+    area = np.zeros((160, 160), dtype=bool)
+    area[:, :20] = area[60:90, 70:110] = True
+    grey = plotting.unmeasured((rng.random(area.shape) < empty) | area)
+    assert grey[area].mean() > 0.97
+    assert grey[~area].mean() < 0.02
+    assert np.isclose(grey.mean(), area.mean(), rtol=0.12)
+
+
+def test_grey_has_no_single_pixels_and_is_within_the_mask():
+    from scipy.ndimage import label
+
+    rng = np.random.default_rng(2)
+    mask = rng.random(SHAPE) < 0.25
+    mask[:, :12] = True
+    grey = plotting.unmeasured(mask)
+    assert not (grey & ~mask).any()
+    pieces, n = label(grey)
+    assert np.bincount(pieces.ravel())[1:].min() >= 6 and n < 4
+
+
+def test_maps_with_all_or_no_data():
+    assert plotting.unmeasured(np.ones(SHAPE, dtype=bool)).all()
+    assert not plotting.unmeasured(np.zeros(SHAPE, dtype=bool)).any()
+    assert plotting.unmeasured(np.ones((1, 1), dtype=bool)).all()
+
+
+def test_a_strip_at_the_edge_is_grey():
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[:2] = mask[-4:] = mask[:, :3] = True
+    assert np.array_equal(plotting.unmeasured(mask), mask)
+
+
+def test_the_drawn_grey_is_one_colour():
+    mask = np.random.default_rng(0).random(SHAPE) < 0.05
+    mask[:, :10] = True
+    kappa = ConvergenceMap(halo(), wcs=GRID, mask=mask)
+    overlay = kappa.plot().images[1].get_array()
+    assert np.array_equal(overlay[..., 3] > 0, plotting.unmeasured(mask))
+    assert len(np.unique(overlay[plotting.unmeasured(mask)], axis=0)) == 1
+    assert len(kappa.plot(mask=None).images) == 1
+
+
+# ---- contours
+
+
+def contour_set(ax):
+    return next(c for c in ax.collections if isinstance(c, matplotlib.contour.ContourSet))
+
+
+def test_contours_of_signal_to_noise():
+    """The contour at S/N = s of a Gaussian halo with constant noise is a circle of radius sqrt(2 ln(peak / s))."""
+    kappa = ConvergenceMap(halo(), wcs=GRID, uncertainty=np.full(SHAPE, 0.1))
+    contours = contour_set(kappa.plot(contours=[3, 5]))
+    for path, level in zip(contours.get_paths(), (3, 5), strict=True):
+        radius = np.hypot(*(path.vertices - (50, 40)).T)
+        assert np.allclose(radius, 6 * np.sqrt(2 * np.log(10 / level)), atol=0.1)
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[:, 50:] = True
+    (path,) = contour_set(
+        ConvergenceMap(halo(), wcs=GRID, uncertainty=np.full(SHAPE, 0.1), mask=mask).plot(contours=[5])
+    ).get_paths()
+    assert 48 <= path.vertices[:, 0].max() <= 49  # not where there are no data
+    with pytest.raises(ValueError, match="contours: needs the standard deviation"):
+        ConvergenceMap(halo(), wcs=GRID).plot(contours=[3, 5])
+
+
+def test_contours_of_another_map():
+    other = tan_wcs((50, 50), scale=1.0, rotation=30)
+    y, x = np.mgrid[:50, :50]
+    px, py = other.world_to_pixel(GRID.pixel_to_world(50, 40))
+    image = np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * 5.0**2))
+    ax = plotting.plot_map(halo(), GRID, contours=(NDData(image, wcs=other), [0.5]))
+    ax.figure.canvas.draw()
+    contours = contour_set(ax)
+    points = contours.get_transform().transform(contours.get_paths()[0].vertices)
+    seen = GRID.pixel_to_world(*ax.transData.inverted().transform(points).T)
+    distance = seen.separation(GRID.pixel_to_world(50, 40)).to_value("arcmin")
+    assert np.allclose(distance, 5 * np.sqrt(2 * np.log(2)), atol=0.15)
+    assert ax.get_xlim() == (-0.5, 99.5) and ax.get_ylim() == (-0.5, 79.5)
+    same = contour_set(plotting.plot_map(halo(), GRID, contours=(halo(2.0), [1.0])))
+    assert np.allclose(np.hypot(*(same.get_paths()[0].vertices - (50, 40)).T), 6 * np.sqrt(2 * np.log(2)), atol=0.1)
+
+
+@pytest.mark.parametrize("contours", ["high", [np.nan], [], (halo()[0], [1.0])])
+def test_invalid_contours(contours):
+    with pytest.raises(ValueError):
+        plotting.plot_map(halo(), GRID, std=halo(), contours=contours)
+
+
+# ---- scale bar and beam
+
+
+def length_of_bar(ax):
+    """Return length in arcmin and label of the scale bar."""
+    bar = next(a for a in ax.artists if hasattr(a, "size_bar"))
+    ax.figure.canvas.draw()
+    extent = bar.size_bar.get_children()[0].get_window_extent()
+    (x0, _), (x1, _) = ax.transData.inverted().transform([(extent.x0, 0), (extent.x1, 0)])
+    return (x1 - x0) * PIXEL, bar.txt_label.get_text()
+
+
+def test_scale_bar_of_an_angle():
+    length, text = length_of_bar(plotting.plot_map(halo(), GRID, scalebar=5 * u.arcmin))
+    assert np.isclose(length, 5, rtol=0.03) and text == "5\u2032"
+    length, text = length_of_bar(plotting.plot_map(halo(), GRID, scalebar=True))
+    assert text == "10\u2032" and np.isclose(length, 10, rtol=0.03)
+
+
+def test_scale_bar_of_a_length():
+    cosmology = FlatLambdaCDM(70, 0.3)
+    options = {"scalebar": 2 * u.Mpc, "redshift": 0.3, "cosmology": cosmology}
+    length, text = length_of_bar(plotting.plot_map(halo(), GRID, **options))
+    assert np.isclose(length, (2 * u.Mpc * cosmology.arcsec_per_kpc_proper(0.3)).to_value("arcmin"), rtol=0.03)
+    assert text == "2 Mpc"
+
+
+def test_invalid_scale_bars():
+    for length, match in ((1 * u.Mpc, "redshift: needs"), (5 * u.deg, "scalebar: needs to be shorter")):
+        with pytest.raises(ValueError, match=match):
+            plotting.plot_map(halo(), GRID, scalebar=length)
+    with pytest.raises(u.UnitsError, match="scalebar"):
+        plotting.plot_map(halo(), GRID, scalebar=5 * u.s)
+
+
+def test_the_beam_has_the_full_width_at_half_maximum():
+    ax = plotting.plot_map(halo(), GRID, beam=1.5 * u.arcmin)
+    ax.figure.canvas.draw()
+    ellipse = ax.artists[-1].get_child().get_children()[0]
+    assert np.isclose(ellipse.width * PIXEL, 1.5 * 2.3548, rtol=1e-3) and ellipse.width == ellipse.height
+    with pytest.raises(u.UnitsError, match="beam"):
+        plotting.plot_map(halo(), GRID, beam=1.5)
+
+
+# ---- colours
+
+
+def test_asinh_colours_do_not_saturate_on_a_strong_cluster():
+    data = np.random.default_rng(0).normal(scale=0.01, size=SHAPE) + halo(0.8, 3)
+    linear, asinh = (plotting.plot_map(data, GRID, norm=norm).images[0] for norm in ("linear", "asinh"))
+    assert (data > linear.norm.vmax).any() and asinh.norm.vmax == data.max()
+    colour = linear.cmap(linear.norm(0.02)), asinh.cmap(asinh.norm(0.02))
+    assert 1 - min(colour[1][:3]) > 3 * (1 - min(colour[0][:3]))  # a faint structure is seen
+
+
+def test_zero_is_white_on_every_scale():
+    for low in (-0.5, -0.1, -0.01):
+        data = np.array([[low, 0, 0.3, 1.0]])
+        for norm in ("linear", "asinh"):
+            scale = color_scale([data], norm)
+            colormap = matplotlib.colormaps[scale["cmap"]] if isinstance(scale["cmap"], str) else scale["cmap"]
+            assert min(colormap(scale["norm"](0.0))[:3]) > 0.93
+
+
+@pytest.mark.parametrize(("low", "high"), [(-0.1, 0.4), (-0.4, 0.1), (0, 0.3), (-0.2, 0.2)])
+def test_zero_is_white_for_given_limits(low, high):
+    image = plotting.plot_map(halo() - 0.5, GRID, vmin=low, vmax=high).images[0]
+    assert image.get_clim() == (low, high) and min(image.to_rgba(np.zeros((1, 1)))[0, 0, :3]) > 0.93
+
+
+def test_the_colour_bar_ends_where_the_map_does():
+    image = plotting.plot_map(halo() - 0.05, GRID).images[0]
+    assert image.norm.vmin == (halo() - 0.05).min() and image.colorbar.extend == "max"
+    image = plotting.plot_map(halo() - 0.5, GRID).images[0]
+    assert image.norm.vmin == -image.norm.vmax
+
+
+def test_ticks_are_round_and_do_not_overlap():
+    norm = matplotlib.colors.AsinhNorm(0.02, vmin=-0.8, vmax=0.8)
+    ticks = round_ticks(norm, 0.07)
+    assert ticks == [-0.5, -0.2, -0.1, -0.05, -0.02, 0.0, 0.02, 0.05, 0.1, 0.2, 0.5]
+    assert np.diff(norm(ticks)).min() > 0.07
+    ax = plotting.plot_map(halo(0.8), GRID, norm="asinh")
+    ax.figure.canvas.draw()
+    found = [t.get_window_extent() for t in ax.images[0].colorbar.ax.get_yticklabels() if t.get_text()]
+    assert len(found) > 3 and not any(a.overlaps(b) for a, b in itertools.pairwise(found))
+
+
+def test_norms_of_matplotlib_and_unknown_ones():
+    norm = matplotlib.colors.PowerNorm(0.5, vmin=0, vmax=1)
+    assert plotting.plot_map(halo(), GRID, norm=norm).images[0].norm is norm
+    with pytest.raises(ValueError, match='norm: needs "linear", "asinh"'):
+        plotting.plot_map(halo(), GRID, norm="log")
