@@ -10,7 +10,7 @@ _RINGS = np.arange(9)  # distances from a region, in heights of the label
 _CROSSED = 0.3  # cost of a point of an outline below a label; one ring further costs 1
 
 
-class ArrangedLabels(require("matplotlib.collections", "plot").LineCollection):
+class ArrangedLabels(require("matplotlib.collections", "plot").LineCollection):  # type: ignore[misc]
     """
     Labels of regions, and lines to those that are not next to their region.
 
