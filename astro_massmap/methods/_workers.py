@@ -1,13 +1,13 @@
 """Distribute the work of a run to the workers of an executor."""
 
 import multiprocessing
-import pickle
 import threading
 import uuid
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing.reduction import ForkingPickler
 
 import torch
 
@@ -93,8 +93,8 @@ def _by_a_worker(function, executor, piece):
     if not isinstance(executor, ProcessPoolExecutor):
         return function
     try:
-        pickle.dumps((function, piece))
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        ForkingPickler.dumps((function, piece))
+    except Exception as error:  # objects that cannot be sent raise errors of several types
         raise TypeError(
             f"executor: the method cannot be sent to its processes ({error}); define your functions at the top of a "
             "module, not as a lambda or in another function, or use threads or Dask"
