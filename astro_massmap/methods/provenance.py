@@ -206,5 +206,5 @@ def _take_content(part, name, tensors, options):
     """Add the name and the checksum of a function of the user."""
     options[name], sha256 = name_of(part), content_sha256(part)
     if sha256 is not None:
-        tensors[name] = torch.tensor([*bytes.fromhex(sha256)], dtype=torch.uint8)
+        tensors[name] = torch.tensor([*bytes.fromhex(sha256)], dtype=torch.uint8, device="cpu")
     return sha256 is not None
