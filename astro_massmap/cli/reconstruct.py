@@ -170,6 +170,7 @@ def _reconstructed(arguments):
     """Yield the maps of ``massmap reconstruct``: one, or one of each tomographic bin."""
     from .._sky.regions import as_regions
     from .._utils.files import check_target
+    from .._utils.progress import part_named
     from .dry_run import check_result
 
     exclude = None if arguments.exclude is None else as_regions(arguments.exclude)
@@ -187,12 +188,14 @@ def _reconstructed(arguments):
         catalog = parts[key]
         effective = {} if scale is None else {"pixel_scale": scale}
         command = record("reconstruct", arguments, method, **effective | ({} if key is None else {"bin": key}))
-        shear = catalog.to_map(**grid, mask=exclude)
+        name = None if key is None else f"bin {key}"
+        with part_named(name):
+            shear = catalog.to_map(**grid, mask=exclude)
         shear.meta |= note
         reason = f", pixels of {note['pixel_scale']}" if note else ""
         print(f"{shear!r} from {shear.meta['n_galaxies']} of {len(catalog)} galaxies{reason}")
         check_result(arguments.output, shear, getattr(method, "n_samples", 0), command)
-        with workers(arguments) as executor:
+        with part_named(name), workers(arguments) as executor:
             kappa = shear.reconstruct(
                 method, reduced_shear=reduced_shear, progress=not arguments.quiet, executor=executor
             )
@@ -258,8 +261,8 @@ def _grid(parts, method, arguments):
     if arguments.bins is None:
         scale, note = catalogs[0]._pixel_scale(arguments.pixel_scale, method)
         return {"pixel_scale": scale}, scale, note
-    scale = common_pixel_scale(catalogs, [method], arguments.pixel_scale)
-    return {"wcs": common_grid(catalogs, scale)}, scale, {}
+    scale, note = common_pixel_scale(catalogs, [method], arguments.pixel_scale)
+    return {"wcs": common_grid(catalogs, scale)}, scale, note
 
 
 def make_denoise(arguments):

@@ -179,7 +179,7 @@ class CatalogBins:
         Warns
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
-            If galaxies are in no bin, or the ``n_z`` of the catalogue is not used and there is no other.
+            If galaxies are in no bin, or a bin has no n(z), also because the ``n_z`` of the catalogue is not used.
 
         Examples
         --------
@@ -199,8 +199,16 @@ class CatalogBins:
         given = {key: kept for key in keys} if n_z is None else n_z_of_bins(n_z, keys)
         for key, part in parts.items():
             part._given_n_z, part.meta["bin"] = given[key], key
-        if n_z is None and self.redshift is None and self._given_n_z is not None and kept is None:
-            warn("n_z: that of the catalogue is not the one of a single bin and is not used; give n_z of the bins")
+        if n_z is None and self.redshift is None and kept is None:
+            fault = (
+                "there is none for the bins, because the catalogue has no redshifts"
+                if self._given_n_z is None
+                else "that of the catalogue is not the one of a single bin and is not used"
+            )
+            warn(
+                f"n_z: {fault}; their prior spectrum is that of sources at redshift 1, unless the distribution of "
+                "each bin is given, as a table with the columns z, bin1, ..., or {1: (z, n), ...}"
+            )
         if total:
             parts[TOTAL] = self[number >= 0]
             parts[TOTAL].meta["bin"] = TOTAL
