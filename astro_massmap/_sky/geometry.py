@@ -6,16 +6,14 @@ a mirror image conjugates it. The angle is measured for each galaxy by a small s
 projection.
 """
 
-import warnings
-
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, NonseparableSubimageCoordinateSystemError
 from astropy.wcs.utils import wcs_to_celestial_frame
 
 from .._utils.memory import physical_memory
+from .._utils.progress import warn
 
 _STEP = 1e-6  # radians; along the meridian
 
@@ -106,11 +104,10 @@ def pixel_scale(wcs, shape):
     corners = [_pixel_vectors(wcs, x, y) for x in (0, nx - 1) for y in (0, ny - 1)]
     worst = max(_side_and_oblongness(c)[1] if np.all(np.isfinite(c)) else np.inf for c in corners)
     if worst > 0.01:
-        warnings.warn(
+        warn(
             f"wcs: at a corner of the grid pixels are square on the sky only to {worst:.1%}; the field is "
             "too large for its projection, or for a flat sky",
-            AstropyUserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     return (side * u.rad).to(u.arcmin), bool(np.linalg.det(centre) > 0)
 
@@ -177,6 +174,18 @@ def fitting_wcs(coords, scale, shape=None):
     wcs.wcs.crpix = 1 - (low + high) / 2 + (np.array(shape[::-1]) - 1) / 2
     wcs.wcs.set()
     wcs.array_shape = shape
+    return wcs
+
+
+def stereographic_wcs(coords):
+    """Return a WCS of the sky around all positions, in which circles on the sky are circles at any distance."""
+    centre = SkyCoord(coords.icrs.cartesian.mean(), frame="icrs", representation_type="cartesian")
+    centre = centre.represent_as("unitspherical")
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.radesys = ["RA---STG", "DEC--STG"], "ICRS"
+    wcs.wcs.crval, wcs.wcs.crpix = [centre.lon.deg, centre.lat.deg], [1, 1]
+    wcs.wcs.cdelt = np.array([-1, 1]) / 60
+    wcs.wcs.set()
     return wcs
 
 

@@ -2,6 +2,8 @@
 
 import sys
 import warnings
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 try:
     with warnings.catch_warnings():
@@ -9,6 +11,19 @@ try:
         from tqdm.auto import tqdm
 except ImportError:
     tqdm = None
+
+
+_part = ContextVar("part", default="")  # the threads of `inference.side_by_side` inherit it
+
+
+@contextmanager
+def part_named(name):
+    """Begin the warnings and lines of a ``with`` block with the name of a bin or field, or None for no name."""
+    token = _part.set("" if name is None else f"{name}: ")
+    try:
+        yield
+    finally:
+        _part.reset(token)
 
 
 class _Silent:
@@ -34,6 +49,7 @@ def progress_bar(**options):
 
 def write_line(text):
     """Write a line to the standard error, above the progress bars of tqdm if it is installed."""
+    text = f"{_part.get()}{text}"
     try:
         from tqdm.auto import tqdm
     except ImportError:
@@ -48,4 +64,4 @@ def warn(message, stacklevel=3):
         from astropy.utils.exceptions import AstropyUserWarning as category
     except ImportError:
         category = UserWarning
-    warnings.warn(message, category, stacklevel=stacklevel)
+    warnings.warn(f"{_part.get()}{message}", category, stacklevel=stacklevel)

@@ -49,11 +49,11 @@ def _option(name):
 
 
 def _renamed_arguments(message, names):
-    found = re.match(r"(\w+(?:, \w+)*)(?=: )", message)
+    found = re.match(r"((?:bin|field) \w+: )?(\w+(?:, \w+)*)(?=: )", message)
     if found is None:
         return message
-    arguments = ", ".join(names.get(name, name) for name in found[1].split(", "))
-    return arguments + message[found.end() :]
+    arguments = ", ".join(names.get(name, name) for name in found[2].split(", "))
+    return (found[1] or "") + arguments + message[found.end() :]
 
 
 def _pairs(found):

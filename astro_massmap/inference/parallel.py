@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from pathlib import Path
 
 import torch
@@ -149,7 +150,7 @@ def side_by_side(function, items, workers, ahead=2):
     with thread_pool(workers) as executor:
         waiting = deque()
         for item in items:
-            waiting.append(executor.submit(function, item))
+            waiting.append(executor.submit(copy_context().run, function, item))
             if len(waiting) >= max(ahead, 1) * workers:
                 yield waiting.popleft().result()
         while waiting:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from numpy.typing import ArrayLike, NDArray
 
-    from .._utils.typing import Axes, Mask, Pair, RedshiftsLike, Shape
+    from .._utils.typing import Axes, Mask, Pair, RedshiftsLike, RegionsLike, Shape
     from ..methods import MethodLike
     from .convergence_map import ConvergenceMap
     from .shear_map import ShearMap
@@ -232,7 +232,7 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens):
     def _repr_html_(self) -> str:
         return catalog_card(self)
 
-    def check_axes(self) -> AxesReport:
+    def check_axes(self, *, mask: RegionsLike | None = None) -> AxesReport:
         """
         Test the axes with the data, and suggest the best of the four conventions.
 
@@ -242,6 +242,16 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens):
         A warning names other axes that fit significantly better (by 4 standard deviations). The statistics of the test
         are described in `~astro_massmap.maps.axes.AxesReport`.
 
+        Parameters
+        ----------
+        mask : regions, optional
+            Regions of the sky (one, a list, a table or a file) whose galaxies are left out, as by `outside`.
+
+        Raises
+        ------
+        TypeError, ValueError, OSError
+            If ``mask`` is not as described, cannot be read, or excludes every galaxy.
+
         Examples
         --------
         >>> from astro_massmap import datasets
@@ -249,10 +259,10 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens):
         >>> report.ok, report.e_minus_b > report.e_minus_b_mirrored
         (True, True)
         """
-        plain = self[:]
+        plain = self[:] if mask is None else self.outside(mask)
         plain.redshift = None
         scale = plain._coarse_scale()
-        mirrored = plain.with_shear(np.conj(self.west_north))
+        mirrored = plain.with_shear(np.conj(plain.west_north))
         return report_of(self.axes, plain._weighted_shear(scale), mirrored._weighted_shear(scale))
 
     def _coarse_scale(self) -> u.Quantity:

@@ -8,7 +8,7 @@ import astropy.units as u
 import numpy as np
 
 from .._io.quantities import floats
-from .._sky.geometry import to_angle
+from .._sky.geometry import stereographic_wcs, to_angle
 from .._sky.pixel_scales import default_pixel_scale, surface_density
 from .._utils.progress import warn
 from .n_z import as_n_z, histogram, n_z_of_bins, total_n_z
@@ -84,12 +84,39 @@ class CatalogBins:
         """
         return surface_density(self.coords, self.weight)
 
-    def outside(self, regions: RegionsLike, wcs: WCS) -> Self:
-        """Return the galaxies outside all regions, and those inside excluded regions."""
+    def outside(self, regions: RegionsLike, wcs: WCS | None = None) -> Self:
+        """
+        Return the galaxies outside all regions, and those inside excluded regions.
+
+        Parameters
+        ----------
+        regions : regions
+            Regions, a table or a file, as ``mask`` of `to_map <astro_massmap.ShearCatalog.to_map>`.
+        wcs : `~astropy.wcs.WCS`, optional
+            Grid of regions in pixels; regions of the sky need none.
+
+        Raises
+        ------
+        TypeError, ValueError, OSError
+            If there are no regions with an area, a file cannot be read, regions are in pixels without ``wcs``, or no
+            galaxy is left.
+
+        Examples
+        --------
+        >>> from astro_massmap import datasets
+        >>> len(datasets.demo()), len(datasets.demo().outside(datasets.demo_clusters()))
+        (65666, 64825)
+        """
+        from regions import PixelRegion  # loads regions
+
         from .._sky.regions import all_to_pixel, inside_any  # loads regions
         from ..analysis.region_means import listed  # loads regions
 
         found = listed(regions, "mask", areas=True)
+        if wcs is None:
+            if any(isinstance(region, PixelRegion) for region in (*found, *found.excluded)):
+                raise ValueError("mask: regions in pixels need a grid; give regions of the sky, or the grid as wcs")
+            wcs = stereographic_wcs(self.coords)
         x, y = wcs.world_to_pixel(self.coords)
         inside, excluded = (
             inside_any([region for region in all_to_pixel(part, wcs) if region is not None], x, y)
@@ -152,7 +179,7 @@ class CatalogBins:
         Warns
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
-            If galaxies are in no bin, or the ``n_z`` of the catalogue is not used and there is no other.
+            If galaxies are in no bin, or a bin has no n(z), also because the ``n_z`` of the catalogue is not used.
 
         Examples
         --------
@@ -172,8 +199,16 @@ class CatalogBins:
         given = {key: kept for key in keys} if n_z is None else n_z_of_bins(n_z, keys)
         for key, part in parts.items():
             part._given_n_z, part.meta["bin"] = given[key], key
-        if n_z is None and self.redshift is None and self._given_n_z is not None and kept is None:
-            warn("n_z: that of the catalogue is not the one of a single bin and is not used; give n_z of the bins")
+        if n_z is None and self.redshift is None and kept is None:
+            fault = (
+                "there is none for the bins, because the catalogue has no redshifts"
+                if self._given_n_z is None
+                else "that of the catalogue is not the one of a single bin and is not used"
+            )
+            warn(
+                f"n_z: {fault}; their prior spectrum is that of sources at redshift 1, unless the distribution of "
+                "each bin is given, as a table with the columns z, bin1, ..., or {1: (z, n), ...}"
+            )
         if total:
             parts[TOTAL] = self[number >= 0]
             parts[TOTAL].meta["bin"] = TOTAL

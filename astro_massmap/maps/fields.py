@@ -7,18 +7,18 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
 
 from .._io.result_tables import ResultTable, printed
-from .._sky.geometry import fitting_wcs, to_angle
-from .._sky.pixel_scales import default_pixel_scale
+from .._sky.geometry import fitting_wcs
 from .._utils.files import atomic_path, check_target
+from .._utils.progress import part_named
 from .catalog import ShearCatalog
-from .catalog_bins import fixed_scale
+from .catalog_bins import TOTAL, fixed_scale
 from .n_z import mean_redshift
 
 if TYPE_CHECKING:
@@ -34,9 +34,17 @@ if TYPE_CHECKING:
     from .shear_map import ShearMap
 
     Field = ShearCatalog | ShearMap | ConvergenceMap
-    Task = tuple[int, Field, Method, dict[str, Any]]
 
 SUMMARY = "bins.ecsv"
+
+
+class _Task(NamedTuple):
+    number: int
+    name: str
+    field: Field
+    method: Method
+    options: dict[str, Any]
+    note: dict[str, str]
 
 
 def reconstruct_fields(
@@ -59,8 +67,8 @@ def reconstruct_fields(
     ----------
     fields : iterable or dict of `ShearCatalog`, `ShearMap` or `ConvergenceMap`
         Catalogues or maps, one for each field. A dictionary, such as that of `ShearCatalog.bins`, contains parts of one
-        field: its catalogues are binned on one common grid, with the default pixel scale of the densest one, or that of
-        the prior or network of a method, if it is for one scale only.
+        field: its catalogues are binned on one common grid, with the default pixel scale of the densest bin (not that
+        of all galaxies by ``total``), or that of the prior or network of a method, if it is for one scale only.
     method : str, method object or callable, or list of these, optional
         Method of all fields, or one for each, as for `ShearMap.reconstruct`.
     wcs, shape, pixel_scale, mask
@@ -76,7 +84,7 @@ def reconstruct_fields(
     iterator of ConvergenceMap
         Maps in the order of the fields, each available as soon as it and the maps before it are done. Maps that are
         written immediately are not lost if a later field fails. Those of catalogues of bins have the key of their bin
-        in ``meta["bin"]``.
+        in ``meta["bin"]``. Warnings and progress lines begin with the bin or the number of the field from 1.
 
     Raises
     ------
@@ -100,7 +108,9 @@ def reconstruct_fields(
 
     if not isinstance(fields, Iterable):
         raise TypeError(f"fields: needs an iterable of catalogues or maps, got a {type(fields).__name__}")
-    together, fields = isinstance(fields, Mapping), list(fields.values() if isinstance(fields, Mapping) else fields)
+    together = isinstance(fields, Mapping)
+    pairs = list(fields.items() if isinstance(fields, Mapping) else enumerate(fields, start=1))
+    names, fields = _names(pairs, "bin" if together else "field"), [field for _, field in pairs]
     for i, field in enumerate(fields):
         if not callable(getattr(field, "reconstruct", None)):
             raise TypeError(f"fields: needs catalogues or maps, got a {type(field).__name__} in fields[{i}]")
@@ -117,13 +127,23 @@ def reconstruct_fields(
     catalogs = [field for field in fields if isinstance(field, ShearCatalog)]
     if grid and len(catalogs) < len(fields):
         raise TypeError(f"{', '.join(grid)}: needs catalogues as fields; a map has its grid")
+    note: dict[str, str] = {}
     if together and wcs is None and len(catalogs) > 1:
-        found = common_grid(catalogs, common_pixel_scale(catalogs, methods, pixel_scale), shape)
+        scale, note = common_pixel_scale(catalogs, methods, pixel_scale)
+        found = common_grid(catalogs, scale, shape)
         grid = {"wcs": found, "shape": found.array_shape} | ({} if mask is None else {"mask": mask})
-    pairs = enumerate(zip(fields, methods, strict=True))
     common = {} if reduced_shear == "auto" else {"reduced_shear": reduced_shear}
-    tasks = [(i, f, each, common | (grid if isinstance(f, ShearCatalog) else {})) for i, (f, each) in pairs]
+    tasks = []
+    for i, field in enumerate(fields):
+        on_grid, its_note = (grid, note) if isinstance(field, ShearCatalog) else ({}, {})
+        tasks.append(_Task(i, names[i], field, methods[i], common | on_grid, its_note))
     return _mapped(tasks, executor, progress)
+
+
+def _names(pairs: Sequence[tuple[Any, Field]], kind: str) -> list[str]:
+    """Return the names of fields in warnings and progress lines, such as ``'bin 3'`` or ``'field 2'``."""
+    bins = [(getattr(field, "meta", {}).get("bin"), key) for key, field in pairs]
+    return [f"{kind} {key}" if name is None else f"bin {name}" for name, key in bins]
 
 
 def common_grid(catalogs: Sequence[ShearCatalog], scale: u.Quantity, shape: Shape | None = None) -> WCS:
@@ -136,13 +156,16 @@ def common_grid(catalogs: Sequence[ShearCatalog], scale: u.Quantity, shape: Shap
 
 def common_pixel_scale(
     catalogs: Sequence[ShearCatalog], methods: Sequence[Method], given: u.Quantity | None = None
-) -> u.Quantity:
-    """Return the given pixel scale, that of a method with a fixed one, or the default one of the densest catalogue."""
-    if given is not None:
-        return to_angle(given, "pixel_scale")
-    fixed = (fixed_scale(method) for method in methods)
-    scale = next((scale for scale in fixed if scale is not None), None)
-    return min(default_pixel_scale(catalog.density) for catalog in catalogs) if scale is None else scale
+) -> tuple[u.Quantity, dict[str, str]]:
+    """Return the given pixel scale, or that of a method or of the densest bin with a note for ``meta``."""
+    fixed = next((method for method in methods if fixed_scale(method) is not None), None)
+    if given is not None or fixed is not None:
+        return catalogs[0]._pixel_scale(given, fixed)
+    bins = [catalog for catalog in catalogs if catalog.meta.get("bin") != TOTAL] or catalogs
+    densest = max(bins, key=lambda catalog: catalog.density.value)
+    scale, note = densest._pixel_scale(None)
+    key = densest.meta.get("bin")
+    return scale, note if key is None else {"pixel_scale": f"{note['pixel_scale']} in bin {key}"}
 
 
 def write_fields(maps: Iterable[ConvergenceMap], folder: File, *, overwrite: bool = False) -> QTable:
@@ -167,7 +190,7 @@ def write_fields(maps: Iterable[ConvergenceMap], folder: File, *, overwrite: boo
         Columns ``bin``, ``file``, ``n_galaxies``, ``density`` (effective number of galaxies per area for bins,
         otherwise the number per area of measured pixels), ``mean_redshift``, ``pixel_scale``, ``method``,
         ``spectrum``, ``std`` (median standard deviation of the measured pixels) and ``signal_to_noise`` (standard
-        deviation of the map over ``std``); NaN for unknown values.
+        deviation of the map over ``std``), NaN for unknown values, and ``reduced_shear`` (whether it was applied).
 
     Raises
     ------
@@ -178,7 +201,7 @@ def write_fields(maps: Iterable[ConvergenceMap], folder: File, *, overwrite: boo
     --------
     >>> from astro_massmap import datasets, reconstruct_fields, write_fields
     >>> catalog = datasets.demo()
-    >>> bins = catalog.bins([i % 2 for i in range(len(catalog))])
+    >>> bins = catalog.bins([i % 2 for i in range(len(catalog))], n_z=[1.0, 1.0])
     >>> table = write_fields(reconstruct_fields(bins, "kaiser_squires", progress=False), "maps", overwrite=True)
     >>> table["bin", "file", "n_galaxies"].pformat(show_unit=False)[2:]
     ['  0 bin_0.fits      32833', '  1 bin_1.fits      32833']
@@ -217,21 +240,24 @@ def _summary(kappa: ConvergenceMap) -> dict[str, Any]:
         "spectrum": sources.get("spectrum") or "",
         "std": std,
         "signal_to_noise": float(kappa.data[measured].std() / std) if std > 0 else np.nan,
+        "reduced_shear": bool(kappa.diagnostics.get("reduced_shear", {}).get("applied", False)),
     }
 
 
-def _mapped(tasks: list[Task], executor: Executor | None, progress: bool) -> Iterator[ConvergenceMap]:
+def _mapped(tasks: list[_Task], executor: Executor | None, progress: bool) -> Iterator[ConvergenceMap]:
     from tqdm.auto import tqdm
 
     from ..inference import available_cores, pick_device, side_by_side  # loads torch
     from ..methods import shared_out  # loads torch
     from ..methods.sources import statement  # loads torch
 
-    on_cpu = all(pick_device(getattr(method, "device", "cpu")).type == "cpu" for _, _, method, _ in tasks)
+    on_cpu = all(
+        pick_device(getattr(method, "device", "cpu")).type == "cpu" for method in (task.method for task in tasks)
+    )
     workers = min(available_cores(), len(tasks)) if on_cpu else 1
     if executor or workers > 1:  # the fields already occupy the cores
         jobs = 1 if executor else max(available_cores() // workers, 1)
-        tasks = [(i, field, _with_jobs(method, jobs), grid) for i, field, method, grid in tasks]
+        tasks = [task._replace(method=_with_jobs(task.method, jobs)) for task in tasks]
     if executor is None:
         done = side_by_side(_map_field, tasks, workers, ahead=1)
     else:
@@ -241,7 +267,7 @@ def _mapped(tasks: list[Task], executor: Executor | None, progress: bool) -> Ite
         for number, kappa in done:
             bar.update()
             if progress and (sources := statement(kappa.diagnostics["sources"])):
-                bar.write(f"field {kappa.meta.get('bin', number)}: {sources}", file=sys.stderr)
+                bar.write(f"{tasks[number].name}: {sources}", file=sys.stderr)
             early[number] = kappa
             while i in early:
                 yield early.pop(i)
@@ -254,10 +280,12 @@ def _with_jobs(method: Method, jobs: int) -> Method:
     return method
 
 
-def _map_field(task: Task) -> tuple[int, ConvergenceMap]:
-    number, field, method, grid = task
+def _map_field(task: _Task) -> tuple[int, ConvergenceMap]:
     try:
-        return number, field.reconstruct(method, progress=False, **grid)
+        with part_named(task.name):
+            kappa = task.field.reconstruct(task.method, progress=False, **task.options)
     except Exception as error:
-        error.add_note(f"in fields[{number}]")
+        error.add_note(f"in fields[{task.number}]")
         raise
+    kappa.meta.update(task.note)
+    return task.number, kappa

@@ -100,7 +100,7 @@ def test_bins_by_column(folder, capsys, tmp_path):
     assert reconstruct(folder, *options, output="third.fits") == 0
     third = ConvergenceMap.read("third.fits")
     assert np.array_equal(third.data, ConvergenceMap.read("maps/bin_3.fits").data)
-    assert third.pixel_scale.to_value(u.arcmin) == pytest.approx(0.4, rel=1e-6)
+    assert third.pixel_scale.to_value(u.arcmin) == pytest.approx(0.6, rel=1e-6)
 
 
 def test_bins_by_another_column_or_edges(folder):
@@ -110,6 +110,18 @@ def test_bins_by_another_column_or_edges(folder):
     table = QTable.read("edges/bins.ecsv")
     assert table["mean_redshift"] == pytest.approx([0.4, 0.8, 1.2, 0.8]) and len(table) == 4
     assert table["pixel_scale"].to_value(u.arcmin) == pytest.approx([1] * 4, rel=1e-6)
+
+
+def test_the_densest_bin_sets_the_pixels_and_warnings_name_the_bin(folder, capsys, tmp_path):
+    (tmp_path / "star.reg").write_text('fk5\ncircle(30,0,60")\n# text(30,0) text={star}\n')
+    options = ["--columns", "redshift=", "--exclude", "star.reg"]
+    assert reconstruct(folder, "--bins", "tomo", *options, output="maps") == 0
+    table, printed = QTable.read("maps/bins.ecsv"), capsys.readouterr()
+    assert table["pixel_scale"].to_value(u.arcmin) == pytest.approx([0.6] * 4, rel=1e-6)  # 3 per arcmin2 and bin
+    assert "galaxies per square arcminute in bin" in ConvergenceMap.read("maps/bin_all.fits").meta["pixel_scale"]
+    for key in table["bin"]:
+        assert f"warning: bin {key}: --exclude: 1 text label left out" in printed.err
+    assert printed.err.count("warning: --n-z: there is none for the bins") == 1
 
 
 @each_case(

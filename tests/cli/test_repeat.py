@@ -13,7 +13,7 @@ from astropy.io import fits
 from astropy.table import Table
 from hypothesis import given, strategies as st
 
-from astro_massmap import ConvergenceMap, KaiserSquires, PowerSpectrum, ScorePrior, datasets
+from astro_massmap import ConvergenceMap, KaiserSquires, PowerSpectrum, ScorePrior, ShearCatalog, datasets
 from astro_massmap._utils.files import without_folders
 from astro_massmap.cli import main, reconstruct
 from astro_massmap.cli.arguments import as_text, columns, file_sha256, shell_arguments
@@ -125,6 +125,9 @@ def test_all_inputs_are_read_again(survey, tmp_path):
         survey, *WIENER, "--columns", "g1=e1,g2=e2", "--select", "good", "--wcs", "grid.fits", "--exclude",
         str(survey / "clusters.ecsv"), "--spectrum", str(survey / "cl.ecsv"), "--check-axes",
     )  # fmt: skip
+    names = {"g1": "e1", "g2": "e2"}
+    catalog = ShearCatalog.read(survey / "survey.fits", axes="west-north", columns=names, select="good")
+    assert old.meta["axes_check"] == str(catalog.check_axes(mask=survey / "clusters.ecsv")) != str(catalog.check_axes())
     command = old.meta["provenance"]["command"]
     assert set(command["inputs"]) == {"catalog", "wcs", "exclude", "spectrum"}
     for option, file in command["inputs"].items():

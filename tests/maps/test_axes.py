@@ -4,6 +4,7 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.utils.exceptions import AstropyUserWarning
+from regions import CircleSkyRegion
 from scipy.ndimage import gaussian_filter
 
 from astro_massmap import ConvergenceMap, ShearCatalog, datasets
@@ -123,3 +124,16 @@ def test_part_of_the_demo_field_raises_no_warning():
 
 def test_few_galaxies_are_enough_to_run():
     assert survey("west-north", n=30).check_axes().ok
+
+
+def test_galaxies_in_masked_regions_are_left_out(tmp_path):
+    good = survey("west-north")
+    star = CircleSkyRegion(good.coords[0], 6 * u.arcmin)
+    near = good.coords.separation(star.center) < star.radius
+    spoiled = ShearCatalog(good.coords, np.where(near, 0.8, good.g1), good.g2, axes="west-north")
+    star.write(tmp_path / "stars.reg", format="ds9")
+    expected = good[~near].check_axes()
+    assert spoiled.check_axes(mask=str(tmp_path / "stars.reg")) == expected
+    assert spoiled.check_axes(mask=[star]) == expected
+    with warnings.catch_warnings(action="ignore"):
+        assert spoiled.check_axes() != expected

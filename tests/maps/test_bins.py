@@ -6,6 +6,7 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
 from astropy.utils.exceptions import AstropyUserWarning
+from regions import CircleSkyRegion, TextSkyRegion
 
 from astro_massmap import (
     ConvergenceMap,
@@ -16,6 +17,8 @@ from astro_massmap import (
     reconstruct_fields,
     write_fields,
 )
+from astro_massmap._utils.progress import part_named, warn
+from astro_massmap.inference import side_by_side
 from astro_massmap.maps.n_z import histogram, mean_redshift
 
 from helpers.cases import each_case
@@ -157,6 +160,15 @@ def test_the_distribution_of_all_galaxies_is_not_that_of_a_bin():
     assert mean_redshift(catalog.bins()[0].n_z) == pytest.approx(catalog.redshift[::2].mean(), abs=0.05)
 
 
+def test_bins_without_a_distribution_give_one_warning():
+    catalog = make(redshift=None, tomo=np.arange(2400) % 2 + 1)
+    with pytest.warns(
+        AstropyUserWarning, match=r"n_z: there is none for the bins.*redshift 1, unless the distribution"
+    ) as caught:
+        bins = catalog.bins(total=True)
+    assert len(caught) == 1 and [part.n_z for part in bins.values()] == [None] * 3
+
+
 # ---- maps of bins
 
 
@@ -171,7 +183,10 @@ def test_bins_have_one_grid_and_their_own_spectra():
     assert [kappa.meta["bin"] for kappa in maps.values()] == [1, 2, "all"]
     assert len({kappa.shape for kappa in maps.values()}) == 1
     assert all(kappa.wcs.wcs.compare(maps[1].wcs.wcs) for kappa in maps.values())
-    assert maps[1].pixel_scale.to_value(u.arcmin) == pytest.approx(0.4, rel=1e-6)  # 9 galaxies per arcmin2 in all
+    assert maps[1].pixel_scale.to_value(u.arcmin) == pytest.approx(0.6, rel=1e-6)  # 9 galaxies per arcmin2 in all
+    assert {kappa.meta["pixel_scale"] for kappa in maps.values()} == {
+        f"0.6 arcmin, from {bins[1].density.value:.3g} galaxies per square arcminute in bin 1"
+    }
     for key, kappa in maps.items():
         shear = bins[key].to_map(wcs=maps[1].wcs)
         own = shear.reconstruct(
@@ -215,6 +230,9 @@ def test_files_and_table_of_bins(tmp_path):
     table = write_fields(maps, tmp_path / "maps")
     assert table["bin"].tolist() == ["1", "2", "all"]
     assert table["n_galaxies"].tolist() == [1200, 1200, 2400]
+    assert table["reduced_shear"].tolist() == [False] * 3
+    on = write_fields(reconstruct_fields(bins, MEAN_ONLY, reduced_shear=True, progress=False), tmp_path / "on")
+    assert on["reduced_shear"].tolist() == [True] * 3
     assert table["density"].to_value(u.arcmin**-2) == pytest.approx([4.7 * 0.88, 4.7 * 0.88, 9.4 * 0.88], rel=0.15)
     assert table["mean_redshift"][:2] == pytest.approx([0.4, 1.2], abs=0.01)
     again = QTable.read(tmp_path / "maps/bins.ecsv")
@@ -227,3 +245,47 @@ def test_files_and_table_of_bins(tmp_path):
         write_fields([maps[0], maps[0]], tmp_path / "maps", overwrite=True)
     with pytest.raises(ValueError, match="maps: needs at least one"):
         write_fields([], tmp_path / "none")
+
+
+def test_the_total_does_not_set_the_pixel_scale_unless_it_is_alone():
+    bins = bins_of_three()
+    bins[2] = bins[2][::2]
+    densest = {key: bins[key] for key in (2, 1, "all")}
+    maps = list(reconstruct_fields(densest, KaiserSquires(), progress=False))
+    assert [round(kappa.pixel_scale.to_value(u.arcmin), 3) for kappa in maps] == [0.6] * 3
+    assert all("in bin 1" in kappa.meta["pixel_scale"] for kappa in maps)
+    (alone,) = reconstruct_fields({"all": bins["all"]}, KaiserSquires(), progress=False)
+    assert alone.pixel_scale.to_value(u.arcmin) == pytest.approx(0.4, rel=1e-6)
+    given = list(reconstruct_fields(densest, KaiserSquires(), pixel_scale=2 * u.arcmin, progress=False))
+    assert not any("pixel_scale" in kappa.meta for kappa in given)
+
+
+@each_case("kind", ["bins", "dictionary", "list"])
+@each_case("threads", [1, 2])
+def test_warnings_name_the_bin_or_field(kind, threads, monkeypatch, capsys):
+    monkeypatch.setattr("astro_massmap.inference.available_cores", lambda: threads)
+    catalog = make(redshift=np.full(2400, 0.7), tomo=np.arange(2400) % 2 + 1)
+    bins = catalog.bins()
+    if kind != "bins":
+        for part in bins.values():
+            del part.meta["bin"]
+    fields = {"bins": bins, "dictionary": {"near": bins[1], "far": bins[2]}, "list": iter(bins.values())}[kind]
+    names = {"bins": ("bin 1", "bin 2"), "dictionary": ("bin near", "bin far"), "list": ("field 1", "field 2")}[kind]
+    star = CircleSkyRegion(SkyCoord(30, 0, unit="deg"), 1 * u.arcmin)
+    with pytest.warns(AstropyUserWarning) as caught:
+        list(reconstruct_fields(fields, MEAN_ONLY, mask=[star, TextSkyRegion(star.center, "star")]))
+    messages = sorted(str(one.message) for one in caught)
+    assert messages == sorted(f"{name}: mask: 1 text label left out; they have no area" for name in names)
+    lines = capsys.readouterr().err
+    assert all(f"{name}: prior spectrum" in lines for name in names)
+
+
+def test_warnings_of_chains_in_threads_name_the_field():
+    def chain(i):
+        warn(f"chain {i}")
+
+    with pytest.warns(AstropyUserWarning) as caught, part_named("bin 3"):
+        list(side_by_side(chain, range(4), workers=2))
+    with pytest.warns(AstropyUserWarning, match="^chain 5$"):
+        chain(5)
+    assert sorted(str(one.message) for one in caught) == [f"bin 3: chain {i}" for i in range(4)]

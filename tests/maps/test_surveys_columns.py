@@ -10,6 +10,8 @@ import pytest
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
+from astro_massmap.maps.n_z import mean_redshift
+
 from helpers.skies import tan_wcs
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/your_surveys_columns.rst"
@@ -26,13 +28,13 @@ def recipe(section):
     return re.sub(r"^ {4}", "", code, flags=re.MULTILINE)
 
 
-def run(section):
-    """Return the catalogue that the recipe makes from the files in the folder."""
+def run(section, name="catalog"):
+    """Return the catalogue, or another variable, that the recipe makes from the files in the folder."""
     names = {}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "ra and dec have no unit")
         exec(compile(recipe(section), section, "exec"), names)
-    return names["catalog"]
+    return names[name]
 
 
 class Galaxies:
@@ -123,45 +125,62 @@ def applied(matrices, e):
     return (matrices @ pairs[..., None])[..., 0].T
 
 
-def test_des_y3():
-    h5py = pytest.importorskip("h5py")
-    g = Galaxies()
+def des_y3_bin(key, m):
+    """Return columns of a bin, its selections, and the galaxies that belong to the unsheared one."""
+    g = Galaxies(key)
     matrices, mean = metacal(g)
-    n, extra = len(g.ra), 4
-    step, d = ("1p", "1m", "2p", "2m"), np.array([0.5, -0.5, 0.4j, -0.4j])
+    extra = 4
+    step, d = ("1p", "1m", "2p", "2m"), np.array([0.5, -0.5, 0.4j, -0.4j]) * (1 + key / 4)
     # each sheared selection has one more galaxy, whose weighted ellipticity gives the response
     weight = np.array([3.0, 3.0, 5.0, 5.0])
     total = g.weight.sum()
     of_selection = [2 * abs(d[i]) * weight[i] / (total + weight[i]) / 0.02 for i in (0, 2)]
-    m = -0.0369
     signal = applied(matrices + np.diag(of_selection), (1 + m) * g.shear)
     e1, e2 = signal + applied(mean + np.diag(of_selection), g.intrinsic)
     assert min(of_selection) > 0.03  # large enough to be detected if missing
     columns = {"ra": np.append(g.ra, np.full(extra, 150.0)), "dec": np.append(g.dec, np.full(extra, 2.2))}
     columns |= {
-        "e_1": np.append(e1, d.real) + 0.003,
+        "e_1": np.append(e1, d.real) + 0.003 * (1 + key),
         "e_2": np.append(e2, d.imag) - 0.002,
     }  # includes a mean over the survey
     columns |= {name: np.append(matrices[:, i, j], np.zeros(extra)) for name, (i, j) in
                 {"R11": (0, 0), "R12": (0, 1), "R21": (1, 0), "R22": (1, 1)}.items()}  # fmt: skip
     columns["weight"] = np.append(g.weight, weight)
-    shuffled = g.rng.permutation(n + extra)
-    of_galaxy = np.argsort(shuffled)
+    columns["bhat"] = np.full(len(g.ra) + extra, key)
+    columns["select"] = np.append(np.ones(len(g.ra), bool), np.zeros(extra, bool))
+    for i, s in enumerate(step):
+        columns[f"select_{s}"] = np.append(np.ones(len(g.ra), bool), np.arange(extra) == i)
+    return columns
+
+
+def test_des_y3():
+    h5py = pytest.importorskip("h5py")
+    step = ("1p", "1m", "2p", "2m")
+    parts = [des_y3_bin(key, m) for key, m in enumerate((-0.0063, -0.0198, -0.0241, -0.0369))]
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    shuffled = np.random.default_rng(1).permutation(len(columns["ra"]))
+    columns = {name: column[shuffled] for name, column in columns.items()}
+    bins = columns.pop("bhat")
+    selections = {name: columns.pop(name) for name in ("select", *(f"select_{s}" for s in step))}
     with h5py.File("DESY3_metacal_v03-004.h5", "w") as file:
         for name, column in columns.items():
-            file[f"catalog/unsheared/{name}"] = column[shuffled]
+            file[f"catalog/unsheared/{name}"] = column
         for s in step:
-            file[f"catalog/sheared_{s}/weight"] = columns["weight"][shuffled]
+            file[f"catalog/sheared_{s}/weight"] = columns["weight"]
     with h5py.File("DESY3_sompz_v0.50.h5", "w") as file:
         for s in ("unsheared", *(f"sheared_{s}" for s in step)):
-            file[f"catalog/sompz/{s}/bhat"] = np.full(n + extra, 3)
+            file[f"catalog/sompz/{s}/bhat"] = bins
     with h5py.File("DESY3_indexcat.h5", "w") as file:
-        file["index/select"] = of_galaxy[:n]
-        for i, s in enumerate(step):
-            file[f"index/select_{s}"] = of_galaxy[[*range(n), n + i]]
-    catalog = run("DES Y3")
-    assert len(catalog) == n
-    check(catalog)
+        for name, selected in selections.items():
+            file[f"index/{name}"] = np.flatnonzero(selected)
+    z = np.linspace(0, 2, 101)
+    n = {f"bin{key}": np.exp(-0.5 * ((z - 0.2 - 0.2 * key) / 0.1) ** 2) for key in (1, 2, 3, 4)}
+    Table({"z": z, **n}).write("desy3_nz.fits")
+    found = run("DES Y3", "bins")
+    assert list(found) == [1, 2, 3, 4, "all"] and len(found["all"]) == 4 * len(found[1]) == 32 * N
+    for key in (1, 2, 3, 4):
+        check(found[key])
+        assert mean_redshift(found[key].n_z) == pytest.approx(0.2 + 0.2 * key, abs=0.01)
 
 
 def test_des_y6():
@@ -241,6 +260,6 @@ def test_euclid(capsys):
 def test_every_recipe_is_tested():
     text = PAGE.read_text(encoding="utf-8")
     sections = re.findall(r"^\.\. _(.*):\n", text, flags=re.MULTILINE)
-    tested = re.findall(r'run\("(.*)"\)', Path(__file__).read_text(encoding="utf-8"))
+    tested = re.findall(r'run\("([^"]*)"', Path(__file__).read_text(encoding="utf-8"))
     assert sorted(sections) == sorted(tested)
     assert text.count(".. code-block:: python") == len(sections)

@@ -26,7 +26,7 @@ from astro_massmap.analysis.detection import detection_probability, region_stati
 from astro_massmap.analysis.mass import projected_mass
 
 from helpers.cases import each_case
-from helpers.skies import tan_wcs
+from helpers.skies import scatter, tan_wcs
 
 SHAPE = (30, 40)
 GRID = tan_wcs(SHAPE)
@@ -277,3 +277,24 @@ def test_lists_of_included_regions_are_unchanged():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(included(as_regions([]), "regions")) == 0
+
+
+@each_case(("center", "frame"), [((150.0, 2.2), "RADEC"), ((210.0, 88.0), "RADEC"), ((2.0, -60.0), "GAL")])
+def test_galaxies_outside_regions_of_the_sky_without_a_grid(center, frame, tmp_path):
+    wcs = tan_wcs((400, 400), scale=6, center=center, frame=frame)  # 40 degrees
+    places = scatter(wcs, (400, 400), 4000)
+    field = ShearCatalog(places, *np.full((2, 4000), 0.1), axes="west-north")
+    stars, radii = places.icrs[:60], np.linspace(0.1, 1.5, 60)
+    lines = [f"circle({star.ra.deg},{star.dec.deg},{r}d)" for star, r in zip(stars, radii, strict=True)]
+    (tmp_path / "stars.reg").write_text("\n".join(["icrs", *lines]))
+    inside = (places[:, None].separation(stars).deg < radii).any(axis=1)
+    kept = field.outside(str(tmp_path / "stars.reg"))
+    assert inside.sum() > 100 and abs(len(kept) - (~inside).sum()) <= 1
+
+
+def test_regions_in_pixels_need_a_grid():
+    with pytest.raises(ValueError, match="mask: regions in pixels need a grid"):
+        catalog().outside([circle(20, 15, 3)])
+    with pytest.raises(ValueError, match="mask: regions in pixels need a grid"):
+        catalog().check_axes(mask=circle(20, 15, 3))
+    assert len(catalog().outside([circle(20, 15, 3)], GRID)) == used(circle(20, 15, 3))
