@@ -15,10 +15,22 @@ from .operator import DirectOperator, LensingOperator
 from .random import Streams
 
 _ADDED_NOISE = 2**32 - 1  # attempt number of its stream, which no chain has
+_LARGEST_PIXEL = 0.05  # radians, nearly 3 degrees: larger numbers are arcminutes or degrees
 REDUCED = (-1.0, 0.8)  # limits of the convergence in the reduced shear: a fixed point may diverge near 1
 
 
-@dataclass(frozen=True)
+def _checked_pixel_size(pixel_size):
+    if getattr(pixel_size, "unit", None) is not None:
+        raise TypeError(f"pixel_size: needs a number of radians, got {pixel_size}; use pixel_size.to_value('rad')")
+    size = float(pixel_size)
+    if not 0 < size < _LARGEST_PIXEL:
+        raise ValueError(
+            f"pixel_size: needs to be the side of a pixel in radians, positive and below {_LARGEST_PIXEL}, got {size:g}"
+        )
+    return size
+
+
+@dataclass(frozen=True, repr=False)
 class Observation:
     """
     Shear and its noise on a flat grid of square pixels.
@@ -72,9 +84,11 @@ class Observation:
 
         Raises
         ------
-        ValueError
-            If the shapes are not those of one grid, or the noise is not positive.
+        TypeError, ValueError
+            If the shapes are not those of one grid, the noise is not positive or infinite everywhere, the shear is not
+            finite where it is measured, or the pixel size is not positive or not in radians.
         """
+        pixel_size = _checked_pixel_size(pixel_size)
         shear, noise_std = (torch.from_numpy(np.array(x, dtype=np.float64)) for x in (shear, noise_std))
         if noise_std.ndim != 2 or shear.shape != (2, *noise_std.shape):
             raise ValueError(
@@ -83,12 +97,21 @@ class Observation:
             )
         if not (noise_std > 0).all():
             raise ValueError("noise_std: needs to be positive, and infinite without data")
+        if torch.isinf(noise_std).all():
+            raise ValueError("noise_std: needs pixels with data, but it is infinite everywhere")
         shear = torch.where(torch.isinf(noise_std), 0.0, shear)
+        if not torch.isfinite(shear).all():
+            raise ValueError("shear: needs finite values wherever noise_std is finite")
         if efficiency is not None:
             mean, variance = efficiency if np.ndim(efficiency) == 3 else (efficiency, 0.0)
             parts = (np.broadcast_to(np.asarray(x, dtype=np.float64), noise_std.shape) for x in (mean, variance))
             efficiency = torch.from_numpy(np.stack([*parts]))
-        return cls(shear, noise_std, float(pixel_size), efficiency)
+        return cls(shear, noise_std, pixel_size, efficiency)
+
+    def __repr__(self):
+        ny, nx = self.shape
+        side = math.degrees(self.pixel_size) * 60
+        return f"<{type(self).__name__}: {ny} x {nx} pixels of {side:.3g} arcmin, {int(self.observed.sum())} with data>"
 
     @property
     def shape(self):

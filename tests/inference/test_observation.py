@@ -1,3 +1,4 @@
+import astropy.units as u
 import numpy as np
 import pytest
 import torch
@@ -40,3 +41,24 @@ def test_the_arrays_are_copied():
 def test_arrays_of_wrong_shapes_are_errors(shear, noise_std, named):
     with pytest.raises(ValueError, match=named):
         Observation.from_arrays(shear, noise_std, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "named"),
+    [
+        ({"shear": np.full((2, 4, 4), np.nan)}, ValueError, "shear: needs finite values"),
+        ({"noise_std": np.full((4, 4), np.inf)}, ValueError, "noise_std: needs pixels with data"),
+        ({"pixel_size": -1e-4}, ValueError, "pixel_size: needs to be the side of a pixel in radians"),
+        ({"pixel_size": 0.4}, ValueError, "pixel_size: needs to be the side of a pixel in radians"),
+        ({"pixel_size": 0.4 * u.arcmin}, TypeError, "pixel_size: needs a number of radians"),
+    ],
+)
+def test_values_that_are_no_data_are_errors(change, error, named):
+    arguments = {"shear": np.zeros((2, 4, 4)), "noise_std": np.ones((4, 4)), "pixel_size": 1e-4} | change
+    with pytest.raises(error, match=named):
+        Observation.from_arrays(**arguments)
+
+
+def test_the_description_is_short():
+    observation = Observation.from_arrays(np.zeros((2, 4, 5)), np.ones((4, 5)), np.radians(0.4 / 60))
+    assert repr(observation) == "<Observation: 4 x 5 pixels of 0.4 arcmin, 20 with data>"
