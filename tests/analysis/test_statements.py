@@ -42,7 +42,7 @@ def test_descriptions_of_a_map_include_the_fit(capsys):
     kappa.report("kappa.html")
     with open("kappa.html", encoding="utf-8") as file:
         page = file.read()
-    assert "chi^2 of the residuals over its expectation" in page and "Warning: the noise seems" in page
+    assert "χ² of the residuals over its expectation" in page and "Warning: the noise seems" in page
     assert main(["info", "kappa.fits"]) == 0
     shown = capsys.readouterr().out
     assert "chi^2 of the residuals over its expectation" in shown and "warning: the noise seems" in shown
