@@ -75,15 +75,31 @@ class Checkpoint:
             other = json.loads(head)["mark"] != mark
             if not other:
                 self.samples = open_samples(self.path)
-                other = self.samples.shape != shape
+                other = self.samples.shape[1:] != shape[1:]
         if other:
             raise ValueError(
                 f"checkpoint: {str(self.path)!r} holds samples of other data or other settings, and was not changed; "
                 "give another name, or use the same data and settings"
             )
+        if len(self.samples) > shape[0]:
+            raise ValueError(
+                f"n_samples: the checkpoint {str(self.path)!r} is for {len(self.samples)} samples; give at least this "
+                f"number, or another name, got {shape[0]}"
+            )
         if torn:
             os.truncate(self.index, len(whole) + 1)
+        if len(self.samples) < shape[0]:
+            self._extend(shape)
         self._read_records(head, lines)
+
+    def _extend(self, shape):
+        """Replace the file of samples by one with space for more, atomically."""
+        larger = f"{self.path}.more.fits"
+        samples = create_samples(larger, shape, self._cards, overwrite=True)
+        for i, sample in enumerate(self.samples):
+            put_sample(larger, samples, i, sample)
+        os.replace(larger, self.path)
+        self.samples = open_samples(self.path)
 
     def _read_records(self, head, lines):
         """Read the records of undamaged samples; a sample whose data or record is damaged is drawn again."""

@@ -67,9 +67,9 @@ class AnnealedHMC:
         Number of batches at a time on a CPU, with one thread of torch each; by default the number of cores, or as many
         as the memory allows. The samples do not depend on it.
     checkpoint : str or path-like, optional
-        FITS file to which samples are written as they are finished, and from which an interrupted run continues. The
-        samples of the result are a memory map of this file, and may be larger than the memory. An index file of the
-        finished samples has ``.ledger`` added to its name.
+        FITS file to which samples are written as they are finished, and from which an interrupted run, or one with
+        more samples, continues. The samples of the result are a memory map of this file, and may be larger than the
+        memory. An index file of the finished samples has ``.ledger`` added to its name.
     n_check : int
         Number of chains of the Gaussian self-check, see `~astro_massmap.inference.gaussian_check`; 0 for none.
 

@@ -257,11 +257,20 @@ def test_a_checkpoint_of_another_run_is_an_error_and_unchanged(tmp_path):
         (AnnealedHMC(GENTLE, seed=9, **options), observation()),
         (AnnealedHMC(Prior(lambda modes, sigma: 0.11 * modes), **options), observation()),
         (AnnealedHMC(GaussianPrior(), **options), observation()),
-        (AnnealedHMC(GENTLE, **options | {"n_samples": 3}), observation()),
+        (AnnealedHMC(GENTLE, **options | {"n_samples": 1}), observation()),
     ]:
-        with pytest.raises(ValueError, match="other data or other settings"):
+        with pytest.raises(ValueError, match=r"other data or other settings|n_samples: the checkpoint .* is for 2"):
             method.solve(data)
     assert [(tmp_path / file).read_bytes() for file in ("c.fits", "c.fits.ledger")] == before
+
+
+def test_a_finished_run_is_extended():
+    whole = AnnealedHMC(GENTLE, **OPTIONS).solve(observation())
+    for n in (2, 5):
+        AnnealedHMC(GENTLE, checkpoint="c.fits", **OPTIONS | {"n_samples": n}).solve(observation())
+        assert finished("c.fits.ledger") == list(range(n))  # samples of the first run were not drawn again
+    assert np.array_equal(fits.getdata("c.fits"), whole.samples)
+    assert not Path("c.fits.more.fits").exists()
 
 
 def test_a_new_object_of_the_same_prior_continues_a_run():
