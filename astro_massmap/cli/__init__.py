@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import os
 import signal
 import sys
 import threading
@@ -25,6 +26,9 @@ def main(argv=None):
         warnings.showwarning = partial(_show_warning, arguments)
         try:
             arguments.command(arguments)
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader of the output, such as head, has finished
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except (ValueError, TypeError, OSError, ImportError, u.UnitsError) as error:
             print(f"massmap: error: {in_shell_syntax(_text(error), arguments)}", file=sys.stderr)
             return 1

@@ -13,6 +13,7 @@ processes can share the work.
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -236,6 +237,11 @@ def read_mocks(
 
 def _wanted(methods):
     """Return the methods, also those of functions, by name, and None for the truth."""
+    wrong = [name for name in methods if name == TRUTH or not re.fullmatch(r"[\w.+-]+", str(name))]
+    if wrong:
+        raise ValueError(
+            f"methods: names are parts of file names, and need to consist of letters, digits and . _ + -, got {wrong}"
+        )
     return {TRUTH: None, **{name: resolve(method) for name, method in methods.items()}}
 
 

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -192,3 +195,12 @@ def test_help_and_version(capsys):
             main([argument])
         assert end.value.code == 0
     assert "reconstruct" in capsys.readouterr().out
+
+
+def test_a_reader_that_stops_early_is_no_error(tmp_path):
+    kappa = datasets.demo_truth()
+    kappa.write(tmp_path / "kappa.fits")
+    command = [sys.executable, "-m", "astro_massmap", "info", str(tmp_path / "kappa.fits")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert "Broken pipe" not in process.stderr.read().decode()

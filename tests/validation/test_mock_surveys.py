@@ -439,3 +439,9 @@ def test_missing_arguments_are_errors(folder, capsys):
     for wrong in ("3", "a:b"):
         with pytest.raises(SystemExit):
             validate(folder, "--only", wrong)
+
+
+@pytest.mark.parametrize("name", ["ks wide/2", "../up", "truth", ""])
+def test_names_that_are_no_parts_of_files_are_errors(maps, catalog, tmp_path, name):
+    with pytest.raises(ValueError, match="methods: names are parts of file names"):
+        run_mocks(MockSurveys(catalog, maps, size=SIDE), {name: Wiener(n_samples=0)}, tmp_path, progress=False)
