@@ -18,7 +18,7 @@ from .._sky.regions import as_regions
 from .._utils.files import atomic_path, without_folders
 from .._utils.optional import require
 from .._utils.version import __version__
-from ..analysis.detection import detection_probability
+from ..analysis.detection import detection_probability, region_statistics
 from ..analysis.statements import LOW_PEAKS, fit_statements, fit_summary, gaussian_prior
 from .curves import plot_spectrum
 from .panels import plot_summary
@@ -160,7 +160,7 @@ def _clusters(kappa, regions, threshold):
     if kappa.samples is None or len(kappa.samples) < 2:
         return _section("Clusters", _note("The map has too few samples for detection probabilities."))
     found = detection_probability(kappa.data, kappa.samples, kappa.wcs, kappa.mask, regions, threshold)
-    statistics = kappa.region_statistics(regions)
+    statistics = region_statistics(kappa.data, kappa.samples, kappa.wcs, kappa.mask, regions)
     level = statistics.meta["level"]
     parts = [_cluster_table(found, statistics, threshold), _note(
         f"Mean convergence of each region, with its standard deviation and {level:.0%} interval over "

@@ -86,6 +86,18 @@ def test_masses(kappa):
     assert before > 0.01 and after == pytest.approx(before, abs=1e-12)
 
 
+@pytest.mark.parametrize("name", ["region_statistics", "detection_probability"])
+def test_a_map_warns_once_of_a_gaussian_prior(kappa, name):
+    circle, record = CircleSkyRegion(CENTER, 1 * u.arcmin), {"provenance": {"prior": {"gaussian": True}}}
+    options = {"threshold": 0.02} if name == "detection_probability" else {}
+    one, other = (ConvergenceMap(kappa.data, wcs=WCS, samples=kappa.samples, meta=record) for _ in range(2))
+    for biased in (one, other):
+        with pytest.warns(AstropyUserWarning, match="made with a Gaussian prior"):
+            getattr(biased, name)(circle, **options)
+        biased.region_statistics(circle)
+        biased.detection_probability(circle, 0.02)
+
+
 def test_power(kappa):
     table = kappa.power_spectrum()
     # the samples are the map plus white noise of 0.01: their power exceeds that of the map by that of the noise
