@@ -115,7 +115,7 @@ def as_regions(regions, wcs=None, *, cosmology=None, select=None):
 
 def _joined(parts, cosmology):
     """Return the regions of a list in their order; tables and files in the list are replaced by their regions."""
-    nested = [isinstance(part, str | Path | Table | list) for part in parts]
+    nested = [isinstance(part, str | Path | Table | Regions | list) for part in parts]
     lists = [as_regions(part, cosmology=cosmology) if inner else [part] for part, inner in zip(parts, nested, strict=True)]
     excluded = [region for part in lists for region in getattr(part, "excluded", ())]
     return RegionList([region for part in lists for region in part], lists[0].table if nested == [True] else None, excluded)
