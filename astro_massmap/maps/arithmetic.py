@@ -36,9 +36,7 @@ class Arithmetic(MapParts):
 
     __array_ufunc__ = None  # numpy leaves 2 * kappa to the map
 
-    def add(
-        self, other: Self | u.Quantity | ArrayLike, *, paired: bool = False, same_sources: bool = True
-    ) -> Self:
+    def add(self, other: Self | u.Quantity | ArrayLike, *, paired: bool = False, same_sources: bool = True) -> Self:
         """
         Add a map on the same grid, or numbers without errors; ``a + b`` is ``a.add(b)``.
 

@@ -38,8 +38,8 @@ class Masses(MapParts):
 
         Parameters and errors are those of `astro_massmap.analysis.mass.critical_surface_density`. For maps of
         `ShearCatalog.for_lens <astro_massmap.ShearCatalog.for_lens>` they are by default those in ``meta["lens"]``, and
-        another ``z_source`` is a ValueError. For other maps ``z_source`` is by default ``n_z`` of the map. A map made with a Gaussian prior gives a warning, because masses are then
-        too low; a surface density is a UnitsError.
+        another ``z_source`` is a ValueError. For other maps ``z_source`` is by default ``n_z`` of the map. A map made
+        with a Gaussian prior gives a warning, because masses are then too low; a surface density is a UnitsError.
 
         Returns
         -------
@@ -200,7 +200,8 @@ class Masses(MapParts):
         Fit the mass M200c of an NFW halo to the radial profile of each sample, after subtracting a ring.
 
         Parameters, columns of the table and errors are those of `astro_massmap.analysis.halo_mass.nfw_mass`, without
-        the maps, mask and WCS. Lens, source and cosmology have the defaults of `surface_density`. A Gaussian prior gives a warning, as for `surface_density`.
+        the maps, mask and WCS. Lens, source and cosmology have the defaults of `surface_density`. A Gaussian prior
+        gives a warning, as for `surface_density`.
 
         Examples
         --------

@@ -212,7 +212,7 @@ def test_maps_of_different_sources_are_combined_on_request():
         assert result.n_z is None
         made = result.meta.pop("provenance")
         assert result.meta == {"field": "X"} and made["settings"]["same_sources"] is False
-    with pytest.raises(ValueError, match="^other: needs a map on the same grid"):
+    with pytest.raises(ValueError, match=r"^other: needs a map on the same grid"):
         a.subtract(b[1:], same_sources=False)
 
 

@@ -173,7 +173,7 @@ def test_the_sources_of_the_map_are_the_default():
     assert u.isclose(own["mass"][0], given["mass"][0])
     plane = kappa.projected_mass(circle, 0.3, 1.5, level=0.3)
     assert not u.isclose(own["mass"][0], plane["mass"][0], rtol=0.1)
-    with pytest.raises(ValueError, match="^z_lens: needed for this map"):
+    with pytest.raises(ValueError, match=r"^z_lens: needed for this map"):
         kappa.surface_density()
 
 

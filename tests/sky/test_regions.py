@@ -55,7 +55,7 @@ def test_lists_of_files_tables_and_regions():
         assert [is_excluded(region) for region in found] == [False, True, False, False, False, False]
         assert found.table is None
     assert len(as_regions(["b.ecsv"]).table) == 2
-    with pytest.raises(OSError, match="^regions: there is no file 'none.reg'"):
+    with pytest.raises(OSError, match=r"^regions: there is no file 'none.reg'"):
         as_regions(["a.reg", "none.reg"])
 
 
