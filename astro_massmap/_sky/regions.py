@@ -83,8 +83,8 @@ def as_regions(regions, wcs=None, *, cosmology=None, select=None):
     """
     Return a `RegionList`.
 
-    ``regions`` is a region of the sky or of pixels, an iterable of them, a table of positions with radii, or a file of
-    regions (DS9, CRTF, FITS) or of a table (ECSV, CSV, ...). ``cosmology`` converts radii in kpc or Mpc of a table, see
+    ``regions`` is a region of the sky or of pixels, a table of positions with radii, a file of regions (DS9, CRTF, ...)
+    or of a table (ECSV, CSV, ...), or an iterable of these. ``cosmology`` converts radii in kpc or Mpc of a table, see
     `regions_of`, and ``select`` selects its rows, see `~astro_massmap.ShearCatalog.from_table`. The result includes
     labels and excluded regions, see `included`; with ``wcs`` it is a plain list of pixel regions, without those beyond
     the projection. Other types raise a TypeError, and files that cannot be read an OSError.
@@ -104,13 +104,25 @@ def as_regions(regions, wcs=None, *, cosmology=None, select=None):
             f"regions: needs a region, a list of them, a table or a file, got {type(regions).__name__}; a circle is "
             "CircleSkyRegion(center, radius)"
         )
-    regions = regions if isinstance(regions, RegionList) else RegionList(regions)
+    regions = regions if isinstance(regions, RegionList) else _joined(list(regions), cosmology)
     for region in regions:
         if not isinstance(region, SkyRegion | PixelRegion):
             raise TypeError(f"regions: needs regions of the sky or of pixels, got {type(region).__name__}")
     if wcs is None:
         return regions
     return [r for r in all_to_pixel(regions, wcs) if r is not None]
+
+
+def _joined(parts, cosmology):
+    """Return the regions of a list in their order; tables and files in the list are replaced by their regions."""
+    nested = [isinstance(part, str | Path | Table | Regions | list) for part in parts]
+    lists = [
+        as_regions(part, cosmology=cosmology) if inner else [part] for part, inner in zip(parts, nested, strict=True)
+    ]
+    excluded = [region for part in lists for region in getattr(part, "excluded", ())]
+    return RegionList(
+        [region for part in lists for region in part], lists[0].table if nested == [True] else None, excluded
+    )
 
 
 def is_excluded(region):

@@ -6,6 +6,8 @@ from pathlib import Path
 from .arguments import angle, check_picture, hdu, numbers, options, save_figure, show_table, wcs_of
 from .sources import add_cosmology_argument, add_z_source_argument, cosmology_of, number_or_name, z_source_of
 
+_Z_SOURCE = "redshift of the sources (default: n(z) in the map, or the reference source of a map with --z-lens)"
+
 
 def add_commands(commands):
     _add_regions(commands)
@@ -39,7 +41,7 @@ def _add_regions(commands):
         metavar="Z",
         help="redshift of the lens, or a column of redshifts (default: that of massmap reconstruct --z-lens)",
     )
-    add_z_source_argument(mass, "redshift of the sources (default: that of a map with --z-lens)")
+    add_z_source_argument(mass, _Z_SOURCE)
 
     for parser in (found, means, mass):
         parser.add_argument("--background", type=angles, metavar="IN,OUT", help="ring to subtract: '3,6 arcmin'")
@@ -58,7 +60,7 @@ def _add_regions(commands):
         metavar="Z",
         help="redshift of the halos (default: that of massmap reconstruct --z-lens)",
     )
-    add_z_source_argument(halo, "redshift of the sources (default: that of a map with --z-lens)")
+    add_z_source_argument(halo, _Z_SOURCE)
     halo.add_argument(
         "--background", type=angles, required=True, metavar="IN,OUT", help="ring to subtract: '4,7 arcmin'"
     )
@@ -96,10 +98,12 @@ def _add_statistics(commands):
 
 
 def _add_pictures(commands):
-    _command(
+    summary = _command(
         commands, "plot-summary", _plot_summary, "picture of the map, its standard deviation and its signal to noise"
     )
-    _command(commands, "plot-samples", _plot_samples, "picture of some samples")
+    samples = _command(commands, "plot-samples", _plot_samples, "picture of some samples")
+    for parser in (summary, samples):
+        parser.add_argument("--regions", type=Path, metavar="FILE", help="regions to draw: DS9, FITS, table")
     report = _command(commands, "report", _report, "a report in one HTML file: figures, clusters, settings")
     report.add_argument("--regions", type=Path, metavar="FILE", help="clusters to measure")
     report.add_argument(
@@ -129,7 +133,7 @@ def _add_maps(commands):
     density.add_argument(
         "--z-lens", type=float, metavar="Z", help="redshift of the lens (default: that of massmap reconstruct --z-lens)"
     )
-    add_z_source_argument(density, "redshift of the sources (default: that of a map with --z-lens)")
+    add_z_source_argument(density, _Z_SOURCE)
     add_cosmology_argument(density, "for distances (default: that of astropy)")
 
 
@@ -287,11 +291,11 @@ def _report(arguments):
 
 
 def _plot_summary(arguments):
-    _draw(arguments, lambda kappa: kappa.plot_summary())
+    _draw(arguments, lambda kappa: kappa.plot_summary(regions=arguments.regions))
 
 
 def _plot_samples(arguments):
-    _draw(arguments, lambda kappa: kappa.plot_samples())
+    _draw(arguments, lambda kappa: kappa.plot_samples(regions=arguments.regions))
 
 
 def _draw(arguments, picture):

@@ -10,6 +10,7 @@ from .arguments import (
     add_method_arguments,
     add_solver_arguments,
     add_workers_argument,
+    check_picture,
     check_targets,
     numbers,
     options,
@@ -101,7 +102,9 @@ def _add_z_source_argument(parser):
 
 
 def _add_picture_arguments(parser):
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="picture of the map (png, pdf, ...)")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="picture of the map, or of the maps of all --bins (png, pdf, ...)"
+    )
     parser.add_argument("--report", type=Path, metavar="FILE", help="report in one HTML file")
     parser.add_argument("--object", metavar="NAME", help="name of the object, for meta of the map and the report")
     parser.add_argument(
@@ -154,16 +157,35 @@ def make_reconstruct(arguments):
 
 
 def _reconstruct_bins(arguments):
+    from .._sky.regions import as_regions
     from ..maps.fields import write_fields
 
-    for name in ("plot", "report", "checkpoint"):
+    for name in ("report", "checkpoint"):
         if getattr(arguments, name) is not None:
             raise ValueError(f"--{name}: needs a single map; give the bin with --bin")
+    if arguments.plot is not None:
+        check_picture(arguments.plot, overwrite=arguments.overwrite)
+    regions = None if arguments.regions is None else as_regions(arguments.regions)
     if arguments.output.exists() and not arguments.output.is_dir():
         raise ValueError(f"--output: needs a folder for the maps of the bins, got the file {str(arguments.output)!r}")
-    table = write_fields(_reconstructed(arguments), arguments.output, overwrite=arguments.overwrite)
+    drawn = {}
+    maps = _reconstructed(arguments)
+    maps = maps if arguments.plot is None else _kept_for_picture(maps, drawn)
+    table = write_fields(maps, arguments.output, overwrite=arguments.overwrite)
     show_table(table)
     print(f"wrote {len(table)} maps and bins.ecsv to {arguments.output}")
+    if drawn:
+        from ..plotting import plot_maps
+
+        save_figure(plot_maps(drawn, regions=regions), arguments.plot, overwrite=arguments.overwrite)
+
+
+def _kept_for_picture(maps, drawn):
+    """Yield maps, and keep them by bin without samples."""
+    for kappa in maps:
+        key = kappa.meta["bin"]
+        drawn[key] = type(kappa)(kappa.data, wcs=kappa.wcs, mask=kappa.mask, meta={"bin": key}, n_z=kappa.n_z)
+        yield kappa
 
 
 def _reconstructed(arguments):
@@ -320,6 +342,8 @@ def save(kappa, output, picture, regions, *, overwrite):
     kappa.write(output, format="fits", overwrite=overwrite)
     print(f"{kappa!r}\nwrote {output}")
     if picture is not None:
+        from ..plotting.panels import bin_title
+
         figure = require("matplotlib.figure", "plot").Figure(figsize=(8, 7), layout="compressed")
-        kappa.plot(figure.add_subplot(projection=kappa.wcs), regions=regions)
+        kappa.plot(figure.add_subplot(projection=kappa.wcs), regions=regions, title=bin_title(kappa))
         save_figure(figure, picture, overwrite=overwrite)

@@ -27,6 +27,8 @@ else:
 
 _SHIFT = 0.02  # of the mean of 1 + z, up to which two maps have the same sources
 _SEED = 0  # of the pairs of samples of independent maps
+_OF_SOURCES = ("lens", "z_lens", "critical_surface_density")  # entries of meta that hold for one lens and its sources
+_OF_GALAXIES = ("bin", "n_galaxies", "galaxies_per_arcmin2")  # entries of meta that hold for one reconstruction
 
 
 class Arithmetic(MapParts):
@@ -34,7 +36,7 @@ class Arithmetic(MapParts):
 
     __array_ufunc__ = None  # numpy leaves 2 * kappa to the map
 
-    def add(self, other: Self | u.Quantity | ArrayLike, *, paired: bool = False) -> Self:
+    def add(self, other: Self | u.Quantity | ArrayLike, *, paired: bool = False, same_sources: bool = True) -> Self:
         """
         Add a map on the same grid, or numbers without errors; ``a + b`` is ``a.add(b)``.
 
@@ -45,7 +47,8 @@ class Arithmetic(MapParts):
 
         B modes of independent maps are combined likewise; those of paired maps are left out. Pixels without data in one
         of the maps are masked. ``meta["provenance"]`` records the operation; of ``meta``
-        only entries that both maps share are kept, and no diagnostics.
+        only entries that both maps share are kept, and no diagnostics. A sum with
+        an array has no bin and no number of galaxies. ``n_z`` is kept if both maps have one.
 
         Parameters
         ----------
@@ -53,6 +56,10 @@ class Arithmetic(MapParts):
             Map, number, or numbers ``(ny, nx)``, with a unit for a surface density.
         paired : bool
             Combine the samples of two maps in their order, for maps that depend on each other.
+        same_sources : bool
+            Whether the maps need the same lens and sources. With False, maps of different tomographic bins can be
+            combined; the result has no ``n_z`` and no lens. The uncertainty is that of the reconstructions, without
+            the correlation of the convergence of the bins.
 
         Raises
         ------
@@ -71,9 +78,11 @@ class Arithmetic(MapParts):
         >>> print(mean.uncertainty.array[0, 0].round(3), np.allclose(mean.data, truth.data))
         0.025 True
         """
-        return self._plus(other, paired, 1)
+        return self._plus(other, paired, same_sources, 1)
 
-    def subtract(self, other: Self | u.Quantity | ArrayLike, *, paired: bool = False) -> Self:
+    def subtract(
+        self, other: Self | u.Quantity | ArrayLike, *, paired: bool = False, same_sources: bool = True
+    ) -> Self:
         """
         Subtract a map on the same grid, or numbers without errors; ``a - b`` is ``a.subtract(b)``.
 
@@ -86,7 +95,7 @@ class Arithmetic(MapParts):
         >>> print(abs(kappa.subtract(kappa, paired=True).samples).max())
         0.0
         """
-        return self._plus(other, paired, -1)
+        return self._plus(other, paired, same_sources, -1)
 
     def multiply(self, factor: float | Floats | u.Quantity) -> Self:
         """
@@ -181,12 +190,17 @@ class Arithmetic(MapParts):
             **_recorded(name, {"other": _described(given)}, self),
         )
 
-    def _plus(self, other: Any, paired: bool, sign: int) -> Self:
+    def _plus(self, other: Any, paired: bool, same_sources: bool, sign: int) -> Self:
         name = "add" if sign > 0 else "subtract"
         if isinstance(other, Arithmetic):
-            _check_same_quantity(self, other)
-            return self._plus_map(other, paired, sign, name)
+            _check_same_grid(self, other)
+            if same_sources:
+                _check_same_sources(self, other, name)
+            return self._plus_map(other, paired, same_sources, sign, name)
         numbers = sign * self._exact(other, "other", self.unit)
+        made = _recorded(name, {"other": _described(other)}, self)
+        if np.ptp(numbers) > 0:
+            made["meta"] = _without(made["meta"], _OF_GALAXIES)
         return type(self)(
             self.data + numbers,
             wcs=self.wcs,
@@ -196,11 +210,15 @@ class Arithmetic(MapParts):
             b_mode=self.b_mode,
             n_z=self.n_z,
             unit=self.unit,
-            **_recorded(name, {"other": _described(other)}, self),
+            **made,
         )
 
-    def _plus_map(self, other: Any, paired: bool, sign: int, name: str) -> Self:
+    def _plus_map(self, other: Any, paired: bool, same_sources: bool, sign: int, name: str) -> Self:
         samples, uncertainty, b_mode = None, None, None
+        made = _recorded(name, {"other": "ConvergenceMap", "paired": paired}, self, other)
+        if not same_sources:
+            made["meta"] = _without(made["meta"], _OF_SOURCES)
+            made["diagnostics"]["settings"]["same_sources"] = False
         if paired:
             samples = _paired(self.samples, other.samples, sign)
             uncertainty = samples.std(axis=0, ddof=1)
@@ -216,7 +234,7 @@ class Arithmetic(MapParts):
             if self.samples is not None and other.samples is not None:
                 samples = _independent(self.samples, other.samples, sign)
             if self.b_mode is not None and other.b_mode is not None and self is not other:
-                b_mode = self.b_mode._plus_map(other.b_mode, False, sign, name)
+                b_mode = self.b_mode._plus_map(other.b_mode, False, same_sources, sign, name)
         return type(self)(
             self.data + sign * other.data,
             wcs=self.wcs,
@@ -224,9 +242,9 @@ class Arithmetic(MapParts):
             mask=self.mask | other.mask,
             samples=samples,
             b_mode=b_mode,
-            n_z=other.n_z if self.n_z is None else self.n_z,
+            n_z=self.n_z if same_sources and other.n_z is not None else None,
             unit=self.unit,
-            **_recorded(name, {"other": "ConvergenceMap", "paired": paired}, self, other),
+            **made,
         )
 
 
@@ -243,8 +261,8 @@ def _independent(a: Floats, b: Floats, sign: int) -> Floats:
     return a[:n] + sign * b[order]
 
 
-def _check_same_quantity(a: Any, b: Any) -> None:
-    """Raise an error unless two maps have the same grid, unit, lens and sources."""
+def _check_same_grid(a: Any, b: Any) -> None:
+    """Raise an error unless two maps have the same grid and unit."""
     if a.shape != b.shape or not same_grid(a.wcs, b.wcs, a.shape):
         raise ValueError(
             "other: needs a map on the same grid, but the two differ in shape or WCS; use other.reproject_to(wcs, "
@@ -252,18 +270,23 @@ def _check_same_quantity(a: Any, b: Any) -> None:
         )
     if a.unit != b.unit:
         raise u.UnitsError(f"other: needs the unit {str(a.unit) or 'one'} of this map, got {str(b.unit) or 'one'}")
+
+
+def _check_same_sources(a: Any, b: Any, name: str) -> None:
+    """Raise an error unless two maps have the same lens and sources."""
+    remedy = f"use {name}(other, same_sources=False) to combine them, without n_z and lens of the result"
     convergence = a.unit == u.dimensionless_unscaled
     key = "lens" if convergence else "z_lens"
     if a.meta.get(key) != b.meta.get(key):
         raise ValueError(
             f"other: needs the same lens and reference source as this map, but meta[{key!r}] is {a.meta.get(key)} here "
-            f"and {b.meta.get(key)} there"
+            f"and {b.meta.get(key)} there; {remedy}"
         )
     z = [mean_redshift(kappa.n_z) for kappa in (a, b)]
     if convergence and None not in z and abs(z[1] - z[0]) > _SHIFT * (1 + z[0]):  # type: ignore[operator]
         raise ValueError(
             f"other: needs the same sources as this map, but their mean redshifts are {z[0]:.3g} here and {z[1]:.3g} "
-            "there; the convergence of each refers to its own sources"
+            f"there; the convergence of each refers to its own sources; {remedy}"
         )
 
 
@@ -289,6 +312,10 @@ def _recorded(name: str, settings: dict[str, Any], *maps: Any) -> dict[str, Any]
     before = zip(("of_input", "of_other"), (kappa.meta.get("provenance") for kappa in maps), strict=False)
     made |= {key: record for key, record in before if record is not None}
     return {"meta": meta | {"provenance": made}, "diagnostics": {"method": name, "settings": settings}}
+
+
+def _without(meta: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in meta.items() if key not in keys}
 
 
 def _same(a: Any, b: Any) -> bool:

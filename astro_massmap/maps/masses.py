@@ -38,8 +38,8 @@ class Masses(MapParts):
 
         Parameters and errors are those of `astro_massmap.analysis.mass.critical_surface_density`. For maps of
         `ShearCatalog.for_lens <astro_massmap.ShearCatalog.for_lens>` they are by default those in ``meta["lens"]``, and
-        another ``z_source`` is a ValueError. A map made with a Gaussian prior gives a warning, because masses are then
-        too low; a surface density is a UnitsError.
+        another ``z_source`` is a ValueError. For other maps ``z_source`` is by default ``n_z`` of the map. A map made
+        with a Gaussian prior gives a warning, because masses are then too low; a surface density is a UnitsError.
 
         Returns
         -------
@@ -200,8 +200,8 @@ class Masses(MapParts):
         Fit the mass M200c of an NFW halo to the radial profile of each sample, after subtracting a ring.
 
         Parameters, columns of the table and errors are those of `astro_massmap.analysis.halo_mass.nfw_mass`, without
-        the maps, mask and WCS. Lens and source need not be given for a map of `ShearCatalog.for_lens
-        <astro_massmap.ShearCatalog.for_lens>`. A Gaussian prior gives a warning, as for `surface_density`.
+        the maps, mask and WCS. Lens, source and cosmology have the defaults of `surface_density`. A Gaussian prior
+        gives a warning, as for `surface_density`.
 
         Examples
         --------
@@ -245,11 +245,13 @@ class Masses(MapParts):
         """Return the given lens, source and cosmology, by default those to which the convergence refers."""
         lens = self.meta.get("lens")
         if not (isinstance(lens, dict) and {"z_lens", "z_source", "cosmology"} <= lens.keys()):
+            z_source = self.n_z if z_source is None else z_source
             missing = [name for name, value in (("z_lens", z_lens), ("z_source", z_source)) if value is None]
             if missing:
                 raise ValueError(
                     f"{', '.join(missing)}: needed for this map; only maps of catalog.for_lens(z_lens, z_source) "
-                    "contain their lens and reference source"
+                    "contain a lens, and z_source is by default n_z of the map"
+                    + (", which has none; give one redshift, or (z, n)" if "z_source" in missing else "")
                 )
             return z_lens, z_source, cosmology
         reference = lens["z_source"]

@@ -31,6 +31,8 @@ else:
 class Questions(MapParts):
     """Methods of `~astro_massmap.ConvergenceMap` that measure regions, peaks and power."""
 
+    _has_warned = False  # of a Gaussian prior
+
     def quantile(self, q: float | Sequence[float] | Floats) -> Floats:
         """
         Compute quantiles of the samples, pixel by pixel, at rank q (n + 1) of n samples; ValueError without samples.
@@ -85,8 +87,9 @@ class Questions(MapParts):
         return self.samples
 
     def _warn_if_gaussian(self) -> None:
-        """Warn if the map was made with a Gaussian prior, which biases peaks and masses."""
-        if gaussian_prior(self.meta, self.diagnostics):
+        """Warn once if the map was made with a Gaussian prior, which biases peaks, means and masses."""
+        if gaussian_prior(self.meta, self.diagnostics) and not self._has_warned:
+            self._has_warned = True
             warn(f"the map was made with {LOW_PEAKS}; use the learned prior, the default of reconstruct", 4)
 
     @property
@@ -109,7 +112,8 @@ class Questions(MapParts):
         Measure the mean convergence in regions, with its credible interval over the samples.
 
         Parameters are those of `astro_massmap.analysis.detection.region_statistics`, without the maps, mask and WCS. A
-        map in units of a surface density raises `~astropy.units.UnitsError`, here and in the other measurements.
+        map in units of a surface density raises `~astropy.units.UnitsError`, here and in the other measurements. A
+        Gaussian prior gives a warning, once for each map, because means of massive halos are then too low.
 
         Examples
         --------
@@ -124,6 +128,7 @@ class Questions(MapParts):
 
         need_convergence(self)
         maps = self.data, self._need_samples(), self.wcs, self.mask
+        self._warn_if_gaussian()
         chosen: dict[str, Any] = {"keep_columns": keep_columns, "cosmology": cosmology, "select": select}
         return region_statistics(*maps, regions, background=background, level=level, **chosen)
 

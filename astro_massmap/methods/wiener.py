@@ -171,7 +171,9 @@ class _Draws:
     def make(self, n: int, workers: int, progress: bool) -> None:
         """Draw ``n`` times: the samples, then coarse draws, which suffice for the standard deviation."""
         device, n_samples = self._posterior.grid.device, self._method.n_samples
-        with progress_bar(total=n, desc="Wiener draws", unit="map", disable=not progress) as bar:
+        with progress_bar(
+            total=n, desc="Wiener draws for samples and uncertainty", unit="draw", disable=not progress
+        ) as bar:
             for indices in (range(n_samples), range(n_samples, n)):
                 if device.type != "cpu":
                     in_batches(lambda i: self._add(i, self._draw(i)), indices, _BATCH_ON_GPU, on_done=bar.update)

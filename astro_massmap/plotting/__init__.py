@@ -14,7 +14,7 @@ from .curves import plot_detection, plot_peak_counts, plot_spectrum
 from .decorations import unmeasured
 from .interactive import show
 from .labels import draw_regions
-from .panels import plot_cutouts, plot_samples, plot_summary
+from .panels import plot_cutouts, plot_maps, plot_samples, plot_summary
 from .sky import plot_map, plot_shear
 from .style import style
 from .survey_tests import plot_b_modes, plot_calibration, plot_completeness, plot_reliability
@@ -29,6 +29,7 @@ __all__ = [
     "plot_cutouts",
     "plot_detection",
     "plot_map",
+    "plot_maps",
     "plot_peak_counts",
     "plot_reliability",
     "plot_samples",

@@ -9,9 +9,10 @@ from astropy.nddata import Cutout2D
 from astropy.wcs.utils import proj_plane_pixel_scales
 from regions import PixelRegion
 
-from .._sky.geometry import to_angle
+from .._sky.geometry import same_grid, to_angle
 from .._sky.regions import as_regions
 from ..analysis.smoothing import smoother
+from ..theory.source_redshifts import read_n_z
 from .colors import add_colorbar, color_scale, extend_of
 from .labels import draw_key, draw_pixel_regions, on_map, relabelled
 from .sky import plot_map
@@ -74,6 +75,54 @@ def plot_samples(
         pixels = to_angle(smoothing, "smoothing").to_value("deg") / proj_plane_pixel_scales(wcs)[0]
         samples = [smoother(np.isfinite(image), pixels)(image) for image in samples]
     return _panels(samples, wcs, titles, regions, labels, norm, label, figure)
+
+
+def plot_maps(maps, *, regions=None, labels="text", norm="linear", label=_KAPPA, figure=None):
+    """
+    Plot maps on one grid side by side on one colour scale, such as those of tomographic bins.
+
+    Parameters
+    ----------
+    maps : dict of `~astro_massmap.ConvergenceMap`
+        Maps by title. Maps of tomographic bins have the bin and the mean source redshift as titles.
+    regions, labels, norm, label, figure
+        See `plot_samples`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``maps`` is not a dictionary of maps on one grid.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from astro_massmap import datasets, plotting
+    >>> truth = datasets.demo_truth()
+    >>> figure = plotting.plot_maps({"truth": truth, "half": truth / 2}, figure=Figure())
+    >>> [ax.get_title() for ax in figure.axes[:2]]
+    ['truth', 'half']
+    """
+    if not isinstance(maps, dict) or not maps:
+        raise TypeError('maps: needs a dictionary of maps, such as {"bin 1": kappa, ...}')
+    first = next(iter(maps.values()))
+    for key, kappa in maps.items():
+        if kappa.shape != first.shape or not same_grid(kappa.wcs, first.wcs, first.shape):
+            raise ValueError(f"maps: need the same grid, but that of {key!r} differs; use reproject_to(wcs, shape)")
+    titles = [(bin_title(kappa) or str(key)).replace(", ", "\n") for key, kappa in maps.items()]
+    images, masks = ([getattr(kappa, name) for kappa in maps.values()] for name in ("data", "mask"))
+    return _panels(images, first.wcs, titles, regions, labels, norm, label, figure, masks=masks)
+
+
+def bin_title(kappa):
+    """Return the tomographic bin and the mean source redshift of a map, or None without a bin."""
+    key = kappa.meta.get("bin")
+    if key is None:
+        return None
+    name = "all bins" if key == "all" else f"bin {key}"
+    if kappa.n_z is None:
+        return name
+    sources = read_n_z(kappa.n_z, "n_z")
+    return f"{name}, mean source redshift {(sources.weight * sources.z).sum():.2f}"
 
 
 def plot_cutouts(
@@ -188,7 +237,7 @@ def _some(samples, n):
     return samples[:n]
 
 
-def _panels(images, wcs, titles, regions, labels, norm, label, figure, panel=2.6):
+def _panels(images, wcs, titles, regions, labels, norm, label, figure, panel=2.6, masks=None):
     shape, own = images[0].shape, figure is None
     rows, columns = _rows_and_columns(len(images), shape)
     if own:
@@ -197,7 +246,7 @@ def _panels(images, wcs, titles, regions, labels, norm, label, figure, panel=2.6
     scale = color_scale(images, norm)
     axes = [figure.add_subplot(rows, columns, i + 1, projection=wcs) for i in range(len(images))]
     for i, (ax, image, title) in enumerate(zip(axes, images, titles, strict=True)):
-        plot_map(image, wcs, ax=ax, colorbar=False, **scale)
+        plot_map(image, wcs, ax=ax, mask=None if masks is None else masks[i], colorbar=False, **scale)
         ax.set_title(title, fontsize=small(), pad=3)
         ax.set_facecolor("0.9")
         _sky_frame(ax, wcs, shape, labels=i == columns * (rows - 1))

@@ -18,10 +18,10 @@ from .._sky.regions import as_regions
 from .._utils.files import atomic_path, without_folders
 from .._utils.optional import require
 from .._utils.version import __version__
-from ..analysis.detection import detection_probability
+from ..analysis.detection import detection_probability, region_statistics
 from ..analysis.statements import LOW_PEAKS, fit_statements, fit_summary, gaussian_prior
 from .curves import plot_spectrum
-from .panels import plot_summary
+from .panels import bin_title, plot_summary
 
 __all__ = ["write_report"]
 
@@ -49,11 +49,11 @@ def write_report(file, kappa, *, regions=None, threshold=0.015, overwrite=False,
     kappa : `~astro_massmap.ConvergenceMap`
         The map. A map without samples has a shorter report.
     regions : regions, optional
-        Clusters to measure: a region, a list of regions, a table of positions and radii, or a file.
+        Clusters to measure: a region, a table of positions and radii, a file, or a list of these.
     threshold : float
         Mean convergence of a region above which a structure counts as detected.
     title : str, optional
-        Title of the report; by default the name of the object, or else the centre of the map.
+        Title of the report; by default the name of the object, or else the centre of the map, and its tomographic bin.
     object : str, optional
         Name of the object; by default ``meta["OBJECT"]`` of the map, as from the header of the catalogue.
 
@@ -81,8 +81,9 @@ def write_report(file, kappa, *, regions=None, threshold=0.015, overwrite=False,
 
 def _document(kappa, regions, threshold, title, name):
     name = _object(kappa.meta) if name is None else str(name)
-    title = f"Mass map of {name}" if title is None and name else title
-    title = f"Mass map around {_center(kappa)}" if title is None else str(title)
+    if title is None:
+        where = f"Mass map of {name}" if name else f"Mass map around {_center(kappa)}"
+        title = ", ".join(filter(None, [where, bin_title(kappa)]))
     sections = [_field(kappa, name), _maps(kappa, regions), _samples(kappa), _clusters(kappa, regions, threshold)]
     sections += [_spectrum(kappa), *_records(kappa)]
     environment = jinja2.Environment(
@@ -90,7 +91,7 @@ def _document(kappa, regions, threshold, title, name):
         finalize=lambda text: _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text)), trim_blocks=True,
     )  # fmt: skip
     template = environment.get_template("report.html.jinja")
-    return template.render(title=title, version=__version__, sections=[s for s in sections if s])
+    return template.render(title=str(title), version=__version__, sections=[s for s in sections if s])
 
 
 # ---- sections: a heading and parts, pairs of a kind and its content that the template formats
@@ -109,6 +110,7 @@ def _field(kappa, name):
     area = (seen.sum() * kappa.pixel_scale**2).to_value(u.arcmin**2)
     facts = {
         "object": name,
+        "sources": bin_title(kappa),
         "centre": _center(kappa),
         "size": f"{size[0]:.4g} x {size[1]:.4g} arcmin",
         "grid": f"{nx} x {ny} pixels of {kappa.pixel_scale:.4g}",
@@ -160,7 +162,7 @@ def _clusters(kappa, regions, threshold):
     if kappa.samples is None or len(kappa.samples) < 2:
         return _section("Clusters", _note("The map has too few samples for detection probabilities."))
     found = detection_probability(kappa.data, kappa.samples, kappa.wcs, kappa.mask, regions, threshold)
-    statistics = kappa.region_statistics(regions)
+    statistics = region_statistics(kappa.data, kappa.samples, kappa.wcs, kappa.mask, regions)
     level = statistics.meta["level"]
     parts = [_cluster_table(found, statistics, threshold), _note(
         f"Mean convergence of each region, with its standard deviation and {level:.0%} interval over "

@@ -42,7 +42,7 @@ def plot_map(
         Axes of any celestial WCS, returned; by default those of a new figure (see `style`). Axes of another WCS that
         already show something keep their limits.
     regions : regions, optional
-        Regions to overplot: a region, a list of regions, a table of positions and radii, or a file. Regions outside
+        Regions to overplot: a region, a table of positions and radii, a file, or a list of these. Regions outside
         the map are left out.
     labels : str or False
         Labels of the regions, without overlap: their ``"text"``, or ``"numbers"`` in the order of ``regions`` with a

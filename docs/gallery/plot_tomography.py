@@ -14,7 +14,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from regions import CircleSkyRegion
 
-from astro_massmap import PowerSpectrum, ShearCatalog, reconstruct_fields, write_fields
+from astro_massmap import PowerSpectrum, ShearCatalog, plotting, reconstruct_fields, write_fields
 from astro_massmap.simulation import NFWHalo, inject_halo
 
 z = np.linspace(0, 2.5, 251)
@@ -58,18 +58,13 @@ for redshift, cluster in zip((0.2, 0.5), clusters, strict=True):
 bins = mock.bins("tomo", n_z=n_z, total=True)
 maps = list(reconstruct_fields(bins, n_samples=8, pixel_scale=0.8 * u.arcmin, progress=False))
 
-figure, axes = plt.subplots(
-    1, 5, figsize=(16, 3.6), layout="constrained", subplot_kw={"projection": maps[0].wcs}, sharey=True
-)
-for ax, (key, kappa) in zip(axes, zip(bins, maps, strict=True), strict=True):
-    kappa.plot(ax, vmin=-0.06, vmax=0.06, title=f"bin {key}", colorbar=key == "all")
-    ax.scatter(clusters.ra, clusters.dec, transform=ax.get_transform("world"), s=300, fc="none", ec="k")
+regions = [CircleSkyRegion(cluster, 3 * u.arcmin) for cluster in clusters]
+figure = plotting.plot_maps(dict(zip(bins, maps, strict=True)), regions=regions)
 
 # %%
 # The cluster at redshift 0.2, in the lower right, is in front of most galaxies of all bins; the one at 0.5 is behind
 # those of the first bin. Mean convergence within 3 arcmin, with its 68 % interval:
 
-regions = [CircleSkyRegion(cluster, 3 * u.arcmin) for cluster in clusters]
 figure, ax = plt.subplots(figsize=(5, 3.5), layout="constrained")
 for i, label in enumerate(("z = 0.2", "z = 0.5")):
     rows = [kappa.region_statistics(regions)[i] for kappa in maps]

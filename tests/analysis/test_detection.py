@@ -507,7 +507,7 @@ def test_one_sample_has_no_standard_deviation():
         ({"mean": np.zeros(5)}, ValueError, "^mean: needs the shape"),
         ({"mask": np.zeros(SHAPE)}, ValueError, "^mask: needs a bool"),
         ({"regions": 3}, TypeError, "^regions: "),
-        ({"regions": ["circle"]}, TypeError, "^regions: needs regions"),
+        ({"regions": [3]}, TypeError, "^regions: needs regions"),
         ({"regions": "missing.reg"}, OSError, "^regions: there is no file"),
         ({"background": 3}, TypeError, "^background: "),
         ({"background": "missing.reg"}, OSError, "^background: there is no file"),

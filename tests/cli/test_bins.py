@@ -9,7 +9,7 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
 
-from astro_massmap import ConvergenceMap, PowerSpectrum, ShearCatalog, Wiener, reconstruct_fields
+from astro_massmap import ConvergenceMap, PowerSpectrum, ShearCatalog, Wiener, plotting, reconstruct_fields
 from astro_massmap.cli import main
 from astro_massmap.maps.n_z import mean_redshift
 
@@ -124,10 +124,34 @@ def test_the_densest_bin_sets_the_pixels_and_warnings_name_the_bin(folder, capsy
     assert printed.err.count("warning: --n-z: there is none for the bins") == 1
 
 
+def test_one_picture_of_all_bins(folder):
+    Path("c.reg").write_text("icrs; circle(30, 0, 2')\n")
+    options = ["--bins", "zbin", "--pixel-scale", "1 arcmin", "--n-z", str(folder / "n_z.ecsv")]
+    assert reconstruct(folder, *options, "--plot", "bins.png", "--regions", "c.reg", output="pictures") == 0
+    assert Path("bins.png").read_bytes()[:4] == b"\x89PNG"
+    for command in ("report", "plot-summary"):
+        output = f"{command}.{'html' if command == 'report' else 'png'}"
+        assert main([command, "pictures/bin_1.fits", "--regions", "c.reg", "-o", output]) == 0
+    assert "bin 1, mean source redshift 0.40" in Path("report.html").read_text()
+    maps = {key: ConvergenceMap.read(f"pictures/bin_{key}.fits") for key in (1, 2, 3, "all")}
+    figure = plotting.plot_maps(maps, regions=["c.reg"])
+    images = [ax.images[0] for ax in figure.axes[:4]]
+    assert [ax.get_title() for ax in figure.axes[:4]] == [
+        *(f"bin {key}\nmean source redshift {z}" for key, z in ((1, "0.40"), (2, "0.80"), (3, "1.20"))),
+        "all bins\nmean source redshift 0.80",
+    ]
+    assert len({image.get_clim() for image in images}) == 1
+    assert all(np.array_equal(i.get_array(), k.data) for i, k in zip(images, maps.values(), strict=True))
+    with pytest.raises(ValueError, match=r"^maps: need the same grid, but that of 'part' differs"):
+        plotting.plot_maps({"all": maps["all"], "part": maps[1][1:]})
+    with pytest.raises(TypeError, match=r"^maps: needs a dictionary"):
+        plotting.plot_maps([maps[1]])
+
+
 @each_case(
     ("arguments", "message"),
     [
-        (["--bins", "tomo", "--plot", "a.png"], "--plot: needs a single map; give the bin with --bin"),
+        (["--bins", "tomo", "--report", "a.html"], "--report: needs a single map; give the bin with --bin"),
         (["--bins", "tomo", "--bin", "7"], "--bin: needs one of 1, 2, 3, all, got '7'"),
         (["--bin", "1"], "--bin: needs --bins"),
         (["--bins", "magnitude"], "--columns: no column 'magnitude'"),

@@ -222,6 +222,10 @@ def test_one_redshift_for_each_cluster_and_the_sources_of_a_file(folder, capsys)
     found = QTable.read("m.ecsv")
     assert np.allclose(found["mass"].value, expected["mass"].value, rtol=1e-6)
     assert np.allclose(found["redshift"], np.linspace(0.2, 0.5, len(found))) and (found["M 500"] == 3).all()
+    kappa.n_z = n_z["z_mid"], n_z["bin2"]
+    kappa.write("with_n_z.fits")
+    assert main(["projected-mass", "with_n_z.fits", clusters, *options[:2], *options[6:], "-o", "own.ecsv"]) == 0
+    assert np.allclose(QTable.read("own.ecsv")["mass"].value, expected["mass"].value, rtol=1e-6)
     command = ["projected-mass", str(folder / "kappa.fits"), clusters, "--z-lens", "nope", *source]
     assert main(command) == 1
     assert "--z-lens: " in capsys.readouterr().err

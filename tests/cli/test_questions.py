@@ -29,8 +29,8 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def kappa(folder):
+@pytest.fixture
+def kappa(folder):  # a new map for each test, because a map gives its warnings once
     return ConvergenceMap.read(folder / "kappa.fits")
 
 
@@ -134,18 +134,15 @@ def test_masses(folder, kappa, capsys):
     assert "triangle" in capsys.readouterr().out
     center = SkyCoord(34.5, -5.0, unit="deg")
     found = Table.read("a.fits")["aperture_mass"][0]
-    with gaussian():
-        assert np.isclose(found, kappa.aperture_mass(center, 4 * u.arcmin)["aperture_mass"][0], atol=2e-3)
+    assert np.isclose(found, kappa.aperture_mass(center, 4 * u.arcmin)["aperture_mass"][0], atol=2e-3)
     ring = ["--background", "4,8 arcmin"]
     assert run(folder, "nfw-mass", clusters, "--z-lens", 0.3, "--z-source", 1, *ring, "-o", "n.ecsv") == 0
-    with gaussian():
-        expected = kappa.nfw_mass(expected["center"], 0.3, 1.0, background=[4, 8] * u.arcmin)
+    expected = kappa.nfw_mass(expected["center"], 0.3, 1.0, background=[4, 8] * u.arcmin)
     assert u.allclose(QTable.read("n.ecsv")["mass"], expected["mass"], rtol=1e-3)
     assert run(folder, "surface-density", "--z-lens", 0.3, "--z-source", 1, "-o", "sigma.fits") == 0
     sigma = ConvergenceMap.read("sigma.fits")
     assert sigma.unit == u.Msun / u.kpc**2
-    with gaussian():
-        assert np.allclose(sigma.data, kappa.surface_density(0.3, 1.0).data)
+    assert np.allclose(sigma.data, kappa.surface_density(0.3, 1.0).data)
     assert run(folder, "surface-density", "--z-lens", 0.3, "--z-source", 1) == 1
 
 

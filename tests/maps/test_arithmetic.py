@@ -196,7 +196,30 @@ def test_the_same_grid_written_otherwise_and_the_same_sources():
     assert (A + kappa(2, wcs=other)).shape == SHAPE
     result = kappa(1, n_z=n_z(0.8)) - kappa(2, n_z=n_z(0.81))
     assert np.array_equal(result.n_z[1], n_z(0.8)[1])
-    assert (A - kappa(2, n_z=n_z(0.8))).n_z is not None
+    for unknown in (A - kappa(2, n_z=n_z(0.8)), kappa(2, n_z=n_z(0.8)) - A):
+        assert unknown.n_z is None
+
+
+def test_maps_of_different_sources_are_combined_on_request():
+    a = kappa(1, n_z=n_z(0.8), meta={"bin": 2, "field": "X", "lens": {"z_lens": 0.3}})
+    b = kappa(2, n_z=n_z(1.2), meta={"bin": 4, "field": "X", "lens": {"z_lens": 0.3}})
+    with pytest.raises(ValueError, match=r"use subtract\(other, same_sources=False\)"):
+        a - b
+    with pytest.raises(ValueError, match=r"use add\(other, same_sources=False\)"):
+        a + kappa(2, meta={"lens": {"z_lens": 0.4}})
+    for result, sign in ((a.subtract(b, same_sources=False), -1), (a.add(b, same_sources=False), 1)):
+        assert np.array_equal(result.data, a.data + sign * b.data) and np.allclose(result.uncertainty.array, np.sqrt(2))
+        assert result.n_z is None
+        made = result.meta.pop("provenance")
+        assert result.meta == {"field": "X"} and made["settings"]["same_sources"] is False
+    with pytest.raises(ValueError, match=r"^other: needs a map on the same grid"):
+        a.subtract(b[1:], same_sources=False)
+
+
+def test_an_array_may_be_of_other_galaxies():
+    a = kappa(1, meta={"bin": 2, "n_galaxies": 3, "galaxies_per_arcmin2": 5.0, "field": "X"})
+    assert set((a - B.data).meta) == {"field", "provenance"}
+    assert (a - 0.01).meta["bin"] == 2
 
 
 def test_records_and_files(tmp_path, capsys):

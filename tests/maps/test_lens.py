@@ -157,8 +157,24 @@ def test_masses_follow_without_arguments(behind, tmp_path):
     plain = ConvergenceMap(kappa.data, wcs=kappa.wcs)
     with pytest.raises(ValueError, match=r"z_lens, z_source: needed for this map; only maps of catalog\.for_lens"):
         plain.surface_density()
-    with pytest.raises(ValueError, match="z_source: needed for this map"):
+    with pytest.raises(ValueError, match=r"z_source: needed for this map; .* n_z of the map, which has none; give"):
         plain.surface_density(0.3)
+
+
+def test_the_sources_of_the_map_are_the_default():
+    z = np.linspace(0, 2, 41)
+    n_z = z, np.exp(-0.5 * ((z - 0.9) / 0.2) ** 2)
+    data = np.full((SIDE, SIDE), 0.1)
+    kappa = ConvergenceMap(data, wcs=tan_wcs((SIDE, SIDE)), samples=[data, 1.1 * data], n_z=n_z)
+    critical = critical_surface_density(0.3, n_z).to_value(u.Msun / u.kpc**2)
+    assert kappa.surface_density(0.3).data[0, 0] == pytest.approx(0.1 * critical, rel=1e-6)
+    circle = CircleSkyRegion(CENTER, 2 * u.arcmin)
+    own, given = kappa.projected_mass(circle, 0.3, level=0.3), kappa.projected_mass(circle, 0.3, n_z, level=0.3)
+    assert u.isclose(own["mass"][0], given["mass"][0])
+    plane = kappa.projected_mass(circle, 0.3, 1.5, level=0.3)
+    assert not u.isclose(own["mass"][0], plane["mass"][0], rtol=0.1)
+    with pytest.raises(ValueError, match=r"^z_lens: needed for this map"):
+        kappa.surface_density()
 
 
 @pytest.mark.parametrize("cosmology", [COSMOLOGY, Planck18], ids=["FlatLambdaCDM", "Planck18"])

@@ -141,7 +141,7 @@ def test_the_progress_bar_can_be_switched_off(capsys):
     make().reconstruct("wiener", n_samples=1, progress=False)
     assert not capsys.readouterr().err
     make().reconstruct("wiener", n_samples=1)
-    assert "Wiener draws" in capsys.readouterr().err
+    assert "Wiener draws for samples and uncertainty: " in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -167,6 +167,11 @@ def test_object_and_title():
     assert page.text["head"].count("Mass map of Abell 370") == 2
     field = page.words("The field")
     assert field[field.index("object") + 1] == "Abell 370" and field[field.index("galaxies") + 1] == "65,666"
+    image.meta["bin"], image.n_z = 3, 0.74
+    page = write(image, overwrite=True)
+    assert page.text["head"].count("Mass map of Abell 370, bin 3, mean source redshift 0.74") == 2
+    assert "bin 3, mean source redshift 0.74" in page.words("The field")
+    image.meta.pop("bin")
     page = write(image, object="RX J1347", overwrite=True)
     assert "Mass map of RX J1347" in page.text["head"] and "RX J1347" in page.words("The field")
     assert "A field" in write(image, title="A field", overwrite=True).text["head"]
@@ -308,7 +313,7 @@ def test_a_report_is_the_same_each_time_and_in_any_style():
         ({"threshold": "high"}, ValueError, "threshold"),
         ({"threshold": np.nan}, ValueError, "threshold"),
         ({"threshold": [0.01, 0.02]}, ValueError, "threshold"),
-        ({"regions": ["circle"]}, TypeError, "regions"),
+        ({"regions": [3]}, TypeError, "regions"),
         ({"regions": "missing.reg"}, OSError, "regions"),
     ],
 )

@@ -1,4 +1,5 @@
 import warnings
+from pathlib import Path
 
 import astropy.units as u
 import numpy as np
@@ -23,7 +24,7 @@ from regions import (
     Regions,
 )
 
-from astro_massmap._sky.regions import all_to_pixel, as_regions, inside_any, overlaps
+from astro_massmap._sky.regions import all_to_pixel, as_regions, inside_any, is_excluded, overlaps
 from astro_massmap.analysis.overlap import _BOXED
 
 from helpers.cases import each_case
@@ -41,6 +42,21 @@ def test_all_forms_of_regions_are_read():
     assert as_regions(pixel) == [pixel]
     assert np.isclose(as_regions(CIRCLE, GRID)[0].radius, 5)
     assert as_regions([pixel], GRID) == [pixel]
+
+
+def test_lists_of_files_tables_and_regions():
+    Path("a.reg").write_text("icrs; circle(150, 2.2, 1')\nicrs; -circle(150, 2.2, 0.5')\n")
+    table = QTable({"ra": [150.0, 150.1] * u.deg, "dec": [2.2, 2.3] * u.deg, "r500": [2, 3] * u.arcmin})
+    table.write("b.ecsv")
+    for part in (table, "b.ecsv"):
+        found = as_regions(["a.reg", CIRCLE, part, Regions([CIRCLE])])
+        radii = [region.radius.to_value(u.arcmin) for region in found]
+        assert np.allclose(radii, [1, 0.5, 2, 2, 3, 2])
+        assert [is_excluded(region) for region in found] == [False, True, False, False, False, False]
+        assert found.table is None
+    assert len(as_regions(["b.ecsv"]).table) == 2
+    with pytest.raises(OSError, match=r"^regions: there is no file 'none.reg'"):
+        as_regions(["a.reg", "none.reg"])
 
 
 @pytest.mark.parametrize("name", ["r.reg", "r.crtf", "r.fits"])
@@ -65,7 +81,7 @@ def test_tables_are_circles_or_points_with_labels():
 @each_case(
     ("regions", "error", "message"),
     [
-        (["circle"], TypeError, "regions"),
+        ([3], TypeError, "regions"),
         ("missing.reg", OSError, "no file"),
         (Table({"x": [1]}), ValueError, "ra and dec"),
         (QTable({"ra": [1] * u.deg, "dec": [1] * u.deg, "radius": [1.0]}), u.UnitsError, "radius"),
