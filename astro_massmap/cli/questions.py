@@ -54,9 +54,9 @@ def _add_regions(commands):
     halo = _command(commands, "nfw-mass", _nfw_mass, "M200c of NFW halos fitted to the samples", regions=True)
     halo.add_argument(
         "--z-lens",
-        type=float,
+        type=number_or_name,
         metavar="Z",
-        help="redshift of the halos (default: that of massmap reconstruct --z-lens)",
+        help="redshift of the halos, or a column of redshifts (default: that of massmap reconstruct --z-lens)",
     )
     add_z_source_argument(halo, "redshift of the sources (default: that of a map with --z-lens)")
     halo.add_argument(

@@ -141,6 +141,12 @@ def test_masses(folder, kappa, capsys):
     with gaussian():
         expected = kappa.nfw_mass(expected["center"], 0.3, 1.0, background=[4, 8] * u.arcmin)
     assert u.allclose(QTable.read("n.ecsv")["mass"], expected["mass"], rtol=1e-3)
+    lenses = datasets.demo_clusters()[:2]
+    lenses["redshift"] = [0.3, 1.5]
+    lenses.write("lenses.ecsv")
+    assert run(folder, "nfw-mass", "lenses.ecsv", "--z-lens", "redshift", "--z-source", 1, *ring, "-o", "z.ecsv") == 0
+    assert np.isclose(QTable.read("z.ecsv")["mass"][0], expected["mass"][0], rtol=1e-3)
+    assert "1 of 2 lenses are not in front of the sources" in capsys.readouterr().err
     assert run(folder, "surface-density", "--z-lens", 0.3, "--z-source", 1, "-o", "sigma.fits") == 0
     sigma = ConvergenceMap.read("sigma.fits")
     assert sigma.unit == u.Msun / u.kpc**2
