@@ -308,6 +308,20 @@ def test_clusters_in_tables():
     assert match_clusters(peaks[0], QTable({"center": peaks})).completeness == 0.5
 
 
+def test_pairs_have_the_names_and_positions_of_both():
+    places = on_sky([(0, 0), (5, 5), (-4, 2)])
+    peaks = QTable({"center": places, "signal_to_noise": [6.0, 5.0, 4.0]})
+    clusters = QTable({"MCXC": ["J1", "J2", ""], "pos": on_sky([(-4, 2.5), (9, 9), (0, 0.5)], "galactic")})
+    table = match_clusters(peaks, clusters).table
+    assert list(table["cluster_name"]) == ["2", "J1"] and list(table["signal_to_noise"]) == [6, 4]
+    assert (table["center"].separation(places[[0, 2]]) < 1e-6 * u.arcsec).all()
+    assert np.allclose(table["cluster_center"].separation(table["center"]).arcmin, table["separation"].value, atol=1e-6)
+    table.write("pairs.ecsv")
+    assert list(QTable.read("pairs.ecsv")["cluster_name"]) == ["2", "J1"]
+    plain = match_clusters(places, places[::2]).table
+    assert "signal_to_noise" not in plain.colnames and list(plain["cluster_name"]) == ["0", "1"]
+
+
 def test_positions_that_are_not_finite_match_nothing():
     peaks, clusters = SkyCoord([1, np.nan], [0, 0], unit="deg"), SkyCoord([np.nan, 1, 1], [0, np.nan, 0], unit="deg")
     matches = match_clusters(peaks, clusters, wcs=tan_wcs(SHAPE, center=(1, 0)))
