@@ -190,6 +190,24 @@ def test_smoothing_leaves_out_pixels_outside_of_the_field():
     assert minima["count"] == 0
 
 
+@pytest.mark.parametrize(("smoothing", "filled"), [(None, 1.0), (1 * u.arcmin, 1.0), (1 * u.arcmin, 0.3)])
+def test_a_peak_on_an_empty_pixel_of_a_measured_area_is_measured(smoothing, filled):
+    """On complete and on sparse data, but not in a gap, even on the edge of the map, or without any data."""
+    mean = bump(12, 20, 0.3) + bump(38, 20, 0.2) + bump(38, 0, 0.1)
+    mask = np.random.default_rng(2).random(SHAPE) >= filled
+    mask[20, 12] = True
+    mask[:, 25:] = True
+
+    def found():
+        return list(find_peaks(mean, None, None, GRID, mask, 0.02, smoothing=smoothing)["measured"])
+
+    assert found() == [True, False, False]
+    mask[20, 38] = False  # a single pixel in the gap
+    assert found() == [True, True, False]
+    mask[:] = True
+    assert found() == [False, False, False]
+
+
 def test_no_peaks():
     samples = np.random.default_rng(0).normal(size=(4, *SHAPE))
     for some in (None, samples, samples[:1]):
