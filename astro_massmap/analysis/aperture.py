@@ -118,7 +118,7 @@ def aperture_mass(
     0.0261 +- 0.0000
     """
     level, (mean, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
-    table, radius = named_centers(centers, wcs), to_angle(radius, "radius")
+    (table, _), radius = named_centers(centers, wcs), to_angle(radius, "radius")
     centers = table["center"]
     values, data_fraction = _apertures(np.concatenate([mean[None], samples]), wcs, mask, centers, radius)
     table["aperture_mass"] = values[0]

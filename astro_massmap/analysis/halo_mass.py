@@ -30,11 +30,11 @@ from .._io.quantities import checked_level, floats
 from .._io.result_tables import ResultTable, printed
 from .._sky.geometry import local_scale
 from .._utils.progress import warn
-from ..theory.cosmology import checked_cosmology, redshift
+from ..theory.cosmology import checked_cosmology
 from ..theory.nfw import mass_in_units, mean_concentration, mean_profile
 from ..theory.source_redshifts import read_n_z
 from .detection import region_statistics
-from .mass import critical_surface_density
+from .mass import critical_densities, redshifts_of
 from .overlap import weights_of
 from .region_means import add_interval, checked_maps, named_centers
 
@@ -126,7 +126,7 @@ def nfw_mass(
     wcs: WCS,
     mask: Bools,
     centers: SkyCoord | RegionsLike,
-    z_lens: float,
+    z_lens: ArrayLike | str,
     z_source: RedshiftsLike,
     *,
     background: u.Quantity,
@@ -156,10 +156,11 @@ def nfw_mass(
     centers : `~astropy.coordinates.SkyCoord` or regions
         Centres of the halos, or regions (objects, table or file) with these centres and with names. The mass is too low
         if the centre is wrong by more than the inner annulus.
-    z_lens : float
-        Redshift of the halos.
+    z_lens : float, array-like or str
+        Redshift of the halos, as for `~astro_massmap.analysis.mass.projected_mass`.
     z_source, cosmology, weight
-        As for `~astro_massmap.analysis.mass.critical_surface_density`, also for errors.
+        As for `~astro_massmap.analysis.mass.critical_surface_density`, also for errors. The cosmology converts radii in
+        kpc or Mpc of a table, too.
     background : `~astropy.units.Quantity`
         Inner and outer radius of the ring. The model includes the mass of the halo in it.
     radii : `~astropy.units.Quantity`, optional
@@ -179,7 +180,7 @@ def nfw_mass(
     `~astropy.table.QTable`
         Columns ``region`` (for regions), ``center``, ``mass`` (mean of the samples, in Msun), ``std``, ``samples``
         (fitted masses ``(n_samples,)``), ``lower``, ``upper`` and ``data_fraction``, that of the circle of the largest
-        radius. NaN for centres outside of the field.
+        radius. NaN for centres outside of the field, and, with a warning, for missing redshifts in a column.
 
     Raises
     ------
@@ -202,11 +203,12 @@ def nfw_mass(
     2.6e+14 solMass +- 3e+13 solMass, (1, 7)
     """
     level, (_, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
-    table, ring = named_centers(centers, wcs), _ring(background)
-    places = table["center"]
-    cosmology, sources = checked_cosmology(cosmology), read_n_z(z_source, "z_source", weight=weight)
-    z_lens = redshift(z_lens, "z_lens")
-    halo = _Halo(z_lens, critical_surface_density(z_lens, sources, cosmology), cosmology, _positive(concentration))
+    cosmology, ring = checked_cosmology(cosmology), _ring(background)
+    table, clusters = named_centers(centers, wcs, cosmology)
+    places, sources = table["center"], read_n_z(z_source, "z_source", weight=weight)
+    names = table["region"] if "region" in table.colnames else [f"row {i}" for i in range(len(table))]
+    z_lens = redshifts_of(z_lens, len(table), clusters)
+    critical, ratio = critical_densities(z_lens, sources, cosmology, names), _positive(concentration)
     spread = floats(scatter, "scatter")
     if spread.ndim or not 0 <= spread < np.inf:
         raise ValueError(f"scatter: needs a number, zero or positive, got {spread}")
@@ -219,7 +221,9 @@ def nfw_mass(
     ny, nx = mask.shape
     for i in np.flatnonzero((np.abs(x - (nx - 1) / 2) <= nx / 2) & (np.abs(y - (ny - 1) / 2) <= ny / 2)):
         annuli = _Annuli(samples, mask, (x[i], y[i]), edges, ring, scale[i])
-        masses[i], data_fraction[i] = _fitted(annuli, halo, factors[i]), annuli.data_fraction
+        data_fraction[i] = annuli.data_fraction
+        if np.isfinite(critical[i]):
+            masses[i] = _fitted(annuli, _Halo(z_lens[i], critical[i], cosmology, ratio), factors[i])
     largest = int((np.abs(masses) > 0.97 * _LARGEST).sum())  # the last but one of the grid
     if largest:
         warn(f"samples: {largest} of {masses.size} fits end at the largest mass, {_LARGEST:g} Msun", 3)
@@ -228,8 +232,8 @@ def nfw_mass(
     table.add_column(masses * u.Msun, name="samples", index=table.index_column("lower"))
     table["data_fraction"] = data_fraction
     relation = "Duffy et al. 2008" if concentration is None else concentration
-    table.meta |= {"level": level, "n_samples": len(samples), "z_lens": z_lens, "cosmology": cosmology.name}
-    table.meta |= {"critical_surface_density": halo.critical, "concentration": relation, "scatter": float(scatter)}
+    table.meta |= {"level": level, "n_samples": len(samples), "z_lens": z_lens.tolist(), "cosmology": cosmology.name}
+    table.meta |= {"critical_surface_density": critical, "concentration": relation, "scatter": float(scatter)}
     return printed(table)
 
 

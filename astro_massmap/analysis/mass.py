@@ -35,11 +35,10 @@ from .region_tables import keep_columns as with_columns
 
 if TYPE_CHECKING:
     from astropy.cosmology import FLRW
-    from astropy.table import QTable
+    from astropy.table import QTable, Table
     from astropy.wcs import WCS
     from numpy.typing import ArrayLike, NDArray
 
-    from .._sky.regions import RegionList
     from .._utils.typing import Background, Bools, Floats, KeepColumns, RedshiftsLike, RegionsLike, Select
 
 __all__ = [
@@ -51,6 +50,7 @@ __all__ = [
 ]
 
 _SURFACE_DENSITY = u.Msun / u.kpc**2
+_NAMED = 10  # most lenses whose names are part of a warning
 _NODES = 256  # redshifts between which the distances of many sources are interpolated
 
 
@@ -98,8 +98,37 @@ def critical_surface_density(
     if not mean > 0:
         farthest = f"the farthest is at {sources.farthest:g}" if len(sources.z) > 1 else f"got {sources.farthest:g}"
         raise ValueError(f"z_source: needs sources behind z_lens = {z_lens:g}, {farthest}")
-    distance = cosmology.angular_diameter_distance(z_lens)  # type: ignore[type-var]
-    return (c**2 / (4 * np.pi * G * distance * mean)).to(_SURFACE_DENSITY)
+    return _critical(z_lens, mean, cosmology)
+
+
+def _critical(z_lens, efficiency, cosmology):
+    distance = cosmology.angular_diameter_distance(z_lens)
+    return (c**2 / (4 * np.pi * G * distance * efficiency)).to(_SURFACE_DENSITY)
+
+
+def critical_densities(z_lens, sources, cosmology, names):
+    """
+    Return the critical surface density of each lens ``(n,)``; NaN for redshifts that are NaN.
+
+    It is also NaN, with a warning that lists the ``names``, for lenses that are not in front of the sources, and a
+    ValueError if this applies to all.
+    """
+    critical = np.full(z_lens.shape, np.nan) * _SURFACE_DENSITY
+    efficiency = {z: lensing_efficiency(z, sources, cosmology) for z in np.unique(z_lens[np.isfinite(z_lens)])}
+    behind = [z for z, value in efficiency.items() if not value > 0]
+    if behind and len(behind) == len(efficiency):
+        critical_surface_density(behind[0], sources, cosmology)  # raises the error
+    for z in efficiency.keys() - behind:
+        critical[z_lens == z] = _critical(z, efficiency[z], cosmology)
+    lost = np.flatnonzero(np.isin(z_lens, behind))
+    if len(lost):
+        listed_names = ", ".join(str(names[i]) for i in lost[:_NAMED]) + (", ..." if len(lost) > _NAMED else "")
+        warn(
+            f"z_source: {len(lost)} of {len(z_lens)} lenses are not in front of the sources, of which the farthest is "
+            f"at {sources.farthest:g}; their masses are NaN: {listed_names}",
+            4,
+        )
+    return critical
 
 
 def lensing_efficiency(z_lens: float, z_source: RedshiftsLike, cosmology: FLRW | None = None) -> NDArray[np.float64]:
@@ -185,7 +214,8 @@ def projected_mass(
         As for `~astro_massmap.analysis.detection.region_statistics`, also for errors. Shear does not constrain
         the mean of a field: subtract a background.
     z_lens : float, array-like or str
-        Redshift of the matter, for all regions or for each, or the name of a column in a table of clusters.
+        Redshift of the matter, for all regions or for each, or the name of a column in a table of clusters. Masses are
+        NaN, with a warning, for lenses that are not in front of the sources, and an error is raised if all are.
     z_source, cosmology, weight
         As for `critical_surface_density`, also for errors. The cosmology converts radii in kpc or Mpc of a table, too.
 
@@ -211,13 +241,13 @@ def projected_mass(
     """
     cosmology = checked_cosmology(cosmology)
     found = listed(regions, cosmology=cosmology, select=select)
-    z_lens, sources = _redshifts(z_lens, found), read_n_z(z_source, "z_source", weight=weight)
+    z_lens, sources = redshifts_of(z_lens, len(found), found.table), read_n_z(z_source, "z_source", weight=weight)
     level, (mean, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
     kappa, values = excess(mean, samples, wcs, mask, found, background)
     add_interval(kappa, values, level)
-    critical, distance = np.full(len(found), np.nan) * _SURFACE_DENSITY, np.full(len(found), np.nan) * u.kpc
+    critical = critical_densities(z_lens, sources, cosmology, kappa["region"])
+    distance = np.full(len(found), np.nan) * u.kpc
     for z in np.unique(z_lens[np.isfinite(z_lens)]):
-        critical[z_lens == z] = critical_surface_density(z, sources, cosmology)
         distance[z_lens == z] = cosmology.angular_diameter_distance(z)
     *_, scale = local_scale(kappa["center"], wcs)
     mass = (critical * distance**2 * kappa["area"] / scale**2).to(u.Msun)
@@ -231,11 +261,14 @@ def projected_mass(
     return with_columns(printed(table), found, keep_columns)
 
 
-def _redshifts(z: ArrayLike | str, regions: RegionList) -> NDArray[np.float64]:
-    """Return ``z`` as a positive number for each region; NaN for values of a column that are not positive."""
-    n = len(regions)
+def redshifts_of(z: ArrayLike | str, n: int, table: Table | None) -> NDArray[np.float64]:
+    """
+    Return ``z`` as a positive number for each of n regions.
+
+    It may be a column of their table; values that are not positive are then NaN, with a warning.
+    """
     if isinstance(z, str):
-        return _column_of_redshifts(z, regions.table)
+        return _column_of_redshifts(z, table)
     z = floats(z, "z_lens")
     if z.shape not in ((), (n,)):
         raise ValueError(f"z_lens: needs one redshift, or one for each of {n} regions, got the shape {z.shape}")

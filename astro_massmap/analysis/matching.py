@@ -13,7 +13,8 @@ from scipy.optimize import linear_sum_assignment
 
 from .._io.columns import table_positions
 from .._io.quantities import bools
-from .._io.result_tables import ResultTable, printed
+from .._io.result_tables import ResultTable, printed, unique
+from .._sky.cluster_tables import names_of
 from .._sky.geometry import celestial_wcs, to_angle
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ class Matches:
     Attributes
     ----------
     table : `~astropy.table.QTable`
-        Pairs: indices ``peak`` and ``cluster``, and ``separation``.
+        Pairs: indices ``peak`` and ``cluster``, ``separation``, ``cluster_name`` (by default the number of the row),
+        ``signal_to_noise`` if the table of peaks has it, and the positions ``cluster_center`` and ``center`` of the
+        peak.
     n_peaks, n_clusters : int
         Numbers of all peaks and clusters.
     by_chance : float
@@ -117,12 +120,22 @@ def match_clusters(
     >>> print(match_clusters(peaks, SkyCoord([10.01, 10.5], [0, 0], unit="deg"), 1 * u.arcmin))
     1 pairs of 3 peaks and 2 clusters: completeness 0.50, purity 0.33
     """
-    radius = to_angle(radius, "radius")
+    radius, of_peaks, of_clusters = to_angle(radius, "radius"), peaks, clusters
     peaks, clusters = _positions(peaks, "peaks"), _positions(clusters, "clusters")
     i, j, separation = _assigned(*_pairs(peaks, clusters, radius), min(len(peaks), len(clusters)))
     table = ResultTable({"peak": i, "cluster": j, "separation": separation * u.arcmin})
+    table["cluster_name"] = np.array(cluster_names(of_clusters), dtype=str)[j]
+    if isinstance(of_peaks, Table) and "signal_to_noise" in of_peaks.colnames:
+        table["signal_to_noise"] = of_peaks["signal_to_noise"][i]
+    table["cluster_center"], table["center"] = clusters[j], peaks[i]
     table.meta["radius"] = radius
     return Matches(printed(table), len(peaks), len(clusters), _by_chance(peaks, radius, wcs, mask))
+
+
+def cluster_names(clusters: Table | SkyCoord) -> list[str]:
+    """Return unique names of clusters, as in the column ``region`` of other results; numbers of rows without a name."""
+    names = names_of(clusters) if isinstance(clusters, Table) else [""] * clusters.size
+    return unique([name or str(i) for i, name in enumerate(names)])
 
 
 def _pairs(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import astropy.units as u
 import numpy as np
+from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 from .._io.quantities import checked_level, floats
@@ -70,12 +71,16 @@ def find_peaks(
     -------
     `~astropy.table.QTable`
         Peaks, highest first: ``center``, ``kappa``, ``probability`` with its Wilson interval ``lower`` to ``upper`` for
-        ``n_samples`` samples taken as independent (NaN without samples), ``measured``, False in pixels without data,
-        ``correlation``, ``signal_to_noise``, ``std_east`` and ``std_north``. The noise is ``std``; without ``std`` or
-        with smoothing, the standard deviation of the (smoothed) samples, NaN for fewer than two. The errors of
-        ``center`` are ``std_east`` and ``std_north`` in arcsec, with their ``correlation``, over the samples that have
-        the peak (NaN for fewer than two). They cannot exceed ``radius``, and are too small in samples with many peaks
-        within it: smooth such samples, or use `~astro_massmap.analysis.offsets.peak_offset`.
+        ``n_samples`` samples taken as independent (NaN without samples), ``measured``, ``correlation``,
+        ``signal_to_noise``, ``std_east`` and ``std_north``. The noise is ``std``; without ``std`` or with smoothing,
+        the standard deviation of the (smoothed) samples, NaN for fewer than two. The errors of ``center`` are
+        ``std_east`` and ``std_north`` in arcsec, with their ``correlation``, over the samples that have the peak (NaN
+        for fewer than two). They cannot exceed ``radius``, and are too small in samples with many peaks within it:
+        smooth such samples, or use `~astro_massmap.analysis.offsets.peak_offset`.
+
+        A peak is ``measured`` if its pixel has data, or if the fraction of pixels with data around it, weighted by the
+        Gaussian of ``smoothing`` or of one pixel if that is wider, is at least half of the median of this fraction
+        over the pixels with data. One empty pixel inside a measured area thus counts as measured, a gap does not.
 
     Raises
     ------
@@ -109,7 +114,8 @@ def find_peaks(
     table = ResultTable({"center": center, "kappa": mean[y, x]})
     add_probability(table, probability, len(samples), level)
     east, north, correlation = _errors(shifts, center, wcs)
-    table["measured"], table["correlation"] = ~mask[y, x], correlation
+    width = 0.0 if smoothing is None else (to_angle(smoothing, "smoothing") / scale).to_value(u.one)
+    table["measured"], table["correlation"] = _measured(mask, max(width, 1.0))[y, x], correlation
     with np.errstate(invalid="ignore", divide="ignore"):
         table["signal_to_noise"] = table["kappa"] / noise
     table["std_east"], table["std_north"] = east, north
@@ -134,6 +140,14 @@ def _in_samples(samples, smooth, x, y, threshold, radius):
             near = distance <= radius
             shifts[i, near] = subpixel(sample, *peaks[nearest[near]].T) - positions[near]
     return heights, shifts
+
+
+def _measured(mask, width):
+    """Return bool ``(ny, nx)``: pixels with data, or mostly surrounded by them; see `find_peaks`."""
+    if mask.all():
+        return ~mask
+    around = gaussian_filter((~mask).astype(float), width)
+    return ~mask | (around >= 0.5 * np.median(around[~mask]))
 
 
 def _errors(shifts, center, wcs):

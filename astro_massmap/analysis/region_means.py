@@ -170,17 +170,21 @@ def _named(regions, centers):
     return ResultTable({"region": np.array(region_names(regions), dtype=str), "center": centers})
 
 
-def named_centers(centers, wcs):
-    """Return a table of the centres: ``center`` of a SkyCoord, or ``region`` and ``center`` of regions."""
+def named_centers(centers, wcs, cosmology=None):
+    """
+    Return a table of the centres, and the table of clusters or None.
+
+    The columns are ``center`` of a SkyCoord, or ``region`` and ``center`` of regions.
+    """
     if isinstance(centers, SkyCoord):
-        return ResultTable({"center": centers.reshape(-1)})
+        return ResultTable({"center": centers.reshape(-1)}), None
     if isinstance(centers, str) and not Path(centers).exists():
         raise TypeError(f"centers: needs a SkyCoord, regions, a table or a file, and {centers!r} is not a file")
     try:
-        regions = listed(centers, "centers")
+        regions = listed(centers, "centers", cosmology=cosmology)
     except TypeError as error:
         raise TypeError(f"centers: needs a SkyCoord or regions; {str(error).removeprefix('centers: ')}") from error
-    return _named(regions, _centers(regions, all_to_pixel(regions, wcs), wcs))
+    return _named(regions, _centers(regions, all_to_pixel(regions, wcs), wcs)), regions.table
 
 
 def _centers(regions, pixel_regions, wcs):

@@ -56,9 +56,9 @@ def _add_regions(commands):
     halo = _command(commands, "nfw-mass", _nfw_mass, "M200c of NFW halos fitted to the samples", regions=True)
     halo.add_argument(
         "--z-lens",
-        type=float,
+        type=number_or_name,
         metavar="Z",
-        help="redshift of the halos (default: that of massmap reconstruct --z-lens)",
+        help="redshift of the halos, or a column of redshifts (default: that of massmap reconstruct --z-lens)",
     )
     add_z_source_argument(halo, _Z_SOURCE)
     halo.add_argument(
@@ -83,7 +83,7 @@ def _add_statistics(commands):
     peaks.add_argument(
         "--radius", type=angle, metavar="ANGLE", help="largest distance of a match (default: 1.5 arcmin)"
     )
-    peaks.add_argument("--clusters", type=Path, metavar="FILE", help="positions to match, for completeness and purity")
+    peaks.add_argument("--clusters", type=Path, metavar="FILE", help="table of clusters to match with the peaks")
 
     counts = _command(commands, "peak-counts", _peak_counts, "number of peaks, or minima, by height")
     counts.add_argument("--edges", type=numbers, required=True, metavar="0.02,0.03,...", help="edges of the bins")
@@ -204,12 +204,30 @@ def _peaks(arguments):
     kappa = _read(arguments)
     radius = 1.5 * u.arcmin if arguments.radius is None else arguments.radius
     peaks = kappa.peaks(arguments.threshold, smoothing=arguments.smoothing, radius=radius)
-    show_table(peaks, arguments)
-    if arguments.clusters is not None:
-        from .._io.columns import read_table
+    if arguments.clusters is None:
+        show_table(peaks, arguments)
+        return
+    from .._io.columns import read_table
 
-        clusters = read_table(arguments.clusters, "--clusters")
-        print(match_clusters(peaks, clusters, radius, wcs=kappa.wcs, mask=kappa.mask))
+    clusters = read_table(arguments.clusters, "--clusters")
+    matches = match_clusters(peaks, clusters, radius, wcs=kappa.wcs, mask=kappa.mask)
+    show_table(_with_clusters(peaks, matches.table), arguments)
+    print("\npairs of a peak and a cluster:")
+    show_table(matches.table)
+    print(matches)
+
+
+def _with_clusters(peaks, pairs):
+    """Add the name of the cluster of each peak, empty without one, and its separation, NaN without one."""
+    import numpy as np
+
+    from .._io.result_tables import printed
+
+    names, separation = np.zeros(len(peaks), pairs["cluster_name"].dtype), np.full(len(peaks), np.nan)
+    names[pairs["peak"]] = pairs["cluster_name"]
+    separation[pairs["peak"]] = pairs["separation"].value
+    peaks["cluster_name"], peaks["separation"] = names, separation * pairs["separation"].unit
+    return printed(peaks)
 
 
 def _peak_counts(arguments):

@@ -184,7 +184,7 @@ class Masses(MapParts):
     def nfw_mass(
         self,
         centers: SkyCoord | RegionsLike,
-        z_lens: float | None = None,
+        z_lens: ArrayLike | str | None = None,
         z_source: RedshiftsLike | None = None,
         *,
         background: u.Quantity,

@@ -6,6 +6,7 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.cosmology import FlatLambdaCDM
+from astropy.table import QTable
 from astropy.utils.exceptions import AstropyUserWarning
 from scipy.integrate import quad
 
@@ -111,6 +112,22 @@ def test_several_centers_and_one_outside():
 
 
 @pytest.mark.filterwarnings("ignore:level")
+def test_each_halo_has_its_redshift():
+    """The masses are those of one halo after the other, and NaN for a halo that is not in front of the sources."""
+    mean, samples, wcs, mask, center = maps(5e14, 8e14)
+    parts, z = (mean, samples, wcs, mask), [0.3, 1.2, 0.5]
+    clusters = QTable({"center": center[None][[0, 0, 0]], "name": ["A", "B", "C"], "redshift": z})
+    for places, redshifts, name in ((clusters, "redshift", "B"), (clusters["center"], z, "row 1")):
+        with pytest.warns(AstropyUserWarning, match=f"z_source: 1 of 3 lenses .* their masses are NaN: {name}$"):
+            table = nfw_mass(*parts, places, redshifts, 1.0, **FIXED)
+        assert np.isnan(table["mass"]).tolist() == [False, True, False] and table["data_fraction"][1] == 1
+        for i in (0, 2):
+            alone = nfw_mass(*parts, center, z[i], 1.0, **FIXED)
+            assert u.allclose(table["samples"][i], alone["samples"][0], rtol=1e-12)
+    assert abs(table["mass"][2] / table["mass"][0] - 1) > 0.1
+
+
+@pytest.mark.filterwarnings("ignore:level")
 def test_a_fit_beyond_the_largest_mass_gives_a_warning():
     mean, samples, wcs, mask, center = maps(3e15, 3e15)
     with pytest.warns(AstropyUserWarning, match=r"samples: 2 of 2 fits end at the largest mass, 1e\+17 Msun"):
@@ -147,7 +164,9 @@ def test_densitometry_is_the_integral_of_the_shear():
         ({"radii": [1, 5] * u.arcmin}, ValueError, "background: needs a ring outside of the largest of radii"),
         ({"radii": [1] * u.arcmin}, ValueError, "radii: needs at least 2"),
         ({"radii": [1, np.inf] * u.arcmin}, ValueError, "radii: needs finite"),
-        ({"z_lens": -1.0}, ValueError, "z_lens: needs one positive redshift"),
+        ({"z_lens": -1.0}, ValueError, "z_lens: needs positive redshifts"),
+        ({"z_lens": [0.2, 0.3]}, ValueError, "z_lens: needs one redshift, or one for each of 1"),
+        ({"z_lens": "z"}, ValueError, "z_lens: got 'z', the name of a column"),
         ({"z_source": 0.2}, ValueError, "z_source: needs sources behind"),
         ({"concentration": 0.0}, ValueError, "concentration: needs a positive number"),
         ({"scatter": -0.1}, ValueError, "scatter: needs a number, zero or positive"),

@@ -8,6 +8,7 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.cosmology import FlatLambdaCDM, LambdaCDM, Planck18, default_cosmology
 from astropy.table import QTable
+from astropy.utils.exceptions import AstropyUserWarning
 from hypothesis import given, strategies as st
 from regions import CircleSkyRegion, RectangleSkyRegion
 from scipy.integrate import quad
@@ -361,6 +362,20 @@ def test_each_region_has_its_redshift():
     assert not np.isclose(table["mass"][0], table["mass"][1], rtol=0.1)
 
 
+@pytest.mark.parametrize("z_source", [1.0, [0.6, 1.0], ([0.5, 0.8, 1.0], [0.0, 1.0, 0.0])])
+def test_a_lens_behind_the_sources_has_no_mass(z_source):
+    mean, samples, wcs, mask = field(0.1)
+    circles = [circle(wcs, x, 20, 2 * u.arcmin) for x in (10, 24, 38)]
+    circles[1].meta["text"], circles[2].meta["text"] = "far", "edge"
+    parts = mean, samples, wcs, mask
+    with pytest.warns(AstropyUserWarning, match=r"2 of 3 lenses .* farthest is at 1; .*: far, edge$") as caught:
+        table = projected_mass(*parts, circles, [0.3, 1.1, 1.0], z_source, cosmology=FLAT)
+    assert len(caught) == 1
+    assert np.isnan(table["mass"]).tolist() == np.isnan(table["upper"]).tolist() == [False, True, True]
+    alone = projected_mass(*parts, circles[0], 0.3, z_source, cosmology=FLAT)
+    assert np.isclose(table["mass"][0], alone["mass"][0], rtol=1e-5) and table["data_fraction"][1] > 0.999
+
+
 def test_the_weights_of_sources_and_the_background():
     mean, samples, wcs, mask = field(0.1)
     mean[:, 24:] = 0.4
@@ -414,7 +429,7 @@ def test_a_table_of_masses_can_be_written(tmp_path):
     [
         ([0.1, 0.2, 0.3], 1.0, "z_lens: needs one redshift, or one for each of 2 regions"),
         ([0.1, -0.2], 1.0, "z_lens: needs positive redshifts"),
-        ([0.1, 0.8], 0.5, "z_source: needs sources behind z_lens = 0.8"),
+        ([0.9, 0.8], 0.5, "z_source: needs sources behind z_lens = 0.8"),
     ],
 )
 def test_invalid_arguments_of_masses(z_lens, z_source, message):

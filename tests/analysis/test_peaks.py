@@ -190,6 +190,24 @@ def test_smoothing_leaves_out_pixels_outside_of_the_field():
     assert minima["count"] == 0
 
 
+@pytest.mark.parametrize(("smoothing", "filled"), [(None, 1.0), (1 * u.arcmin, 1.0), (1 * u.arcmin, 0.3)])
+def test_a_peak_on_an_empty_pixel_of_a_measured_area_is_measured(smoothing, filled):
+    """On complete and on sparse data, but not in a gap, even on the edge of the map, or without any data."""
+    mean = bump(12, 20, 0.3) + bump(38, 20, 0.2) + bump(38, 0, 0.1)
+    mask = np.random.default_rng(2).random(SHAPE) >= filled
+    mask[20, 12] = True
+    mask[:, 25:] = True
+
+    def found():
+        return list(find_peaks(mean, None, None, GRID, mask, 0.02, smoothing=smoothing)["measured"])
+
+    assert found() == [True, False, False]
+    mask[20, 38] = False  # a single pixel in the gap
+    assert found() == [True, True, False]
+    mask[:] = True
+    assert found() == [False, False, False]
+
+
 def test_no_peaks():
     samples = np.random.default_rng(0).normal(size=(4, *SHAPE))
     for some in (None, samples, samples[:1]):
@@ -306,6 +324,20 @@ def test_clusters_in_tables():
     with pytest.warns(AstropyUserWarning, match="degrees are assumed"):
         assert match_clusters(peaks, Table({"ra": ra.deg, "dec": dec.deg})).purity == 1
     assert match_clusters(peaks[0], QTable({"center": peaks})).completeness == 0.5
+
+
+def test_pairs_have_the_names_and_positions_of_both():
+    places = on_sky([(0, 0), (5, 5), (-4, 2)])
+    peaks = QTable({"center": places, "signal_to_noise": [6.0, 5.0, 4.0]})
+    clusters = QTable({"MCXC": ["J1", "J2", ""], "pos": on_sky([(-4, 2.5), (9, 9), (0, 0.5)], "galactic")})
+    table = match_clusters(peaks, clusters).table
+    assert list(table["cluster_name"]) == ["2", "J1"] and list(table["signal_to_noise"]) == [6, 4]
+    assert (table["center"].separation(places[[0, 2]]) < 1e-6 * u.arcsec).all()
+    assert np.allclose(table["cluster_center"].separation(table["center"]).arcmin, table["separation"].value, atol=1e-6)
+    table.write("pairs.ecsv")
+    assert list(QTable.read("pairs.ecsv")["cluster_name"]) == ["2", "J1"]
+    plain = match_clusters(places, places[::2]).table
+    assert "signal_to_noise" not in plain.colnames and list(plain["cluster_name"]) == ["0", "1"]
 
 
 def test_positions_that_are_not_finite_match_nothing():

@@ -11,6 +11,7 @@ from astropy.table import QTable, Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_massmap import ConvergenceMap, ShearCatalog, Wiener, datasets
+from astro_massmap.analysis.peaks import match_clusters
 from astro_massmap.cli import main
 
 from helpers.skies import tan_wcs
@@ -102,11 +103,20 @@ def test_files_are_not_replaced_without_overwrite(folder, capsys):
 
 
 def test_peaks_and_their_clusters(folder, kappa, capsys):
-    code = run(folder, "peaks", "--threshold", 0.03, "--smoothing", "1 arcmin", "--clusters", folder / "clusters.ecsv",
-               "-o", "p.ecsv")  # fmt: skip
+    code = run(folder, "peaks", "--threshold", 0.01, "--smoothing", "1 arcmin", "--clusters", folder / "clusters.ecsv",
+               "--radius", "3 arcmin", "-o", "p.ecsv")  # fmt: skip
     assert code == 0
-    assert len(QTable.read("p.ecsv")) == len(kappa.peaks(0.03, smoothing=1 * u.arcmin))
-    assert "completeness" in capsys.readouterr().out.lower()
+    peaks = kappa.peaks(0.01, smoothing=1 * u.arcmin, radius=3 * u.arcmin)
+    written, shown = QTable.read("p.ecsv"), capsys.readouterr().out
+    assert len(written) == len(peaks) and "completeness" in shown
+    pairs = match_clusters(peaks, datasets.demo_clusters(), 3 * u.arcmin).table
+    assert 0 < len(pairs) < len(peaks)
+    assert "\n".join(pairs.pformat(max_lines=-1, max_width=-1)) in shown
+    with_cluster = written["cluster_name"] != ""
+    assert sorted(np.flatnonzero(with_cluster)) == sorted(pairs["peak"])
+    assert list(written["cluster_name"][pairs["peak"]]) == list(pairs["cluster_name"])
+    assert u.allclose(written["separation"][pairs["peak"]], pairs["separation"], rtol=1e-6)
+    assert (np.isfinite(written["separation"]) == with_cluster).all()
 
 
 def test_counts_and_spectrum(folder, kappa, capsys):
@@ -139,6 +149,12 @@ def test_masses(folder, kappa, capsys):
     assert run(folder, "nfw-mass", clusters, "--z-lens", 0.3, "--z-source", 1, *ring, "-o", "n.ecsv") == 0
     expected = kappa.nfw_mass(expected["center"], 0.3, 1.0, background=[4, 8] * u.arcmin)
     assert u.allclose(QTable.read("n.ecsv")["mass"], expected["mass"], rtol=1e-3)
+    lenses = datasets.demo_clusters()[:2]
+    lenses["redshift"] = [0.3, 1.5]
+    lenses.write("lenses.ecsv")
+    assert run(folder, "nfw-mass", "lenses.ecsv", "--z-lens", "redshift", "--z-source", 1, *ring, "-o", "z.ecsv") == 0
+    assert np.isclose(QTable.read("z.ecsv")["mass"][0], expected["mass"][0], rtol=1e-3)
+    assert "1 of 2 lenses are not in front of the sources" in capsys.readouterr().err
     assert run(folder, "surface-density", "--z-lens", 0.3, "--z-source", 1, "-o", "sigma.fits") == 0
     sigma = ConvergenceMap.read("sigma.fits")
     assert sigma.unit == u.Msun / u.kpc**2
