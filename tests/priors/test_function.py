@@ -267,7 +267,9 @@ def test_wrong_results_at_another_level_end_the_run_at_once(returns, domain, bad
         return bad(maps, right)
 
     prior = ScoreFunction(f, white(0.01), returns=returns, domain=domain)
-    with pytest.raises(error, match="f: (returned values that are not finite at a noise level of 0.0|needs to return)"):
+    with pytest.raises(
+        error, match=r"f: (returned values that are not finite at a noise level of 0\.0|needs to return)"
+    ):
         AnnealedHMC(prior, **OPTIONS).solve(observation(SIDE))
     assert len(called) == 1
 
@@ -291,7 +293,7 @@ def test_exceptions_in_the_function_have_a_note_with_its_arguments(options, advi
     def f(maps, sigma):
         raise RuntimeError("sizes of tensors")
 
-    with pytest.raises(RuntimeError, match="^sizes of tensors") as found:
+    with pytest.raises(RuntimeError, match=r"^sizes of tensors") as found:
         ScoreFunction(f, white(0.01), **options).on(FourierGrid((8, 8), PIXEL))
     assert re.search("^f was called with " + advice, found.value.__notes__[-1])
 
