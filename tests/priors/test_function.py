@@ -194,9 +194,19 @@ def test_the_record_identifies_the_function():
 
     records = [made(gaussian("score", "field")), made(gaussian("score", "field"))]
     assert records[0] == records[1] and records[0]["kind"] == "ScoreFunction" and not records[0]["gaussian"]
-    assert records[0]["options"]["f"].endswith("test_function.exact_score")
+    assert records[0]["options"]["f"].endswith("test_function.exact_score(periodic=False, denoised=False)")
     other = made(ScoreFunction(exact_score, SPECTRUM))
     assert other["sha256"] != records[0]["sha256"] is not None
+
+
+def test_a_function_that_cannot_be_identified_gives_a_warning():
+    lines = (line for line in "ab")  # without a checksum
+    prior = ScoreFunction(lambda maps, sigma: white_score(maps, sigma) if lines else None, white(0.01))
+    shear = np.random.default_rng(0).normal(scale=0.1, size=(2, SIDE, SIDE))
+    shear = ShearMap(shear, wcs=tan_wcs((SIDE, SIDE), scale=0.4), noise_std=0.1)
+    with pytest.warns(AstropyUserWarning, match=r"f: .*<lambda> cannot be identified by its content; the record"):
+        kappa = shear.reconstruct(AnnealedHMC(prior, **OPTIONS), progress=False)
+    assert kappa.meta["provenance"]["prior"]["sha256"] is None
 
 
 # ---- errors
