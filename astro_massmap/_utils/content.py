@@ -45,9 +45,9 @@ def name_of(thing):
 
 
 def _short(value):
-    """Return the repr of a short plain value that is no path, otherwise dots."""
+    """Return the repr of a short plain value in ASCII that is no path, otherwise dots."""
     plain = isinstance(value, bool | int | float | complex | str | None) and not isinstance(value, np.generic)
-    text = repr(value) if plain else "..."
+    text = ascii(value) if plain else "..."
     return "..." if len(text) > _LONGEST_VALUE or "/" in text or "\\" in text else text
 
 

@@ -81,8 +81,8 @@ class ScoreFunction:
     not include that of ``f``.
 
     The noise levels are from about 2.5 times the lowest noise of a pixel down to 0.6 of the standard deviation of
-    the convergence in a pixel, see :doc:`/your_own`. The reverse diffusion draws with the conditional variance of the Gaussian component, see
-    :doc:`/samplers`.
+    the convergence in a pixel, see :doc:`/your_own`. The reverse diffusion draws with the conditional variance of the
+    Gaussian component, see :doc:`/samplers`.
 
     Examples
     --------

@@ -135,9 +135,9 @@ def test_names_and_texts():
     assert name_of(scaled).endswith("test_content.scaled") and name_of(Network()).endswith("test_content.Network")
     assert name_of(functools.partial(scaled)) == f"{name_of(scaled)}()"
     bound = functools.partial(
-        functools.partial(scaled, 2, np.ones(3)), a=0.5, b="hann", c="/home/me", d=None, e=30 * "x"
+        functools.partial(scaled, 2, np.ones(3)), a=0.5, b="hann", c="/home/me", d=None, e=30 * "x", g="é"
     )
-    assert name_of(bound) == f"{name_of(scaled)}(2, ..., a=0.5, b='hann', c=..., d=None, e=...)"
+    assert name_of(bound) == f"{name_of(scaled)}(2, ..., a=0.5, b='hann', c=..., d=None, e=..., g=...)"
     assert text_of(Options()) == "Options(width=1.0)"
     assert " at 0x" in repr(scaled) and text_of(scaled) == description(scaled)
     assert description(scaled) == f"{name_of(scaled)} (SHA-256 {content_sha256(scaled)[:12]})"
