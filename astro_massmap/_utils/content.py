@@ -6,12 +6,16 @@ object its class and its attributes, with the parameters of a module of torch. F
 packages are identified by their name. The bytecode depends on the version of Python.
 """
 
+import copy
 import copyreg
 import functools
 import hashlib
+import io
+import re
 import sys
 import sysconfig
 import types
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +26,29 @@ _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), ran
 _FUNCTION = (types.FunctionType, type)
 _DESCRIPTOR = (types.MemberDescriptorType, types.GetSetDescriptorType)
 _COMPILED = {"_orig_mod", "_torchdynamo_orig_callable"}  # attributes of the results of torch.compile
-_MOST_PARTS = 10**5
+_MOST_PARTS, _LONGEST_VALUE = 10**5, 24
+_MANGLED = re.compile(rb"[./]?___torch_mangle_\d+")  # in names of classes of TorchScript that are compiled again
 
 
 def name_of(thing):
-    """Return the qualified name of a function or class with its module, or that of the class of an object."""
+    """
+    Return the qualified name of a function or class with its module, or that of the class of an object.
+
+    The name of a partial function contains its arguments: ``module.f(width=3.0)``.
+    """
     if isinstance(thing, functools.partial):
-        return f"partial of {name_of(thing.func)}"
+        bound = [_short(value) for value in thing.args] + [f"{k}={_short(v)}" for k, v in thing.keywords.items()]
+        return f"{name_of(thing.func)}({', '.join(bound)})"
     named = thing if hasattr(thing, "__qualname__") else type(thing)
     module = getattr(named, "__module__", None)
     return named.__qualname__ if module in (None, "__main__", "builtins") else f"{module}.{named.__qualname__}"
+
+
+def _short(value):
+    """Return the repr of a short plain value in ASCII that is no path, otherwise dots."""
+    plain = isinstance(value, bool | int | float | complex | str | None) and not isinstance(value, np.generic)
+    text = ascii(value) if plain else "..."
+    return "..." if len(text) > _LONGEST_VALUE or "/" in text or "\\" in text else text
 
 
 def content_sha256(thing):
@@ -45,9 +62,9 @@ def content_sha256(thing):
 
 
 def description(thing):
-    """Return the name of a function or object and the first digits of its checksum."""
+    """Return the name of a function or object and the first digits of its checksum, if it has one."""
     sha256 = content_sha256(thing)
-    return name_of(thing) if sha256 is None else f"{name_of(thing)} (SHA-256 {sha256[:12]})"
+    return f"{name_of(thing)} ({'cannot be identified' if sha256 is None else f'SHA-256 {sha256[:12]}'})"
 
 
 def text_of(thing):
@@ -118,6 +135,8 @@ class _Content:
             self._put("tensor", part.dtype, tuple(part.shape), values.numpy().tobytes())
         elif torch is not None and isinstance(part, torch.dtype | torch.device):
             self._put("torch", part)
+        elif torch is not None and isinstance(part, torch.jit.ScriptModule | torch.jit.ScriptFunction):
+            self._add_script(part)
         elif torch is not None and isinstance(part, torch.nn.Module):
             idle = vars(torch.nn.Module()).keys() - {"_parameters", "_buffers", "_modules"}
             self._add_state(part, idle)
@@ -147,6 +166,16 @@ class _Content:
         known = function.__globals__
         used = {name: known[name] for name in sorted(_names(function.__code__)) if name in known}
         self._add_all("function", (function.__code__, function.__defaults__, function.__kwdefaults__, cells, used))
+
+    def _add_script(self, script):
+        """Add TorchScript as it is saved: code, constants, attributes and weights, in evaluation mode on the CPU."""
+        if hasattr(script, "eval"):
+            with sys.modules["torch"].no_grad():  # the copies of weights are leaves
+                script = copy.deepcopy(script).cpu().eval()
+        with zipfile.ZipFile(io.BytesIO(script.save_to_buffer())) as file:
+            names = [n for n in file.namelist() if not n.endswith((".debug_pkl", "/version", "/serialization_id"))]
+            parts = [(_MANGLED.sub(b"", n.encode()), _MANGLED.sub(b"", file.read(n))) for n in names]
+        self._put("script", *(text for part in sorted(parts) for text in part))
 
     def _add_class(self, kind):
         self._put(name_of(kind))

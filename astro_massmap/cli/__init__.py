@@ -15,11 +15,12 @@ import astropy.units as u
 from .._utils.version import __version__
 from . import prior, questions, reconstruct, repeat, survey, validate
 from .hints import in_shell_syntax
+from .own_code import place_in_code
 from .parity import commands_by_task
 
 
 def main(argv=None):
-    """Run ``massmap``; return 0, 1 after an error (printed in one line), or 130 after an interruption."""
+    """Run ``massmap``; return 0, 1 after an error (printed without traceback), or 130 after an interruption."""
     arguments = _parser().parse_args(argv)
     with warnings.catch_warnings(), _termination_interrupts():
         warnings.simplefilter("default", UserWarning)  # of which AstropyUserWarning is one
@@ -29,8 +30,11 @@ def main(argv=None):
             sys.stdout.flush()
         except BrokenPipeError:  # the reader of the output, such as head, has finished
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except (ValueError, TypeError, OSError, ImportError, u.UnitsError) as error:
-            print(f"massmap: error: {in_shell_syntax(_text(error), arguments)}", file=sys.stderr)
+        except Exception as error:
+            text = _text(error, arguments)
+            if text is None:
+                raise
+            print(f"massmap: error: {text}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             goes_on = getattr(arguments, "checkpoint", None) is not None
@@ -39,9 +43,16 @@ def main(argv=None):
     return 0
 
 
-def _text(error):
-    missing = isinstance(error, FileNotFoundError) and error.filename is not None
-    return f"there is no file {str(error.filename)!r}" if missing else str(error)
+def _text(error, arguments):
+    """Return the message of an error with its notes, and its place in code of the user; None for other exceptions."""
+    notes, place = "".join(f" ({note})" for note in getattr(error, "__notes__", ())), place_in_code(error, arguments)
+    if place is not None:
+        return f"in {place}: {type(error).__name__}: {error}{notes}"
+    if isinstance(error, FileNotFoundError) and error.filename is not None:
+        return f"there is no file {str(error.filename)!r}"
+    if isinstance(error, (ValueError, TypeError, OSError, ImportError, u.UnitsError)):
+        return in_shell_syntax(str(error), arguments) + notes
+    return f"{type(error).__name__}: {error}{notes}" if notes else None
 
 
 @contextmanager

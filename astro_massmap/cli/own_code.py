@@ -6,13 +6,14 @@ Code is imported only if its file or module is on the command line; a record in 
 
 import importlib
 import sys
+import traceback
 from pathlib import Path
 
 
 def is_own_code(text):
     """Return whether the value of an option is code of the user."""
     where, _, name = str(text).rpartition(":")
-    return bool(where) and name.isidentifier() and (where.endswith(".py") or _is_module(where))
+    return where.endswith(".py") or name.endswith(".py") or (_is_module(where) and name.isidentifier())
 
 
 def _is_module(text):
@@ -32,12 +33,34 @@ def name_in(text):
 
 def load(text, option):
     """Return an object of a file or module; ValueError or OSError, which name the option, without it."""
+    if not name_in(text).isidentifier():
+        file = text if text.endswith(".py") else text.rpartition(":")[0]
+        raise ValueError(f"{option}: give {file}:NAME, with the name of an object in the file, got {text!r}")
     file, name = file_of(text), name_in(text)
     module = _module(str(text).rpartition(":")[0], option) if file is None else _module_of_file(file, option)
     try:
         return getattr(module, name)
     except AttributeError:
         raise ValueError(f"{option}: {text.rpartition(':')[0]!r} contains no {name!r}") from None
+
+
+def place_in_code(error, arguments):
+    """Return the last line of the traceback in code of the user, such as ``mine.py:4, denoised``, or None."""
+    texts = [getattr(arguments, "prior", None), getattr(arguments, "method", None)]
+    files = {_source(text) for text in [*texts, *(getattr(arguments, "methods", None) or [])] if is_own_code(text)}
+    lines = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    places = [(code.co_filename, line, code.co_qualname) for code, line in lines]
+    if isinstance(error, SyntaxError) and error.filename:
+        places.append((error.filename, error.lineno, "<module>"))
+    for file, line, name in reversed(places):
+        if Path(file).resolve() in files:
+            return f"{Path(file).name}:{line}" + ("" if name == "<module>" else f", {name}")
+    return None
+
+
+def _source(text):
+    file = file_of(text) or getattr(sys.modules.get(str(text).rpartition(":")[0]), "__file__", None)
+    return None if file is None else Path(file).resolve()
 
 
 def _module(name, option):

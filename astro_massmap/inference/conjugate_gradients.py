@@ -71,7 +71,12 @@ def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterati
         residual = float((measure(r, z) / norm).max().clamp(min=0).sqrt())
         if residual <= tolerance:
             return Solution(x, iterations, residual)
-        if not residual < float("inf") or iterations >= max_iterations:
+        if not residual < float("inf"):
+            raise SolverError(
+                f"conjugate gradients: the residual is not finite after {iterations} iterations: the data or the prior "
+                f"contain values that are not finite, or overflow in {str(b.dtype).removeprefix('torch.')}"
+            )
+        if iterations >= max_iterations:
             raise SolverError(
                 f"conjugate gradients reached a relative residual of {residual:.2g} after {iterations} "
                 f"iterations, the tolerance is {tolerance:.2g}: raise max_iterations or the tolerance, "

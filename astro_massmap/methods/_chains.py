@@ -179,7 +179,7 @@ def check_failures(records, n_samples, checkpoint, finished=False):
         kept = "" if checkpoint is None else f"; the finished samples are kept in {str(checkpoint)!r}"
         raise ValueError(
             f"prior: {len(lost)} of {len(records)} chains failed {_ATTEMPTS} times each (chain {lost[0]}: {reason}): "
-            "the learned score is inaccurate for these data, or the schedule has too few levels. The methods "
+            "the score of the prior is inaccurate for these data, or the schedule has too few levels. The methods "
             f"'posterior_mean' and 'wiener' need no chains{kept}"
         )
     if not finished:

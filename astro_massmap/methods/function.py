@@ -46,8 +46,9 @@ class FunctionMethod:
 
     @property
     def name(self) -> str:
-        """Name of the function without its module."""
-        return getattr(self.f, "__name__", None) or name_of(self.f).rpartition(".")[2]
+        """Name of the function without its module, with the arguments of a partial function."""
+        name, bracket, bound = name_of(self.f).partition("(")
+        return getattr(self.f, "__name__", None) or name.rpartition(".")[2] + bracket + bound
 
     def solve(self, observation: Observation, *, progress: bool = False) -> Estimate:
         """

@@ -31,6 +31,7 @@ import torch
 
 from .._utils.content import content_sha256, description, name_of, text_of
 from .._utils.files import without_folders
+from .._utils.progress import warn
 from .._utils.version import __version__, now
 from ..priors import GaussianPrior, MeanNetwork, ScorePrior
 from ..priors.weights_file import checksum
@@ -205,6 +206,10 @@ def _take_fields(part, name, tensors, options):
 def _take_content(part, name, tensors, options):
     """Add the name and the checksum of a function of the user."""
     options[name], sha256 = name_of(part), content_sha256(part)
-    if sha256 is not None:
+    if sha256 is None:
+        warn(
+            f"{name}: {options[name]} cannot be identified by its content; the record of the map has no checksum of it"
+        )
+    else:
         tensors[name] = torch.tensor([*bytes.fromhex(sha256)], dtype=torch.uint8, device="cpu")
     return sha256 is not None

@@ -25,6 +25,7 @@ Returns = Literal["score", "denoised"]
 Domain = Literal["field", "box"]
 
 _TOLERANCE, _ITERATIONS = 1e-4, 200  # of the linear systems of the Gaussian component on the field
+_DIVERGED = 1e3  # convergence, in standard deviations of a pixel, from which a chain has diverged
 _DENOISED = 0.9  # mean square error, in units of that of the noisy map, below which a map is denoised
 
 
@@ -63,8 +64,9 @@ class ScoreFunction:
     Raises
     ------
     TypeError, ValueError, `~astropy.units.UnitsError`
-        If an option is out of range. On evaluation, if ``f`` returns something else than a finite tensor of floats of
-        the shape and on the device of the maps, or if the maps have other pixels than ``pixel_scale``.
+        If an option is out of range. On any evaluation, if ``f`` returns something else than a finite tensor of floats
+        of the shape and on the device of the maps, or if the maps have other pixels than ``pixel_scale``. Exceptions in
+        ``f`` get a note with its arguments.
 
     Warns
     -----
@@ -79,8 +81,8 @@ class ScoreFunction:
     not include that of ``f``.
 
     The noise levels are from about 2.5 times the lowest noise of a pixel down to 0.6 of the standard deviation of
-    the convergence in a pixel. The reverse diffusion draws with the conditional variance of the Gaussian component, see
-    :doc:`/samplers`.
+    the convergence in a pixel, see :doc:`/your_own`. The reverse diffusion draws with the conditional variance of the
+    Gaussian component, see :doc:`/samplers`.
 
     Examples
     --------
@@ -216,7 +218,11 @@ class FunctionOnGrid(PriorOnGrid):
         given, level = z.to(self._dtype), float(sigma)
         if self.prior.channel:
             given, level = given[:, None], torch.full((len(z),), level, dtype=self._dtype, device=z.device)
-        result = self.prior.f(given, level)
+        try:
+            result = self.prior.f(given, level)
+        except Exception as error:  # of any type, in code of the user
+            error.add_note(self._call(given, level))
+            raise
         if not isinstance(result, torch.Tensor) or not result.is_floating_point():
             kind = result.dtype if isinstance(result, torch.Tensor) else type(result).__name__
             raise TypeError(f"f: needs to return a tensor of floats, as its maps, got {kind}")
@@ -226,7 +232,29 @@ class FunctionOnGrid(PriorOnGrid):
             )
         if result.device != given.device:
             raise ValueError(f"f: needs to return a tensor on the device of its maps, {z.device}, got {result.device}")
-        return result.detach().reshape(z.shape).to(z.dtype)
+        result = result.detach().reshape(z.shape).to(z.dtype)
+        self._check_finite(result, z, sigma)
+        return result
+
+    def _check_finite(self, result, z, sigma):
+        """Raise ValueError if the result is not finite, except for maps of a chain that diverged."""
+        wrong = ~torch.isfinite(result)
+        if wrong.any():
+            highest = _DIVERGED * math.sqrt(self.grid.pixel_variance(self.variance) + sigma**2)
+            wrong &= z.abs().amax(dim=(-2, -1), keepdim=True) < highest  # False for maps that are not finite
+        if wrong.any():
+            raise ValueError(
+                f"f: returned values that are not finite at a noise level of {sigma:.3g}, {int(wrong.sum())} of "
+                f"{wrong.numel()}; it needs to return finite values at all levels of the schedule"
+            )
+
+    def _call(self, given, level):
+        """Return the note of an exception in the function: its arguments, and the options that networks need."""
+        kind = "a float" if isinstance(level, float) else f"a tensor {tuple(level.shape)}"
+        note = f"f was called with maps {tuple(given.shape)} of {given.dtype} and sigma, {kind}"
+        advice = [] if self.prior.channel else ["images need channel=True"]
+        advice += ["U-Nets multiple=8"] if self.prior.multiple == 1 else []
+        return note + "; " * bool(advice) + ", ".join(advice)
 
     def _gaussian(self, z, sigma):
         """Return the negative score of the Gaussian component on the region: its inverse covariance times z."""
@@ -259,12 +287,6 @@ class FunctionOnGrid(PriorOnGrid):
         sigma = min(math.sqrt(grid.pixel_variance(self.variance)), self.max_sigma)
         x, noise = self._region.to_field(self.variance.sqrt() * white[0]), self._region.to_field(sigma * white[1])
         result = self._evaluated(x + noise, sigma)
-        wrong = int((~torch.isfinite(result)).sum())
-        if wrong:
-            raise ValueError(
-                f"f: needs to return finite values, got {wrong} of {result.numel()} that are not, at a noise of "
-                f"{sigma:.3g}"
-            )
         errors = {"score": noise + sigma**2 * result, "denoised": result - x}
         errors = {name: float(error.square().mean() / noise.square().mean()) for name, error in errors.items()}
         given = self.prior.returns

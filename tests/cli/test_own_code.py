@@ -57,7 +57,8 @@ def reconstruct(survey, *arguments):
 
 def test_values_of_options():
     assert all(map(is_own_code, ("a.py:f", "b/a.py:f", "C:/a.py:f", "package.module:f")))
-    assert not any(map(is_own_code, (None, "default", "a.safetensors", "a.py", "C:/prior.safetensors", "a.py:2", ":f")))
+    assert all(map(is_own_code, ("a.py", "C:/a.py", "a.py:2", "a.py:")))  # without a name, which is an error
+    assert not any(map(is_own_code, (None, "default", "a.safetensors", "C:/prior.safetensors", "a/b:f", ":f")))
     assert file_of("b/a.py:f") == Path("b/a.py") and file_of("package.module:f") is None
     assert load("math:sqrt", "--method")(4) == 2
 
@@ -96,6 +97,8 @@ def test_a_record_does_not_run_code(survey, capsys, option):
 @each_case(
     ("arguments", "message"),
     [
+        (["--prior", "own_massmap_code.py"], "--prior: give own_massmap_code.py:NAME, with the name of an object"),
+        (["--method", "own_massmap_code.py:"], "--method: give own_massmap_code.py:NAME, with the name of an object"),
         (["--method", "none.py:f"], "--method: the file 'none.py' does not exist"),
         (["--method", "no_such_module:f"], "--method: there is no installed module 'no_such_module'; for a file give"),
         (["--method", "own_massmap_code.py:f"], "--method: 'own_massmap_code.py' contains no 'f'"),
@@ -116,6 +119,32 @@ def test_wrong_code(survey, capsys, arguments, message):
     assert reconstruct(survey, *arguments) == 1
     assert message in capsys.readouterr().err
     assert not Path("kappa.fits").exists()
+
+
+@each_case(
+    ("code", "option", "message"),
+    [
+        ("def denoised(maps, sigma):\n    return maps * sigma[:, None]", "prior",
+         "in own_massmap_code.py:19, denoised: TypeError: 'float' object is not subscriptable (f was called with"),
+        ("denoised = torch.nn.Conv2d(3, 1, 3)", "prior", "error: Conv2d.forward() takes 2 positional arguments but 3"),
+        ("def denoised(maps, sigma):\n    return torch.ones(2) + torch.ones(3)", "method",
+         "own_massmap_code.py:19, denoised: RuntimeError: The size"),
+        ("def denoised(maps, sigma):\n    raise KeyError('x')", "prior",
+         "own_massmap_code.py:19, denoised: KeyError: 'x' (f was called with maps (1, "),
+        ("denoised = unknown", "prior", "in own_massmap_code.py:18: NameError: name 'unknown' is not defined"),
+        ("denoised = = 2", "method", "in own_massmap_code.py:18: SyntaxError: invalid syntax"),
+        ("denoised = score\nScoreFunction(score)", "method", "in own_massmap_code.py:19: TypeError: spectrum: needed"),
+    ],
+)  # fmt: skip
+def test_exceptions_in_the_file_are_shown_with_their_line(survey, capsys, code, option, message):
+    sys.modules.pop("own_massmap_code", None)
+    prior = 'prior = ScoreFunction(denoised, spectrum, returns="denoised")\nmethod = lambda data: denoised(data, 0)\n'
+    Path("own_massmap_code.py").write_text(f"{CODE}import torch\n{code}\n{prior}")
+    assert reconstruct(survey, f"--{option}", f"own_massmap_code.py:{option}") == 1
+    shown = capsys.readouterr().err
+    assert message in shown and "Traceback" not in shown
+    if option == "prior" and "f was called" not in message and "NameError" not in message:
+        assert "images need channel=True, U-Nets multiple=8" in shown
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,19 @@ def test_the_returned_residual_is_the_true_one(matrix):
     assert abs(float(true) - residual) < 1e-7
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("place", ["data", "operator"])
+def test_values_that_are_not_finite_are_named(matrix, place, value):
+    b = torch.ones(2, 30, dtype=torch.float64)
+    if place == "data":
+        b[1, 3] = value
+    else:
+        matrix[3, 4] = value
+    with pytest.raises(SolverError, match="the data or the prior contain values that are not finite") as found:
+        _solve(matrix, b)
+    assert "max_iterations" not in str(found.value)
+
+
 def test_too_few_iterations_are_an_error_with_the_residual(matrix):
     with pytest.raises(SolverError, match="after 3 iterations"):
         _solve(matrix, torch.ones(1, 30, dtype=torch.float64), max_iterations=3)

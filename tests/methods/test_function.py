@@ -54,7 +54,7 @@ FUNCTIONS = {
     as_pair: "as_pair",
     as_estimate: "as_estimate",
     Inversion(): "Inversion",
-    functools.partial(inverted, gain=1.0): "inverted",
+    functools.partial(inverted, gain=1.0): "inverted(gain=1.0)",
 }
 
 

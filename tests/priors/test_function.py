@@ -1,6 +1,7 @@
 """Priors from functions: exact scores and denoisers give the samples of the same prior, and errors name the cause."""
 
 import multiprocessing
+import re
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
@@ -193,9 +194,19 @@ def test_the_record_identifies_the_function():
 
     records = [made(gaussian("score", "field")), made(gaussian("score", "field"))]
     assert records[0] == records[1] and records[0]["kind"] == "ScoreFunction" and not records[0]["gaussian"]
-    assert records[0]["options"]["f"].endswith("test_function.exact_score")
+    assert records[0]["options"]["f"].endswith("test_function.exact_score(periodic=False, denoised=False)")
     other = made(ScoreFunction(exact_score, SPECTRUM))
     assert other["sha256"] != records[0]["sha256"] is not None
+
+
+def test_a_function_that_cannot_be_identified_gives_a_warning():
+    lines = (line for line in "ab")  # without a checksum
+    prior = ScoreFunction(lambda maps, sigma: white_score(maps, sigma) if lines else None, white(0.01))
+    shear = np.random.default_rng(0).normal(scale=0.1, size=(2, SIDE, SIDE))
+    shear = ShearMap(shear, wcs=tan_wcs((SIDE, SIDE), scale=0.4), noise_std=0.1)
+    with pytest.warns(AstropyUserWarning, match=r"f: .*<lambda> cannot be identified by its content; the record"):
+        kappa = shear.reconstruct(AnnealedHMC(prior, **OPTIONS), progress=False)
+    assert kappa.meta["provenance"]["prior"]["sha256"] is None
 
 
 # ---- errors
@@ -231,7 +242,7 @@ def test_wrong_options(options, error, message):
         (lambda z, s: z[:, None], ValueError, r"f: needs to return the shape of its maps, \(1, 8, 8\), got \(1, 1, 8,"),
         (lambda z, s: z.mean(), ValueError, r"got \(\)"),
         (lambda z, s: z.to("meta"), ValueError, "f: needs to return a tensor on the device of its maps, cpu, got meta"),
-        (lambda z, s: z / 0, ValueError, "f: needs to return finite values, got 64 of 64 that are not"),
+        (lambda z, s: z / 0, ValueError, "f: returned values that are not finite at a noise level of 0.1, 64 of 64"),
         (
             lambda z, s: z / (1 + 100 * s**2),
             ValueError,
@@ -242,6 +253,59 @@ def test_wrong_options(options, error, message):
 def test_wrong_results(f, error, message):
     with pytest.raises(error, match=message):
         ScoreFunction(f, white(0.01)).on(FourierGrid((8, 8), PIXEL))
+
+
+@each_case(
+    ("bad", "error"),
+    [
+        (lambda maps, right: right * float("nan"), ValueError),
+        (lambda maps, right: right / 0, ValueError),
+        (lambda maps, right: None, TypeError),
+    ],
+)
+@pytest.mark.parametrize("domain", ["field", "box"])
+@pytest.mark.parametrize("returns", ["score", "denoised"])
+def test_wrong_results_at_another_level_end_the_run_at_once(returns, domain, bad, error):
+    called = []
+
+    def f(maps, sigma):
+        right = white_score(maps, sigma)
+        right = maps + sigma**2 * right if returns == "denoised" else right
+        if sigma > 0.09:  # the probe is at 0.1, the last levels of the reverse diffusion are lower
+            return right
+        called.append(sigma)
+        return bad(maps, right)
+
+    prior = ScoreFunction(f, white(0.01), returns=returns, domain=domain)
+    with pytest.raises(
+        error, match=r"f: (returned values that are not finite at a noise level of 0\.0|needs to return)"
+    ):
+        AnnealedHMC(prior, **OPTIONS).solve(observation(SIDE))
+    assert len(called) == 1
+
+
+def test_a_map_that_diverged_is_no_fault_of_the_function():
+    on_grid = ScoreFunction(lambda z, s: white_score(z, s).where(z.abs() < 1e6, torch.nan), white(0.01)).on(
+        FourierGrid((8, 8), PIXEL)
+    )
+    modes = torch.full((1, 8, 5), 1e9, dtype=torch.complex64)
+    assert not torch.isfinite(on_grid.residual(modes, 0.1)).all()
+
+
+@each_case(
+    ("options", "advice"),
+    [
+        ({}, r"maps \(1, 8, 8\) of torch.float32 and sigma, a float; images need channel=True, U-Nets multiple=8$"),
+        ({"channel": True, "multiple": 4}, r"maps \(1, 1, 8, 8\) of torch.float32 and sigma, a tensor \(1,\)$"),
+    ],
+)
+def test_exceptions_in_the_function_have_a_note_with_its_arguments(options, advice):
+    def f(maps, sigma):
+        raise RuntimeError("sizes of tensors")
+
+    with pytest.raises(RuntimeError, match=r"^sizes of tensors") as found:
+        ScoreFunction(f, white(0.01), **options).on(FourierGrid((8, 8), PIXEL))
+    assert re.search("^f was called with " + advice, found.value.__notes__[-1])
 
 
 def test_a_score_instead_of_a_denoised_map():

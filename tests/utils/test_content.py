@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 import torch
 
 from astro_massmap import PowerSpectrum
@@ -110,12 +111,33 @@ def test_caches_are_no_content():
 def test_a_part_without_content_has_no_checksum():
     lines = (line for line in "ab")
     assert content_sha256(lambda x: next(lines)) is None
-    assert " at 0x" not in description(lambda x: next(lines))
+    assert description(lambda x: next(lines)).endswith(".<lambda> (cannot be identified)")
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.*is deprecated:DeprecationWarning")
+def test_torchscript(tmp_path):
+    other = Network()
+    with torch.no_grad():
+        other.layer.weight[0, 0, 1, 1] = 0.2
+    scripts = [torch.jit.script(network) for network in (Network(), Network(gain=2.0), other, Network().layer)]
+    checksums = [content_sha256(script) for script in scripts]
+    assert None not in checksums and len(set(checksums)) == 4
+    scripts[0].save(tmp_path / "network.pt")
+    first, second = (torch.jit.load(tmp_path / "network.pt") for _ in range(2))
+    assert content_sha256(first) == content_sha256(second.eval()) == checksums[0]
+    assert first.training and not second.training
+    traced = [torch.jit.trace(Network(gain), torch.ones(1, 1, 4, 4)) for gain in (1.0, 1.0, 2.0)]
+    assert content_sha256(traced[0]) == content_sha256(traced[1]) != content_sha256(traced[2])
+    assert None not in map(content_sha256, traced)
 
 
 def test_names_and_texts():
     assert name_of(scaled).endswith("test_content.scaled") and name_of(Network()).endswith("test_content.Network")
-    assert name_of(functools.partial(scaled)).startswith("partial of")
+    assert name_of(functools.partial(scaled)) == f"{name_of(scaled)}()"
+    bound = functools.partial(
+        functools.partial(scaled, 2, np.ones(3)), a=0.5, b="hann", c="/home/me", d=None, e=30 * "x", g="é"
+    )
+    assert name_of(bound) == f"{name_of(scaled)}(2, ..., a=0.5, b='hann', c=..., d=None, e=..., g=...)"
     assert text_of(Options()) == "Options(width=1.0)"
     assert " at 0x" in repr(scaled) and text_of(scaled) == description(scaled)
     assert description(scaled) == f"{name_of(scaled)} (SHA-256 {content_sha256(scaled)[:12]})"
