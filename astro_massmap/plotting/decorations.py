@@ -1,4 +1,4 @@
-"""Additions to a map: area without data, contours, scale bar and beam."""
+"""Additions to a map: area without data, scale bar and beam."""
 
 import astropy.units as u
 import numpy as np
@@ -8,7 +8,7 @@ from scipy.ndimage import binary_opening
 from .._sky.geometry import to_angle
 from .._utils.optional import require
 from ..theory.cosmology import checked_cosmology, redshift as checked_redshift
-from .axes import axes_on, draw_pixels
+from .axes import draw_pixels
 
 _GREY = (0.8, 0.8, 0.8, 1.0)
 _CHANCE = 0.1  # expected number of chance gaps between galaxies that are drawn as area without data
@@ -63,30 +63,6 @@ def draw_grey(ax, hidden, transform):
         overlay = np.zeros((*hidden.shape, 4))
         overlay[hidden] = _GREY
         draw_pixels(ax, overlay, transform, interpolation="nearest")
-
-
-def draw_contours(ax, contours, data, std, wcs, hidden):
-    """Draw contours of data / std outside of ``hidden`` at levels, or of another map: a pair (map, levels)."""
-    if isinstance(contours, tuple) and len(contours) == 2 and not np.isscalar(contours[0]):
-        other, levels = contours
-        values, wcs = np.asarray(getattr(other, "data", other), dtype=float), getattr(other, "wcs", None) or wcs
-    elif std is None:
-        raise ValueError("contours: needs the standard deviation of the map, or another map: (map, levels)")
-    else:
-        levels = contours
-        with np.errstate(invalid="ignore", divide="ignore"):
-            values = np.where((std > 0) & ~hidden, data / std, np.nan)
-    levels = np.unique(np.asarray(levels, dtype=float))
-    if values.ndim != 2 or not levels.size or not np.isfinite(levels).all():
-        raise ValueError(f"contours: needs levels, or a pair (map, levels) with a map (ny, nx), got {contours!r}")
-    known = values[np.isfinite(values)]
-    if not known.size or not ((levels > known.min()) & (levels < known.max())).any():
-        return
-    _, transform = axes_on(wcs, ax, values.shape)
-    kept = {"xlim": ax.get_xlim(), "ylim": ax.get_ylim()}
-    options = {} if transform is None else {"transform": transform + ax.transData}
-    ax.contour(values, levels, colors="black", linewidths=0.7, **options)
-    ax.set(**kept)
 
 
 def draw_scalebar(ax, length, redshift=None, cosmology=None):

@@ -6,6 +6,7 @@ from regions import CirclePixelRegion, CompoundPixelRegion, TextPixelRegion
 from .._sky.regions import all_to_pixel, as_regions, is_excluded, overlaps
 from .arranged import ArrangedLabels
 from .axes import axes_on
+from .colors import checked_color, halo
 from .style import small
 
 _LABELS = ("text", "numbers", False)
@@ -42,7 +43,7 @@ def draw_regions(ax, regions, wcs, shape, color="black", labels="text"):
     5
     """
     found, key = on_map(regions, wcs, shape, labels)
-    draw_pixel_regions(ax, found, wcs, shape, color)
+    draw_pixel_regions(ax, found, wcs, shape, checked_color(color, "color"))
     draw_key(ax.figure, key)
 
 
@@ -124,6 +125,7 @@ def _draw_region(ax, region, transform, color):
     artist = region.copy(visual={}).as_artist(color=own, **lines)
     if transform is not None:
         artist.set_transform(transform + ax.transData)
+    artist.set_path_effects(halo(own, lines.get("linewidth", 0)))
     ax.add_artist(artist)
     artist.set_clip_path(ax.patch)
     return own
@@ -131,8 +133,6 @@ def _draw_region(ax, region, transform, color):
 
 def _annotate(ax, label, outline, height, color):
     """Write a label next to its region; `ArrangedLabels` moves it when the figure is drawn."""
-    from matplotlib.patheffects import withStroke  # as above
-
     place, above = _label_place(outline, height, ax.yaxis_inverted())
     return ax.annotate(
         label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}",
@@ -146,7 +146,7 @@ def _annotate(ax, label, outline, height, color):
         annotation_clip=False,
         clip_on=True,
         parse_math=False,
-        path_effects=[withStroke(linewidth=1.5, foreground="white", alpha=0.7)],
+        path_effects=halo(color),
     )
 
 

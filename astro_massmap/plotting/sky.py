@@ -3,8 +3,9 @@
 import numpy as np
 
 from .axes import axes_on, draw_pixels, label_sky, limits_around, pixel_corners
-from .colors import add_colorbar, color_scale
-from .decorations import draw_beam, draw_contours, draw_grey, draw_scalebar, unmeasured
+from .colors import add_colorbar, checked_color, color_scale
+from .contours import draw_contours
+from .decorations import draw_beam, draw_grey, draw_scalebar, unmeasured
 from .labels import draw_key, draw_pixel_regions, on_map
 from .style import trimmed
 
@@ -21,6 +22,8 @@ def plot_map(
     mask=None,
     std=None,
     contours=None,
+    contour_color=None,
+    region_color="black",
     norm="linear",
     scalebar=None,
     beam=None,
@@ -53,8 +56,12 @@ def plot_map(
     std : ndarray, optional
         Standard deviation ``(ny, nx)``, for ``contours``.
     contours : array-like or tuple, optional
-        Levels of ``data / std`` at which contours are drawn, such as ``[3, 4, 5]``, or a pair (map, levels) with
-        another map: an array on the same grid, or an object with ``data`` and ``wcs``.
+        Levels of ``data / std`` at which contours are drawn, such as ``[3, 4, 5]``, or a pair (image, levels) with
+        another image: an HDU, a FITS file (its first image of the sky), an object with ``data`` and ``wcs``, or an
+        array on the same grid.
+    contour_color, region_color : color
+        Colours of matplotlib: of contours, by default black for those of the map that is drawn and green for others,
+        and of regions without a colour of their own.
     norm : str or `~matplotlib.colors.Normalize`
         Colour scale: ``"linear"`` up to the 99.8 % quantile of ``|data|``, or ``"asinh"``, which is logarithmic above
         the median of ``|data|`` and reaches the maximum, for strong clusters.
@@ -91,9 +98,9 @@ def plot_map(
     hidden = np.zeros(data.shape, dtype=bool) if mask is None else unmeasured(mask)
     draw_grey(ax, hidden, transform)
     if contours is not None:
-        draw_contours(ax, contours, data, std, wcs, hidden)
+        draw_contours(ax, contours, data, std, wcs, hidden, contour_color)
     found, key = on_map(regions, wcs, data.shape, labels)
-    draw_pixel_regions(ax, found, wcs, data.shape)
+    draw_pixel_regions(ax, found, wcs, data.shape, checked_color(region_color, "region_color"))
     draw_key(ax.figure, key)
     if colorbar:
         add_colorbar(image, ax, label, shrink=1 if own else 0.85)
