@@ -3,7 +3,7 @@
 import astropy.units as u
 import numpy as np
 from astropy.wcs.utils import proj_plane_pixel_scales
-from scipy.ndimage import binary_opening
+from scipy.ndimage import distance_transform_edt
 
 from .._sky.geometry import to_angle
 from .._utils.optional import require
@@ -17,18 +17,21 @@ _SIGNS = {"deg": "\u00b0", "arcmin": "\u2032", "arcsec": "\u2033"}
 _ROUND = np.outer(10.0 ** np.arange(-3, 4), [1, 2, 5]).ravel()  # lengths of a scale bar
 
 
-def unmeasured(mask):
+def unmeasured(mask, gap_size=1.0):
     """
     Return the area without data, without gaps that are expected by chance where galaxies are few.
 
     The mask is opened by a disk: pixels without data count if a disk without data covers them. The radius is the
-    smallest for which less than 0.1 such disks are expected on the map, if pixels are empty at random with the fraction
-    found outside of holes with a diameter of 7 pixels. The map is reflected at its edges.
+    smallest for which less than 0.1 such disks are expected on the map, if gaps are at random with the fraction
+    found outside of holes with a diameter of 7 gaps. The map is reflected at its edges.
 
     Parameters
     ----------
     mask : ndarray of bool
         Mask ``(ny, nx)``, True without data.
+    gap_size : float
+        Side of the smallest gaps in pixels: that of the pixels of galaxies, which for a map that was reprojected differ
+        from its own.
 
     Examples
     --------
@@ -39,22 +42,29 @@ def unmeasured(mask):
     >>> print(unmeasured(mask).sum(), unmeasured(mask)[30, 5])
     100 False
     """
-    inside = ~_opened(mask, 3)
+    size = min(max(1.0, gap_size), max(1.0, max(mask.shape) / 10))
+    inside = ~_opened(mask, 3.5 * size)
     empty = mask[inside].mean() if inside.any() else 1.0
     radius = 1
-    while radius < 10 and mask.size * empty ** _disk(radius).sum() > _CHANCE:
+    while radius < 10 and mask.size / size**2 * empty ** _gaps(radius) > _CHANCE:
         radius += 1
-    return _opened(mask, radius)
+    return _opened(mask, (radius + 0.5) * size)
 
 
-def _disk(radius):
+def _gaps(radius):
+    """Return the number of gaps that cover a disk of a radius in gaps."""
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    return x**2 + y**2 <= (radius + 0.5) ** 2
+    return (x**2 + y**2 <= (radius + 0.5) ** 2).sum()
 
 
 def _opened(mask, radius):
-    padded = np.pad(mask, 2 * radius, mode="symmetric")
-    return binary_opening(padded, _disk(radius))[2 * radius : -2 * radius, 2 * radius : -2 * radius]
+    """Return the part of a mask that disks of a radius in pixels cover."""
+    if mask.all():
+        return mask.copy()
+    margin = 2 * int(radius)
+    centers = distance_transform_edt(np.pad(mask, margin, mode="symmetric")) > radius
+    covered = distance_transform_edt(~centers) <= radius if centers.any() else centers
+    return covered[margin:-margin, margin:-margin]
 
 
 def draw_grey(ax, hidden, transform):

@@ -21,6 +21,7 @@ def plot_map(
     regions=None,
     labels="text",
     mask=None,
+    gap_size=1.0,
     std=None,
     contours=None,
     contour_color=None,
@@ -55,9 +56,9 @@ def plot_map(
         Labels of the regions, without overlap: their ``"text"``, or ``"numbers"`` in the order of ``regions`` with a
         key, below the figure, of those on the axes, or none. The key needs a figure with the layout "constrained" or
         "compressed", or with a margin that can be made larger.
-    mask : ndarray of bool, optional
+    mask, gap_size : ndarray of bool and float, optional
         Mask ``(ny, nx)``, True without data. The area without data is grey, except for gaps that are as small as
-        expected by chance (see `unmeasured`).
+        expected by chance for the pixels of galaxies, ``gap_size`` pixels of the map (see `unmeasured`).
     std : ndarray, optional
         Standard deviation ``(ny, nx)``, for ``contours``.
     contours : array-like or tuple, optional
@@ -97,7 +98,7 @@ def plot_map(
     """
     own = ax is None
     ax, transform = axes_on(wcs, ax, data.shape)
-    hidden = np.zeros(data.shape, dtype=bool) if mask is None else unmeasured(mask)
+    hidden = np.zeros(data.shape, dtype=bool) if mask is None else unmeasured(mask, gap_size)
     if image:
         colors = {name: kwargs.pop(name, None) for name in ("vmin", "vmax", "cmap")}
         options = color_scale([data], norm, **colors) | {"interpolation": "nearest"}

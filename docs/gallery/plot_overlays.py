@@ -37,12 +37,13 @@ counts = np.random.default_rng(1).poisson(rate)
 
 # %%
 # Contours of the signal to noise of the map and the clusters on the image: ``image=False`` leaves out the map, its grey
-# areas and its colour bar. Axes that already contain an image keep their limits.
+# areas and its colour bar; ``contours=(kappa, [0.015, 0.025])`` draws those of the convergence. Axes that already
+# contain an image keep their limits.
 
 figure = plt.figure(figsize=(7, 6), layout="constrained")
 ax = figure.add_subplot(projection=xray_wcs)
 ax.imshow(gaussian_filter(counts.astype(float), 1.5), origin="lower", cmap="magma", vmax=6)
-kappa.plot(ax, image=False, contours=[2, 3, 4], contour_color="cyan", regions=clusters, region_color="white",
+kappa.plot(ax, image=False, contours=[1, 1.5], contour_color="cyan", regions=clusters, region_color="white",
            labels="numbers", title="signal to noise of the map on simulated X-rays")  # fmt: skip
 
 # %%

@@ -62,6 +62,41 @@ def test_grey_has_no_single_pixels_and_is_within_the_mask():
     assert np.bincount(pieces.ravel())[1:].min() >= 6 and n < 4
 
 
+@pytest.mark.parametrize(("scale", "rotation"), [(2, 0), (3, 0), (2.5, 20), (4, 45)])
+def test_grey_does_not_depend_on_the_pixel_size(scale, rotation):
+    """On finer, rotated pixels the grey covers the same area of the sky, without gaps of single pixels of galaxies."""
+    rng = np.random.default_rng(1)
+    area = np.zeros((100, 100), dtype=bool)
+    area[:, :20] = area[50:70, 60:90] = True
+    mask = (rng.random(area.shape) < 0.2) | area
+    y, x = (np.mgrid[: 60 * scale, : 60 * scale] / scale - 30).reshape(2, -1)
+    turn = np.exp(1j * np.radians(rotation)) * (x + 1j * y)
+    i, j = (np.rint(50 + part).astype(int) for part in (turn.imag, turn.real))
+    inside = (i >= 0) & (i < 100) & (j >= 0) & (j < 100)
+    shape = (round(len(x) ** 0.5),) * 2
+    fine, hole = np.zeros((2, *shape), dtype=bool)
+    fine.flat[inside], hole.flat[inside] = mask[i[inside], j[inside]], area[i[inside], j[inside]]
+    grey = plotting.unmeasured(fine, scale)
+    assert grey[hole].mean() > 0.95 and grey[~hole].mean() < 0.03
+    assert plotting.unmeasured(fine)[~hole].mean() > 0.03  # by pixels of the map, gaps would be grey
+
+
+def test_reprojected_maps_have_the_gap_size_of_galaxies():
+    pytest.importorskip("reproject")
+    meta = {"provenance": {"input": {"pixel_size": (0.4 * u.arcmin).to_value(u.rad)}}}
+    mask = np.random.default_rng(1).random(SHAPE) < 0.15
+    mask[20:40, 20:40] = True
+    kappa = ConvergenceMap(halo(), wcs=GRID, mask=mask, uncertainty=0.1 + 0 * halo(), meta=meta)
+    fine = kappa.reproject_to(tan_wcs((320, 400), scale=0.1), (320, 400))
+
+    def grey(image):
+        return (image.get_array()[..., 3] > 0).mean()
+
+    assert np.isclose(grey(fine.plot().images[1]), grey(kappa.plot().images[1]), atol=0.01)
+    summary = fine.plot_summary()
+    assert np.isclose(grey(summary.axes[0].images[1]), grey(kappa.plot().images[1]), atol=0.01)
+
+
 def test_maps_with_all_or_no_data():
     assert plotting.unmeasured(np.ones(SHAPE, dtype=bool)).all()
     assert not plotting.unmeasured(np.zeros(SHAPE, dtype=bool)).any()
