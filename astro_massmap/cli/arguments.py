@@ -282,11 +282,14 @@ def check_picture(picture, *, overwrite):
 
 
 def save_figure(figure, file, *, overwrite):
+    """Write a figure, with TrueType fonts in PDF and EPS files, and print the name of the file."""
     from .._utils.files import atomic_path
     from .._utils.optional import require
+    from ..plotting.style import print_width  # loads regions
 
-    with atomic_path(file, overwrite=overwrite) as temporary:
-        figure.savefig(temporary, dpi=150)
+    fonts = {"pdf.fonttype": 42, "ps.fonttype": 42}
+    with atomic_path(file, overwrite=overwrite) as temporary, require("matplotlib", "plot").rc_context(fonts):
+        figure.savefig(temporary, dpi=150 if print_width() is None else 300)
     require("matplotlib.pyplot", "plot").close(figure)
     print(f"wrote {file}")
 

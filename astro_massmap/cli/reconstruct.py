@@ -1,6 +1,7 @@
 """The commands that make maps: ``massmap demo``, ``reconstruct`` and ``denoise``."""
 
 from argparse import ArgumentTypeError
+from contextlib import nullcontext
 from pathlib import Path
 
 from .._utils.optional import require
@@ -105,6 +106,9 @@ def _add_picture_arguments(parser):
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="picture of the map, or of the maps of all --bins (png, pdf, ...)"
     )
+    parser.add_argument(
+        "--width", choices=("column", "page"), help="width of the picture in print: that of a column or a page"
+    )
     parser.add_argument("--report", type=Path, metavar="FILE", help="report in one HTML file")
     parser.add_argument("--object", metavar="NAME", help="name of the object, for meta of the map and the report")
     parser.add_argument(
@@ -177,7 +181,8 @@ def _reconstruct_bins(arguments):
     if drawn:
         from ..plotting import plot_maps
 
-        save_figure(plot_maps(drawn, regions=regions), arguments.plot, overwrite=arguments.overwrite)
+        with _style(arguments.width):
+            save_figure(plot_maps(drawn, regions=regions), arguments.plot, overwrite=arguments.overwrite)
 
 
 def _kept_for_picture(maps, drawn):
@@ -323,6 +328,8 @@ def _check_output(arguments, source):
     from .._utils.files import check_target
 
     check_targets(arguments.output, arguments.plot, overwrite=arguments.overwrite)
+    if arguments.width is not None and arguments.plot is None:
+        raise ValueError("--width: needs --plot, the file of the picture")
     if arguments.report is not None:
         check_target(arguments.report, overwrite=arguments.overwrite)
     if arguments.output.resolve() == source.resolve():
@@ -331,19 +338,32 @@ def _check_output(arguments, source):
 
 
 def _save_all(kappa, arguments, regions):
-    save(kappa, arguments.output, arguments.plot, regions, overwrite=arguments.overwrite)
+    save(kappa, arguments.output, arguments.plot, regions, overwrite=arguments.overwrite, width=arguments.width)
     if arguments.report is not None:
         kappa.report(arguments.report, regions=regions, threshold=arguments.threshold, overwrite=arguments.overwrite)
         print(f"wrote {arguments.report}")
 
 
-def save(kappa, output, picture, regions, *, overwrite):
-    """Write a map and its picture, and print their names."""
+def save(kappa, output, picture, regions, *, overwrite, width=None):
+    """Write a map and its picture, in print with a ``width`` of `plotting.style`, and print their names."""
     kappa.write(output, format="fits", overwrite=overwrite)
     print(f"{kappa!r}\nwrote {output}")
     if picture is not None:
-        from ..plotting.panels import bin_title
+        with _style(width):
+            save_figure(_picture(kappa, regions, width), picture, overwrite=overwrite)
 
-        figure = require("matplotlib.figure", "plot").Figure(figsize=(8, 7), layout="compressed")
-        kappa.plot(figure.add_subplot(projection=kappa.wcs), regions=regions, title=bin_title(kappa))
-        save_figure(figure, picture, overwrite=overwrite)
+
+def _style(width):
+    from ..plotting.style import style  # loads regions
+
+    return nullcontext() if width is None else style(width)
+
+
+def _picture(kappa, regions, width):
+    from ..plotting.panels import bin_title  # loads regions
+
+    options = {"regions": regions, "title": bin_title(kappa)}
+    if width is not None:
+        return kappa.plot(**options).figure
+    figure = require("matplotlib.figure", "plot").Figure(figsize=(8, 7), layout="compressed")
+    return kappa.plot(figure.add_subplot(projection=kappa.wcs), **options).figure

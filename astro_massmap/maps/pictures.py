@@ -42,12 +42,21 @@ class Pictures(MapParts):
 
         label = r"$\kappa$" if self._is_convergence else self._what
         std = None if self.uncertainty is None else self.uncertainty.array
-        options = {"label": label, "mask": self.mask, "std": std} | kwargs
+        options = {"label": label, "mask": self.mask, "gap_size": self._gap_size, "std": std} | kwargs
         return plot_map(self.data, self.wcs, ax=ax, regions=regions, **options)
 
     @property
     def _is_convergence(self) -> bool:
         return self.unit == u.dimensionless_unscaled
+
+    @property
+    def _gap_size(self) -> float:
+        """Side of the pixels of galaxies in pixels of the map, which differ if it was reprojected."""
+        try:
+            binned = float(self.meta["provenance"]["input"]["pixel_size"])  # radians
+        except (KeyError, TypeError, ValueError):
+            return 1.0
+        return binned / self.pixel_scale.to_value(u.rad)
 
     @property
     def _name(self) -> str:
@@ -95,7 +104,8 @@ class Pictures(MapParts):
 
         if self.uncertainty is None:
             raise ValueError("uncertainty: needs a standard deviation, but the map has none; draw it with plot")
-        options = {"regions": regions, "label": self._what, "figure": figure, "mask": self.mask} | kwargs
+        options = {"regions": regions, "label": self._what, "figure": figure} | kwargs
+        options = {"mask": self.mask, "gap_size": self._gap_size} | options
         return plot_summary(self.data, self.uncertainty.array, self.wcs, **options)
 
     def plot_samples(

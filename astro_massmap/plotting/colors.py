@@ -1,4 +1,4 @@
-"""Colours of maps: blue below and red above zero, on a linear scale or one that is logarithmic at both ends."""
+"""Colours of maps: blue below and red above zero, linear or logarithmic at both ends; halos of lines and text."""
 
 import numpy as np
 
@@ -6,6 +6,20 @@ from .._utils.optional import require
 
 _NORMS = ("linear", "asinh")
 _STRONG = 0.25  # minimum over maximum of maps whose colours below zero would be mostly unused
+
+
+def checked_color(color, name):
+    """Return a colour of matplotlib, or raise ValueError that names the argument."""
+    if not require("matplotlib.colors", "plot").is_color_like(color):
+        raise ValueError(f'{name}: needs a colour of matplotlib, such as "black" or "tab:green", got {color!r}')
+    return color
+
+
+def halo(color, linewidth=0.0):
+    """Return the path effects of a thin halo, white around dark and black around bright text or lines."""
+    bright = np.dot(require("matplotlib.colors", "plot").to_rgb(color), [0.3, 0.59, 0.11]) > 0.7
+    stroke = require("matplotlib.patheffects", "plot").withStroke
+    return [stroke(linewidth=linewidth + 1.5, foreground="black" if bright else "white", alpha=0.7)]
 
 
 def limit_of(values):

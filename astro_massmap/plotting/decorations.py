@@ -1,14 +1,14 @@
-"""Additions to a map: area without data, contours, scale bar and beam."""
+"""Additions to a map: area without data, scale bar and beam."""
 
 import astropy.units as u
 import numpy as np
 from astropy.wcs.utils import proj_plane_pixel_scales
-from scipy.ndimage import binary_opening
+from scipy.ndimage import distance_transform_edt
 
 from .._sky.geometry import to_angle
 from .._utils.optional import require
 from ..theory.cosmology import checked_cosmology, redshift as checked_redshift
-from .axes import axes_on, draw_pixels
+from .axes import draw_pixels
 
 _GREY = (0.8, 0.8, 0.8, 1.0)
 _CHANCE = 0.1  # expected number of chance gaps between galaxies that are drawn as area without data
@@ -17,18 +17,21 @@ _SIGNS = {"deg": "\u00b0", "arcmin": "\u2032", "arcsec": "\u2033"}
 _ROUND = np.outer(10.0 ** np.arange(-3, 4), [1, 2, 5]).ravel()  # lengths of a scale bar
 
 
-def unmeasured(mask):
+def unmeasured(mask, gap_size=1.0):
     """
     Return the area without data, without gaps that are expected by chance where galaxies are few.
 
     The mask is opened by a disk: pixels without data count if a disk without data covers them. The radius is the
-    smallest for which less than 0.1 such disks are expected on the map, if pixels are empty at random with the fraction
-    found outside of holes with a diameter of 7 pixels. The map is reflected at its edges.
+    smallest for which less than 0.1 such disks are expected on the map, if gaps are at random with the fraction
+    found outside of holes with a diameter of 7 gaps. The map is reflected at its edges.
 
     Parameters
     ----------
     mask : ndarray of bool
         Mask ``(ny, nx)``, True without data.
+    gap_size : float
+        Side of the smallest gaps in pixels: that of the pixels of galaxies, which for a map that was reprojected differ
+        from its own.
 
     Examples
     --------
@@ -39,22 +42,29 @@ def unmeasured(mask):
     >>> print(unmeasured(mask).sum(), unmeasured(mask)[30, 5])
     100 False
     """
-    inside = ~_opened(mask, 3)
+    size = min(max(1.0, gap_size), max(1.0, max(mask.shape) / 10))
+    inside = ~_opened(mask, 3.5 * size)
     empty = mask[inside].mean() if inside.any() else 1.0
     radius = 1
-    while radius < 10 and mask.size * empty ** _disk(radius).sum() > _CHANCE:
+    while radius < 10 and mask.size / size**2 * empty ** _gaps(radius) > _CHANCE:
         radius += 1
-    return _opened(mask, radius)
+    return _opened(mask, (radius + 0.5) * size)
 
 
-def _disk(radius):
+def _gaps(radius):
+    """Return the number of gaps that cover a disk of a radius in gaps."""
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    return x**2 + y**2 <= (radius + 0.5) ** 2
+    return (x**2 + y**2 <= (radius + 0.5) ** 2).sum()
 
 
 def _opened(mask, radius):
-    padded = np.pad(mask, 2 * radius, mode="symmetric")
-    return binary_opening(padded, _disk(radius))[2 * radius : -2 * radius, 2 * radius : -2 * radius]
+    """Return the part of a mask that disks of a radius in pixels cover."""
+    if mask.all():
+        return mask.copy()
+    margin = 2 * int(radius)
+    centers = distance_transform_edt(np.pad(mask, margin, mode="symmetric")) > radius
+    covered = distance_transform_edt(~centers) <= radius if centers.any() else centers
+    return covered[margin:-margin, margin:-margin]
 
 
 def draw_grey(ax, hidden, transform):
@@ -63,30 +73,6 @@ def draw_grey(ax, hidden, transform):
         overlay = np.zeros((*hidden.shape, 4))
         overlay[hidden] = _GREY
         draw_pixels(ax, overlay, transform, interpolation="nearest")
-
-
-def draw_contours(ax, contours, data, std, wcs, hidden):
-    """Draw contours of data / std outside of ``hidden`` at levels, or of another map: a pair (map, levels)."""
-    if isinstance(contours, tuple) and len(contours) == 2 and not np.isscalar(contours[0]):
-        other, levels = contours
-        values, wcs = np.asarray(getattr(other, "data", other), dtype=float), getattr(other, "wcs", None) or wcs
-    elif std is None:
-        raise ValueError("contours: needs the standard deviation of the map, or another map: (map, levels)")
-    else:
-        levels = contours
-        with np.errstate(invalid="ignore", divide="ignore"):
-            values = np.where((std > 0) & ~hidden, data / std, np.nan)
-    levels = np.unique(np.asarray(levels, dtype=float))
-    if values.ndim != 2 or not levels.size or not np.isfinite(levels).all():
-        raise ValueError(f"contours: needs levels, or a pair (map, levels) with a map (ny, nx), got {contours!r}")
-    known = values[np.isfinite(values)]
-    if not known.size or not ((levels > known.min()) & (levels < known.max())).any():
-        return
-    _, transform = axes_on(wcs, ax, values.shape)
-    kept = {"xlim": ax.get_xlim(), "ylim": ax.get_ylim()}
-    options = {} if transform is None else {"transform": transform + ax.transData}
-    ax.contour(values, levels, colors="black", linewidths=0.7, **options)
-    ax.set(**kept)
 
 
 def draw_scalebar(ax, length, redshift=None, cosmology=None):

@@ -6,11 +6,13 @@ from regions import CirclePixelRegion, CompoundPixelRegion, TextPixelRegion
 from .._sky.regions import all_to_pixel, as_regions, is_excluded, overlaps
 from .arranged import ArrangedLabels
 from .axes import axes_on
+from .colors import checked_color, halo
 from .style import small
 
 _LABELS = ("text", "numbers", False)
 _LONGEST = 30  # characters of a label on the map
 _POINTS = 32  # along an outline
+_KEY = "key of numbers"  # gid of the legend
 _CHARACTER = 0.6  # width of a character, in font sizes
 
 
@@ -42,8 +44,8 @@ def draw_regions(ax, regions, wcs, shape, color="black", labels="text"):
     5
     """
     found, key = on_map(regions, wcs, shape, labels)
-    draw_pixel_regions(ax, found, wcs, shape, color)
-    draw_key(ax.figure, key)
+    draw_pixel_regions(ax, found, wcs, shape, checked_color(color, "color"))
+    draw_key(ax.figure, key_on_axes(ax, found, key, wcs, shape))
 
 
 def on_map(regions, wcs, shape, labels="text"):
@@ -65,13 +67,33 @@ def relabelled(region, text=""):
     return region
 
 
+def key_on_axes(ax, found, key, wcs, shape):
+    """Return the part of a key whose regions, as `on_map` returns them, are within the limits of the axes."""
+    _, transform = axes_on(wcs, ax, shape)
+    low, high = np.sort(np.transpose([ax.get_xlim(), ax.get_ylim()]), axis=0)
+
+    def seen(region):
+        outlines = [_outline(part, transform) for part in _simple([region], shape)]
+        return any((np.nanmin(o, axis=0) < high).all() and (np.nanmax(o, axis=0) > low).all() for o in outlines)
+
+    return {i: text for (i, text), region in zip(key.items(), found, strict=False) if seen(region)}
+
+
 def draw_key(figure, key):
-    """List numbers and texts below a figure; nothing if there are no texts."""
+    """
+    List numbers and texts below a figure, with those of its key, if any; nothing if there are no texts.
+
+    A figure without a layout gets a larger margin. ValueError if the key would cover axes, or for other layouts.
+    """
     from matplotlib.lines import Line2D  # an optional dependency
 
-    entries = [f"{i} {text}" for i, text in key.items() if text]
+    entries = [f"{i}: {text}" for i, text in key.items() if text]
     if not entries:
         return
+    for legend in [legend for legend in figure.legends if legend.get_gid() == _KEY]:
+        others = [text.get_text() for text in legend.get_texts()]
+        entries = sorted({*others, *entries}, key=lambda entry: (int(entry.split(":")[0]), entry))
+        legend.remove()
     handles = [Line2D([], [], linestyle="none") for _ in entries]
     place = {"loc": "outside lower center", "frameon": False, "handlelength": 0, "handletextpad": 0}
     legend = figure.legend(handles, entries, **place, columnspacing=1, labelspacing=0.2)
@@ -80,8 +102,31 @@ def draw_key(figure, key):
     legend.remove()
     rows = -(-len(entries) // max(1, int(columns)))
     legend = figure.legend(handles, entries, **place, columnspacing=1, labelspacing=0.2, ncols=-(-len(entries) // rows))
+    legend.set_gid(_KEY)
     for text in legend.get_texts():
         text.set_parse_math(False)
+    _keep_free(figure, legend)
+
+
+def _keep_free(figure, legend):
+    """Increase the lower margin of a figure without layout, so that a legend is below its content; else ValueError."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine, PlaceHolderLayoutEngine  # as above
+
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        return
+    if engine is None or isinstance(engine, PlaceHolderLayoutEngine):
+        whole, margins = figure.figure, figure.figure.subplotpars
+        legend.set_in_layout(False)
+        for _ in range(4):  # axes that keep their aspect move less than the margin
+            missing = legend.get_window_extent().y1 / whole.dpi - whole.get_tightbbox().y0
+            if missing <= 0:
+                legend.set_in_layout(True)
+                return
+            bottom = margins.bottom + missing / whole.get_figheight() + 0.01
+            whole.subplots_adjust(bottom=min(bottom, margins.top - 0.2))
+    legend.remove()
+    raise ValueError('labels: no space for the key of numbers below the axes; use a figure with layout="constrained"')
 
 
 def draw_pixel_regions(ax, regions, wcs, shape, color="black"):
@@ -124,6 +169,7 @@ def _draw_region(ax, region, transform, color):
     artist = region.copy(visual={}).as_artist(color=own, **lines)
     if transform is not None:
         artist.set_transform(transform + ax.transData)
+    artist.set_path_effects(halo(own, lines.get("linewidth", 0)))
     ax.add_artist(artist)
     artist.set_clip_path(ax.patch)
     return own
@@ -131,8 +177,6 @@ def _draw_region(ax, region, transform, color):
 
 def _annotate(ax, label, outline, height, color):
     """Write a label next to its region; `ArrangedLabels` moves it when the figure is drawn."""
-    from matplotlib.patheffects import withStroke  # as above
-
     place, above = _label_place(outline, height, ax.yaxis_inverted())
     return ax.annotate(
         label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}",
@@ -146,7 +190,7 @@ def _annotate(ax, label, outline, height, color):
         annotation_clip=False,
         clip_on=True,
         parse_math=False,
-        path_effects=[withStroke(linewidth=1.5, foreground="white", alpha=0.7)],
+        path_effects=halo(color),
     )
 
 

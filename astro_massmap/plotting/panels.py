@@ -168,7 +168,19 @@ def plot_cutouts(
     return _panels([cut.data for cut in cuts], cuts[0].wcs, titles, regions, labels, norm, label, figure, panel=2.1)
 
 
-def plot_summary(mean, std, wcs, mask=None, *, regions=None, labels="text", norm="linear", label=_KAPPA, figure=None):
+def plot_summary(
+    mean,
+    std,
+    wcs,
+    mask=None,
+    *,
+    gap_size=1.0,
+    regions=None,
+    labels="text",
+    norm="linear",
+    label=_KAPPA,
+    figure=None,
+):
     """
     Plot a map, its standard deviation, and the ratio of the two.
 
@@ -176,8 +188,8 @@ def plot_summary(mean, std, wcs, mask=None, *, regions=None, labels="text", norm
     ----------
     mean, std : ndarray
         Map and standard deviation ``(ny, nx)``; if ``std`` is None, only the map is drawn.
-    mask, norm
-        Mask ``(ny, nx)``, True without data, and colour scale of the map; see `plot_map`.
+    mask, gap_size, norm
+        Mask ``(ny, nx)``, True without data, its smallest gaps in pixels, and colour scale of the map; see `plot_map`.
     wcs, regions, labels, label, figure
         See `plot_samples`; regions are drawn on the map and on the ratio.
 
@@ -206,7 +218,7 @@ def plot_summary(mean, std, wcs, mask=None, *, regions=None, labels="text", norm
     found, key = _in_field(regions, wcs, mean.shape, labels)
     for i, (image, what, title, scale) in enumerate(panels):
         ax = figure.add_subplot(rows, columns, i + 1, projection=wcs)
-        plot_map(image, wcs, ax=ax, mask=mask, colorbar=False, **scale)
+        plot_map(image, wcs, ax=ax, mask=mask, gap_size=gap_size, colorbar=False, **scale)
         ax.set_title(title, pad=4)
         _sky_frame(ax, wcs, mean.shape, labels=i == (rows - 1 if below else 0))
         draw_pixel_regions(ax, [] if title == "uncertainty" else found, wcs, mean.shape)

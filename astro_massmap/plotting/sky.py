@@ -3,9 +3,10 @@
 import numpy as np
 
 from .axes import axes_on, draw_pixels, label_sky, limits_around, pixel_corners
-from .colors import add_colorbar, color_scale
-from .decorations import draw_beam, draw_contours, draw_grey, draw_scalebar, unmeasured
-from .labels import draw_key, draw_pixel_regions, on_map
+from .colors import add_colorbar, checked_color, color_scale
+from .contours import draw_contours
+from .decorations import draw_beam, draw_grey, draw_scalebar, unmeasured
+from .labels import draw_key, draw_pixel_regions, key_on_axes, on_map
 from .style import trimmed
 
 __all__ = ["plot_map", "plot_shear"]
@@ -16,11 +17,15 @@ def plot_map(
     wcs,
     *,
     ax=None,
+    image=True,
     regions=None,
     labels="text",
     mask=None,
+    gap_size=1.0,
     std=None,
     contours=None,
+    contour_color=None,
+    region_color="black",
     norm="linear",
     scalebar=None,
     beam=None,
@@ -41,20 +46,28 @@ def plot_map(
     ax : `~astropy.visualization.wcsaxes.WCSAxes`, optional
         Axes of any celestial WCS, returned; by default those of a new figure (see `style`). Axes of another WCS that
         already show something keep their limits.
+    image : bool
+        Whether to draw the map, its area without data and the colour bar; False for contours and regions on another
+        image.
     regions : regions, optional
         Regions to overplot: a region, a table of positions and radii, a file, or a list of these. Regions outside
         the map are left out.
     labels : str or False
         Labels of the regions, without overlap: their ``"text"``, or ``"numbers"`` in the order of ``regions`` with a
-        key below the figure (whose layout must be "constrained" or "compressed"), or none.
-    mask : ndarray of bool, optional
+        key, below the figure, of those on the axes, or none. The key needs a figure with the layout "constrained" or
+        "compressed", or with a margin that can be made larger.
+    mask, gap_size : ndarray of bool and float, optional
         Mask ``(ny, nx)``, True without data. The area without data is grey, except for gaps that are as small as
-        expected by chance (see `unmeasured`).
+        expected by chance for the pixels of galaxies, ``gap_size`` pixels of the map (see `unmeasured`).
     std : ndarray, optional
         Standard deviation ``(ny, nx)``, for ``contours``.
     contours : array-like or tuple, optional
-        Levels of ``data / std`` at which contours are drawn, such as ``[3, 4, 5]``, or a pair (map, levels) with
-        another map: an array on the same grid, or an object with ``data`` and ``wcs``.
+        Levels of ``data / std`` at which contours are drawn, such as ``[3, 4, 5]``, or a pair (image, levels) with
+        another image: an HDU, a FITS file (its first image of the sky), an object with ``data`` and ``wcs``, or an
+        array on the same grid.
+    contour_color, region_color : color
+        Colours of matplotlib: of contours, by default black for those of the map that is drawn and green for others,
+        and of regions without a colour of their own.
     norm : str or `~matplotlib.colors.Normalize`
         Colour scale: ``"linear"`` up to the 99.8 % quantile of ``|data|``, or ``"asinh"``, which is logarithmic above
         the median of ``|data|`` and reaches the maximum, for strong clusters.
@@ -85,23 +98,30 @@ def plot_map(
     """
     own = ax is None
     ax, transform = axes_on(wcs, ax, data.shape)
-    colors = {name: kwargs.pop(name, None) for name in ("vmin", "vmax", "cmap")}
-    options = color_scale([data], norm, **colors) | {"interpolation": "nearest"}
-    image = draw_pixels(ax, data, transform, **(options | kwargs))
-    hidden = np.zeros(data.shape, dtype=bool) if mask is None else unmeasured(mask)
-    draw_grey(ax, hidden, transform)
+    hidden = np.zeros(data.shape, dtype=bool) if mask is None else unmeasured(mask, gap_size)
+    if image:
+        colors = {name: kwargs.pop(name, None) for name in ("vmin", "vmax", "cmap")}
+        options = color_scale([data], norm, **colors) | {"interpolation": "nearest"}
+        drawn = draw_pixels(ax, data, transform, **(options | kwargs))
+        draw_grey(ax, hidden, transform)
+    elif kwargs:
+        raise TypeError(f"image: False takes no options of imshow, got {', '.join(kwargs)}")
+    else:
+        corners = pixel_corners(data.shape).reshape(-1, 2)
+        corners = corners if transform is None else transform.transform(corners)
+        ax.set(**limits_around(ax, corners), aspect="equal")
     if contours is not None:
-        draw_contours(ax, contours, data, std, wcs, hidden)
+        draw_contours(ax, contours, data, std, wcs, hidden, contour_color, image=image)
     found, key = on_map(regions, wcs, data.shape, labels)
-    draw_pixel_regions(ax, found, wcs, data.shape)
-    draw_key(ax.figure, key)
-    if colorbar:
-        add_colorbar(image, ax, label, shrink=1 if own else 0.85)
+    draw_pixel_regions(ax, found, wcs, data.shape, checked_color(region_color, "region_color"))
+    if image and colorbar:
+        add_colorbar(drawn, ax, label, shrink=1 if own else 0.85)
     label_sky(ax, title)
     if scalebar is not None and scalebar is not False:
         draw_scalebar(ax, scalebar, redshift, cosmology)
     if beam is not None:
         draw_beam(ax, beam)
+    draw_key(ax.figure, key_on_axes(ax, found, key, wcs, data.shape))
     if own:
         trimmed(ax.figure, height=1.4 * ax.figure.get_figwidth())
     return ax

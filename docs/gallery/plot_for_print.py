@@ -27,7 +27,7 @@ with plotting.style("column"):
 
 # %%
 # Contours are levels of the map divided by its standard deviation. Contours of another image are a pair, as in
-# ``contours=(xray, [1, 2, 4])``, where ``xray`` has ``data`` and ``wcs``. Areas without data are grey; a pixel that is
+# ``contours=("xray.fits", [1, 2, 4])``. Areas without data are grey; a pixel that is
 # empty by chance, because galaxies are few, is not. ``mask=None`` shows the inferred values there.
 #
 # A strong cluster saturates the linear colours, and everything else is pale. ``norm="asinh"`` is logarithmic above the

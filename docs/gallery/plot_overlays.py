@@ -11,6 +11,7 @@ import astropy.units as u
 import matplotlib.pyplot as plt
 import numpy as np
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from astropy.wcs import WCS
 from scipy.ndimage import gaussian_filter
 
@@ -35,28 +36,27 @@ for center in SkyCoord([34.55, 34.25], [-5.05, -4.9], unit="deg"):
 counts = np.random.default_rng(1).poisson(rate)
 
 # %%
-# Contours of the convergence on the image: ``transform`` converts pixels of the map to pixels of the axes, and
-# ``autoscale_on=False`` keeps the limits of the image.
+# Contours of the signal to noise of the map and the clusters on the image: ``image=False`` leaves out the map, its grey
+# areas and its colour bar; ``contours=(kappa, [0.015, 0.025])`` draws those of the convergence. Axes that already
+# contain an image keep their limits.
 
-levels = [0.015, 0.025, 0.035]
 figure = plt.figure(figsize=(7, 6), layout="constrained")
 ax = figure.add_subplot(projection=xray_wcs)
 ax.imshow(gaussian_filter(counts.astype(float), 1.5), origin="lower", cmap="magma", vmax=6)
-ax.set(xlabel="l", ylabel="b", title=r"contours of $\kappa$ on simulated X-rays", autoscale_on=False)
-ax.contour(kappa.data, levels, transform=ax.get_transform(kappa.wcs), colors="cyan", linewidths=1)
+kappa.plot(ax, image=False, contours=[1, 1.5], contour_color="cyan", regions=clusters, region_color="white",
+           labels="numbers", title="signal to noise of the map on simulated X-rays")  # fmt: skip
 
 # %%
-# Contours of the image on the map:
+# Contours of the image on the map. The image is an HDU, a FITS file such as ``"xray.fits"``, or an object with ``data``
+# and ``wcs``.
 
-ax = kappa.plot(title=r"contours of simulated X-rays on $\kappa$")
-ax.set_autoscale_on(False)
-smooth = gaussian_filter(counts.astype(float), 3)
-ax.contour(smooth, [0.8, 1.6, 3.2, 6.4], transform=ax.get_transform(xray_wcs), colors="black", linewidths=0.8)
+xray = fits.PrimaryHDU(gaussian_filter(counts.astype(float), 3), xray_wcs.to_header())
+kappa.plot(contours=(xray, [0.8, 1.6, 3.2, 6.4]), title=r"contours of simulated X-rays on $\kappa$")
 
 # %%
 # The map on axes of the image: ``plot`` draws the map and the regions at their positions on the sky, for any frame,
 # rotation and pixel size of the axes, and labels the axes with their own coordinates. The ``plot`` method of a shear
-# map does the same for its sticks. Axes that already contain an image keep their limits.
+# map does the same for its sticks.
 
 figure, axes = plt.subplots(1, 2, figsize=(12, 5), layout="constrained", subplot_kw={"projection": xray_wcs})
 axes[0].imshow(counts, origin="lower", cmap="gray_r", vmax=6)

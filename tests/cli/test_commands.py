@@ -1,5 +1,7 @@
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import astropy.units as u
 import numpy as np
@@ -9,6 +11,7 @@ from astropy.table import Table
 
 from astro_massmap import ConvergenceMap, PowerSpectrum, datasets
 from astro_massmap.cli import main
+from astro_massmap.cli.reconstruct import save
 
 from helpers.cases import each_case
 
@@ -45,6 +48,16 @@ def test_the_demonstration_prints_its_files(capsys):
     assert main(["demo", "--n-samples", "1", "--quiet"]) == 0
     assert main(["demo", "--n-samples", "1", "--quiet", "-o", "mine.fits"]) == 0
     assert main(["demo", "--n-samples", "1", "--quiet", "-o", "mine.fits"]) == 1
+
+
+@pytest.mark.parametrize(("width", "inches"), [(None, 8), ("column", 3.4), ("page", 7)])
+def test_pictures_for_print(width, inches):
+    """PDF files embed TrueType fonts, and have the width of a column or a page if given."""
+    save(datasets.demo_truth(), Path("truth.fits"), Path("truth.pdf"), None, overwrite=False, width=width)
+    content = Path("truth.pdf").read_bytes()
+    assert b"/FontFile2" in content and b"/Subtype /Type3" not in content
+    box = re.search(rb"/MediaBox \[\s*0 0 ([\d.]+)", content)
+    assert np.isclose(float(box[1]), 72 * inches, atol=0.1)
 
 
 def test_a_catalogue_becomes_a_map_and_a_picture(survey, capsys, tmp_path):
@@ -95,6 +108,7 @@ def test_selection_exclusion_and_method(survey):
         (["--plot", "no/such/folder.png"], "folder"),
         (["--n-samples", "-3"], "--n-samples: needs"),
         (["--device", "cuda:99"], "device"),
+        (["--width", "page"], "--width: needs --plot"),
         (["--plot", "picture.xyz"], "needs one of the extensions"),
         (["--wcs", "missing.fits"], "missing.fits"),
         (["--prior", "missing.safetensors"], "missing.safetensors"),

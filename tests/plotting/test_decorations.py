@@ -1,12 +1,16 @@
 """Area without data, contours, scale bar, beam and colours of a map."""
 
 import itertools
+from pathlib import Path
 
 import astropy.units as u
 import numpy as np
 import pytest
 from astropy.cosmology import FlatLambdaCDM
+from astropy.io import fits
 from astropy.nddata import NDData
+from astropy.utils.exceptions import AstropyUserWarning
+from regions import CircleSkyRegion
 
 from astro_massmap import ConvergenceMap, plotting
 from astro_massmap.plotting.colors import color_scale, round_ticks
@@ -58,6 +62,41 @@ def test_grey_has_no_single_pixels_and_is_within_the_mask():
     assert np.bincount(pieces.ravel())[1:].min() >= 6 and n < 4
 
 
+@pytest.mark.parametrize(("scale", "rotation"), [(2, 0), (3, 0), (2.5, 20), (4, 45)])
+def test_grey_does_not_depend_on_the_pixel_size(scale, rotation):
+    """On finer, rotated pixels the grey covers the same area of the sky, without gaps of single pixels of galaxies."""
+    rng = np.random.default_rng(1)
+    area = np.zeros((100, 100), dtype=bool)
+    area[:, :20] = area[50:70, 60:90] = True
+    mask = (rng.random(area.shape) < 0.2) | area
+    y, x = (np.mgrid[: 60 * scale, : 60 * scale] / scale - 30).reshape(2, -1)
+    turn = np.exp(1j * np.radians(rotation)) * (x + 1j * y)
+    i, j = (np.rint(50 + part).astype(int) for part in (turn.imag, turn.real))
+    inside = (i >= 0) & (i < 100) & (j >= 0) & (j < 100)
+    shape = (round(len(x) ** 0.5),) * 2
+    fine, hole = np.zeros((2, *shape), dtype=bool)
+    fine.flat[inside], hole.flat[inside] = mask[i[inside], j[inside]], area[i[inside], j[inside]]
+    grey = plotting.unmeasured(fine, scale)
+    assert grey[hole].mean() > 0.95 and grey[~hole].mean() < 0.03
+    assert plotting.unmeasured(fine)[~hole].mean() > 0.03  # by pixels of the map, gaps would be grey
+
+
+def test_reprojected_maps_have_the_gap_size_of_galaxies():
+    pytest.importorskip("reproject")
+    meta = {"provenance": {"input": {"pixel_size": (0.4 * u.arcmin).to_value(u.rad)}}}
+    mask = np.random.default_rng(1).random(SHAPE) < 0.15
+    mask[20:40, 20:40] = True
+    kappa = ConvergenceMap(halo(), wcs=GRID, mask=mask, uncertainty=0.1 + 0 * halo(), meta=meta)
+    fine = kappa.reproject_to(tan_wcs((320, 400), scale=0.1), (320, 400))
+
+    def grey(image):
+        return (image.get_array()[..., 3] > 0).mean()
+
+    assert np.isclose(grey(fine.plot().images[1]), grey(kappa.plot().images[1]), atol=0.01)
+    summary = fine.plot_summary()
+    assert np.isclose(grey(summary.axes[0].images[1]), grey(kappa.plot().images[1]), atol=0.01)
+
+
 def test_maps_with_all_or_no_data():
     assert plotting.unmeasured(np.ones(SHAPE, dtype=bool)).all()
     assert not plotting.unmeasured(np.zeros(SHAPE, dtype=bool)).any()
@@ -105,26 +144,102 @@ def test_contours_of_signal_to_noise():
 
 
 def test_contours_of_another_map():
-    other = tan_wcs((50, 50), scale=1.0, rotation=30)
-    y, x = np.mgrid[:50, :50]
-    px, py = other.world_to_pixel(GRID.pixel_to_world(50, 40))
-    image = np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * 5.0**2))
-    ax = plotting.plot_map(halo(), GRID, contours=(NDData(image, wcs=other), [0.5]))
-    ax.figure.canvas.draw()
-    contours = contour_set(ax)
-    points = contours.get_transform().transform(contours.get_paths()[0].vertices)
-    seen = GRID.pixel_to_world(*ax.transData.inverted().transform(points).T)
-    distance = seen.separation(GRID.pixel_to_world(50, 40)).to_value("arcmin")
-    assert np.allclose(distance, 5 * np.sqrt(2 * np.log(2)), atol=0.15)
+    ax = plotting.plot_map(halo(), GRID, contours=(NDData(other_image(), wcs=OTHER_GRID), [0.5]))
+    assert np.allclose(radius_on_the_sky(ax), 5 * np.sqrt(2 * np.log(2)), atol=0.15)
     assert ax.get_xlim() == (-0.5, 99.5) and ax.get_ylim() == (-0.5, 79.5)
     same = contour_set(plotting.plot_map(halo(), GRID, contours=(halo(2.0), [1.0])))
     assert np.allclose(np.hypot(*(same.get_paths()[0].vertices - (50, 40)).T), 6 * np.sqrt(2 * np.log(2)), atol=0.1)
 
 
-@pytest.mark.parametrize("contours", ["high", [np.nan], [], (halo()[0], [1.0])])
+OTHER_GRID = tan_wcs((50, 50), scale=1.0, rotation=30)
+
+
+def other_image():
+    """A Gaussian around the pixel (50, 40) of the grid, with a standard deviation of 5 arcmin, on another grid."""
+    y, x = np.mgrid[:50, :50]
+    px, py = OTHER_GRID.world_to_pixel(GRID.pixel_to_world(50, 40))
+    return np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * 5.0**2))
+
+
+def radius_on_the_sky(ax):
+    """Distances in arcmin of the contours of some axes from the pixel (50, 40) of the grid."""
+    ax.figure.canvas.draw()
+    contours = contour_set(ax)
+    points = contours.get_transform().transform(contours.get_paths()[0].vertices)
+    seen = GRID.pixel_to_world(*ax.transData.inverted().transform(points).T)
+    return seen.separation(GRID.pixel_to_world(50, 40)).to_value("arcmin")
+
+
+def write_hdus(name):
+    """Write an empty primary HDU, an image without coordinates, and an image of the sky with two more axes."""
+    header = OTHER_GRID.to_header()
+    header["CTYPE3"], header["CTYPE4"] = "FREQ", "STOKES"
+    image = fits.ImageHDU(other_image()[None, None], header)
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.ones((5, 5))), image]).writeto(name)
+    return name
+
+
+def test_contours_of_an_hdu_and_of_a_file():
+    write_hdus("xray.fits")
+    with fits.open("xray.fits") as hdus:
+        for image in ("xray.fits", Path("xray.fits"), hdus, hdus[2], fits.PrimaryHDU(other_image(), hdus[2].header)):
+            ax = plotting.plot_map(halo(), GRID, contours=(image, [0.5]))
+            assert np.allclose(radius_on_the_sky(ax), 5 * np.sqrt(2 * np.log(2)), atol=0.15)
+        for image in (hdus[0], hdus[1], fits.HDUList(hdus[:2])):
+            with pytest.raises(ValueError, match="contours: needs an HDU with an image"):
+                plotting.plot_map(halo(), GRID, contours=(image, [0.5]))
+        fits.HDUList(hdus[:2]).writeto("blind.fits")
+    with pytest.raises(ValueError, match=r"contours: 'blind.fits' contains no image with celestial"):
+        plotting.plot_map(halo(), GRID, contours=("blind.fits", [0.5]))
+    Path("text.fits").write_text("no image")
+    with pytest.raises(OSError, match=r"contours: cannot read 'text.fits': it does not begin with SIMPLE"):
+        plotting.plot_map(halo(), GRID, contours=("text.fits", [0.5]))
+    with pytest.raises(FileNotFoundError):
+        plotting.plot_map(halo(), GRID, contours=("missing.fits", [0.5]))
+
+
+def test_an_array_for_contours_needs_the_grid_of_the_map():
+    for image in (other_image(), other_image().tolist(), NDData(other_image()), halo().T, halo()[0]):
+        with pytest.raises(ValueError, match=r"contours: an array needs the shape \(80, 100\) of the map, got"):
+            plotting.plot_map(halo(), GRID, contours=(image, [0.5]))
+    for image in (object(), {"data": 1}, None, fits.BinTableHDU()):
+        with pytest.raises(TypeError, match=r"contours: needs a pair .* FITS file; got"):
+            plotting.plot_map(halo(), GRID, contours=(image, [0.5]))
+    masked = np.ma.array(halo(2.0), mask=np.indices(SHAPE)[1] > 50)
+    (path,) = contour_set(plotting.plot_map(halo(), GRID, contours=(masked, [1.0]))).get_paths()
+    assert path.vertices[:, 0].max() == 50
+
+
+def test_levels_outside_of_another_image_give_a_warning():
+    with pytest.warns(AstropyUserWarning, match="contours: no level lies within the values of the image, .* to 1;"):
+        plotting.plot_map(halo(), GRID, contours=(halo(), [2, 3]))
+
+
+@pytest.mark.parametrize("contours", ["high", [np.nan], [], (halo()[0], [1.0]), (halo(), "high"), [halo(), [1.0]]])
 def test_invalid_contours(contours):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="contours: "):
         plotting.plot_map(halo(), GRID, std=halo(), contours=contours)
+
+
+def test_colours_of_contours_and_regions():
+    """Contours of another image differ from regions by default; lines and labels have a halo."""
+    circle = CircleSkyRegion(GRID.pixel_to_world(50, 40), 3 * u.arcmin, meta={"text": "A"})
+    same = matplotlib.colors.same_color
+
+    def drawn(**options):
+        ax = plotting.plot_map(halo(), GRID, std=0 * halo() + 0.1, regions=circle, **options)
+        contours, (region,) = contour_set(ax), ax.patches
+        strokes = [artist.get_path_effects()[0]._gc["foreground"] for artist in (contours, region, ax.texts[0])]
+        return contours.get_edgecolor()[0], region.get_edgecolor(), strokes
+
+    own, region, strokes = drawn(contours=[3])
+    assert same(own, "black") and same(region, "black") and strokes == ["white"] * 3
+    assert not same(drawn(contours=(halo(), [0.5]))[0], "black")
+    own, region, strokes = drawn(contours=[3], contour_color="tab:purple", region_color="white")
+    assert same(own, "tab:purple") and same(region, "white") and strokes == ["white", "black", "black"]
+    for name in ("contour_color", "region_color"):
+        with pytest.raises(ValueError, match=f"{name}: needs a colour of matplotlib"):
+            drawn(contours=[3], **{name: "no colour"})
 
 
 # ---- scale bar and beam

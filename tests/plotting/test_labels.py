@@ -122,9 +122,74 @@ def test_numbers_are_rows_of_the_table_with_a_key():
     ax = plotting.plot_map(FLAT, GRID, regions=table, labels="numbers")
     assert [text.get_text() for text in ax.texts] == ["1", "3", "4"]
     (key,) = ax.figure.legends
-    assert [text.get_text() for text in key.get_texts()] == ["1 first", "3 $third$", "4 fourth"]
+    assert [text.get_text() for text in key.get_texts()] == ["1: first", "3: $third$", "4: fourth"]
     ax.figure.canvas.draw()
     assert key.get_window_extent().y1 < ax.get_tightbbox(ax.figure.canvas.get_renderer()).y0  # below the map
+
+
+def keyed(*places):
+    """Circles with names at pixels of the grid."""
+    return [
+        CircleSkyRegion(GRID.pixel_to_world(*place), 1 * u.arcmin, meta={"text": f"name {place[0]}"})
+        for place in places
+    ]
+
+
+def key_of(figure):
+    (legend,) = figure.legends
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def axes_of_an_image(figure, xlim=(-0.5, 119.5), **kwargs):
+    """Axes of a finer grid rotated by 90 degrees, on which columns of the map are rows, with an image."""
+    ax = figure.add_subplot(projection=tan_wcs((240, 240), scale=0.2, rotation=90), **kwargs)
+    ax.imshow(np.zeros((240, 240)), origin="lower")
+    ax.set_ylim(2 * np.array(xlim))
+    return ax
+
+
+@pytest.mark.parametrize("limits", [(-0.5, 70), (-0.5, 61), (30, 119.5), (64, 119.5)])
+def test_the_key_lists_regions_on_the_axes_only(limits):
+    ax = axes_of_an_image(matplotlib.pyplot.figure(layout="constrained"), limits)
+    plotting.plot_map(FLAT, GRID, ax=ax, regions=keyed((20, 60), (61, 60), (100, 60)), labels="numbers")
+    ax.figure.canvas.draw()
+    visible = [text.get_text() for text in ax.texts if text.get_visible()]
+    assert [entry.split(":")[0] for entry in key_of(ax.figure)] == visible
+    assert 0 < len(visible) < 3
+
+
+@pytest.mark.parametrize("layout", [None, "none", "constrained", "compressed"])
+@pytest.mark.parametrize("bar", [False, True])
+def test_the_key_is_below_the_axes(layout, bar):
+    figure = matplotlib.pyplot.figure(layout=layout)
+    ax = axes_of_an_image(figure)
+    if bar:
+        figure.colorbar(ax.images[0], ax=ax)
+    regions = keyed(*np.random.default_rng(0).uniform(10, 110, (30, 2)).round(1))
+    plotting.plot_map(FLAT, GRID, ax=ax, regions=regions, labels="numbers", image=False)
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    assert len(key_of(figure)) == 30
+    assert 0 < figure.legends[0].get_window_extent().y1 < min(a.get_tightbbox(renderer).y0 for a in figure.axes)
+
+
+def test_a_key_without_space_is_an_error():
+    regions = keyed((20, 60), (61, 60))
+    for layout, place in (("tight", None), (None, [0.1, 0.1, 0.8, 0.8])):
+        figure = matplotlib.pyplot.figure(layout=layout)
+        ax = figure.add_subplot(projection=GRID) if place is None else figure.add_axes(place, projection=GRID)
+        with pytest.raises(ValueError, match="labels: no space for the key of numbers below the axes; use a figure"):
+            plotting.plot_map(FLAT, GRID, ax=ax, regions=regions, labels="numbers")
+        assert not figure.legends
+
+
+def test_axes_of_a_figure_have_one_key():
+    figure, axes = matplotlib.pyplot.subplots(1, 2, layout="constrained", subplot_kw={"projection": GRID})
+    regions = keyed((20, 60), (61, 60), (100, 60))
+    for ax, limit in zip(axes, (40, 90), strict=True):
+        ax.set(xlim=(limit - 30, limit), ylim=(0, 119))
+        plotting.draw_regions(ax, regions, GRID, SHAPE, labels="numbers")
+    assert key_of(figure) == ["1: name 20", "2: name 61"]
 
 
 def test_regions_without_labels():

@@ -168,6 +168,34 @@ def test_axes_with_content_keep_their_limits():
     assert np.allclose(empty.get_ylim(), (y.min(), y.max()), atol=1.5)
 
 
+@pytest.mark.parametrize("wcs", [GRID, OTHERS["Galactic"]], ids=["same", "Galactic"])
+def test_contours_and_regions_without_the_map(wcs):
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[:10] = True
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    data = np.exp(-((x - PEAK[0]) ** 2 + (y - PEAK[1]) ** 2) / 32)
+    kappa = ConvergenceMap(data, wcs=GRID, mask=mask, uncertainty=np.full(SHAPE, 0.1))
+    options = {"image": False, "contours": [5], "regions": CircleSkyRegion(GRID.pixel_to_world(*PEAK), 2 * u.arcmin)}
+    empty, used = axes_of(wcs), axes_of(wcs)
+    used.imshow(np.zeros((100, 100)), origin="lower")
+    for ax in (empty, used):
+        kappa.plot(ax, **options)
+        assert len(ax.patches) == 1 and len(ax.figure.axes) == 1  # no colour bar
+        (contours,) = (c for c in ax.collections if isinstance(c, matplotlib.contour.ContourSet))
+        assert not matplotlib.colors.same_color(contours.get_edgecolor()[0], "black")  # as regions
+        vertices = contours.get_transform().transform(contours.get_paths()[0].vertices)
+        where = wcs.pixel_to_world(*ax.transData.inverted().transform(vertices).T)
+        radius = where.separation(GRID.pixel_to_world(*PEAK)).arcsec
+        assert np.allclose(radius, 4 * np.sqrt(2 * np.log(2)) * PIXEL, atol=0.1 * PIXEL)
+        assert ax.get_aspect() == 1
+    assert not empty.images and len(used.images) == 1
+    assert used.get_xlim() == (-0.5, 99.5)
+    x, _ = wcs.world_to_pixel(GRID.pixel_to_world([-0.5, -0.5, 59.5, 59.5], [-0.5, 47.5, -0.5, 47.5]))
+    assert np.allclose(empty.get_xlim(), (x.min(), x.max()), atol=0.1)
+    with pytest.raises(TypeError, match="image: False takes no options of imshow, got vmax"):
+        kappa.plot(axes_of(wcs), image=False, vmax=1)
+
+
 def test_the_mask_is_drawn_at_its_position():
     mask = np.zeros(SHAPE, dtype=bool)
     mask[PEAK[1] - 2 : PEAK[1] + 3, PEAK[0] - 2 : PEAK[0] + 3] = True
