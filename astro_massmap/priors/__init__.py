@@ -11,6 +11,7 @@ from .denoiser import CONDITIONS, FieldStatistics, HybridDenoiser
 from .function import ScoreFunction
 from .gaussian import GaussianPrior
 from .mean_network import MeanNetwork, MomentDenoiser
+from .posterior_denoiser import NoisyPair, PosteriorDenoiser, posterior_unet
 from .score import ScorePrior
 from .unet import UNet
 
@@ -23,9 +24,12 @@ __all__ = [
     "HybridDenoiser",
     "MeanNetwork",
     "MomentDenoiser",
+    "NoisyPair",
+    "PosteriorDenoiser",
     "Prior",
     "PriorOnGrid",
     "ScoreFunction",
     "ScorePrior",
     "UNet",
+    "posterior_unet",
 ]

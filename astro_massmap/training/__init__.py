@@ -9,6 +9,8 @@ from .curves import write_curves
 from .maps import LightConeMaps, MapBank, Noiser, SurveyNoiser
 from .mocks import MockPieces
 from .posterior_mean import MeanTrainer, fixed_mocks, mean_ratios, train_posterior_mean
+from .posterior import PosteriorTrainer, fixed_pairs, posterior_ratios
+from .posterior_mocks import PosteriorBatch, PosteriorMocks
 from .recipe import train_prior
 from .regression import fit_correction
 from .survey_prior import train_survey_prior
@@ -21,13 +23,18 @@ __all__ = [
     "MeanTrainer",
     "MockPieces",
     "Noiser",
+    "PosteriorBatch",
+    "PosteriorMocks",
+    "PosteriorTrainer",
     "SurveyNoiser",
     "Trainer",
     "TrainingPlan",
     "denoising_ratios",
     "fit_correction",
     "fixed_mocks",
+    "fixed_pairs",
     "mean_ratios",
+    "posterior_ratios",
     "start_workers",
     "train_posterior_mean",
     "train_prior",
