@@ -2,16 +2,15 @@
 Make the shipped network of the posterior: ``python benchmarks/posterior_network.py OUT``.
 
 Its maps are random fields and fields with a halo from the boxes that ``benchmarks/survey_prior.py OUT`` makes (they are
-simulated if they do not exist), with data of random footprint and noise. The training writes ``OUT/posterior.safetensors``,
-its curves, and the mean squared errors on held-out maps over those of the Gaussian mean. An interrupted run continues.
-A small run: ``--particles 32 --steps 4 --size 96 --maps 4``.
+simulated if they do not exist), with data of random footprint and noise. The training writes
+``OUT/posterior.safetensors``, its curves, and the mean squared errors on held-out maps over those of the Gaussian mean.
+An interrupted run continues. A small run: ``--particles 32 --steps 4 --size 96 --maps 4``.
 """
 
 import argparse
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from survey_prior import Skies
 

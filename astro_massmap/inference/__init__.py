@@ -17,6 +17,7 @@ from .hmc import ScoreError, Trajectory, split_step
 from .observation import ConvergenceObservation, Observation
 from .operator import DirectOperator, FourierOperator, LensingOperator
 from .parallel import available_cores, one_thread, side_by_side, thread_pool
+from .posterior_reverse import DiffusionPlan, posterior_reverse
 from .random import Streams
 from .reverse import reverse_diffusion
 from .sampler_checks import diverged, gaussian_check, power_over_prior, stationarity_check
@@ -27,6 +28,7 @@ from .targets import SplitTarget, TemperedTarget
 __all__ = [
     "Bands",
     "ConvergenceObservation",
+    "DiffusionPlan",
     "DirectOperator",
     "FourierGrid",
     "FourierOperator",
@@ -53,6 +55,7 @@ __all__ = [
     "one_thread",
     "padded_shape",
     "pick_device",
+    "posterior_reverse",
     "posterior_shape",
     "power_over_prior",
     "reduced_shear_log_weight",

@@ -140,14 +140,16 @@ class GaussianPosterior:
 
     def fluctuations(self, streams, tolerance=None):
         """Draw fluctuations of the posterior about its mean, modes ``(n, ny, nx // 2 + 1)``; see `draw`."""
+        return self.solve(self.fluctuation_source(streams), tolerance)
+
+    def fluctuation_source(self, streams):
+        """Draw the right-hand sides ``Lambda d`` of fluctuations d, modes ``(n, ny, nx // 2 + 1)``."""
         grid = self.grid
         prior_noise = grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
         data_noise = self.operator.adjoint(self.weight.sqrt() * streams.normal(2, *grid.field_shape, dtype=grid.dtype))
-        right_hand_side = grid.pointwise(
+        return grid.pointwise(
             lambda inverse, white, data: inverse.sqrt() * white + data, self._inverse_prior, prior_noise, data_noise
         )
-        del prior_noise, data_noise
-        return self.solve(right_hand_side, tolerance)
 
     def draw(self, streams, tolerance=None):
         """

@@ -12,6 +12,7 @@ from .function import ScoreFunction
 from .gaussian import GaussianPrior
 from .mean_network import MeanNetwork, MomentDenoiser
 from .posterior_denoiser import NoisyPair, PosteriorDenoiser, posterior_unet
+from .posterior_network import PosteriorNetwork
 from .score import ScorePrior
 from .unet import UNet
 
@@ -26,6 +27,7 @@ __all__ = [
     "MomentDenoiser",
     "NoisyPair",
     "PosteriorDenoiser",
+    "PosteriorNetwork",
     "Prior",
     "PriorOnGrid",
     "ScoreFunction",

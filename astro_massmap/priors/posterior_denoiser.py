@@ -34,7 +34,7 @@ _LOWEST, _ROWS = 0.02, 64  # lowest s_l in the same units, and number of tabulat
 _CENTRE, _DECADES = 1.8, 1.5  # centre and half width of log(s_l) in the inputs
 _WIDTH, _REACH = 1.5, 5  # standard deviation and radius in pixels of the mean of 1/N
 _LARGEST = 8.0  # limit of the logarithm of the variance
-INPUTS, OUTPUTS = 4, 2
+INPUTS, OUTPUTS, CONDITIONS_OF_POSTERIOR = 4, 2, CONDITIONS + 1  # sizes of the network
 
 
 @dataclass
@@ -115,7 +115,7 @@ class PosteriorDenoiser(nn.Module):
         return self.field.spreads(sigma)
 
     def scales(self, pair, field=None):
-        """Return t, s_l, the standard deviation of a pixel, s_w and s_p for a `NoisyPair`, of shapes ``(n, ny, nx)``."""
+        """Return t, s_l, the standard deviation of a pixel, s_w and s_p for a `NoisyPair`, ``(n, ny, nx)``."""
         field = self.field if field is None else field
         signal = field.variance.sqrt().float()[:, None, None]
         extra = pair.sigma[:, None, None] ** -2 + (HIGHEST * signal) ** -2
@@ -153,7 +153,7 @@ def posterior_unet(widths=(16, 32, 64), **options):
     >>> posterior_unet((8, 8, 8)).settings["inputs"]
     4
     """
-    return UNet(widths, inputs=INPUTS, outputs=OUTPUTS, conditions=CONDITIONS + 1, **options)
+    return UNet(widths, inputs=INPUTS, outputs=OUTPUTS, conditions=CONDITIONS_OF_POSTERIOR, **options)
 
 
 def smoothed(weight):
@@ -181,9 +181,7 @@ def posterior_share(field):
     """Return ``s_p^2 / v`` at `_ROWS` values of ``s_l / v^1/2`` in equal ratios, ``(fields, rows)``."""
     ratios = torch.linspace(math.log(_LOWEST), math.log(HIGHEST), _ROWS, dtype=field.modes.dtype).exp()
     variance = field.variance
-    shares = [
-        (field.modes / (field.modes + r**2 * variance[:, None])) @ field.share * r**2 for r in ratios.tolist()
-    ]
+    shares = [(field.modes / (field.modes + r**2 * variance[:, None])) @ field.share * r**2 for r in ratios.tolist()]
     return torch.stack(shares, dim=1).float()
 
 

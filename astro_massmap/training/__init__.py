@@ -8,8 +8,8 @@ A `Noiser` cuts noisy pieces from maps, a `Trainer` trains a `~astro_massmap.pri
 from .curves import write_curves
 from .maps import LightConeMaps, MapBank, Noiser, SurveyNoiser
 from .mocks import MockPieces
-from .posterior_mean import MeanTrainer, fixed_mocks, mean_ratios, train_posterior_mean
 from .posterior import PosteriorTrainer, fixed_pairs, posterior_ratios
+from .posterior_mean import MeanTrainer, fixed_mocks, mean_ratios, train_posterior_mean
 from .posterior_mocks import PosteriorBatch, PosteriorMocks
 from .recipe import train_prior
 from .regression import fit_correction

@@ -69,7 +69,7 @@ def test_the_tiles_are_those_of_the_prior(shape):
     prior = ScorePrior.load("default")
     estimate = needed_memory(shape, 1.25, prior=prior)
     on_grid = prior.on(FourierGrid(shape, 2e-4, estimate.box))
-    assert estimate.tiles == on_grid._tiles
+    assert estimate.tiles == on_grid.region.tiles
 
 
 def test_a_run_that_exceeds_the_memory_is_an_error(monkeypatch):
