@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .maps.convergence_map import ConvergenceMap
     from .maps.fields import reconstruct_fields, write_fields
     from .maps.shear_map import ShearMap
-    from .methods import AnnealedHMC, KaiserSquires, PosteriorMean, Wiener
+    from .methods import AnnealedHMC, KaiserSquires, PosteriorDiffusion, PosteriorMean, Wiener
     from .priors import GaussianPrior, ScoreFunction, ScorePrior
     from .theory.spectrum import PowerSpectrum
 
@@ -27,6 +27,7 @@ _HOMES = {
     "ConvergenceMap": "maps.convergence_map",
     "GaussianPrior": "priors",
     "KaiserSquires": "methods",
+    "PosteriorDiffusion": "methods",
     "PosteriorMean": "methods",
     "PowerSpectrum": "theory.spectrum",
     "Schedule": "inference",
@@ -44,6 +45,7 @@ __all__ = [
     "ConvergenceMap",
     "GaussianPrior",
     "KaiserSquires",
+    "PosteriorDiffusion",
     "PosteriorMean",
     "PowerSpectrum",
     "Schedule",

@@ -9,17 +9,38 @@ An interrupted run continues. A small run: ``--particles 32 --steps 4 --size 96 
 
 import argparse
 import time
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import torch
-from survey_prior import Skies
+from survey_prior import ARCMIN, Skies, survey
 
-from astro_massmap import PowerSpectrum, ScorePrior
-from astro_massmap.priors import PosteriorDenoiser, posterior_unet
-from astro_massmap.simulation import TargetedMaps, declared_spectrum
-from astro_massmap.training import PosteriorMocks, PosteriorTrainer, TrainingPlan, fixed_pairs, write_curves
+from astro_massmap import PowerSpectrum, ScorePrior, __version__
+from astro_massmap.priors import FieldStatistics, PosteriorDenoiser, PosteriorNetwork, posterior_unet
+from astro_massmap.simulation import RESOLUTION, TargetedMaps, declared_spectrum
+from astro_massmap.training import (
+    PosteriorMocks,
+    PosteriorTrainer,
+    TrainingPlan,
+    fixed_pairs,
+    posterior_ratios,
+    write_curves,
+)
+from astro_massmap.training.posterior_mocks import NOISE
 
 LEVELS = (0.6, 2.0, 6.0, 60.0)  # noise of the noisy map, in units of the standard deviation of a pixel
+FIELDS = ((0.25, 2.0), (0.35, 2.4)), ((0.1, 0.4), (0.5, 2.4))  # pixels in arcmin and source redshifts of both kinds
+
+
+def limits(sources):
+    """Return the pixel sizes and the standard deviations of a pixel of the training, as `PosteriorNetwork` has them."""
+    signals = np.empty((2, 2, 2))
+    for (k, (pixels, redshifts)), source in zip(enumerate(FIELDS), sources, strict=True):
+        for (i, pixel), (j, z) in product(enumerate(pixels), enumerate(redshifts)):
+            field = survey(source, z, pixel)
+            signals[k, i, j] = float(FieldStatistics(field.spectrum, field.pixel_size).variance) ** 0.5
+    return np.array([pixels for pixels, _ in FIELDS]) * ARCMIN, signals
 
 
 def main():
@@ -51,21 +72,35 @@ def main():
         validate_every=max(1, arguments.steps // 10),
     )
     torch.manual_seed(plan.seed)
-    denoiser = PosteriorDenoiser(posterior_unet(embedding=128), declared_spectrum(PowerSpectrum.default()), 1.2e-4)
-    validation = fixed_pairs(PosteriorMocks(held_out, **cut), arguments.maps, LEVELS)
-    print(f"{time.perf_counter() - begin:.0f} s for boxes and held-out maps", flush=True)
+    declared = declared_spectrum(PowerSpectrum.default())
+    denoiser = PosteriorDenoiser(posterior_unet(embedding=128), declared, 0.4 * ARCMIN)
+    judge = PosteriorMocks(held_out, **cut)
+    print(f"{time.perf_counter() - begin:.0f} s for the boxes", flush=True)
     trainer = PosteriorTrainer(
         denoiser,
         PosteriorMocks(sources, **cut),
         plan,
-        validation=validation,
+        validation=fixed_pairs(judge, arguments.maps, LEVELS),
         checkpoint=out / "posterior_state.safetensors",
         device=skies.device,
         workers=arguments.workers,
     )
-    trainer.run(progress=False)
+    trained = trainer.run(progress=False).eval()
     write_curves(trainer.history, out / "posterior")
-    print(f"{time.perf_counter() - begin:.0f} s with the training", flush=True)
+    pixel_sizes, signals = limits(sources)
+    card = {
+        "version": __version__,
+        "maps": f"{arguments.boxes} + {arguments.boxes} boxes of {arguments.box_size:g} Mpc/h, "
+        f"{arguments.particles}^3 particles, sigma_8 0.83 and 0.75, and halos of 1e14 to 3e15 solar masses in them",
+        "spectrum": declared.name,
+        "resolution": list(RESOLUTION),
+        "steps": plan.steps,
+        "plan": {k: list(v) if isinstance(v, tuple) else v for k, v in vars(plan).items()},
+        "error_ratio": posterior_ratios(trained, fixed_pairs(judge, 2 * arguments.maps, LEVELS, seed=1)),
+    }
+    network = PosteriorNetwork(trained, declared, NOISE, pixel_sizes, signals, factor, card=card)
+    network.save(out / "posterior.safetensors", overwrite=True)
+    print(f"{time.perf_counter() - begin:.0f} s with the training", *card["error_ratio"].items(), sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from .sources import add_spectrum_arguments, read_spectrum, read_table_of_spectr
 PLACES = "catalog", "map"  # positional arguments
 FILES = (*PLACES, "exclude", "wcs", "spectrum", "n_z", "prior")  # files that commands read to make a map
 PRIORS = "default", "gaussian"  # names of priors, not of files
+NETWORKS = "posterior_diffusion", "posterior_mean"  # methods with a network of the posterior
 CODE = "prior", "method"  # options that may be code of the user
 AXES_HELP = (
     f"axes of shear, x and y: {', '.join(list(AXES)[:4])}, or the same rotated by 180 degrees, such as south-west"
@@ -59,7 +60,7 @@ def add_exclude_argument(parser):
 def add_method_arguments(parser):
     parser.add_argument(
         "--method",
-        help="annealed_hmc (default), posterior_mean, wiener, kaiser_squires, or FILE.py:NAME, a function of the "
+        help="annealed_hmc (default), posterior_diffusion, posterior_mean, wiener, kaiser_squires, or FILE.py:NAME, a function of the "
         "observation in your own code",
     )
     parser.add_argument(
@@ -67,12 +68,12 @@ def add_method_arguments(parser):
         default="default",
         metavar="FILE",
         help="for annealed_hmc: file of a trained prior, default, gaussian, or FILE.py:NAME, a ScoreFunction in your "
-        "own code; for posterior_mean: file of a network",
+        "own code; for posterior_diffusion and posterior_mean: file of a network",
     )
     parser.add_argument(
         "--field",
         choices=["random", "targeted"],
-        help="for annealed_hmc, fields of the default prior: random (default), or targeted, chosen for a cluster",
+        help="fields of the default prior or network: random (default), or targeted, chosen for a cluster",
     )
     add_spectrum_arguments(parser)
     parser.add_argument(
@@ -86,7 +87,7 @@ def add_method_arguments(parser):
         "--checkpoint",
         type=Path,
         metavar="FILE",
-        help="for annealed_hmc: FITS file of finished samples; the same command continues from it",
+        help="of a method with samples: FITS file of finished samples; the same command continues from it",
     )
 
 
@@ -102,7 +103,9 @@ def add_solver_arguments(parser, n_samples=64):
 
 
 def add_workers_argument(parser):
-    parser.add_argument("--workers", type=int, metavar="N", help="for annealed_hmc: number of processes of one thread")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="of a method with samples: number of processes of one thread"
+    )
 
 
 @contextmanager
@@ -146,14 +149,14 @@ def read_method(arguments, redshift=None, *, spectrum=True):
     Its spectrum is that of the options, or of sources at ``redshift``; without ``spectrum`` only that of a file.
     """
     from ..methods import resolve
-    from ..priors import GaussianPrior, MeanNetwork, ScorePrior
+    from ..priors import GaussianPrior, PosteriorNetwork, ScorePrior
 
     chosen = options(arguments, "n_samples", "seed", "device", "smoothing", "schedule", "checkpoint")
     spectrum = read_spectrum(arguments, redshift) if spectrum else read_table_of_spectrum(arguments)
     field = arguments.field or "random"
-    sampled = arguments.method in (None, "annealed_hmc")
-    if field != "random" and (arguments.prior != "default" or not sampled):
-        raise ValueError("--field: a choice of the default prior of annealed_hmc; omit --prior and --method")
+    sampled, network = arguments.method in (None, "annealed_hmc"), arguments.method in NETWORKS
+    if field != "random" and (arguments.prior in PRIORS[1:] or not (sampled or network)):
+        raise ValueError("--field: a choice of the default prior; omit --prior and --method")
     if arguments.method is not None and is_own_code(arguments.method):
         if arguments.prior != "default" or spectrum is not None:
             raise ValueError(f"--prior, --spectrum, --n-z: not used by the method {arguments.method!r}")
@@ -167,12 +170,10 @@ def read_method(arguments, redshift=None, *, spectrum=True):
             chosen["prior"] = GaussianPrior(spectrum)
         elif (arguments.prior, field, spectrum) != ("default", "random", None):  # otherwise from n(z) of the data
             chosen["prior"] = ScorePrior.load(arguments.prior, spectrum, field=field)
-    elif arguments.method == "posterior_mean":
-        if spectrum is not None:
-            raise ValueError("--spectrum, --n-z: not used by posterior_mean, a network trained for one spectrum")
+    elif network:
         if arguments.prior == "gaussian":
-            raise ValueError("--prior: posterior_mean needs the file of a trained network, got 'gaussian'")
-        chosen["network"] = MeanNetwork.load(arguments.prior)
+            raise ValueError(f"--prior: {arguments.method} needs the file of a trained network, got 'gaussian'")
+        chosen["network"] = PosteriorNetwork.load(arguments.prior, spectrum, field=field)
     elif arguments.prior != "default":
         raise ValueError(f"--prior: not used by the method {arguments.method!r}")
     elif spectrum is not None:

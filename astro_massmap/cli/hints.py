@@ -22,7 +22,7 @@ _PHRASES = {
     "(tracer.z, tracer.nz)": "--source-bin NAME",
     "read one with astropy.table.Table.read(file, hdu=...)": "choose one with --source-bin NAME",
 }
-_METHOD = re.compile(r"\b(AnnealedHMC|KaiserSquires|PosteriorMean|Wiener)\(([^()]*)\)")
+_METHOD = re.compile(r"\b(AnnealedHMC|KaiserSquires|PosteriorDiffusion|PosteriorMean|Wiener)\(([^()]*)\)")
 _PRIOR = re.compile(r"\bGaussianPrior\(\)")
 _BIN = re.compile(r"\btable\['[^']*', '([^']*)'\]")
 _COLUMNS = re.compile(r"\bcolumns=(\{[^{}]*\})")
@@ -67,8 +67,8 @@ def _pairs(found):
 
 def _method(found):
     """Convert ``Wiener(n_samples=16)`` to ``--method``; its arguments are converted later."""
-    name = {"AnnealedHMC": "annealed_hmc", "KaiserSquires": "kaiser_squires", "PosteriorMean": "posterior_mean"}
-    return " ".join([f"--method {name.get(found[1], 'wiener')}", *re.split(r",\s*", found[2])]).strip()
+    name = {"AnnealedHMC": "annealed_hmc"}.get(found[1]) or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", found[1]).lower()
+    return " ".join([f"--method {name}", *re.split(r",\s*", found[2])]).strip()
 
 
 def _given(found, names):

@@ -6,7 +6,7 @@ from pathlib import Path
 from .arguments import add_galaxy_arguments, angle, open_maps, options, read_catalog, save_figure
 from .own_code import is_own_code, load, name_in
 
-METHODS = "kaiser_squires,wiener,posterior_mean,gaussian,annealed_hmc"
+METHODS = "kaiser_squires,wiener,posterior_mean,gaussian,posterior_diffusion,annealed_hmc"
 
 
 def add_commands(commands):
@@ -57,7 +57,7 @@ def add_commands(commands):
     validate.add_argument(
         "--spectrum", type=Path, metavar="FILE", help="spectrum of wiener and gaussian (default: that of the prior)"
     )
-    validate.add_argument("--network", metavar="FILE", help="network of posterior_mean (default: that of the package)")
+    validate.add_argument("--network", metavar="FILE", help="network of posterior_mean and posterior_diffusion")
     validate.add_argument("--schedule", help="for annealed_hmc: annealed (default), fast or tempered")
     validate.add_argument(
         "--seed", type=int, default=0, help="seed of the split and of the mocks (default: %(default)s)"
@@ -143,26 +143,31 @@ def _write(comparison, folder):
 
 def _methods(arguments):
     """Return the methods with files of their own; the Wiener filter is the mean of ``gaussian``."""
-    from ..methods import AnnealedHMC, KaiserSquires, PosteriorMean, Wiener
-    from ..priors import MeanNetwork
+    from ..methods import AnnealedHMC, KaiserSquires, PosteriorDiffusion, PosteriorMean, Wiener
+    from ..priors import PosteriorNetwork
     from ..theory.spectrum import PowerSpectrum
 
     wanted, device = arguments.methods or METHODS.split(","), arguments.device
     unknown = [name for name in wanted if name not in METHODS.split(",") and not is_own_code(name)]
     if unknown:
         raise ValueError(f"--methods: need FILE.py:NAME, or some of {METHODS}, got {', '.join(unknown)}")
-    for option, name in (("network", "posterior_mean"), ("schedule", "annealed_hmc")):
-        if getattr(arguments, option) is not None and name not in wanted:
-            raise ValueError(f"--{option}: only for {name}, which is not among the --methods")
+    for option, names in (("network", NETWORKS), ("schedule", ("annealed_hmc",))):
+        if getattr(arguments, option) is not None and not set(names) & set(wanted):
+            raise ValueError(f"--{option}: only for {' and '.join(names)}, not among the --methods")
     spectrum = None if arguments.spectrum is None else PowerSpectrum.read(arguments.spectrum)
     prior, theory = _prior(arguments.prior, spectrum)
     sampled = {"n_samples": arguments.samples, "device": device}
     methods = {}
     if "kaiser_squires" in wanted:
         methods["kaiser_squires"] = KaiserSquires(device=device)
+    network = None
+    if set(NETWORKS) & set(wanted):
+        network = PosteriorNetwork.load(arguments.network or "default", spectrum)
     if "posterior_mean" in wanted:
-        methods["posterior_mean"] = PosteriorMean(MeanNetwork.load(arguments.network or "default"), device=device)
+        methods["posterior_mean"] = PosteriorMean(network, device=device)
     methods["gaussian"] = Wiener(theory, **sampled)
+    if "posterior_diffusion" in wanted:
+        methods["posterior_diffusion"] = PosteriorDiffusion(network, n_check=0, **sampled)
     if "annealed_hmc" in wanted:
         methods["annealed_hmc"] = AnnealedHMC(prior, n_check=0, **sampled, **options(arguments, "schedule"))
     return methods | _own_methods([name for name in wanted if is_own_code(name)])

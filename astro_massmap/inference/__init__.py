@@ -10,6 +10,7 @@ from .annealing import Plan, Run, SplitPlan, TemperedPlan, run_chains
 from .bands import Bands
 from .conjugate_gradients import SolverError, conjugate_gradients
 from .device import pick_device
+from .diffusion import DiffusionPlan, posterior_diffusion
 from .fit import model_fit, reduced_shear_log_weight, residual_power
 from .gaussian import GaussianPosterior
 from .grid import FourierGrid, padded_shape, posterior_shape
@@ -17,7 +18,6 @@ from .hmc import ScoreError, Trajectory, split_step
 from .observation import ConvergenceObservation, Observation
 from .operator import DirectOperator, FourierOperator, LensingOperator
 from .parallel import available_cores, one_thread, side_by_side, thread_pool
-from .posterior_reverse import DiffusionPlan, posterior_reverse
 from .random import Streams
 from .reverse import reverse_diffusion
 from .sampler_checks import diverged, gaussian_check, power_over_prior, stationarity_check
@@ -55,7 +55,7 @@ __all__ = [
     "one_thread",
     "padded_shape",
     "pick_device",
-    "posterior_reverse",
+    "posterior_diffusion",
     "posterior_shape",
     "power_over_prior",
     "reduced_shear_log_weight",

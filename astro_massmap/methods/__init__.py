@@ -17,6 +17,7 @@ from .annealed_hmc import AnnealedHMC
 from .base import Estimate, Method, MethodLike
 from .function import FunctionMethod
 from .kaiser_squires import KaiserSquires
+from .posterior_diffusion import PosteriorDiffusion
 from .posterior_mean import PosteriorMean
 from .runs import run
 from .wiener import Wiener
@@ -28,6 +29,7 @@ __all__ = [
     "KaiserSquires",
     "Method",
     "MethodLike",
+    "PosteriorDiffusion",
     "PosteriorMean",
     "Wiener",
     "resolve",
@@ -38,6 +40,7 @@ __all__ = [
 METHODS: dict[str, type[Any]] = {
     "annealed_hmc": AnnealedHMC,
     "kaiser_squires": KaiserSquires,
+    "posterior_diffusion": PosteriorDiffusion,
     "posterior_mean": PosteriorMean,
     "wiener": Wiener,
 }

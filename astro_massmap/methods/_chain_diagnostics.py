@@ -20,7 +20,7 @@ def run_diagnostics(plan, observation, records):
     """
     good = [record for record in records if not record["failure"]]
     power = power_over_prior(plan, [record["power"] for record in good])
-    targeted = getattr(getattr(plan.prior, "prior", None), "factor", None) is not None
+    targeted = plan.prior.targeted
     if power > (_MUCH_TARGETED if targeted else _MUCH):
         remedy = "" if targeted else '; ScorePrior.load("default", field="targeted") is the prior of such fields'
         reason = (

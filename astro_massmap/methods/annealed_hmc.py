@@ -1,43 +1,21 @@
 """Posterior samples by annealed Hamiltonian Monte Carlo, under any prior with a score."""
 
 import dataclasses
-import os
-from collections.abc import Sequence
-from concurrent.futures import Executor
 from dataclasses import KW_ONLY, dataclass
-from numbers import Real
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
 
-from .._utils.checks import check_integer, is_object_with
+from .._utils.checks import is_object_with
 from .._utils.content import content_sha256, text_of
-from .._utils.progress import write_line
-from ..inference import (
-    Observation,
-    Plan,
-    Schedule,
-    SplitPlan,
-    Streams,
-    TemperedPlan,
-    available_cores,
-    pick_device,
-    posterior_shape,
-    side_by_side,
-)
+from ..inference import Observation, Plan, Schedule, SplitPlan, TemperedPlan, pick_device, posterior_shape
 from ..priors import Prior, ScoreFunction, ScorePrior
-from ._chain_diagnostics import run_diagnostics, self_check
-from ._chains import draw_samples
-from ._memory import MemoryEstimate, check_memory, needed_memory, workers_that_fit
-from ._workers import RunContext
-from .base import Estimate, check_dtype, check_padding, mean_and_std
-
-_STD_DRAWS, _COARSE = 16, 1e-2  # draws for the standard deviation of a single sample, and their tolerance
+from .base import check_dtype
+from .sampled import SampledMethod, check_fraction, check_pixel_size, fixed_map, mean_power
 
 
 @dataclass(frozen=True)
-class AnnealedHMC:
+class AnnealedHMC(SampledMethod):
     """
     Independent samples of the posterior under any prior that has a score.
 
@@ -92,19 +70,8 @@ class AnnealedHMC:
 
     prior: Prior | None = None
     _: KW_ONLY
-    n_samples: int = 64
     schedule: Schedule | Literal["annealed", "fast", "tempered"] = "annealed"
-    seed: int = 0
     information: float = 0.985
-    padding: float = 2.0
-    tolerance: float = 1e-5
-    max_iterations: int = 500
-    dtype: Literal["float32", "float64"] = "float32"
-    device: str = "auto"
-    batch_size: int | None = None
-    n_jobs: int | None = None
-    checkpoint: str | os.PathLike[str] | None = None
-    n_check: int = 4
 
     def __post_init__(self) -> None:
         if self.prior is not None and not is_object_with(self.prior, "on"):
@@ -114,69 +81,24 @@ class AnnealedHMC:
             raise ValueError(
                 f"schedule: needs a Schedule or one of {', '.join(map(repr, self.SCHEDULES))}, got {self.schedule!r}"
             )
-        check_integer(self.n_samples, "n_samples", 1)
-        check_integer(self.seed, "seed", 0)
-        check_integer(self.max_iterations, "max_iterations", 1)
-        check_integer(self.n_check, "n_check", 0)
-        for name in ("batch_size", "n_jobs"):
-            if getattr(self, name) is not None:
-                check_integer(getattr(self, name), name, 1)
-        if self.checkpoint is not None:
-            from ._sample_files import check_name  # loads astropy
-
-            check_name(self.checkpoint)
-        for name, low in (("tolerance", 0), ("information", 0.1)):
-            value: float = getattr(self, name)
-            if not (isinstance(value, Real) and low < value <= 1):
-                raise ValueError(f"{name}: needs to be between {low} and 1, got {value!r}")
-        check_padding(self.padding)
-        check_dtype(self.dtype)
-        pick_device(self.device)
+        check_fraction(self.information, "information", 0.1)
+        super().__post_init__()
 
     @property
     def _prior(self) -> Prior:
         return ScorePrior.load("default") if self.prior is None else self.prior
 
     @property
+    def _part(self) -> Prior:
+        return self._prior
+
+    @property
+    def _levels(self) -> int:
+        return len(self._schedule.levels)
+
+    @property
     def _schedule(self) -> Schedule:
         return self.schedule if isinstance(self.schedule, Schedule) else self.SCHEDULES[self.schedule]()
-
-    def memory(self, shape: tuple[int, int]) -> MemoryEstimate:
-        """
-        Estimate the memory that a run on a field of ``shape`` (rows and columns) needs.
-
-        The result has ``bytes``, ``box`` and ``tiles``; as text it is one line. With an executor it is that of each
-        worker. On a GPU it is that of a single chain, and batches are as large as its memory allows.
-
-        Examples
-        --------
-        >>> from astro_massmap import AnnealedHMC
-        >>> print(AnnealedHMC(n_jobs=1).memory((1024, 1024)))
-        1024 x 1024 pixels in a box of 2048 x 2048, the network in 9 tiles of 428 x 428: about 1.2 GiB of memory
-        """
-        return self._memory_estimate(shape, self._workers(shape))
-
-    def _memory_estimate(self, shape: tuple[int, int], workers: int) -> MemoryEstimate:
-        on_cpu = pick_device(self.device).type == "cpu"
-        return needed_memory(
-            shape,
-            self.padding,
-            prior=self._prior,
-            dtype=self.dtype,
-            batch=(self.batch_size or 1) * workers if on_cpu else 1,
-            levels=len(self._schedule.levels),
-            samples=self.n_samples if self.checkpoint is None else 0,
-        )
-
-    def _workers(self, shape: tuple[int, int]) -> int:
-        """Return the number of batches at a time: on a CPU ``n_jobs``, or as many as cores and memory allow."""
-        if pick_device(self.device).type != "cpu":
-            return 1
-        pieces = -(-self.n_samples // (self.batch_size or 1))
-        if self.n_jobs is not None:
-            return min(self.n_jobs, pieces)
-        most = min(available_cores(), pieces)
-        return workers_that_fit(lambda workers: self._memory_estimate(shape, workers), most)
 
     def prepare(self, observation: Observation) -> Plan:
         """
@@ -209,109 +131,16 @@ class AnnealedHMC:
             plan.schedule = dataclasses.replace(schedule, levels=(1.0,), trajectories=(0,))
         return plan
 
-    def solve(
-        self,
-        observation: Observation,
-        *,
-        progress: bool = False,
-        executor: Executor | None = None,
-        cards: Sequence[tuple[str, Any]] = (),
-    ) -> Estimate:
-        """
-        Map one observation, and return an `~astro_massmap.methods.Estimate`.
-
-        Parameters
-        ----------
-        observation, progress
-            As for `Method.solve <astro_massmap.methods.Method.solve>`.
-        executor : `concurrent.futures.Executor`, optional
-            Executor that runs the chains, such as a `concurrent.futures.ProcessPoolExecutor` with the start method
-            "spawn" or that of a Dask client; by default they run in threads of this process.
-        cards : sequence of (str, value)
-            Cards of the header of the checkpoint, such as those of the WCS.
-
-        Raises
-        ------
-        ValueError
-            If the memory does not suffice, the prior has another pixel scale, more than half of the chains diverge
-            or do not mix in six attempts, or the checkpoint holds samples of other data or settings. As
-            `~astro_massmap.inference.SolverError`, if the Wiener filter cannot be solved to the tolerance.
-        OSError
-            If the checkpoint cannot be read or written.
-
-        Warns
-        -----
-        `~astropy.utils.exceptions.AstropyUserWarning`
-            If some chains fail, prior and noise do not explain the data, the Gaussian self-check deviates, the memory
-            of a device does not suffice for a batch, samples of the checkpoint are damaged, or all workers are lost.
-        """
-        n_jobs = self._workers(observation.shape) if executor is None else 1
-        estimate = self._memory_estimate(observation.shape, n_jobs)
-        text = check_memory(estimate, pick_device(self.device))
-        if progress:
-            write_line(text)
-        plan = self.prepare(observation)
-        checkpoint = None
-        if self.checkpoint is not None:
-            from ._checkpoint import Checkpoint, fingerprint  # loads astropy
-
-            shape, mark = (self.n_samples, *observation.shape), fingerprint(plan.observation, self._decisive(plan))
-            checkpoint = Checkpoint(self.checkpoint, shape, mark, cards)
-        workers = None if executor is None else (executor, RunContext(self, observation))
-        samples, records = draw_samples(self, plan, checkpoint, workers, n_jobs, progress)
-        mean, std = mean_and_std(samples)
-        diagnostics = {"prior": text_of(self._prior), "memory": estimate.bytes}
-        diagnostics |= run_diagnostics(plan, observation, records)
-        if plan.schedule.splitting and self.n_check:
-            diagnostics["gaussian_check"] = self_check(plan, self.seed, self.n_check, n_jobs)
-        return Estimate(
-            mean,
-            std if len(samples) > 1 else _gaussian_std(plan, self.seed, n_jobs),
-            samples=samples,
-            diagnostics=diagnostics,
-        )
+    def _checked(self, plan: Plan) -> bool:
+        return plan.schedule.splitting and self.n_check > 0
 
     def _decisive(self, plan: Plan) -> dict[str, Any]:
-        """Return the settings on which the samples depend, as text; of the prior, its residual at a fixed map."""
-        undecisive = ("checkpoint", "n_check", "n_jobs", "n_samples", "prior")
-        settings = {f.name: repr(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name not in undecisive}
+        settings = super()._decisive(plan)
         settings["start"] = repr("gaussian")  # a former option, in the fingerprint of checkpoints of 0.1.dev
-        if plan.observation.frozen is not None:
-            settings["reduced_shear"] = repr(True)
         if isinstance(self.prior, ScoreFunction):
             settings["function"] = repr(content_sha256(self.prior))
-        level = plan.targets[-1].sigma
-        white = plan.grid.to_modes(
-            Streams(0, [0]).normal(*plan.grid.box_shape, dtype=plan.grid.dtype).to(plan.grid.device)
-        )
-        modes = plan.prior.variance.sqrt() * white
-        evaluated = [modes, torch.zeros_like(modes) if plan.prior.gaussian else plan.prior.residual(modes, level)]
-        power = torch.cat([m.abs().square().mean(dim=(-2, -1)) for m in evaluated])
-        return settings | {"prior": [f"{p:.3e}" for p in power.tolist()]}
+        return settings
 
-
-def check_pixel_size(
-    prior: object,
-    observation: Observation,
-    name: str = "prior",
-    instead: str = "another prior, such as GaussianPrior()",
-) -> None:
-    """Raise ValueError if the prior, the argument ``name``, has another pixel size than the map."""
-    known = getattr(prior, "pixel_size", None)
-    if known is not None and abs(observation.pixel_size / known - 1) > 0.01:
-        arcmin = [np.rad2deg(x) * 60 for x in (known, observation.pixel_size)]
-        raise ValueError(
-            f"{name}: needs pixels of {arcmin[0]:.4g} arcmin, the map has {arcmin[1]:.4g}; bin the galaxies "
-            f"with pixel_scale={arcmin[0]:.4g} * u.arcmin, or take {instead}"
-        )
-
-
-def _gaussian_std(plan: Plan, seed: int, n_jobs: int) -> np.ndarray:
-    """Return the Gaussian standard deviation from coarse draws, correct to a few per cent, for a single sample."""
-    posterior = plan.posterior()
-
-    def square_shift(i: int) -> torch.Tensor:
-        return posterior.draw(plan.streams(seed, [i]), _COARSE)[1][0].square()
-
-    square = sum(side_by_side(square_shift, range(_STD_DRAWS), n_jobs))
-    return posterior.variance(square / _STD_DRAWS).sqrt().cpu().numpy()
+    def _effect(self, plan: Plan) -> list[float]:
+        modes, level = fixed_map(plan), plan.targets[-1].sigma
+        return mean_power(modes, torch.zeros_like(modes) if plan.prior.gaussian else plan.prior.residual(modes, level))

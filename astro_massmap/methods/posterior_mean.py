@@ -4,21 +4,12 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 import torch
-from torch.nn import functional as F
 
-from .._utils.checks import check_integer, is_object_with
-from ..inference import (
-    FourierGrid,
-    GaussianPosterior,
-    Observation,
-    model_fit,
-    pick_device,
-    posterior_shape,
-    residual_power,
-)
-from ..priors import MeanNetwork
-from .annealed_hmc import check_pixel_size
+from .._utils.checks import check_integer
+from ..inference import GaussianPosterior, Observation, model_fit, pick_device, posterior_shape, residual_power
+from ..priors import PosteriorNetwork
 from .base import Estimate, check_dtype, check_padding, check_tolerance, warn_of_fit
+from .posterior_diffusion import check_network
 
 _COARSE = 1e-2  # relative residual of the draw of the Gaussian posterior that is compared with the data
 
@@ -35,8 +26,8 @@ class PosteriorMean:
 
     Parameters
     ----------
-    network : `~astro_massmap.priors.MeanNetwork`, optional
-        Network; by default that of the package, ``MeanNetwork.load("default")``.
+    network : `~astro_massmap.priors.PosteriorNetwork`, optional
+        Network; by default that of the package, ``PosteriorNetwork.load("default")``.
     padding, tolerance, max_iterations, dtype, device
         As for `~astro_massmap.Wiener`.
 
@@ -61,7 +52,7 @@ class PosteriorMean:
     (True, True)
     """
 
-    network: MeanNetwork | None = None
+    network: PosteriorNetwork | None = None
     _: KW_ONLY
     padding: float = 2.0
     tolerance: float = 1e-5
@@ -70,8 +61,7 @@ class PosteriorMean:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.network is not None and not is_object_with(self.network, "moments"):
-            raise TypeError(f"network: needs a MeanNetwork, such as MeanNetwork.load('default'), got {self.network!r}")
+        check_network(self.network)
         check_integer(self.max_iterations, "max_iterations", 1)
         check_tolerance(self.tolerance)
         check_padding(self.padding)
@@ -85,7 +75,7 @@ class PosteriorMean:
         Raises
         ------
         ValueError
-            If the pixels or the noise of the data are not those that the network was trained for;
+            If pixels, noise or spectrum are not those that the network was trained for;
             `~astro_massmap.inference.SolverError`, a ValueError, if the Wiener filter does not reach the
             tolerance.
         """
@@ -101,11 +91,10 @@ class PosteriorMean:
         return self._solved(observation)[-1]
 
     def _solved(self, observation: Observation) -> tuple[GaussianPosterior, torch.Tensor, Estimate]:
-        network = MeanNetwork.load("default") if self.network is None else self.network
-        check_pixel_size(network, observation, "network", "another method, such as Wiener()")
+        network = PosteriorNetwork.load("default") if self.network is None else self.network
         posterior = GaussianPosterior(
             observation,
-            network.spectrum,
+            network.theory,
             posterior_shape(observation.shape, self.padding),
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
@@ -113,26 +102,16 @@ class PosteriorMean:
             device=pick_device(self.device),
         )
         grid = posterior.grid
-        margins = [
-            min(network.margin, (box - field) // 2) for box, field in zip(grid.box_shape, grid.field_shape, strict=True)
-        ]
-        modes = posterior.mean_modes()
-        wiener = _with_margins(torch.fft.irfft2(modes, s=grid.box_shape, norm="ortho"), grid, margins)
-        (y, x), (ny, nx) = margins, grid.field_shape
-        noise_std = F.pad(grid.real(observation.noise_std), (x, x, y, y), value=torch.inf)
-        mean, std = (image[y : y + ny, x : x + nx].cpu().numpy() for image in network.moments(wiener, noise_std))
+        on_grid, modes = network.on(grid, posterior.weight), posterior.mean_modes()
+        total = posterior.operator.adjoint(posterior.weight * posterior.shear)
+        added, std = on_grid.moments(total[None], modes[None])
+        mean = grid.to_field(modes) + added
         diagnostics = {
             "device": str(grid.device),
             "box": list(grid.box_shape),
             "iterations": posterior.iterations,
             "residual": posterior.residual,
             "network": repr(network),
-            "spectrum": network.spectrum.name,
+            "spectrum": network.theory.name,
         }
-        return posterior, modes, Estimate(mean, std, diagnostics=diagnostics)
-
-
-def _with_margins(box: torch.Tensor, grid: FourierGrid, margins: list[int]) -> torch.Tensor:
-    """Return the field, the first corner of the periodic box, with some pixels around it."""
-    ends = (field + 2 * margin for field, margin in zip(grid.field_shape, margins, strict=True))
-    return torch.roll(box, margins, (0, 1))[tuple(slice(end) for end in ends)]
+        return posterior, modes, Estimate(mean.cpu().numpy(), std.cpu().numpy(), diagnostics=diagnostics)

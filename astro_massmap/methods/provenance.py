@@ -33,12 +33,12 @@ from .._utils.content import content_sha256, description, name_of, text_of
 from .._utils.files import without_folders
 from .._utils.progress import warn
 from .._utils.version import __version__, now
-from ..priors import GaussianPrior, MeanNetwork, ScorePrior
+from ..priors import GaussianPrior, PosteriorNetwork, ScorePrior
 from ..priors.weights_file import checksum
 from ..theory.spectrum import PowerSpectrum
 
 # the names of the tables of a prior in its file
-_IN_FILES = {"ScorePrior": {"trained_spectrum": "spectrum", "spectrum": "theory"}}
+_IN_FILES = dict.fromkeys(("ScorePrior", "PosteriorNetwork"), {"trained_spectrum": "spectrum", "spectrum": "theory"})
 _LONGEST_NAME = 200
 
 
@@ -138,7 +138,8 @@ def _known(method):
     """Return the name of the option for the prior, network or spectrum of a method, and its value or default."""
     defaults = {
         "AnnealedHMC": ("prior", ScorePrior.load),
-        "PosteriorMean": ("network", MeanNetwork.load),
+        "PosteriorDiffusion": ("network", PosteriorNetwork.load),
+        "PosteriorMean": ("network", PosteriorNetwork.load),
         "Wiener": ("spectrum", PowerSpectrum.default),
     }
     name, default = next((defaults[c.__name__] for c in type(method).__mro__ if c.__name__ in defaults), (None, None))

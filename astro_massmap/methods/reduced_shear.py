@@ -10,7 +10,7 @@ factor of about five in each iteration (Seitz & Schneider 1995, A&A 297, 287).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +19,7 @@ import torch
 from .._utils.progress import warn, write_line
 from ..inference import ConvergenceObservation, pick_device
 from ..inference.observation import REDUCED
-from ..priors import GaussianPrior, MeanNetwork, ScorePrior
-from ..priors.mean_network import noise_level
+from ..priors import GaussianPrior, PosteriorNetwork, ScorePrior
 from ._chains import draw_samples
 from ._memory import check_memory
 from ._workers import RunContext
@@ -28,8 +27,9 @@ from .annealed_hmc import AnnealedHMC
 from .base import Estimate
 from .function import method_name
 from .kaiser_squires import smoothed_inversion
+from .posterior_diffusion import PosteriorDiffusion
 from .posterior_mean import PosteriorMean
-from .sources import changed, relative_amplitude
+from .sources import changed
 from .wiener import Wiener
 
 if TYPE_CHECKING:
@@ -42,10 +42,9 @@ if TYPE_CHECKING:
 __all__ = ["solve", "strength"]
 
 SMOOTHING, PEAK, SIGNIFICANCE = np.deg2rad(0.5 / 60), 0.05, 5.0  # of the map that decides for "auto"
-_ITERATIONS = 2
+_ITERATIONS, NETWORK = 2, "the network of PosteriorMean"
 _FRACTION, _FEWEST = 8, 2  # chains of a method for each chain of its pilot, and the fewest of the pilot
 _NOT_CONVERGED, _SCATTER = 0.1, 1.0  # change of the convergence, and scatter of log weights, before a warning
-_OTHER_SOURCES = 0.1  # relative difference in amplitude up to which a network can be the pilot for other sources
 
 
 def check_setting(reduced_shear: Any) -> None:
@@ -230,38 +229,39 @@ def _pilot_of(method: Method, observation: Observation, executor: Executor | Non
     """
     Return the pilot of a method.
 
-    It is the mean alone for `Wiener` and `PosteriorMean`; for `AnnealedHMC` the Wiener filter if its prior is Gaussian,
-    the network of `PosteriorMean` where it is valid, else an eighth of the chains; for others the method itself.
+    It is the mean alone for `Wiener` and `PosteriorMean`, and that of its network for `PosteriorDiffusion`; for
+    `AnnealedHMC` the Wiener filter if its prior is Gaussian, the network of `PosteriorMean` where it is valid, else an
+    eighth of the chains; for others the method itself.
     """
     if isinstance(method, Wiener):
         return _Pilot("the Wiener filter", changed(method, n_samples=0, uncertainty=False).solve, own=True)
     if isinstance(method, PosteriorMean):
-        return _Pilot("the network of PosteriorMean", method.moments, own=True)
-    if not isinstance(method, AnnealedHMC):
+        return _Pilot(NETWORK, method.moments, own=True)
+    if not isinstance(method, AnnealedHMC | PosteriorDiffusion):
         return _Pilot(method_name(method), method.solve, own=True)
     names = "padding", "tolerance", "max_iterations", "dtype", "device"
     common = {name: getattr(method, name) for name in names}
+    if isinstance(method, PosteriorDiffusion):
+        return _Pilot(NETWORK, changed(PosteriorMean(method.network), **common).moments)
     prior = method._prior
     if isinstance(prior, GaussianPrior):
         wiener = changed(Wiener(n_samples=0, uncertainty=False), spectrum=prior.spectrum, **common)
         return _Pilot("the Wiener filter", wiener.solve)
-    if _network_is_valid(prior, observation):
-        return _Pilot("the network of PosteriorMean", changed(PosteriorMean(), **common).moments)
+    network = _network_for(prior, observation)
+    if network is not None:
+        return _Pilot(NETWORK, changed(PosteriorMean(network), **common).moments)
     n = min(max(method.n_samples // _FRACTION, _FEWEST), method.n_samples)
     return _Pilot(f"{n} chains", _chains(method, n, executor, progress), chains=n)
 
 
-def _network_is_valid(prior: Any, observation: Observation) -> bool:
-    """Return whether the shipped network is trained for pixels, noise and sources of the data."""
+def _network_for(prior: Any, observation: Observation) -> PosteriorNetwork | None:
+    """Return the shipped network for the spectrum of a prior, or None if it is not valid for the data."""
     if not isinstance(prior, ScorePrior) or prior.table is None:
-        return False
-    network = MeanNetwork.load("default")
-    if abs(observation.pixel_size / network.pixel_size - 1) > 0.01:
-        return False
-    low, high = network.sigma_range
-    spectrum = prior.trained_spectrum if prior.spectrum is None else prior.spectrum
-    known = 1.02 * low < noise_level(observation.noise_std) < high / 1.02
-    return known and abs(relative_amplitude(spectrum, network.spectrum) - 1) < _OTHER_SOURCES
+        return None
+    kind = "random" if prior.factor is None else "targeted"
+    network = replace(PosteriorNetwork.load("default"), kind=kind, spectrum=prior.theory)
+    noise = float(observation.noise_std[observation.observed].median())
+    return None if network.fault(observation.pixel_size, noise) else network
 
 
 def _chains(

@@ -5,21 +5,16 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from .._utils.progress import warn
-from ..priors import GaussianPrior, MeanNetwork, ScorePrior
+from ..priors import GaussianPrior, PosteriorNetwork, ScorePrior
 from ..theory.source_redshifts import read_n_z
 from ..theory.spectrum import PowerSpectrum
 from .annealed_hmc import AnnealedHMC
+from .posterior_diffusion import PosteriorDiffusion
 from .posterior_mean import PosteriorMean
 from .wiener import Wiener
 
 if TYPE_CHECKING:
     from .base import Method
-
-_RANGE = (300.0, 5000.0)  # multipoles at which amplitudes are compared
-_AMPLITUDE = 0.1  # largest relative difference in amplitude from the spectrum of a network, without a warning
 
 
 def for_sources(method: Method, n_z: Any) -> tuple[Method, dict[str, Any]]:
@@ -41,11 +36,6 @@ def for_sources(method: Method, n_z: Any) -> tuple[Method, dict[str, Any]]:
         ``spectrum``, its name, and ``origin``: ``"n(z) of the data"``, ``"default"`` or ``"method"``; both None for a
         method without a spectrum; ``mean_redshift`` of n(z), or None.
 
-    Warns
-    -----
-    `~astropy.utils.exceptions.AstropyUserWarning`
-        If the network of `~astro_massmap.PosteriorMean` was trained for other sources.
-
     Examples
     --------
     >>> from astro_massmap import Wiener
@@ -58,11 +48,6 @@ def for_sources(method: Method, n_z: Any) -> tuple[Method, dict[str, Any]]:
     if n_z is not None:
         sources = read_n_z(n_z, "n_z")
         record["mean_redshift"] = float((sources.weight * sources.z).sum())
-    if isinstance(method, PosteriorMean):
-        spectrum = (MeanNetwork.load("default") if method.network is None else method.network).spectrum
-        if n_z is not None:
-            _compare(spectrum, PowerSpectrum.from_n_z(*n_z), record["mean_redshift"])
-        return method, record | {"spectrum": spectrum.name, "origin": "method"}
     name, own = _prior_of(method)
     if name is None:
         return method, record
@@ -75,12 +60,7 @@ def for_sources(method: Method, n_z: Any) -> tuple[Method, dict[str, Any]]:
 
 def pixel_size_of(method: Method) -> float | None:
     """Return the side in radians of the pixels of the prior or network of a method, None if any are accepted."""
-    part = None
-    if isinstance(method, PosteriorMean):
-        part = MeanNetwork.load("default") if method.network is None else method.network
-    elif isinstance(method, AnnealedHMC):
-        part = ScorePrior.load("default") if method.prior is None else method.prior
-    return getattr(part, "pixel_size", None)
+    return getattr(method.prior, "pixel_size", None) if isinstance(method, AnnealedHMC) else None
 
 
 def statement(record: dict[str, Any]) -> str | None:
@@ -98,6 +78,10 @@ def _prior_of(method: Method) -> tuple[str | None, Any]:
     """Return the option for the prior or spectrum of a method, and its value; None for other methods."""
     if isinstance(method, Wiener):
         return "spectrum", method.spectrum
+    if isinstance(method, PosteriorMean | PosteriorDiffusion):
+        network = method.network
+        own = not isinstance(network, PosteriorNetwork | None) or getattr(network, "spectrum", None) is not None
+        return "network", network if own else None
     if not isinstance(method, AnnealedHMC):
         return None, None
     prior: Any = method.prior
@@ -108,7 +92,9 @@ def _prior_of(method: Method) -> tuple[str | None, Any]:
 def _with(method: Any, name: str, spectrum: PowerSpectrum) -> Any:
     """Return a copy of a method with this spectrum, without another warning about its options."""
     part: Any = spectrum
-    if name == "prior":
+    if name == "network":
+        part = (PosteriorNetwork.load("default") if method.network is None else method.network).scaled(spectrum)
+    elif name == "prior":
         prior = ScorePrior.load("default") if method.prior is None else method.prior
         part = prior.scaled(spectrum) if isinstance(prior, ScorePrior) else GaussianPrior(spectrum)
     return changed(method, **{name: part})
@@ -127,21 +113,3 @@ def _name(part: Any) -> str:
     spectra = getattr(part, "spectrum", None), getattr(part, "trained_spectrum", None), part
     names = (getattr(spectrum, "name", None) for spectrum in spectra)
     return str(next((name for name in names if name is not None), repr(part)))
-
-
-def relative_amplitude(spectrum: PowerSpectrum, other: PowerSpectrum) -> float:
-    """Return the standard deviation of the convergence of a spectrum divided by that of another one."""
-    ell = np.geomspace(*_RANGE, 200)
-    new, old = (np.trapezoid(s(ell) * ell, ell) for s in (spectrum, other))
-    return float(np.sqrt(new / old))
-
-
-def _compare(trained: PowerSpectrum, spectrum: PowerSpectrum, z: float) -> None:
-    amplitude = relative_amplitude(spectrum, trained)
-    if abs(amplitude - 1) > _AMPLITUDE:
-        warn(
-            f"n_z: the sources of the data, at a mean redshift of {z:.3g}, have {amplitude:.2f} times the standard "
-            f"deviation of the convergence for which the network was trained ({trained.name}); use AnnealedHMC() or "
-            "Wiener(), which take the spectrum from n(z)",
-            stacklevel=5,
-        )

@@ -81,6 +81,7 @@ class PriorOnGrid:
         self.grid = grid
         self.variance = spectrum if isinstance(spectrum, torch.Tensor) else grid.mode_variance(spectrum)
 
+    targeted = False  # whether the prior is one of fields that were chosen for a cluster
     max_sigma = float("inf")
     max_step = float("inf")
 

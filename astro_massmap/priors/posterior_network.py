@@ -240,7 +240,7 @@ class PosteriorOnGrid(PriorOnGrid):
 
     def __init__(self, grid, network, denoiser, weight):
         super().__init__(grid, network.theory)
-        self.network, self.denoiser = network, denoiser
+        self.network, self.denoiser, self.targeted = network, denoiser, network.kind == "targeted"
         self.region = Region(grid, network.margin, network.tile, denoiser)
         self.kind = torch.full((1,), float(FIELDS.index(network.kind)), dtype=torch.float32, device=grid.device)
         shape = tuple(len(cells) for cells in self.region.where)

@@ -19,6 +19,7 @@ class ScoreOnGrid(PriorOnGrid):
     def __init__(self, grid, prior):
         super().__init__(grid, prior.theory)
         self.prior, self.amplitude, self.max_sigma = prior, prior.amplitude, prior.max_sigma
+        self.targeted = prior.factor is not None
         self.denoiser = prior.denoiser.to(grid.device).eval()
         self.region = Region(grid, prior.margin, prior.tile, prior.denoiser)
         self._corrections = {}

@@ -42,15 +42,15 @@ class PosteriorTrainer(Trainer):
 @torch.no_grad()
 def posterior_ratios(denoiser, batches):
     """
-    Return the mean squared errors of a denoiser over those of the Gaussian mean, by noise level and kind of field.
+    Return the mean squared errors, in units of s_p, of a denoiser over those of the Gaussian mean.
 
     The keys are those of ``batches``, a dictionary of `PosteriorBatch`; those "in gaps" are for pixels without data.
     """
     ratios = {}
     for key, batch in batches.items():
         added, _ = denoiser(batch.pair, batch.field)
-        weights = 1 / batch.field.variance.float()[:, None, None]
-        errors = [((batch.x - guess).square() * weights) for guess in (batch.mean + added, batch.mean)]
+        *_, spread = denoiser.scales(batch.pair, batch.field)
+        errors = [((batch.x - guess) / spread).square() for guess in (batch.mean + added, batch.mean)]
         for suffix, where in (("", batch.weight > 0), (" in gaps", batch.weight == 0)):
             if where.any():
                 own, gaussian = (float(error[where].sum(dtype=torch.float64)) for error in errors)

@@ -18,7 +18,7 @@ from ..priors.posterior_denoiser import NoisyPair, smoothed, typical_noise
 from .maps import Tensors, check_pieces, piece, symmetry
 from .mocks import random_holes, random_noise
 
-_NOISE = (0.8, 60.0)  # noise of the data in units of the standard deviation of a pixel
+NOISE = (0.8, 60.0)  # noise of the data in units of the standard deviation of a pixel
 _ALONE = 6  # one map of so many has no noisy map
 _SMALLEST = 0.4  # shortest side of the data, in sides of the map
 _TOLERANCE = 2e-3  # relative residual of the Gaussian mean, sufficient for the training
@@ -110,7 +110,7 @@ class PosteriorMocks:
 
     def noise(self, signal, choices):
         """Draw the noise of the pixels of a map, infinite without data, for pixels of standard deviation ``signal``."""
-        level = signal * float(np.exp(choices.uniform(*np.log(_NOISE))))
+        level = signal * float(np.exp(choices.uniform(*np.log(NOISE))))
         sides = [int(choices.integers(int(_SMALLEST * side), side + 1)) for side in self.shape]
         corner = [int(choices.integers(side - own + 1)) for side, own in zip(self.shape, sides, strict=True)]
         noise_std = np.full(self.shape, np.inf)

@@ -29,11 +29,12 @@ import torch
 from .annealing import Plan
 from .schedule import Schedule
 
+_CORRECT = True
 _TOLERANCE = 1e-3  # relative residual of a step
 _HIGHEST, _LOWEST = 60.0, 0.6  # first and last noise in units of the standard deviation of a pixel
 
 
-def posterior_reverse(posterior, modes, sigmas, streams, *, contribution=None, tolerance=_TOLERANCE):
+def posterior_diffusion(posterior, modes, sigmas, streams, *, contribution=None, tolerance=_TOLERANCE):
     """
     Draw x given data and z = x + white noise, modes ``(n, ny, nx // 2 + 1)``.
 
@@ -62,19 +63,19 @@ def posterior_reverse(posterior, modes, sigmas, streams, *, contribution=None, t
     >>> import numpy as np
     >>> import torch
     >>> from astro_massmap import PowerSpectrum
-    >>> from astro_massmap.inference import GaussianPosterior, Observation, Streams, posterior_reverse
+    >>> from astro_massmap.inference import GaussianPosterior, Observation, Streams, posterior_diffusion
     >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 4e-4)
     >>> posterior = GaussianPosterior(observation, PowerSpectrum.default(), (32, 32))
     >>> z = posterior.grid.to_modes(0.1 * Streams(1, [0]).normal(32, 32))
-    >>> posterior_reverse(posterior, z, [0.1, 0.05], Streams(0, [0])).shape
+    >>> posterior_diffusion(posterior, z, [0.1, 0.05], Streams(0, [0])).shape
     torch.Size([1, 32, 17])
     """
     grid, variance = posterior.grid, posterior.prior_variance
     data = posterior.operator.adjoint(posterior.weight * posterior.shear)
-    denoised = expected = modes
+    denoised, expected, share = modes, modes, 1.0
     for step, (a, b) in enumerate(itertools.pairwise([*sigmas, 0.0])):
         level = posterior.given(posterior.weight, variance * a**2 / (variance + a**2))
-        total, corrected = data + modes / a**2, contribution is not None and step > 0
+        total, corrected = data + modes / a**2, contribution is not None and step > 0 and _CORRECT
         sources = [total, level.fluctuation_source(streams)] + [data + expected / a**2] * corrected
         mean, fluctuation, *before = level.solve(torch.cat(sources), tolerance).split(len(modes))
         posterior.iterations = max(posterior.iterations, level.iterations)
@@ -110,7 +111,7 @@ class DiffusionPlan(Plan):
         Data.
     network : object or None
         Object with ``on(grid, weight)`` such as `~astro_massmap.priors.PosteriorNetwork`, which returns an object with
-        ``variance``, the variance of the modes, and ``contribution``, see `posterior_reverse`.
+        ``variance``, the variance of the modes, and ``contribution``, see `posterior_diffusion`.
     steps : int
         Number of steps.
     box_shape, dtype, device, **options
@@ -134,15 +135,15 @@ class DiffusionPlan(Plan):
 
     def __init__(self, observation, network, steps, box_shape, **options):
         self.network, self.steps = network, steps
-        ratios = np.geomspace(_HIGHEST / _LOWEST, 1, steps)
-        schedule = Schedule(levels=ratios, trajectories=0, reverse_steps=steps)
+        self.ratios = np.geomspace(_HIGHEST, _LOWEST, steps)
+        schedule = Schedule(levels=self.ratios / self.ratios[-1], trajectories=0)
         weight = observation.weight
         super().__init__(observation, _OfData(network, weight), schedule, box_shape, **options)
         self.final_evaluations = steps
 
     def _targets(self):
-        lowest = _LOWEST * math.sqrt(self.grid.pixel_variance(self.prior.variance))
-        return [Level(ratio * lowest) for ratio in self.schedule.levels]
+        signal = math.sqrt(self.grid.pixel_variance(self.prior.variance))
+        return [Level(ratio * signal) for ratio in self.ratios]
 
     def gaussian_half(self):
         """Return the plan without the network."""
@@ -160,7 +161,7 @@ class DiffusionPlan(Plan):
         """Reverse diffusion of the posterior from the first level to zero."""
         contribution = None if self.prior.gaussian else self.prior.contribution
         sigmas = [target.sigma for target in self.targets]
-        return posterior_reverse(self.posterior(), modes, sigmas, streams, contribution=contribution)
+        return posterior_diffusion(self.posterior(), modes, sigmas, streams, contribution=contribution)
 
 
 @dataclass(frozen=True)
