@@ -5,6 +5,7 @@ from numbers import Real
 
 _ALARM, _P_VALUE = 4.0, 6.3e-5  # standard deviations, and the corresponding p-value
 _FACTOR = 2.0  # ratio of powers below which fields of a non-Gaussian prior may differ by chance
+PEAK = 5.5  # peak of the residuals in standard deviations that is not by chance
 _KNOWN = 0.05  # relative error of the noise variance below which a difference has no consequence
 
 LOW_PEAKS = (
@@ -19,7 +20,8 @@ def fit_statements(fit):
 
     ``fit`` is a result of `~astro_massmap.inference.model_fit` or None. The list is empty unless something differs by
     more than 4 standard deviations, variances of the noise by more than 5 % (in large surveys even errors of 1 % are
-    significant), and power by a factor of 2 in a band if the prior is not Gaussian.
+    significant), and power by a factor of 2 in a band if the prior is not Gaussian; or for residuals with a peak of
+    more than 5.5 standard deviations.
     """
     if not _is_complete(fit):
         return []
@@ -55,6 +57,15 @@ def fit_statements(fit):
                 f"the power of the data is {fit['power_ratio'][band]:.3g} times that of prior and noise at ell = "
                 f"{fit['ell'][band]:.0f} (p = {p_value:.1g}): the field is unlike those that the prior was made "
                 "for, and the convergence of its structures may be biased low",
+            )
+        )
+    peak = fit.get("residual_peak")
+    if not fit["gaussian"] and isinstance(peak, Real) and peak > PEAK:
+        found.append(
+            (
+                f"a structure is missing (residuals of {peak:.1f} sigma)",
+                f"the residuals of the samples have a peak of {peak:.1f} standard deviations (at most {PEAK:g} by "
+                "chance): the data contain a structure that the map lacks, or has too low",
             )
         )
     return found

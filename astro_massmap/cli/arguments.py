@@ -60,8 +60,8 @@ def add_exclude_argument(parser):
 def add_method_arguments(parser):
     parser.add_argument(
         "--method",
-        help="annealed_hmc (default), posterior_diffusion, posterior_mean, wiener, kaiser_squires, or FILE.py:NAME, a function of the "
-        "observation in your own code",
+        help="annealed_hmc (default), posterior_diffusion, posterior_mean, wiener, kaiser_squires, or FILE.py:NAME, a "
+        "function of the observation in your own code",
     )
     parser.add_argument(
         "--prior",
@@ -103,9 +103,7 @@ def add_solver_arguments(parser, n_samples=64):
 
 
 def add_workers_argument(parser):
-    parser.add_argument(
-        "--workers", type=int, metavar="N", help="of a method with samples: number of processes of one thread"
-    )
+    parser.add_argument("--workers", type=int, metavar="N", help="of a method with samples: number of processes")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from .annealing import Plan, Run, SplitPlan, TemperedPlan, run_chains
 from .bands import Bands
 from .conjugate_gradients import SolverError, conjugate_gradients
 from .device import pick_device
-from .diffusion import DiffusionPlan, posterior_diffusion
+from .diffusion import DiffusedStartPlan, DiffusionPlan, posterior_diffusion
 from .fit import model_fit, reduced_shear_log_weight, residual_power
 from .gaussian import GaussianPosterior
 from .grid import FourierGrid, padded_shape, posterior_shape
@@ -19,6 +19,7 @@ from .observation import ConvergenceObservation, Observation
 from .operator import DirectOperator, FourierOperator, LensingOperator
 from .parallel import available_cores, one_thread, side_by_side, thread_pool
 from .random import Streams
+from .residuals import residual_peak
 from .reverse import reverse_diffusion
 from .sampler_checks import diverged, gaussian_check, power_over_prior, stationarity_check
 from .schedule import Schedule
@@ -28,6 +29,7 @@ from .targets import SplitTarget, TemperedTarget
 __all__ = [
     "Bands",
     "ConvergenceObservation",
+    "DiffusedStartPlan",
     "DiffusionPlan",
     "DirectOperator",
     "FourierGrid",
@@ -59,6 +61,7 @@ __all__ = [
     "posterior_shape",
     "power_over_prior",
     "reduced_shear_log_weight",
+    "residual_peak",
     "residual_power",
     "reverse_diffusion",
     "run_chains",

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .annealing import Plan
+from .annealing import Plan, SplitPlan
 from .schedule import Schedule
 
 _CORRECT = True
@@ -162,6 +162,52 @@ class DiffusionPlan(Plan):
         contribution = None if self.prior.gaussian else self.prior.contribution
         sigmas = [target.sigma for target in self.targets]
         return posterior_diffusion(self.posterior(), modes, sigmas, streams, contribution=contribution)
+
+
+class DiffusedStartPlan(SplitPlan):
+    """
+    Plan of chains at one level that start from samples of a `DiffusionPlan`.
+
+    A sample x gets the noise of the level by an exact draw of z given x and the data, so that the start has the
+    distribution of the level if x has that of the posterior.
+
+    Parameters
+    ----------
+    diffusion : DiffusionPlan
+        Plan of the starts, for the same data and box.
+    observation, prior, schedule, box_shape, **options
+        As for `Plan`; the schedule has one level.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_massmap import GaussianPrior, Schedule
+    >>> from astro_massmap.inference import DiffusedStartPlan, DiffusionPlan, Observation, Streams, run_chains
+    >>> observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), 0.1), 1.2e-4)
+    >>> class Gaussian:
+    ...     def on(self, grid, weight):
+    ...         return GaussianPrior().on(grid)
+    >>> diffusion = DiffusionPlan(observation, Gaussian(), 4, (32, 32))
+    >>> plan = DiffusedStartPlan(diffusion, observation, GaussianPrior(), Schedule.fast(), (32, 32))
+    >>> run_chains(plan, Streams(0, range(2))).modes.shape
+    torch.Size([2, 32, 17])
+    """
+
+    def __init__(self, diffusion, observation, prior, schedule, box_shape, **options):
+        super().__init__(observation, prior, schedule, box_shape, **options)
+        self.diffusion = diffusion
+        self.final_evaluations += diffusion.final_evaluations
+
+    def gaussian_half(self):
+        half = super().gaussian_half()
+        half.diffusion = self.diffusion.gaussian_half()
+        return half
+
+    def start(self, streams):
+        """Draw samples by diffusion, and z given them and the data."""
+        sample = self.diffusion.finish(self.diffusion.start(streams), streams)
+        split = self.targets[0].split
+        return split.lift(sample, split.posterior.shear, streams)
 
 
 @dataclass(frozen=True)

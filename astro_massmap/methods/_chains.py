@@ -13,6 +13,7 @@ from ..inference import (
     diverged,
     one_thread,
     reduced_shear_log_weight,
+    residual_peak,
     residual_power,
     run_chains,
     thread_pool,
@@ -127,6 +128,7 @@ def _attempt(plan, seed, indices, attempt, on_step):
         return [(np.nan, record | {name: np.full(shape, np.nan).tolist() for name, shape in shapes.items()})]
     bad = diverged(plan, run.modes)
     chi2, b_chi2 = residual_power(plan.posterior(), run.modes)
+    peak = residual_peak(plan.posterior(), run.modes)
     power = plan.band_power(run.modes, 0.0, N_BANDS)
     log_weight = None
     if plan.observation.frozen is not None:
@@ -144,6 +146,7 @@ def _attempt(plan, seed, indices, attempt, on_step):
                 "energy_error": run.energy_error[row].tolist(),
                 "trace": run.trace[row].tolist(),
                 "chi2": [float(chi2[row]), float(b_chi2[row])],
+                "residual_peak": float(peak[row]),
                 "power": power[row].tolist(),
             }
             | ({} if log_weight is None else {"log_weight": float(log_weight[row])}),

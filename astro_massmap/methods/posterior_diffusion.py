@@ -1,12 +1,18 @@
 """Posterior samples without chains: the reverse diffusion of the posterior by a trained network."""
 
+import dataclasses
 from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 from .._utils.checks import check_integer, is_object_with
 from .._utils.content import text_of
+from .._utils.progress import warn
+from ..analysis.statements import PEAK
 from ..inference import DiffusionPlan, Observation, Plan, pick_device, posterior_shape
-from ..priors import PosteriorNetwork
-from .base import check_dtype
+from ..priors import PosteriorNetwork, ScorePrior
+from .annealed_hmc import AnnealedHMC
+from .base import Estimate, check_dtype
 from .sampled import SampledMethod, fixed_map, mean_power
 
 
@@ -27,6 +33,10 @@ class PosteriorDiffusion(SampledMethod):
         Network; by default that of the package, ``PosteriorNetwork.load("default")``.
     steps : int
         Number of steps, each with one evaluation of the network.
+    fallback : {'annealed_hmc', None}
+        Method that replaces the samples, with a warning, if the data contain a structure that they lack: a peak of
+        their residuals above 5.5 standard deviations, see `~astro_massmap.inference.residual_peak`. With None there is
+        the warning alone.
     n_samples, seed, padding, tolerance, max_iterations, dtype, device
         As for `~astro_massmap.AnnealedHMC`.
     batch_size, n_jobs, checkpoint, n_check
@@ -48,10 +58,13 @@ class PosteriorDiffusion(SampledMethod):
     network: PosteriorNetwork | None = None
     _: KW_ONLY
     steps: int = 25
+    fallback: Literal["annealed_hmc"] | None = "annealed_hmc"
 
     def __post_init__(self) -> None:
         check_network(self.network)
         check_integer(self.steps, "steps", 1)
+        if self.fallback not in (None, "annealed_hmc"):
+            raise ValueError(f"fallback: needs 'annealed_hmc' or None, got {self.fallback!r}")
         super().__post_init__()
 
     @property
@@ -78,6 +91,35 @@ class PosteriorDiffusion(SampledMethod):
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
         )
+
+    def solve(self, observation: Observation, **options: Any) -> Estimate:
+        """
+        Map one observation; parameters and errors as for `AnnealedHMC.solve <astro_massmap.AnnealedHMC.solve>`.
+
+        ``diagnostics["fallback"]`` is the name of the method that replaced the samples, or None.
+        """
+        estimate = super().solve(observation, **options)
+        estimate.diagnostics["fallback"] = None
+        if self.fallback is None or estimate.diagnostics["fit"]["residual_peak"] <= PEAK:
+            return estimate
+        warn("fallback: the network was not trained for such structures; the samples are drawn again by annealed_hmc")
+        try:
+            estimate = self._chains.solve(observation, **options)
+        except ValueError as error:  # the samples of the diffusion are kept
+            warn(f"fallback: annealed_hmc failed: {error}; the map is that of the network, and may be wrong")
+            return estimate
+        estimate.diagnostics["fallback"] = "annealed_hmc"
+        return estimate
+
+    @property
+    def _chains(self) -> AnnealedHMC:
+        """The chains with the prior of the same spectrum and kind of fields."""
+        prior = dataclasses.replace(ScorePrior.load("default", field=self._part.kind), spectrum=self._part.theory)
+        common = {f.name: getattr(self, f.name) for f in dataclasses.fields(SampledMethod)}
+        if self.checkpoint is not None:
+            path = Path(self.checkpoint)
+            common["checkpoint"] = path.with_name(path.stem + "_chains" + path.suffix)
+        return AnnealedHMC(prior, **common)
 
     def _effect(self, plan: Plan) -> list[float]:
         modes = fixed_map(plan)

@@ -11,6 +11,7 @@ A record is made of plain numbers, texts, lists and dictionaries:
   `astro_massmap._utils.content`;
 - ``sources``, the name and origin of the spectrum, and the mean redshift of the sources if their n(z) is known;
 - ``reduced_shear``, its setting, and the result as in the diagnostics; None for data that are a convergence;
+- ``fallback``, the method that replaced the samples of this one, if there is one;
 - ``input``, the SHA-256 of shear (or convergence), noise and pixel size as the method receives them; a pixel without
   data has infinite noise, so that the mask is part of it.
 
@@ -38,7 +39,8 @@ from ..priors.weights_file import checksum
 from ..theory.spectrum import PowerSpectrum
 
 # the names of the tables of a prior in its file
-_IN_FILES = dict.fromkeys(("ScorePrior", "PosteriorNetwork"), {"trained_spectrum": "spectrum", "spectrum": "theory"})
+_NAMES = {"trained_spectrum": "spectrum", "spectrum": "theory"}
+_IN_FILES = {"ScorePrior": _NAMES, "PosteriorNetwork": _NAMES}
 _LONGEST_NAME = 200
 
 
@@ -80,6 +82,7 @@ def record(method, observation, diagnostics):
         "prior": identity(method),
         "sources": dict(diagnostics["sources"]),
         "reduced_shear": copy.copy(diagnostics.get("reduced_shear")),
+        **({"fallback": diagnostics["fallback"]} if diagnostics.get("fallback") else {}),
         "input": {
             "kind": type(observation).__name__,
             "shape": [int(n) for n in observation.shape],
