@@ -8,10 +8,22 @@ import torch
 
 from .._utils.checks import is_object_with
 from .._utils.content import content_sha256, text_of
-from ..inference import Observation, Plan, Schedule, SplitPlan, TemperedPlan, pick_device, posterior_shape
-from ..priors import Prior, ScoreFunction, ScorePrior
+from ..inference import (
+    DiffusedStartPlan,
+    DiffusionPlan,
+    Observation,
+    Plan,
+    Schedule,
+    SplitPlan,
+    TemperedPlan,
+    pick_device,
+    posterior_shape,
+)
+from ..priors import PosteriorNetwork, Prior, ScoreFunction, ScorePrior
 from .base import check_dtype
 from .sampled import SampledMethod, check_fraction, check_pixel_size, fixed_map, mean_power
+
+_STEPS = 25  # of the diffusion from which chains start
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,9 @@ class AnnealedHMC(SampledMethod):
         Noise levels, and the number of steps at each.
     seed : int
         Seed. Sample i depends on the data, the seed and i alone; samples of different data are independent.
+    start : {'gaussian', 'diffusion'}
+        Start of the chains: an exact draw of the Gaussian posterior at the first level, or a sample of
+        `~astro_massmap.PosteriorDiffusion` at the last level, the only one then. The prior needs to be a ScorePrior.
     information : float
         Fraction of the information of the data, the sum of 1 / N, that is kept when noise is added to the pixels with
         the lowest noise, which would otherwise limit the noise level of the map.
@@ -71,6 +86,7 @@ class AnnealedHMC(SampledMethod):
     prior: Prior | None = None
     _: KW_ONLY
     schedule: Schedule | Literal["annealed", "fast", "tempered"] = "annealed"
+    start: Literal["gaussian", "diffusion"] = "gaussian"
     information: float = 0.985
 
     def __post_init__(self) -> None:
@@ -81,6 +97,12 @@ class AnnealedHMC(SampledMethod):
             raise ValueError(
                 f"schedule: needs a Schedule or one of {', '.join(map(repr, self.SCHEDULES))}, got {self.schedule!r}"
             )
+        if self.start not in ("gaussian", "diffusion"):
+            raise ValueError(f"start: needs 'gaussian' or 'diffusion', got {self.start!r}")
+        if self.start == "diffusion" and not isinstance(self.prior, ScorePrior | None):
+            raise TypeError(f"start: 'diffusion' needs a ScorePrior, got {text_of(self.prior)}")
+        if self.start == "diffusion" and not self._schedule.splitting:
+            raise ValueError("start: 'diffusion' needs a schedule with noise splitting, such as 'annealed'")
         check_fraction(self.information, "information", 0.1)
         super().__post_init__()
 
@@ -115,16 +137,19 @@ class AnnealedHMC(SampledMethod):
         check_pixel_size(self._prior, observation)
         schedule = self._schedule
         data = observation.with_noise_floor(self.information, self.seed) if schedule.splitting else observation
-        plan = (SplitPlan if schedule.splitting else TemperedPlan)(
-            data,
-            self._prior,
-            schedule,
-            posterior_shape(observation.shape, self.padding),
-            dtype=check_dtype(self.dtype),
-            device=pick_device(self.device),
-            tolerance=self.tolerance,
-            max_iterations=self.max_iterations,
-        )
+        box = posterior_shape(observation.shape, self.padding)
+        options = {
+            "dtype": check_dtype(self.dtype),
+            "device": pick_device(self.device),
+            "tolerance": self.tolerance,
+            "max_iterations": self.max_iterations,
+        }
+        if self.start == "diffusion":
+            network = network_of(self._prior)
+            diffusion = DiffusionPlan(data, network, _STEPS, box, **options)
+            schedule = dataclasses.replace(schedule, levels=(1.0,), trajectories=schedule.trajectories[-1:])
+            return DiffusedStartPlan(diffusion, data, self._prior, schedule, box, **options)
+        plan = (SplitPlan if schedule.splitting else TemperedPlan)(data, self._prior, schedule, box, **options)
         if schedule.splitting and plan.prior.gaussian:
             # a draw at the last level is exact
             plan.targets = plan.targets[-1:]
@@ -136,7 +161,6 @@ class AnnealedHMC(SampledMethod):
 
     def _decisive(self, plan: Plan) -> dict[str, Any]:
         settings = super()._decisive(plan)
-        settings["start"] = repr("gaussian")  # a former option, in the fingerprint of checkpoints of 0.1.dev
         if isinstance(self.prior, ScoreFunction):
             settings["function"] = repr(content_sha256(self.prior))
         return settings
@@ -144,3 +168,9 @@ class AnnealedHMC(SampledMethod):
     def _effect(self, plan: Plan) -> list[float]:
         modes, level = fixed_map(plan), plan.targets[-1].sigma
         return mean_power(modes, torch.zeros_like(modes) if plan.prior.gaussian else plan.prior.residual(modes, level))
+
+
+def network_of(prior: Any) -> PosteriorNetwork:
+    """Return the shipped network of the posterior for the spectrum of a prior and its kind of fields."""
+    kind = "random" if prior.factor is None else "targeted"
+    return dataclasses.replace(PosteriorNetwork.load("default"), kind=kind, spectrum=prior.theory)

@@ -10,7 +10,7 @@ factor of about five in each iteration (Seitz & Schneider 1995, A&A 297, 287).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from ..priors import GaussianPrior, PosteriorNetwork, ScorePrior
 from ._chains import draw_samples
 from ._memory import check_memory
 from ._workers import RunContext
-from .annealed_hmc import AnnealedHMC
+from .annealed_hmc import AnnealedHMC, network_of
 from .base import Estimate
 from .function import method_name
 from .kaiser_squires import smoothed_inversion
@@ -258,8 +258,7 @@ def _network_for(prior: Any, observation: Observation) -> PosteriorNetwork | Non
     """Return the shipped network for the spectrum of a prior, or None if it is not valid for the data."""
     if not isinstance(prior, ScorePrior) or prior.table is None:
         return None
-    kind = "random" if prior.factor is None else "targeted"
-    network = replace(PosteriorNetwork.load("default"), kind=kind, spectrum=prior.theory)
+    network = network_of(prior)
     noise = float(observation.noise_std[observation.observed].median())
     return None if network.fault(observation.pixel_size, noise) else network
 
