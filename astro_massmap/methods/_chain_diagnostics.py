@@ -22,7 +22,8 @@ def run_diagnostics(plan, observation, records):
     power = power_over_prior(plan, [record["power"] for record in good])
     targeted = plan.prior.targeted
     if power > (_MUCH_TARGETED if targeted else _MUCH):
-        remedy = "" if targeted else '; ScorePrior.load("default", field="targeted") is the prior of such fields'
+        part = "PosteriorNetwork" if hasattr(plan.prior, "network") else "ScorePrior"
+        remedy = "" if targeted else f'; {part}.load("default", field="targeted") is for such fields'
         reason = (
             f"it was not made for fields {'with such halos' if targeted else 'that were chosen for a cluster'}, and "
             f"masses may come out too low{remedy}"
