@@ -73,7 +73,7 @@ def main():
     )
     torch.manual_seed(plan.seed)
     declared = declared_spectrum(PowerSpectrum.default())
-    denoiser = PosteriorDenoiser(posterior_unet(embedding=128), declared, 0.4 * ARCMIN)
+    denoiser = PosteriorDenoiser(posterior_unet(embedding=128), declared, 1.2e-4)
     judge = PosteriorMocks(held_out, **cut)
     print(f"{time.perf_counter() - begin:.0f} s for the boxes", flush=True)
     trainer = PosteriorTrainer(

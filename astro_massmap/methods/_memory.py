@@ -12,12 +12,13 @@ import torch
 
 from .._utils.memory import physical_memory
 from ..inference import posterior_shape
-from ..priors import GaussianPrior
+from ..priors import GaussianPrior, PosteriorNetwork
 from ..priors.score_on_grid import KEPT
 from ..priors.tiles import tiles
 
 _PROGRAM = 0.3 * 2**30  # bytes for Python and its libraries
 _BOX, _LEVEL, _DRAW, _CHAIN = 4.0, 1.0, 9.0, 15.0  # vectors of modes for a box, a level, a Gaussian draw, a chain
+_DIFFUSION = 30.0  # vectors of modes for a sample of a diffusion, with three linear systems at a time
 _OBSERVATION, _INPUT = 60, 16  # bytes for a pixel of the field, and for a pixel of the input of the network
 _LAYERS = 6  # numbers of four bytes for a pixel of a tile and a channel of the network
 _REVERSE = 10  # number of levels of the reverse diffusion
@@ -59,7 +60,8 @@ def needed_memory(shape, padding=2.0, *, prior=None, dtype="float32", batch=1, l
     real = getattr(torch, dtype).itemsize
     vector = 2 * real * box[0] * (box[1] // 2 + 1)
     gaussian = prior is None or isinstance(prior, GaussianPrior)
-    vectors = _BOX + _LEVEL * (1 if gaussian else levels) + batch * (_DRAW if gaussian else _CHAIN)
+    own = _DRAW if gaussian else _DIFFUSION if isinstance(prior, PosteriorNetwork) else _CHAIN
+    vectors = _BOX + _LEVEL * (1 if gaussian else levels) + batch * own
     needed = _PROGRAM + vectors * vector + ny * nx * (_OBSERVATION + 4 * samples + real * levels)
     pieces = _pieces(shape, box, prior)
     if pieces:
