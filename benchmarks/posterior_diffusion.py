@@ -2,8 +2,8 @@
 Samples by diffusion and by chains on the same mocks: ``python benchmarks/posterior_diffusion.py OUT``.
 
 The mocks are those of ``benchmarks/survey_posterior.py OUT``. It prints for each survey the errors, power, peaks and
-coverage of exact Gaussian samples, of the posterior mean by one evaluation, of the diffusion and of the chains, with the
-processor time of each, and the error of the diffusion over that of the chains (jackknife over mocks).
+coverage of exact Gaussian samples, of the posterior mean by one evaluation, of the diffusion and of the chains, with
+the processor time of each, and the error of the diffusion over that of the chains (jackknife over mocks).
 """
 
 import argparse
@@ -80,9 +80,8 @@ def main():
             pair = scores["diffusion"].errors, scores["chains"].errors
             values = ["{:.3f} +- {:.3f}".format(*ratio(*pair, k)) for k in (0, 2)]
             log(f"RMSE of the diffusion over that of the chains: data {values[0]}, gaps {values[1]}")
-            log(
-                f"time of the diffusion over that of the chains: {scores['diffusion'].seconds / scores['chains'].seconds:.2f}"
-            )
+            seconds = scores["diffusion"].seconds / scores["chains"].seconds
+            log(f"time of the diffusion over that of the chains: {seconds:.2f}")
     (arguments.out / "posterior_diffusion.txt").write_text("\n".join(lines) + "\n")
 
 

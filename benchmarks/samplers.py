@@ -1,8 +1,8 @@
 """
 Samplers on problems with known posteriors: ``python benchmarks/samplers.py [SECTION ...] [--quick] [--rst FOLDER]``.
 
-Sections: gaussian, modes, tempered, controls, wrong, coverage, cost, scaling. Each row states the case, the number of
-evaluations of the score for a sample, and the deviation of the samples from the exact posterior.
+Sections: gaussian, modes, diffusion, tempered, controls, wrong, coverage, cost, scaling. Each row states the case, the
+number of evaluations of the score for a sample, and the deviation of the samples from the exact posterior.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import torch
 
 from astro_massmap import GaussianPrior, Schedule
 from astro_massmap.inference import (
+    DiffusionPlan,
     FourierGrid,
     LensingOperator,
     Observation,
@@ -32,6 +33,7 @@ from astro_massmap.validation.diagnostics import coverage as coverage_of
 sys.path.append(str(Path(__file__).parent.parent / "tests"))  # problems and samplers that tests and benchmarks share
 
 from helpers import problems
+from helpers.analytic_priors import GaussianNetwork, MixtureNetwork
 from helpers.ensembles import bare_split, ensemble, from_prior
 from helpers.leapfrog import LeapfrogTarget
 from list_table import list_table
@@ -149,6 +151,33 @@ def modes(quick):
             return SplitPlan(observation, problem.prior, schedule, observation.shape)
 
         yield _mode_rows(f"{side}, separation {separation}, {name}", problem, plan_of, n)
+
+
+def diffusion(quick):
+    yield (
+        "case (exact weights .132 .349 .579 .842)",
+        "evaluations",
+        "mean (data / holes); std (data / holes); chi2/n; power by band; or fraction of samples with the cluster",
+        "within targets",
+    )
+    generator = torch.Generator().manual_seed(64)
+    observation = problems.observe(problems.gaussian_sky(64, generator), problems.noise_map(64, 30), generator)
+    exact = problems.Exact(observation, 64 if quick else 128)
+    for steps in (4,) if quick else (1, 4, 15, 25):
+        plan = DiffusionPlan(observation, GaussianNetwork(problems.spectrum()), steps, observation.shape)
+        agreement = exact.compare(ensemble(plan, 16 if quick else 64)[0])
+        yield f"64, Gaussian, {steps} steps", 0, agreement.row(), "yes" if agreement.good else "no"
+    for separation, steps in [(4.1, 10), (4.1, 25), (6.1, 10), (6.1, 25), (10.2, 25)][: 1 if quick else None]:
+        problem = problems.two_modes(64, separation)
+
+        def plan_of(observation, problem=problem, steps=steps):
+            network = MixtureNetwork(problem.prior, observation)
+            return DiffusionPlan(observation, network, steps, observation.shape)
+
+        name, evaluations, _, *rest = _mode_rows(
+            f"64, separation {separation}, {steps} steps", problem, plan_of, 32 if quick else 256
+        )
+        yield name, evaluations, *rest
 
 
 def tempered(quick):
@@ -359,7 +388,7 @@ def _network():
     return net
 
 
-SECTIONS = {f.__name__: f for f in (gaussian, modes, tempered, controls, wrong, coverage, cost, scaling)}
+SECTIONS = {f.__name__: f for f in (gaussian, modes, diffusion, tempered, controls, wrong, coverage, cost, scaling)}
 
 
 def main():

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from astro_massmap import PowerSpectrum
+from astro_massmap.inference import GaussianPosterior
 from astro_massmap.priors import PriorOnGrid
 
 
@@ -127,3 +128,38 @@ class _LognormalOnGrid(PriorOnGrid):
         log_density = log_density - torch.log(stretched).sum(dim=(1, 2), dtype=torch.float64)
         log_ratio = log_density + 0.5 * self.grid.inner(modes, modes / self.variance)
         return torch.where(inside, log_ratio, -torch.inf)
+
+
+class GaussianNetwork:
+    """A network of the posterior that adds nothing."""
+
+    def __init__(self, spectrum):
+        self.spectrum = spectrum
+
+    def on(self, grid, weight):
+        return PriorOnGrid(grid, self.spectrum)
+
+
+class MixtureNetwork:
+    """Exact denoiser of the posterior under a prior with two means: Gaussian means with the weights of both."""
+
+    def __init__(self, prior, observation):
+        self.prior, self.observation = prior, observation
+
+    def on(self, grid, weight):
+        on_grid, levels = self.prior.on(grid), {}
+        posterior = GaussianPosterior(self.observation, on_grid.variance, grid.box_shape, dtype=grid.dtype)
+        mean, log_weights = on_grid.means[1], on_grid.log_weights
+
+        def contribution(total, _, sigma):
+            if sigma not in levels:
+                variance = on_grid.variance
+                level = posterior.given(posterior.weight, variance * sigma**2 / (variance + sigma**2))
+                levels[sigma] = level.solve((mean / variance)[None], 1e-5)[0]  # L^-1 S^-1 mu
+            added, filtered = levels[sigma], mean / on_grid.variance
+            log_odds = grid.inner(total, added) + grid.inner(filtered, added) / 2 - grid.inner(filtered, mean) / 2
+            weight = torch.sigmoid(log_odds + log_weights[1] - log_weights[0])
+            return weight.to(grid.dtype)[:, None, None] * added
+
+        on_grid.contribution = contribution
+        return on_grid

@@ -6,42 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from astro_massmap import GaussianPrior
-from astro_massmap.inference import DiffusionPlan, GaussianPosterior, Streams, posterior_diffusion, run_chains
+from astro_massmap.inference import DiffusionPlan, GaussianPosterior, Streams, posterior_diffusion
 
 from helpers import problems
-
-
-class Gaussian:
-    """A network of the posterior that adds nothing."""
-
-    def on(self, grid, weight):
-        return GaussianPrior(problems.spectrum()).on(grid)
-
-
-class MixtureNetwork:
-    """Exact denoiser of the posterior under a prior with two means: Gaussian means with the weights of both."""
-
-    def __init__(self, prior, observation):
-        self.prior, self.observation = prior, observation
-
-    def on(self, grid, weight):
-        on_grid, levels = self.prior.on(grid), {}
-        posterior = GaussianPosterior(self.observation, on_grid.variance, grid.box_shape, dtype=grid.dtype)
-        mean, log_weights = on_grid.means[1], on_grid.log_weights
-
-        def contribution(total, _, sigma):
-            if sigma not in levels:
-                variance = on_grid.variance
-                level = posterior.given(posterior.weight, variance * sigma**2 / (variance + sigma**2))
-                levels[sigma] = level.solve((mean / variance)[None], 1e-5)[0]  # L^-1 S^-1 mu
-            added, filtered = levels[sigma], mean / on_grid.variance
-            log_odds = grid.inner(total, added) + grid.inner(filtered, added) / 2 - grid.inner(filtered, mean) / 2
-            weight = torch.sigmoid(log_odds + log_weights[1] - log_weights[0])
-            return weight.to(grid.dtype)[:, None, None] * added
-
-        on_grid.contribution = contribution
-        return on_grid
+from helpers.analytic_priors import GaussianNetwork, MixtureNetwork
+from helpers.ensembles import ensemble
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +22,14 @@ def gaussian():
 
 def draws(observation, network, steps, n, seed=0):
     plan = DiffusionPlan(observation, network, steps, observation.shape)
-    runs = [run_chains(plan, plan.streams(seed, range(i, i + 16))) for i in range(0, n, 16)]
-    return plan, torch.cat([run.modes for run in runs]), runs[0]
+    return plan, *ensemble(plan, n, seed=seed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 4, 15])
 def test_without_a_network_draws_are_exact(gaussian, steps):
     observation, exact = gaussian
-    _, modes, run = draws(observation, Gaussian(), steps, 64)
+    _, modes, run = draws(observation, GaussianNetwork(problems.spectrum()), steps, 64)
     agreement = exact.compare(modes)
     assert agreement.good, agreement.row()
     assert run.evaluations == 0
