@@ -166,7 +166,7 @@ def diffusion(quick):
     for steps in (4,) if quick else (1, 4, 15, 25):
         plan = DiffusionPlan(observation, GaussianNetwork(problems.spectrum()), steps, observation.shape)
         agreement = exact.compare(ensemble(plan, 16 if quick else 64)[0])
-        yield f"64, Gaussian, {steps} steps", 0, agreement.row(), "yes" if agreement.good else "no"
+        yield f"64, Gaussian, {steps} steps", "0", agreement.row(), agreement.good
     for separation, steps in [(4.1, 10), (4.1, 25), (6.1, 10), (6.1, 25), (10.2, 25)][: 1 if quick else None]:
         problem = problems.two_modes(64, separation)
 
