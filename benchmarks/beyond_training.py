@@ -73,7 +73,7 @@ def main():
             peaks.append(found.diagnostics["fit"]["residual_peak"])
         own, reference = np.sqrt(np.sum(errors, axis=0))
         shown = "{:.2f}; {:.2f} +- {:.2f}".format(*np.mean(middle, axis=0))
-        left = f"{sum(p > PEAK for p in peaks)} of {len(peaks)}"
+        replaced = f"{sum(p > PEAK for p in peaks)} of {len(peaks)}"
         rows.append(
             (name, *(f"{r:.3f}" for r in own / reference), shown, f"{min(peaks):.1f} to {max(peaks):.1f}", replaced)
         )
