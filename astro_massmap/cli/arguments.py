@@ -60,8 +60,8 @@ def add_exclude_argument(parser):
 def add_method_arguments(parser):
     parser.add_argument(
         "--method",
-        help="annealed_hmc (default), posterior_diffusion, posterior_mean, wiener, kaiser_squires, or FILE.py:NAME, a function of the "
-        "observation in your own code",
+        help="annealed_hmc (default), posterior_diffusion, posterior_mean, wiener, kaiser_squires, or FILE.py:NAME, a "
+        "function of the observation in your own code",
     )
     parser.add_argument(
         "--prior",

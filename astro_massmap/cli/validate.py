@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from .arguments import add_galaxy_arguments, angle, open_maps, options, read_catalog, save_figure
+from .arguments import NETWORKS, add_galaxy_arguments, angle, open_maps, options, read_catalog, save_figure
 from .own_code import is_own_code, load, name_in
 
 METHODS = "kaiser_squires,wiener,posterior_mean,gaussian,posterior_diffusion,annealed_hmc"

@@ -51,9 +51,9 @@ def needed_memory(shape, padding=2.0, *, prior=None, dtype="float32", batch=1, l
     """
     Return the `MemoryEstimate` of a run on a field of ``shape``, with options as for `~astro_massmap.Wiener`.
 
-    ``prior`` is a prior or a `~astro_massmap.priors.PosteriorNetwork`; None, or a `~astro_massmap.GaussianPrior`, has no
-    network. ``batch`` is the number of chains at a time, ``levels`` that of the levels of the schedule, and ``samples``
-    that of the samples in memory.
+    ``prior`` is a prior or a `~astro_massmap.priors.PosteriorNetwork`; None, or a `~astro_massmap.GaussianPrior`, has
+    no network. ``batch`` is the number of chains at a time, ``levels`` that of the levels of the schedule, and
+    ``samples`` that of the samples in memory.
     """
     box, (ny, nx) = posterior_shape(shape, padding), shape
     real = getattr(torch, dtype).itemsize

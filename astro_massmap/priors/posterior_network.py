@@ -56,8 +56,8 @@ class PosteriorNetwork:
     sigma_range : tuple of float
         Range of the noise of the data in the training, in units of the standard deviation of a pixel.
     pixel_sizes, signals : ndarray
-        For each kind of field: smallest and largest side of a pixel in radians, ``(2, 2)``; and at both the lowest and
-        the highest standard deviation of a pixel in the training, ``(2, 2, 2)``.
+        For each kind of field: smallest and largest side of a pixel in radians, ``(2, 2)``, infinite without training;
+        and at both the lowest and the highest standard deviation of a pixel in the training, ``(2, 2, 2)``.
     factor : `~astro_massmap.PowerSpectrum`
         Power of fields chosen for a cluster over that of random fields, a function of ell.
     spectrum : `~astro_massmap.PowerSpectrum`, optional
@@ -93,6 +93,8 @@ class PosteriorNetwork:
             check_spectrum(self.spectrum)
         if self.kind not in FIELDS:
             raise ValueError(f"field: needs 'random' or 'targeted', got {self.kind!r}")
+        if not np.isfinite(self.pixel_sizes[FIELDS.index(self.kind)]).all():
+            raise ValueError(f"field: the network has not been trained on {self.kind} fields")
         if not (isinstance(self.margin, int) and self.margin >= 0):
             raise ValueError(f"margin: needs a non-negative integer (pixels), got {self.margin!r}")
         check_tile(self.tile)

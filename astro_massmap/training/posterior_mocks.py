@@ -15,8 +15,8 @@ import torch
 from ..inference import GaussianPosterior, Observation
 from ..priors.denoiser import FieldStatistics, log_levels
 from ..priors.posterior_denoiser import NoisyPair, smoothed, typical_noise
+from .footprints import random_holes, random_noise
 from .maps import Tensors, check_pieces, piece, symmetry
-from .mocks import random_holes, random_noise
 
 NOISE = (0.8, 60.0)  # noise of the data in units of the standard deviation of a pixel
 _ALONE = 6  # one map of so many has no noisy map
@@ -64,18 +64,12 @@ class PosteriorMocks:
 
     Examples
     --------
-    A source of flat maps of one survey:
-
-    >>> from types import SimpleNamespace
     >>> import numpy as np
     >>> import torch
     >>> from astro_massmap import PowerSpectrum
-    >>> from astro_massmap.training import PosteriorMocks
-    >>> survey = SimpleNamespace(spectrum=PowerSpectrum.default(), pixel_size=1.2e-4)
-    >>> flat = SimpleNamespace(
-    ...     shape=(48, 48), survey=lambda choices: survey, draw=lambda survey, choices: torch.zeros(48, 48)
-    ... )
-    >>> mocks = PosteriorMocks((flat, flat), size=32, margin=8)
+    >>> from astro_massmap.training import MapBank, OneSurvey, PosteriorMocks
+    >>> source = OneSurvey(MapBank(np.zeros((4, 48, 48)), 1.2e-4), PowerSpectrum.default())
+    >>> mocks = PosteriorMocks((source, source), size=32, margin=8)
     >>> batch = mocks.batch(2, 0.5, 8.0, np.random.default_rng(0), torch.Generator())
     >>> batch.mean.shape, batch.field.modes.shape[0]
     (torch.Size([2, 32, 32]), 2)
