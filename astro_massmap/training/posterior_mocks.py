@@ -26,7 +26,23 @@ _TOLERANCE = 2e-3  # relative residual of the Gaussian mean, sufficient for the 
 
 @dataclass
 class PosteriorBatch(Tensors):
-    """Truth x, the parts of a `NoisyPair` ``(n, size, size)`` or ``(n,)``, and the statistics of the fields."""
+    """
+    Truth x, the parts of a `~astro_massmap.priors.NoisyPair`, and the statistics of the fields.
+
+    Maps are ``(n, size, size)``, numbers ``(n,)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.priors import FieldStatistics
+    >>> from astro_massmap.training import PosteriorBatch
+    >>> maps, numbers = [torch.ones(2, 16, 16)] * 5, [torch.ones(2)] * 3
+    >>> batch = PosteriorBatch(*maps, *numbers, FieldStatistics(PowerSpectrum.default(), 1.2e-4))
+    >>> batch.pair.level.shape
+    torch.Size([2])
+    """
 
     x: torch.Tensor
     b: torch.Tensor
@@ -40,7 +56,7 @@ class PosteriorBatch(Tensors):
 
     @property
     def pair(self):
-        """The `NoisyPair`."""
+        """The `~astro_massmap.priors.NoisyPair`."""
         return NoisyPair(*(getattr(self, f.name) for f in fields(NoisyPair)))
 
 
@@ -120,7 +136,9 @@ class PosteriorMocks:
             return drawn.to(self.device)
 
         noise_std = torch.as_tensor(noise_std, dtype=torch.float32, device=self.device)
-        observation = Observation(torch.zeros((2, *self.shape), device=self.device), noise_std, survey.pixel_size)
+        observation = Observation(
+            torch.zeros((2, *self.shape), dtype=torch.float32, device=self.device), noise_std, survey.pixel_size
+        )
         posterior = GaussianPosterior(observation, survey.spectrum, tolerance=_TOLERANCE, device=self.device)
         grid, precision = posterior.grid, sigma**-2
         if precision:
