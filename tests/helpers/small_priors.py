@@ -59,14 +59,13 @@ def signal(pixel_size=PIXEL, spectrum=THEORY):
     return float(FieldStatistics(spectrum, pixel_size).variance) ** 0.5
 
 
-def posterior(unet=None, spectrum=THEORY, pixel=PIXEL, **options):
+def posterior(unet=None, spectrum=THEORY, pixel=PIXEL, seed=0, **options):
     """
     A network of the posterior for noise of 0.8 to 60 signals, around `network` or another one.
 
     It is for pixels of half to twice the given size, and in targeted fields of half of it to this size.
     """
-    inputs, outputs, conditions = 4, 2, CONDITIONS + 1
-    unet = network(inputs=inputs, outputs=outputs, conditions=conditions) if unet is None else unet
+    unet = network(seed, inputs=4, outputs=2, conditions=CONDITIONS + 1) if unet is None else unet
     sizes = pixel * np.array([[0.5, 2.0], [0.5, 1.0]])
     factor = PowerSpectrum([1, 1e6], [4, 4], name="fourfold")
     signals = [
@@ -81,7 +80,7 @@ def posterior(unet=None, spectrum=THEORY, pixel=PIXEL, **options):
 
 def untrained_posterior(**options):
     """A network of the posterior that adds nothing to the Gaussian mean."""
-    return posterior(posterior_unet(WIDTHS), **options)
+    return posterior(posterior_unet(WIDTHS).requires_grad_(False), **options)
 
 
 def gaussian_maps(spectrum, n, shape, seed=0):

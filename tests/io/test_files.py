@@ -64,7 +64,7 @@ from astro_massmap.priors import PosteriorNetwork
 from astro_massmap.simulation import Cosmology
 assert ".zip" in astro_massmap.__file__, astro_massmap.__file__
 print(len(datasets.demo()), datasets.demo_truth().shape, len(datasets.demo_clusters()))
-print(PowerSpectrum.default().name, Cosmology.default(), repr(ScorePrior.load()), repr(PosteriorNetwork.load()), sep="|")
+print(PowerSpectrum.default().name, Cosmology.default(), ScorePrior.load(), PosteriorNetwork.load(), sep="|")
 """
 
 
