@@ -185,7 +185,8 @@ class ShearMap:
         Parameters
         ----------
         method : str, method object or callable, optional
-            ``"annealed_hmc"`` (the default), ``"posterior_mean"``, ``"wiener"`` or ``"kaiser_squires"``; an object:
+            ``"annealed_hmc"`` (the default), ``"posterior_diffusion"``, ``"posterior_mean"``, ``"wiener"`` or
+            ``"kaiser_squires"``; an object:
             `~astro_massmap.AnnealedHMC`, `~astro_massmap.PosteriorMean`, `~astro_massmap.Wiener`,
             `~astro_massmap.KaiserSquires`; or a function of an `~astro_massmap.inference.Observation` that returns the
             convergence ``(ny, nx)``, see :doc:`/your_own`.

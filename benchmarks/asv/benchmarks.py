@@ -13,6 +13,7 @@ from astro_massmap import (
     AnnealedHMC,
     ConvergenceMap,
     KaiserSquires,
+    PosteriorDiffusion,
     PosteriorMean,
     ScorePrior,
     ShearCatalog,
