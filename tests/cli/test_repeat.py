@@ -75,7 +75,11 @@ def same(a, b):
 # ---- again, bit by bit
 
 
-@pytest.mark.parametrize("options", [WIENER, SAMPLED, DIFFUSION], ids=["wiener", "annealed_hmc", "diffusion"])
+@pytest.mark.parametrize(
+    "options",
+    [WIENER, SAMPLED, pytest.param(DIFFUSION, marks=pytest.mark.slow)],
+    ids=["wiener", "annealed_hmc", "diffusion"],
+)
 def test_pixels_and_samples_are_equal_bit_by_bit(survey, capsys, tmp_path, options):
     old = make(survey, *options)
     assert repeat("--input", survey) == 0
