@@ -16,20 +16,13 @@ import numpy as np
 import torch
 from survey_prior import ARCMIN, Skies, survey
 
-from astro_massmap import PowerSpectrum, ScorePrior, __version__
+from astro_massmap import PowerSpectrum, ScorePrior
 from astro_massmap.priors import FieldStatistics, PosteriorDenoiser, PosteriorNetwork, posterior_unet
 from astro_massmap.simulation import RESOLUTION, TargetedMaps, declared_spectrum
-from astro_massmap.training import (
-    PosteriorMocks,
-    PosteriorTrainer,
-    TrainingPlan,
-    fixed_pairs,
-    posterior_ratios,
-    write_curves,
-)
+from astro_massmap.training import TrainingPlan, write_curves
+from astro_massmap.training.posterior import trained_posterior
 from astro_massmap.training.posterior_mocks import NOISE
 
-LEVELS = (0.6, 2.0, 6.0, 60.0)  # noise of the noisy map, in units of the standard deviation of a pixel
 FIELDS = ((0.25, 2.0), (0.35, 2.4)), ((0.1, 0.4), (0.5, 2.4))  # pixels in arcmin and source redshifts of both kinds
 
 
@@ -61,44 +54,39 @@ def main():
     factor = ScorePrior.load("default", field="targeted").factor
     sources, held_out = ((maps, TargetedMaps(maps, factor)) for maps in (skies.training, skies.held_out))
     size = min(96, arguments.size // 2)
-    cut = {"size": size, "margin": min(32, (arguments.size - size) // 2), "device": skies.device}
     plan = TrainingPlan(
         steps=arguments.steps,
         maps_per_step=arguments.maps_per_step,
         pieces=1,
         size=size,
-        margin=cut["margin"],
+        margin=min(32, (arguments.size - size) // 2),
         sigma=(0.3, 60.0),
         validate_every=max(1, arguments.steps // 10),
     )
     torch.manual_seed(plan.seed)
     declared = declared_spectrum(PowerSpectrum.default())
-    denoiser = PosteriorDenoiser(posterior_unet(embedding=128), declared, 1.2e-4)
-    judge = PosteriorMocks(held_out, **cut)
+    denoiser = PosteriorDenoiser(posterior_unet(embedding=128), declared, 0.4 * ARCMIN)
     print(f"{time.perf_counter() - begin:.0f} s for the boxes", flush=True)
-    trainer = PosteriorTrainer(
-        denoiser,
-        PosteriorMocks(sources, **cut),
-        plan,
-        validation=fixed_pairs(judge, arguments.maps, LEVELS),
-        checkpoint=out / "posterior_state.safetensors",
-        device=skies.device,
-        workers=arguments.workers,
-    )
-    trained = trainer.run(progress=False).eval()
-    write_curves(trainer.history, out / "posterior")
-    pixel_sizes, signals = limits(sources)
     card = {
-        "version": __version__,
         "maps": f"{arguments.boxes} + {arguments.boxes} boxes of {arguments.box_size:g} Mpc/h, "
         f"{arguments.particles}^3 particles, sigma_8 0.83 and 0.75, and halos of 1e14 to 3e15 solar masses in them",
         "spectrum": declared.name,
         "resolution": list(RESOLUTION),
-        "steps": plan.steps,
-        "plan": {k: list(v) if isinstance(v, tuple) else v for k, v in vars(plan).items()},
-        "error_ratio": posterior_ratios(trained, fixed_pairs(judge, 2 * arguments.maps, LEVELS, seed=1)),
     }
-    network = PosteriorNetwork(trained, declared, NOISE, pixel_sizes, signals, factor, card=card)
+    trained, card, history = trained_posterior(
+        denoiser,
+        sources,
+        held_out,
+        plan,
+        maps=arguments.maps,
+        card=card,
+        checkpoint=out / "posterior_state.safetensors",
+        device=skies.device,
+        workers=arguments.workers,
+        progress=False,
+    )
+    write_curves(history, out / "posterior")
+    network = PosteriorNetwork(trained, declared, NOISE, *limits(sources), factor, card=card)
     network.save(out / "posterior.safetensors", overwrite=True)
     print(f"{time.perf_counter() - begin:.0f} s with the training", *card["error_ratio"].items(), sep="\n", flush=True)
 

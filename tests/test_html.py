@@ -23,7 +23,7 @@ from astro_massmap import (
     datasets,
 )
 from astro_massmap._utils.html import card, image
-from astro_massmap.priors import MeanNetwork
+from astro_massmap.priors import PosteriorNetwork
 from astro_massmap.validation import Comparison
 
 from helpers.skies import tan_wcs
@@ -63,7 +63,7 @@ OBJECTS = {
     "spectrum": (lambda: PowerSpectrum([10, 100], [1e-9, 1e-10], name=EVIL), ["10 to 100"]),
     "Gaussian prior": (lambda: GaussianPrior(PowerSpectrum([10, 100], [1e-9, 1e-10], name=EVIL)), []),
     "score prior": (lambda: ScorePrior.load("default"), ["default: z_s = 1", "368370"]),
-    "mean network": (lambda: MeanNetwork.load("default"), ["trained on", "parameters"]),
+    "network of the posterior": (lambda: PosteriorNetwork.load("default"), ["trained on", "random"]),
     "comparison": (comparison, ["0.988 +- 0.012"]),
 }
 

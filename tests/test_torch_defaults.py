@@ -13,15 +13,16 @@ from astro_massmap import (
     AnnealedHMC,
     GaussianPrior,
     KaiserSquires,
+    PosteriorDiffusion,
     PosteriorMean,
     PowerSpectrum,
     ScorePrior,
     Wiener,
     datasets,
 )
-from astro_massmap.priors import MeanNetwork, UNet, mean_network, score
+from astro_massmap.priors import PosteriorNetwork, UNet, posterior_network, score
 from astro_massmap.simulation import NBody, band_power, lognormal_maps
-from astro_massmap.training import MapBank, TrainingPlan, train_posterior_mean, train_prior
+from astro_massmap.training import MapBank, TrainingPlan, train_posterior, train_prior
 
 from helpers.cases import each_case
 
@@ -73,7 +74,7 @@ def defaults(request):
 
     def set_defaults():
         score._default.cache_clear()
-        mean_network._default.cache_clear()
+        posterior_network._default.cache_clear()
         if request.param == "meta":
             torch.set_default_device("meta")
         else:
@@ -129,10 +130,11 @@ def test_every_tensor_names_its_type_and_its_device():
         KaiserSquires(),
         Wiener(n_samples=2),
         PosteriorMean(),
+        PosteriorDiffusion(n_samples=2, steps=3, n_check=2),
         AnnealedHMC(n_samples=2, n_check=2),
         AnnealedHMC(GaussianPrior(), n_samples=1, schedule="tempered"),
     ],
-    ids=["kaiser_squires", "wiener", "posterior_mean", "annealed_hmc", "tempered"],
+    ids=["kaiser_squires", "wiener", "posterior_mean", "posterior_diffusion", "annealed_hmc", "tempered"],
 )
 def test_defaults_change_no_map(defaults, method):
     shear = datasets.demo().to_map(shape=(16, 16), pixel_scale=0.4 * u.arcmin)
@@ -143,15 +145,15 @@ def test_defaults_change_no_map(defaults, method):
 
 def test_networks_are_in_single_precision_on_the_cpu(defaults):
     defaults()
-    for module in (UNet((4, 4, 4)), ScorePrior.load().denoiser.network, MeanNetwork.load().denoiser.network):
+    for module in (UNet((4, 4, 4)), ScorePrior.load().denoiser.network, PosteriorNetwork.load().denoiser.network):
         assert {(p.dtype, p.device.type) for p in module.parameters()} == {(torch.float32, "cpu")}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("train", [train_prior, train_posterior_mean])
+@pytest.mark.parametrize("train", [train_prior, train_posterior])
 def test_defaults_change_no_training(defaults, train, tmp_path):
     spectrum = PowerSpectrum.default()
-    plan = TrainingPlan(steps=2, size=16, margin=8, sigma=(0.05, 0.3), validation_maps=1, validate_every=1)
+    plan = TrainingPlan(steps=2, size=16, margin=8, sigma=(0.05, 60), validation_maps=1, validate_every=1)
     options = {"widths": (4, 4, 4), "progress": False}
 
     def trained(name, plan=plan):

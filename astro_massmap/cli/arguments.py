@@ -151,9 +151,9 @@ def read_method(arguments, redshift=None, *, spectrum=True):
 
     chosen = options(arguments, "n_samples", "seed", "device", "smoothing", "schedule", "checkpoint")
     spectrum = read_spectrum(arguments, redshift) if spectrum else read_table_of_spectrum(arguments)
-    field = arguments.field or "random"
+    field = arguments.field
     sampled, network = arguments.method in (None, "annealed_hmc"), arguments.method in NETWORKS
-    if field != "random" and (arguments.prior in PRIORS[1:] or not (sampled or network)):
+    if field == "targeted" and (arguments.prior in PRIORS[1:] or not (sampled or network)):
         raise ValueError("--field: a choice of the default prior; omit --prior and --method")
     if arguments.method is not None and is_own_code(arguments.method):
         if arguments.prior != "default" or spectrum is not None:
@@ -166,8 +166,8 @@ def read_method(arguments, redshift=None, *, spectrum=True):
             chosen["prior"] = load(arguments.prior, "--prior")
         elif arguments.prior == "gaussian":
             chosen["prior"] = GaussianPrior(spectrum)
-        elif (arguments.prior, field, spectrum) != ("default", "random", None):  # otherwise from n(z) of the data
-            chosen["prior"] = ScorePrior.load(arguments.prior, spectrum, field=field)
+        elif arguments.prior != "default" or field == "targeted" or spectrum is not None:  # else from n(z) of the data
+            chosen["prior"] = ScorePrior.load(arguments.prior, spectrum, field=field or "random")
     elif network:
         if arguments.prior == "gaussian":
             raise ValueError(f"--prior: {arguments.method} needs the file of a trained network, got 'gaussian'")

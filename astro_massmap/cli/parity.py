@@ -53,7 +53,7 @@ TASKS = {
             ("PowerSpectrum.from_n_z", "PowerSpectrum.from_cosmology"),
         ),
         "simulate": ("simulate maps to train a prior with", ("simulation.simulate_boxes", "simulation.write_maps")),
-        "train": ("train a prior on maps", ("training.train_prior", "training.train_posterior_mean")),
+        "train": ("train a prior on maps", ("training.train_prior", "training.train_posterior")),
     },
     "Provenance": {
         "info": ("print how a map was made", ("ConvergenceMap.meta",)),

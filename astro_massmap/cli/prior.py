@@ -7,7 +7,7 @@ import numpy as np
 from .arguments import angle, numbers, open_maps, show_table
 from .sources import add_sources_argument, computed_spectrum
 
-_SHEAR_NOISE = (0.05, 0.3)  # per pixel and component, for the posterior mean
+_NOISE = (0.3, 60.0)  # of noisy maps, in units of the standard deviation of a pixel, for a network of the posterior
 
 
 def add_commands(commands):
@@ -80,7 +80,11 @@ def _add_train(commands):
     train.add_argument(
         "--corrections", type=int, default=200, help="maps for the correction of the power (default: 200)"
     )
-    train.add_argument("--posterior-mean", action="store_true", help="train a network for the posterior mean instead")
+    train.add_argument(
+        "--posterior",
+        action="store_true",
+        help="train a network of the posterior instead, for posterior_diffusion and posterior_mean",
+    )
     train.add_argument(
         "--without-theory", action="store_true", help="network without the Gaussian component, for comparison"
     )
@@ -164,10 +168,10 @@ def _train(arguments):
     from .._utils.files import check_target
     from ..inference import pick_device
     from ..theory.spectrum import PowerSpectrum
-    from ..training import MapBank, TrainingPlan, start_workers, train_posterior_mean, train_prior, write_curves
+    from ..training import MapBank, TrainingPlan, start_workers, train_posterior, train_prior, write_curves
 
-    if arguments.posterior_mean and arguments.without_theory:
-        raise ValueError("--without-theory: cannot be combined with --posterior-mean")
+    if arguments.posterior and arguments.without_theory:
+        raise ValueError("--without-theory: cannot be combined with --posterior")
     if arguments.output.suffix != ".safetensors":
         raise ValueError(f"--output: needs the extension .safetensors, got {str(arguments.output)!r}")
     stem = arguments.output.with_suffix("")
@@ -188,10 +192,10 @@ def _train(arguments):
         margin=arguments.margin,
         validate_every=arguments.validate_every,
         seed=arguments.seed,
-        **({"sigma": _SHEAR_NOISE} if arguments.posterior_mean else {}),
+        **({"sigma": _NOISE} if arguments.posterior else {}),
     )
     score_options = {"theory": not arguments.without_theory, "n_correction": arguments.corrections}
-    train, more = (train_posterior_mean, {}) if arguments.posterior_mean else (train_prior, score_options)
+    train, more = (train_posterior, {}) if arguments.posterior else (train_prior, score_options)
     trained, history = train(
         training,
         validation,
@@ -207,8 +211,9 @@ def _train(arguments):
     if history:  # the first of several workers
         trained.save(arguments.output, overwrite=arguments.overwrite)
         write_curves(history, stem)
-        for level, ratio in trained.card["error_ratio" if arguments.posterior_mean else "denoising_ratio"].items():
-            print(f"noise {level}: mean squared error {ratio:.3f} of that of the Gaussian component alone")
+        key, noise = ("error_ratio", "noise / signal") if arguments.posterior else ("denoising_ratio", "noise")
+        for level, ratio in trained.card[key].items():
+            print(f"{noise} {level}: mean squared error {ratio:.3f} of that of the Gaussian component alone")
         print(f"wrote {arguments.output}")
 
 

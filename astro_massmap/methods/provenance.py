@@ -39,8 +39,8 @@ from ..priors.weights_file import checksum
 from ..theory.spectrum import PowerSpectrum
 
 # the names of the tables of a prior in its file
-_NAMES = {"trained_spectrum": "spectrum", "spectrum": "theory"}
-_IN_FILES = {"ScorePrior": _NAMES, "PosteriorNetwork": _NAMES}
+_TABLES = {"trained_spectrum": "spectrum", "spectrum": "theory"}
+_IN_FILES = {"ScorePrior": _TABLES, "PosteriorNetwork": _TABLES}
 _LONGEST_NAME = 200
 
 

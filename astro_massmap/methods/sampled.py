@@ -193,7 +193,7 @@ class SampledMethod:
 
 def check_fraction(value: float, name: str, low: float) -> None:
     """Raise ValueError unless ``value``, the option ``name``, is above ``low`` and at most 1."""
-    if not (isinstance(value, Real) and low < value <= 1):
+    if not (isinstance(value, Real) and low < float(value) <= 1):
         raise ValueError(f"{name}: needs to be between {low} and 1, got {value!r}")
 
 

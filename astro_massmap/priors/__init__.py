@@ -10,7 +10,6 @@ from .correction import Correction, CorrectionTable
 from .denoiser import CONDITIONS, FieldStatistics, HybridDenoiser
 from .function import ScoreFunction
 from .gaussian import GaussianPrior
-from .mean_network import MeanNetwork, MomentDenoiser
 from .posterior_denoiser import NoisyPair, PosteriorDenoiser, posterior_unet
 from .posterior_network import PosteriorNetwork
 from .score import ScorePrior
@@ -23,8 +22,6 @@ __all__ = [
     "FieldStatistics",
     "GaussianPrior",
     "HybridDenoiser",
-    "MeanNetwork",
-    "MomentDenoiser",
     "NoisyPair",
     "PosteriorDenoiser",
     "PosteriorNetwork",

@@ -22,6 +22,7 @@ For infinite s, D is the mean of x given the data. Without data it is the denois
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -179,7 +180,7 @@ def typical_noise(weight, smooth, sigma, signal):
 
 def posterior_share(field):
     """Return ``s_p^2 / v`` at `_ROWS` values of ``s_l / v^1/2`` in equal ratios, ``(fields, rows)``."""
-    ratios = torch.linspace(math.log(_LOWEST), math.log(HIGHEST), _ROWS, dtype=field.modes.dtype).exp()
+    ratios = np.geomspace(_LOWEST, HIGHEST, _ROWS)
     variance = field.variance
     shares = [(field.modes / (field.modes + r**2 * variance[:, None])) @ field.share * r**2 for r in ratios.tolist()]
     return torch.stack(shares, dim=1).float()

@@ -56,8 +56,8 @@ class PosteriorNetwork:
     sigma_range : tuple of float
         Range of the noise of the data in the training, in units of the standard deviation of a pixel.
     pixel_sizes, signals : ndarray
-        For each kind of field: smallest and largest side of a pixel in radians, ``(2, 2)``; and at both the lowest and
-        the highest standard deviation of a pixel in the training, ``(2, 2, 2)``.
+        For each kind of field: smallest and largest side of a pixel in radians, ``(2, 2)``, infinite without training;
+        and at both the lowest and the highest standard deviation of a pixel in the training, ``(2, 2, 2)``.
     factor : `~astro_massmap.PowerSpectrum`
         Power of fields chosen for a cluster over that of random fields, a function of ell.
     spectrum : `~astro_massmap.PowerSpectrum`, optional
@@ -93,6 +93,8 @@ class PosteriorNetwork:
             check_spectrum(self.spectrum)
         if self.kind not in FIELDS:
             raise ValueError(f"field: needs 'random' or 'targeted', got {self.kind!r}")
+        if not np.isfinite(self.pixel_sizes[FIELDS.index(self.kind)]).all():
+            raise ValueError(f"field: the network has not been trained on {self.kind} fields")
         if not (isinstance(self.margin, int) and self.margin >= 0):
             raise ValueError(f"margin: needs a non-negative integer (pixels), got {self.margin!r}")
         check_tile(self.tile)
@@ -113,7 +115,11 @@ class PosteriorNetwork:
 
     @classmethod
     def load(
-        cls, file: str | os.PathLike[str] = "default", spectrum: PowerSpectrum | None = None, *, field: str = "random"
+        cls,
+        file: str | os.PathLike[str] = "default",
+        spectrum: PowerSpectrum | None = None,
+        *,
+        field: str | None = None,
     ) -> Self:
         """
         Read a network from a file; errors as for `~astro_massmap.ScorePrior.load`.
@@ -121,20 +127,21 @@ class PosteriorNetwork:
         Parameters
         ----------
         file : str or path-like
-            File written by `save`; ``"default"`` is the network shipped with the package.
+            File written by `save` or ``massmap train --posterior``; ``"default"`` is the network shipped with the
+            package.
         spectrum : `~astro_massmap.PowerSpectrum`, optional
             Power spectrum of the matter for the sources of the map, see `scaled`; by default sources at redshift 1.
-        field : {'random', 'targeted'}
-            Kind of the fields; ``"targeted"`` for those that were chosen because of a cluster.
+        field : {'random', 'targeted'}, optional
+            Kind of the fields, ``"targeted"`` for those that were chosen because of a cluster; by default that of the
+            file, which is ``"random"`` for the shipped network.
         """
         if file == "default":
             with resources.as_file(resources.files(__package__) / "weights" / "posterior.safetensors") as path:
                 network = _default(str(path))
         else:
             network = read_weights(file, _FORMAT, _build)
-        if field != network.kind:
-            network = replace(network, kind=field)
-            network = network.scaled(PowerSpectrum.default()) if spectrum is None else network
+        if field not in (None, network.kind):
+            network = replace(network, kind=field, spectrum=None)
         return network if spectrum is None else network.scaled(spectrum)
 
     @property
@@ -147,7 +154,10 @@ class PosteriorNetwork:
     @property
     def theory(self) -> PowerSpectrum:
         """Power spectrum of the Gaussian component, a `~astro_massmap.PowerSpectrum`."""
-        return self.trained_spectrum if self.spectrum is None else self.spectrum
+        return self._of_kind(self.trained_spectrum) if self.spectrum is None else self.spectrum
+
+    def _of_kind(self, spectrum: PowerSpectrum) -> PowerSpectrum:
+        return spectrum if self.kind == "random" else spectrum.times(self.factor)
 
     def scaled(self, spectrum: PowerSpectrum) -> Self:
         """
@@ -167,7 +177,7 @@ class PosteriorNetwork:
             raise TypeError(f"spectrum: needs a PowerSpectrum, got {type(spectrum).__name__}")
         resolution = self.card.get("resolution")
         spectrum = spectrum if resolution is None else spectrum.resolved(*resolution)
-        return replace(self, spectrum=spectrum if self.kind == "random" else spectrum.times(self.factor))
+        return replace(self, spectrum=self._of_kind(spectrum))
 
     def fault(self, pixel_size: float, noise_std: float = math.nan) -> str | None:
         """Return why the network is not valid for pixels of this size and typical noise, or None."""
@@ -220,6 +230,8 @@ class PosteriorNetwork:
         """Write the network to a safetensors file; parameters and errors as for `~astro_massmap.ScorePrior.save`."""
         tables = spectrum_tables("spectrum", self.trained_spectrum) | spectrum_tables("factor", self.factor)
         tables |= {"pixel_sizes": self.pixel_sizes, "signals": self.signals}
+        if self.spectrum is not None:
+            tables |= spectrum_tables("theory", self.spectrum)
         header = {
             "format": _FORMAT,
             "network": self.denoiser.network.settings,
@@ -227,7 +239,9 @@ class PosteriorNetwork:
             "sigma_range": list(self.sigma_range),
             "margin": self.margin,
             "spectrum": self.trained_spectrum.name,
+            "theory": self.theory.name,
             "factor": self.factor.name,
+            "kind": self.kind,
             "card": self.card,
         }
         write_weights(file, header, self.denoiser.network, tables, overwrite=overwrite)
@@ -290,4 +304,12 @@ def _build(header, tensors):
     if [v.shape for v in limits.values()] != [(2, 2), (2, 2, 2)] or not all((v > 0).all() for v in limits.values()):
         raise ValueError("pixel_sizes, signals: need positive numbers of the shapes (2, 2) and (2, 2, 2)")
     denoiser = PosteriorDenoiser(network, spectrum, settings.pop("pixel_size")).requires_grad_(False)
-    return PosteriorNetwork(denoiser, spectrum, factor=read_spectrum("factor", header, tensors), **limits, **settings)
+    return PosteriorNetwork(
+        denoiser,
+        spectrum,
+        factor=read_spectrum("factor", header, tensors),
+        spectrum=read_spectrum("theory", header, tensors) if "theory.ell" in tensors else None,
+        kind=header.get("kind", "random"),
+        **limits,
+        **settings,
+    )

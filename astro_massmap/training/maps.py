@@ -86,6 +86,40 @@ class LightConeMaps:
         return self.transfer.draw(self.light_cone, n, self.shape, self.pixel_size, generator)
 
 
+class OneSurvey:
+    """
+    Maps of one survey, with the interface of `~astro_massmap.simulation.SurveyMaps`.
+
+    Parameters
+    ----------
+    maps : MapBank or LightConeMaps
+        Source of the maps.
+    spectrum : `~astro_massmap.PowerSpectrum`
+        Power spectrum of the maps.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.training import MapBank, OneSurvey
+    >>> source = OneSurvey(MapBank(np.zeros((4, 24, 32)), 1e-4), PowerSpectrum.default())
+    >>> choices = np.random.default_rng(0)
+    >>> source.draw(source.survey(choices), choices).shape
+    torch.Size([24, 32])
+    """
+
+    def __init__(self, maps, spectrum):
+        self.maps, self.spectrum, self.shape, self.pixel_size = maps, spectrum, maps.shape, maps.pixel_size
+
+    def survey(self, choices):
+        """Return the survey, an object with ``spectrum`` and ``pixel_size``."""
+        return self
+
+    def draw(self, survey, choices):
+        """Draw a map ``(ny, nx)`` with a `numpy.random.Generator`."""
+        return self.maps.draw(1, choices)[0]
+
+
 class Tensors:
     """A dataclass of tensors."""
 
@@ -192,18 +226,12 @@ class SurveyNoiser:
 
     Examples
     --------
-    A source of flat maps of one survey:
-
-    >>> from types import SimpleNamespace
     >>> import numpy as np
     >>> import torch
     >>> from astro_massmap import PowerSpectrum
-    >>> from astro_massmap.training import SurveyNoiser
-    >>> survey = SimpleNamespace(spectrum=PowerSpectrum.default(), pixel_size=1.2e-4)
-    >>> flat = SimpleNamespace(
-    ...     shape=(48, 48), survey=lambda choices: survey, draw=lambda survey, choices: torch.zeros(48, 48)
-    ... )
-    >>> batch = SurveyNoiser(flat, size=32, margin=8).batch(2, 0.5, 8.0, np.random.default_rng(0), torch.Generator())
+    >>> from astro_massmap.training import MapBank, OneSurvey, SurveyNoiser
+    >>> source = OneSurvey(MapBank(np.zeros((4, 48, 48)), 1.2e-4), PowerSpectrum.default())
+    >>> batch = SurveyNoiser(source, size=32, margin=8).batch(2, 0.5, 8.0, np.random.default_rng(0), torch.Generator())
     >>> batch.z.shape, batch.field.modes.shape[0]
     (torch.Size([4, 32, 32]), 4)
     """

@@ -15,8 +15,8 @@ import torch
 from ..inference import GaussianPosterior, Observation
 from ..priors.denoiser import FieldStatistics, log_levels
 from ..priors.posterior_denoiser import NoisyPair, smoothed, typical_noise
+from .footprints import random_holes, random_noise
 from .maps import Tensors, check_pieces, piece, symmetry
-from .mocks import random_holes, random_noise
 
 NOISE = (0.8, 60.0)  # noise of the data in units of the standard deviation of a pixel
 _ALONE = 6  # one map of so many has no noisy map
@@ -26,7 +26,23 @@ _TOLERANCE = 2e-3  # relative residual of the Gaussian mean, sufficient for the 
 
 @dataclass
 class PosteriorBatch(Tensors):
-    """Truth x, the parts of a `NoisyPair` ``(n, size, size)`` or ``(n,)``, and the statistics of the fields."""
+    """
+    Truth x, the parts of a `~astro_massmap.priors.NoisyPair`, and the statistics of the fields.
+
+    Maps are ``(n, size, size)``, numbers ``(n,)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.priors import FieldStatistics
+    >>> from astro_massmap.training import PosteriorBatch
+    >>> maps, numbers = [torch.ones(2, 16, 16)] * 5, [torch.ones(2)] * 3
+    >>> batch = PosteriorBatch(*maps, *numbers, FieldStatistics(PowerSpectrum.default(), 1.2e-4))
+    >>> batch.pair.level.shape
+    torch.Size([2])
+    """
 
     x: torch.Tensor
     b: torch.Tensor
@@ -40,7 +56,7 @@ class PosteriorBatch(Tensors):
 
     @property
     def pair(self):
-        """The `NoisyPair`."""
+        """The `~astro_massmap.priors.NoisyPair`."""
         return NoisyPair(*(getattr(self, f.name) for f in fields(NoisyPair)))
 
 
@@ -64,18 +80,12 @@ class PosteriorMocks:
 
     Examples
     --------
-    A source of flat maps of one survey:
-
-    >>> from types import SimpleNamespace
     >>> import numpy as np
     >>> import torch
     >>> from astro_massmap import PowerSpectrum
-    >>> from astro_massmap.training import PosteriorMocks
-    >>> survey = SimpleNamespace(spectrum=PowerSpectrum.default(), pixel_size=1.2e-4)
-    >>> flat = SimpleNamespace(
-    ...     shape=(48, 48), survey=lambda choices: survey, draw=lambda survey, choices: torch.zeros(48, 48)
-    ... )
-    >>> mocks = PosteriorMocks((flat, flat), size=32, margin=8)
+    >>> from astro_massmap.training import MapBank, OneSurvey, PosteriorMocks
+    >>> source = OneSurvey(MapBank(np.zeros((4, 48, 48)), 1.2e-4), PowerSpectrum.default())
+    >>> mocks = PosteriorMocks((source, source), size=32, margin=8)
     >>> batch = mocks.batch(2, 0.5, 8.0, np.random.default_rng(0), torch.Generator())
     >>> batch.mean.shape, batch.field.modes.shape[0]
     (torch.Size([2, 32, 32]), 2)
@@ -126,7 +136,9 @@ class PosteriorMocks:
             return drawn.to(self.device)
 
         noise_std = torch.as_tensor(noise_std, dtype=torch.float32, device=self.device)
-        observation = Observation(torch.zeros((2, *self.shape), device=self.device), noise_std, survey.pixel_size)
+        observation = Observation(
+            torch.zeros((2, *self.shape), dtype=torch.float32, device=self.device), noise_std, survey.pixel_size
+        )
         posterior = GaussianPosterior(observation, survey.spectrum, tolerance=_TOLERANCE, device=self.device)
         grid, precision = posterior.grid, sigma**-2
         if precision:

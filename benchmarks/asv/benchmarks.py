@@ -13,6 +13,7 @@ from astro_massmap import (
     AnnealedHMC,
     ConvergenceMap,
     KaiserSquires,
+    PosteriorDiffusion,
     PosteriorMean,
     ScorePrior,
     ShearCatalog,
@@ -76,6 +77,9 @@ class Methods:
 
     def time_posterior_mean(self):
         self.shear.reconstruct(PosteriorMean(), progress=False)
+
+    def time_posterior_diffusion_1_sample(self):
+        self.shear.reconstruct(PosteriorDiffusion(n_samples=1, n_check=0), progress=False)
 
     def time_annealed_hmc_1_sample(self):
         self.shear.reconstruct(AnnealedHMC(n_samples=1, n_check=0), progress=False)

@@ -21,9 +21,11 @@ def shear(noise):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:prior. the samples have")
-@pytest.mark.parametrize("method", ["wiener", "posterior_mean", "annealed_hmc"])
+@pytest.mark.parametrize("method", ["wiener", "posterior_mean", "posterior_diffusion", "annealed_hmc"])
 def test_noise_that_is_wrong_by_a_factor_of_three_gives_a_warning(method):
     options = {} if method == "posterior_mean" else {"n_samples": 2}
+    if method == "posterior_diffusion":
+        options |= {"steps": 3, "n_check": 0}
     if method == "annealed_hmc":
         options |= {"schedule": "fast", "n_check": 0}
     with pytest.warns(AstropyUserWarning, match=r"the noise seems (2\.9|3|3\.0).* times as large as stated"):

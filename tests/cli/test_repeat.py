@@ -25,6 +25,7 @@ from helpers.skies import tan_wcs
 
 WIENER = ["--method", "wiener", "--n-samples", "2", "--seed", "3"]
 SAMPLED = ["--prior", "gaussian", "--n-samples", "2"]
+DIFFUSION = ["--method", "posterior_diffusion", "--n-samples", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,11 @@ def same(a, b):
 # ---- again, bit by bit
 
 
-@pytest.mark.parametrize("options", [WIENER, SAMPLED], ids=["wiener", "annealed_hmc"])
+@pytest.mark.parametrize(
+    "options",
+    [WIENER, SAMPLED, pytest.param(DIFFUSION, marks=pytest.mark.slow)],
+    ids=["wiener", "annealed_hmc", "diffusion"],
+)
 def test_pixels_and_samples_are_equal_bit_by_bit(survey, capsys, tmp_path, options):
     old = make(survey, *options)
     assert repeat("--input", survey) == 0

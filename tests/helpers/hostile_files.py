@@ -17,7 +17,7 @@ from regions import CircleSkyRegion, PolygonSkyRegion, Regions, TextSkyRegion
 from astro_massmap import ConvergenceMap, PowerSpectrum, ScorePrior, ShearCatalog, ShearMap
 from astro_massmap._sky.regions import as_regions
 from astro_massmap.cli.arguments import wcs_of
-from astro_massmap.priors import MeanNetwork
+from astro_massmap.priors import PosteriorNetwork
 from astro_massmap.simulation import LensPlanes, MapSet
 
 from helpers.mutations import mutated
@@ -167,13 +167,13 @@ def spectrum_files():
 def denoisers():
     import torch
 
-    from astro_massmap.priors import HybridDenoiser, UNet
-    from astro_massmap.priors.mean_network import untrained
+    from astro_massmap.priors import HybridDenoiser, PosteriorDenoiser, UNet, posterior_unet
 
     spectrum = PowerSpectrum(np.geomspace(10, 1e4, 12), np.geomspace(1e-8, 1e-12, 12))
     torch.manual_seed(0)
     network = UNet((2, 2, 2), blocks=1, embedding=4)
-    return spectrum, HybridDenoiser(network, spectrum, 1e-4), untrained((2, 2, 2), spectrum, 1e-4)
+    posterior = posterior_unet((2, 2, 2), blocks=1, embedding=4)
+    return spectrum, HybridDenoiser(network, spectrum, 1e-4), PosteriorDenoiser(posterior, spectrum, 1e-4)
 
 
 def prior_files():
@@ -184,7 +184,8 @@ def prior_files():
 
 def network_files():
     spectrum, _, denoiser = denoisers()
-    network = MeanNetwork(denoiser, spectrum, (0.08, 0.15), card={"maps": "a"})
+    sizes, signals = np.full((2, 2), 1e-4), np.full((2, 2, 2), 0.02)
+    network = PosteriorNetwork(denoiser, spectrum, (0.8, 60.0), sizes, signals, spectrum, card={"maps": "a"})
     return {".safetensors": [_bytes(network.save, "m.safetensors")]}
 
 
@@ -258,7 +259,7 @@ READERS = {
     "as_regions": (region_files, lambda path: as_regions(path, grid())),
     "PowerSpectrum.read": (spectrum_files, PowerSpectrum.read),
     "ScorePrior.load": (prior_files, ScorePrior.load),
-    "MeanNetwork.load": (network_files, MeanNetwork.load),
+    "PosteriorNetwork.load": (network_files, PosteriorNetwork.load),
     "Trainer": (checkpoint_files, _trainer),
     "LensPlanes.load": (planes_files, LensPlanes.load),
     "from_healpix": (healpix_files, lambda path: ConvergenceMap.from_healpix(path, wcs=grid())),

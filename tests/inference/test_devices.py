@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from astro_massmap import GaussianPrior, PowerSpectrum, Schedule, ScorePrior
 from astro_massmap.inference import (
+    DiffusionPlan,
     FourierGrid,
     GaussianPosterior,
     LensingOperator,
@@ -29,8 +30,9 @@ from astro_massmap.inference import (
     targets,
 )
 from astro_massmap.inference.hmc import start
-from astro_massmap.priors import HybridDenoiser, MeanNetwork, MomentDenoiser, UNet
+from astro_massmap.priors import HybridDenoiser, PosteriorNetwork, UNet
 
+from helpers import small_priors
 from helpers.chains import observation
 
 THEORY = PowerSpectrum.default()
@@ -203,10 +205,14 @@ def test_gaussian_check(gpu):
     assert len(gaussian_check(plan(GaussianPrior()), 0, 2)["power_ratio"]) == 8
 
 
-def test_network_of_the_posterior_mean(gpu):
-    network = MeanNetwork(MomentDenoiser(UNet((4, 4, 4), outputs=2, conditions=9), THEORY, PIXEL), THEORY, (0.1, 1.0))
-    image = torch.zeros((SIDE, SIDE), device=CUDA)
-    assert on_gpu(*network.moments(image, image))
+def test_network_of_the_posterior(gpu, monkeypatch):
+    solve = GaussianPosterior.solve
+    monkeypatch.setattr(GaussianPosterior, "solve", lambda self, b, *_: solve(self, b, TOLERANCE))
+    monkeypatch.setattr(PosteriorNetwork, "fault", lambda *_: None)  # values are not those of the data
+    plan = DiffusionPlan(DATA, small_priors.untrained_posterior(), 2, BOX, device=CUDA, tolerance=TOLERANCE)
+    assert on_gpu(*plan.prior.moments(modes(1), modes(1)), plan.prior.contribution(modes(), modes(), 0.1))
+    run = run_chains(plan, streams())
+    assert on_gpu(run.modes) and run.acceptance.device.type == run.trace.device.type == "cpu"
 
 
 # ---- faults that the tests find

@@ -60,11 +60,11 @@ def test_invalid_links():
 FROM_A_ZIP = """
 import astro_massmap
 from astro_massmap import PowerSpectrum, ScorePrior, datasets
-from astro_massmap.priors import MeanNetwork
+from astro_massmap.priors import PosteriorNetwork
 from astro_massmap.simulation import Cosmology
 assert ".zip" in astro_massmap.__file__, astro_massmap.__file__
 print(len(datasets.demo()), datasets.demo_truth().shape, len(datasets.demo_clusters()))
-print(PowerSpectrum.default().name, Cosmology.default(), repr(ScorePrior.load()), repr(MeanNetwork.load()), sep="|")
+print(PowerSpectrum.default().name, Cosmology.default(), ScorePrior.load(), PosteriorNetwork.load(), sep="|")
 """
 
 

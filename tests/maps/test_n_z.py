@@ -17,6 +17,7 @@ from astro_massmap import (
     ConvergenceMap,
     GaussianPrior,
     KaiserSquires,
+    PosteriorDiffusion,
     PosteriorMean,
     PowerSpectrum,
     ScorePrior,
@@ -28,6 +29,7 @@ from astro_massmap import (
 from astro_massmap.maps.n_z import as_n_z, histogram, mean_redshift, total_n_z
 from astro_massmap.methods import METHODS
 from astro_massmap.methods.sources import for_sources, statement
+from astro_massmap.priors import PosteriorNetwork
 from astro_massmap.theory.source_redshifts import read_n_z
 
 from helpers.cases import each_case
@@ -243,14 +245,25 @@ def test_methods_take_the_spectrum_from_the_data(method):
     }  # fmt: skip
 
 
-def test_the_shipped_prior_has_the_spectrum_of_the_data():
-    for prior in (None, ScorePrior.load("default")):
-        method, record = for_sources(AnnealedHMC(prior, seed=3), (np.array([0.9]), np.ones(1)))
-        assert method.seed == 3 and record["origin"] == "n(z) of the data"
+@each_case(
+    ("kind", "name", "part"),
+    [
+        (AnnealedHMC, "prior", ScorePrior),
+        (PosteriorDiffusion, "network", PosteriorNetwork),
+        (PosteriorMean, "network", PosteriorNetwork),
+    ],
+)
+def test_shipped_networks_have_the_spectrum_of_the_data(kind, name, part):
+    for field in (None, "random", "targeted"):
+        own = None if field is None else part.load("default", field=field)
+        method, record = for_sources(kind(own, padding=1.7), (np.array([0.9]), np.ones(1)))
+        assert method.padding == 1.7 and record["origin"] == "n(z) of the data"
         plane = PowerSpectrum.from_n_z(0.9)
-        ratio = method.prior.theory([500.0, 2000.0]) / plane([500.0, 2000.0])
-        assert (ratio <= 1 + 1e-9).all() and (ratio > 0.8).all()  # divided by the resolution of the training maps
-    own = AnnealedHMC(ScorePrior.load("default", plane))
+        ratio = getattr(method, name).theory([500.0, 2000.0]) / plane([500.0, 2000.0])
+        power = getattr(method, name).factor([500.0, 2000.0]) if field == "targeted" else 1.0
+        # multiplied by the resolution of the training maps
+        assert (ratio <= power * (1 + 1e-9)).all() and (ratio > 0.8 * power).all()
+    own = kind(part.load("default", plane))
     assert for_sources(own, (Z, N))[0] is own
 
 
@@ -282,12 +295,6 @@ def test_one_line_names_the_spectrum(capsys):
     assert "'default: z_s = 1', because the data have no n(z)" in capsys.readouterr().err
     shear.reconstruct(Wiener(**MEAN_ONLY), progress=False)
     assert "prior spectrum" not in capsys.readouterr().err
-
-
-def test_the_network_of_the_posterior_mean_warns_of_other_sources():
-    with pytest.warns(AstropyUserWarning, match="n_z: the sources of the data, at a mean redshift of 0.4"):
-        for_sources(PosteriorMean(), as_n_z(0.4))
-    assert for_sources(PosteriorMean(), as_n_z(1.0))[1]["origin"] == "method"
 
 
 def test_catalogues_without_redshifts_are_mapped_as_before():

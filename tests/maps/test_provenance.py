@@ -21,6 +21,7 @@ from astro_massmap import (
     ConvergenceMap,
     GaussianPrior,
     KaiserSquires,
+    PosteriorDiffusion,
     PosteriorMean,
     PowerSpectrum,
     ScorePrior,
@@ -29,7 +30,7 @@ from astro_massmap import (
 )
 from astro_massmap.maps.provenance import cards
 from astro_massmap.methods.provenance import identity
-from astro_massmap.priors import MeanNetwork
+from astro_massmap.priors import PosteriorNetwork
 
 from helpers import small_priors
 from helpers.analytic_priors import LognormalPrior, MixturePrior
@@ -37,7 +38,12 @@ from helpers.skies import tan_wcs
 
 SHAPE = (20, 24)
 PIXEL_SIZE = np.deg2rad(0.4 / 60)
-METHODS = [KaiserSquires(), Wiener(n_samples=2, seed=5), AnnealedHMC(GaussianPrior(), n_samples=2, n_check=0)]
+METHODS = [
+    KaiserSquires(),
+    Wiener(n_samples=2, seed=5),
+    AnnealedHMC(GaussianPrior(), n_samples=2, n_check=0),
+    PosteriorDiffusion(n_samples=2, steps=3, n_check=0),
+]
 
 
 def shear(seed=0, noise_std=0.1, scale=0.4, **options):
@@ -148,8 +154,9 @@ def test_shipped_weights_have_the_checksum_of_their_files():
     assert made["kind"] == "ScorePrior" and made["sha256"] == header_checksum(weights / "default.safetensors")
     assert made["name"] == repr(ScorePrior.load("default"))
     made = identity(PosteriorMean())
-    assert made["kind"] == "MeanNetwork" and made["sha256"] == header_checksum(weights / "posterior_mean.safetensors")
-    assert identity(PosteriorMean(MeanNetwork.load("default"))) == made
+    assert made["kind"] == "PosteriorNetwork"
+    assert made["sha256"] == header_checksum(weights / "posterior.safetensors")
+    assert identity(PosteriorDiffusion(PosteriorNetwork.load("default"))) == made
 
 
 @pytest.mark.parametrize("theory", [None, PowerSpectrum([10, 1e5], [1e-8, 1e-13], name="other")])
@@ -160,6 +167,15 @@ def test_a_saved_prior_has_the_checksum_of_its_file(theory, tmp_path):
     assert made["sha256"] == header_checksum(tmp_path / "p.safetensors")
     assert identity(AnnealedHMC(ScorePrior.load("p.safetensors"))) == made
     assert made["options"].get("theory") == (theory and "other")
+
+
+@pytest.mark.parametrize("theory", [None, small_priors.THEORY])
+def test_a_saved_network_has_the_checksum_of_its_file(theory, tmp_path):
+    network = small_priors.posterior() if theory is None else small_priors.posterior().scaled(theory)
+    network.save("m.safetensors")
+    made = identity(PosteriorDiffusion(network))
+    assert made["sha256"] == header_checksum(tmp_path / "m.safetensors")
+    assert identity(PosteriorMean(PosteriorNetwork.load("m.safetensors"))) == made
 
 
 def test_all_parts_of_a_prior_change_its_identity():

@@ -110,7 +110,12 @@ def test_methods_by_name_object_or_default():
 @each_case(
     ("method", "options", "error", "message"),
     [
-        ("magic", {}, ValueError, "known are 'annealed_hmc', 'kaiser_squires', 'posterior_mean', 'wiener'"),
+        (
+            "magic",
+            {},
+            ValueError,
+            "known are 'annealed_hmc', 'kaiser_squires', 'posterior_diffusion', 'posterior_mean', 'wiener'",
+        ),
         (Wiener(n_samples=0), {"seed": 3}, TypeError, "set seed there"),
         (Wiener, {}, TypeError, r"object such as Wiener\(\)"),
         (3, {}, TypeError, "method"),

@@ -2,9 +2,17 @@ import pytest
 import torch
 from astropy.utils.exceptions import AstropyUserWarning
 
-from astro_massmap import AnnealedHMC, GaussianPrior, PosteriorMean, PowerSpectrum, ScorePrior, Wiener
+from astro_massmap import (
+    AnnealedHMC,
+    GaussianPrior,
+    PosteriorDiffusion,
+    PosteriorMean,
+    PowerSpectrum,
+    ScorePrior,
+    Wiener,
+)
 from astro_massmap.methods.base import in_batches
-from astro_massmap.priors import MeanNetwork
+from astro_massmap.priors import PosteriorNetwork
 
 from helpers.cases import each_case
 
@@ -44,7 +52,8 @@ def test_one_map_that_exceeds_the_memory_is_an_error():
         (lambda: Wiener(PowerSpectrum), "spectrum: needs a PowerSpectrum, such as"),
         (lambda: GaussianPrior(3), "spectrum: needs a PowerSpectrum, such as"),
         (lambda: AnnealedHMC(ScorePrior), "prior: needs an object"),
-        (lambda: PosteriorMean(MeanNetwork), "network: needs a MeanNetwork"),
+        (lambda: PosteriorMean(PosteriorNetwork), "network: needs a PosteriorNetwork"),
+        (lambda: PosteriorDiffusion(PosteriorNetwork), "network: needs a PosteriorNetwork"),
     ],
 )
 def test_a_class_instead_of_an_object_is_an_error(make, message):

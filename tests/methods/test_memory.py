@@ -12,7 +12,7 @@ from astro_massmap import GaussianPrior, ScorePrior
 from astro_massmap.inference import FourierGrid
 from astro_massmap.methods import _memory
 from astro_massmap.methods._memory import check_memory, needed_memory
-from astro_massmap.priors import MeanNetwork
+from astro_massmap.priors import PosteriorNetwork
 
 from helpers import small_priors
 
@@ -97,8 +97,8 @@ def test_a_denoiser_of_another_kind_counts_no_layers():
     assert needed_memory((256, 256)).bytes < needed_memory((256, 256), prior=other).bytes
 
 
-def test_a_network_for_the_mean_is_counted_too():
-    network = MeanNetwork.load("default")
+def test_a_network_of_the_posterior_is_counted_too():
+    network = PosteriorNetwork.load("default")
     assert len(needed_memory((1024, 1024), prior=network).tiles) == 9
 
 

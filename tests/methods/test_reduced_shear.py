@@ -13,6 +13,7 @@ from astro_massmap import (
     ConvergenceMap,
     GaussianPrior,
     KaiserSquires,
+    PosteriorDiffusion,
     PosteriorMean,
     PowerSpectrum,
     ScorePrior,
@@ -32,6 +33,7 @@ from astro_massmap.inference import (
 from astro_massmap.methods import reduced_shear, run
 from astro_massmap.simulation import NFWHalo, inject_halo, observe
 
+from helpers import small_priors
 from helpers.skies import tan_wcs
 
 PIXEL = np.deg2rad(0.4 / 60)
@@ -120,6 +122,7 @@ def test_the_bias_of_a_cluster_is_removed(cluster):
         (KaiserSquires(), "KaiserSquires"),
         (Wiener(n_samples=2), "the Wiener filter"),
         (PosteriorMean(), "the network of PosteriorMean"),
+        (PosteriorDiffusion(n_samples=2, steps=3, n_check=0), "the network of PosteriorMean"),
         (AnnealedHMC(GaussianPrior(), n_samples=2, n_check=0), "the Wiener filter"),
     ],
     ids=lambda x: type(x).__name__ if not isinstance(x, str) else x,
@@ -180,20 +183,23 @@ def test_the_random_numbers_are_those_of_the_data():
 
 
 def test_chains_are_the_pilot_where_the_network_is_not_valid():
-    shear = datasets.demo()[::4].to_map(pixel_scale=1.6 * u.arcmin)
-    observation = as_observation(shear)
-    find = reduced_shear._pilot_of
-    assert find(AnnealedHMC(n_samples=64), observation, None, False).chains == 8
-    assert find(AnnealedHMC(n_samples=4), observation, None, False).chains == 2
-    at_04 = as_observation(datasets.demo().to_map())
-    assert find(AnnealedHMC(), at_04, None, False).chains == 0
+    def chains(method, noise=0.1, pixel=PIXEL):
+        observation = Observation.from_arrays(np.zeros((2, 16, 16)), np.full((16, 16), noise), pixel)
+        return reduced_shear._pilot_of(method, observation, None, False).chains
+
     far = ScorePrior.load("default", PowerSpectrum.from_n_z([2.0], [1.0]))
-    assert find(AnnealedHMC(far), at_04, None, False).chains == 8
+    assert chains(AnnealedHMC()) == chains(AnnealedHMC(), pixel=4 * PIXEL) == chains(AnnealedHMC(far)) == 0
+    assert chains(AnnealedHMC(ScorePrior.load("default", field="targeted"))) == 0
+    assert chains(AnnealedHMC(n_samples=64), noise=0.01) == 8
+    assert chains(AnnealedHMC(n_samples=4), noise=0.01) == 2
+    assert chains(AnnealedHMC(), pixel=6 * PIXEL) == 8
+    assert chains(AnnealedHMC(small_priors.prior())) == 8  # not for other sources
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyUserWarning")
-def test_a_pilot_of_chains_and_a_checkpoint(tmp_path):
+def test_a_pilot_of_chains_and_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(reduced_shear, "_network_for", lambda *_: None)
     shear = survey(1e15).data[:, 16:48, 16:48]
     shear = ShearMap(shear, wcs=tan_wcs((32, 32), scale=0.5), noise_std=np.full((32, 32), 0.12))
     options = {"n_samples": 4, "schedule": "fast", "n_check": 0, "checkpoint": tmp_path / "samples.fits"}

@@ -1,7 +1,6 @@
 """Geometry of tiles, and equality of the network in tiles and on the whole map."""
 
 import dataclasses
-import math
 
 import numpy as np
 import pytest
@@ -9,8 +8,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from astro_massmap.inference import FourierGrid, Schedule, SplitPlan, Streams, run_chains
-from astro_massmap.priors import HybridDenoiser, MeanNetwork, ScorePrior, UNet
-from astro_massmap.priors.mean_network import MomentDenoiser
+from astro_massmap.priors import CONDITIONS, HybridDenoiser, ScorePrior, UNet
 from astro_massmap.priors.tiles import in_tiles, tiles
 
 from helpers import problems, small_priors
@@ -63,7 +61,7 @@ def test_invalid_sides(tile):
     with pytest.raises(ValueError, match=r"tile: needs a positive integer \(side in pixels\)"):
         small_priors.prior(tile=tile)
     with pytest.raises(ValueError, match=r"tile: needs a positive integer \(side in pixels\)"):
-        MeanNetwork(None, THEORY, (0.1, 0.2), tile=tile)
+        small_priors.untrained_posterior(tile=tile)
 
 
 def test_a_sum_over_neighbours_in_tiles_is_that_of_the_whole_map():
@@ -82,21 +80,8 @@ def test_a_sum_over_neighbours_in_tiles_is_that_of_the_whole_map():
 # ---- networks
 
 
-def network(outputs=1):
-    """A small untrained network whose output is not small."""
-    generator = torch.Generator().manual_seed(0)
-    unet = UNet((4, 8, 8), blocks=1, outputs=outputs, conditions=9 if outputs == 2 else 15).requires_grad_(False)
-    for name, parameter in unet.named_parameters():
-        if name.endswith("weight"):
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) / math.sqrt(parameter[0].numel()))
-        elif name.endswith("bias"):
-            parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
-    unet.leave.gain.fill_(0.3)
-    return unet
-
-
 def prior(**options):
-    denoiser = HybridDenoiser(network(), THEORY, PIXEL)
+    denoiser = HybridDenoiser(small_priors.network(blocks=1), THEORY, PIXEL)
     return ScorePrior(denoiser, THEORY, (0.003, 0.5), correction=small_priors.table(), margin=8, **options)
 
 
@@ -132,14 +117,16 @@ def test_a_halo_that_is_too_small_leaves_seams(monkeypatch):
 
 
 def test_the_moments_in_tiles_are_those_of_the_whole_field():
-    moments = MeanNetwork(MomentDenoiser(network(outputs=2), THEORY, PIXEL), THEORY, (0.05, 0.3))
-    generator = torch.Generator().manual_seed(1)
-    wiener = 0.05 * torch.randn(150, 131, generator=generator)
-    noise_std = torch.where(torch.rand(150, 131, generator=generator) < 0.6, 0.15, torch.inf)
-    whole = moments.moments(wiener, noise_std)
-    tiled = dataclasses.replace(moments, tile=TILE).moments(wiener, noise_std)
-    for a, b in zip(whole, tiled, strict=True):
-        assert torch.allclose(a, b, atol=1e-6) and a.std() > 1e-3
+    unet = small_priors.network(blocks=1, inputs=4, outputs=2, conditions=CONDITIONS + 1)
+    network, on = small_priors.posterior(unet), grid()
+    weight = (torch.rand(101, 133, generator=torch.Generator().manual_seed(1)) < 0.6) / 0.15**2
+    whole, tiled = (made.on(on, weight) for made in (network, dataclasses.replace(network, tile=TILE)))
+    b, mean = noisy(on) / 0.1**2, noisy(on, sigma=0)
+    for one, other in zip(whole.moments(b, mean), tiled.moments(b, mean), strict=True):
+        assert torch.allclose(one, other, atol=1e-6) and one.std() > 1e-3
+    modes = whole.contribution(mean / 0.1**2, mean, 0.1)
+    assert (tiled.contribution(mean / 0.1**2, mean, 0.1) - modes).abs().max() < 3e-6 * modes.abs().max()
+    assert len(tiled.region.tiles) == 6 and len(whole.region.tiles) == 1
 
 
 def test_a_chain_does_not_depend_on_tiles():

@@ -417,7 +417,7 @@ def test_the_command_and_a_method_added_later(folder, capsys):
         (["--samples", "1"], "--samples: needs at least 2"),
         (["--mocks", "5"], "--mocks: needs 1 to 4"),
         (["--mocks", "0"], "--mocks: needs 1 to 4"),
-        (["--methods", "wiener,magic"], "posterior_mean,gaussian,annealed_hmc, got magic"),
+        (["--methods", "wiener,magic"], "posterior_mean,gaussian,posterior_diffusion,annealed_hmc, got magic"),
         (["--size", "64"], "size: needs to be at most 48"),
         (["--only", "7:"], "--only: needs some of the mocks 0 to"),
         (["--methods", "wiener", "--schedule", "fast"], "--schedule: only for annealed_hmc"),
