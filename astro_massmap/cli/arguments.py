@@ -4,7 +4,7 @@ import argparse
 import hashlib
 import shlex
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import astropy.units as u
@@ -278,6 +278,19 @@ def check_picture(picture, *, overwrite):
     known = require("matplotlib.figure", "plot").Figure().canvas.get_supported_filetypes()
     if picture.suffix.lower()[1:] not in known:
         raise ValueError(f"--plot: needs one of the extensions {', '.join(known)}, got {str(picture)!r}")
+
+
+def add_width_argument(parser):
+    parser.add_argument(
+        "--width", choices=("column", "page"), help="width of the picture in print: that of a column or a page"
+    )
+
+
+def print_style(width):
+    """Return the context of a figure with a ``width`` of `plotting.style`, or for the screen."""
+    from ..plotting.style import style  # loads regions
+
+    return nullcontext() if width is None else style(width)
 
 
 def save_figure(figure, file, *, overwrite):

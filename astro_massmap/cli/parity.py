@@ -26,7 +26,8 @@ TASKS = {
         "power-spectrum": ("angular power spectrum", ("ConvergenceMap.power_spectrum",)),
     },
     "Figures and reports": {
-        "plot-summary": ("plot the map, its error and signal to noise", ("ConvergenceMap.plot_summary",)),
+        "plot": ("plot the map, its error or signal to noise", ("ConvergenceMap.plot",)),
+        "plot-summary": ("plot all three side by side", ("ConvergenceMap.plot_summary",)),
         "plot-samples": ("plot some samples", ("ConvergenceMap.plot_samples",)),
         "report": ("write figures, clusters and settings as HTML", ("ConvergenceMap.report",)),
     },
@@ -71,7 +72,6 @@ OPTIONS = {
     "ShearMap.reconstruct": "reconstruct",
     "ConvergenceMap.read": "MAP",
     "ConvergenceMap.write": "reconstruct -o",
-    "ConvergenceMap.plot": "reconstruct --plot",
     "ConvergenceMap.plot_cutouts": "detection-probability --plot",
     "ConvergenceMap.plot_detection": "detection-probability --histogram",
     "ShearMap.plot": "reconstruct --plot",

@@ -3,7 +3,18 @@
 import argparse
 from pathlib import Path
 
-from .arguments import angle, check_picture, hdu, numbers, options, save_figure, show_table, wcs_of
+from .arguments import (
+    add_width_argument,
+    angle,
+    check_picture,
+    hdu,
+    numbers,
+    options,
+    print_style,
+    save_figure,
+    show_table,
+    wcs_of,
+)
 from .sources import add_cosmology_argument, add_z_source_argument, cosmology_of, number_or_name, z_source_of
 
 _Z_SOURCE = "redshift of the sources (default: n(z) in the map, or the reference source of a map with --z-lens)"
@@ -98,12 +109,19 @@ def _add_statistics(commands):
 
 
 def _add_pictures(commands):
+    plot = _command(commands, "plot", _plot, "picture of the map, its standard deviation or its signal to noise")
+    plot.add_argument("--quantity", choices=("map", "std", "signal_to_noise"), help="what is drawn (default: the map)")
+    plot.add_argument(
+        "--contours", type=numbers, metavar="3,4,5", help="levels of signal to noise at which contours are drawn"
+    )
     summary = _command(
         commands, "plot-summary", _plot_summary, "picture of the map, its standard deviation and its signal to noise"
     )
     samples = _command(commands, "plot-samples", _plot_samples, "picture of some samples")
-    for parser in (summary, samples):
+    for parser in (plot, summary, samples):
         parser.add_argument("--regions", type=Path, metavar="FILE", help="regions to draw: DS9, FITS, table")
+        parser.add_argument("--labels", choices=("text", "numbers"), help="labels of the regions (default: text)")
+        add_width_argument(parser)
     report = _command(commands, "report", _report, "a report in one HTML file: figures, clusters, settings")
     report.add_argument("--regions", type=Path, metavar="FILE", help="clusters to measure")
     report.add_argument(
@@ -308,18 +326,28 @@ def _report(arguments):
     print(f"wrote {arguments.output}")
 
 
+def _plot(arguments):
+    from ..plotting.panels import bin_title  # loads regions
+
+    chosen = options(arguments, "quantity", "contours")
+    _draw(arguments, lambda kappa, **regions: kappa.plot(title=bin_title(kappa), **chosen, **regions).figure)
+
+
 def _plot_summary(arguments):
-    _draw(arguments, lambda kappa: kappa.plot_summary(regions=arguments.regions))
+    _draw(arguments, lambda kappa, **regions: kappa.plot_summary(**regions))
 
 
 def _plot_samples(arguments):
-    _draw(arguments, lambda kappa: kappa.plot_samples(regions=arguments.regions))
+    _draw(arguments, lambda kappa, **regions: kappa.plot_samples(**regions))
 
 
 def _draw(arguments, picture):
     _needs_output(arguments)
     check_picture(arguments.output, overwrite=arguments.overwrite)
-    save_figure(picture(_read(arguments)), arguments.output, overwrite=arguments.overwrite)
+    kappa = _read(arguments)
+    with print_style(arguments.width):
+        figure = picture(kappa, **options(arguments, "regions", "labels"))
+        save_figure(figure, arguments.output, overwrite=arguments.overwrite)
 
 
 def _write(kappa, arguments):

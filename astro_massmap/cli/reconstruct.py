@@ -1,7 +1,6 @@
 """The commands that make maps: ``massmap demo``, ``reconstruct`` and ``denoise``."""
 
 from argparse import ArgumentTypeError
-from contextlib import nullcontext
 from pathlib import Path
 
 from .._utils.optional import require
@@ -10,11 +9,13 @@ from .arguments import (
     add_exclude_argument,
     add_method_arguments,
     add_solver_arguments,
+    add_width_argument,
     add_workers_argument,
     check_picture,
     check_targets,
     numbers,
     options,
+    print_style,
     read_catalog,
     read_method,
     record,
@@ -106,9 +107,7 @@ def _add_picture_arguments(parser):
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="picture of the map, or of the maps of all --bins (png, pdf, ...)"
     )
-    parser.add_argument(
-        "--width", choices=("column", "page"), help="width of the picture in print: that of a column or a page"
-    )
+    add_width_argument(parser)
     parser.add_argument("--report", type=Path, metavar="FILE", help="report in one HTML file")
     parser.add_argument("--object", metavar="NAME", help="name of the object, for meta of the map and the report")
     parser.add_argument(
@@ -181,7 +180,7 @@ def _reconstruct_bins(arguments):
     if drawn:
         from ..plotting import plot_maps
 
-        with _style(arguments.width):
+        with print_style(arguments.width):
             save_figure(plot_maps(drawn, regions=regions), arguments.plot, overwrite=arguments.overwrite)
 
 
@@ -349,14 +348,8 @@ def save(kappa, output, picture, regions, *, overwrite, width=None):
     kappa.write(output, format="fits", overwrite=overwrite)
     print(f"{kappa!r}\nwrote {output}")
     if picture is not None:
-        with _style(width):
+        with print_style(width):
             save_figure(_picture(kappa, regions, width), picture, overwrite=overwrite)
-
-
-def _style(width):
-    from ..plotting.style import style  # loads regions
-
-    return nullcontext() if width is None else style(width)
 
 
 def _picture(kappa, regions, width):

@@ -23,11 +23,25 @@ else:
 class Pictures(MapParts):
     """Methods of `~astro_massmap.ConvergenceMap` that draw. They need matplotlib."""
 
-    def plot(self, ax: WCSAxes | None = None, *, regions: RegionsLike | None = None, **kwargs: Any) -> WCSAxes:
+    def plot(
+        self,
+        ax: WCSAxes | None = None,
+        *,
+        quantity: str = "map",
+        regions: RegionsLike | None = None,
+        **kwargs: Any,
+    ) -> WCSAxes:
         """
-        Draw the map on sky coordinates.
+        Draw the map, its standard deviation or its signal to noise on sky coordinates.
 
-        Parameters and errors are those of `astro_massmap.plotting.plot_map`, without the map, mask and WCS.
+        Other parameters and errors are those of `astro_massmap.plotting.plot_map`, without the map, mask and WCS.
+
+        Parameters
+        ----------
+        quantity : str
+            ``"map"``, ``"std"``, or ``"signal_to_noise"``, the map divided by its standard deviation; a ValueError if
+            it is none of these, or the map has no standard deviation. Levels of ``contours`` are those of the signal
+            to noise, and are not drawn on ``"std"``.
 
         Examples
         --------
@@ -38,12 +52,24 @@ class Pictures(MapParts):
         >>> [text.get_text() for text in ax.texts]
         ['A', 'B', 'C', 'D', 'E']
         """
+        from ..plotting.contours import is_pair  # loads regions
+        from ..plotting.panels import layers  # loads regions
         from ..plotting.sky import plot_map  # loads regions
 
-        label = r"$\kappa$" if self._is_convergence else self._what
         std = None if self.uncertainty is None else self.uncertainty.array
-        options = {"label": label, "mask": self.mask, "gap_size": self._gap_size, "std": std} | kwargs
-        return plot_map(self.data, self.wcs, ax=ax, regions=regions, **options)
+        options = {"mask": self.mask, "gap_size": self._gap_size, "std": std}
+        if quantity == "map":
+            options |= {"label": r"$\kappa$" if self._is_convergence else self._what} | kwargs
+            return plot_map(self.data, self.wcs, ax=ax, regions=regions, **options)
+        if quantity not in ("std", "signal_to_noise"):
+            raise ValueError(f'quantity: needs "map", "std" or "signal_to_noise", got {quantity!r}')
+        if std is None:
+            raise ValueError(f"quantity: {quantity!r} needs a standard deviation, but the map has none")
+        if quantity == "std" and kwargs.get("contours") is not None and not is_pair(kwargs["contours"]):
+            raise ValueError('contours: levels need quantity="map" or quantity="signal_to_noise"')
+        image, options["label"], scale = layers(self.data, std, "")[quantity]
+        options["std"] = np.ones_like(std)  # of the signal to noise, for contours
+        return plot_map(image, self.wcs, ax=ax, regions=regions, **(options | scale | kwargs))
 
     @property
     def _is_convergence(self) -> bool:

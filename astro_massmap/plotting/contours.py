@@ -25,7 +25,7 @@ def draw_contours(ax, contours, data, std, wcs, hidden, color=None, *, image=Tru
 
     By default they are black on the map itself, and green on another ``image``, or for contours of one.
     """
-    own = not _is_pair(contours)
+    own = not is_pair(contours)
     levels = contours if own else contours[1]
     if not own:
         values, wcs = _values_and_wcs(contours[0], wcs, data.shape)
@@ -52,7 +52,8 @@ def draw_contours(ax, contours, data, std, wcs, hidden, color=None, *, image=Tru
     ax.set(**kept)
 
 
-def _is_pair(contours):
+def is_pair(contours):
+    """Return whether contours are a pair (image, levels) rather than levels."""
     if not isinstance(contours, tuple) or len(contours) != 2:
         return False
     return isinstance(contours[0], str) or not np.isscalar(contours[0])

@@ -20,6 +20,7 @@ from .style import new_figure, print_width, small, stacked, trimmed
 
 _KAPPA = r"convergence $\kappa$"
 _WIDE = 1.5  # width over height of a figure of panels
+_TITLES = {"map": "map", "std": "uncertainty", "signal_to_noise": "signal to noise"}
 _MANY = 20  # regions; labels of more are left out
 _NARROWEST = 1.05  # inches of a panel in print
 
@@ -202,30 +203,37 @@ def plot_summary(
     >>> [ax.get_title() for ax in figure.axes[::2]]
     ['map', 'uncertainty', 'signal to noise']
     """
-    panels = [(mean, label, "map", color_scale([mean], norm))]
-    if std is not None:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            ratio = np.where(std > 0, mean / std, np.nan)
-        shown = std[np.isfinite(std)] if np.isfinite(std).any() else np.array([0, 1])
-        low, high = np.quantile(shown, [0.002, 0.998])
-        errors = {"vmin": low, "vmax": max(high, low + 1e-12), "cmap": "viridis"}
-        panels += [(std, "standard deviation", "uncertainty", errors)]
-        panels += [(ratio, "map / standard deviation", "signal to noise", color_scale([ratio]))]
+    panels = layers(mean, std, label, norm)
     own, below = figure is None, stacked(figure)
     rows, columns = (len(panels), 1) if below else (1, len(panels))
     if own:
         figure = _panel_figure(rows, columns, mean.shape, 3.7, 0.1 * columns, 1.1, widest=3.7)
     found, key = _in_field(regions, wcs, mean.shape, labels)
-    for i, (image, what, title, scale) in enumerate(panels):
+    for i, (quantity, (image, what, scale)) in enumerate(panels.items()):
         ax = figure.add_subplot(rows, columns, i + 1, projection=wcs)
         plot_map(image, wcs, ax=ax, mask=mask, gap_size=gap_size, colorbar=False, **scale)
-        ax.set_title(title, pad=4)
+        ax.set_title(_TITLES[quantity], pad=4)
         _sky_frame(ax, wcs, mean.shape, labels=i == (rows - 1 if below else 0))
-        draw_pixel_regions(ax, [] if title == "uncertainty" else found, wcs, mean.shape)
+        draw_pixel_regions(ax, [] if quantity == "std" else found, wcs, mean.shape)
         place = {"location": "right"} if below else {"location": "bottom", "shrink": 0.8, "aspect": 30}
         add_colorbar(ax.images[0], ax, what, **place)
     draw_key(figure, key)
     return trimmed(figure) if own and print_width() else figure
+
+
+def layers(mean, std, label, norm="linear"):
+    """Return the image, label and colour scale of the map and, with ``std``, of that and of their ratio, by name."""
+    panels = {"map": (mean, label, color_scale([mean], norm))}
+    if std is None:
+        return panels
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.where(std > 0, mean / std, np.nan)
+    shown = std[np.isfinite(std)] if np.isfinite(std).any() else np.array([0, 1])
+    low, high = np.quantile(shown, [0.002, 0.998])
+    errors = {"vmin": low, "vmax": max(high, low + 1e-12), "cmap": "viridis"}
+    panels["std"] = std, "standard deviation", errors
+    panels["signal_to_noise"] = ratio, "map / standard deviation", color_scale([ratio])
+    return panels
 
 
 def _panel_figure(rows, columns, shape, side, width, height, widest=np.inf):

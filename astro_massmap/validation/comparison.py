@@ -10,6 +10,7 @@ from astropy.table import Table
 
 from .._io.result_tables import ResultTable, printed
 from .metrics import BANDS, LABELS, THRESHOLDS, Truths, least_side, measure
+from .sample_metrics import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,7 +64,9 @@ class Comparison:
         return Table({"quantity": list(self.table["quantity"]), **cells})
 
     def __str__(self) -> str:
-        return "\n".join(self.text().pformat(max_lines=-1, max_width=-1, align="<"))
+        numbers = {m.ranks.meta["n_samples"] for m in self.metrics.values() if getattr(m, "ranks", None) is not None}
+        lines = self.text().pformat(max_lines=-1, max_width=-1, align="<")
+        return "\n".join([*lines, *map(_intervals_of, sorted(numbers))])
 
     def _repr_html_(self) -> str:
         return self.text()._repr_html_()
@@ -140,6 +143,19 @@ def _table(metrics, n_mocks):
         table[name], table[f"{name} error"] = np.concatenate(cells, axis=1)
     table.meta |= {"mocks": n_mocks}
     return printed(table)
+
+
+def _intervals_of(n):
+    """Return a line on the levels of the credible intervals of n samples."""
+    exact = [f"{1 - 2 * rank / (n + 1):.3g}" for rank in range(1, n // 2 + 1)]
+    exact = ", ".join(exact[:3]) + ", ..." * (len(exact) > 3)
+    between = "" if n < 4 else "; the ends of other intervals are interpolated"
+    low = [f"{level:.0%}" for level in LEVELS if (n - 1) / (n + 1) < level - 1e-9]
+    reduced = f", the expected coverage of {' and '.join(low)}" if low else ""
+    return (
+        f"coverage with {n} samples: intervals of the levels {exact} end at samples{between}. The widest, "
+        f"from the lowest to the highest sample, contains {(n - 1) / (n + 1):.3g} of the truths{reduced}."
+    )
 
 
 def _cell(value, error):

@@ -1,5 +1,6 @@
 """Measurements of maps and surveys: the same results from the shell as in Python."""
 
+import re
 from pathlib import Path
 
 import astropy.units as u
@@ -192,6 +193,17 @@ def test_pictures(folder, command, capsys):
     assert run(folder, command, "-o", "p.png") == 1
     assert run(folder, command) == 1
     assert "--output" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("quantity", ["map", "std", "signal_to_noise"])
+def test_the_picture_of_one_quantity(folder, quantity, capsys):
+    regions = ["--regions", folder / "clusters.ecsv", "--labels", "numbers"]
+    options = ["--quantity", quantity, *regions, "--width", "column"]
+    assert run(folder, "plot", *options, "-o", "p.pdf") == 0
+    content = Path("p.pdf").read_bytes()
+    assert b"/FontFile2" in content and re.search(rb"/MediaBox \[\s*0 0 244\.8", content)
+    assert run(folder, "plot", "--quantity", quantity, "--contours", "1,2", "-o", "p.png") == (quantity == "std")
+    assert ("--contours: levels need --quantity map" in capsys.readouterr().err) == (quantity == "std")
 
 
 @pytest.mark.slow

@@ -114,6 +114,24 @@ def test_measurements_of_a_point_estimate():
             ask()
     with pytest.raises(ValueError, match="uncertainty: needs a standard deviation"):
         flat.plot_summary()
+    with pytest.raises(ValueError, match=r"^quantity: 'std' needs a standard deviation, but the map has none"):
+        flat.plot(quantity="std")
+    with pytest.raises(ValueError, match=r'^quantity: needs "map", "std" or "signal_to_noise", got \'snr\''):
+        flat.plot(quantity="snr")
+
+
+def test_the_quantity_of_a_picture():
+    rng = np.random.default_rng(1)
+    data, std = rng.normal(size=(8, 8)), rng.uniform(1, 2, (8, 8))
+    kappa = ConvergenceMap(data, wcs=tan_wcs((8, 8)), uncertainty=std)
+    for quantity, expected in {"map": data, "std": std, "signal_to_noise": data / std}.items():
+        assert np.allclose(kappa.plot(quantity=quantity).images[0].get_array(), expected)
+    levels = [0.5, 1]
+    contours = [kappa.plot(quantity=q, contours=levels).collections[-1] for q in ("map", "signal_to_noise")]
+    first, second = (np.concatenate([path.vertices for path in c.get_paths()]) for c in contours)
+    assert np.allclose(first, second) and len(first) > 4
+    with pytest.raises(ValueError, match=r"^contours: levels need quantity="):
+        kappa.plot(quantity="std", contours=levels)
 
 
 @pytest.mark.slow

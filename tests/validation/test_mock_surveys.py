@@ -25,6 +25,7 @@ from astro_massmap.plotting import plot_validation
 from astro_massmap.simulation import MapSet
 from astro_massmap.simulation.mock_survey import shear_field
 from astro_massmap.validation import MockSurveys, compare, read_mocks, run_mocks
+from astro_massmap.validation.comparison import _intervals_of
 from astro_massmap.validation.diagnostics import coverage
 from astro_massmap.validation.metrics import jackknife
 from astro_massmap.validation.mock_files import settings_of
@@ -149,6 +150,26 @@ def test_the_wiener_filter_is_compared_with_itself(comparison):
     text = comparison.text()
     assert list(text.colnames) == ["quantity", "wiener", "gaussian", "narrow"]
     assert text["wiener"][0] == "1" and "" in text["wiener"] and "+-" in text["gaussian"][0]
+
+
+@each_case(
+    ("n", "expected"),
+    [
+        (19, ("with 19 samples", "levels 0.9, 0.8, 0.7, ... end at samples;", "contains 0.9 of the truths.")),
+        (7, ("levels 0.75, 0.5, 0.25 end at samples;", "contains 0.75 of the truths, the expected coverage of 90%.")),
+        (3, ("levels 0.5 end at samples. The", "contains 0.5 of the truths, the expected coverage of 68% and 90%")),
+        (
+            2,
+            ("levels 0.333 end at samples. The", "contains 0.333 of the truths, the expected coverage of 68% and 90%."),
+        ),
+    ],
+)
+def test_the_levels_of_intervals_of_few_samples(n, expected):
+    line = _intervals_of(n)
+    assert all(text in line for text in expected), line
+    draws = np.random.default_rng(0).normal(size=(4000, n + 1))
+    widest = (draws[:, :n].min(axis=1) < draws[:, n]) & (draws[:, n] < draws[:, :n].max(axis=1))
+    assert widest.mean() == pytest.approx((n - 1) / (n + 1), abs=0.03)
 
 
 @pytest.mark.slow
