@@ -8,13 +8,16 @@ import pytest
 from astro_massmap import AnnealedHMC, GaussianPrior, PosteriorDiffusion, ShearMap, Wiener, reconstruct_fields
 from astro_massmap.inference import ConvergenceObservation, Observation
 
+from helpers import small_priors
 from helpers.skies import tan_wcs
 
 SIDE, FIELDS, SAMPLES = 16, 10, 64
 METHODS = {
     "wiener": Wiener(n_samples=SAMPLES),
     "annealed_hmc": AnnealedHMC(GaussianPrior(), n_samples=SAMPLES, n_check=0),
-    "posterior_diffusion": PosteriorDiffusion(n_samples=SAMPLES, steps=3, batch_size=32, n_check=0),
+    "posterior_diffusion": PosteriorDiffusion(
+        small_priors.posterior(), n_samples=SAMPLES, steps=3, batch_size=32, n_check=0
+    ),
 }
 
 
