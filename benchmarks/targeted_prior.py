@@ -7,8 +7,8 @@ simulated if they do not exist). The training starts from the network of random 
 maps over those of the Wiener filter with the same spectrum. An interrupted run continues. A small run: ``--particles 32
 --steps 4 --maps 2 --size 96 --factor-maps 8``.
 
-``--correct`` only replaces the correction of ``OUT/targeted.safetensors``, or of ``--pixels`` alone. One of 24 or 40
-maps has errors of 0.1 in the factor a and 0.02 in b, which change fitted masses by 5 % (``halo_calibration.py``).
+``--correct`` only replaces the correction of ``OUT/targeted.safetensors``, or of ``--pixels`` alone. One of 40 maps
+has errors of up to 0.1 in the factor a and 0.02 in b, which change fitted masses by 5 % (``halo_calibration.py``).
 """
 
 import argparse
