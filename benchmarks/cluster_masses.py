@@ -42,7 +42,11 @@ NAMES = {
     "wiener": "Wiener",
     "random": "AnnealedHMC, learned prior",
     "targeted": "AnnealedHMC, learned prior of targeted fields",
+    "targeted_fine": "AnnealedHMC, learned prior of targeted fields, pixels of 0.2 arcmin",
 }
+FINE = GRID.deepcopy()
+FINE.wcs.crpix, FINE.wcs.cdelt = GRID.wcs.crpix * 2 - 0.5, GRID.wcs.cdelt / 2
+FINE.array_shape = tuple(2 * side for side in GRID.array_shape)
 
 
 def halo_of(mass):
@@ -83,13 +87,13 @@ def shear_catalog(galaxies, shape_noise=SHAPE_NOISE):
 def method_of(name, seed):
     if name == "wiener":
         return Wiener(n_samples=N_SAMPLES, seed=seed)
-    prior = ScorePrior.load("default", field="targeted") if name == "targeted" else None
+    prior = ScorePrior.load("default", field="targeted") if name.startswith("targeted") else None
     return AnnealedHMC(prior, n_samples=N_SAMPLES, seed=seed)
 
 
 def map_fit(name, galaxies, seed):
     """Return fitted mass, standard deviation and interval of a map."""
-    options = {"wcs": GRID, "reduced_shear": True, "progress": False}
+    options = {"wcs": FINE if name == "targeted_fine" else GRID, "reduced_shear": True, "progress": False}
     kappa = shear_catalog(galaxies).reconstruct(method_of(name, seed), **options)
     found = kappa.nfw_mass(CENTER, background=[INNER, OUTER] * u.arcmin)[0]
     return {key: found[key].to_value(u.Msun) for key in ("mass", "std", "lower", "upper")}
