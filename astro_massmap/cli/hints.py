@@ -13,6 +13,7 @@ _POSITIONAL = ("catalog", "map", "maps", "regions", "sources")
 _ALIASES = {  # if the command has one of these
     "mask": ("exclude",),
     "n": ("rotations",),
+    "network": ("prior",),
     "table": ("catalog",),
     "n_z": ("sources",),
     "z": ("n_z", "sources"),

@@ -55,7 +55,10 @@ def add_commands(commands):
         help="prior of annealed_hmc, gaussian, or FILE.py:NAME, a ScoreFunction in your own code",
     )
     validate.add_argument(
-        "--spectrum", type=Path, metavar="FILE", help="spectrum of wiener and gaussian (default: that of the prior)"
+        "--spectrum",
+        type=Path,
+        metavar="FILE",
+        help="spectrum of all methods (default: that of the prior)",
     )
     validate.add_argument("--network", metavar="FILE", help="network of posterior_mean and posterior_diffusion")
     validate.add_argument("--schedule", help="for annealed_hmc: annealed (default), fast or tempered")

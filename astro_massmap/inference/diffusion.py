@@ -134,7 +134,7 @@ class DiffusionPlan(Plan):
     settles = False
 
     def __init__(self, observation, network, steps, box_shape, **options):
-        self.network, self.steps = network, steps
+        self.tolerance = min(options.get("tolerance", _TOLERANCE), _TOLERANCE)
         self.ratios = np.geomspace(_HIGHEST, _LOWEST, steps)
         schedule = Schedule(levels=self.ratios / self.ratios[-1], trajectories=0)
         weight = observation.weight
@@ -155,13 +155,16 @@ class DiffusionPlan(Plan):
         """Draw the first maps: an exact draw of the Gaussian posterior, with the noise of the first level."""
         posterior, grid = self.posterior(), self.grid
         white = grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
-        return posterior.mean_modes() + posterior.fluctuations(streams, _TOLERANCE) + self.targets[0].sigma * white
+        data = posterior.operator.adjoint(posterior.weight * posterior.shear)
+        draw = posterior.solve(data + posterior.fluctuation_source(streams), self.tolerance)
+        return draw + self.targets[0].sigma * white
 
     def finish(self, modes, streams):
         """Reverse diffusion of the posterior from the first level to zero."""
         contribution = None if self.prior.gaussian else self.prior.contribution
         sigmas = [target.sigma for target in self.targets]
-        return posterior_diffusion(self.posterior(), modes, sigmas, streams, contribution=contribution)
+        options = {"contribution": contribution, "tolerance": self.tolerance}
+        return posterior_diffusion(self.posterior(), modes, sigmas, streams, **options)
 
 
 class DiffusedStartPlan(SplitPlan):

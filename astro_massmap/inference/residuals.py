@@ -45,8 +45,9 @@ def residual_peak(posterior, modes):
     peaks = []
     for width in _WIDTHS:
         beam = grid.of_ell(lambda ell, w=width: torch.exp(-((ell * w * grid.pixel_size) ** 2) / 2))
-        kernel = torch.fft.irfft2(beam, s=grid.box_shape)
-        of_square = torch.fft.rfft2(weight) * torch.fft.rfft2(kernel.square())
+        # the noise of P' N^-1 n in a pixel comes from both components of the shear around it
+        square = sum(torch.fft.irfft2(beam * p, s=grid.box_shape).square() for p in (operator.p1, operator.p2))
+        of_square = torch.fft.rfft2(weight) * torch.fft.rfft2(square)
         variance = torch.fft.irfft2(of_square, s=grid.box_shape)[: grid.field_shape[0], : grid.field_shape[1]]
         seen = posterior.weight > 0
         seen &= variance > _LEAST * variance[seen].median()

@@ -82,7 +82,8 @@ class Questions(MapParts):
     def _need_samples(self) -> Floats:
         if self.samples is None:
             raise ValueError(
-                "samples: the map has none; methods that draw samples are annealed_hmc and wiener, with n_samples > 0"
+                "samples: the map has none; methods that draw samples are annealed_hmc, posterior_diffusion and "
+                "wiener, with n_samples > 0"
             )
         return self.samples
 

@@ -14,6 +14,7 @@ from ..inference import (
     Observation,
     Plan,
     Schedule,
+    SolverError,
     SplitPlan,
     TemperedPlan,
     pick_device,
@@ -115,6 +116,10 @@ class AnnealedHMC(SampledMethod):
         return self._prior
 
     @property
+    def _largest_part(self) -> Any:
+        return network_of(self._prior) if self.start == "diffusion" else self._prior
+
+    @property
     def _levels(self) -> int:
         return len(self._schedule.levels)
 
@@ -145,8 +150,12 @@ class AnnealedHMC(SampledMethod):
             "max_iterations": self.max_iterations,
         }
         if self.start == "diffusion":
-            network = network_of(self._prior)
-            diffusion = DiffusionPlan(data, network, _STEPS, box, **options)
+            try:
+                diffusion = DiffusionPlan(data, network_of(self._prior), _STEPS, box, **options)
+            except SolverError:
+                raise
+            except ValueError as error:  # data unlike those of the training
+                raise ValueError(f"start: 'diffusion' is not possible ({error}); use start='gaussian'") from error
             schedule = dataclasses.replace(schedule, levels=(1.0,), trajectories=schedule.trajectories[-1:])
             return DiffusedStartPlan(diffusion, data, self._prior, schedule, box, **options)
         plan = (SplitPlan if schedule.splitting else TemperedPlan)(data, self._prior, schedule, box, **options)

@@ -38,9 +38,10 @@ class PosteriorDiffusion(SampledMethod):
         their residuals above 5.5 standard deviations, see `~astro_massmap.inference.residual_peak`. With None there is
         the warning alone.
     n_samples, seed, padding, tolerance, max_iterations, dtype, device
-        As for `~astro_massmap.AnnealedHMC`.
+        As for `~astro_massmap.AnnealedHMC`; the relative residual in a step is at most 1e-3.
     batch_size, n_jobs, checkpoint, n_check
-        As for `~astro_massmap.AnnealedHMC`.
+        As for `~astro_massmap.AnnealedHMC`. The checkpoint of the fallback has ``_chains`` added to the name of the
+        file.
 
     Raises
     ------
@@ -100,7 +101,7 @@ class PosteriorDiffusion(SampledMethod):
         """
         estimate = super().solve(observation, **options)
         estimate.diagnostics["fallback"] = None
-        if self.fallback is None or estimate.diagnostics["fit"]["residual_peak"] <= PEAK:
+        if self.fallback is None or (estimate.diagnostics["fit"]["residual_peak"] or 0) <= PEAK:
             return estimate
         warn("fallback: the network was not trained for such structures; the samples are drawn again by annealed_hmc")
         try:

@@ -114,4 +114,4 @@ class PosteriorMean:
             "network": repr(network),
             "spectrum": network.theory.name,
         }
-        return posterior, modes, Estimate(mean.cpu().numpy(), std.cpu().numpy(), diagnostics=diagnostics)
+        return posterior, modes, Estimate(mean.cpu().numpy(), std.to(grid.dtype).cpu().numpy(), diagnostics=diagnostics)

@@ -66,7 +66,7 @@ def run(
     start = time.perf_counter()
     if executor is not None and not hasattr(method, "prepare"):
         raise TypeError(
-            f"executor: needs a method with chains, got {method_name(method)}; use AnnealedHMC, which with "
+            f"executor: needs a method that draws samples, got {method_name(method)}; use AnnealedHMC, which with "
             "GaussianPrior() draws from the posterior of Wiener()"
         )
     method, sources = for_sources(method, n_z)

@@ -68,6 +68,11 @@ class SampledMethod:
         raise NotImplementedError
 
     @property
+    def _largest_part(self) -> Any:
+        """The prior or network that needs the most memory."""
+        return self._part
+
+    @property
     def _levels(self) -> int:
         return 1
 
@@ -91,7 +96,7 @@ class SampledMethod:
         return needed_memory(
             shape,
             self.padding,
-            prior=self._part,
+            prior=self._largest_part,
             dtype=self.dtype,
             batch=(self.batch_size or 1) * workers if on_cpu else 1,
             levels=self._levels,
@@ -176,7 +181,7 @@ class SampledMethod:
 
     def _decisive(self, plan: Plan) -> dict[str, Any]:
         """Return the settings on which the samples depend, as text; those of other objects by their results."""
-        undecisive = ("checkpoint", "n_check", "n_jobs", "n_samples", "prior", "network")
+        undecisive = ("checkpoint", "n_check", "n_jobs", "n_samples", "prior", "network", "fallback")
         settings = {f.name: repr(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name not in undecisive}
         if plan.observation.frozen is not None:
             settings["reduced_shear"] = repr(True)

@@ -110,6 +110,7 @@ class PosteriorDenoiser(nn.Module):
         super().__init__()
         self.network, self.pixel_size = network, float(pixel_size)
         self.field = FieldStatistics(spectrum, pixel_size, limits)
+        self.register_buffer("shares", posterior_share(self.field), persistent=False)
 
     def spreads(self, sigma):
         """Return `FieldStatistics.spreads` of the Gaussian component."""
@@ -117,11 +118,11 @@ class PosteriorDenoiser(nn.Module):
 
     def scales(self, pair, field=None):
         """Return t, s_l, the standard deviation of a pixel, s_w and s_p for a `NoisyPair`, ``(n, ny, nx)``."""
-        field = self.field if field is None else field
-        signal = field.variance.sqrt().float()[:, None, None]
+        shares = self.shares if field is None else posterior_share(field)
+        signal = (self.field if field is None else field).variance.sqrt().float()[:, None, None]
         extra = pair.sigma[:, None, None] ** -2 + (HIGHEST * signal) ** -2
         local = (extra + pair.smooth).rsqrt()
-        return extra, local, signal, *spreads_at(local, signal, posterior_share(field))
+        return extra, local, signal, *spreads_at(local, signal, shares)
 
     def forward(self, pair, field=None):
         """

@@ -220,7 +220,7 @@ class PosteriorNetwork:
         typical = float(seen.median() ** -0.5) if len(seen) else math.nan
         fault = self.fault(grid.pixel_size, typical)
         if fault:
-            raise ValueError(f"network: {fault}; use another method, such as AnnealedHMC() or Wiener()")
+            raise ValueError(f"network: {fault}; use another method, such as Wiener()")
         denoiser = PosteriorDenoiser(
             self.denoiser.network, self.theory, grid.pixel_size, self._signals(grid.pixel_size)
         )

@@ -32,6 +32,21 @@ def test_peaks_of_exact_samples_are_those_of_noise():
     assert max(medians) < 5.0
 
 
+def test_noise_of_two_depths_has_the_peaks_of_noise():
+    # the noise of a pixel comes from the pixels around it: with a variance of its own pixel, one in ten of these
+    # fields has a peak above 5.5
+    noise_std = np.full((64, 64), 0.1)
+    noise_std[:, :32] = 0.03
+    peaks = []
+    for seed in range(20):
+        noise = noise_std * np.random.default_rng(seed).normal(size=(2, 64, 64))
+        observation = Observation.from_arrays(noise, noise_std, problems.PIXEL)
+        posterior = GaussianPosterior(observation, problems.spectrum(), (128, 128))
+        peaks.append(float(residual_peak(posterior, torch.zeros_like(posterior.prior_variance)[None] + 0j)))
+    assert 3 < np.mean(peaks) < 4.2
+    assert max(peaks) < 5.5
+
+
 def test_a_structure_that_a_map_lacks_is_a_peak():
     for seed in range(3):
         assert float(residual_peak(*observed(1.0, seed)).median()) > 5.5

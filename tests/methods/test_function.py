@@ -154,5 +154,8 @@ def test_wrong_methods(method, options, message):
 
 
 def test_a_function_has_no_chains():
-    with ThreadPoolExecutor(1) as executor, pytest.raises(TypeError, match="needs a method with chains, got inverted"):
+    with (
+        ThreadPoolExecutor(1) as executor,
+        pytest.raises(TypeError, match="that draws samples, got inverted"),
+    ):
         shear().reconstruct(inverted, executor=executor)

@@ -248,7 +248,7 @@ def test_errors_of_a_task_are_raised_and_the_others_cancelled():
 
 def test_an_executor_for_a_method_without_chains_is_an_error():
     for method in (Wiener(), KaiserSquires()):
-        with pytest.raises(TypeError, match=r"needs a method with chains, .* which with GaussianPrior\(\) draws from"):
+        with pytest.raises(TypeError, match=r"needs a method that draws .* which with GaussianPrior\(\) draws from"):
             run(method, observation(), progress=False, executor=Here())
 
 
