@@ -78,8 +78,8 @@ def checked_maps(
     if n < at_least:
         needed = "an interval needs at least two" if at_least > 1 else "the map has none"
         raise ValueError(
-            f"samples: {needed}; the methods annealed_hmc, posterior_diffusion and wiener draw samples, with n_samples > "
-            f"{at_least - 1}"
+            f"samples: {needed}; the methods annealed_hmc, posterior_diffusion and wiener draw samples, with n_samples "
+            f"> {at_least - 1}"
         )
     mean, samples = np.asarray(mean), np.asarray(samples)
     if mean.ndim != 2:
