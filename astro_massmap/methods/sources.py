@@ -60,7 +60,8 @@ def for_sources(method: Method, n_z: Any) -> tuple[Method, dict[str, Any]]:
 
 def pixel_size_of(method: Method) -> float | None:
     """Return the side in radians of the pixels of the prior or network of a method, None if any are accepted."""
-    return getattr(method.prior, "pixel_size", None) if isinstance(method, AnnealedHMC) else None
+    part = method.prior if isinstance(method, AnnealedHMC) else getattr(method, "network", None)
+    return getattr(part, "pixel_size", None)
 
 
 def statement(record: dict[str, Any]) -> str | None:

@@ -50,7 +50,9 @@ def plot_validation(comparison, *, figure=None):
     handles, labels = panels[0].get_legend_handles_labels()
     handles += panels[2].get_lines()
     labels += [line.get_label() for line in panels[2].get_lines()]
-    figure.legend(handles, labels, loc="outside upper center", ncols=2 if below else len(handles), frameon=False)
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=2 if below else min(len(handles), 5), frameon=False
+    )
     return figure
 
 

@@ -145,6 +145,12 @@ class PosteriorNetwork:
         return network if spectrum is None else network.scaled(spectrum)
 
     @property
+    def pixel_size(self) -> float | None:
+        """Side of a pixel in radians, or None if the network is valid at many pixel scales."""
+        low, high = self.pixel_sizes[FIELDS.index(self.kind)]
+        return float(low) if low == high else None
+
+    @property
     def pixel_scale(self) -> u.Quantity:
         """Smallest and largest side of a pixel, a `~astropy.units.Quantity` in arcmin."""
         import astropy.units as u

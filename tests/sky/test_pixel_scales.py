@@ -1,5 +1,7 @@
 """The default pixel scale of a catalogue."""
 
+import dataclasses
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from astropy.coordinates import SkyCoord
 from astro_massmap import AnnealedHMC, GaussianPrior, PosteriorMean, ShearCatalog, Wiener
 from astro_massmap._sky.pixel_scales import default_pixel_scale, surface_density
 from astro_massmap.maps.catalog_bins import fixed_scale
+from astro_massmap.priors import PosteriorNetwork
 
 from helpers.cases import each_case
 
@@ -97,7 +100,9 @@ def test_a_network_for_one_scale_defines_the_grid():
     coords = sky(1.4, 20)
     e = np.random.default_rng(1).normal(scale=0.26, size=(2, len(coords)))
     catalog = ShearCatalog(coords, *e, axes="west-north")
-    network = PosteriorMean()
+    one = np.full((2, 2), np.radians(0.4 / 60))
+    network = PosteriorMean(dataclasses.replace(PosteriorNetwork.load(), pixel_sizes=one))
+    assert fixed_scale(PosteriorMean()) is None
     assert fixed_scale(network) == 0.4 * u.arcmin and fixed_scale(AnnealedHMC(GaussianPrior())) is None
     assert fixed_scale(Wiener()) is None
     kappa = catalog.reconstruct(Wiener(n_samples=0, uncertainty=False), progress=False)
