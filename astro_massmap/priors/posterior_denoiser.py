@@ -41,7 +41,7 @@ INPUTS, OUTPUTS, CONDITIONS_OF_POSTERIOR = 4, 2, CONDITIONS + 1  # sizes of the 
 @dataclass
 class NoisyPair:
     """
-    What is known of maps: Gaussian means and sums of data and noisy maps.
+    Data and noisy maps: their weighted sums, Gaussian means and noise.
 
     Attributes
     ----------
