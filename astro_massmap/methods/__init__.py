@@ -20,6 +20,7 @@ from .kaiser_squires import KaiserSquires
 from .posterior_diffusion import PosteriorDiffusion
 from .posterior_mean import PosteriorMean
 from .runs import run
+from .sampled import SampledMethod
 from .wiener import Wiener
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "MethodLike",
     "PosteriorDiffusion",
     "PosteriorMean",
+    "SampledMethod",
     "Wiener",
     "resolve",
     "run",

@@ -39,7 +39,7 @@ def run(
     method : method object
         Method, such as ``Wiener()``.
     observation, progress, executor, cards
-        As for `AnnealedHMC.solve <astro_massmap.AnnealedHMC.solve>`.
+        As for `SampledMethod.solve <astro_massmap.methods.SampledMethod.solve>`.
     n_z : pair of array-like, optional
         Redshift distribution (z, n) of the sources.
     reduced_shear : {'auto', True, False}

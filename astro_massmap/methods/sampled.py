@@ -32,6 +32,13 @@ class SampledMethod:
     A subclass has ``prepare``, which returns the `~astro_massmap.inference.Plan` of a run, and ``_part`` and
     ``_levels``, the prior or network and the number of levels, on which the memory depends. The parameters are those of
     `~astro_massmap.AnnealedHMC`.
+
+    Examples
+    --------
+    >>> from astro_massmap import AnnealedHMC, PosteriorDiffusion
+    >>> from astro_massmap.methods import SampledMethod
+    >>> issubclass(AnnealedHMC, SampledMethod), issubclass(PosteriorDiffusion, SampledMethod)
+    (True, True)
     """
 
     n_samples: int = 64

@@ -48,9 +48,10 @@ class NoisyPair:
     b, mean : `torch.Tensor`
         Sum b and Gaussian mean m, ``(n, ny, nx)``.
     weight, smooth : `torch.Tensor`
-        ``1/N`` and its mean over some pixels, see `smoothed`, ``(n or 1, ny, nx)``.
+        ``1/N`` and its mean over some pixels, see ``posterior_denoiser.smoothed``, ``(n or 1, ny, nx)``.
     sigma, level : `torch.Tensor`
-        Noise s, which may be infinite, and the median of s_l over pixels with data, see `typical_noise`, ``(n,)``.
+        Noise s, which may be infinite, and the median of s_l over pixels with data, see
+        ``posterior_denoiser.typical_noise``, ``(n,)``.
     kind : `torch.Tensor`
         0 for random fields and 1 for fields chosen for a cluster, ``(n,)``.
 
