@@ -95,7 +95,8 @@ class PosteriorDiffusion(SampledMethod):
 
     def solve(self, observation: Observation, **options: Any) -> Estimate:
         """
-        Map one observation; parameters and errors as for `SampledMethod.solve <astro_massmap.methods.SampledMethod.solve>`.
+        Map one observation; parameters and errors as for
+        `SampledMethod.solve <astro_massmap.methods.SampledMethod.solve>`.
 
         ``diagnostics["fallback"]`` is the name of the method that replaced the samples, or None.
         """
