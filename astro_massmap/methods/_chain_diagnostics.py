@@ -39,7 +39,8 @@ def run_diagnostics(plan, observation, records):
     if targeted:  # the power of such fields differs from that of the Gaussian component by far more than by chance
         fit["power_p_value"] = None
     peaks = [record["residual_peak"] for record in good if "residual_peak" in record]
-    fit["residual_peak"] = float(np.median(peaks)) if peaks else None
+    # noise that is larger than stated has higher peaks
+    fit["residual_peak"] = float(np.median(peaks)) / max(fit["noise_factor"], 1.0) if peaks else None
     warn_of_fit(fit)
     log_weights = [record["log_weight"] for record in good if "log_weight" in record]
     scatter = {"sd_log_weight": float(np.std(log_weights, ddof=1))} if len(log_weights) > 1 else {}
