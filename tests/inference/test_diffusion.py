@@ -47,11 +47,11 @@ def test_without_the_fluctuation_the_variance_is_too_small(gaussian, monkeypatch
 
 @pytest.mark.slow
 def test_modes_get_their_weights():
-    # 128 samples of each of 4 data sets; without bias a new seed would fail less than one time in 6
+    # 64 samples of each of 4 data sets; without bias a new seed would fail less than one time in 6
     problem = problems.two_modes(64, 6.1)
     for observation, weight in zip(problem.observations, problem.weights, strict=True):
         network = MixtureNetwork(problem.prior, observation)
-        plan, modes, run = draws(observation, network, 25, 128, seed=round(1e4 * weight))
+        plan, modes, run = draws(observation, network, 25, 64, seed=round(1e4 * weight))
         measured, _ = problems.cluster_weight(problem.prior, plan.grid, modes)
         assert run.evaluations == 25
-        assert abs(measured - weight) < 0.03 + 2 * math.sqrt(weight * (1 - weight) / 128)
+        assert abs(measured - weight) < 0.03 + 2 * math.sqrt(weight * (1 - weight) / 64)
