@@ -78,7 +78,7 @@ def draw_samples(method, plan, checkpoint, workers, n_jobs, progress):
 
         def keep(drawn):
             kept.add(*drawn)
-            check_failures(kept.records, method.n_samples, method.checkpoint)
+            check_failures(kept.records, method)
 
         with ExitStack() as stack:
             if workers is not None:
@@ -93,7 +93,7 @@ def draw_samples(method, plan, checkpoint, workers, n_jobs, progress):
             for drawn in results:
                 keep(drawn)
                 bar.update(len(drawn[0]))
-    check_failures(kept.records, method.n_samples, method.checkpoint, finished=True)
+    check_failures(kept.records, method, finished=True)
     return kept.without(failed(kept.records)), [kept.records[i] for i in range(method.n_samples)]
 
 
@@ -168,12 +168,14 @@ def failed(records):
     return [i for i, record in records.items() if record.get("failure")]
 
 
-def check_failures(records, n_samples, checkpoint, finished=False):
+def check_failures(records, method, finished=False):
     """
     Raise ValueError if more than half of all chains failed, or the first eight; once all are finished, warn of others.
 
-    The ``records`` are by sample number; ``checkpoint`` is the name of the file of samples or None.
+    The ``records`` are by sample number.
     """
+    n_samples, checkpoint = method.n_samples, method.checkpoint
+    part, run, cause = method.FAILURE
     lost = failed(records)
     if not lost:
         return
@@ -181,13 +183,12 @@ def check_failures(records, n_samples, checkpoint, finished=False):
     if 2 * len(lost) > n_samples or len(lost) == len(records) >= _HOPELESS:
         kept = "" if checkpoint is None else f"; the finished samples are kept in {str(checkpoint)!r}"
         raise ValueError(
-            f"prior: {len(lost)} of {len(records)} chains failed {_ATTEMPTS} times each (chain {lost[0]}: {reason}): "
-            "the score of the prior is inaccurate for these data, or the schedule has too few levels. The methods "
-            f"'posterior_mean' and 'wiener' need no chains{kept}"
+            f"{part}: {len(lost)} of {len(records)} {run}s failed {_ATTEMPTS} times each ({run} {lost[0]}: {reason}): "
+            f"{cause}. The methods 'posterior_mean' and 'wiener' need no {run}s{kept}"
         )
     if not finished:
         return
     warn(
-        f"{len(lost)} of {n_samples} chains failed {_ATTEMPTS} times each and are left out (chain {lost[0]}: "
+        f"{len(lost)} of {n_samples} {run}s failed {_ATTEMPTS} times each and are left out ({run} {lost[0]}: "
         f"{reason}); the map has {n_samples - len(lost)} samples"
     )

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from .._utils.checks import check_integer, is_object_with
 from .._utils.content import text_of
@@ -55,6 +55,8 @@ class PosteriorDiffusion(SampledMethod):
     >>> kappa.samples.shape, kappa.diagnostics["score_evaluations"]
     ((2, 128, 128), 4)
     """
+
+    FAILURE: ClassVar = "network", "sample", "the network is inaccurate for these data"
 
     network: PosteriorNetwork | None = None
     _: KW_ONLY

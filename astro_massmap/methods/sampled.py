@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -40,6 +40,13 @@ class SampledMethod:
     >>> issubclass(AnnealedHMC, SampledMethod), issubclass(PosteriorDiffusion, SampledMethod)
     (True, True)
     """
+
+    # the part that causes failures, what fails, and the probable reason
+    FAILURE: ClassVar = (
+        "prior",
+        "chain",
+        "the score of the prior is inaccurate for these data, or the schedule has too few levels",
+    )
 
     n_samples: int = 64
     seed: int = 0

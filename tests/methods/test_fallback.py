@@ -112,3 +112,14 @@ def test_chains_that_start_from_the_diffusion_have_one_level():
     plan = method.prepare(observation(0.0))
     assert len(plan.targets) == 1
     assert plan.final_evaluations == 25 + 2
+
+
+def test_samples_that_diverge_are_an_error_of_the_network():
+    class Wrong(ZeroNetwork):
+        def on(self, grid, weight):
+            on_grid = super().on(grid, weight)
+            on_grid.contribution = lambda total, mean, sigma: 100 * torch.ones_like(mean)
+            return on_grid
+
+    with pytest.raises(ValueError, match=r"^network: \d of \d samples failed 6 times each \(sample \d: diverged\)"):
+        PosteriorDiffusion(Wrong(), **FEW).solve(observation(0.0))
