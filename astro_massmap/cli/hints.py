@@ -68,7 +68,7 @@ def _pairs(found):
 
 def _method(found):
     """Convert ``Wiener(n_samples=16)`` to ``--method``; its arguments are converted later."""
-    name = {"AnnealedHMC": "annealed_hmc"}.get(found[1]) or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", found[1]).lower()
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", found[1]).lower()
     return " ".join([f"--method {name}", *re.split(r",\s*", found[2])]).strip()
 
 

@@ -29,9 +29,8 @@ import torch
 from .annealing import Plan, SplitPlan
 from .schedule import Schedule
 
-_CORRECT = True
 _TOLERANCE = 1e-3  # relative residual of a step
-_HIGHEST, _LOWEST = 60.0, 0.6  # first and last noise in units of the standard deviation of a pixel
+HIGHEST, _LOWEST = 60.0, 0.6  # first and last noise in units of the standard deviation of a pixel
 
 
 def posterior_diffusion(posterior, modes, sigmas, streams, *, contribution=None, tolerance=_TOLERANCE):
@@ -75,10 +74,9 @@ def posterior_diffusion(posterior, modes, sigmas, streams, *, contribution=None,
     denoised, expected, share = modes, modes, 1.0
     for step, (a, b) in enumerate(itertools.pairwise([*sigmas, 0.0])):
         level = posterior.given(posterior.weight, variance * a**2 / (variance + a**2))
-        total, corrected = data + modes / a**2, contribution is not None and step > 0 and _CORRECT
+        total, corrected = data + modes / a**2, contribution is not None and step > 0
         sources = [total, level.fluctuation_source(streams)] + [data + expected / a**2] * corrected
         mean, fluctuation, *before = level.solve(torch.cat(sources), tolerance).split(len(modes))
-        posterior.iterations = max(posterior.iterations, level.iterations)
         if contribution is not None:
             added = contribution(total, mean, a)
             mean = mean + added
@@ -109,7 +107,7 @@ class DiffusionPlan(Plan):
     ----------
     observation : `~astro_massmap.inference.Observation`
         Data.
-    network : object or None
+    network : object
         Object with ``on(grid, weight)`` such as `~astro_massmap.priors.PosteriorNetwork`, which returns an object with
         ``variance``, the variance of the modes, and ``contribution``, see `posterior_diffusion`.
     steps : int
@@ -135,10 +133,9 @@ class DiffusionPlan(Plan):
 
     def __init__(self, observation, network, steps, box_shape, **options):
         self.tolerance = min(options.get("tolerance", _TOLERANCE), _TOLERANCE)
-        self.ratios = np.geomspace(_HIGHEST, _LOWEST, steps)
+        self.ratios = np.geomspace(HIGHEST, _LOWEST, steps)
         schedule = Schedule(levels=self.ratios / self.ratios[-1], trajectories=0)
-        weight = observation.weight
-        super().__init__(observation, _OfData(network, weight), schedule, box_shape, **options)
+        super().__init__(observation, _OfData(network, observation.weight), schedule, box_shape, **options)
         self.final_evaluations = steps
 
     def _targets(self):

@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 
 from .._utils.checks import is_object_with
@@ -22,7 +23,7 @@ from ..inference import (
 )
 from ..priors import PosteriorNetwork, Prior, ScoreFunction, ScorePrior
 from .base import check_dtype
-from .sampled import SampledMethod, check_fraction, check_pixel_size, fixed_map, mean_power
+from .sampled import SampledMethod, check_fraction, fixed_map, mean_power
 
 _STEPS = 25  # of the diffusion from which chains start
 
@@ -139,7 +140,7 @@ class AnnealedHMC(SampledMethod):
             If the prior has another pixel scale; `~astro_massmap.inference.SolverError`, a ValueError, if a linear
             system cannot be solved to the tolerance.
         """
-        check_pixel_size(self._prior, observation)
+        _check_pixel_size(self._prior, observation)
         schedule = self._schedule
         data = observation.with_noise_floor(self.information, self.seed) if schedule.splitting else observation
         box = posterior_shape(observation.shape, self.padding)
@@ -183,3 +184,14 @@ def network_of(prior: Any) -> PosteriorNetwork:
     """Return the shipped network of the posterior for the spectrum of a prior and its kind of fields."""
     kind = "random" if prior.factor is None else "targeted"
     return dataclasses.replace(PosteriorNetwork.load("default"), kind=kind, spectrum=prior.theory)
+
+
+def _check_pixel_size(prior: object, observation: Observation) -> None:
+    """Raise ValueError if the prior has another pixel size than the map."""
+    known = getattr(prior, "pixel_size", None)
+    if known is not None and abs(observation.pixel_size / known - 1) > 0.01:
+        arcmin = [np.rad2deg(x) * 60 for x in (known, observation.pixel_size)]
+        raise ValueError(
+            f"prior: needs pixels of {arcmin[0]:.4g} arcmin, the map has {arcmin[1]:.4g}; bin the galaxies with "
+            f"pixel_scale={arcmin[0]:.4g} * u.arcmin, or take another prior, such as GaussianPrior()"
+        )

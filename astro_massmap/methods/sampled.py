@@ -227,22 +227,6 @@ def mean_power(*modes: torch.Tensor) -> list[float]:
     return torch.cat([m.abs().square().mean(dim=(-2, -1)) for m in modes]).tolist()
 
 
-def check_pixel_size(
-    prior: object,
-    observation: Observation,
-    name: str = "prior",
-    instead: str = "another prior, such as GaussianPrior()",
-) -> None:
-    """Raise ValueError if the prior, the argument ``name``, has another pixel size than the map."""
-    known = getattr(prior, "pixel_size", None)
-    if known is not None and abs(observation.pixel_size / known - 1) > 0.01:
-        arcmin = [np.rad2deg(x) * 60 for x in (known, observation.pixel_size)]
-        raise ValueError(
-            f"{name}: needs pixels of {arcmin[0]:.4g} arcmin, the map has {arcmin[1]:.4g}; bin the galaxies "
-            f"with pixel_scale={arcmin[0]:.4g} * u.arcmin, or take {instead}"
-        )
-
-
 def _gaussian_std(plan: Plan, seed: int, n_jobs: int) -> np.ndarray:
     """Return the Gaussian standard deviation from coarse draws, correct to a few per cent, for a single sample."""
     posterior = plan.posterior()

@@ -27,11 +27,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..inference.diffusion import HIGHEST
 from .denoiser import CONDITIONS, FieldStatistics
 from .unet import UNet
 
-HIGHEST = 60.0  # s_max, in units of the standard deviation of a pixel
-_LOWEST, _ROWS = 0.02, 64  # lowest s_l in the same units, and number of tabulated ones
+# lowest s_l in units of the standard deviation of a pixel, and number of tabulated ones; s_max is HIGHEST
+_LOWEST, _ROWS = 0.02, 64
 _CENTRE, _DECADES = 1.8, 1.5  # centre and half width of log(s_l) in the inputs
 _WIDTH, _REACH = 1.5, 5  # standard deviation and radius in pixels of the mean of 1/N
 _LARGEST = 8.0  # limit of the logarithm of the variance
@@ -60,8 +61,8 @@ class NoisyPair:
     >>> import torch
     >>> from astro_massmap.priors import NoisyPair
     >>> one = torch.ones(2, 16, 16)
-    >>> NoisyPair(one, one, one, one, one[:, 0, 0], one[:, 0, 0], one[:, 0, 0]).part((slice(8), slice(4))).b.shape
-    torch.Size([2, 8, 4])
+    >>> NoisyPair(one, one, one, one, one[:, 0, 0], one[:, 0, 0], one[:, 0, 0]).level.shape
+    torch.Size([2])
     """
 
     b: torch.Tensor
@@ -71,11 +72,6 @@ class NoisyPair:
     sigma: torch.Tensor
     level: torch.Tensor
     kind: torch.Tensor
-
-    def part(self, place):
-        """Return a part of the maps, given by slices of rows and columns."""
-        maps = (m[..., *place] for m in (self.b, self.mean, self.weight, self.smooth))
-        return NoisyPair(*maps, self.sigma, self.level, self.kind)
 
 
 class PosteriorDenoiser(nn.Module):

@@ -16,6 +16,7 @@ from .._utils.html import card
 from ..theory.spectrum import PowerSpectrum
 from .base import PriorOnGrid
 from .correction import taper
+from .denoiser import FieldStatistics
 from .posterior_denoiser import (
     CONDITIONS_OF_POSTERIOR,
     INPUTS,
@@ -192,7 +193,7 @@ class PosteriorNetwork:
         if not low / 1.01 <= pixel_size <= high * 1.01:
             limits, got = (np.degrees(x) * 60 for x in ((low, high), pixel_size))
             return f"needs pixels of {limits[0]:.3g} to {limits[1]:.3g} arcmin, the map has {got:.4g}"
-        signal = math.sqrt(float(PosteriorDenoiser(self.denoiser.network, self.theory, pixel_size).field.variance))
+        signal = math.sqrt(float(FieldStatistics(self.theory, pixel_size).variance))
         lowest, highest = self._signals(pixel_size)
         if not lowest / _SLACK <= signal <= highest * _SLACK:
             return (
