@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .maps.shear_map import ShearMap
     from .methods import AnnealedHMC, KaiserSquires, PosteriorDiffusion, PosteriorMean, Wiener
     from .priors import GaussianPrior, ScoreFunction, ScorePrior
+    from .survey.fields import SkyFields
+    from .survey.maps import SkyMaps
     from .theory.spectrum import PowerSpectrum
 
 # The public names and the modules they live in. They are imported on first use, so that
@@ -35,6 +37,8 @@ _HOMES = {
     "ScorePrior": "priors",
     "ShearCatalog": "maps.catalog",
     "ShearMap": "maps.shear_map",
+    "SkyFields": "survey.fields",
+    "SkyMaps": "survey.maps",
     "Wiener": "methods",
     "reconstruct_fields": "maps.fields",
     "write_fields": "maps.fields",
@@ -53,6 +57,8 @@ __all__ = [
     "ScorePrior",
     "ShearCatalog",
     "ShearMap",
+    "SkyFields",
+    "SkyMaps",
     "Wiener",
     "__version__",
     "reconstruct_fields",

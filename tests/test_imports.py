@@ -9,7 +9,7 @@ import astro_massmap
 PACKAGE = Path(astro_massmap.__file__).parent
 # a folder imports from itself and from those before it
 ORDER = ["_version", "_utils", "inference", "_io", "theory", "_sky", "priors", "analysis", "training", "methods"]
-ORDER += ["plotting", "maps", "simulation", "datasets", "validation", "cli", "__main__"]
+ORDER += ["plotting", "maps", "survey", "simulation", "datasets", "validation", "cli", "__main__"]
 HEAVY = {
     "astropy",
     "matplotlib",

@@ -70,6 +70,23 @@ def read_table(file, name, **kwargs):
     return table
 
 
+def table_pieces(file, name, rows, hdu=1):
+    """Yield tables of some rows each of a FITS table that may be larger than the memory; OSError as `read_table`."""
+    with parsing(f"{name}: cannot read a table from {str(file)!r}"), open_fits(file, memmap=True, images=False) as hdus:
+        try:
+            found = hdus[hdu]
+        except (KeyError, IndexError):
+            raise ValueError(f"it has no HDU {hdu!r}") from None
+        if not isinstance(found, fits.BinTableHDU):
+            raise ValueError(f"its HDU {hdu!r} is not a table")
+        for start in range(0, len(found.data), rows):
+            piece = fits.BinTableHDU(found.data[start : start + rows].copy(), found.header)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UnitsWarning)
+                table = Table.read(piece)
+            yield table
+
+
 @contextmanager
 def _known(kwargs):
     """Raise TypeError for an argument that the reader of the format does not have."""

@@ -4,6 +4,10 @@
 TASKS = {
     "Maps": {
         "reconstruct": ("map a catalogue of galaxies", ("ShearCatalog.reconstruct", "ShearCatalog.read")),
+        "survey": (
+            "map a survey of any extent, field by field",
+            ("SkyFields.reconstruct", "SkyMaps.write_healpix", "SkyMaps.peaks", "SkyMaps.write_cutouts"),
+        ),
         "denoise": ("reconstruct a noisy convergence map", ("ConvergenceMap.reconstruct",)),
         "demo": ("map the example survey of the package", ("datasets.demo",)),
         "from-healpix": ("reproject a HEALPix map to the grid of an image", ("ConvergenceMap.from_healpix",)),
@@ -65,6 +69,7 @@ TASKS = {
 # functions of Python that correspond to options
 OPTIONS = {
     "ShearCatalog.check_axes": "reconstruct --check-axes",
+    "ShearCatalog.pieces": "survey --rows",
     "ShearCatalog.to_map": "reconstruct --wcs, --pixel-scale, --exclude",
     "ShearCatalog.bins": "reconstruct --bins",
     "ShearCatalog.for_lens": "reconstruct --z-lens",

@@ -13,13 +13,14 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
-from .._io.columns import CREATOR, find_columns, is_own, read_table
+from .._io.columns import CREATOR, find_columns, is_own, read_table, table_pieces
 from .._io.fits import n_z_hdu
 from .._io.positions import positions
 from .._io.quantities import numbers
 from .._io.result_tables import ResultTable, printed
 from .._io.selection import selected
 from .._sky.geometry import shear_to_icrs
+from .._utils.checks import check_integer
 from .._utils.files import atomic_path
 from .._utils.progress import warn
 from .axes import AXES, check_axes_name, same_axes, to_west_north
@@ -27,7 +28,7 @@ from .calibration import RESPONSE, response_of_columns, response_to_table, seen_
 from .catalog_bins import bin_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from astropy.coordinates import SkyCoord
     from astropy.table import QTable
@@ -201,6 +202,46 @@ class CatalogTables:
         own = {key: kwargs.pop(key) for key in inspect.signature(cls).parameters.keys() & kwargs.keys()}
         given = {key: value for key, value in own.items() if value is not None}
         return cls.from_table(read_table(file, "file", **kwargs), axes=axes, columns=columns, select=select, **given)
+
+    @classmethod
+    def pieces(
+        cls,
+        file: File,
+        *,
+        axes: Axes,
+        rows: int = 1_000_000,
+        hdu: int | str = 1,
+        columns: Mapping[str, str | None] | None = None,
+        select: Select | None = None,
+        **kwargs: Any,
+    ) -> Iterator[Self]:
+        """
+        Read a large FITS table as catalogues of some rows each, for `~astro_massmap.SkyFields`.
+
+        Parameters
+        ----------
+        file : str or path-like
+            FITS file; OSError if it does not exist, is damaged, or contains no table.
+        rows : int
+            Number of rows that are read at a time. Pieces of which ``select`` selects no galaxy are left out.
+        hdu : int or str
+            Number or name of the table.
+        axes, columns, select, **kwargs
+            As for `read`, with its errors when the first piece is read.
+
+        Examples
+        --------
+        >>> from astro_massmap import ShearCatalog, datasets
+        >>> datasets.demo()[:1000].write("galaxies.fits", overwrite=True)
+        >>> [len(piece) for piece in ShearCatalog.pieces("galaxies.fits", axes="west-north", rows=400)]
+        [400, 400, 200]
+        """
+        check_axes_name(axes)
+        check_integer(rows, "rows", 1)
+        for table in table_pieces(file, "file", rows, hdu):
+            chosen = np.ones(len(table), bool) if select is None else selected(select, table)
+            if chosen.any():
+                yield cls.from_table(table[chosen], axes=axes, columns=columns, **kwargs)
 
     def to_table(self) -> QTable:
         """

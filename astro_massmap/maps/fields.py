@@ -257,7 +257,7 @@ def _mapped(tasks: list[_Task], executor: Executor | None, progress: bool) -> It
     workers = min(available_cores(), len(tasks)) if on_cpu else 1
     if executor or workers > 1:  # the fields already occupy the cores
         jobs = 1 if executor else max(available_cores() // workers, 1)
-        tasks = [task._replace(method=_with_jobs(task.method, jobs)) for task in tasks]
+        tasks = [task._replace(method=with_jobs(task.method, jobs)) for task in tasks]
     if executor is None:
         done = side_by_side(_map_field, tasks, workers, ahead=1)
     else:
@@ -274,7 +274,8 @@ def _mapped(tasks: list[_Task], executor: Executor | None, progress: bool) -> It
                 i += 1
 
 
-def _with_jobs(method: Method, jobs: int) -> Method:
+def with_jobs(method: Method, jobs: int) -> Method:
+    """Return a method that computes ``jobs`` parts at a time, unless their number is given."""
     if getattr(method, "n_jobs", 0) is None and dataclasses.is_dataclass(method):
         return dataclasses.replace(cast("Any", method), n_jobs=jobs)
     return method

@@ -7,6 +7,7 @@ from collections import deque
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from multiprocessing.reduction import ForkingPickler
 
 import torch
@@ -29,7 +30,8 @@ def shared_out(function, pieces, executor):
     function : callable
         Function of a piece; for workers in other processes, `pickle` needs to support it and its results.
     pieces, executor
-        Arguments of the function, and a `concurrent.futures.Executor`.
+        Arguments of the function, an iterable of which at most 256 are taken ahead, and a
+        `concurrent.futures.Executor`.
 
     Raises
     ------
@@ -47,13 +49,15 @@ def shared_out(function, pieces, executor):
     ...     sorted(shared_out(math.factorial, range(6), executor))
     [1, 1, 2, 6, 24, 120]
     """
-    left, waiting = deque(pieces), {}
+    pieces, waiting = iter(pieces), {}
+    left = deque(islice(pieces, 1))
     called = _by_a_worker(function, executor, left[0] if left else None)
     try:
         while left or waiting:
             while left and len(waiting) < _WAITING:
                 future = executor.submit(called, left[0])
                 waiting[future] = left.popleft()
+                left.extend(islice(pieces, 1))
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in sorted(done, key=lambda f: f.exception() is not None):  # results before errors
                 result = future.result()
@@ -63,6 +67,7 @@ def shared_out(function, pieces, executor):
         done = [future for future in waiting if future.done() and future.exception() is None]
         yield from (future.result() for future in done)
         left.extend(piece for future, piece in waiting.items() if future not in done)
+        left.extend(pieces)
         waiting = {}
         warn(f"executor: all workers are lost ({error}); {len(left)} tasks are done in this process")
         for piece in left:

@@ -184,7 +184,7 @@ class TargetedMaps:
         *,
         masses=(7e13, 2.1e15),
         redshifts=(0.5, 2.5),
-        pixel_sizes=(0.1 * ARCMIN, 0.4 * ARCMIN),
+        pixel_sizes=(0.1 * ARCMIN, 0.6 * ARCMIN),
         scatter=1.5 * ARCMIN,
         empty=0.1,
     ):

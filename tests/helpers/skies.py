@@ -4,6 +4,9 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.wcs import WCS
+from scipy.ndimage import map_coordinates, spline_filter
+
+from astro_massmap import PowerSpectrum
 
 
 def tan_wcs(shape, *, scale=0.4, center=(150.0, 2.2), rotation=0.0, flipped=False, projection="TAN", frame="RADEC"):
@@ -74,3 +77,59 @@ def dense_problem(field, box, pixel_size, spectrum, noise_std):
     seen = np.isfinite(noise.ravel())
     shear = np.concatenate([operator(p1)[seen], operator(p2)[seen]])
     return operator(spectrum(ell) / pixel_size**2), shear, np.tile(noise.ravel()[seen] ** 2, 2), in_field, seen
+
+
+class SphericalSky:
+    """
+    Gaussian convergence on the sphere around a centre, with its exact shear, for galaxies at any position.
+
+    The lensing potential psi is a Gaussian field in the stereographic plane around the centre, East and North, which is
+    conformal: lengths on the sphere are Omega = 1 / (1 + rho^2 / 4) times those of the plane. With the covariant
+    derivatives D of this metric, kappa = (D_pp + D_qq) / 2, gamma_1 = (D_pp - D_qq) / 2 and gamma_2 = D_pq, in axes
+    along p and q. The spectrum is the default one, up to factors of the order of 1 - Omega. ``side`` and ``pixel`` are
+    those of the plane, which is periodic, and ``beam`` the standard deviation of a Gaussian, in arcmin.
+    """
+
+    def __init__(self, center, *, side, pixel, seed, beam=0.0):
+        self.center, self.side, n = center, side, round(side / pixel)
+        self._pixel = np.radians(side / n / 60)
+        white = np.fft.rfft2(np.random.default_rng(seed).normal(size=(n, n)))
+        p, q = 2 * np.pi * np.fft.rfftfreq(n, self._pixel), 2 * np.pi * np.fft.fftfreq(n, self._pixel)[:, None]
+        ell = np.hypot(p, q)
+        ell[0, 0] = 1
+        kappa = white * np.sqrt(PowerSpectrum.default()(ell)) / self._pixel
+        kappa *= np.exp(-((ell * np.radians(beam / 60)) ** 2) / 2)
+        kappa[0, 0] = 0
+        psi = -2 * kappa / ell**2
+        parts = kappa, 1j * p * psi, 1j * q * psi, -(p**2 - q**2) * psi, -p * q * psi
+        self._maps = [spline_filter(np.fft.irfft2(part, s=(n, n)), mode="grid-wrap") for part in parts]
+
+    def _at(self, p, q, map_):
+        places = np.array([q, p]) / self._pixel
+        return map_coordinates(map_, places, mode="grid-wrap", prefilter=False)
+
+    def _plane(self, coords):
+        """Return p, q of positions."""
+        theta, phi = self.center.separation(coords).rad, self.center.position_angle(coords).rad
+        rho = 2 * np.tan(theta / 2)
+        return rho * np.sin(phi), rho * np.cos(phi)
+
+    def convergence(self, coords):
+        p, q = self._plane(coords)
+        return self._at(p, q, self._maps[0]) * (1 + (p**2 + q**2) / 4) ** 2
+
+    def observe(self, x, y):
+        """Return positions and shear (complex, axes West and North) at x, y in arcmin, East and North of the centre."""
+        p, q = np.radians(np.array([x, y]) / 60)
+        rho, angle = np.hypot(p, q), np.arctan2(p, q)
+        coords = self.center.directional_offset_by(angle * u.rad, 2 * np.arctan(rho / 2) * u.rad)
+        psi_p, psi_q, difference, psi_pq = (self._at(p, q, map_) for map_ in self._maps[1:])
+        omega = 1 / (1 + rho**2 / 4)
+        omega_p, omega_q = -p * omega / 2, -q * omega / 2  # derivatives of its logarithm
+        gamma_1 = difference / 2 - omega_p * psi_p + omega_q * psi_q
+        gamma_2 = psi_pq - omega_q * psi_p - omega_p * psi_q
+        # great circles through the centre have the angle `angle` from the q axis towards p, in the plane as on the
+        # sphere, where their angle from the local North is that of the continued arc
+        here = self.center.position_angle(coords).rad, coords.position_angle(self.center).rad + np.pi
+        turn = here[0] - here[1]  # of the local North from the q axis towards p
+        return coords, np.conj((gamma_1 + 1j * gamma_2) * np.exp(2j * turn)) / omega**2

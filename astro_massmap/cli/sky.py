@@ -1,0 +1,93 @@
+"""The command ``massmap survey``: maps of a survey of any extent, field by field, and their products."""
+
+import argparse
+from pathlib import Path
+
+from .arguments import (
+    add_galaxy_arguments,
+    add_method_arguments,
+    add_solver_arguments,
+    add_workers_argument,
+    angle,
+    options,
+    read_method,
+    show_table,
+    workers,
+)
+from .sources import read_n_z_argument
+
+_ROWS = 1_000_000
+
+
+def add_commands(commands):
+    survey = commands.add_parser(
+        "survey",
+        description="Map a survey of any extent on overlapping fields around HEALPix cells. The same command continues "
+        "an interrupted run. FITS tables are read in pieces.",
+    )
+    add_galaxy_arguments(survey)
+    survey.add_argument("--pixel-scale", type=angle, metavar="ANGLE", help="side of a pixel (default: by density)")
+    survey.add_argument(
+        "--fields",
+        type=int,
+        metavar="NSIDE",
+        help="NSIDE of the HEALPix cells, from 16, of 3.7 degrees (default: cells of at least 128 pixels)",
+    )
+    survey.add_argument("--margin", type=angle, metavar="ANGLE", help="margin around a cell (default: 45 pixels)")
+    survey.add_argument(
+        "--rows", type=int, default=_ROWS, help="rows of a FITS table that are read at a time (default: %(default)s)"
+    )
+    add_method_arguments(survey)
+    add_solver_arguments(survey)
+    add_workers_argument(survey)
+    survey.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder of the maps")
+    survey.add_argument("--healpix", type=Path, metavar="FILE", help="HEALPix map of all fields (FITS)")
+    survey.add_argument("--peaks", type=Path, metavar="FILE", help="table of peaks above --threshold")
+    survey.add_argument(
+        "--threshold", type=float, help="convergence of peaks, and of the probability in the HEALPix map of samples"
+    )
+    survey.add_argument("--clusters", metavar="FILE", help="positions of clusters, of which maps are cut out")
+    survey.add_argument(
+        "--size", type=angle, default="30 arcmin", metavar="ANGLE", help="side of these maps (default: %(default)s)"
+    )
+    survey.set_defaults(command=_survey)
+
+
+def _survey(arguments):
+    from .._utils.files import check_target
+    from ..maps.catalog import ShearCatalog
+    from ..survey.fields import SkyFields
+
+    for file in (arguments.healpix, arguments.peaks):
+        if file is not None:
+            check_target(file, overwrite=arguments.overwrite)
+    if arguments.peaks is not None and arguments.threshold is None:
+        raise ValueError("--peaks: needs --threshold, the convergence that peaks exceed")
+    if arguments.checkpoint is not None:
+        raise ValueError("--checkpoint: not with survey, which keeps the maps of finished fields in the folder")
+    method = read_method(arguments)
+    table = options(arguments, "axes", "columns", "responsivity", "response", "select", "hdu", "encoding")
+    if arguments.catalog.suffix.lower() in (".fits", ".fit"):
+        catalog = ShearCatalog.pieces(arguments.catalog, rows=arguments.rows, **table)
+    else:
+        catalog = ShearCatalog.read(arguments.catalog, **table)
+    fields = SkyFields(catalog, pixel_scale=arguments.pixel_scale, nside=arguments.fields, margin=arguments.margin)
+    given = read_n_z_argument(arguments)
+    if given is not None:
+        fields.n_z = given
+    with workers(arguments) as executor:
+        maps = fields.reconstruct(arguments.output, method, executor=executor, progress=not arguments.quiet)
+    print(f"{maps!r}\nwrote {len(maps)} maps to {arguments.output}")
+    if arguments.healpix is not None:
+        threshold = arguments.threshold if maps[maps.cells[0]].samples is not None else None
+        maps.write_healpix(arguments.healpix, threshold=threshold, overwrite=arguments.overwrite)
+        print(f"wrote {arguments.healpix}")
+    if arguments.clusters is not None:
+        written = maps.write_cutouts(
+            arguments.clusters, arguments.size, arguments.output / "clusters", overwrite=arguments.overwrite
+        )
+        print(f"wrote {len(written)} maps to {arguments.output / 'clusters'}")
+    if arguments.peaks is not None:
+        show_table(
+            maps.peaks(arguments.threshold), argparse.Namespace(output=arguments.peaks, overwrite=arguments.overwrite)
+        )

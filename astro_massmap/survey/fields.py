@@ -1,0 +1,374 @@
+"""Shear of a survey on overlapping fields, binned piece by piece, and its reconstruction field by field."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import sys
+from contextlib import closing, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import astropy.units as u
+import numpy as np
+from astropy_healpix import nside_to_pixel_area
+
+from .._sky.geometry import shear_in_pixels, to_angle
+from .._utils.progress import part_named, progress_bar, warn
+from ..maps.catalog import ShearCatalog
+from ..maps.convergence_map import ConvergenceMap
+from ..maps.fields import with_jobs
+from ..maps.n_z import total_n_z
+from ..maps.shear_map import ShearMap
+from .cells import cells_of, centres, default_nside, field_wcs, near_cells, vectors
+from .maps import SkyMaps, field_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from concurrent.futures import Executor
+
+    from astropy.wcs import WCS
+    from numpy.typing import NDArray
+
+    from .._utils.typing import File
+    from ..maps.n_z import NZ
+    from ..methods import Method, MethodLike
+
+_MARGIN = 45  # pixels
+
+
+class SkyFields:
+    """
+    Shear of a survey of any extent on overlapping tangential fields, one for each HEALPix cell with galaxies.
+
+    Parameters
+    ----------
+    catalog : `ShearCatalog`, or iterable of these
+        Galaxies, or pieces of a catalogue that does not fit into the memory, such as those of `ShearCatalog.pieces`.
+        Of each piece only the sums over the galaxies of a pixel are kept. The mean response, and the shape noise if it
+        is not given, are those of each piece: use pieces of 100,000 galaxies or more.
+    pixel_scale : `~astropy.units.Quantity`, optional
+        Side of a pixel, by default that of `ShearCatalog.to_map` for the density of the first piece.
+    nside : int, optional
+        Resolution of the cells, a power of two from 16 (cells of 3.7 degrees) to 1024; by default that of the smallest
+        cells with at least 128 pixels on a side.
+    margin : `~astropy.units.Quantity`, optional
+        Width of the part of a field beyond its cell, which only improves the map of the cell; by default 45 pixels.
+
+    Attributes
+    ----------
+    cells : ndarray of int
+        Numbers of the cells that contain galaxies, in nested order, ``(n,)``.
+    nside, pixel_scale, margin
+        As the parameters.
+    n_galaxies : int
+        Number of galaxies.
+    n_z : tuple of ndarray, or None
+        Redshift distribution (z, n) of all galaxies.
+
+    Raises
+    ------
+    TypeError, ValueError, `~astropy.units.UnitsError`
+        If an argument is not as described, there are no galaxies, or a catalogue is one of `ShearCatalog.for_lens`.
+
+    Notes
+    -----
+    At the corner of a cell of nside 16, 3.8 degrees from the centre, lengths on the tangential plane are wrong by at
+    most 0.4 %, and a pixel is square to 0.2 %. The shear of each galaxy is rotated to the pixel axes of every field.
+
+    Examples
+    --------
+    >>> from astro_massmap import SkyFields, datasets
+    >>> fields = SkyFields(datasets.demo(), nside=64)
+    >>> fields
+    <SkyFields: 4 fields around cells of 0.916 deg (nside 64), pixels of 0.4 arcmin, 65666 galaxies>
+    >>> fields[fields.cells[0]].n_z is None
+    True
+    """
+
+    def __init__(
+        self,
+        catalog: ShearCatalog | Iterable[ShearCatalog],
+        *,
+        pixel_scale: u.Quantity | None = None,
+        nside: int | None = None,
+        margin: u.Quantity | None = None,
+    ) -> None:
+        if nside is not None and nside not in (allowed := 2 ** np.arange(4, 11)).tolist():
+            raise ValueError(f"nside: needs one of {allowed.tolist()}, powers of two, got {nside!r}")
+        if pixel_scale is not None:
+            pixel_scale = to_angle(pixel_scale, "pixel_scale").to(u.arcmin)
+        if margin is not None:
+            margin = to_angle(margin, "margin", zero=True).to(u.deg)
+        self.nside, self.pixel_scale, self.margin = nside, pixel_scale, margin
+        self.n_galaxies, self.n_z = 0, None
+        self.meta: dict[str, Any] = {}
+        self._sums: dict[int, _Sums] = {}
+        self._counts: dict[int, int] = {}
+        redshifts: list[tuple[NZ | None, float]] = []
+        pieces = [catalog] if isinstance(catalog, ShearCatalog) else catalog
+        try:
+            listed = iter(pieces)
+        except TypeError:
+            raise TypeError(
+                f"catalog: needs a ShearCatalog or an iterable of these, got {type(catalog).__name__}"
+            ) from None
+        for i, piece in enumerate(listed):
+            if not isinstance(piece, ShearCatalog):
+                raise TypeError(f"catalog: needs ShearCatalogs as pieces, got {type(piece).__name__} in piece {i}")
+            if piece.efficiency is not None:
+                raise ValueError("catalog: that of for_lens is for one field; use to_map and ShearMap.reconstruct")
+            self._add(piece)
+            redshifts.append((piece.n_z, float(piece.weight.sum())))
+        if not self._counts:
+            raise ValueError("catalog: needs at least one galaxy, got none")
+        known = [(n_z, weight) for n_z, weight in redshifts if n_z is not None]
+        if known:
+            self.n_z = known[0][0] if len(known) == 1 else total_n_z(*map(list, zip(*known, strict=True)))
+        self.cells = np.array(sorted(self._counts))
+        self._sums = {int(cell): self._sums[int(cell)] for cell in self.cells}
+
+    def _add(self, piece: ShearCatalog) -> None:
+        """Add the galaxies of a piece to the sums of all fields on which they are."""
+        if self.pixel_scale is None:
+            self.pixel_scale = piece._pixel_scale(None)[0]
+        if self.nside is None:
+            self.nside = default_nside(self.pixel_scale)
+        if self.margin is None:
+            self.margin = (_MARGIN * self.pixel_scale).to(u.deg)
+        if not self.n_galaxies:
+            self._near = near_cells(self.nside, self.margin)
+            self.meta = {**piece.meta, "axes": piece.axes}
+        coords, shape_noise = piece.coords.icrs, piece.shape_noise
+        before = self.n_galaxies * self.meta.get("shape_noise", 0.0) ** 2
+        self.n_galaxies += len(piece)
+        self.meta["shape_noise"] = float(np.sqrt((before + len(piece) * shape_noise**2) / self.n_galaxies))
+        cells, counts = np.unique(cells_of(coords, self.nside), return_counts=True)
+        for cell, count in zip(cells.tolist(), counts.tolist(), strict=True):
+            self._counts[cell] = self._counts.get(cell, 0) + count
+        places, shear = vectors(coords.ra.rad, coords.dec.rad), piece.west_north
+        for cell in self._near(cells):
+            sums = self._sums.get(cell) or _Sums(field_wcs(cell, self.nside, self.pixel_scale, self.margin))
+            near = places @ centres(self.nside, [cell])[0] > sums.cosine
+            if near.any() and sums.add(piece, near, shear, shape_noise):
+                self._sums[cell] = sums
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.cells.tolist())
+
+    def __getitem__(self, cell: int) -> ShearMap:
+        """Return the shear of the field around a cell."""
+        sums = self._sums.get(int(cell))
+        if sums is None:
+            raise KeyError(f"cell: {cell} contains no galaxies; those with galaxies are in cells")
+        meta = copy.deepcopy(self.meta) | {"cell": int(cell), "nside": self.nside}
+        return sums.shear_map(meta, self.n_z)
+
+    def __repr__(self) -> str:
+        side = np.sqrt(nside_to_pixel_area(self.nside)).to(u.deg)
+        return (
+            f"<SkyFields: {len(self)} fields around cells of {side:.3g} (nside {self.nside}), "
+            f"pixels of {self.pixel_scale:.3g}, {self.n_galaxies} galaxies>"
+        )
+
+    @property
+    def area(self) -> u.Quantity:
+        """Area of the pixels with galaxies in the cells."""
+        return sum(int(self._measured(cell).sum()) for cell in self) * self.pixel_scale.to(u.deg) ** 2
+
+    def _measured(self, cell: int) -> NDArray[np.bool_]:
+        sums = self._sums[cell]
+        y, x = np.nonzero(sums.counts.reshape(sums.shape))
+        return cells_of(sums.wcs.pixel_to_world(x, y), self.nside) == cell
+
+    def reconstruct(
+        self,
+        folder: File,
+        method: MethodLike = None,
+        *,
+        reduced_shear: bool | Literal["auto"] = "auto",
+        executor: Executor | None = None,
+        progress: bool = True,
+        **options: Any,
+    ) -> SkyMaps:
+        """
+        Reconstruct every field, each as one task, and write its map to a folder as soon as it is finished.
+
+        Parameters
+        ----------
+        folder : str or path-like
+            Folder for the files ``field_NSIDE_CELL.fits``, made if it does not exist. Maps of the same data and method
+            that it contains are kept, so that the same call continues an interrupted run.
+        method : str, method object or callable, optional
+            Method of all fields, as for `ShearMap.reconstruct`.
+        executor : `concurrent.futures.Executor`, optional
+            Executor that runs the fields; by default threads of this process, as many as cores.
+        reduced_shear, progress, **options
+            As for `ShearMap.reconstruct`.
+
+        Returns
+        -------
+        SkyMaps
+            Maps of the finished fields. Fields that failed are listed in its ``failures``, with a warning.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no such method or option, the method has a checkpoint, or all fields fail.
+        OSError
+            If the folder contains maps of other data, cells or settings, which are not changed.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astro_massmap import SkyFields, datasets
+        >>> fields = SkyFields(datasets.demo()[::4], nside=64, pixel_scale=1.6 * u.arcmin)
+        >>> fields.reconstruct("maps", "kaiser_squires", progress=False)
+        <SkyMaps: 4 fields around cells of 0.916 deg (nside 64), pixels of 1.6 arcmin>
+        """
+        from ..methods import resolve  # loads torch
+        from ..methods.provenance import digest  # loads torch
+
+        method = resolve(method, options)
+        if getattr(method, "checkpoint", None) is not None:
+            raise ValueError("checkpoint: is a file for a single field; finished fields of a survey are kept anyway")
+        folder = Path(folder)
+        if folder.exists() and not folder.is_dir():
+            raise OSError(f"folder: {str(folder)!r} exists and is not a folder")
+        mark = f"{digest(method)} {reduced_shear}"
+        marks = {cell: self._sums[cell].checksum(mark) for cell in self}
+        done = self._finished(folder, marks)
+        todo = [cell for cell in self if cell not in done]
+        folder.mkdir(parents=True, exist_ok=True)
+        if progress:
+            kept = f", {len(done)} of which are finished" if done else ""
+            print(f"{self!r}{kept}; {_memory(method, self, todo)}", file=sys.stderr)
+        failures: dict[int, str] = {}
+        tasks = (_Task(cell, self[cell], method, reduced_shear) for cell in todo)
+        with progress_bar(total=len(self), initial=len(done), desc="fields", disable=not progress) as bar:
+            for cell, kappa in _mapped(tasks, len(todo), method, executor):
+                bar.update()
+                if isinstance(kappa, str):
+                    failures[cell] = kappa
+                    continue
+                kappa.meta["field_sha256"] = marks[cell]
+                kappa.write(folder / field_file(self.nside, cell), format="fits", overwrite=True)
+        if failures:
+            first = next(iter(failures))
+            text = f"{len(failures)} of {len(self)} fields failed (cell {first}: {failures[first]})"
+            if len(failures) == len(self):
+                raise ValueError(text)
+            warn(f"{text}; the others are kept, and the same call repeats those that failed")
+        maps = SkyMaps.read(folder)
+        maps.failures = failures
+        return maps
+
+    def _finished(self, folder: Path, marks: dict[int, str]) -> set[int]:
+        """Return the cells of the finished maps in a folder; OSError for maps of another survey."""
+        done = set()
+        ours = {field_file(self.nside, cell): cell for cell in self}
+        for file in sorted(folder.glob("field_*.fits")):
+            cell = ours.get(file.name)
+            try:
+                found = None if cell is None else ConvergenceMap.read(file, format="fits", memmap=True).meta
+            except (OSError, ValueError) as error:
+                warn(f"folder: {file.name} is damaged and made again ({error})")
+                continue
+            if cell is None or found.get("field_sha256") != marks[cell]:
+                raise OSError(
+                    f"folder: {str(file)!r} is a map of other data, cells or settings; use another folder, or remove "
+                    "its files"
+                )
+            done.add(cell)
+        return done
+
+
+class _Sums:
+    """Sums over the galaxies in the pixels of a field."""
+
+    def __init__(self, wcs: WCS) -> None:
+        self.wcs, self.shape = wcs, wcs.array_shape
+        diagonal = np.radians(wcs.wcs.cdelt[1]) * np.hypot(*self.shape) / 2
+        self.cosine = np.cos(np.arctan(diagonal))
+        n = self.shape[0] * self.shape[1]
+        self.shear, self.variance, self.response = np.zeros(n, np.complex128), np.zeros(n), np.zeros(n)
+        self.counts = np.zeros(n, np.int64)
+
+    def add(self, piece: ShearCatalog, near: NDArray[np.bool_], shear: NDArray, shape_noise: float) -> bool:
+        """Add the galaxies of ``piece[near]``; return whether one is on the grid."""
+        ny, nx = self.shape
+        x, y, g = shear_in_pixels(piece.coords[near], shear[near], self.wcs, False)
+        on_grid = (x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5)
+        if not on_grid.any():
+            return False
+        pixel = (np.floor(y[on_grid] + 0.5) * nx + np.floor(x[on_grid] + 0.5)).astype(np.intp)
+        w, g, m = piece.weight[near][on_grid], g[on_grid], piece.m_bias
+        factor = 1.0 if m is None else 1 + (m if np.ndim(m) == 0 else m[near][on_grid])
+        n = nx * ny
+        self.shear += np.bincount(pixel, w * g.real, n) + 1j * np.bincount(pixel, w * g.imag, n)
+        self.variance += shape_noise**2 * np.bincount(pixel, w**2, n)
+        self.response += np.bincount(pixel, w * factor, n)
+        self.counts += np.bincount(pixel, minlength=n)
+        return True
+
+    def shear_map(self, meta: dict[str, Any], n_z: NZ | None) -> ShearMap:
+        seen = self.response > 0
+        response = np.where(seen, self.response, 1)
+        mean = self.shear / response
+        noise = np.where(seen, np.sqrt(self.variance) / response, np.inf)
+        data, noise = np.stack([mean.real, mean.imag]).reshape(2, *self.shape), noise.reshape(self.shape)
+        meta |= {"n_galaxies": int(self.counts.sum())}
+        return ShearMap(data, wcs=self.wcs, noise_std=noise, meta=meta, n_z=n_z)
+
+    def checksum(self, mark: str) -> str:
+        """Return the SHA-256 of the data and of the settings ``mark``."""
+        content = hashlib.sha256(f"{mark} {self.wcs.to_header_string()}".encode())
+        for array in (self.shear, self.variance, self.response):
+            content.update(array.tobytes())
+        return content.hexdigest()
+
+
+class _Task(NamedTuple):
+    cell: int
+    shear: ShearMap
+    method: Method
+    reduced_shear: bool | Literal["auto"]
+
+
+def _mapped(
+    tasks: Iterator[_Task], n: int, method: Method, executor: Executor | None
+) -> Iterator[tuple[int, ConvergenceMap | str]]:
+    """Yield cells with their maps, or with the text of an error."""
+    from ..inference import available_cores, pick_device, thread_pool  # loads torch
+    from ..methods import shared_out  # loads torch
+
+    on_cpu = pick_device(getattr(method, "device", "cpu")).type == "cpu"
+    workers = max(min(available_cores(), n), 1) if on_cpu else 1
+    with thread_pool(workers) if executor is None else nullcontext(executor) as pool:
+        if executor is not None or workers > 1:  # the fields already occupy the cores
+            tasks = (task._replace(method=with_jobs(task.method, 1)) for task in tasks)
+        with closing(shared_out(_map_field, tasks, pool)) as done:
+            yield from done
+
+
+def _map_field(task: _Task) -> tuple[int, ConvergenceMap | str]:
+    """Return the map of a field, or the text of its error, so that it does not end the run."""
+    try:
+        with part_named(f"cell {task.cell}"):
+            kappa = task.shear.reconstruct(task.method, reduced_shear=task.reduced_shear, progress=False)
+    except Exception as error:
+        return task.cell, f"{type(error).__name__}: {error}"
+    return task.cell, kappa
+
+
+def _memory(method: Method, fields: SkyFields, todo: list[int]) -> str:
+    """Return the size of the largest field and the memory that a method states for it."""
+    sums = [fields._sums[cell].shape for cell in todo]
+    if not sums:
+        return "nothing is left to do"
+    largest = max(sums, key=lambda shape: shape[0] * shape[1])
+    stated = getattr(method, "memory", None)
+    return f"the largest has {largest[0]} x {largest[1]} pixels" if stated is None else str(stated(largest))

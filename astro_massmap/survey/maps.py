@@ -1,0 +1,430 @@
+"""Maps of the fields of a survey, and their products on the sphere."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import QTable, vstack
+from astropy_healpix import healpix_to_lonlat, neighbours, nside_to_pixel_area
+from scipy.ndimage import map_coordinates
+
+from .._io.result_tables import ResultTable, printed
+from .._utils.files import atomic_path
+from .._utils.progress import warn
+from ..maps.convergence_map import ConvergenceMap
+from .cells import cells_of, fine_nside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from .._utils.typing import File
+
+    Values = dict[str, NDArray[np.float64]]
+
+_NAME = re.compile(r"field_(\d+)_(\d+)\.fits")
+_OPEN = 8  # maps that are kept open
+
+
+def field_file(nside: int, cell: int) -> str:
+    """Return the name of the file of a field."""
+    return f"field_{nside}_{cell}.fits"
+
+
+class SkyMaps:
+    """
+    Maps of the overlapping fields of a survey in a folder, written by `SkyFields.reconstruct`.
+
+    A position belongs to the map of the field whose cell contains it: products have no overlaps. Open a folder by
+    `read`. ``maps[cell]`` is a `ConvergenceMap`, with its samples as a memory map.
+
+    Attributes
+    ----------
+    folder : `~pathlib.Path`
+        Folder of the files.
+    cells : ndarray of int
+        Numbers of the cells, in nested order, ``(n,)``.
+    nside : int
+        Resolution of the cells.
+    pixel_scale : `~astropy.units.Quantity`
+        Side of a pixel of the fields.
+    failures : dict
+        Text of the error by cell, for fields that failed in this run.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astro_massmap import SkyFields, datasets
+    >>> fields = SkyFields(datasets.demo()[::4], nside=64, pixel_scale=1.6 * u.arcmin)
+    >>> maps = fields.reconstruct("maps", "wiener", n_samples=4, progress=False)
+    >>> maps.healpix().colnames
+    ['pixel', 'mean', 'std', 'signal_to_noise']
+    """
+
+    def __init__(self, folder: Path, nside: int, cells: list[int]) -> None:
+        self.folder, self.nside, self.cells = folder, nside, np.array(cells)
+        self.failures: dict[int, str] = {}
+        self._open: OrderedDict[int, ConvergenceMap] = OrderedDict()
+        self.pixel_scale = self[cells[0]].pixel_scale
+
+    @classmethod
+    def read(cls, folder: File) -> Self:
+        """
+        Open a folder.
+
+        Parameters
+        ----------
+        folder : str or path-like
+            Folder with files ``field_NSIDE_CELL.fits``; OSError if it contains none, or several NSIDE.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astro_massmap import SkyFields, SkyMaps, datasets
+        >>> fields = SkyFields(datasets.demo()[::4], nside=64, pixel_scale=1.6 * u.arcmin)
+        >>> _ = fields.reconstruct("maps", "kaiser_squires", progress=False)
+        >>> SkyMaps.read("maps")
+        <SkyMaps: 4 fields around cells of 0.916 deg (nside 64), pixels of 1.6 arcmin>
+        """
+        folder = Path(folder)
+        found = [_NAME.fullmatch(file.name) for file in folder.glob("field_*.fits")]
+        numbers = sorted((int(name[1]), int(name[2])) for name in found if name)
+        nsides = {nside for nside, _ in numbers}
+        if len(nsides) != 1:
+            raise OSError(
+                f"folder: {str(folder)!r} needs to contain files field_NSIDE_CELL.fits of one NSIDE, got "
+                + (", ".join(map(str, sorted(nsides))) or "no such file")
+            )
+        return cls(folder, nsides.pop(), [cell for _, cell in numbers])
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.cells.tolist())
+
+    def __getitem__(self, cell: int) -> ConvergenceMap:
+        """Return the map of the field around a cell."""
+        cell = int(cell)
+        if cell not in self._open:
+            if cell not in self.cells:
+                raise KeyError(f"cell: there is no map of cell {cell}; those with maps are in cells")
+            file = self.folder / field_file(self.nside, cell)
+            self._open[cell] = ConvergenceMap.read(file, format="fits", memmap=True)
+            if len(self._open) > _OPEN:
+                self._open.popitem(last=False)
+        return self._open[cell]
+
+    def __repr__(self) -> str:
+        side = np.sqrt(nside_to_pixel_area(self.nside)).to(u.deg)
+        return (
+            f"<SkyMaps: {len(self)} fields around cells of {side:.3g} (nside {self.nside}), "
+            f"pixels of {self.pixel_scale:.3g}>"
+        )
+
+    # ---- values and products
+
+    def at(self, coords: SkyCoord, *, threshold: float | None = None) -> QTable:
+        """
+        Interpolate the maps at positions, each from the field whose cell contains it.
+
+        Parameters
+        ----------
+        coords : `~astropy.coordinates.SkyCoord`
+            Positions, ``(n,)``.
+        threshold : float, optional
+            Convergence for the column ``probability``, the fraction of samples that exceed it in a pixel of the map.
+
+        Returns
+        -------
+        `~astropy.table.QTable`
+            Columns ``mean`` (by cubic splines), ``std`` and ``signal_to_noise`` if the maps have standard deviations,
+            and ``probability`` with ``threshold`` (both bilinear); NaN where the nearest pixel has no data.
+
+        Raises
+        ------
+        ValueError
+            If the maps have no samples for ``threshold``.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astro_massmap import SkyFields, datasets
+        >>> fields = SkyFields(datasets.demo()[::4], nside=64, pixel_scale=1.6 * u.arcmin)
+        >>> maps = fields.reconstruct("maps", "kaiser_squires", progress=False)
+        >>> maps.at(datasets.demo()[:3].coords)["mean"].round(2).tolist()
+        [-0.02, -0.01, -0.01]
+        """
+        cells, found = cells_of(coords, self.nside), {}
+        for cell in np.intersect1d(cells, self.cells):
+            here = np.flatnonzero(cells == cell)
+            seen, values = _values(self[cell], coords[here], threshold)
+            for name, value in values.items():
+                found.setdefault(name, np.full(len(coords), np.nan))[here[seen]] = value
+        return printed(ResultTable(found or {"mean": np.full(len(coords), np.nan)}))
+
+    def healpix(self, *, nside: int | None = None, threshold: float | None = None) -> QTable:
+        """
+        Interpolate all maps to HEALPix pixels, each from the field whose cell contains it.
+
+        Parameters
+        ----------
+        nside : int, optional
+            Resolution, a power of two; by default that of the coarsest pixels not wider than those of the maps.
+        threshold : float, optional
+            As for `at`.
+
+        Returns
+        -------
+        `~astropy.table.QTable`
+            Columns ``pixel`` (nested order, ICRS, increasing) and those of `at`, for pixels with data. ``nside`` is in
+            ``meta``.
+
+        Raises
+        ------
+        ValueError
+            If ``nside`` is not a power of two of at least that of the cells, or the maps have no samples for
+            ``threshold``.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astro_massmap import SkyFields, datasets
+        >>> fields = SkyFields(datasets.demo()[::4], nside=64, pixel_scale=1.6 * u.arcmin)
+        >>> maps = fields.reconstruct("maps", "wiener", n_samples=4, progress=False)
+        >>> table = maps.healpix(nside=4096, threshold=0.02)
+        >>> table.colnames, table.meta["nside"]
+        (['pixel', 'mean', 'std', 'signal_to_noise', 'probability'], 4096)
+        """
+        nside = fine_nside(self.pixel_scale) if nside is None else nside
+        if not (isinstance(nside, int) and nside >= self.nside and nside & (nside - 1) == 0):
+            raise ValueError(f"nside: needs a power of two of at least {self.nside}, got {nside!r}")
+        parts = [self._in_cell(cell, nside, threshold) for cell in self]
+        table = ResultTable({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+        table.meta = {"nside": nside, "order": "nested", "frame": "icrs"}
+        if threshold is not None:
+            table.meta["threshold"] = threshold
+        return printed(table)
+
+    def _in_cell(self, cell: int, nside: int, threshold: float | None = None) -> Values:
+        """Return numbers and values of the HEALPix pixels of a cell that have data."""
+        number = (nside // self.nside) ** 2
+        pixels = cell * number + np.arange(number)
+        seen, values = _values(self[cell], _centres(pixels, nside), threshold)
+        return {"pixel": pixels[seen]} | values
+
+    def write_healpix(
+        self, file: File, *, nside: int | None = None, threshold: float | None = None, overwrite: bool = False
+    ) -> None:
+        """
+        Write the table of `healpix` as a partial HEALPix map (FITS, explicit numbers in nested order).
+
+        Parameters
+        ----------
+        file : str or path-like
+            File, written atomically, that healpy, Aladin and `ConvergenceMap.from_healpix` read.
+        nside, threshold
+            As for `healpix`.
+        overwrite : bool
+            Replace an existing file, which is an OSError otherwise.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astro_massmap import ConvergenceMap, SkyFields, datasets
+        >>> fields = SkyFields(datasets.demo()[::4], nside=64, pixel_scale=1.6 * u.arcmin)
+        >>> maps = fields.reconstruct("maps", "wiener", n_samples=4, progress=False)
+        >>> maps.write_healpix("sky.fits", overwrite=True)
+        >>> ConvergenceMap.from_healpix("sky.fits", wcs=datasets.demo_truth().wcs, field="MEAN")
+        <ConvergenceMap: 128 x 128 pixels of 0.4 arcmin, 85% measured, no samples>
+        """
+        table = self.healpix(nside=nside, threshold=threshold)
+        columns = [fits.Column("PIXEL", "K", array=np.asarray(table["pixel"]))]
+        columns += [fits.Column(name.upper(), "E", array=np.asarray(table[name])) for name in table.colnames[1:]]
+        hdu = fits.BinTableHDU.from_columns(columns, name="KAPPA")
+        hdu.header.update(
+            PIXTYPE="HEALPIX",
+            ORDERING="NESTED",
+            COORDSYS="C",
+            NSIDE=table.meta["nside"],
+            INDXSCHM="EXPLICIT",
+            OBJECT="PARTIAL",
+        )
+        if threshold is not None:
+            hdu.header["KAPPAMIN"] = (threshold, "threshold of PROBABILITY")
+        with atomic_path(file, overwrite=overwrite) as temporary:
+            fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(temporary)
+
+    def peaks(self, threshold: float, **options: Any) -> QTable:
+        """
+        Find the peaks of all maps, each in the field whose cell contains it.
+
+        Parameters
+        ----------
+        threshold, **options
+            As for `ConvergenceMap.peaks`.
+
+        Returns
+        -------
+        `~astropy.table.QTable`
+            Table of `ConvergenceMap.peaks` for the survey, highest first, with the column ``cell``.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astro_massmap import SkyFields, datasets
+        >>> fields = SkyFields(datasets.demo()[::4], nside=64, pixel_scale=1.6 * u.arcmin)
+        >>> maps = fields.reconstruct("maps", "wiener", n_samples=4, progress=False)
+        >>> maps.peaks(0.02)["kappa", "cell"].colnames
+        ['kappa', 'cell']
+        """
+        parts = []
+        for cell in self:
+            found = self[cell].peaks(threshold, **options)
+            found = found[cells_of(found["center"], self.nside) == cell] if len(found) else found
+            found["cell"] = np.full(len(found), cell)
+            parts.append(found)
+        filled = [part for part in parts if len(part)] or parts[:1]
+        table = vstack(filled, metadata_conflicts="silent")
+        return table[np.argsort(-np.asarray(table["kappa"]), kind="stable")]
+
+    def cutout(self, center: SkyCoord, size: u.Quantity) -> ConvergenceMap:
+        """
+        Cut the map of the field whose cell contains a position.
+
+        Parameters
+        ----------
+        center, size
+            As for `ConvergenceMap.cutout`. Beyond the margin of the field the map is left out.
+
+        Raises
+        ------
+        ValueError
+            If no field has its cell there.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astro_massmap import SkyFields, datasets
+        >>> fields = SkyFields(datasets.demo()[::4], nside=64, pixel_scale=1.6 * u.arcmin)
+        >>> maps = fields.reconstruct("maps", "kaiser_squires", progress=False)
+        >>> maps.cutout(datasets.demo()[:1].coords[0], 16 * u.arcmin)
+        <ConvergenceMap: 10 x 10 pixels of 1.6 arcmin, 100% measured, no samples>
+        """
+        cell = int(cells_of(center.reshape(1), self.nside)[0])
+        if cell not in self.cells:
+            raise ValueError(f"center: {center.to_string('decimal')} is in cell {cell}, of which there is no map")
+        return self[cell].cutout(center, size)
+
+    def write_cutouts(
+        self, clusters: Any, size: u.Quantity, folder: File, *, samples: bool = True, overwrite: bool = False
+    ) -> list[str]:
+        """
+        Write a map around each cluster to a folder, and return the names of the files.
+
+        Parameters
+        ----------
+        clusters : regions, table or file
+            Positions, as for `ConvergenceMap.plot`; those outside of all cells are left out, with a warning.
+        size : `~astropy.units.Quantity`
+            Side of the maps.
+        folder : str or path-like
+            Folder for the files, named by the clusters, or by their number from 1.
+        samples : bool
+            False to leave out the samples.
+        overwrite : bool
+            Replace existing files, which are an OSError otherwise.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astro_massmap import SkyFields, datasets
+        >>> fields = SkyFields(datasets.demo()[::4], nside=64, pixel_scale=1.6 * u.arcmin)
+        >>> maps = fields.reconstruct("maps", "kaiser_squires", progress=False)
+        >>> maps.write_cutouts(datasets.demo_clusters(), 8 * u.arcmin, "clusters", overwrite=True)[:2]
+        ['cluster_A.fits', 'cluster_B.fits']
+        """
+        from .._sky.regions import as_regions  # loads regions
+
+        folder, written, outside = Path(folder), [], 0
+        folder.mkdir(parents=True, exist_ok=True)
+        for i, region in enumerate(as_regions(clusters), start=1):
+            try:
+                kappa = self.cutout(region.center, size)
+            except ValueError:
+                outside += 1
+                continue
+            name = re.sub(r"[^\w+.-]+", "_", str(region.meta.get("text") or i))
+            written.append(f"cluster_{name}.fits")
+            kappa.write(folder / written[-1], format="fits", samples=samples, overwrite=overwrite)
+        if outside:
+            warn(f"clusters: {outside} are outside of the cells with maps and are left out")
+        return written
+
+    def seams(self) -> QTable:
+        """
+        Compare the maps of neighbouring fields along the edges of their cells.
+
+        Returns
+        -------
+        `~astropy.table.QTable`
+            For each pair of neighbouring cells, ``cell`` and ``other``: number of HEALPix pixels along the edge, and
+            the mean and the rms of the difference of both maps there, in units of the standard deviation of the first
+            (NaN without).
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astro_massmap import SkyFields, datasets
+        >>> fields = SkyFields(datasets.demo()[::4], nside=64, pixel_scale=1.6 * u.arcmin)
+        >>> maps = fields.reconstruct("maps", "wiener", n_samples=16, progress=False)
+        >>> bool((maps.seams()["rms"] < 0.5).all())
+        True
+        """
+        nside = fine_nside(self.pixel_scale)
+        rows = []
+        for cell in self:
+            inside = self._in_cell(cell, nside)
+            there = neighbours(inside["pixel"], nside, order="nested") // (nside // self.nside) ** 2
+            for other in np.intersect1d(there, self.cells[self.cells > cell]):
+                near = (there == other).any(axis=0)
+                seen, values = _values(self[other], _centres(inside["pixel"][near], nside))
+                std = inside["std"][near][seen] if "std" in inside else np.nan
+                apart = (values["mean"] - inside["mean"][near][seen]) / std
+                if len(apart):
+                    rows.append((cell, int(other), len(apart), apart.mean(), np.sqrt((apart**2).mean())))
+        names = ["cell", "other", "n_pixels", "mean", "rms"]
+        types = [int, int, int, float, float]
+        return printed(ResultTable(rows=rows or None, names=names, dtype=types))
+
+
+def _centres(pixels: NDArray[np.int64], nside: int) -> SkyCoord:
+    return SkyCoord(*healpix_to_lonlat(pixels, nside, order="nested"))
+
+
+def _values(kappa: ConvergenceMap, coords: SkyCoord, threshold: float | None = None) -> tuple[NDArray, Values]:
+    """Return which positions have data in their nearest pixel, ``(n,)``, and the interpolated maps there."""
+    places = np.stack(kappa.wcs.world_to_pixel(coords)[::-1])
+    places[~np.isfinite(places)] = -1e9
+    nearest = np.rint(places).astype(int)
+    seen = ((nearest >= 0) & (nearest < np.array(kappa.shape)[:, None])).all(axis=0)
+    seen[seen] = ~kappa.mask[tuple(nearest[:, seen])]
+    places = places[:, seen]
+    found = {"mean": map_coordinates(kappa.data, places, order=3, mode="nearest")}
+    if kappa.uncertainty is not None:
+        found["std"] = map_coordinates(kappa.uncertainty.array, places, order=1, mode="nearest")
+        found["signal_to_noise"] = found["mean"] / found["std"]
+    if threshold is not None:
+        if kappa.samples is None:
+            raise ValueError("threshold: the probability needs maps with samples, these have none")
+        above = sum((sample > threshold).astype(float) for sample in kappa.samples) / len(kappa.samples)
+        found["probability"] = map_coordinates(above, places, order=1, mode="nearest")
+    return seen, found

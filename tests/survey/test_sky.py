@@ -1,0 +1,419 @@
+"""Maps of wide surveys on overlapping fields, compared with one field, the exact truth, and HEALPix of astropy."""
+
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
+from astropy_healpix import HEALPix
+
+from astro_massmap import AnnealedHMC, ConvergenceMap, ShearCatalog, SkyFields, SkyMaps, Wiener, datasets
+from astro_massmap.maps.n_z import mean_redshift
+from astro_massmap.survey.cells import cells_of, centres, default_nside, field_wcs, fine_nside, near_cells, reach
+
+from helpers.skies import SphericalSky
+
+QUIET = {"progress": False}
+COARSE = {"nside": 64, "pixel_scale": 1.6 * u.arcmin}
+
+
+@pytest.fixture(scope="module")
+def catalog():
+    return datasets.demo()[::3]
+
+
+def galaxies(sky, density, seed, noise=0.0, width=None):
+    """Return a catalogue of a `SphericalSky`: ``density`` per square arcminute, ``noise`` of each component."""
+    rng = np.random.default_rng(seed)
+    width = sky.side if width is None else width
+    n = int(density * width**2)
+    x, y = rng.uniform(-width / 2, width / 2, (2, n))
+    coords, shear = sky.observe(x, y)
+    e = shear + noise * (rng.normal(size=n) + 1j * rng.normal(size=n))
+    return ShearCatalog(coords, e.real, e.imag, axes="west-north", shape_noise=noise or 0.26)
+
+
+# ---- cells
+
+
+def test_grids_contain_their_cells_with_the_margin():
+    margin, scale = 0.5 * u.deg, 3 * u.arcmin
+    for nside, cell in [(16, 0), (16, 255), (16, 1300), (16, 3071), (64, 4095), (64, 20000)]:
+        wcs = field_wcs(cell, nside, scale, margin)
+        lon, lat = HEALPix(nside, order="nested").boundaries_lonlat([cell], 40)
+        x, y = wcs.world_to_pixel(SkyCoord(lon[0], lat[0]))
+        ny, nx = wcs.array_shape
+        inside = np.array([x.min(), y.min(), nx - 1 - x.max(), ny - 1 - y.max()])
+        assert inside.min() > 8.5 and inside.max() < 11.5  # ten pixels, less half a pixel and the curvature of edges
+
+
+def test_a_fine_pixel_belongs_to_the_cell_of_its_number():
+    pixels = np.random.default_rng(1).integers(12 * 1024**2, size=1000)
+    lon, lat = HEALPix(1024, order="nested").healpix_to_lonlat(pixels)
+    assert (cells_of(SkyCoord(lon, lat), 32) == pixels // 32**2).all()
+
+
+@pytest.mark.slow
+def test_near_cells_include_all_whose_grid_contains_a_point_of_the_cell():
+    margin, nside = 1.5 * u.deg, 16
+    for cell in (0, 255, 1023, 1500, 3000):
+        lon, lat = HEALPix(nside, order="nested").boundaries_lonlat([cell], 4)
+        near = set(near_cells(nside, margin)(np.array([cell])))
+        angle = np.degrees(np.arccos(centres(nside) @ centres(nside, [cell])[0]))
+        for other in np.flatnonzero(angle < 25):
+            wcs = field_wcs(other, nside, 4 * u.arcmin, margin)
+            x, y = wcs.world_to_pixel(SkyCoord(lon[0], lat[0]))
+            on = (x > -0.5) & (y > -0.5) & (x < wcs.array_shape[1] - 0.5) & (y < wcs.array_shape[0] - 0.5)
+            assert not on.any() or other in near
+
+
+def test_defaults_follow_the_pixel_scale():
+    assert [default_nside(scale * u.arcmin) for scale in (2, 0.4)] == [16, 64]
+    assert [fine_nside(scale * u.arcmin) for scale in (2, 1.7178, 0.4)] == [2048, 2048, 16384]
+    assert np.degrees(reach(16)) < 3.8  # the plane is then wrong by less than 0.5 %
+
+
+# ---- the shear of fields
+
+
+def test_fields_have_the_shear_of_a_catalogue_on_the_same_grid(catalog):
+    fields = SkyFields(catalog, **COARSE)
+    assert (fields.cells == np.unique(cells_of(catalog.coords, 64))).all()
+    for cell in fields:
+        shear = fields[cell]
+        expected = catalog.to_map(wcs=shear.wcs)
+        np.testing.assert_allclose(shear.data, expected.data, atol=1e-12)
+        np.testing.assert_allclose(shear.noise_std, expected.noise_std)
+        assert shear.meta["n_galaxies"] == expected.meta["n_galaxies"]
+        assert shear.meta["shape_noise"] == pytest.approx(expected.meta["shape_noise"])
+
+
+def test_pieces_give_the_same_fields(catalog):
+    known = ShearCatalog(
+        catalog.coords, catalog.g1, catalog.g2, axes=catalog.axes, shape_noise=0.26, redshift=catalog.g1**2
+    )
+    whole = SkyFields(known, **COARSE)
+    pieces = SkyFields((known[i : i + 4000] for i in range(0, len(known), 4000)), **COARSE)
+    assert whole.cells.tolist() == pieces.cells.tolist() and whole.n_galaxies == pieces.n_galaxies
+    assert mean_redshift(pieces.n_z) == pytest.approx(mean_redshift(whole.n_z), rel=1e-3)
+    for cell in whole:
+        np.testing.assert_allclose(pieces[cell].data, whole[cell].data, atol=1e-12)
+        np.testing.assert_allclose(pieces[cell].noise_std, whole[cell].noise_std)
+
+
+def test_a_file_is_read_in_pieces(catalog, tmp_path):
+    catalog.write(tmp_path / "galaxies.fits")
+    pieces = list(ShearCatalog.pieces(tmp_path / "galaxies.fits", axes="west-north", rows=10_000, select="ra > 34.5"))
+    whole = ShearCatalog.read(tmp_path / "galaxies.fits", axes="west-north", select="ra > 34.5")
+    assert len(pieces) > 1
+    assert np.concatenate([piece.g1 for piece in pieces]).tolist() == whole.g1.tolist()
+
+
+@pytest.mark.slow
+def test_shear_of_a_sphere_across_the_origin_of_right_ascension_and_at_the_pole():
+    """Kaiser-Squires maps of dense noise-free galaxies are the truth, to the resolution and the mean of a field."""
+    for dec in (0, 88):
+        sky = SphericalSky(SkyCoord(0, dec, unit="deg"), side=9 * 60, pixel=2.0, seed=3, beam=12)
+        fields = SkyFields(galaxies(sky, 1.5, seed=1), pixel_scale=4 * u.arcmin, nside=16, margin=3 * u.deg)
+        cell = cells_of(SkyCoord([0.3] * u.deg, [dec - 0.2] * u.deg), 16)[0]
+        kappa = fields[cell].reconstruct("kaiser_squires", **QUIET)
+        y, x = np.indices(kappa.shape)
+        there = kappa.wcs.pixel_to_world(x, y)
+        near = (there.separation(sky.center) < 1.2 * u.deg) & ~kappa.mask
+        truth = sky.convergence(there[near])
+        found = kappa.data[near]
+        assert np.corrcoef(truth, found)[0, 1] > 0.97
+        assert np.polyfit(truth - truth.mean(), found, 1)[0] == pytest.approx(1, abs=0.08)
+
+
+# ---- maps
+
+
+@pytest.mark.slow
+def test_a_run_continues_and_rejects_other_data(catalog, tmp_path):
+    fields = SkyFields(catalog, **COARSE)
+    maps = fields.reconstruct(tmp_path / "maps", "wiener", n_samples=2, **QUIET)
+    assert maps.cells.tolist() == fields.cells.tolist() and not maps.failures
+    kept = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "maps").iterdir()}
+    lost, damaged = (tmp_path / "maps" / name for name in sorted(kept)[:2])
+    lost.unlink()
+    damaged.write_bytes(damaged.read_bytes()[:5000])
+    with pytest.warns(AstropyUserWarning, match=f"{damaged.name} is damaged"):
+        again = fields.reconstruct(tmp_path / "maps", "wiener", n_samples=2, **QUIET)
+    new = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "maps").iterdir()}
+    assert {name for name in kept if new[name] != kept[name]} == {lost.name, damaged.name}
+    assert len(again) == len(maps)
+    for other, method in ((fields, Wiener(n_samples=3)), (SkyFields(catalog[1:], **COARSE), Wiener(n_samples=2))):
+        with pytest.raises(OSError, match=r"folder: .* is a map of other data, cells or settings"):
+            other.reconstruct(tmp_path / "maps", method, **QUIET)
+    assert {file.name: file.stat().st_mtime_ns for file in (tmp_path / "maps").iterdir()} == new
+
+
+@pytest.mark.slow
+def test_an_executor_gives_the_same_maps(catalog, tmp_path):
+    fields = SkyFields(catalog, **COARSE)
+    alone = fields.reconstruct(tmp_path / "a", "wiener", n_samples=2, **QUIET)
+    with ThreadPoolExecutor(2) as executor:
+        shared = fields.reconstruct(tmp_path / "b", "wiener", n_samples=2, executor=executor, **QUIET)
+    for cell in alone:
+        assert (alone[cell].data == shared[cell].data).all()
+
+
+def test_fields_that_fail_do_not_end_the_run(catalog, tmp_path):
+    fields = SkyFields(catalog, **COARSE)
+    bad = fields[fields.cells[1]].data.sum()
+
+    def method(observation):
+        if observation.shear.sum().item() == pytest.approx(bad, rel=1e-5):
+            raise ValueError("no solution")
+        return np.zeros(observation.shape)
+
+    with pytest.warns(AstropyUserWarning, match="1 of 4 fields failed .*ValueError: .*no solution"):
+        maps = fields.reconstruct(tmp_path, method, **QUIET)
+    assert list(maps.failures) == [fields.cells[1]] and len(maps) == 3
+    with pytest.raises(ValueError, match="4 of 4 fields failed"):
+        fields.reconstruct(tmp_path / "none", lambda observation: 1 / 0, **QUIET)
+
+
+def test_healpix_maps_have_every_position_once_and_the_values_of_its_field(catalog, tmp_path):
+    fields = SkyFields(catalog, **COARSE)
+    maps = fields.reconstruct(tmp_path, "wiener", n_samples=8, **QUIET)
+    table = maps.healpix(threshold=0.01)
+    pixels, nside = np.asarray(table["pixel"]), table.meta["nside"]
+    assert nside == 4096 and (np.diff(pixels) > 0).all()
+    pixel_area = HEALPix(nside).pixel_area.to_value(u.arcmin**2)
+    assert len(pixels) * pixel_area == pytest.approx(fields.area.to_value(u.arcmin**2), rel=0.03)
+    lon, lat = HEALPix(nside, order="nested").boundaries_lonlat([cell], 40)
+        x, y = wcs.world_to_pixel(SkyCoord(lon[0], lat[0]))
+        ny, nx = wcs.array_shape
+        inside = np.array([x.min(), y.min(), nx - 1 - x.max(), ny - 1 - y.max()])
+        assert inside.min() > 8.5 and inside.max() < 11.5  # ten pixels, less half a pixel and the curvature of edges
+
+
+def test_a_fine_pixel_belongs_to_the_cell_of_its_number():
+    pixels = np.random.default_rng(1).integers(12 * 1024**2, size=1000)
+    lon, lat = HEALPix(1024, order="nested").healpix_to_lonlat(pixels)
+    assert (cells_of(SkyCoord(lon, lat), 32) == pixels // 32**2).all()
+
+
+@pytest.mark.slow
+def test_near_cells_include_all_whose_grid_contains_a_point_of_the_cell():
+    margin, nside = 1.5 * u.deg, 16
+    for cell in (0, 255, 1023, 1500, 3000):
+        lon, lat = HEALPix(nside, order="nested").boundaries_lonlat([cell], 4)
+        near = set(near_cells(nside, margin)(np.array([cell])))
+        angle = np.degrees(np.arccos(centres(nside) @ centres(nside, [cell])[0]))
+        for other in np.flatnonzero(angle < 25):
+            wcs = field_wcs(other, nside, 4 * u.arcmin, margin)
+            x, y = wcs.world_to_pixel(SkyCoord(lon[0], lat[0]))
+            on = (x > -0.5) & (y > -0.5) & (x < wcs.array_shape[1] - 0.5) & (y < wcs.array_shape[0] - 0.5)
+            assert not on.any() or other in near
+
+
+def test_defaults_follow_the_pixel_scale():
+    assert [default_nside(scale * u.arcmin) for scale in (2, 0.4)] == [16, 64]
+    assert [fine_nside(scale * u.arcmin) for scale in (2, 1.7178, 0.4)] == [2048, 2048, 16384]
+    assert np.degrees(reach(16)) < 3.8  # the plane is then wrong by less than 0.5 %
+
+
+# ---- the shear of fields
+
+
+def test_fields_have_the_shear_of_a_catalogue_on_the_same_grid(catalog):
+    fields = SkyFields(catalog, **COARSE)
+    assert (fields.cells == np.unique(cells_of(catalog.coords, 64))).all()
+    for cell in fields:
+        shear = fields[cell]
+        expected = catalog.to_map(wcs=shear.wcs)
+        np.testing.assert_allclose(shear.data, expected.data, atol=1e-12)
+        np.testing.assert_allclose(shear.noise_std, expected.noise_std)
+        assert shear.meta["n_galaxies"] == expected.meta["n_galaxies"]
+        assert shear.meta["shape_noise"] == pytest.approx(expected.meta["shape_noise"])
+
+
+def test_pieces_give_the_same_fields(catalog):
+    known = ShearCatalog(
+        catalog.coords, catalog.g1, catalog.g2, axes=catalog.axes, shape_noise=0.26, redshift=catalog.g1**2
+    )
+    whole = SkyFields(known, **COARSE)
+    pieces = SkyFields((known[i : i + 4000] for i in range(0, len(known), 4000)), **COARSE)
+    assert whole.cells.tolist() == pieces.cells.tolist() and whole.n_galaxies == pieces.n_galaxies
+    assert mean_redshift(pieces.n_z) == pytest.approx(mean_redshift(whole.n_z), rel=1e-3)
+    for cell in whole:
+        np.testing.assert_allclose(pieces[cell].data, whole[cell].data, atol=1e-12)
+        np.testing.assert_allclose(pieces[cell].noise_std, whole[cell].noise_std)
+
+
+def test_a_file_is_read_in_pieces(catalog, tmp_path):
+    catalog.write(tmp_path / "galaxies.fits")
+    pieces = list(ShearCatalog.pieces(tmp_path / "galaxies.fits", axes="west-north", rows=10_000, select="ra > 34.5"))
+    whole = ShearCatalog.read(tmp_path / "galaxies.fits", axes="west-north", select="ra > 34.5")
+    assert len(pieces) > 1
+    assert np.concatenate([piece.g1 for piece in pieces]).tolist() == whole.g1.tolist()
+
+
+@pytest.mark.slow
+def test_shear_of_a_sphere_across_the_origin_of_right_ascension_and_at_the_pole():
+    """Kaiser-Squires maps of dense noise-free galaxies are the truth, to the resolution and the mean of a field."""
+    for dec in (0, 88):
+        sky = SphericalSky(SkyCoord(0, dec, unit="deg"), side=9 * 60, pixel=2.0, seed=3, beam=12)
+        fields = SkyFields(galaxies(sky, 1.5, seed=1), pixel_scale=4 * u.arcmin, nside=16, margin=3 * u.deg)
+        cell = cells_of(SkyCoord([0.3] * u.deg, [dec - 0.2] * u.deg), 16)[0]
+        kappa = fields[cell].reconstruct("kaiser_squires", **QUIET)
+        y, x = np.indices(kappa.shape)
+        there = kappa.wcs.pixel_to_world(x, y)
+        near = (there.separation(sky.center) < 1.2 * u.deg) & ~kappa.mask
+        truth = sky.convergence(there[near])
+        found = kappa.data[near]
+        assert np.corrcoef(truth, found)[0, 1] > 0.97
+        assert np.polyfit(truth - truth.mean(), found, 1)[0] == pytest.approx(1, abs=0.08)
+
+
+# ---- maps
+
+
+@pytest.mark.slow
+def test_a_run_continues_and_rejects_other_data(catalog, tmp_path):
+    fields = SkyFields(catalog, **COARSE)
+    maps = fields.reconstruct(tmp_path / "maps", "wiener", n_samples=2, **QUIET)
+    assert maps.cells.tolist() == fields.cells.tolist() and not maps.failures
+    kept = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "maps").iterdir()}
+    lost, damaged = (tmp_path / "maps" / name for name in sorted(kept)[:2])
+    lost.unlink()
+    damaged.write_bytes(damaged.read_bytes()[:5000])
+    with pytest.warns(AstropyUserWarning, match=f"{damaged.name} is damaged"):
+        again = fields.reconstruct(tmp_path / "maps", "wiener", n_samples=2, **QUIET)
+    new = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "maps").iterdir()}
+    assert {name for name in kept if new[name] != kept[name]} == {lost.name, damaged.name}
+    assert len(again) == len(maps)
+    for other, method in ((fields, Wiener(n_samples=3)), (SkyFields(catalog[1:], **COARSE), Wiener(n_samples=2))):
+        with pytest.raises(OSError, match=r"folder: .* is a map of other data, cells or settings"):
+            other.reconstruct(tmp_path / "maps", method, **QUIET)
+    assert {file.name: file.stat().st_mtime_ns for file in (tmp_path / "maps").iterdir()} == new
+
+
+@pytest.mark.slow
+def test_an_executor_gives_the_same_maps(catalog, tmp_path):
+    fields = SkyFields(catalog, **COARSE)
+    alone = fields.reconstruct(tmp_path / "a", "wiener", n_samples=2, **QUIET)
+    with ThreadPoolExecutor(2) as executor:
+        shared = fields.reconstruct(tmp_path / "b", "wiener", n_samples=2, executor=executor, **QUIET)
+    for cell in alone:
+        assert (alone[cell].data == shared[cell].data).all()
+
+
+def test_fields_that_fail_do_not_end_the_run(catalog, tmp_path):
+    fields = SkyFields(catalog, **COARSE)
+    bad = fields[fields.cells[1]].data.sum()
+
+    def method(observation):
+        if observation.shear.sum().item() == pytest.approx(bad, rel=1e-5):
+            raise ValueError("no solution")
+        return np.zeros(observation.shape)
+
+    with pytest.warns(AstropyUserWarning, match="1 of 4 fields failed .*ValueError: .*no solution"):
+        maps = fields.reconstruct(tmp_path, method, **QUIET)
+    assert list(maps.failures) == [fields.cells[1]] and len(maps) == 3
+    with pytest.raises(ValueError, match="4 of 4 fields failed"):
+        fields.reconstruct(tmp_path / "none", lambda observation: 1 / 0, **QUIET)
+
+
+def test_healpix_maps_have_every_position_once_and_the_values_of_its_field(catalog, tmp_path):
+    fields = SkyFields(catalog, **COARSE)
+    maps = fields.reconstruct(tmp_path, "wiener", n_samples=8, **QUIET)
+    table = maps.healpix(threshold=0.01)
+    pixels, nside = np.asarray(table["pixel"]), table.meta["nside"]
+    assert nside == 4096 and (np.diff(pixels) > 0).all()
+    pixel_area = HEALPix(nside).pixel_area.to_value(u.arcmin**2)
+    seen = ~datasets.demo().to_map(**{"pixel_scale": 1.6 * u.arcmin}).mask
+    assert len(pixels) * pixel_area == pytest.approx(seen.sum() * 1.6**2, rel=0.05)
+    lon, lat = HEALPix(nside, order="nested").healpix_to_lonlat(pixels)
+    at = maps.at(SkyCoord(lon, lat), threshold=0.01)
+    for name in at.colnames:
+        np.testing.assert_array_equal(np.asarray(at[name]), np.asarray(table[name]))
+    assert ((at["probability"] >= 0) & (at["probability"] <= 1)).all()
+    maps.write_healpix(tmp_path / "sky.fits", threshold=0.01)
+    header = fits.getheader(tmp_path / "sky.fits", 1)
+    assert (header["ORDERING"], header["NSIDE"], header["INDXSCHM"]) == ("NESTED", 4096, "EXPLICIT")
+    field = maps[maps.cells[0]]
+    moved = ConvergenceMap.from_healpix(tmp_path / "sky.fits", wcs=field.wcs, shape=field.shape, field="STD")
+    both = (
+        ~moved.mask
+        & ~field.mask
+        & (cells_of(field.wcs.pixel_to_world(*np.indices(field.shape)[::-1]), 64) == maps.cells[0])
+    )
+    assert np.corrcoef(moved.data[both], field.uncertainty.array[both])[0, 1] > 0.98
+
+
+def test_peaks_are_listed_once(catalog, tmp_path):
+    maps = SkyFields(catalog, **COARSE).reconstruct(tmp_path, "kaiser_squires", smoothing=2 * u.arcmin, **QUIET)
+    found = maps.peaks(0.02)
+    assert len(found) > 2 and (np.diff(found["kappa"]) <= 0).all()
+    assert (cells_of(found["center"], 64) == found["cell"]).all()
+    apart = found["center"][:, None].separation(found["center"]).arcmin
+    assert apart[~np.eye(len(found), dtype=bool)].min() > 3.2  # two pixels
+
+
+def test_cutouts_are_written_by_the_names_of_clusters(catalog, tmp_path):
+    maps = SkyFields(catalog, **COARSE).reconstruct(tmp_path / "maps", "kaiser_squires", **QUIET)
+    clusters = datasets.demo_clusters()
+    clusters["ra"][0] += 20 * u.deg
+    with pytest.warns(AstropyUserWarning, match="1 are outside of the cells"):
+        names = maps.write_cutouts(clusters, 16 * u.arcmin, tmp_path / "clusters")
+    assert names == [f"cluster_{name}.fits" for name in clusters["name"][1:]]
+    kappa = ConvergenceMap.read(tmp_path / "clusters" / names[0], format="fits")
+    center = SkyCoord(clusters["ra"][1], clusters["dec"][1], unit="deg")
+    assert np.hypot(*(np.array(kappa.wcs.world_to_pixel(center)) - 4.5)) < 1
+
+
+def test_errors_name_the_argument(catalog, tmp_path):
+    fields = SkyFields(catalog, **COARSE)
+    (tmp_path / "file").write_text("")
+    maps = fields.reconstruct(tmp_path / "maps", "kaiser_squires", **QUIET)
+    cases = [
+        (lambda: SkyFields(catalog, nside=20), ValueError, "nside: needs one of"),
+        (lambda: SkyFields(3), TypeError, "catalog: needs a ShearCatalog"),
+        (lambda: SkyFields([3]), TypeError, "catalog: needs ShearCatalogs as pieces, got int"),
+        (lambda: SkyFields([]), ValueError, "catalog: needs at least one galaxy"),
+        (lambda: SkyFields(catalog, margin=3), u.UnitsError, "margin: needs an angle"),
+        (lambda: fields[0], KeyError, "cell: 0 contains no galaxies"),
+        (lambda: fields.reconstruct(tmp_path / "file", "wiener"), OSError, "folder: .* is not a folder"),
+        (lambda: fields.reconstruct(tmp_path, AnnealedHMC(checkpoint="x")), ValueError, "checkpoint"),
+        (lambda: SkyMaps.read(tmp_path), OSError, "folder: .* no such file"),
+        (lambda: maps[0], KeyError, "cell: there is no map of cell 0"),
+        (lambda: maps.healpix(nside=32), ValueError, "nside: needs a power of two of at least 64"),
+        (lambda: maps.healpix(threshold=0.1), ValueError, "threshold: .* needs maps with samples"),
+        (lambda: maps.cutout(SkyCoord(0, 0, unit="deg"), 1 * u.deg), ValueError, "center: .* there is no map"),
+    ]
+    for call, error, message in cases:
+        with pytest.raises(error, match=message):
+            call()
+
+
+@pytest.mark.slow
+def test_stitched_wiener_maps_agree_with_one_field_and_have_no_seams(tmp_path):
+    """Four cells at a corner, 5 galaxies per square arcminute: below 5 % of the standard deviation."""
+    center = SkyCoord(*HEALPix(64, order="nested").boundaries_lonlat([20000], 1))[0, 0]
+    sky = SphericalSky(center, side=5.2 * 60, pixel=1.0, seed=5)
+    catalog = galaxies(sky, 5, seed=2, noise=0.26, width=4.6 * 60)
+    fields = SkyFields(catalog, pixel_scale=2 * u.arcmin, nside=64, margin=1.5 * u.deg)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyUserWarning)  # 64 samples are not needed
+        maps = fields.reconstruct(tmp_path, "wiener", n_samples=16, **QUIET)
+    whole = catalog.reconstruct("wiener", pixel_scale=2 * u.arcmin, n_samples=2, **QUIET)
+    table = maps.healpix()
+    lon, lat = HEALPix(table.meta["nside"], order="nested").healpix_to_lonlat(table["pixel"])
+    coords = SkyCoord(lon, lat)
+    near = coords.separation(center) < 0.9 * u.deg
+    x, y = whole.wcs.world_to_pixel(coords[near])
+    one = whole.data[np.rint(y).astype(int), np.rint(x).astype(int)]
+    std = np.asarray(table["std"])[near]
+    difference = (np.asarray(table["mean"])[near] - one) / std
+    assert difference.std() < 0.25  # nearest pixels of grids at different angles
+    seams = maps.seams()
+    inner = seams[seams["n_pixels"] > 20]
+    assert len(inner) and np.sqrt(np.average(inner["rms"] ** 2, weights=inner["n_pixels"])) < 0.05
