@@ -84,6 +84,7 @@ OPTIONS = {
     "PowerSpectrum.read": "reconstruct --spectrum",
     "PowerSpectrum.from_n_z": "reconstruct --n-z, --z-source",
     "PowerSpectrum.to_table": "spectrum -o",
+    "SkyMaps.healpix": "survey --healpix",
 }
 
 # functions of Python without a command
@@ -109,6 +110,10 @@ PYTHON_ONLY = (
     "PowerSpectrum.default",
     "PowerSpectrum.resolved",
     "PowerSpectrum.times",
+    "SkyMaps.at",
+    "SkyMaps.cutout",
+    "SkyMaps.read",
+    "SkyMaps.seams",
     "validation.diagnostics.ranks",
     "validation.diagnostics.reliability",
     "validation.null_tests.rotated",

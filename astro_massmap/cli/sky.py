@@ -28,12 +28,12 @@ def add_commands(commands):
     add_galaxy_arguments(survey)
     survey.add_argument("--pixel-scale", type=angle, metavar="ANGLE", help="side of a pixel (default: by density)")
     survey.add_argument(
+        "--nside",
         "--fields",
         type=int,
-        metavar="NSIDE",
-        help="NSIDE of the HEALPix cells, from 16, of 3.7 degrees (default: cells of at least 128 pixels)",
+        help="of the HEALPix cells, from 16, of 3.7 degrees (default: cells of at least 128 pixels)",
     )
-    survey.add_argument("--margin", type=angle, metavar="ANGLE", help="margin around a cell (default: 45 pixels)")
+    survey.add_argument("--margin", type=angle, metavar="ANGLE", help="margin around a cell (default: 60 pixels)")
     survey.add_argument(
         "--rows", type=int, default=_ROWS, help="rows of a FITS table that are read at a time (default: %(default)s)"
     )
@@ -71,7 +71,7 @@ def _survey(arguments):
         catalog = ShearCatalog.pieces(arguments.catalog, rows=arguments.rows, **table)
     else:
         catalog = ShearCatalog.read(arguments.catalog, **table)
-    fields = SkyFields(catalog, pixel_scale=arguments.pixel_scale, nside=arguments.fields, margin=arguments.margin)
+    fields = SkyFields(catalog, pixel_scale=arguments.pixel_scale, nside=arguments.nside, margin=arguments.margin)
     given = read_n_z_argument(arguments)
     if given is not None:
         fields.n_z = given

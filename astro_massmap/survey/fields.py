@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..maps.n_z import NZ
     from ..methods import Method, MethodLike
 
-_MARGIN = 45  # pixels
+_MARGIN = 60  # pixels
 
 
 class SkyFields:
@@ -53,7 +53,7 @@ class SkyFields:
         Resolution of the cells, a power of two from 16 (cells of 3.7 degrees) to 1024; by default that of the smallest
         cells with at least 128 pixels on a side.
     margin : `~astropy.units.Quantity`, optional
-        Width of the part of a field beyond its cell, which only improves the map of the cell; by default 45 pixels.
+        Width of the part of a field beyond its cell, which only improves the map of the cell; by default 60 pixels.
 
     Attributes
     ----------

@@ -28,7 +28,7 @@ from helpers.cases import each_case
 from helpers.skies import tan_wcs
 
 COMMANDS = {command: functions for commands in TASKS.values() for command, (_, functions) in commands.items()}
-CLASSES = "ShearCatalog", "ShearMap", "ConvergenceMap", "PowerSpectrum"
+CLASSES = "ShearCatalog", "ShearMap", "ConvergenceMap", "PowerSpectrum", "SkyFields", "SkyMaps"
 MODULES = "validation.completeness", "validation.diagnostics", "validation.null_tests"
 DOCS = Path(__file__).resolve().parents[2] / "docs/command_line.rst"
 

@@ -1,0 +1,43 @@
+"""The command ``massmap survey``."""
+
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.table import QTable
+
+from astro_massmap import ConvergenceMap, SkyFields, SkyMaps, datasets
+from astro_massmap.cli import main
+
+
+def test_a_survey_in_the_shell_is_that_of_python(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    catalog = datasets.demo()[::3]
+    catalog.write("galaxies.fits")
+    datasets.demo_clusters().write("clusters.ecsv")
+    line = "survey galaxies.fits --axes west-north --rows 9000 --fields 64 --method kaiser_squires --quiet -o maps"
+    options = ["--pixel-scale", "1.6 arcmin", "--smoothing", "2 arcmin", "--healpix", "sky.fits", "--threshold", "0.02"]
+    options += ["--peaks", "peaks.ecsv", "--clusters", "clusters.ecsv", "--size", "16 arcmin"]
+    assert main([*line.split(), *options]) == 0
+    assert "wrote 4 maps to maps" in capsys.readouterr().out
+    maps = SkyMaps.read("maps")
+    pieces = SkyFields([catalog[:9000], catalog[9000:18000], catalog[18000:]], nside=64, pixel_scale=maps.pixel_scale)
+    for cell in maps:
+        np.testing.assert_allclose(maps[cell].wcs.wcs.crval, pieces[cell].wcs.wcs.crval)
+        assert maps[cell].meta["n_galaxies"] == pieces[cell].meta["n_galaxies"]
+    peaks = QTable.read("peaks.ecsv")
+    assert len(peaks) == len(maps.peaks(0.02)) > 2 and isinstance(peaks["center"], SkyCoord)
+    clusters = sorted(file.name for file in (tmp_path / "maps/clusters").iterdir())
+    assert clusters == [f"cluster_{name}.fits" for name in "ABCDE"]
+    assert (~ConvergenceMap.from_healpix("sky.fits", wcs=datasets.demo_truth().wcs).mask).mean() > 0.7
+
+
+def test_errors_come_before_the_work(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = "survey none.fits --axes west-north -o maps"
+    for more, message in [
+        ("--peaks peaks.ecsv", "--peaks: needs --threshold"),
+        ("--checkpoint samples.fits", "--checkpoint: not with survey"),
+        ("--fields 20", "--nside: needs one of"),
+    ]:
+        assert main([*line.split(), *more.split()]) == 1
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "maps").exists()
