@@ -62,11 +62,11 @@ regions = [CircleSkyRegion(cluster, 3 * u.arcmin) for cluster in clusters]
 figure = plotting.plot_maps(dict(zip(bins, maps, strict=True)), regions=regions)
 
 # %%
-# The cluster at redshift 0.2, in the lower right, is in front of most galaxies of all bins, and exceeds the colour scale
-# of the maps. The one at 0.5 is behind those of the first bin: without noise, its Kaiser-Squires map has a mean
-# convergence within 3 arcmin of 0.00, 0.01, 0.04 and 0.06 in the four bins and 0.03 in the map of all galaxies. The noise
-# of this mean is 0.02 in each bin and 0.01 in all, so the cluster is not clearly detected, and the prior draws its
-# convergence towards zero (:ref:`comparing-bins`). Mean convergence within 3 arcmin, with its 68 % interval:
+# The cluster at redshift 0.2, in the lower right, is in front of most galaxies of all bins, and exceeds the colour
+# scale of the maps. The one at 0.5 is behind those of the first bin: without noise, its Kaiser-Squires map has a mean
+# convergence within 3 arcmin of 0.00, 0.01, 0.04 and 0.06 in the four bins and 0.03 in the map of all galaxies. The
+# noise of this mean is 0.02 in each bin and 0.01 in all, so the cluster is not clearly detected, and the prior draws
+# its convergence towards zero (:ref:`comparing-bins`). Mean convergence within 3 arcmin, with its 68 % interval:
 
 figure, ax = plt.subplots(figsize=(5, 3.5), layout="constrained")
 for i, label in enumerate(("z = 0.2", "z = 0.5")):

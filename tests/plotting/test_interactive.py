@@ -74,7 +74,7 @@ def test_points_are_circles_of_a_pixel_and_other_shapes_are_an_error():
     (((circle,), _),) = kappa().show(regions=[PointSkyRegion(here)]).overlays
     assert isinstance(circle, CircleSkyRegion) and circle.center.separation(here).arcsec < 0.01
     assert circle.radius.to_value("arcmin") == pytest.approx(0.4, rel=1e-3)
-    with pytest.raises(ValueError, match="regions: Aladin Lite draws circles, .* got a CircleAnnulusSkyRegion"):
+    with pytest.raises(ValueError, match=r"regions: Aladin Lite draws circles, .* got a CircleAnnulusSkyRegion"):
         kappa().show(regions=[CircleAnnulusSkyRegion(here, 1 * u.arcmin, 2 * u.arcmin)])
 
 
