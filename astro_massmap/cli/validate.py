@@ -41,7 +41,9 @@ def add_commands(commands):
         "--only", type=_part, metavar="FROM:TO", help="range of the mocks; the run of the last part writes the table"
     )
     validate.add_argument("--size", type=int, default=192, help="pixels on a side of the field (default: %(default)s)")
-    validate.add_argument("--samples", type=int, default=19, help="samples of each posterior (default: %(default)s)")
+    validate.add_argument(
+        "--samples", "--n-samples", type=int, default=19, help="samples of each posterior (default: %(default)s)"
+    )
     validate.add_argument(
         "--methods",
         type=_names,

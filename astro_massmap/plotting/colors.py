@@ -74,7 +74,7 @@ def add_colorbar(image, ax, label, ticks=6, **kwargs):
     bar = image.figure.colorbar(image, ax=ax, label=label, **kwargs)
     ticker = require("matplotlib.ticker", "plot")
     if hasattr(norm, "linear_width") or ticks < 4:
-        bar.set_ticks(round_ticks(norm, apart=0.45 / ticks))
+        bar.set_ticks(round_ticks(norm, apart=(0.6 if ticks < 4 else 0.45) / ticks))
         bar.minorticks_off()
     else:
         bar.locator = ticker.MaxNLocator(ticks, steps=[1, 2, 5, 10])

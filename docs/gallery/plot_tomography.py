@@ -30,7 +30,7 @@ for key, (redshift, density) in n_z.items():
     left.plot(redshift, density / np.trapezoid(density, redshift), label=f"bin {key}")
     right.loglog(ell, ell**2 * PowerSpectrum.from_n_z(redshift, density)(ell), label=f"bin {key}")
 left.set(xlabel="z", ylabel="n(z)")
-right.set(xlabel="multipole", ylabel="ell^2 C_ell")
+right.set(xlabel=r"multipole $\ell$", ylabel=r"$\ell^2 C_\ell$")
 left.legend()
 
 # %%
@@ -62,8 +62,11 @@ regions = [CircleSkyRegion(cluster, 3 * u.arcmin) for cluster in clusters]
 figure = plotting.plot_maps(dict(zip(bins, maps, strict=True)), regions=regions)
 
 # %%
-# The cluster at redshift 0.2, in the lower right, is in front of most galaxies of all bins; the one at 0.5 is behind
-# those of the first bin. Mean convergence within 3 arcmin, with its 68 % interval:
+# The cluster at redshift 0.2, in the lower right, is in front of most galaxies of all bins, and exceeds the colour
+# scale of the maps. The one at 0.5 is behind those of the first bin: without noise, its Kaiser-Squires map has a mean
+# convergence within 3 arcmin of 0.00, 0.01, 0.04 and 0.06 in the four bins and 0.03 in the map of all galaxies. The
+# noise of this mean is 0.02 in each bin and 0.01 in all, so the cluster is not clearly detected, and the prior draws
+# its convergence towards zero (:ref:`comparing-bins`). Mean convergence within 3 arcmin, with its 68 % interval:
 
 figure, ax = plt.subplots(figsize=(5, 3.5), layout="constrained")
 for i, label in enumerate(("z = 0.2", "z = 0.5")):

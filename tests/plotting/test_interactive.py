@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
-from regions import CirclePixelRegion, CircleSkyRegion, PixCoord
+from regions import CircleAnnulusSkyRegion, CirclePixelRegion, CircleSkyRegion, PixCoord, PointSkyRegion
 
 from astro_massmap import ConvergenceMap
 
@@ -66,6 +66,16 @@ def test_a_map_is_shown_at_its_position_with_regions():
     assert options["opacity"] == 0.5 and options["min_cut"] == -options["max_cut"] < 0
     ((drawn, _),) = widget.overlays
     assert all(region.center.separation(here).arcsec < 0.01 for region in drawn)
+
+
+@pytest.mark.usefixtures("_ipyaladin")
+def test_points_are_circles_of_a_pixel_and_other_shapes_are_an_error():
+    here = GRID.pixel_to_world(20, 10)
+    (((circle,), _),) = kappa().show(regions=[PointSkyRegion(here)]).overlays
+    assert isinstance(circle, CircleSkyRegion) and circle.center.separation(here).arcsec < 0.01
+    assert circle.radius.to_value("arcmin") == pytest.approx(0.4, rel=1e-3)
+    with pytest.raises(ValueError, match=r"regions: Aladin Lite draws circles, .* got a CircleAnnulusSkyRegion"):
+        kappa().show(regions=[CircleAnnulusSkyRegion(here, 1 * u.arcmin, 2 * u.arcmin)])
 
 
 @pytest.mark.usefixtures("_ipyaladin")
