@@ -50,6 +50,8 @@ def _text(error, arguments):
         return f"in {place}: {type(error).__name__}: {error}{notes}"
     if isinstance(error, FileNotFoundError) and error.filename is not None:
         return f"there is no file {str(error.filename)!r}"
+    if isinstance(error, IsADirectoryError) and error.filename is not None:
+        return f"{str(error.filename)!r} is a folder; give one of the files in it"
     if isinstance(error, (ValueError, TypeError, OSError, ImportError, u.UnitsError)):
         return in_shell_syntax(str(error), arguments) + notes
     return f"{type(error).__name__}: {error}{notes}" if notes else None
