@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from astropy.coordinates import BaseCoordinateFrame, SkyCoord, frame_transform_graph
 from astropy.io import fits
-from astropy_healpix import bilinear_interpolation_weights
+from astropy_healpix import bilinear_interpolation_weights, lonlat_to_healpix
 
 from .._io.fits_headers import open_fits
 from .._io.quantities import floats
@@ -66,12 +66,35 @@ def from_healpix(values, wcs, shape=None, *, nested=None, frame=None, field=0):
     return maps, ~np.isfinite(maps.reshape(-1, *shape)).all(axis=0)
 
 
+def at_positions(values, coords, *, nested=None, frame=None, field=0):
+    """
+    Return the values of a HEALPix map, an array or a file, in the pixels that contain positions, ``(n,)``.
+
+    They are NaN where the map has no value. Arguments and errors are those of `ConvergenceMap.from_healpix`.
+    """
+
+    def pixels_of(sphere):
+        places = coords.transform_to(sphere.frame).represent_as("unitspherical")
+        order = "nested" if sphere.nested else "ring"
+        return lonlat_to_healpix(places.lon, places.lat, sphere.nside, order=order)
+
+    sphere = _opened(values, pixels_of, nested, frame, field)
+    if sphere.values.ndim != 1:
+        raise ValueError(f"values: needs the shape (npix,), got {sphere.values.shape}")
+    return sphere.at(pixels_of(sphere), sphere.values)
+
+
 def opened(values, wcs, shape, *, nested=None, frame=None, field=0):
     """Return the `Sphere` of an array, or of the pixels of a file that a grid needs; see `from_healpix`."""
+    return _opened(values, lambda sphere: _neighbours(wcs, shape, sphere)[0], nested, frame, field)
+
+
+def _opened(values, pixels_of, nested, frame, field):
+    """Return the `Sphere` of an array, or of the pixels ``pixels_of(sphere)`` of a file."""
     if isinstance(values, Sphere):
         return values
     if isinstance(values, str | Path):
-        return _read(Path(values), wcs, shape, nested, frame, field)
+        return _read(Path(values), pixels_of, nested, frame, field)
     values = floats(values, "values", dtype=None)
     if values.ndim not in (1, 2) or not len(values):
         raise ValueError(f"values: needs the shape (npix,) or (n, npix), got {values.shape}")
@@ -114,7 +137,7 @@ def _frame(frame):
 # ---- files
 
 
-def _read(file, wcs, shape, nested, frame, field):
+def _read(file, pixels_of, nested, frame, field):
     if not file.is_file():
         raise OSError(f"values: needs an array or a file, there is no file {str(file)!r}")
     frame = None if frame is None else _frame(frame)
@@ -129,7 +152,7 @@ def _read(file, wcs, shape, nested, frame, field):
             nested = _is_nested(table.header) if nested is None else bool(nested)
             frame = _frame(str(table.header.get("COORDSYS") or "icrs")) if frame is None else frame
             sphere = Sphere(np.empty(0), _nside_of(table, numbers, column), nested, frame)
-            near = np.unique(_neighbours(wcs, shape, sphere)[0])
+            near = np.unique(pixels_of(sphere))
             sphere = replace(sphere, **_values(table, numbers, column, near, 12 * sphere.nside**2))
             for of_table in table.columns:  # astropy would read all columns when the file is closed
                 del of_table.array

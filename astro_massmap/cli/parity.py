@@ -92,6 +92,7 @@ PYTHON_ONLY = (
     "ShearCatalog.from_table",
     "ShearCatalog.to_table",
     "ShearCatalog.outside",
+    "ShearCatalog.healpix_values",
     "ShearCatalog.with_shear",
     "ShearMap.read",
     "ShearMap.write",

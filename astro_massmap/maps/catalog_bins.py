@@ -9,16 +9,17 @@ import numpy as np
 
 from .._io.quantities import floats
 from .._sky.geometry import stereographic_wcs, to_angle
+from .._sky.healpix import at_positions
 from .._sky.pixel_scales import default_pixel_scale, surface_density
 from .._utils.progress import warn
 from .n_z import as_n_z, histogram, n_z_of_bins, total_n_z
 
 if TYPE_CHECKING:
-    from astropy.coordinates import SkyCoord
+    from astropy.coordinates import BaseCoordinateFrame, SkyCoord
     from astropy.wcs import WCS
     from numpy.typing import ArrayLike, NDArray
 
-    from .._utils.typing import RedshiftsLike, RegionsLike
+    from .._utils.typing import File, RedshiftsLike, RegionsLike
     from ..methods import Method
     from .n_z import NZ
 
@@ -83,6 +84,44 @@ class CatalogBins:
         29 1 / arcmin2
         """
         return surface_density(self.coords, self.weight)
+
+    def healpix_values(
+        self,
+        values: ArrayLike | File,
+        *,
+        nested: bool | None = None,
+        frame: str | BaseCoordinateFrame | None = None,
+        field: int | str = 0,
+    ) -> NDArray[np.float64]:
+        """
+        Look up a HEALPix map, such as a mask or a survey property, at the galaxies.
+
+        Parameters
+        ----------
+        values, nested, frame, field
+            HEALPix map, its order, frame and column, as for `ConvergenceMap.from_healpix`.
+
+        Returns
+        -------
+        ndarray
+            Values ``(n,)`` of the pixels that contain the galaxies, NaN where the map has none.
+
+        Raises
+        ------
+        TypeError, ValueError, OSError
+            As `ConvergenceMap.from_healpix`.
+
+        Examples
+        --------
+        The galaxies where a mask of the survey is 1:
+
+        >>> import numpy as np
+        >>> from astro_massmap import datasets
+        >>> catalog, mask = datasets.demo(), np.arange(12 * 64**2) % 2
+        >>> len(catalog[catalog.healpix_values(mask) > 0.5])
+        11145
+        """
+        return at_positions(values, self.coords, nested=nested, frame=frame, field=field)
 
     def outside(self, regions: RegionsLike, wcs: WCS | None = None) -> Self:
         """

@@ -159,7 +159,7 @@ def test_a_missing_catalogue_is_named(capsys):
     assert "there is no file" in error and "missing.fits" in error and "Errno" not in error
     Path("maps").mkdir()
     assert main(["info", "maps"]) == 1
-    assert "'maps' is a folder; give one of the files in it" in capsys.readouterr().err
+    assert "maps' is a folder; give one of the files in it" in capsys.readouterr().err
 
 
 def test_existing_files_are_reported_before_the_computation(survey, capsys):
