@@ -49,7 +49,7 @@ def main():
     parser.add_argument("--particles", type=int, default=320)
     parser.add_argument("--box-size", type=float, default=256.0)
     parser.add_argument("--size", type=int, default=160, help="pixels on a side of a map")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--maps-per-step", type=int, default=5)
     parser.add_argument("--maps", type=int, default=160, help="maps of each field for correction and errors")
     parser.add_argument("--correct", action="store_true", help="replace the correction, without a training")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make the data of the package: the prior, from light cones to redshift 3 (three simulations of 20 to 30 minutes on a
-# core, 45 minutes of training); the prior of fields chosen for a cluster, in a quarter of an hour, and its mocks; the
+# core, 45 minutes of training); the prior of fields chosen for a cluster, in half an hour, and its mocks; the
 # network of the posterior, from the same boxes; maps of smaller boxes at redshift 1, and with them tables and pictures;
 # with the COSMOS catalogue also its mock surveys, in one more hour.
 #   benchmarks/train_default_prior.sh FOLDER [CATALOG]

@@ -111,6 +111,7 @@ PYTHON_ONLY = (
     "PowerSpectrum.default",
     "PowerSpectrum.resolved",
     "PowerSpectrum.times",
+    "SkyFields.area_of",
     "SkyMaps.at",
     "SkyMaps.cutout",
     "SkyMaps.read",

@@ -177,12 +177,24 @@ class SkyFields:
     @property
     def area(self) -> u.Quantity:
         """Area of the pixels with galaxies in the cells."""
-        return sum(int(self._measured(cell).sum()) for cell in self) * self.pixel_scale.to(u.deg) ** 2
+        return sum((self.area_of(cell) for cell in self), 0 * u.deg**2)
 
-    def _measured(self, cell: int) -> NDArray[np.bool_]:
-        sums = self._sums[cell]
+    def area_of(self, cell: int) -> u.Quantity:
+        """
+        Return the area of the pixels with galaxies in a cell.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astro_massmap import SkyFields, datasets
+        >>> fields = SkyFields(datasets.demo(), nside=64, pixel_scale=1.6 * u.arcmin)
+        >>> print(f"{fields.area_of(fields.cells[0]):.2f} of {fields.area:.2f}")
+        0
+        """
+        sums = self._sums[int(cell)]
         y, x = np.nonzero(sums.counts.reshape(sums.shape))
-        return cells_of(sums.wcs.pixel_to_world(x, y), self.nside) == cell
+        inside = cells_of(sums.wcs.pixel_to_world(x, y), self.nside) == cell
+        return int(inside.sum()) * self.pixel_scale.to(u.deg) ** 2
 
     def reconstruct(
         self,
