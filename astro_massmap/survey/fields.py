@@ -188,8 +188,8 @@ class SkyFields:
         >>> import astropy.units as u
         >>> from astro_massmap import SkyFields, datasets
         >>> fields = SkyFields(datasets.demo(), nside=64, pixel_scale=1.6 * u.arcmin)
-        >>> print(f"{fields.area_of(fields.cells[0]):.2f} of {fields.area:.2f}")
-        0
+        >>> print(f"{fields.area_of(fields.cells[1]):.2f} of {fields.area:.2f}")
+        0.06 deg2 of 0.69 deg2
         """
         sums = self._sums[int(cell)]
         y, x = np.nonzero(sums.counts.reshape(sums.shape))
