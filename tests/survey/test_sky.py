@@ -4,7 +4,6 @@ import os
 import signal
 import threading
 import time
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import astropy.units as u
@@ -15,8 +14,9 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy_healpix import HEALPix
+from scipy.ndimage import map_coordinates
 
-from astro_massmap import AnnealedHMC, ConvergenceMap, ShearCatalog, SkyFields, SkyMaps, Wiener, datasets
+from astro_massmap import AnnealedHMC, ConvergenceMap, KaiserSquires, ShearCatalog, SkyFields, SkyMaps, datasets
 from astro_massmap.maps.n_z import mean_redshift
 from astro_massmap.survey.cells import cells_of, centres, default_nside, field_wcs, fine_nside, near_cells, reach
 
@@ -138,32 +138,30 @@ def test_shear_of_a_sphere_across_the_origin_of_right_ascension_and_at_the_pole(
 # ---- maps
 
 
-@pytest.mark.slow
 def test_a_run_continues_and_rejects_other_data(catalog, tmp_path):
     fields = SkyFields(catalog, **COARSE)
-    maps = fields.reconstruct(tmp_path / "maps", "wiener", n_samples=2, **QUIET)
+    maps = fields.reconstruct(tmp_path / "maps", "kaiser_squires", **QUIET)
     assert maps.cells.tolist() == fields.cells.tolist() and not maps.failures
     kept = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "maps").iterdir()}
     lost, damaged = (tmp_path / "maps" / name for name in sorted(kept)[:2])
     lost.unlink()
     damaged.write_bytes(damaged.read_bytes()[:5000])
     with pytest.warns(AstropyUserWarning, match=f"{damaged.name} is damaged"):
-        again = fields.reconstruct(tmp_path / "maps", "wiener", n_samples=2, **QUIET)
+        again = fields.reconstruct(tmp_path / "maps", "kaiser_squires", **QUIET)
     new = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "maps").iterdir()}
     assert {name for name in kept if new[name] != kept[name]} == {lost.name, damaged.name}
     assert len(again) == len(maps)
-    for other, method in ((fields, Wiener(n_samples=3)), (SkyFields(catalog[1:], **COARSE), Wiener(n_samples=2))):
+    for other, method in ((fields, KaiserSquires(0 * u.arcmin)), (SkyFields(catalog[1:], **COARSE), None)):
         with pytest.raises(OSError, match=r"folder: .* is a map of other data, cells or settings"):
-            other.reconstruct(tmp_path / "maps", method, **QUIET)
+            other.reconstruct(tmp_path / "maps", method or "kaiser_squires", **QUIET)
     assert {file.name: file.stat().st_mtime_ns for file in (tmp_path / "maps").iterdir()} == new
 
 
-@pytest.mark.slow
 def test_an_executor_gives_the_same_maps(catalog, tmp_path):
     fields = SkyFields(catalog, **COARSE)
-    alone = fields.reconstruct(tmp_path / "a", "wiener", n_samples=2, **QUIET)
+    alone = fields.reconstruct(tmp_path / "a", "kaiser_squires", **QUIET)
     with ThreadPoolExecutor(2) as executor:
-        shared = fields.reconstruct(tmp_path / "b", "wiener", n_samples=2, executor=executor, **QUIET)
+        shared = fields.reconstruct(tmp_path / "b", "kaiser_squires", executor=executor, **QUIET)
     for cell in alone:
         assert (alone[cell].data == shared[cell].data).all()
 
@@ -253,35 +251,37 @@ def test_errors_name_the_argument(catalog, tmp_path):
 
 
 @pytest.mark.slow
-def test_stitched_wiener_maps_agree_with_one_field_and_have_no_seams(tmp_path):
-    """Four cells at a corner, 5 galaxies per square arcminute: below 5 % of the standard deviation."""
+def test_stitched_wiener_maps_agree_with_one_field(tmp_path):
+    """
+    The margin removes the differences between fields, except for those of galaxies binned on other pixels.
+
+    The latter are 0.1 to 0.15 standard deviations for pixels of 2 arcmin, and average to less along an edge.
+    """
     center = SkyCoord(*HEALPix(64, order="nested").boundaries_lonlat([20000], 1))[0, 0]
-    sky = SphericalSky(center, side=5.2 * 60, pixel=1.0, seed=5)
-    catalog = galaxies(sky, 5, seed=2, noise=0.26, width=4.6 * 60)
-    fields = SkyFields(catalog, pixel_scale=2 * u.arcmin, nside=64, margin=1.5 * u.deg)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AstropyUserWarning)  # 64 samples are not needed
-        maps = fields.reconstruct(tmp_path, "wiener", n_samples=16, **QUIET)
-    whole = catalog.reconstruct("wiener", pixel_scale=2 * u.arcmin, n_samples=2, **QUIET)
-    table = maps.healpix()
-    lon, lat = HEALPix(table.meta["nside"], order="nested").healpix_to_lonlat(table["pixel"])
-    coords = SkyCoord(lon, lat)
-    near = coords.separation(center) < 0.9 * u.deg
-    x, y = whole.wcs.world_to_pixel(coords[near])
-    one = whole.data[np.rint(y).astype(int), np.rint(x).astype(int)]
-    std = np.asarray(table["std"])[near]
-    difference = (np.asarray(table["mean"])[near] - one) / std
-    assert difference.std() < 0.25  # nearest pixels of grids at different angles
-    seams = maps.seams()
-    inner = seams[seams["n_pixels"] > 20]
-    assert len(inner) and np.sqrt(np.average(inner["rms"] ** 2, weights=inner["n_pixels"])) < 0.05
+    sky = SphericalSky(center, side=4 * 60, pixel=1.0, seed=5)
+    catalog = galaxies(sky, 5, seed=2, noise=0.26, width=3 * 60)
+    whole = catalog.reconstruct("wiener", pixel_scale=2 * u.arcmin, n_samples=8, **QUIET)
+    inside = center.directional_offset_by(np.arange(0, 360, 5) * u.deg, 0.5 * u.deg)
+    x, y = whole.wcs.world_to_pixel(inside)
+    one, std = (map_coordinates(image, [y, x], order=3) for image in (whole.data, whole.uncertainty.array))
+    found = []
+    for margin in (4 * u.arcmin, 1.2 * u.deg):
+        fields = SkyFields(catalog, pixel_scale=2 * u.arcmin, nside=64, margin=margin)
+        fields.cells = fields.cells[[(cells_of(inside, 64) == cell).any() for cell in fields]]
+        maps = fields.reconstruct(tmp_path / f"{margin.value:g}", "wiener", n_samples=8, **QUIET)
+        seams = maps.seams()
+        edges = np.sqrt(np.average(np.asarray(seams["mean"]) ** 2, weights=seams["n_pixels"]))
+        found.append((edges, np.sqrt(np.mean(((np.asarray(maps.at(inside)["mean"]) - one) / std) ** 2))))
+    (narrow_edges, narrow), (edges, difference) = found
+    assert edges < 0.05 and difference < 0.15
+    assert narrow_edges > 2 * edges and narrow > 1.2 * difference
 
 
 @pytest.mark.slow
 def test_a_worker_of_dask_that_was_killed_in_the_middle(catalog, tmp_path):
     distributed = pytest.importorskip("distributed")
     fields = SkyFields(catalog, nside=128, pixel_scale=0.8 * u.arcmin)
-    expected = fields.reconstruct(tmp_path / "alone", "wiener", n_samples=3, **QUIET)
+    expected = fields.reconstruct(tmp_path / "alone", "kaiser_squires", **QUIET)
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
     with (
         distributed.LocalCluster(**options, silence_logs=50) as cluster,
@@ -298,7 +298,7 @@ def test_a_worker_of_dask_that_was_killed_in_the_middle(catalog, tmp_path):
 
         killer = threading.Thread(target=kill_one)
         killer.start()
-        maps = fields.reconstruct(tmp_path / "shared", "wiener", n_samples=3, executor=client.get_executor(), **QUIET)
+        maps = fields.reconstruct(tmp_path / "shared", "kaiser_squires", executor=client.get_executor(), **QUIET)
         killer.join()
     assert len(fields) > 6 and maps.cells.tolist() == expected.cells.tolist() and not maps.failures
     for cell in expected:
