@@ -45,7 +45,7 @@ class SkyFields:
     ----------
     catalog : `ShearCatalog`, or iterable of these
         Galaxies, or pieces of a catalogue that does not fit into the memory, such as those of `ShearCatalog.pieces`.
-        Of each piece only the sums over the galaxies of a pixel are kept. The mean response, and the shape noise if it
+        Only sums over the galaxies of a pixel are kept of a piece. The mean response, and the shape noise if it
         is not given, are those of each piece: use pieces of 100,000 galaxies or more.
     pixel_scale : `~astropy.units.Quantity`, optional
         Side of a pixel, by default that of `ShearCatalog.to_map` for the density of the first piece.
@@ -100,8 +100,11 @@ class SkyFields:
             pixel_scale = to_angle(pixel_scale, "pixel_scale").to(u.arcmin)
         if margin is not None:
             margin = to_angle(margin, "margin", zero=True).to(u.deg)
-        self.nside, self.pixel_scale, self.margin = nside, pixel_scale, margin
-        self.n_galaxies, self.n_z = 0, None
+        self.nside: int = nside  # type: ignore[assignment]  # None until the first piece
+        self.pixel_scale: u.Quantity = pixel_scale
+        self.margin: u.Quantity = margin
+        self.n_galaxies = 0
+        self.n_z: NZ | None = None
         self.meta: dict[str, Any] = {}
         self._sums: dict[int, _Sums] = {}
         self._counts: dict[int, int] = {}
@@ -283,9 +286,10 @@ class SkyFields:
         done = set()
         ours = {field_file(self.nside, cell): cell for cell in self}
         for file in sorted(folder.glob("field_*.fits")):
-            cell = ours.get(file.name)
+            cell, found = ours.get(file.name), {}
             try:
-                found = None if cell is None else ConvergenceMap.read(file, format="fits", memmap=True).meta
+                if cell is not None:
+                    found = ConvergenceMap.read(file, format="fits", memmap=True).meta
             except (OSError, ValueError) as error:
                 warn(f"folder: {file.name} is damaged and made again ({error})")
                 continue
@@ -318,7 +322,7 @@ class _Sums:
             return False
         pixel = (np.floor(y[on_grid] + 0.5) * nx + np.floor(x[on_grid] + 0.5)).astype(np.intp)
         w, g, m = piece.weight[near][on_grid], g[on_grid], piece.m_bias
-        factor = 1.0 if m is None else 1 + (m if np.ndim(m) == 0 else m[near][on_grid])
+        factor = 1.0 if m is None else 1 + (m[near][on_grid] if isinstance(m, np.ndarray) else m)
         n = nx * ny
         self.shear += np.bincount(pixel, w * g.real, n) + 1j * np.bincount(pixel, w * g.imag, n)
         self.variance += shape_noise**2 * np.bincount(pixel, w**2, n)

@@ -163,7 +163,8 @@ class SkyMaps:
         >>> maps.at(datasets.demo()[:3].coords)["mean"].round(2).tolist()
         [-0.02, -0.01, -0.01]
         """
-        cells, found = cells_of(coords, self.nside), {}
+        cells = cells_of(coords, self.nside)
+        found: Values = {}
         for cell in np.intersect1d(cells, self.cells):
             here = np.flatnonzero(cells == cell)
             seen, values = _values(self[cell], coords[here], threshold)
