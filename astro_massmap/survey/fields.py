@@ -7,7 +7,7 @@ import hashlib
 import sys
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import astropy.units as u
 import numpy as np
@@ -86,6 +86,10 @@ class SkyFields:
     True
     """
 
+    nside: int
+    pixel_scale: u.Quantity
+    margin: u.Quantity
+
     def __init__(
         self,
         catalog: ShearCatalog | Iterable[ShearCatalog],
@@ -100,9 +104,7 @@ class SkyFields:
             pixel_scale = to_angle(pixel_scale, "pixel_scale").to(u.arcmin)
         if margin is not None:
             margin = to_angle(margin, "margin", zero=True).to(u.deg)
-        self.nside: int = nside  # type: ignore[assignment]  # None until the first piece
-        self.pixel_scale: u.Quantity = pixel_scale
-        self.margin: u.Quantity = margin
+        self.nside, self.pixel_scale, self.margin = cast("Any", (nside, pixel_scale, margin))  # set by the first piece
         self.n_galaxies = 0
         self.n_z: NZ | None = None
         self.meta: dict[str, Any] = {}
