@@ -9,11 +9,10 @@ the pixels nor the edge of the field biases it. The fitted mass of a map minimis
 
 with the area A_a of each annulus as weight: the least-squares fit to pixels of equal weight. The weights do not depend
 on the data, so that the fitted mass is a fixed function of the convergence. Samples of the convergence are therefore
-converted to samples of this function, one for one; no noise is added, and none is counted twice.
+converted to samples of this function, one for one.
 
-What is fitted is all matter in front of the sources. The posterior contains the noise of the shapes, and large-scale
-structure as far as the data leave it open; structure along the line of sight that is seen in the map is counted as mass
-of the halo, and its variance is not part of the posterior.
+What is fitted is all matter in front of the sources: structure along the line of sight is counted as mass of the halo.
+Its scatter is added if ``structure`` is given.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from regions import CirclePixelRegion, CircleSkyRegion, PixCoord
 from scipy.sparse import csr_array
+from scipy.special import j1
 
 from .._io.quantities import checked_level, floats
 from .._io.result_tables import ResultTable, printed
@@ -33,6 +33,7 @@ from .._utils.progress import warn
 from ..theory.cosmology import checked_cosmology
 from ..theory.nfw import mass_in_units, mean_concentration, mean_profile
 from ..theory.source_redshifts import read_n_z
+from ..theory.spectrum import PowerSpectrum
 from .detection import region_statistics
 from .mass import critical_densities, redshifts_of
 from .overlap import weights_of
@@ -133,6 +134,7 @@ def nfw_mass(
     radii: u.Quantity | None = None,
     concentration: float | None = None,
     scatter: float = 0.0,
+    structure: bool | PowerSpectrum = False,
     seed: int = 0,
     cosmology: FLRW | None = None,
     weight: ArrayLike | None = None,
@@ -146,8 +148,8 @@ def nfw_mass(
     sample of the mass. A profile lower than the ring has a negative mass, as the halo of opposite sign, so that noise
     does not bias the mean of small masses.
 
-    The posterior contains the noise of the shapes, and large-scale structure as far as the data leave it open.
-    Structure along the line of sight that the data show is counted as mass of the halo; see the page on limits.
+    The posterior contains the noise of the shapes. Structure along the line of sight is a part of the convergence, and
+    is counted as mass of the halo; ``structure`` adds its scatter to the masses, see the page on limits.
 
     Parameters
     ----------
@@ -172,8 +174,12 @@ def nfw_mass(
     scatter : float
         Standard deviation of the natural logarithm of the concentration about this value. Each sample is then fitted
         with a concentration of its own, drawn from the lognormal distribution; that of simulated halos is 0.25 to 0.35.
+    structure : bool or `~astro_massmap.PowerSpectrum`
+        Subtract from the profile of each sample that of a Gaussian field with a spectrum, by default of the sources in
+        the default cosmology, so that the masses have the scatter of structure along the line of sight (Hoekstra 2003,
+        MNRAS 339, 1155). Parts of annuli that are not on the map are not taken into account.
     seed : int
-        Seed of these concentrations.
+        Seed of these concentrations and profiles.
 
     Returns
     -------
@@ -216,12 +222,18 @@ def nfw_mass(
     edges = None if radii is None else _angles(radii, "radii", at_least=2, zero=True)
     if edges is not None and edges[-1] > ring[0] * (1 + 1e-9):
         raise ValueError(f"background: needs a ring outside of the largest of radii, {edges[-1]:g}, got {ring[0]:g}")
+    if structure is True:
+        structure = PowerSpectrum.from_n_z(sources.z, sources.weight)
+    random = np.random.default_rng([seed, 1])
     masses, data_fraction = np.full(factors.shape, np.nan), np.zeros(len(places))
     x, y, scale = (np.atleast_1d(a) for a in local_scale(places, wcs))
     ny, nx = mask.shape
     for i in np.flatnonzero((np.abs(x - (nx - 1) / 2) <= nx / 2) & (np.abs(y - (ny - 1) / 2) <= ny / 2)):
         annuli = _Annuli(samples, mask, (x[i], y[i]), edges, ring, scale[i])
         data_fraction[i] = annuli.data_fraction
+        if structure:
+            covariance = structure_covariance(structure, annuli.edges, u.Quantity(ring).to_value(u.rad))
+            annuli.profile -= random.multivariate_normal(np.zeros(len(covariance)), covariance, len(samples))
         if np.isfinite(critical[i]):
             masses[i] = _fitted(annuli, _Halo(z_lens[i], critical[i], cosmology, ratio), factors[i])
     largest = int((np.abs(masses) > 0.97 * _LARGEST).sum())  # the last but one of the grid
@@ -234,7 +246,34 @@ def nfw_mass(
     relation = "Duffy et al. 2008" if concentration is None else concentration
     table.meta |= {"level": level, "n_samples": len(samples), "z_lens": z_lens.tolist(), "cosmology": cosmology.name}
     table.meta |= {"critical_surface_density": critical, "concentration": relation, "scatter": float(scatter)}
+    table.meta["structure"] = str(getattr(structure, "name", structure))
     return printed(table)
+
+
+def structure_covariance(spectrum: PowerSpectrum, edges: Floats, ring: Floats) -> Floats:
+    """
+    Return the covariance of the means of a Gaussian field in annuli minus that in a ring, ``(n, n)``.
+
+    It is the integral of ``ell C_ell W_i W_j / (2 pi)`` over ell, with the windows W of annuli. Radii are in radians.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_massmap import PowerSpectrum
+    >>> from astro_massmap.analysis.halo_mass import structure_covariance
+    >>> radii = np.radians(np.array([1, 2, 4, 7]) / 60)
+    >>> np.sqrt(np.diag(structure_covariance(PowerSpectrum.default(), radii[:3], radii[2:]))).round(4)
+    array([0.0108, 0.0065])
+    """
+    ell = np.geomspace(10, 1e5, 4000)
+
+    def discs(radii):
+        x = np.maximum(np.outer(radii, ell), 1e-9)
+        return np.asarray(radii)[:, None] ** 2 * 2 * j1(x) / x
+
+    windows, (outer,) = (np.diff(discs(r), axis=0) / np.diff(np.square(r))[:, None] for r in (edges, ring))
+    windows = windows - outer
+    return (windows * (ell * np.asarray(spectrum(ell)) * np.gradient(ell) / (2 * np.pi))) @ windows.T
 
 
 class _Halo:
@@ -270,7 +309,8 @@ class _Annuli:
             if not inner < outer / 1.5:
                 raise ValueError(f"background: needs an inner radius of more than three pixels, got {ring[0]:g}")
             edges = np.geomspace(inner, outer, _ANNULI + 1) * u.rad
-        r = np.concatenate([edges.to_value(u.rad), [a.to_value(u.rad) for a in ring]]) * scale
+        self.edges = edges.to_value(u.rad)
+        r = np.concatenate([self.edges, [a.to_value(u.rad) for a in ring]]) * scale
         circles = weights_of([CirclePixelRegion(PixCoord(*position), a) if a else None for a in r], mask.shape)
         overlap = circles.overlap.tocsc()
         used = np.flatnonzero(np.diff(overlap.indptr))

@@ -79,6 +79,7 @@ def _add_regions(commands):
         "--concentration", type=float, metavar="C", help="r200 / r_s (default: mean of Duffy et al. 2008 at each mass)"
     )
     halo.add_argument("--scatter", type=float, metavar="S", help="standard deviation of ln C (default: 0)")
+    halo.add_argument("--structure", action="store_true", help="add the scatter of structure along the line of sight")
     add_cosmology_argument(halo, "for distances (default: that of astropy)")
 
     for parser in (found, means, mass, aperture, halo):
@@ -294,7 +295,7 @@ def _nfw_mass(arguments):
     sources, cosmology = z_source_of(arguments), cosmology_of(arguments)
     kappa = _read(arguments)
     regions = listed(arguments.regions, cosmology=cosmology, select=arguments.select)
-    chosen = options(arguments, "background", "concentration", "scatter") | {"cosmology": cosmology}
+    chosen = options(arguments, "background", "concentration", "scatter", "structure") | {"cosmology": cosmology}
     show_table(kappa.nfw_mass(regions, arguments.z_lens, sources, **chosen), arguments)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from .._utils.typing import Background, KeepColumns, MapParts, RedshiftsLike, RegionsLike, Select
+    from ..theory.spectrum import PowerSpectrum
 else:
     MapParts = object
 
@@ -191,6 +192,7 @@ class Masses(MapParts):
         radii: u.Quantity | None = None,
         concentration: float | None = None,
         scatter: float = 0.0,
+        structure: bool | PowerSpectrum = False,
         seed: int = 0,
         cosmology: FLRW | None = None,
         weight: ArrayLike | None = None,
@@ -235,6 +237,7 @@ class Masses(MapParts):
             radii=radii,
             concentration=concentration,
             scatter=scatter,
+            structure=structure,
             seed=seed,
             cosmology=cosmology,
             weight=weight,

@@ -48,7 +48,7 @@ class SkyMaps:
 
     Attributes
     ----------
-    folder : `~pathlib.Path`
+    folder : pathlib.Path
         Folder of the files.
     cells : ndarray of int
         Numbers of the cells, in nested order, ``(n,)``.

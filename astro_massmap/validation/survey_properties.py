@@ -106,7 +106,7 @@ def property_test(
     nside : int, optional
         Resolution of the HEALPix cells that are the patches; by default the largest cells of which there are 32.
     **healpix
-        ``nested``, ``frame`` and ``field`` of a HEALPix map, as for `ConvergenceMap.from_healpix`.
+        ``nested``, ``frame`` and ``field`` of a HEALPix map, as for `~astro_massmap.ConvergenceMap.from_healpix`.
 
     Returns
     -------

@@ -9,9 +9,10 @@ from astropy.cosmology import FlatLambdaCDM
 from astropy.table import QTable
 from astropy.utils.exceptions import AstropyUserWarning
 from scipy.integrate import quad
+from scipy.stats import chi2
 
-from astro_massmap import ConvergenceMap
-from astro_massmap.analysis.halo_mass import aperture_densitometry, nfw_mass
+from astro_massmap import ConvergenceMap, PowerSpectrum
+from astro_massmap.analysis.halo_mass import aperture_densitometry, nfw_mass, structure_covariance
 from astro_massmap.simulation import NFWHalo, inject_halo
 
 from helpers.cases import each_case
@@ -188,3 +189,46 @@ def test_invalid_arguments_of_densitometry():
         aperture_densitometry(mean, samples, wcs, mask, center, [1, 5] * u.arcmin, RING)
     with pytest.raises(ValueError, match=r"^center: needs one position"):
         aperture_densitometry(mean, samples, wcs, mask, wcs.pixel_to_world([1, 2], [3, 4]), 1 * u.arcmin, RING)
+
+
+def gaussian_field(seed, wcs, shape):
+    """Return a periodic Gaussian field of twice the side, cut to the grid, with the default spectrum of a pixel."""
+    pixel = np.radians(abs(wcs.wcs.cd[1, 1]))
+    ell = 2 * np.pi * np.hypot(*np.meshgrid(*(np.fft.fftfreq(2 * side, pixel) for side in shape[::-1])))
+    power = PowerSpectrum.default()(np.maximum(ell, 1.0)) / pixel**2
+    power[0, 0] = 0
+    noise = np.fft.fft2(np.random.default_rng(seed).normal(size=(2 * shape[0], 2 * shape[1])))
+    return np.fft.ifft2(noise * np.sqrt(power)).real[: shape[0], : shape[1]]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:level")
+def test_structure_along_the_line_of_sight_widens_the_masses_by_its_scatter():
+    """Pulls of 60 maps without noise have unit variance, with a false-alarm rate of 1e-3."""
+    _, (halo,), wcs, mask, center = maps(8e14)
+    pulls, stds = [], []
+    for seed in range(60):
+        image = halo + gaussian_field(seed, wcs, SHAPE)
+        samples = np.repeat(image[None], 40, axis=0)
+        assert nfw_mass(image, samples, wcs, mask, center, 0.3, 1.0, **FIXED)["std"][0].value < 1e9
+        row = nfw_mass(image, samples, wcs, mask, center, 0.3, 1.0, structure=True, seed=seed, **FIXED)[0]
+        pulls.append((row["mass"].value - 8e14) / row["std"].value)
+        stds.append(row["std"].value)
+    low, high = chi2.ppf([0.0005, 0.9995], 60)
+    assert low < (np.array(pulls) ** 2).sum() / (1 + 1 / 40) < high
+    assert 1e14 < np.mean(stds) < 3e14
+
+
+@pytest.mark.filterwarnings("ignore:level")
+def test_the_covariance_of_structure_is_that_of_gaussian_fields():
+    wcs = tan_wcs(SHAPE)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    radii = 0.4 * np.hypot(x - 23.5, y - 21.5)
+    edges = np.array([1.0, 2.0, 4.0, 7.0])
+    which = [(radii >= low) & (radii < high) for low, high in pairwise(edges)]
+    fields = [gaussian_field(seed, wcs, SHAPE) for seed in range(400)]
+    means = np.array([[field[ring].mean() for ring in which] for field in fields])
+    found = np.cov((means[:, :-1] - means[:, -1:]).T)
+    edges = np.radians(edges / 60)
+    expected = structure_covariance(PowerSpectrum.default(), edges[:3], edges[2:])
+    assert np.allclose(found, expected, rtol=0.25)  # the standard error of a variance is 7 %
