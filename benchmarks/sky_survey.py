@@ -31,6 +31,7 @@ from astropy.wcs import WCS
 from scipy.ndimage import map_coordinates
 
 from astro_massmap import AnnealedHMC, ShearCatalog, SkyFields, Wiener
+from astro_massmap.methods import resolve
 from astro_massmap.survey.cells import cells_of
 
 from helpers.skies import SphericalSky
@@ -98,7 +99,7 @@ def main():
     parser.add_argument("--density", type=float, default=5.0, help="galaxies per square arcminute")
     parser.add_argument("--pixel", type=float, default=2.0, help="side of a pixel in arcmin")
     parser.add_argument("--samples", type=int, default=16)
-    parser.add_argument("--alone", type=int, default=4, help="fields that are also mapped by one process")
+    parser.add_argument("--alone", type=int, default=8, help="fields that are also mapped by one process")
     parser.add_argument("--chains", type=int, default=0, help="fields that are also mapped under the learned prior")
     a = parser.parse_args()
     a.out.mkdir(exist_ok=True)
@@ -122,7 +123,7 @@ def main():
     shutil.rmtree(folder, ignore_errors=True)
     context = get_context("spawn")
     with ProcessPoolExecutor(2, context, torch.set_num_threads, (1,)) as pool:
-        list(pool.map(abs, range(2)))
+        list(pool.map(ready, range(2)))
         begin = time.perf_counter()
         maps = fields.reconstruct(folder, wiener, executor=pool, progress=False)
         seconds = time.perf_counter() - begin
@@ -145,10 +146,16 @@ def main():
     (a.out / "sky_survey.txt").write_text("\n".join(lines) + "\n")
 
 
+def ready(i):
+    """Import what a worker needs, which is not timed."""
+    resolve(AnnealedHMC())
+    time.sleep(2)  # so that each worker takes one
+
+
 def part_of(fields, number):
     """Return the survey with its fields of the largest area only."""
     part = copy.copy(fields)
-    area = [fields.area_of(cell) for cell in fields]
+    area = [fields.area_of(cell).value for cell in fields]
     part.cells = fields.cells[np.argsort(area)[::-1][:number]]
     return part
 
@@ -164,7 +171,7 @@ def alone(fields, a, context, log):
         shutil.rmtree(folder, ignore_errors=True)
         method = Wiener(n_samples=a.samples) if name == "wiener" else AnnealedHMC(n_samples=4)
         with ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as pool:
-            list(pool.map(abs, range(workers)))
+            list(pool.map(ready, range(workers)))
             begin = time.perf_counter()
             part.reconstruct(folder, method, executor=pool, progress=False)
             times[name, workers] = time.perf_counter() - begin
