@@ -139,7 +139,7 @@ class SkyMaps:
         Parameters
         ----------
         coords : `~astropy.coordinates.SkyCoord`
-            Positions, ``(n,)``.
+            Positions.
         threshold : float, optional
             Convergence for the column ``probability``, the fraction of samples that exceed it in a pixel of the map.
 
@@ -163,6 +163,7 @@ class SkyMaps:
         >>> maps.at(datasets.demo()[:3].coords)["mean"].round(2).tolist()
         [-0.02, -0.01, -0.01]
         """
+        coords = coords.reshape(-1)
         cells = cells_of(coords, self.nside)
         found: Values = {}
         for cell in np.intersect1d(cells, self.cells):
@@ -338,7 +339,7 @@ class SkyMaps:
         size : `~astropy.units.Quantity`
             Side of the maps.
         folder : str or path-like
-            Folder for the files, named by the clusters, or by their number from 1.
+            Folder for the files, named by the clusters, by their number from 1, or both if a name is not unique.
         samples : bool
             False to leave out the samples.
         overwrite : bool
@@ -364,7 +365,8 @@ class SkyMaps:
                 outside += 1
                 continue
             name = re.sub(r"[^\w+.-]+", "_", str(region.meta.get("text") or i))
-            written.append(f"cluster_{name}.fits")
+            name = f"cluster_{name}.fits"
+            written.append(name if name not in written else name.replace(".fits", f"_{i}.fits"))
             kappa.write(folder / written[-1], format="fits", samples=samples, overwrite=overwrite)
         if outside:
             warn(f"clusters: {outside} are outside of the cells with maps and are left out")

@@ -99,8 +99,8 @@ def property_test(
     data : ShearCatalog or SkyMaps
         Galaxies, or maps, whose HEALPix pixels have equal weights.
     values : array-like, str or path-like
-        Property of each galaxy ``(n,)``, or a HEALPix map ``(npix,)`` or its file. Galaxies and pixels where it is
-        NaN are left out, with a warning.
+        Property of each galaxy ``(n,)``, or a HEALPix map ``(npix,)`` or its file. An array of the length of the
+        catalogue is that of galaxies. Galaxies and pixels where it is NaN are left out, with a warning.
     n_bins : int
         Number of quantiles of the property in the table.
     nside : int, optional

@@ -205,6 +205,20 @@ def test_healpix_maps_have_every_position_once_and_the_values_of_its_field(catal
     assert np.corrcoef(moved.data[both], field.data[both])[0, 1] > 0.99
 
 
+def test_catalogues_in_galactic_coordinates_and_positions_off_the_maps(catalog, tmp_path):
+    pole = SkyCoord(0, 90, unit="deg", frame="galactic")
+    shear = catalog.west_north * np.exp(-2j * catalog.coords.position_angle(pole.icrs).rad)
+    options = {"axes": "west-north", "weight": catalog.weight}
+    galactic = ShearCatalog(catalog.coords.galactic, shear.real, shear.imag, **options)
+    fields, expected = SkyFields(galactic, **COARSE), SkyFields(catalog, **COARSE)
+    for cell in expected:
+        np.testing.assert_allclose(fields[cell].data, expected[cell].data, atol=3e-4)
+    maps = fields.reconstruct(tmp_path, "kaiser_squires", **QUIET)
+    far = SkyCoord([10, 200] * u.deg, [80, -80] * u.deg)
+    assert np.isnan(maps.at(far)["mean"]).all() and len(maps.at(far[0])) == 1
+    assert np.isfinite(maps.at(catalog.coords[0])["mean"]).all()
+
+
 def test_peaks_are_listed_once(catalog, tmp_path):
     maps = SkyFields(catalog, **COARSE).reconstruct(tmp_path, "kaiser_squires", smoothing=2 * u.arcmin, **QUIET)
     found = maps.peaks(0.02)
@@ -221,6 +235,12 @@ def test_cutouts_are_written_by_the_names_of_clusters(catalog, tmp_path):
     with pytest.warns(AstropyUserWarning, match="1 are outside of the cells"):
         names = maps.write_cutouts(clusters, 16 * u.arcmin, tmp_path / "clusters")
     assert names == [f"cluster_{name}.fits" for name in clusters["name"][1:]]
+    clusters["name"] = ["a/b"] * len(clusters)
+    with pytest.warns(AstropyUserWarning, match="1 are outside of the cells"):
+        assert maps.write_cutouts(clusters, 16 * u.arcmin, tmp_path / "same")[:2] == [
+            "cluster_a_b.fits",
+            "cluster_a_b_3.fits",
+        ]
     kappa = ConvergenceMap.read(tmp_path / "clusters" / names[0], format="fits")
     center = SkyCoord(clusters["ra"][1], clusters["dec"][1], unit="deg")
     assert np.hypot(*(np.array(kappa.wcs.world_to_pixel(center)) - 4.5)) < 1
@@ -302,4 +322,4 @@ def test_a_worker_of_dask_that_was_killed_in_the_middle(catalog, tmp_path):
         killer.join()
     assert len(fields) > 6 and maps.cells.tolist() == expected.cells.tolist() and not maps.failures
     for cell in expected:
-        np.testing.assert_allclose(maps[cell].data, expected[cell].data, atol=1e-6)
+        np.testing.assert_allclose(maps[cell].data, expected[cell].data, atol=3e-4)
