@@ -319,7 +319,7 @@ class SkyMaps:
         >>> fields = SkyFields(datasets.demo()[::4], nside=64, pixel_scale=1.6 * u.arcmin)
         >>> maps = fields.reconstruct("maps", "kaiser_squires", progress=False)
         >>> maps.cutout(datasets.demo()[:1].coords[0], 16 * u.arcmin)
-        <ConvergenceMap: 10 x 10 pixels of 1.6 arcmin, 100% measured, no samples>
+        <ConvergenceMap: 10 x 10 pixels of 1.6 arcmin, 99% measured, no samples>
         """
         cell = int(cells_of(center.reshape(1), self.nside)[0])
         if cell not in self.cells:

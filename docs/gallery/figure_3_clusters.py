@@ -92,8 +92,8 @@ figure.savefig(folder / "clusters.png", dpi=80)
 # A warning for MACS J0416 states that the residuals of its samples have 1.6 times the power of the noise, with a B mode
 # that agrees with it: these shapes are not described by lensing and this prior alone.
 #
-# The peak nearest to each centre lies within 0.4 arcmin of it, a pixel and a half at most. It is the highest peak of the
-# map, except for the second component of the Bullet cluster:
+# The peak nearest to each centre lies within 0.4 arcmin of it, a pixel and a half at most. It is the highest peak of
+# the map, except for the second component of the Bullet cluster:
 
 table = Table(rows)
 table.write(folder / "clusters.rst", format="ascii.rst", overwrite=True)
