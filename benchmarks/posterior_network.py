@@ -52,7 +52,8 @@ def main():
     out, begin = arguments.out, time.perf_counter()
     skies = Skies(arguments)
     factor = ScorePrior.load("default", field="targeted").factor
-    sources, held_out = ((maps, TargetedMaps(maps, factor)) for maps in (skies.training, skies.held_out))
+    pixels = {"pixel_sizes": (0.1 * ARCMIN, 0.4 * ARCMIN)}
+    sources, held_out = ((maps, TargetedMaps(maps, factor, **pixels)) for maps in (skies.training, skies.held_out))
     size = min(96, arguments.size // 2)
     plan = TrainingPlan(
         steps=arguments.steps,
