@@ -10,25 +10,20 @@ from typing import TYPE_CHECKING, Any, Self
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.io import fits
 from astropy.table import QTable, vstack
-from astropy_healpix import healpix_to_lonlat, neighbours, nside_to_pixel_area
-from scipy.ndimage import map_coordinates
+from astropy_healpix import neighbours, nside_to_pixel_area
 
 from .._io.result_tables import ResultTable, printed
-from .._utils.files import atomic_path
 from .._utils.progress import warn
 from ..maps.convergence_map import ConvergenceMap
 from .cells import cells_of, fine_nside
+from .values import centres_of, values_at, write_partial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
     from .._utils.typing import File
-
-    Values = dict[str, NDArray[np.float64]]
+    from .values import Values
 
 _NAME = re.compile(r"field_(\d+)_(\d+)\.fits")
 _OPEN = 8  # maps that are kept open
@@ -168,7 +163,7 @@ class SkyMaps:
         found: Values = {}
         for cell in np.intersect1d(cells, self.cells):
             here = np.flatnonzero(cells == cell)
-            seen, values = _values(self[cell], coords[here], threshold)
+            seen, values = values_at(self[cell], coords[here], threshold)
             for name, value in values.items():
                 found.setdefault(name, np.full(len(coords), np.nan))[here[seen]] = value
         return printed(ResultTable(found or {"mean": np.full(len(coords), np.nan)}))
@@ -220,7 +215,7 @@ class SkyMaps:
         """Return numbers and values of the HEALPix pixels of a cell that have data."""
         number = (nside // self.nside) ** 2
         pixels = cell * number + np.arange(number)
-        seen, values = _values(self[cell], _centres(pixels, nside), threshold)
+        seen, values = values_at(self[cell], centres_of(pixels, nside), threshold)
         return {"pixel": pixels[seen]} | values
 
     def write_healpix(
@@ -249,21 +244,7 @@ class SkyMaps:
         <ConvergenceMap: 128 x 128 pixels of 0.4 arcmin, 85% measured, no samples>
         """
         table = self.healpix(nside=nside, threshold=threshold)
-        columns = [fits.Column("PIXEL", "K", array=np.asarray(table["pixel"]))]
-        columns += [fits.Column(name.upper(), "E", array=np.asarray(table[name])) for name in table.colnames[1:]]
-        hdu = fits.BinTableHDU.from_columns(columns, name="KAPPA")
-        hdu.header.update(
-            PIXTYPE="HEALPIX",
-            ORDERING="NESTED",
-            COORDSYS="C",
-            NSIDE=table.meta["nside"],
-            INDXSCHM="EXPLICIT",
-            OBJECT="PARTIAL",
-        )
-        if threshold is not None:
-            hdu.header["KAPPAMIN"] = (threshold, "threshold of PROBABILITY")
-        with atomic_path(file, overwrite=overwrite) as temporary:
-            fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(temporary)
+        write_partial(table, file, overwrite=overwrite)
 
     def peaks(self, threshold: float, **options: Any) -> QTable:
         """
@@ -399,7 +380,7 @@ class SkyMaps:
             there = neighbours(inside["pixel"], nside, order="nested") // (nside // self.nside) ** 2
             for other in np.intersect1d(there, self.cells[self.cells > cell]):
                 near = (there == other).any(axis=0)
-                seen, values = _values(self[other], _centres(inside["pixel"][near], nside))
+                seen, values = values_at(self[other], centres_of(inside["pixel"][near], nside))
                 std = inside["std"][near][seen] if "std" in inside else np.nan
                 apart = (values["mean"] - inside["mean"][near][seen]) / std
                 if len(apart):
@@ -407,27 +388,3 @@ class SkyMaps:
         names = ["cell", "other", "n_pixels", "mean", "rms"]
         types = [int, int, int, float, float]
         return printed(ResultTable(rows=rows or None, names=names, dtype=types))
-
-
-def _centres(pixels: NDArray[np.int64], nside: int) -> SkyCoord:
-    return SkyCoord(*healpix_to_lonlat(pixels, nside, order="nested"))
-
-
-def _values(kappa: ConvergenceMap, coords: SkyCoord, threshold: float | None = None) -> tuple[NDArray, Values]:
-    """Return which positions have data in their nearest pixel, ``(n,)``, and the interpolated maps there."""
-    places = np.stack(kappa.wcs.world_to_pixel(coords)[::-1])
-    places[~np.isfinite(places)] = -1e9
-    nearest = np.rint(places).astype(int)
-    seen = ((nearest >= 0) & (nearest < np.array(kappa.shape)[:, None])).all(axis=0)
-    seen[seen] = ~kappa.mask[tuple(nearest[:, seen])]
-    places = places[:, seen]
-    found = {"mean": map_coordinates(kappa.data, places, order=3, mode="nearest")}
-    if kappa.uncertainty is not None:
-        found["std"] = map_coordinates(kappa.uncertainty.array, places, order=1, mode="nearest")
-        found["signal_to_noise"] = found["mean"] / found["std"]
-    if threshold is not None:
-        if kappa.samples is None:
-            raise ValueError("threshold: the probability needs maps with samples, these have none")
-        above = sum((sample > threshold).astype(float) for sample in kappa.samples) / len(kappa.samples)
-        found["probability"] = map_coordinates(above, places, order=1, mode="nearest")
-    return seen, found
