@@ -79,11 +79,14 @@ def table_pieces(file, name, rows, hdu=1):
             raise ValueError(f"it has no HDU {hdu!r}") from None
         if not isinstance(found, fits.BinTableHDU):
             raise ValueError(f"its HDU {hdu!r} is not a table")
+        n_z = _own_n_z(hdus) if found is hdus[1] else None
         for start in range(0, len(found.data), rows):
             piece = fits.BinTableHDU(found.data[start : start + rows].copy(), found.header)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UnitsWarning)
                 table = Table.read(piece)
+            if n_z is not None:
+                table.meta["n_z"] = n_z
             yield table
 
 
@@ -104,10 +107,10 @@ def _read(file, **kwargs):
         return Table.read(file, **kwargs)
     if kwargs.get("format") in (None, "fits") and begins(file, b"SIMPLE"):
         with open_fits(file, images=False) as hdus:
-            own = N_Z in hdus and str(hdus[1].header.get("CREATOR")).startswith(CREATOR)
-            table = Table.read(hdus, **{"hdu": 1 if own else _ldac_objects(hdus)} | kwargs | {"format": "fits"})
-            if own:
-                table.meta["n_z"] = {key: np.array(hdus[N_Z].data[key], dtype=float) for key in ("z", "n")}
+            n_z = _own_n_z(hdus)
+            table = Table.read(hdus, **{"hdu": _ldac_objects(hdus) if n_z is None else 1} | kwargs | {"format": "fits"})
+            if n_z is not None:
+                table.meta["n_z"] = n_z
             return table
     if begins(file, b"\x89HDF"):
         raise ValueError("HDF5 is not read, because damaged files crash its library; convert it to FITS or ECSV")
@@ -132,6 +135,13 @@ def _read(file, **kwargs):
         raise ValueError(
             "its file extension is not that of a known format; give format=, or rename it to .fits, .ecsv, .csv or .txt"
         ) from error
+
+
+def _own_n_z(hdus):
+    """Return n(z) in a file of this package, None in other files."""
+    if N_Z not in hdus or not str(hdus[1].header.get("CREATOR")).startswith(CREATOR):
+        return None
+    return {key: np.array(hdus[N_Z].data[key], dtype=float) for key in ("z", "n")}
 
 
 def _ldac_objects(hdus):

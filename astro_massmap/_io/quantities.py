@@ -130,6 +130,10 @@ def _rows_up_to(values: Any, n: int, largest: float) -> Bools:
     return np.asarray((np.abs(values) <= largest).reshape(n, -1).all(axis=1))
 
 
+class NoValidGalaxy(ValueError):
+    """Error for a catalogue of which no galaxy has valid values."""
+
+
 def credible(
     coords: SkyCoord,
     g1: NDArray[np.float64],
@@ -156,7 +160,7 @@ def credible(
         count = int((bad & good).sum())
         good &= ~bad
         if not good.any():
-            raise ValueError(
+            raise NoValidGalaxy(
                 f"g1, g2, weight: no galaxy has valid values; the last {count} were dropped because of: {fault}"
             )
         if count:

@@ -51,6 +51,10 @@ _LONGEST = 2000  # characters of a condition
 EXAMPLES = "'good', 'not bad', 'tomo == 1' or 'z > 0.6 & mag < 24'"
 
 
+class NothingSelected(ValueError):
+    """Error for a selection of no row."""
+
+
 def selected(select: Any, table: Any, name: str = "select") -> Bools:
     """
     Return which rows ``(n,)`` of a table are selected.
@@ -69,7 +73,7 @@ def selected(select: Any, table: Any, name: str = "select") -> Bools:
     missing = int(answers.missing.sum())
     lost = f"{missing} of {len(table)} rows, where a value is missing (masked or NaN)" if missing else ""
     if not answers.true.any():
-        raise ValueError(f"{name}: {given} selects no row of {len(table)}" + (f"; {lost}" if lost else ""))
+        raise NothingSelected(f"{name}: {given} selects no row of {len(table)}" + (f"; {lost}" if lost else ""))
     if lost:
         warn(f"{name}: {given} does not select {lost}", stacklevel=4)
     return answers.true

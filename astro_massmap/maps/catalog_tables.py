@@ -16,9 +16,9 @@ from astropy.utils.exceptions import AstropyUserWarning
 from .._io.columns import CREATOR, find_columns, is_own, read_table, table_pieces
 from .._io.fits import n_z_hdu
 from .._io.positions import positions
-from .._io.quantities import numbers
+from .._io.quantities import NoValidGalaxy, numbers
 from .._io.result_tables import ResultTable, printed
-from .._io.selection import selected
+from .._io.selection import NothingSelected, selected
 from .._sky.geometry import shear_to_icrs
 from .._utils.checks import check_integer
 from .._utils.files import atomic_path
@@ -223,11 +223,12 @@ class CatalogTables:
         file : str or path-like
             FITS file; OSError if it does not exist, is damaged, or contains no table.
         rows : int
-            Number of rows that are read at a time. Pieces of which ``select`` selects no galaxy are left out.
+            Number of rows that are read at a time. Pieces of which ``select`` selects no galaxy are left out, as are
+            those without valid galaxies, with a warning.
         hdu : int or str
             Number or name of the table.
         axes, columns, select, **kwargs
-            As for `read`, with its errors when the first piece is read.
+            As for `from_table`, with its errors when the first piece is read; ``select`` needs to be a condition.
 
         Examples
         --------
@@ -239,9 +240,14 @@ class CatalogTables:
         check_axes_name(axes)
         check_integer(rows, "rows", 1)
         for table in table_pieces(file, "file", rows, hdu):
-            chosen = np.ones(len(table), bool) if select is None else selected(select, table)
-            if chosen.any():
-                yield cls.from_table(table[chosen], axes=axes, columns=columns, **kwargs)
+            try:
+                piece = cls.from_table(table, axes=axes, columns=columns, select=select, **kwargs)
+            except NothingSelected:
+                continue
+            except NoValidGalaxy as error:
+                warn(f"file: a piece of {len(table)} rows is left out; {error}")
+                continue
+            yield piece
 
     def to_table(self) -> QTable:
         """

@@ -32,9 +32,10 @@ _STEPS = 16  # points on each edge of a cell
 
 
 def cells_of(coords: SkyCoord, nside: int) -> Cells:
-    """Return the numbers of the cells that contain positions, ``(n,)``."""
+    """Return the numbers of the cells that contain positions, ``(n,)``; -1 for missing positions."""
     places = coords.icrs.spherical
-    return lonlat_to_healpix(places.lon, places.lat, nside, order="nested")
+    with np.errstate(invalid="ignore"):
+        return lonlat_to_healpix(places.lon, places.lat, nside, order="nested")
 
 
 def centres(nside: int, cells: ArrayLike | None = None) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import sys
 from contextlib import closing, nullcontext
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
@@ -14,11 +15,12 @@ import numpy as np
 from astropy_healpix import nside_to_pixel_area
 
 from .._sky.geometry import shear_in_pixels, to_angle
+from .._utils.files import check_target
 from .._utils.progress import part_named, progress_bar, warn
 from ..maps.catalog import ShearCatalog
 from ..maps.convergence_map import ConvergenceMap
 from ..maps.fields import with_jobs
-from ..maps.n_z import total_n_z
+from ..maps.n_z import as_n_z, total_n_z
 from ..maps.shear_map import ShearMap
 from .cells import cells_of, centres, default_nside, field_wcs, near_cells, vectors
 from .maps import SkyMaps, field_file
@@ -64,7 +66,9 @@ class SkyFields:
     n_galaxies : int
         Number of galaxies.
     n_z : tuple of ndarray, or None
-        Redshift distribution (z, n) of all galaxies.
+        Redshift distribution (z, n) of all galaxies, or of the pieces with redshifts, with a warning; can be set.
+    meta : dict
+        Metadata of the maps: entries that are the same in all pieces, and ``shape_noise``.
 
     Raises
     ------
@@ -98,8 +102,10 @@ class SkyFields:
         nside: int | None = None,
         margin: u.Quantity | None = None,
     ) -> None:
-        if nside is not None and nside not in (allowed := 2 ** np.arange(4, 11)).tolist():
-            raise ValueError(f"nside: needs one of {allowed.tolist()}, powers of two, got {nside!r}")
+        if nside is not None:
+            if not isinstance(nside, Integral) or nside not in (allowed := [2**k for k in range(4, 11)]):
+                raise ValueError(f"nside: needs one of {allowed}, powers of two, got {nside!r}")
+            nside = int(nside)
         if pixel_scale is not None:
             pixel_scale = to_angle(pixel_scale, "pixel_scale").to(u.arcmin)
         if margin is not None:
@@ -128,6 +134,11 @@ class SkyFields:
         if not self._counts:
             raise ValueError("catalog: needs at least one galaxy, got none")
         known = [(n_z, weight) for n_z, weight in redshifts if n_z is not None]
+        if 0 < len(known) < len(redshifts):
+            warn(
+                f"catalog: {len(redshifts) - len(known)} of {len(redshifts)} pieces have no redshifts; n_z is that of "
+                "the others"
+            )
         if known:
             self.n_z = known[0][0] if len(known) == 1 else total_n_z(*map(list, zip(*known, strict=True)))
         self.cells = np.array(sorted(self._counts))
@@ -143,9 +154,12 @@ class SkyFields:
             self.margin = (_MARGIN * self.pixel_scale).to(u.deg)
         if not self.n_galaxies:
             self._near = near_cells(self.nside, self.margin)
-            self.meta = {**piece.meta, "axes": piece.axes}
+            self.meta = {**piece.meta, "axes": piece.axes, "shape_noise": 0.0}
         coords, shape_noise = piece.coords.icrs, piece.shape_noise
-        before = self.n_galaxies * self.meta.get("shape_noise", 0.0) ** 2
+        noise = self.meta.pop("shape_noise")
+        given = {**piece.meta, "axes": piece.axes}
+        self.meta = {key: value for key, value in self.meta.items() if str(value) == str(given.get(key))}
+        before = self.n_galaxies * noise**2
         self.n_galaxies += len(piece)
         self.meta["shape_noise"] = float(np.sqrt((before + len(piece) * shape_noise**2) / self.n_galaxies))
         cells, counts = np.unique(cells_of(coords, self.nside), return_counts=True)
@@ -166,11 +180,14 @@ class SkyFields:
 
     def __getitem__(self, cell: int) -> ShearMap:
         """Return the shear of the field around a cell."""
-        sums = self._sums.get(int(cell))
-        if sums is None:
-            raise KeyError(f"cell: {cell} contains no galaxies; those with galaxies are in cells")
+        sums = self._sums_of(cell)
         meta = copy.deepcopy(self.meta) | {"cell": int(cell), "nside": self.nside}
         return sums.shear_map(meta, self.n_z)
+
+    def _sums_of(self, cell: int) -> _Sums:
+        if cell not in self._sums:
+            raise KeyError(f"cell: {cell} contains no galaxies; those with galaxies are in cells")
+        return self._sums[cell]
 
     def __repr__(self) -> str:
         side = np.sqrt(nside_to_pixel_area(self.nside)).to(u.deg)
@@ -196,7 +213,7 @@ class SkyFields:
         >>> print(f"{fields.area_of(fields.cells[1]):.2f} of {fields.area:.2f}")
         0.06 deg2 of 0.69 deg2
         """
-        sums = self._sums[int(cell)]
+        sums = self._sums_of(cell)
         y, x = np.nonzero(sums.counts.reshape(sums.shape))
         inside = cells_of(sums.wcs.pixel_to_world(x, y), self.nside) == cell
         return int(inside.sum()) * self.pixel_scale.to(u.deg) ** 2
@@ -236,7 +253,7 @@ class SkyFields:
         TypeError, ValueError
             If there is no such method or option, the method has a checkpoint, or all fields fail.
         OSError
-            If the folder contains maps of other data, cells or settings, which are not changed.
+            If the folder cannot be written, or contains maps of other data, cells or settings, which are not changed.
 
         Examples
         --------
@@ -255,11 +272,14 @@ class SkyFields:
         folder = Path(folder)
         if folder.exists() and not folder.is_dir():
             raise OSError(f"folder: {str(folder)!r} exists and is not a folder")
-        mark = f"{digest(method)} {reduced_shear}"
+        n_z = as_n_z(self.n_z)
+        mark = f"{digest(method)} {reduced_shear} {None if n_z is None else [column.tolist() for column in n_z]}"
         marks = {cell: self._sums[cell].checksum(mark) for cell in self}
         done = self._finished(folder, marks)
         todo = [cell for cell in self if cell not in done]
         folder.mkdir(parents=True, exist_ok=True)
+        if todo:
+            check_target(folder / field_file(self.nside, todo[0]), overwrite=True)
         if progress:
             kept = f", {len(done)} of which are finished" if done else ""
             print(f"{self!r}{kept}; {_memory(method, self, todo)}", file=sys.stderr)

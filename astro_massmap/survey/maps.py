@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,6 +15,7 @@ from astropy.table import QTable, vstack
 from astropy_healpix import neighbours, nside_to_pixel_area
 
 from .._io.result_tables import ResultTable, printed
+from .._utils.files import check_target
 from .._utils.progress import warn
 from ..maps.convergence_map import ConvergenceMap
 from .cells import cells_of, fine_nside
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"field_(\d+)_(\d+)\.fits")
 _OPEN = 8  # maps that are kept open
+_LONGEST = 100  # letters of the name of a cluster in that of a file
 
 
 def field_file(nside: int, cell: int) -> str:
@@ -125,6 +128,10 @@ class SkyMaps:
             f"pixels of {self.pixel_scale:.3g}>"
         )
 
+    @property
+    def _fine_nside(self) -> int:
+        return max(fine_nside(self.pixel_scale), self.nside)
+
     # ---- values and products
 
     def at(self, coords: SkyCoord, *, threshold: float | None = None) -> QTable:
@@ -134,7 +141,7 @@ class SkyMaps:
         Parameters
         ----------
         coords : `~astropy.coordinates.SkyCoord`
-            Positions.
+            Positions in any frame, ``(n,)`` or one; other shapes are flattened.
         threshold : float, optional
             Convergence for the column ``probability``, the fraction of samples that exceed it in a pixel of the map.
 
@@ -146,8 +153,8 @@ class SkyMaps:
 
         Raises
         ------
-        ValueError
-            If the maps have no samples for ``threshold``.
+        TypeError, ValueError
+            If ``coords`` is not a SkyCoord, or the maps have no samples for ``threshold``.
 
         Examples
         --------
@@ -158,15 +165,18 @@ class SkyMaps:
         >>> maps.at(datasets.demo()[:3].coords)["mean"].round(2).tolist()
         [-0.02, -0.01, -0.01]
         """
+        if not isinstance(coords, SkyCoord):
+            raise TypeError(f"coords: needs a SkyCoord, got {type(coords).__name__}")
         coords = coords.reshape(-1)
         cells = cells_of(coords, self.nside)
-        found: Values = {}
+        _, columns = values_at(self[self.cells[0]], coords[:0], threshold)
+        found = {name: np.full(len(coords), np.nan) for name in columns}
         for cell in np.intersect1d(cells, self.cells):
             here = np.flatnonzero(cells == cell)
             seen, values = values_at(self[cell], coords[here], threshold)
             for name, value in values.items():
-                found.setdefault(name, np.full(len(coords), np.nan))[here[seen]] = value
-        return printed(ResultTable(found or {"mean": np.full(len(coords), np.nan)}))
+                found[name][here[seen]] = value
+        return printed(ResultTable(found))
 
     def healpix(self, *, nside: int | None = None, threshold: float | None = None) -> QTable:
         """
@@ -201,9 +211,10 @@ class SkyMaps:
         >>> table.colnames, table.meta["nside"]
         (['pixel', 'mean', 'std', 'signal_to_noise', 'probability'], 4096)
         """
-        nside = fine_nside(self.pixel_scale) if nside is None else nside
-        if not (isinstance(nside, int) and nside >= self.nside and nside & (nside - 1) == 0):
+        nside = self._fine_nside if nside is None else nside
+        if not (isinstance(nside, Integral) and nside >= self.nside and nside & (nside - 1) == 0):
             raise ValueError(f"nside: needs a power of two of at least {self.nside}, got {nside!r}")
+        nside = int(nside)
         parts = [self._in_cell(cell, nside, threshold) for cell in self]
         table = ResultTable({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
         table.meta = {"nside": nside, "order": "nested", "frame": "icrs"}
@@ -290,8 +301,8 @@ class SkyMaps:
 
         Raises
         ------
-        ValueError
-            If no field has its cell there.
+        TypeError, ValueError
+            If an argument is not as described, or there is no map of the cell.
 
         Examples
         --------
@@ -302,6 +313,8 @@ class SkyMaps:
         >>> maps.cutout(datasets.demo()[:1].coords[0], 16 * u.arcmin)
         <ConvergenceMap: 10 x 10 pixels of 1.6 arcmin, 99% measured, no samples>
         """
+        if not isinstance(center, SkyCoord) or not center.isscalar:
+            raise TypeError(f"center: needs a SkyCoord of one position, got {center!r}")
         cell = int(cells_of(center.reshape(1), self.nside)[0])
         if cell not in self.cells:
             raise ValueError(f"center: {center.to_string('decimal')} is in cell {cell}, of which there is no map")
@@ -316,7 +329,8 @@ class SkyMaps:
         Parameters
         ----------
         clusters : regions, table or file
-            Positions, as for `ConvergenceMap.plot`; those outside of all cells are left out, with a warning.
+            Positions, as for `ConvergenceMap.plot`; missing ones and those outside of all cells are left out, with a
+            warning. Regions need a centre on the sky.
         size : `~astropy.units.Quantity`
             Side of the maps.
         folder : str or path-like
@@ -325,6 +339,11 @@ class SkyMaps:
             False to leave out the samples.
         overwrite : bool
             Replace existing files, which are an OSError otherwise.
+
+        Raises
+        ------
+        TypeError, ValueError, OSError
+            If an argument is not as described, or a file exists; nothing is written then.
 
         Examples
         --------
@@ -337,21 +356,26 @@ class SkyMaps:
         """
         from .._sky.regions import as_regions  # loads regions
 
-        folder, written, outside = Path(folder), [], 0
+        folder, regions = Path(folder), as_regions(clusters)
+        positions: list[Any] = [getattr(region, "center", None) for region in regions]
+        for region, center in zip(regions, positions, strict=True):
+            if not isinstance(center, SkyCoord):
+                raise TypeError(f"clusters: needs regions with a centre on the sky, got {type(region).__name__}")
+        files: dict[str, SkyCoord] = {}
+        for i, (region, center) in enumerate(zip(regions, positions, strict=True), start=1):
+            if cells_of(center.reshape(1), self.nside)[0] in self.cells:
+                name = re.sub(r"[^\w+.-]+", "_", str(region.meta.get("text") or i))[:_LONGEST]
+                while f"cluster_{name}.fits" in files:
+                    name = f"{name}_{i}"
+                files[f"cluster_{name}.fits"] = center
         folder.mkdir(parents=True, exist_ok=True)
-        for i, region in enumerate(as_regions(clusters), start=1):
-            try:
-                kappa = self.cutout(region.center, size)
-            except ValueError:
-                outside += 1
-                continue
-            name = re.sub(r"[^\w+.-]+", "_", str(region.meta.get("text") or i))
-            name = f"cluster_{name}.fits"
-            written.append(name if name not in written else name.replace(".fits", f"_{i}.fits"))
-            kappa.write(folder / written[-1], format="fits", samples=samples, overwrite=overwrite)
-        if outside:
-            warn(f"clusters: {outside} are outside of the cells with maps and are left out")
-        return written
+        for file in files:
+            check_target(folder / file, overwrite=overwrite)
+        for file, center in files.items():
+            self.cutout(center, size).write(folder / file, format="fits", samples=samples, overwrite=overwrite)
+        if len(files) < len(regions):
+            warn(f"clusters: {len(regions) - len(files)} are outside of the cells with maps and are left out")
+        return list(files)
 
     def seams(self) -> QTable:
         """
@@ -373,7 +397,7 @@ class SkyMaps:
         >>> bool((maps.seams()["rms"] < 0.5).all())
         True
         """
-        nside = fine_nside(self.pixel_scale)
+        nside = self._fine_nside
         rows = []
         for cell in self:
             inside = self._in_cell(cell, nside)

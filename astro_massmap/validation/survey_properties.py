@@ -22,6 +22,7 @@ from scipy.stats import f as f_distribution
 from .._io.quantities import floats
 from .._io.result_tables import ResultTable, printed
 from .._sky.healpix import at_positions
+from .._utils.checks import check_integer
 from .._utils.progress import warn
 from ..maps.catalog import ShearCatalog
 from ..survey.cells import cells_of
@@ -102,7 +103,7 @@ def property_test(
         Property of each galaxy ``(n,)``, or a HEALPix map ``(npix,)`` or its file. An array of the length of the
         catalogue is that of galaxies. Galaxies and pixels where it is NaN are left out, with a warning.
     n_bins : int
-        Number of quantiles of the property in the table.
+        Number of quantiles of the property in the table; fewer if many values are equal.
     nside : int, optional
         Resolution of the HEALPix cells that are the patches; by default the largest cells of which there are 32.
     **healpix
@@ -127,6 +128,7 @@ def property_test(
     >>> print(f"{found.n_patches} patches, p = {found.p_value:.3f}")
     73 patches, p = 0.128
     """
+    check_integer(n_bins, "n_bins", 1)
     if isinstance(data, ShearCatalog):
         coords, weight = data.coords.icrs, data.weight
         components = {"g1": data.west_north.real, "g2": data.west_north.imag}
@@ -143,11 +145,11 @@ def property_test(
     x, y, w = x[known], np.stack(list(components.values()))[:, known], weight[known]
     if not len(x) or np.ptp(x) == 0:
         raise ValueError("values: needs a property that varies over the survey, it is constant")
-    x = (x - np.average(x, weights=w)) / np.sqrt(np.cov(x, aweights=w))
     patch = _patches(coords[known], nside)
     edges = np.quantile(x, np.linspace(0, 1, n_bins + 1)[1:-1])
-    which = np.searchsorted(edges, x)
-    table = _table(x, y, w, patch, which, n_bins, list(components))
+    bins, which = np.unique(np.searchsorted(edges, x), return_inverse=True)  # equal values are in one bin
+    table = _table(x, y, w, patch, which, len(bins), list(components))
+    x = (x - np.average(x, weights=w)) / np.sqrt(np.cov(x, aweights=w))
     slope, covariance = _jackknife(_slopes, [w, w * x, w * x**2, *(w * y), *(w * x * y)], patch)
     n, k = int(patch.max()) + 1, len(y)
     chi2 = float(slope @ np.linalg.solve(covariance, slope))
@@ -161,6 +163,11 @@ def _property(values, coords, healpix):
         array = floats(values, "values")
         if array.shape == (len(coords),):
             return array
+        if array.ndim != 1 or array.size not in 12 * 4 ** np.arange(20):
+            raise ValueError(
+                f"values: needs one value for each of {len(coords)} galaxies or pixels, or a HEALPix map, got an array "
+                f"of shape {array.shape}"
+            )
     return at_positions(values, coords, **healpix)
 
 

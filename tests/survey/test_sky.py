@@ -114,6 +114,8 @@ def test_a_file_is_read_in_pieces(catalog, tmp_path):
     catalog.write(tmp_path / "galaxies.fits")
     pieces = list(ShearCatalog.pieces(tmp_path / "galaxies.fits", axes="west-north", rows=10_000, select="ra > 34.5"))
     whole = ShearCatalog.read(tmp_path / "galaxies.fits", axes="west-north", select="ra > 34.5")
+    none = ShearCatalog.pieces(tmp_path / "galaxies.fits", axes="west-north", rows=20_000, select="ra > 90")
+    assert list(none) == []  # pieces without a selected galaxy are left out
     assert len(pieces) > 1
     assert np.concatenate([piece.g1 for piece in pieces]).tolist() == whole.g1.tolist()
 

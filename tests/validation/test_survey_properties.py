@@ -74,5 +74,5 @@ def test_errors_name_the_argument():
         property_test(catalog, np.ones(200))
     with pytest.raises(ValueError, match="nside: needs at least 8 HEALPix cells"):
         property_test(catalog, x, nside=1)
-    with pytest.raises(ValueError, match="values: needs 12 nside"):
+    with pytest.raises(ValueError, match="values: needs one value for each of 200 galaxies"):
         property_test(catalog, x[:50])
