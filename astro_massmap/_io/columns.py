@@ -79,6 +79,9 @@ def table_pieces(file, name, rows, hdu=1):
             raise ValueError(f"it has no HDU {hdu!r}") from None
         if not isinstance(found, fits.BinTableHDU):
             raise ValueError(f"its HDU {hdu!r} is not a table")
+        variable = [column.name for column in found.columns if re.match(r"\d*[PQ]", str(column.format))]
+        if variable:
+            raise ValueError(f"its columns {variable} of variable length are not read in pieces; write it without them")
         n_z = _own_n_z(hdus) if found is hdus[1] else None
         for start in range(0, len(found.data), rows):
             piece = fits.BinTableHDU(found.data[start : start + rows].copy(), found.header)

@@ -55,12 +55,17 @@ def add_commands(commands):
 
 def _survey(arguments):
     from .._utils.files import check_target
+    from .._sky.regions import as_regions  # loads regions
     from ..maps.catalog import ShearCatalog
     from ..survey.fields import SkyFields
 
     for file in (arguments.healpix, arguments.peaks):
         if file is not None:
             check_target(file, overwrite=arguments.overwrite)
+    if arguments.output.exists() and not arguments.output.is_dir():
+        raise OSError(f"--output: {str(arguments.output)!r} exists and is not a folder")
+    if arguments.clusters is not None:
+        as_regions(arguments.clusters)
     if arguments.peaks is not None and arguments.threshold is None:
         raise ValueError("--peaks: needs --threshold, the convergence that peaks exceed")
     if arguments.checkpoint is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import astropy.units as u
 import numpy as np
-from astropy_healpix import nside_to_pixel_area
+from astropy_healpix import nside_to_pixel_area, nside_to_pixel_resolution
 
 from .._sky.geometry import shear_in_pixels, to_angle
 from .._utils.files import check_target
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ..methods import Method, MethodLike
 
 _MARGIN = 60  # pixels
+_FEWEST = 4  # pixels on a side of a cell
 
 
 class SkyFields:
@@ -103,7 +104,8 @@ class SkyFields:
         margin: u.Quantity | None = None,
     ) -> None:
         if nside is not None:
-            if not isinstance(nside, Integral) or nside not in (allowed := [2**k for k in range(4, 11)]):
+            allowed = [2**k for k in range(4, 11)]
+            if not isinstance(nside, Integral) or nside not in allowed:
                 raise ValueError(f"nside: needs one of {allowed}, powers of two, got {nside!r}")
             nside = int(nside)
         if pixel_scale is not None:
@@ -150,6 +152,10 @@ class SkyFields:
             self.pixel_scale = piece._pixel_scale(None)[0]
         if self.nside is None:
             self.nside = default_nside(self.pixel_scale)
+        if (side := nside_to_pixel_resolution(self.nside)) < _FEWEST * self.pixel_scale:
+            raise ValueError(
+                f"nside: needs cells of at least {_FEWEST} pixels of {self.pixel_scale:.3g} on a side, got {side:.3g}"
+            )
         if self.margin is None:
             self.margin = (_MARGIN * self.pixel_scale).to(u.deg)
         if not self.n_galaxies:

@@ -128,10 +128,6 @@ class SkyMaps:
             f"pixels of {self.pixel_scale:.3g}>"
         )
 
-    @property
-    def _fine_nside(self) -> int:
-        return max(fine_nside(self.pixel_scale), self.nside)
-
     # ---- values and products
 
     def at(self, coords: SkyCoord, *, threshold: float | None = None) -> QTable:
@@ -211,7 +207,7 @@ class SkyMaps:
         >>> table.colnames, table.meta["nside"]
         (['pixel', 'mean', 'std', 'signal_to_noise', 'probability'], 4096)
         """
-        nside = self._fine_nside if nside is None else nside
+        nside = fine_nside(self.pixel_scale) if nside is None else nside
         if not (isinstance(nside, Integral) and nside >= self.nside and nside & (nside - 1) == 0):
             raise ValueError(f"nside: needs a power of two of at least {self.nside}, got {nside!r}")
         nside = int(nside)
@@ -397,7 +393,7 @@ class SkyMaps:
         >>> bool((maps.seams()["rms"] < 0.5).all())
         True
         """
-        nside = self._fine_nside
+        nside = fine_nside(self.pixel_scale)
         rows = []
         for cell in self:
             inside = self._in_cell(cell, nside)
