@@ -54,8 +54,8 @@ def add_commands(commands):
 
 
 def _survey(arguments):
-    from .._utils.files import check_target
     from .._sky.regions import as_regions  # loads regions
+    from .._utils.files import check_target
     from ..maps.catalog import ShearCatalog
     from ..survey.fields import SkyFields
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import sys
 from contextlib import closing, nullcontext
 from numbers import Integral
@@ -14,26 +13,24 @@ import astropy.units as u
 import numpy as np
 from astropy_healpix import nside_to_pixel_area, nside_to_pixel_resolution
 
-from .._sky.geometry import shear_in_pixels, to_angle
+from .._sky.geometry import to_angle
 from .._utils.files import check_target
 from .._utils.progress import part_named, progress_bar, warn
 from ..maps.catalog import ShearCatalog
 from ..maps.convergence_map import ConvergenceMap
 from ..maps.fields import with_jobs
 from ..maps.n_z import as_n_z, total_n_z
-from ..maps.shear_map import ShearMap
 from .cells import cells_of, centres, default_nside, field_wcs, near_cells, vectors
 from .maps import SkyMaps, field_file
+from .sums import Sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from concurrent.futures import Executor
 
-    from astropy.wcs import WCS
-    from numpy.typing import NDArray
-
     from .._utils.typing import File
     from ..maps.n_z import NZ
+    from ..maps.shear_map import ShearMap
     from ..methods import Method, MethodLike
 
 _MARGIN = 60  # pixels
@@ -116,7 +113,7 @@ class SkyFields:
         self.n_galaxies = 0
         self.n_z: NZ | None = None
         self.meta: dict[str, Any] = {}
-        self._sums: dict[int, _Sums] = {}
+        self._sums: dict[int, Sums] = {}
         self._counts: dict[int, int] = {}
         redshifts: list[tuple[NZ | None, float]] = []
         pieces = [catalog] if isinstance(catalog, ShearCatalog) else catalog
@@ -173,7 +170,7 @@ class SkyFields:
             self._counts[cell] = self._counts.get(cell, 0) + count
         places, shear = vectors(coords.ra.rad, coords.dec.rad), piece.west_north
         for cell in self._near(cells):
-            sums = self._sums.get(cell) or _Sums(field_wcs(cell, self.nside, self.pixel_scale, self.margin))
+            sums = self._sums.get(cell) or Sums(field_wcs(cell, self.nside, self.pixel_scale, self.margin))
             near = places @ centres(self.nside, [cell])[0] > sums.cosine
             if near.any() and sums.add(piece, near, shear, shape_noise):
                 self._sums[cell] = sums
@@ -190,7 +187,7 @@ class SkyFields:
         meta = copy.deepcopy(self.meta) | {"cell": int(cell), "nside": self.nside}
         return sums.shear_map(meta, self.n_z)
 
-    def _sums_of(self, cell: int) -> _Sums:
+    def _sums_of(self, cell: int) -> Sums:
         if cell not in self._sums:
             raise KeyError(f"cell: {cell} contains no galaxies; those with galaxies are in cells")
         return self._sums[cell]
@@ -328,51 +325,6 @@ class SkyFields:
                 )
             done.add(cell)
         return done
-
-
-class _Sums:
-    """Sums over the galaxies in the pixels of a field."""
-
-    def __init__(self, wcs: WCS) -> None:
-        self.wcs, self.shape = wcs, wcs.array_shape
-        diagonal = np.radians(wcs.wcs.cdelt[1]) * np.hypot(*self.shape) / 2
-        self.cosine = np.cos(np.arctan(diagonal))
-        n = self.shape[0] * self.shape[1]
-        self.shear, self.variance, self.response = np.zeros(n, np.complex128), np.zeros(n), np.zeros(n)
-        self.counts = np.zeros(n, np.int64)
-
-    def add(self, piece: ShearCatalog, near: NDArray[np.bool_], shear: NDArray, shape_noise: float) -> bool:
-        """Add the galaxies of ``piece[near]``; return whether one is on the grid."""
-        ny, nx = self.shape
-        x, y, g = shear_in_pixels(piece.coords[near], shear[near], self.wcs, False)
-        on_grid = (x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5)
-        if not on_grid.any():
-            return False
-        pixel = (np.floor(y[on_grid] + 0.5) * nx + np.floor(x[on_grid] + 0.5)).astype(np.intp)
-        w, g, m = piece.weight[near][on_grid], g[on_grid], piece.m_bias
-        factor = 1.0 if m is None else 1 + (m[near][on_grid] if isinstance(m, np.ndarray) else m)
-        n = nx * ny
-        self.shear += np.bincount(pixel, w * g.real, n) + 1j * np.bincount(pixel, w * g.imag, n)
-        self.variance += shape_noise**2 * np.bincount(pixel, w**2, n)
-        self.response += np.bincount(pixel, w * factor, n)
-        self.counts += np.bincount(pixel, minlength=n)
-        return True
-
-    def shear_map(self, meta: dict[str, Any], n_z: NZ | None) -> ShearMap:
-        seen = self.response > 0
-        response = np.where(seen, self.response, 1)
-        mean = self.shear / response
-        noise = np.where(seen, np.sqrt(self.variance) / response, np.inf)
-        data, noise = np.stack([mean.real, mean.imag]).reshape(2, *self.shape), noise.reshape(self.shape)
-        meta |= {"n_galaxies": int(self.counts.sum())}
-        return ShearMap(data, wcs=self.wcs, noise_std=noise, meta=meta, n_z=n_z)
-
-    def checksum(self, mark: str) -> str:
-        """Return the SHA-256 of the data and of the settings ``mark``."""
-        content = hashlib.sha256(f"{mark} {self.wcs.to_header_string()}".encode())
-        for array in (self.shear, self.variance, self.response):
-            content.update(array.tobytes())
-        return content.hexdigest()
 
 
 class _Task(NamedTuple):

@@ -19,7 +19,7 @@ from .._utils.files import check_target
 from .._utils.progress import warn
 from ..maps.convergence_map import ConvergenceMap
 from .cells import cells_of, fine_nside
-from .values import centres_of, values_at, write_partial
+from .values import centres_of, cluster_files, values_at, write_partial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"field_(\d+)_(\d+)\.fits")
 _OPEN = 8  # maps that are kept open
-_LONGEST = 100  # letters of the name of a cluster in that of a file
 
 
 def field_file(nside: int, cell: int) -> str:
@@ -350,27 +349,14 @@ class SkyMaps:
         >>> maps.write_cutouts(datasets.demo_clusters(), 8 * u.arcmin, "clusters", overwrite=True)[:2]
         ['cluster_A.fits', 'cluster_B.fits']
         """
-        from .._sky.regions import as_regions  # loads regions
-
-        folder, regions = Path(folder), as_regions(clusters)
-        positions: list[Any] = [getattr(region, "center", None) for region in regions]
-        for region, center in zip(regions, positions, strict=True):
-            if not isinstance(center, SkyCoord):
-                raise TypeError(f"clusters: needs regions with a centre on the sky, got {type(region).__name__}")
-        files: dict[str, SkyCoord] = {}
-        for i, (region, center) in enumerate(zip(regions, positions, strict=True), start=1):
-            if cells_of(center.reshape(1), self.nside)[0] in self.cells:
-                name = re.sub(r"[^\w+.-]+", "_", str(region.meta.get("text") or i))[:_LONGEST]
-                while f"cluster_{name}.fits" in files:
-                    name = f"{name}_{i}"
-                files[f"cluster_{name}.fits"] = center
+        folder, (files, outside) = Path(folder), cluster_files(clusters, self.nside, self.cells)
         folder.mkdir(parents=True, exist_ok=True)
         for file in files:
             check_target(folder / file, overwrite=overwrite)
         for file, center in files.items():
             self.cutout(center, size).write(folder / file, format="fits", samples=samples, overwrite=overwrite)
-        if len(files) < len(regions):
-            warn(f"clusters: {len(regions) - len(files)} are outside of the cells with maps and are left out")
+        if outside:
+            warn(f"clusters: {outside} are outside of the cells with maps and are left out")
         return list(files)
 
     def seams(self) -> QTable:

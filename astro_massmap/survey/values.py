@@ -1,8 +1,9 @@
-"""Values of the map of a field at positions, and partial HEALPix maps in FITS files."""
+"""Values of the map of a field at positions, partial HEALPix maps in FITS files, and the files of clusters."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.coordinates import SkyCoord
@@ -11,6 +12,7 @@ from astropy_healpix import healpix_to_lonlat
 from scipy.ndimage import map_coordinates
 
 from .._utils.files import atomic_path
+from .cells import cells_of
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from ..maps.convergence_map import ConvergenceMap
 
     Values = dict[str, NDArray[np.float64]]
+
+_LONGEST = 100  # letters of the name of a cluster in that of a file
 
 
 def centres_of(pixels: NDArray[np.int64], nside: int) -> SkyCoord:
@@ -58,3 +62,21 @@ def write_partial(table: QTable, file: File, *, overwrite: bool) -> None:
         hdu.header["KAPPAMIN"] = (table.meta["threshold"], "threshold of PROBABILITY")
     with atomic_path(file, overwrite=overwrite) as temporary:
         fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(temporary)
+
+
+def cluster_files(clusters: Any, nside: int, cells: NDArray[np.int64]) -> tuple[dict[str, SkyCoord], int]:
+    """Return the positions of clusters in some cells by the names of their files, and the number of those outside."""
+    from .._sky.regions import as_regions  # loads regions
+
+    files: dict[str, SkyCoord] = {}
+    regions = as_regions(clusters)
+    for i, region in enumerate(regions, start=1):
+        center = getattr(region, "center", None)
+        if not isinstance(center, SkyCoord):
+            raise TypeError(f"clusters: needs regions with a centre on the sky, got {type(region).__name__}")
+        if cells_of(center.reshape(1), nside)[0] in cells:
+            name = re.sub(r"[^\w+.-]+", "_", str(region.meta.get("text") or i))[:_LONGEST]
+            while f"cluster_{name}.fits" in files:
+                name = f"{name}_{i}"
+            files[f"cluster_{name}.fits"] = center
+    return files, len(regions) - len(files)

@@ -12,6 +12,7 @@ and its covariance follows from n patches of the sky, HEALPix cells, each left o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,10 +49,11 @@ class PropertyTest:
     Parameters
     ----------
     table : `~astropy.table.QTable`
-        Quantiles of the property: its mean, ``property``, and the weighted mean of each component, ``g1`` and ``g2``
-        (axes West and North) or ``kappa``, minus that of all, with jackknife errors such as ``g1_std``.
+        Quantiles of the property: its weighted mean, ``property``, and the weighted mean of each component, ``g1`` and
+        ``g2`` (axes West and North of the frame of the catalogue) or ``kappa``, minus that of all, with jackknife
+        errors such as ``g1_std``.
     slope, covariance : ndarray
-        Slopes of the components, per standard deviation of the property, ``(k,)``, and their covariance.
+        Slopes of the components, per standard deviation of the property, ``(k,)``, and their covariance ``(k, k)``.
     chi2, p_value : float
         ``slope C^-1 slope``, and the probability of a larger one without a dependence.
     n_patches : int
@@ -101,7 +103,8 @@ def property_test(
         Galaxies, or maps, whose HEALPix pixels have equal weights.
     values : array-like, str or path-like
         Property of each galaxy ``(n,)``, or a HEALPix map ``(npix,)`` or its file. An array of the length of the
-        catalogue is that of galaxies. Galaxies and pixels where it is NaN are left out, with a warning.
+        catalogue is that of galaxies, unless an argument of a HEALPix map is given.
+        Galaxies and pixels where it is NaN are left out, with a warning.
     n_bins : int
         Number of quantiles of the property in the table; fewer if many values are equal.
     nside : int, optional
@@ -129,6 +132,8 @@ def property_test(
     73 patches, p = 0.128
     """
     check_integer(n_bins, "n_bins", 1)
+    if nside is not None and not (isinstance(nside, Integral) and nside > 0 and nside & (nside - 1) == 0):
+        raise ValueError(f"nside: needs a power of two, got {nside!r}")
     if isinstance(data, ShearCatalog):
         coords, weight = data.coords.icrs, data.weight
         components = {"g1": data.west_north.real, "g2": data.west_north.imag}

@@ -32,11 +32,14 @@ def test_a_survey_in_the_shell_is_that_of_python(tmp_path, capsys, monkeypatch):
 
 def test_errors_come_before_the_work(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
     line = "survey none.fits --axes west-north -o maps"
     for more, message in [
         ("--peaks peaks.ecsv", "--peaks: needs --threshold"),
         ("--checkpoint samples.fits", "--checkpoint: not with survey"),
         ("--fields 20", "--nside: needs one of"),
+        ("--clusters none.reg", "there is no file 'none.reg'"),
+        ("-o file", "--output: 'file' exists and is not a folder"),
     ]:
         assert main([*line.split(), *more.split()]) == 1
         assert message in capsys.readouterr().err

@@ -14,6 +14,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy_healpix import HEALPix
+from regions import PolygonSkyRegion
 from scipy.ndimage import map_coordinates
 
 from astro_massmap import AnnealedHMC, ConvergenceMap, KaiserSquires, ShearCatalog, SkyFields, SkyMaps, datasets
@@ -120,6 +121,40 @@ def test_a_file_is_read_in_pieces(catalog, tmp_path):
     assert np.concatenate([piece.g1 for piece in pieces]).tolist() == whole.g1.tolist()
 
 
+def test_pieces_keep_n_z_and_leave_out_those_without_galaxies(catalog, tmp_path):
+    known = ShearCatalog(catalog.coords, catalog.g1, catalog.g2, axes="west-north", n_z=([0.5, 0.8, 1.0], [0, 1, 0]))
+    known[:60].write(tmp_path / "galaxies.fits")
+    pieces = ShearCatalog.pieces(tmp_path / "galaxies.fits", axes="west-north", rows=20)
+    assert [piece.n_z[0].tolist() for piece in pieces] == [[0.5, 0.8, 1.0]] * 3
+    table = known[:60].to_table()
+    table["weight"][:20] = 0
+    del table.meta["n_z"]
+    table.write(tmp_path / "masked.fits")
+    with pytest.warns(AstropyUserWarning, match="file: a piece of 20 rows is left out"):
+        assert [len(piece) for piece in ShearCatalog.pieces(tmp_path / "masked.fits", axes="west-north", rows=20)] == [
+            20,
+            20,
+        ]
+    lists = fits.Column("lists", "PD()", array=np.array([np.arange(i % 4) for i in range(60)], dtype=object))
+    hdu = fits.BinTableHDU.from_columns([*fits.open(tmp_path / "masked.fits", memmap=False)[1].columns, lists])
+    hdu.writeto(tmp_path / "lists.fits")
+    with pytest.raises(OSError, match=r"file: .* its columns \['lists'\] of variable length"):
+        next(ShearCatalog.pieces(tmp_path / "lists.fits", axes="west-north"))
+
+
+def test_the_metadata_are_those_of_all_pieces(catalog):
+    mirrored = ShearCatalog(catalog.coords, catalog.g1, -catalog.g2, axes="east-north", meta={"run": 1, "tile": 2})
+    pieces = [mirrored[:9000], ShearCatalog(catalog.coords, catalog.g1, catalog.g2, axes="west-north", meta={"run": 1})]
+    pieces[1] = pieces[1][9000:]
+    mixed, expected = SkyFields(pieces, **COARSE), SkyFields(catalog, **COARSE)
+    assert mixed.meta == {"run": 1, "shape_noise": pytest.approx(expected.meta["shape_noise"], rel=1e-3)}
+    for cell in expected:
+        np.testing.assert_allclose(mixed[cell].data, expected[cell].data, atol=1e-12)
+    pieces[0].redshift = np.full(9000, 0.8)
+    with pytest.warns(AstropyUserWarning, match="1 of 2 pieces have no redshifts"):
+        assert SkyFields(pieces, **COARSE).n_z[0].tolist() == [0.8]
+
+
 @pytest.mark.slow
 def test_shear_of_a_sphere_across_the_origin_of_right_ascension_and_at_the_pole():
     """Kaiser-Squires maps of dense noise-free galaxies are the truth, to the resolution and the mean of a field."""
@@ -153,7 +188,13 @@ def test_a_run_continues_and_rejects_other_data(catalog, tmp_path):
     new = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "maps").iterdir()}
     assert {name for name in kept if new[name] != kept[name]} == {lost.name, damaged.name}
     assert len(again) == len(maps)
-    for other, method in ((fields, KaiserSquires(0 * u.arcmin)), (SkyFields(catalog[1:], **COARSE), None)):
+    distant = SkyFields(catalog, **COARSE)
+    distant.n_z = 2.0
+    for other, method in (
+        (fields, KaiserSquires(0 * u.arcmin)),
+        (SkyFields(catalog[1:], **COARSE), None),
+        (distant, None),
+    ):
         with pytest.raises(OSError, match=r"folder: .* is a map of other data, cells or settings"):
             other.reconstruct(tmp_path / "maps", method or "kaiser_squires", **QUIET)
     assert {file.name: file.stat().st_mtime_ns for file in (tmp_path / "maps").iterdir()} == new
@@ -219,6 +260,10 @@ def test_catalogues_in_galactic_coordinates_and_positions_off_the_maps(catalog, 
     far = SkyCoord([10, 200] * u.deg, [80, -80] * u.deg)
     assert np.isnan(maps.at(far)["mean"]).all() and len(maps.at(far[0])) == 1
     assert np.isfinite(maps.at(catalog.coords[0])["mean"]).all()
+    lost = SkyCoord([np.nan] * 2, [0, np.nan], unit="deg")
+    assert np.isnan(maps.at(lost)["mean"]).all()
+    assert maps.at(lost[:0]).colnames == maps.at(far).colnames == maps.at(catalog.coords[:9]).colnames
+    assert len(maps.healpix(nside=np.int64(2048))) > 0
 
 
 def test_peaks_are_listed_once(catalog, tmp_path):
@@ -243,6 +288,14 @@ def test_cutouts_are_written_by_the_names_of_clusters(catalog, tmp_path):
             "cluster_a_b.fits",
             "cluster_a_b_3.fits",
         ]
+    inside = datasets.demo_clusters()[1:4]
+    inside["name"] = ["a_3", "a", "a"]
+    names_of_three = maps.write_cutouts(inside, 16 * u.arcmin, tmp_path / "three")
+    assert names_of_three == ["cluster_a_3.fits", "cluster_a.fits", "cluster_a_3_3.fits"]
+    (tmp_path / "three" / names_of_three[0]).unlink()
+    with pytest.raises(OSError, match=r"cluster_a\.fits' exists"):
+        maps.write_cutouts(inside, 16 * u.arcmin, tmp_path / "three")
+    assert not (tmp_path / "three" / names_of_three[0]).exists()  # nothing is written if one file exists
     kappa = ConvergenceMap.read(tmp_path / "clusters" / names[0], format="fits")
     center = SkyCoord(clusters["ra"][1], clusters["dec"][1], unit="deg")
     assert np.hypot(*(np.array(kappa.wcs.world_to_pixel(center)) - 4.5)) < 1
@@ -252,8 +305,16 @@ def test_errors_name_the_argument(catalog, tmp_path):
     fields = SkyFields(catalog, **COARSE)
     (tmp_path / "file").write_text("")
     maps = fields.reconstruct(tmp_path / "maps", "kaiser_squires", **QUIET)
+    polygon = PolygonSkyRegion(catalog.coords[:3])
     cases = [
         (lambda: SkyFields(catalog, nside=20), ValueError, "nside: needs one of"),
+        (lambda: SkyFields(catalog, nside=64.0), ValueError, "nside: needs one of"),
+        (lambda: SkyFields(catalog, nside=1024, pixel_scale=8 * u.arcmin), ValueError, "nside: needs cells of at leas"),
+        (lambda: fields.area_of(0), KeyError, "cell: 0 contains no galaxies"),
+        (lambda: maps.at(3), TypeError, "coords: needs a SkyCoord"),
+        (lambda: maps.at(SkyCoord(0, 0, unit="deg"), threshold=0.1), ValueError, "threshold: .* needs maps with"),
+        (lambda: maps.cutout(catalog.coords[:3], 1 * u.deg), TypeError, "center: needs a SkyCoord of one"),
+        (lambda: maps.write_cutouts(polygon, 1 * u.deg, tmp_path), TypeError, "clusters: needs regions with a centre"),
         (lambda: SkyFields(3), TypeError, "catalog: needs a ShearCatalog"),
         (lambda: SkyFields([3]), TypeError, "catalog: needs ShearCatalogs as pieces, got int"),
         (lambda: SkyFields([]), ValueError, "catalog: needs at least one galaxy"),

@@ -33,6 +33,14 @@ def test_the_slope_of_a_leakage_is_found():
     assert (np.diff(found.table["g1"]) > -2e-3).all() and found.table["g1"][-1] > 3 * found.table["g1_std"][-1]
 
 
+def test_equal_values_are_in_one_bin_and_the_table_has_the_units_of_the_property():
+    catalog, _ = catalogue(5, n=4000)
+    x = 10 + np.random.default_rng(1).integers(0, 2, 4000)
+    assert property_test(catalog, x).table["property"].tolist() == [10, 11]
+    few = property_test(catalog[:40], np.arange(40), n_bins=60, nside=16)
+    assert few.table["property"].tolist() == list(range(40))
+
+
 @pytest.mark.slow
 def test_p_values_are_uniform_without_a_dependence():
     """A Kolmogorov-Smirnov test of 200 catalogues, with a false-alarm rate of 1e-3."""
@@ -72,6 +80,10 @@ def test_errors_name_the_argument():
         property_test(3, x)
     with pytest.raises(ValueError, match="values: needs a property that varies"):
         property_test(catalog, np.ones(200))
+    with pytest.raises(ValueError, match="nside: needs a power of two"):
+        property_test(catalog, x, nside=100)
+    with pytest.raises(TypeError, match="n_bins: needs an integer"):
+        property_test(catalog, x, n_bins=2.5)
     with pytest.raises(ValueError, match="nside: needs at least 8 HEALPix cells"):
         property_test(catalog, x, nside=1)
     with pytest.raises(ValueError, match="values: needs one value for each of 200 galaxies"):

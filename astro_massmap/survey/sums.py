@@ -1,0 +1,63 @@
+"""Sums over the galaxies in the pixels of a field."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._sky.geometry import shear_in_pixels
+from ..maps.shear_map import ShearMap
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+    from numpy.typing import NDArray
+
+    from ..maps.catalog import ShearCatalog
+    from ..maps.n_z import NZ
+
+
+class Sums:
+    """Sums over the galaxies in the pixels of a field."""
+
+    def __init__(self, wcs: WCS) -> None:
+        self.wcs, self.shape = wcs, wcs.array_shape
+        diagonal = np.radians(wcs.wcs.cdelt[1]) * np.hypot(*self.shape) / 2
+        self.cosine = np.cos(np.arctan(diagonal))
+        n = self.shape[0] * self.shape[1]
+        self.shear, self.variance, self.response = np.zeros(n, np.complex128), np.zeros(n), np.zeros(n)
+        self.counts = np.zeros(n, np.int64)
+
+    def add(self, piece: ShearCatalog, near: NDArray[np.bool_], shear: NDArray, shape_noise: float) -> bool:
+        """Add the galaxies of ``piece[near]``; return whether one is on the grid."""
+        ny, nx = self.shape
+        x, y, g = shear_in_pixels(piece.coords[near], shear[near], self.wcs, False)
+        on_grid = (x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5)
+        if not on_grid.any():
+            return False
+        pixel = (np.floor(y[on_grid] + 0.5) * nx + np.floor(x[on_grid] + 0.5)).astype(np.intp)
+        w, g, m = piece.weight[near][on_grid], g[on_grid], piece.m_bias
+        factor = 1.0 if m is None else 1 + (m[near][on_grid] if isinstance(m, np.ndarray) else m)
+        n = nx * ny
+        self.shear += np.bincount(pixel, w * g.real, n) + 1j * np.bincount(pixel, w * g.imag, n)
+        self.variance += shape_noise**2 * np.bincount(pixel, w**2, n)
+        self.response += np.bincount(pixel, w * factor, n)
+        self.counts += np.bincount(pixel, minlength=n)
+        return True
+
+    def shear_map(self, meta: dict[str, Any], n_z: NZ | None) -> ShearMap:
+        seen = self.response > 0
+        response = np.where(seen, self.response, 1)
+        mean = self.shear / response
+        noise = np.where(seen, np.sqrt(self.variance) / response, np.inf)
+        data, noise = np.stack([mean.real, mean.imag]).reshape(2, *self.shape), noise.reshape(self.shape)
+        meta |= {"n_galaxies": int(self.counts.sum())}
+        return ShearMap(data, wcs=self.wcs, noise_std=noise, meta=meta, n_z=n_z)
+
+    def checksum(self, mark: str) -> str:
+        """Return the SHA-256 of the data and of the settings ``mark``."""
+        content = hashlib.sha256(f"{mark} {self.wcs.to_header_string()}".encode())
+        for array in (self.shear, self.variance, self.response):
+            content.update(array.tobytes())
+        return content.hexdigest()
