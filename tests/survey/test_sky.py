@@ -309,7 +309,7 @@ def test_errors_name_the_argument(catalog, tmp_path):
     cases = [
         (lambda: SkyFields(catalog, nside=20), ValueError, "nside: needs one of"),
         (lambda: SkyFields(catalog, nside=64.0), ValueError, "nside: needs one of"),
-        (lambda: SkyFields(catalog, nside=1024, pixel_scale=8 * u.arcmin), ValueError, "nside: needs cells of at leas"),
+        (lambda: SkyFields(catalog, nside=1024, pixel_scale=8 * u.arcmin), ValueError, "nside: needs cells of at"),
         (lambda: fields.area_of(0), KeyError, "cell: 0 contains no galaxies"),
         (lambda: maps.at(3), TypeError, "coords: needs a SkyCoord"),
         (lambda: maps.at(SkyCoord(0, 0, unit="deg"), threshold=0.1), ValueError, "threshold: .* needs maps with"),
