@@ -10,6 +10,13 @@ def normalised(weight):
     return np.ldexp(weight, -np.frexp(weight.max(initial=0))[1])
 
 
+def pixel_numbers(x, y, shape):
+    """Return which positions ``(n,)`` are on a grid (NaN is not), and the numbers of the pixels of these."""
+    ny, nx = shape
+    on_grid = (x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5)
+    return on_grid, (np.floor(y[on_grid] + 0.5) * nx + np.floor(x[on_grid] + 0.5)).astype(np.intp)
+
+
 def bin_galaxies(x, y, shear, *, weight, response, shape_noise, shape):
     """
     Return the mean shear ``(2, ny, nx)`` of the galaxies in each pixel, its noise and the counts, both ``(ny, nx)``.
@@ -19,8 +26,7 @@ def bin_galaxies(x, y, shear, *, weight, response, shape_noise, shape):
     response ``1 + m`` are ``(n,)``; galaxies off the grid, or at NaN, are left out.
     """
     ny, nx = shape
-    on_grid = (x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5)
-    pixel = (np.floor(y[on_grid] + 0.5) * nx + np.floor(x[on_grid] + 0.5)).astype(np.intp)
+    on_grid, pixel = pixel_numbers(x, y, shape)
     w, e = normalised(weight[on_grid]), shear[on_grid]
     if w.min(initial=1) < _RANGE:  # squares would underflow
         largest = np.zeros(ny * nx)
@@ -42,8 +48,6 @@ def mean_in_pixels(x, y, values, weight, shape):
 
 def in_pixels_with_data(x, y, noise_std):
     """Return bool ``(n,)`` for positions in pixels of finite noise; NaN is in none."""
-    ny, nx = noise_std.shape
-    found = (x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5)
-    rows, columns = (np.floor(p[found] + 0.5).astype(np.intp) for p in (y, x))
-    found[found] = np.isfinite(noise_std[rows, columns])
+    found, pixel = pixel_numbers(x, y, noise_std.shape)
+    found[found] = np.isfinite(noise_std.ravel()[pixel])
     return found

@@ -31,6 +31,24 @@ LARGEST_CELL, SMALLEST_CELL = 16, 1024  # nside of the cells
 _STEPS = 16  # points on each edge of a cell
 
 
+class OnCells:
+    """Fields around some HEALPix cells, with the attributes of `~astro_massmap.SkyFields`."""
+
+    cells: Cells
+    nside: int
+    pixel_scale: u.Quantity
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.cells.tolist())
+
+    def _described(self) -> str:
+        side = nside_to_pixel_resolution(self.nside).to(u.deg)
+        return f"{len(self)} fields around cells of {side:.3g} (nside {self.nside}), pixels of {self.pixel_scale:.3g}"
+
+
 def cells_of(coords: SkyCoord, nside: int) -> Cells:
     """Return the numbers of the cells that contain positions, ``(n,)``; -1 for missing positions."""
     places = coords.icrs.spherical

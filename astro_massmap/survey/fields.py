@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import astropy.units as u
 import numpy as np
-from astropy_healpix import nside_to_pixel_area, nside_to_pixel_resolution
+from astropy_healpix import nside_to_pixel_resolution
 
 from .._sky.geometry import to_angle
 from .._utils.files import check_target
@@ -20,7 +20,7 @@ from ..maps.catalog import ShearCatalog
 from ..maps.convergence_map import ConvergenceMap
 from ..maps.fields import with_jobs
 from ..maps.n_z import as_n_z, total_n_z
-from .cells import cells_of, centres, default_nside, field_wcs, near_cells, vectors
+from .cells import OnCells, cells_of, centres, default_nside, field_wcs, near_cells, vectors
 from .maps import SkyMaps, field_file
 from .sums import Sums
 
@@ -37,7 +37,7 @@ _MARGIN = 60  # pixels
 _FEWEST = 4  # pixels on a side of a cell
 
 
-class SkyFields:
+class SkyFields(OnCells):
     """
     Shear of a survey of any extent on overlapping tangential fields, one for each HEALPix cell with galaxies.
 
@@ -88,8 +88,6 @@ class SkyFields:
     True
     """
 
-    nside: int
-    pixel_scale: u.Quantity
     margin: u.Quantity
 
     def __init__(
@@ -139,7 +137,8 @@ class SkyFields:
                 "the others"
             )
         if known:
-            self.n_z = known[0][0] if len(known) == 1 else total_n_z(*map(list, zip(*known, strict=True)))
+            same = all(np.array_equal(n_z, known[0][0]) for n_z, _ in known)  # one given for all pieces
+            self.n_z = known[0][0] if same else total_n_z(*map(list, zip(*known, strict=True)))
         self.cells = np.array(sorted(self._counts))
         self._sums = {int(cell): self._sums[int(cell)] for cell in self.cells}
 
@@ -175,12 +174,6 @@ class SkyFields:
             if near.any() and sums.add(piece, near, shear, shape_noise):
                 self._sums[cell] = sums
 
-    def __len__(self) -> int:
-        return len(self.cells)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.cells.tolist())
-
     def __getitem__(self, cell: int) -> ShearMap:
         """Return the shear of the field around a cell."""
         sums = self._sums_of(cell)
@@ -193,11 +186,7 @@ class SkyFields:
         return self._sums[cell]
 
     def __repr__(self) -> str:
-        side = np.sqrt(nside_to_pixel_area(self.nside)).to(u.deg)
-        return (
-            f"<SkyFields: {len(self)} fields around cells of {side:.3g} (nside {self.nside}), "
-            f"pixels of {self.pixel_scale:.3g}, {self.n_galaxies} galaxies>"
-        )
+        return f"<SkyFields: {self._described()}, {self.n_galaxies} galaxies>"
 
     @property
     def area(self) -> u.Quantity:

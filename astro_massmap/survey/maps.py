@@ -12,18 +12,16 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable, vstack
-from astropy_healpix import neighbours, nside_to_pixel_area
+from astropy_healpix import neighbours
 
 from .._io.result_tables import ResultTable, printed
 from .._utils.files import check_target
 from .._utils.progress import warn
 from ..maps.convergence_map import ConvergenceMap
-from .cells import cells_of, fine_nside
+from .cells import OnCells, cells_of, fine_nside
 from .values import centres_of, cluster_files, values_at, write_partial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .._utils.typing import File
     from .values import Values
 
@@ -36,7 +34,7 @@ def field_file(nside: int, cell: int) -> str:
     return f"field_{nside}_{cell}.fits"
 
 
-class SkyMaps:
+class SkyMaps(OnCells):
     """
     Maps of the overlapping fields of a survey in a folder, written by `SkyFields.reconstruct`.
 
@@ -102,12 +100,6 @@ class SkyMaps:
             )
         return cls(folder, nsides.pop(), [cell for _, cell in numbers])
 
-    def __len__(self) -> int:
-        return len(self.cells)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.cells.tolist())
-
     def __getitem__(self, cell: int) -> ConvergenceMap:
         """Return the map of the field around a cell."""
         cell = int(cell)
@@ -121,11 +113,7 @@ class SkyMaps:
         return self._open[cell]
 
     def __repr__(self) -> str:
-        side = np.sqrt(nside_to_pixel_area(self.nside)).to(u.deg)
-        return (
-            f"<SkyMaps: {len(self)} fields around cells of {side:.3g} (nside {self.nside}), "
-            f"pixels of {self.pixel_scale:.3g}>"
-        )
+        return f"<SkyMaps: {self._described()}>"
 
     # ---- values and products
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._sky.binning import pixel_numbers
 from .._sky.geometry import shear_in_pixels
 from ..maps.shear_map import ShearMap
 
@@ -31,15 +32,13 @@ class Sums:
 
     def add(self, piece: ShearCatalog, near: NDArray[np.bool_], shear: NDArray, shape_noise: float) -> bool:
         """Add the galaxies of ``piece[near]``; return whether one is on the grid."""
-        ny, nx = self.shape
         x, y, g = shear_in_pixels(piece.coords[near], shear[near], self.wcs, False)
-        on_grid = (x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5)
-        if not on_grid.any():
+        on_grid, pixel = pixel_numbers(x, y, self.shape)
+        if not pixel.size:
             return False
-        pixel = (np.floor(y[on_grid] + 0.5) * nx + np.floor(x[on_grid] + 0.5)).astype(np.intp)
         w, g, m = piece.weight[near][on_grid], g[on_grid], piece.m_bias
         factor = 1.0 if m is None else 1 + (m[near][on_grid] if isinstance(m, np.ndarray) else m)
-        n = nx * ny
+        n = self.counts.size
         self.shear += np.bincount(pixel, w * g.real, n) + 1j * np.bincount(pixel, w * g.imag, n)
         self.variance += shape_noise**2 * np.bincount(pixel, w**2, n)
         self.response += np.bincount(pixel, w * factor, n)

@@ -103,8 +103,8 @@ def property_test(
         Galaxies, or maps, whose HEALPix pixels have equal weights.
     values : array-like, str or path-like
         Property of each galaxy ``(n,)``, or a HEALPix map ``(npix,)`` or its file. An array of the length of the
-        catalogue is that of galaxies, unless an argument of a HEALPix map is given.
-        Galaxies and pixels where it is NaN are left out, with a warning.
+        catalogue is that of galaxies, unless an argument of a HEALPix map is given. Galaxies and pixels where it is
+        NaN are left out, with a warning.
     n_bins : int
         Number of quantiles of the property in the table; fewer if many values are equal.
     nside : int, optional

@@ -125,7 +125,9 @@ def test_pieces_keep_n_z_and_leave_out_those_without_galaxies(catalog, tmp_path)
     known = ShearCatalog(catalog.coords, catalog.g1, catalog.g2, axes="west-north", n_z=([0.5, 0.8, 1.0], [0, 1, 0]))
     known[:60].write(tmp_path / "galaxies.fits")
     pieces = ShearCatalog.pieces(tmp_path / "galaxies.fits", axes="west-north", rows=20)
+    pieces = list(pieces)
     assert [piece.n_z[0].tolist() for piece in pieces] == [[0.5, 0.8, 1.0]] * 3
+    assert SkyFields(pieces, **COARSE).n_z[0].tolist() == [0.5, 0.8, 1.0]  # not a histogram of three redshifts
     table = known[:60].to_table()
     table["weight"][:20] = 0
     del table.meta["n_z"]
