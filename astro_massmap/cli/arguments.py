@@ -334,6 +334,16 @@ def numbers(text):
         raise argparse.ArgumentTypeError(f"needs numbers such as 1,2,3, got {text!r}") from None
 
 
+def table_file(text):
+    """Return the path of a table, or raise the error of argparse if no table format has its extension."""
+    from astropy.io import registry
+    from astropy.table import QTable
+
+    if not registry.identify_format("write", QTable, text, None, [text], {}):
+        raise argparse.ArgumentTypeError(f"{text!r} needs the extension of a table format, such as .ecsv or .fits")
+    return Path(text)
+
+
 def show_table(table, arguments=None):
     """
     Print a table, and write it if ``arguments.output`` is given.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .arguments import angle, numbers, open_maps, show_table
+from .arguments import angle, numbers, open_maps, show_table, table_file
 from .sources import add_sources_argument, computed_spectrum
 
 _NOISE = (0.3, 60.0)  # of noisy maps, in units of the standard deviation of a pixel, for a network of the posterior
@@ -254,7 +254,7 @@ def _add_spectrum(commands):
     spectrum.add_argument(
         "--ell", type=numbers, metavar="100,1000,...", help="multipoles (default: 128 from 10 to 100000)"
     )
-    spectrum.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the table (ECSV, FITS, ...)")
+    spectrum.add_argument("-o", "--output", type=table_file, metavar="FILE", help="write the table (ECSV, FITS, ...)")
     spectrum.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     spectrum.set_defaults(command=_spectrum)
 

@@ -12,6 +12,7 @@ from .arguments import (
     options,
     read_method,
     show_table,
+    table_file,
     workers,
 )
 from .sources import read_n_z_argument
@@ -42,7 +43,7 @@ def add_commands(commands):
     add_workers_argument(survey)
     survey.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder of the maps")
     survey.add_argument("--healpix", type=Path, metavar="FILE", help="HEALPix map of all fields (FITS)")
-    survey.add_argument("--peaks", type=Path, metavar="FILE", help="table of peaks above --threshold")
+    survey.add_argument("--peaks", type=table_file, metavar="FILE", help="table of peaks above --threshold")
     survey.add_argument(
         "--threshold", type=float, help="convergence of peaks, and of the probability in the HEALPix map of samples"
     )

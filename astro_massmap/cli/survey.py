@@ -14,6 +14,7 @@ from .arguments import (
     read_method,
     save_figure,
     show_table,
+    table_file,
     wcs_of,
 )
 from .sources import add_z_source_argument, z_source_of
@@ -71,7 +72,7 @@ def _add_completeness(commands):
         description="Inject halos of several masses into the catalogue, map it each time, and count detections.",
     )
     add_catalog_arguments(complete)
-    complete.add_argument("-o", "--output", type=Path, help="file of the table")
+    complete.add_argument("-o", "--output", type=table_file, help="file of the table")
     complete.add_argument("--plot", type=Path, metavar="FILE", help="picture of the curve")
     complete.add_argument("--masses", type=numbers, required=True, metavar="1e14,3e14", help="M200c in Msun")
     complete.add_argument("--redshift", type=float, required=True, help="redshift of the halos")

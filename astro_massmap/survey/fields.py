@@ -280,11 +280,13 @@ class SkyFields(OnCells):
         with progress_bar(total=len(self), initial=len(done), desc="fields", disable=not progress) as bar:
             for cell, kappa in _mapped(tasks, len(todo), method, executor):
                 bar.update()
+                file = folder / field_file(self.nside, cell)
                 if isinstance(kappa, str):
                     failures[cell] = kappa
+                    file.unlink(missing_ok=True)  # a damaged one
                     continue
                 kappa.meta["field_sha256"] = marks[cell]
-                kappa.write(folder / field_file(self.nside, cell), format="fits", overwrite=True)
+                kappa.write(file, format="fits", overwrite=True)
         if failures:
             first = next(iter(failures))
             text = f"{len(failures)} of {len(self)} fields failed (cell {first}: {failures[first]})"

@@ -15,10 +15,12 @@ from astropy.table import QTable, vstack
 from astropy_healpix import neighbours
 
 from .._io.result_tables import ResultTable, printed
+from .._sky.geometry import to_angle
 from .._utils.files import check_target
 from .._utils.progress import warn
 from ..maps.convergence_map import ConvergenceMap
 from .cells import OnCells, cells_of, fine_nside
+from .peaks import SAME, listed_once, near_cell
 from .values import centres_of, cluster_files, values_at, write_partial
 
 if TYPE_CHECKING:
@@ -242,7 +244,10 @@ class SkyMaps(OnCells):
 
     def peaks(self, threshold: float, **options: Any) -> QTable:
         """
-        Find the peaks of all maps, each in the field whose cell contains it.
+        Find the peaks of all maps, each once, in the field whose cell contains it.
+
+        Maps of neighbouring fields place a peak on the edge of their cells slightly differently. Positions within 1.5
+        pixels are the same peak.
 
         Parameters
         ----------
@@ -252,7 +257,7 @@ class SkyMaps(OnCells):
         Returns
         -------
         `~astropy.table.QTable`
-            Table of `ConvergenceMap.peaks` for the survey, highest first, with the column ``cell``.
+            Table of `ConvergenceMap.peaks` for the survey, highest first, with the column ``cell`` of the field.
 
         Examples
         --------
@@ -263,15 +268,16 @@ class SkyMaps(OnCells):
         >>> maps.peaks(0.02)["kappa", "cell"].colnames
         ['kappa', 'cell']
         """
-        parts = []
+        parts, distance = [], SAME * self.pixel_scale
         for cell in self:
             found = self[cell].peaks(threshold, **options)
-            found = found[cells_of(found["center"], self.nside) == cell] if len(found) else found
+            found = found[near_cell(found["center"], cell, self.nside, distance)] if len(found) else found
             found["cell"] = np.full(len(found), cell)
             parts.append(found)
-        filled = [part for part in parts if len(part)] or parts[:1]
-        table = vstack(filled, metadata_conflicts="silent")
-        return table[np.argsort(-np.asarray(table["kappa"]), kind="stable")]
+        filled = [part for part in parts if len(part)]
+        if not filled:
+            return parts[0]
+        return listed_once(vstack(filled, metadata_conflicts="silent"), self.nside, distance)
 
     def cutout(self, center: SkyCoord, size: u.Quantity) -> ConvergenceMap:
         """
@@ -337,6 +343,7 @@ class SkyMaps(OnCells):
         >>> maps.write_cutouts(datasets.demo_clusters(), 8 * u.arcmin, "clusters", overwrite=True)[:2]
         ['cluster_A.fits', 'cluster_B.fits']
         """
+        to_angle(size, "size")
         folder, (files, outside) = Path(folder), cluster_files(clusters, self.nside, self.cells)
         folder.mkdir(parents=True, exist_ok=True)
         for file in files:

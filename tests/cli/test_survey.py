@@ -1,6 +1,7 @@
 """The command ``massmap survey``."""
 
 import numpy as np
+import pytest
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 
@@ -43,4 +44,7 @@ def test_errors_come_before_the_work(tmp_path, capsys, monkeypatch):
     ]:
         assert main([*line.split(), *more.split()]) == 1
         assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*line.split(), "--peaks", "peaks.foo"])
+    assert "--peaks: 'peaks.foo' needs the extension of a table format" in capsys.readouterr().err
     assert not (tmp_path / "maps").exists()

@@ -12,14 +12,17 @@ import pytest
 import torch
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
+from astropy.table import QTable
 from astropy.utils.exceptions import AstropyUserWarning
-from astropy_healpix import HEALPix
+from astropy_healpix import HEALPix, boundaries_lonlat, healpix_to_lonlat
 from regions import PolygonSkyRegion
 from scipy.ndimage import map_coordinates
 
 from astro_massmap import AnnealedHMC, ConvergenceMap, KaiserSquires, ShearCatalog, SkyFields, SkyMaps, datasets
 from astro_massmap.maps.n_z import mean_redshift
 from astro_massmap.survey.cells import cells_of, centres, default_nside, field_wcs, fine_nside, near_cells, reach
+from astro_massmap.survey.maps import field_file
+from astro_massmap.survey.peaks import listed_once, near_cell
 
 from helpers.skies import SphericalSky
 
@@ -220,9 +223,14 @@ def test_fields_that_fail_do_not_end_the_run(catalog, tmp_path):
             raise ValueError("no solution")
         return np.zeros(observation.shape)
 
-    with pytest.warns(AstropyUserWarning, match="1 of 4 fields failed .*ValueError: .*no solution"):
+    damaged = tmp_path / field_file(64, fields.cells[1])
+    damaged.write_bytes(b"SIMPLE")
+    with (
+        pytest.warns(AstropyUserWarning, match="is damaged"),
+        pytest.warns(AstropyUserWarning, match="1 of 4 fields failed .*ValueError: .*no solution"),
+    ):
         maps = fields.reconstruct(tmp_path, method, **QUIET)
-    assert list(maps.failures) == [fields.cells[1]] and len(maps) == 3
+    assert list(maps.failures) == [fields.cells[1]] and len(maps) == 3 and not damaged.exists()
     with pytest.raises(ValueError, match="4 of 4 fields failed"):
         fields.reconstruct(tmp_path / "none", lambda observation: 1 / 0, **QUIET)
 
@@ -272,9 +280,35 @@ def test_peaks_are_listed_once(catalog, tmp_path):
     maps = SkyFields(catalog, **COARSE).reconstruct(tmp_path, "kaiser_squires", smoothing=2 * u.arcmin, **QUIET)
     found = maps.peaks(0.02)
     assert len(found) > 2 and (np.diff(found["kappa"]) <= 0).all()
-    assert (cells_of(found["center"], 64) == found["cell"]).all()
+    for cell in maps:
+        assert near_cell(found["center"][found["cell"] == cell], cell, 64, 2.4 * u.arcmin).all()
     apart = found["center"][:, None].separation(found["center"]).arcmin
     assert apart[~np.eye(len(found), dtype=bool)].min() > 3.2  # two pixels
+
+
+def test_a_peak_on_the_edge_of_two_cells_is_listed_once():
+    pixel, step = 1 * u.arcmin, 20 * u.arcsec
+    lon, lat = boundaries_lonlat([1000], 4, 64, order="nested")
+    edge = SkyCoord(lon[0, 2], lat[0, 2])  # on the upper right edge
+    outwards = SkyCoord(*healpix_to_lonlat(1000, 64, order="nested")).position_angle(edge)
+    inside, outside = (edge.directional_offset_by(outwards, sign * step) for sign in (-1, 1))
+    cell, other = (int(cells_of(place.reshape(1), 64)[0]) for place in (inside, outside))
+    assert cell == 1000 != other
+    far = edge.directional_offset_by(outwards, 1 * u.deg)
+
+    def listed(*peaks):
+        places = SkyCoord([place for place, _, _ in peaks])
+        kept = np.concatenate([near_cell(places[i : i + 1], peak[2], 64, 1.5 * pixel) for i, peak in enumerate(peaks)])
+        table = QTable({"center": places, "kappa": [p[1] for p in peaks], "cell": [p[2] for p in peaks]})[kept]
+        found = listed_once(table, 64, 1.5 * pixel)
+        return list(zip(found["kappa"].tolist(), found["cell"].tolist(), strict=True))
+
+    assert listed((inside, 0.1, cell), (outside, 0.2, other)) == [(0.2, other)]  # both maps have it in their cells
+    assert listed((outside, 0.1, cell), (inside, 0.2, other)) == [(0.2, other)]  # each has it in the other cell
+    assert listed((inside, 0.1, cell), (inside, 0.2, other)) == [(0.1, cell)]
+    assert listed((inside, 0.1, cell), (far, 0.2, cell)) == [(0.1, cell)]
+    apart = inside.directional_offset_by(outwards, -2 * pixel)
+    assert listed((inside, 0.1, cell), (apart, 0.2, cell)) == [(0.2, cell), (0.1, cell)]  # two peaks of one map
 
 
 def test_cutouts_are_written_by_the_names_of_clusters(catalog, tmp_path):
@@ -317,6 +351,7 @@ def test_errors_name_the_argument(catalog, tmp_path):
         (lambda: maps.at(SkyCoord(0, 0, unit="deg"), threshold=0.1), ValueError, "threshold: .* needs maps with"),
         (lambda: maps.cutout(catalog.coords[:3], 1 * u.deg), TypeError, "center: needs a SkyCoord of one"),
         (lambda: maps.write_cutouts(polygon, 1 * u.deg, tmp_path), TypeError, "clusters: needs regions with a centre"),
+        (lambda: maps.write_cutouts(catalog.coords[:1], 3, tmp_path / "cut"), u.UnitsError, "size: needs an angle"),
         (lambda: SkyFields(3), TypeError, "catalog: needs a ShearCatalog"),
         (lambda: SkyFields([3]), TypeError, "catalog: needs ShearCatalogs as pieces, got int"),
         (lambda: SkyFields([]), ValueError, "catalog: needs at least one galaxy"),
@@ -333,6 +368,7 @@ def test_errors_name_the_argument(catalog, tmp_path):
     for call, error, message in cases:
         with pytest.raises(error, match=message):
             call()
+    assert not (tmp_path / "cut").exists()
 
 
 @pytest.mark.slow
