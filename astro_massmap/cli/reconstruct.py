@@ -1,6 +1,5 @@
 """The commands that make maps: ``massmap demo``, ``reconstruct`` and ``denoise``."""
 
-from argparse import ArgumentTypeError
 from pathlib import Path
 
 from .._utils.optional import require
@@ -13,7 +12,6 @@ from .arguments import (
     add_workers_argument,
     check_picture,
     check_targets,
-    numbers,
     options,
     print_style,
     read_catalog,
@@ -25,7 +23,7 @@ from .arguments import (
     workers,
 )
 from .duration import print_duration
-from .sources import cosmology_of, read_n_z_argument
+from .sources import add_bins_argument, check_bins_arguments, cosmology_of, edges_or_column, read_n_z_argument
 
 
 def add_commands(commands):
@@ -47,12 +45,7 @@ def add_commands(commands):
     reconstruct.add_argument(
         "-o", "--output", type=Path, required=True, help="FITS file for the map; with --bins, folder for the maps"
     )
-    reconstruct.add_argument(
-        "--bins",
-        metavar="COLUMN",
-        help="maps of tomographic bins and of all galaxies in them: column of bin numbers, or edges of the bins in "
-        "redshift, such as 0.2,0.5,0.8; --n-z is then a table with a column for each bin, such as bin1",
-    )
+    add_bins_argument(reconstruct)
     reconstruct.add_argument("--bin", metavar="NUMBER", help="map of this bin of --bins only, or of all")
     add_exclude_argument(reconstruct)
     reconstruct.add_argument(
@@ -235,10 +228,7 @@ def _method(arguments):
         if arguments.z_lens is not None:  # the spectrum is that of the reference source, from n(z) of the catalogue
             return read_method(arguments, spectrum=False)
         return read_method(arguments, arguments.z_source)
-    for name in ("z_source", "source_bin", "cosmology", "sigma8", "As", "n_s"):
-        if getattr(arguments, name) is not None:
-            option = name.replace("_", "-")
-            raise ValueError(f"--{option}: not with --bins; give --n-z with a column for each bin, such as bin1")
+    check_bins_arguments(arguments)
     return read_method(arguments, spectrum=False)
 
 
@@ -246,12 +236,7 @@ def _parts(arguments, exclude):
     """Return the catalogues by tomographic bin as text, or the whole catalogue by None."""
     from .._sky.geometry import celestial_wcs
 
-    edges, tomo = None, {}
-    if arguments.bins is not None:
-        try:
-            edges = numbers(arguments.bins)
-        except ArgumentTypeError:
-            tomo = {} if arguments.bins == "tomo" else {"tomo": arguments.bins}
+    edges, tomo = edges_or_column(arguments)
     catalog = read_catalog(arguments, **tomo)
     if arguments.check_axes:
         wcs = None if arguments.wcs is None else celestial_wcs(wcs_of(arguments.wcs))[0]

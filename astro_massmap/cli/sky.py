@@ -15,7 +15,7 @@ from .arguments import (
     table_file,
     workers,
 )
-from .sources import read_n_z_argument
+from .sources import add_bins_argument, check_bins_arguments, edges_or_column, read_n_z_argument
 
 _ROWS = 1_000_000
 
@@ -27,6 +27,7 @@ def add_commands(commands):
         "an interrupted run. FITS tables are read in pieces.",
     )
     add_galaxy_arguments(survey)
+    add_bins_argument(survey)
     survey.add_argument("--pixel-scale", type=angle, metavar="ANGLE", help="side of a pixel (default: by density)")
     survey.add_argument(
         "--nside",
@@ -57,8 +58,6 @@ def add_commands(commands):
 def _survey(arguments):
     from .._sky.regions import as_regions  # loads regions
     from .._utils.files import check_target
-    from ..maps.catalog import ShearCatalog
-    from ..survey.fields import SkyFields
 
     for file in (arguments.healpix, arguments.peaks):
         if file is not None:
@@ -69,31 +68,60 @@ def _survey(arguments):
         as_regions(arguments.clusters)
     if arguments.peaks is not None and arguments.threshold is None:
         raise ValueError("--peaks: needs --threshold, the convergence that peaks exceed")
+    if arguments.bins is not None:
+        check_bins_arguments(arguments)
     if arguments.checkpoint is not None:
         raise ValueError("--checkpoint: not with survey, which keeps the maps of finished fields in the folder")
-    method = read_method(arguments)
+    method = read_method(arguments, spectrum=arguments.bins is None)
+    for key, fields in _surveys(arguments).items():
+        _map_survey(fields, method, arguments, "" if key is None else f"bin_{key}")
+
+
+def _surveys(arguments):
+    """Return the fields of the survey by tomographic bin, or of all galaxies by None."""
+    from ..maps.catalog import ShearCatalog
+    from ..survey.bins import fields_of_bins
+    from ..survey.fields import SkyFields
+
+    edges, tomo = edges_or_column(arguments)
     table = options(arguments, "axes", "columns", "responsivity", "response", "select", "hdu", "encoding")
+    if tomo:
+        table["columns"] = table.get("columns", {}) | tomo
     if arguments.catalog.suffix.lower() in (".fits", ".fit"):
         catalog = ShearCatalog.pieces(arguments.catalog, rows=arguments.rows, **table)
     else:
         catalog = ShearCatalog.read(arguments.catalog, **table)
-    fields = SkyFields(catalog, pixel_scale=arguments.pixel_scale, nside=arguments.nside, margin=arguments.margin)
+    grid = options(arguments, "pixel_scale", "nside", "margin")
+    if arguments.bins is not None:
+        return fields_of_bins(catalog, edges=edges, n_z=arguments.n_z, total=True, **grid)
+    fields = SkyFields(catalog, **grid)
     given = read_n_z_argument(arguments)
     if given is not None:
         fields.n_z = given
+    return {None: fields}
+
+
+def _map_survey(fields, method, arguments, name):
+    """Map a survey, or the bin of this name, whose files have the name in theirs, and write the products."""
+    folder = arguments.output / name
     with workers(arguments) as executor:
-        maps = fields.reconstruct(arguments.output, method, executor=executor, progress=not arguments.quiet)
-    print(f"{maps!r}\nwrote {len(maps)} maps to {arguments.output}")
+        maps = fields.reconstruct(folder, method, executor=executor, progress=not arguments.quiet)
+    print(f"{maps!r}\nwrote {len(maps)} maps to {folder}")
     if arguments.healpix is not None:
         threshold = arguments.threshold if maps[maps.cells[0]].samples is not None else None
-        maps.write_healpix(arguments.healpix, threshold=threshold, overwrite=arguments.overwrite)
-        print(f"wrote {arguments.healpix}")
+        file = _of_bin(arguments.healpix, name)
+        maps.write_healpix(file, threshold=threshold, overwrite=arguments.overwrite)
+        print(f"wrote {file}")
     if arguments.clusters is not None:
         written = maps.write_cutouts(
-            arguments.clusters, arguments.size, arguments.output / "clusters", overwrite=arguments.overwrite
+            arguments.clusters, arguments.size, folder / "clusters", overwrite=arguments.overwrite
         )
-        print(f"wrote {len(written)} maps to {arguments.output / 'clusters'}")
+        print(f"wrote {len(written)} maps to {folder / 'clusters'}")
     if arguments.peaks is not None:
-        show_table(
-            maps.peaks(arguments.threshold), argparse.Namespace(output=arguments.peaks, overwrite=arguments.overwrite)
-        )
+        target = argparse.Namespace(output=_of_bin(arguments.peaks, name), overwrite=arguments.overwrite)
+        show_table(maps.peaks(arguments.threshold), target)
+
+
+def _of_bin(file, name):
+    """Return the name of a file for a bin, such as ``peaks_bin_1.ecsv``."""
+    return file.with_stem(f"{file.stem}_{name}") if name else file

@@ -1,4 +1,4 @@
-"""Options of the cosmology and of the source redshifts."""
+"""Options of the cosmology, of the source redshifts and of tomographic bins."""
 
 from pathlib import Path
 
@@ -40,6 +40,33 @@ def _add_model_arguments(parser):
 
 def _add_bin(parser, *aliases):
     parser.add_argument("--source-bin", *aliases, metavar="NAME", help="column or tracer of a file with several n(z)")
+
+
+def add_bins_argument(parser):
+    parser.add_argument(
+        "--bins",
+        metavar="COLUMN",
+        help="maps of tomographic bins and of all galaxies in them: column of bin numbers, or edges of the bins in "
+        "redshift, such as 0.2,0.5,0.8; --n-z is then a table with a column for each bin, such as bin1",
+    )
+
+
+def edges_or_column(arguments):
+    """Return the edges of ``--bins`` in redshift or None, and its column of bin numbers as ``columns``."""
+    if arguments.bins is None:
+        return None, {}
+    try:
+        return [float(part) for part in arguments.bins.split(",")], {}
+    except ValueError:
+        return None, {} if arguments.bins == "tomo" else {"tomo": arguments.bins}
+
+
+def check_bins_arguments(arguments):
+    """Raise ValueError for options of the spectrum that do not apply to ``--bins``."""
+    for name in ("z_source", "source_bin", *MODEL_OPTIONS):
+        if getattr(arguments, name, None) is not None:
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option}: not with --bins; give --n-z with a column for each bin, such as bin1")
 
 
 def add_cosmology_argument(parser, purpose):

@@ -15,6 +15,8 @@ from .._utils.progress import warn
 from .n_z import as_n_z, histogram, n_z_of_bins, total_n_z
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from astropy.coordinates import BaseCoordinateFrame, SkyCoord
     from astropy.wcs import WCS
     from numpy.typing import ArrayLike, NDArray
@@ -229,25 +231,15 @@ class CatalogBins:
         >>> {key: len(part) for key, part in catalog.bins(edges=[0.2, 0.6, 1.0, 1.4], total=True).items()}
         {1: 21889, 2: 21888, 3: 21889, 'all': 65666}
         """
-        number, keys = self._numbers(tomo) if edges is None else self._numbers_between(edges)
-        outside = int((number < 0).sum())
-        if outside:
-            warn(f"bins: {outside} of {len(self)} galaxies are in no bin")
+        number = numbers_of_bins(self, tomo, edges)
+        keys = check_bins(number[number >= 0], edges, int((number < 0).sum()), len(self))
         parts: dict[Any, Self] = {key: self[number == key] for key in keys}
         kept = None if self.efficiency is None else self._given_n_z  # that of the reference source of a lens
         given = {key: kept for key in keys} if n_z is None else n_z_of_bins(n_z, keys)
         for key, part in parts.items():
             part._given_n_z, part.meta["bin"] = given[key], key
         if n_z is None and self.redshift is None and kept is None:
-            fault = (
-                "there is none for the bins, because the catalogue has no redshifts"
-                if self._given_n_z is None
-                else "that of the catalogue is not the one of a single bin and is not used"
-            )
-            warn(
-                f"n_z: {fault}; their prior spectrum is that of sources at redshift 1, unless the distribution of "
-                "each bin is given, as a table with the columns z, bin1, ..., or {1: (z, n), ...}"
-            )
+            warn_of_n_z(self._given_n_z is not None)
         if total:
             parts[TOTAL] = self[number >= 0]
             parts[TOTAL].meta["bin"] = TOTAL
@@ -258,37 +250,60 @@ class CatalogBins:
             part.meta["galaxies_per_arcmin2"] = float(part.density.value)
         return parts
 
-    def _numbers(self, tomo: str | ArrayLike) -> tuple[NDArray[np.int64], list[int]]:
-        """Return bin numbers ``(n,)``, -1 for none, and those that occur."""
-        if isinstance(tomo, str) and tomo != "tomo":
-            raise ValueError(
-                f"tomo: a catalogue has one column of bin numbers, 'tomo', got {tomo!r}; read the catalogue with "
-                f"columns={{'tomo': {tomo!r}}}"
-            )
-        number = self.tomo if isinstance(tomo, str) else bin_numbers(tomo, len(self))
-        if number is None:
-            raise ValueError(
-                "tomo: the catalogue has no bin numbers; read it with columns={'tomo': ...}, or give edges of redshift"
-            )
-        keys = [int(key) for key in np.unique(number) if key >= 0]
-        if not keys:
-            raise ValueError("tomo: needs bin numbers of 0 or larger, but all are negative or missing")
-        return number, keys
 
-    def _numbers_between(self, edges: ArrayLike) -> tuple[NDArray[np.int64], list[int]]:
+def numbers_of_bins(catalog: CatalogBins, tomo: str | ArrayLike, edges: ArrayLike | None) -> NDArray[np.int64]:
+    """Return the bin of each galaxy ``(n,)``, -1 for none, from the arguments of `CatalogBins.bins`."""
+    if edges is not None:
+        return _between(catalog.redshift, floats(edges, "edges"))
+    if isinstance(tomo, str) and tomo != "tomo":
+        raise ValueError(
+            f"tomo: a catalogue has one column of bin numbers, 'tomo', got {tomo!r}; read the catalogue with "
+            f"columns={{'tomo': {tomo!r}}}"
+        )
+    number = catalog.tomo if isinstance(tomo, str) else bin_numbers(tomo, len(catalog))
+    if number is None:
+        raise ValueError(
+            "tomo: the catalogue has no bin numbers; read it with columns={'tomo': ...}, or give edges of redshift"
+        )
+    return number
+
+
+def _between(z: NDArray[np.float64] | None, edges: NDArray[np.float64]) -> NDArray[np.int64]:
+    if edges.ndim != 1 or edges.size < 2 or not (np.diff(edges) > 0).all():
+        raise ValueError(f"edges: needs two or more increasing redshifts, got {edges}")
+    if z is None:
+        raise ValueError("edges: the catalogue has no redshifts; give bin numbers as tomo")
+    number = np.where(z == edges[-1], edges.size - 1, np.searchsorted(edges, z, side="right"))
+    number[~((z >= edges[0]) & (z <= edges[-1]))] = -1  # also NaN
+    return number
+
+
+def check_bins(numbers: Iterable[int], edges: ArrayLike | None, outside: int, n: int) -> list[int]:
+    """Return the bins that occur; warn if ``outside`` of n galaxies are in no bin, ValueError if a bin is empty."""
+    keys = sorted({int(number) for number in numbers})
+    if edges is not None:
         edges = floats(edges, "edges")
-        if edges.ndim != 1 or edges.size < 2 or not (np.diff(edges) > 0).all():
-            raise ValueError(f"edges: needs two or more increasing redshifts, got {edges}")
-        if self.redshift is None:
-            raise ValueError("edges: the catalogue has no redshifts; give bin numbers as tomo")
-        z, n = self.redshift, edges.size - 1
-        number = np.searchsorted(edges, z, side="right")
-        number = np.where(z == edges[-1], n, number)
-        number[~((z >= edges[0]) & (z <= edges[-1]))] = -1  # also NaN
-        for key in range(1, n + 1):
-            if not (number == key).any():
+        for key in range(1, edges.size):
+            if key not in keys:
                 raise ValueError(f"edges: no galaxy between the redshifts {edges[key - 1]:g} and {edges[key]:g}")
-        return number, list(range(1, n + 1))
+    if not keys:
+        raise ValueError("tomo: needs bin numbers of 0 or larger, but all are negative or missing")
+    if outside:
+        warn(f"bins: {outside} of {n} galaxies are in no bin")
+    return keys
+
+
+def warn_of_n_z(given: bool) -> None:
+    """Warn that there is no n(z) for the bins, or only one ``given`` for the catalogue."""
+    fault = (
+        "that of the catalogue is not the one of a single bin and is not used"
+        if given
+        else "there is none for the bins, because the catalogue has no redshifts"
+    )
+    warn(
+        f"n_z: {fault}; their prior spectrum is that of sources at redshift 1, unless the distribution of each bin is "
+        "given, as a table with the columns z, bin1, ..., or {1: (z, n), ...}"
+    )
 
 
 def fixed_scale(method: Method) -> u.Quantity | None:

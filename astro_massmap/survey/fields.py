@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 import sys
-from contextlib import closing, nullcontext
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import astropy.units as u
 import numpy as np
@@ -15,14 +14,14 @@ from astropy_healpix import nside_to_pixel_resolution
 
 from .._sky.geometry import to_angle
 from .._utils.files import check_target
-from .._utils.progress import part_named, progress_bar, warn
+from .._utils.progress import progress_bar, warn
 from ..maps.catalog import ShearCatalog
 from ..maps.convergence_map import ConvergenceMap
-from ..maps.fields import with_jobs
 from ..maps.n_z import as_n_z, total_n_z
 from .cells import OnCells, cells_of, centres, default_nside, field_wcs, near_cells, vectors
 from .maps import SkyMaps, field_file
 from .sums import Sums
+from .tasks import Task, mapped, memory_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from .._utils.typing import File
     from ..maps.n_z import NZ
     from ..maps.shear_map import ShearMap
-    from ..methods import Method, MethodLike
+    from ..methods import MethodLike
 
 _MARGIN = 60  # pixels
 _FEWEST = 4  # pixels on a side of a cell
@@ -89,6 +88,7 @@ class SkyFields(OnCells):
     """
 
     margin: u.Quantity
+    n_z: NZ | None
 
     def __init__(
         self,
@@ -109,38 +109,28 @@ class SkyFields(OnCells):
             margin = to_angle(margin, "margin", zero=True).to(u.deg)
         self.nside, self.pixel_scale, self.margin = cast("Any", (nside, pixel_scale, margin))  # set by the first piece
         self.n_galaxies = 0
-        self.n_z: NZ | None = None
         self.meta: dict[str, Any] = {}
         self._sums: dict[int, Sums] = {}
         self._counts: dict[int, int] = {}
-        redshifts: list[tuple[NZ | None, float]] = []
-        pieces = [catalog] if isinstance(catalog, ShearCatalog) else catalog
-        try:
-            listed = iter(pieces)
-        except TypeError:
-            raise TypeError(
-                f"catalog: needs a ShearCatalog or an iterable of these, got {type(catalog).__name__}"
-            ) from None
-        for i, piece in enumerate(listed):
-            if not isinstance(piece, ShearCatalog):
-                raise TypeError(f"catalog: needs ShearCatalogs as pieces, got {type(piece).__name__} in piece {i}")
-            if piece.efficiency is not None:
-                raise ValueError("catalog: that of for_lens is for one field; use to_map and ShearMap.reconstruct")
+        self._redshifts: list[tuple[NZ | None, float]] = []
+        for piece in pieces_of(catalog):
             self._add(piece)
-            redshifts.append((piece.n_z, float(piece.weight.sum())))
         if not self._counts:
             raise ValueError("catalog: needs at least one galaxy, got none")
-        known = [(n_z, weight) for n_z, weight in redshifts if n_z is not None]
-        if 0 < len(known) < len(redshifts):
+        self.n_z = self._total_n_z()
+
+    def _total_n_z(self) -> NZ | None:
+        """Return n(z) of all pieces; warn if some have none."""
+        known = [(n_z, weight) for n_z, weight in self._redshifts if n_z is not None]
+        if 0 < len(known) < len(self._redshifts):
             warn(
-                f"catalog: {len(redshifts) - len(known)} of {len(redshifts)} pieces have no redshifts; n_z is that of "
-                "the others"
+                f"catalog: {len(self._redshifts) - len(known)} of {len(self._redshifts)} pieces have no redshifts; n_z "
+                "is that of the others"
             )
-        if known:
-            same = all(np.array_equal(n_z, known[0][0]) for n_z, _ in known)  # one given for all pieces
-            self.n_z = known[0][0] if same else total_n_z(*map(list, zip(*known, strict=True)))
-        self.cells = np.array(sorted(self._counts))
-        self._sums = {int(cell): self._sums[int(cell)] for cell in self.cells}
+        if not known:
+            return None
+        same = all(np.array_equal(n_z, known[0][0]) for n_z, _ in known)  # one given for all pieces
+        return known[0][0] if same else total_n_z(*map(list, zip(*known, strict=True)))
 
     def _add(self, piece: ShearCatalog) -> None:
         """Add the galaxies of a piece to the sums of all fields on which they are."""
@@ -157,6 +147,7 @@ class SkyFields(OnCells):
         if not self.n_galaxies:
             self._near = near_cells(self.nside, self.margin)
             self.meta = {**piece.meta, "axes": piece.axes, "shape_noise": 0.0}
+        self._redshifts.append((piece.n_z, float(piece.weight.sum())))
         coords, shape_noise = piece.coords.icrs, piece.shape_noise
         noise = self.meta.pop("shape_noise")
         given = {**piece.meta, "axes": piece.axes}
@@ -167,6 +158,7 @@ class SkyFields(OnCells):
         cells, counts = np.unique(cells_of(coords, self.nside), return_counts=True)
         for cell, count in zip(cells.tolist(), counts.tolist(), strict=True):
             self._counts[cell] = self._counts.get(cell, 0) + count
+        self.cells = np.array(sorted(self._counts))
         places, shear = vectors(coords.ra.rad, coords.dec.rad), piece.west_north
         for cell in self._near(cells):
             sums = self._sums.get(cell) or Sums(field_wcs(cell, self.nside, self.pixel_scale, self.margin))
@@ -181,7 +173,7 @@ class SkyFields(OnCells):
         return sums.shear_map(meta, self.n_z)
 
     def _sums_of(self, cell: int) -> Sums:
-        if cell not in self._sums:
+        if cell not in self._counts:
             raise KeyError(f"cell: {cell} contains no galaxies; those with galaxies are in cells")
         return self._sums[cell]
 
@@ -274,11 +266,11 @@ class SkyFields(OnCells):
             check_target(folder / field_file(self.nside, todo[0]), overwrite=True)
         if progress:
             kept = f", {len(done)} of which are finished" if done else ""
-            print(f"{self!r}{kept}; {_memory(method, self, todo)}", file=sys.stderr)
+            print(f"{self!r}{kept}; {memory_of(method, [self._sums[cell].shape for cell in todo])}", file=sys.stderr)
         failures: dict[int, str] = {}
-        tasks = (_Task(cell, self[cell], method, reduced_shear) for cell in todo)
+        tasks = (Task(cell, self[cell], method, reduced_shear) for cell in todo)
         with progress_bar(total=len(self), initial=len(done), desc="fields", disable=not progress) as bar:
-            for cell, kappa in _mapped(tasks, len(todo), method, executor):
+            for cell, kappa in mapped(tasks, len(todo), method, executor):
                 bar.update()
                 file = folder / field_file(self.nside, cell)
                 if isinstance(kappa, str):
@@ -318,44 +310,17 @@ class SkyFields(OnCells):
         return done
 
 
-class _Task(NamedTuple):
-    cell: int
-    shear: ShearMap
-    method: Method
-    reduced_shear: bool | Literal["auto"]
-
-
-def _mapped(
-    tasks: Iterator[_Task], n: int, method: Method, executor: Executor | None
-) -> Iterator[tuple[int, ConvergenceMap | str]]:
-    """Yield cells with their maps, or with the text of an error."""
-    from ..inference import available_cores, pick_device, thread_pool  # loads torch
-    from ..methods import shared_out  # loads torch
-
-    on_cpu = pick_device(getattr(method, "device", "cpu")).type == "cpu"
-    workers = max(min(available_cores(), n), 1) if on_cpu else 1
-    with thread_pool(workers) if executor is None else nullcontext(executor) as pool:
-        if executor is not None or workers > 1:  # the fields already occupy the cores
-            tasks = (task._replace(method=with_jobs(task.method, 1)) for task in tasks)
-        with closing(shared_out(_map_field, tasks, pool)) as done:
-            yield from done
-
-
-def _map_field(task: _Task) -> tuple[int, ConvergenceMap | str]:
-    """Return the map of a field, or the text of its error, so that it does not end the run."""
+def pieces_of(catalog: ShearCatalog | Iterable[ShearCatalog]) -> Iterator[ShearCatalog]:
+    """Yield the pieces of a catalogue, or raise an error that says what is wrong."""
     try:
-        with part_named(f"cell {task.cell}"):
-            kappa = task.shear.reconstruct(task.method, reduced_shear=task.reduced_shear, progress=False)
-    except Exception as error:
-        return task.cell, f"{type(error).__name__}: {error}"
-    return task.cell, kappa
-
-
-def _memory(method: Method, fields: SkyFields, todo: list[int]) -> str:
-    """Return the size of the largest field and the memory that a method states for it."""
-    sums = [fields._sums[cell].shape for cell in todo]
-    if not sums:
-        return "nothing is left to do"
-    largest = max(sums, key=lambda shape: shape[0] * shape[1])
-    stated = getattr(method, "memory", None)
-    return f"the largest has {largest[0]} x {largest[1]} pixels" if stated is None else str(stated(largest))
+        pieces = iter([catalog] if isinstance(catalog, ShearCatalog) else catalog)
+    except TypeError:
+        raise TypeError(
+            f"catalog: needs a ShearCatalog or an iterable of these, got {type(catalog).__name__}"
+        ) from None
+    for i, piece in enumerate(pieces):
+        if not isinstance(piece, ShearCatalog):
+            raise TypeError(f"catalog: needs ShearCatalogs as pieces, got {type(piece).__name__} in piece {i}")
+        if piece.efficiency is not None:
+            raise ValueError("catalog: that of for_lens is for one field; use to_map and ShearMap.reconstruct")
+        yield piece

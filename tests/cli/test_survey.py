@@ -31,6 +31,23 @@ def test_a_survey_in_the_shell_is_that_of_python(tmp_path, capsys, monkeypatch):
     assert (~ConvergenceMap.from_healpix("sky.fits", wcs=datasets.demo_truth().wcs).mask).mean() > 0.7
 
 
+def test_tomographic_bins_have_a_folder_each(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    catalog = datasets.demo()[::3]
+    catalog.tomo, catalog.redshift = np.arange(len(catalog)) % 2 + 1, np.full(len(catalog), 0.8)
+    catalog.write("galaxies.fits")
+    line = "survey galaxies.fits --axes west-north --fields 64 --method kaiser_squires --quiet -o maps --bins tomo"
+    options = ["--pixel-scale", "1.6 arcmin", "--smoothing", "2 arcmin", "--threshold", "0.02", "--peaks", "peaks.ecsv"]
+    assert main([*line.split(), *options]) == 0
+    assert capsys.readouterr().out.count("wrote 4 maps") == 3
+    maps = {key: SkyMaps.read(f"maps/bin_{key}") for key in (1, 2, "all")}
+    n = [sum(maps[key][cell].meta["n_galaxies"] for cell in maps[key]) for key in maps]
+    assert n[0] + n[1] == n[2]
+    assert len(QTable.read("peaks_bin_2.ecsv")) == len(maps[2].peaks(0.02))
+    assert main([*line.split(), "--source-bin", "bin1"]) == 1
+    assert "--source-bin: not with --bins" in capsys.readouterr().err
+
+
 def test_errors_come_before_the_work(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
