@@ -22,9 +22,7 @@ from typing import TYPE_CHECKING
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
-from regions import CirclePixelRegion, CircleSkyRegion, PixCoord
-from scipy.sparse import csr_array
-from scipy.special import j1
+from regions import CircleSkyRegion
 
 from .._io.quantities import checked_level, floats
 from .._io.result_tables import ResultTable, printed
@@ -34,9 +32,9 @@ from ..theory.cosmology import checked_cosmology
 from ..theory.nfw import mass_in_units, mean_concentration, mean_profile
 from ..theory.source_redshifts import read_n_z
 from ..theory.spectrum import PowerSpectrum
+from .annuli import Annuli, checked_radii, checked_ring, structure_covariance
 from .detection import region_statistics
 from .mass import critical_densities, redshifts_of
-from .overlap import weights_of
 from .region_means import add_interval, checked_maps, named_centers
 
 if TYPE_CHECKING:
@@ -51,9 +49,6 @@ __all__ = ["aperture_densitometry", "nfw_mass"]
 
 _SOFT, _LARGEST = 1e13, 1e17  # Msun; the grid is uniform in arcsinh(M / _SOFT)
 _GRID = 401
-_SUBPIXELS = 8  # points on a side of a pixel at which the model is averaged
-_BINS = 12  # of the radius, per pixel
-_ANNULI = 6
 
 
 def aperture_densitometry(
@@ -109,7 +104,7 @@ def aperture_densitometry(
     center = center.reshape(-1)
     if len(center) != 1:
         raise ValueError(f"center: needs one position, got {len(center)}")
-    radii, (low, high) = _angles(radii, "radii"), _ring(background)
+    radii, (low, high) = checked_radii(radii, "radii"), checked_ring(background)
     if radii[-1] > low * (1 + 1e-9):
         raise ValueError(f"background: needs a ring outside of the largest of radii, {radii[-1]:g}, got {low:g}")
     circles = [CircleSkyRegion(center[0], radius) for radius in radii]
@@ -209,7 +204,7 @@ def nfw_mass(
     2.6e+14 solMass +- 3e+13 solMass, (1, 7)
     """
     level, (_, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
-    cosmology, ring = checked_cosmology(cosmology), _ring(background)
+    cosmology, ring = checked_cosmology(cosmology), checked_ring(background)
     table, clusters = named_centers(centers, wcs, cosmology)
     places, sources = table["center"], read_n_z(z_source, "z_source", weight=weight)
     names = table["region"] if "region" in table.colnames else [f"row {i}" for i in range(len(table))]
@@ -219,7 +214,7 @@ def nfw_mass(
     if spread.ndim or not 0 <= spread < np.inf:
         raise ValueError(f"scatter: needs a number, zero or positive, got {spread}")
     factors = np.exp(spread * np.random.default_rng(seed).normal(size=(len(places), len(samples))))
-    edges = None if radii is None else _angles(radii, "radii", at_least=2, zero=True)
+    edges = None if radii is None else checked_radii(radii, "radii", at_least=2, zero=True)
     if edges is not None and edges[-1] > ring[0] * (1 + 1e-9):
         raise ValueError(f"background: needs a ring outside of the largest of radii, {edges[-1]:g}, got {ring[0]:g}")
     if structure is True:
@@ -229,7 +224,7 @@ def nfw_mass(
     x, y, scale = (np.atleast_1d(a) for a in local_scale(places, wcs))
     ny, nx = mask.shape
     for i in np.flatnonzero((np.abs(x - (nx - 1) / 2) <= nx / 2) & (np.abs(y - (ny - 1) / 2) <= ny / 2)):
-        annuli = _Annuli(samples, mask, (x[i], y[i]), edges, ring, scale[i])
+        annuli = Annuli(samples, mask, (x[i], y[i]), edges, ring, scale[i])
         data_fraction[i] = annuli.data_fraction
         if structure:
             covariance = structure_covariance(structure, annuli.edges, u.Quantity(ring).to_value(u.rad))
@@ -248,32 +243,6 @@ def nfw_mass(
     table.meta |= {"critical_surface_density": critical, "concentration": relation, "scatter": float(scatter)}
     table.meta["structure"] = str(getattr(structure, "name", structure))
     return printed(table)
-
-
-def structure_covariance(spectrum: PowerSpectrum, edges: Floats, ring: Floats) -> Floats:
-    """
-    Return the covariance of the means of a Gaussian field in annuli minus that in a ring, ``(n, n)``.
-
-    It is the integral of ``ell C_ell W_i W_j / (2 pi)`` over ell, with the windows W of annuli. Radii are in radians.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from astro_massmap import PowerSpectrum
-    >>> from astro_massmap.analysis.halo_mass import structure_covariance
-    >>> radii = np.radians(np.array([1, 2, 4, 7]) / 60)
-    >>> np.sqrt(np.diag(structure_covariance(PowerSpectrum.default(), radii[:3], radii[2:]))).round(4)
-    array([0.0108, 0.0065])
-    """
-    ell = np.geomspace(10, 1e5, 4000)
-
-    def discs(radii):
-        x = np.maximum(np.outer(radii, ell), 1e-9)
-        return np.asarray(radii)[:, None] ** 2 * 2 * j1(x) / x
-
-    windows, (outer,) = (np.diff(discs(r), axis=0) / np.diff(np.square(r))[:, None] for r in (edges, ring))
-    windows = windows - outer
-    return (windows * (ell * np.asarray(spectrum(ell)) * np.gradient(ell) / (2 * np.pi))) @ windows.T
 
 
 class _Halo:
@@ -299,56 +268,6 @@ class _Halo:
         return strength[:, None] * np.diff(within, axis=1) / np.diff(x**2, axis=1)
 
 
-class _Annuli:
-    """Profiles of samples around a position, and the pixels behind them as a function of the radius."""
-
-    def __init__(self, samples, mask, position, edges, ring, scale):
-        if edges is None:
-            inner = 2 / scale
-            outer = ring[0].to_value(u.rad)
-            if not inner < outer / 1.5:
-                raise ValueError(f"background: needs an inner radius of more than three pixels, got {ring[0]:g}")
-            edges = np.geomspace(inner, outer, _ANNULI + 1) * u.rad
-        self.edges = edges.to_value(u.rad)
-        r = np.concatenate([self.edges, [a.to_value(u.rad) for a in ring]]) * scale
-        circles = weights_of([CirclePixelRegion(PixCoord(*position), a) if a else None for a in r], mask.shape)
-        overlap = circles.overlap.tocsc()
-        used = np.flatnonzero(np.diff(overlap.indptr))
-        maps = samples.reshape(len(samples), -1)[:, used].astype(float)
-        finite = np.isfinite(maps).all(axis=0)
-        used, maps = used[finite], maps[:, finite]
-        weights = np.diff(overlap[:, used].toarray(), axis=0)
-        weights = np.maximum(np.delete(weights, len(edges) - 1, axis=0), 0)  # not from the last annulus to the ring
-        self.area = weights.sum(axis=1)
-        if not self.area.all():
-            name = "background" if self.area[:-1].all() else "radii"
-            raise ValueError(f"{name}: needs annuli with pixels on the map, but one has none; use smaller radii")
-        weights /= self.area[:, None]
-        self.area, means = self.area[:-1], maps @ weights.T
-        self.profile = means[:, :-1] - means[:, -1:]
-        whole = circles.area[len(edges) - 1]
-        self.data_fraction = min(float((circles.overlap[[len(edges) - 1]] @ (~mask).ravel())[0]) / whole, 1)
-        self.radius, self.kernel = _kernel(weights, used, mask.shape[1], position)
-        self.radius = self.radius / scale
-
-    def of(self, model):
-        """Return the profile of a model in bins of ``radius``, ``(n, n_bins)``."""
-        means = model @ self.kernel.T
-        return means[:, :-1] - means[:, -1:]
-
-
-def _kernel(weights, used, nx, position):
-    """Return edges of radial bins in pixels, and the fraction of each annulus in each bin ``(n_annuli, n_bins)``."""
-    step = (np.arange(_SUBPIXELS) + 0.5) / _SUBPIXELS - 0.5
-    dx, dy = (used % nx) - position[0], used // nx - position[1]
-    r = np.hypot(dx[:, None, None] + step, dy[:, None, None] + step[:, None]).reshape(len(used), -1)
-    index = (r * _BINS).astype(int)
-    pixel = np.repeat(np.arange(len(used)), index.shape[1])
-    shape = len(used), index.max() + 1
-    fraction = csr_array((np.full(index.size, 1 / index.shape[1]), (pixel, index.ravel())), shape=shape)
-    return np.arange(shape[1] + 1) / _BINS, weights @ fraction
-
-
 def _fitted(annuli, halo, factors):
     """Return the fitted mass of each sample in Msun; ``factors`` multiply the concentration."""
     t = np.linspace(0, np.arcsinh(_LARGEST / _SOFT), _GRID)
@@ -371,23 +290,3 @@ def _positive(concentration):
     if concentration is not None and not 0 < floats(concentration, "concentration") < np.inf:
         raise ValueError(f"concentration: needs a positive number, got {concentration!r}")
     return None if concentration is None else float(concentration)
-
-
-def _angles(radii, name, *, at_least=1, zero=False):
-    if not isinstance(radii, u.Quantity) or not radii.unit.is_equivalent(u.rad):
-        raise u.UnitsError(f"{name}: needs angles such as [1, 2, 4] * u.arcmin, got {radii!r}")
-    radii = np.atleast_1d(radii)
-    values = radii.value
-    lowest = values.min(initial=np.inf) >= 0 if zero else values.min(initial=np.inf) > 0
-    if not (radii.ndim == 1 and len(radii) >= at_least and lowest and (np.diff(values) > 0).all()):
-        raise ValueError(f"{name}: needs at least {at_least} increasing, positive angles, got {radii}")
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name}: needs finite angles, got {radii}")
-    return radii
-
-
-def _ring(background):
-    radii = _angles(background, "background", at_least=2)
-    if len(radii) != 2:
-        raise ValueError(f"background: needs two angles, the radii of a ring, got {radii}")
-    return radii

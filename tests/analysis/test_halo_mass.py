@@ -12,7 +12,8 @@ from scipy.integrate import quad
 from scipy.stats import chi2
 
 from astro_massmap import ConvergenceMap, PowerSpectrum
-from astro_massmap.analysis.halo_mass import aperture_densitometry, nfw_mass, structure_covariance
+from astro_massmap.analysis.annuli import structure_covariance
+from astro_massmap.analysis.halo_mass import aperture_densitometry, nfw_mass
 from astro_massmap.simulation import NFWHalo, inject_halo
 
 from helpers.cases import each_case
