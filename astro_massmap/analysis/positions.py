@@ -15,12 +15,15 @@ from astropy.coordinates import SkyCoord
 from regions import EllipseSkyRegion
 
 from .._io.quantities import checked_level
+from .._io.result_tables import ResultTable, printed
 from .._sky.geometry import to_angle
 from .position_regions import CredibleRegion, credible_region, in_arcsec, rank_of
 from .probability import Probability, PValue
 from .quantiles import quantiles, warn_of_few
 
 if TYPE_CHECKING:
+    from astropy.table import QTable
+
     from .._utils.typing import Floats
 
 __all__ = ["PeakOffset"]
@@ -279,6 +282,33 @@ class PeakOffset:
             self.positions.separation(one_position(c, n).transform_to(frame)) for c, n in ((a, "a"), (b, "b"))
         )
         return Probability(int((to_a < to_b).sum()), len(self.positions), level)
+
+    def summary(self, level: float = 0.68) -> QTable:
+        """
+        Return a table of one row with the offset, its p-value and the area of the credible region.
+
+        Parameters
+        ----------
+        level : float
+            Level of the credible region, as for `credible_region`, also for errors.
+
+        Returns
+        -------
+        `~astropy.table.QTable`
+            Columns ``center``, the mean position, ``separation`` from the reference to it, ``east``, ``north``,
+            ``std_east``, ``std_north``, ``p_value`` of the reference with its interval ``lower`` to ``upper`` due to
+            the number of samples, ``area`` of the region, and ``n_samples`` that have the peak, a ``fraction`` of all.
+        """
+        region, p = self.credible_region(level), self.p_value()
+        (east, north), (std_east, std_north) = self._arcsec.mean(axis=1), self._arcsec.std(axis=1, ddof=1)
+        offsets = {"separation": np.hypot(east, north), "east": east, "north": north}
+        offsets |= {"std_east": std_east, "std_north": std_north}
+        center = self.mean.transform_to(self.reference.frame.replicate_without_data())
+        columns = {"center": SkyCoord(center.reshape(1))} | {name: [x] * u.arcsec for name, x in offsets.items()}
+        columns |= {"p_value": [float(p)], "lower": [p.lower], "upper": [p.upper], "area": region.area.reshape(1)}
+        table = ResultTable(columns | {"n_samples": [region.n_samples], "fraction": [float(self.fraction)]})
+        table.meta["level"] = region.level
+        return printed(table)
 
     def __repr__(self) -> str:
         east, north = self._arcsec.mean(axis=1)

@@ -21,6 +21,11 @@ TASKS = {
         "aperture-mass": ("aperture mass", ("ConvergenceMap.aperture_mass",)),
         "nfw-mass": ("M200c of NFW halos", ("ConvergenceMap.nfw_mass",)),
     },
+    "Credible regions": {
+        "credible-intervals": ("intervals of super-pixels", ("ConvergenceMap.credible_intervals",)),
+        "structure-test": ("test of structures in regions", ("ConvergenceMap.structure_test",)),
+        "peak-offset": ("position of a peak relative to another", ("ConvergenceMap.peak_offset",)),
+    },
     "Peaks and power": {
         "peaks": (
             "peaks, and the fraction of samples with them",
@@ -98,12 +103,13 @@ PYTHON_ONLY = (
     "ShearMap.write",
     "ConvergenceMap.add",
     "ConvergenceMap.aperture_densitometry",
+    "ConvergenceMap.block_average",
     "ConvergenceMap.cutout",
     "ConvergenceMap.distribution",
     "ConvergenceMap.divide",
+    "ConvergenceMap.inpaint",
     "ConvergenceMap.median",
     "ConvergenceMap.multiply",
-    "ConvergenceMap.peak_offset",
     "ConvergenceMap.quantile",
     "ConvergenceMap.region_means",
     "ConvergenceMap.show",
