@@ -151,7 +151,9 @@ def structure_test(
     """
     level, (mean, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=3)
     regions = listed(regions, cosmology=cosmology, select=select)
-    tested = None if other is None else np.broadcast_to(floats(other, "other"), mean.shape)
+    tested = None if other is None else floats(other, "other")
+    if tested is not None and tested.shape not in ((), mean.shape):
+        raise ValueError(f"other: needs one number or the shape {mean.shape} of the map, got {tested.shape}")
     n = pixels_per_side(size, wcs, mask.shape)
     table, _ = excess(mean, samples, wcs, mask, regions, None)
     fine, blocks = weights_on(regions, wcs, mask.shape), block_mean(samples, n)
@@ -176,6 +178,7 @@ def _row(i, mean, tested, fine, coarse, blocks, n, level):
         return np.nan, np.nan, np.nan, np.nan, 0, np.nan
     if tested is None:
         tested = inpaint(mean, _mostly(weights))
+    tested = np.broadcast_to(tested, mean.shape)
     values, samples = block_mean(tested, n).ravel()[used], blocks[:, used]
     if not np.isfinite(values).all():
         raise ValueError("other: needs finite numbers in the regions")
