@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
     from .._utils.typing import Bools, Floats, KeepColumns, RegionsLike, Select
 
-__all__ = ["inpaint", "structure_test"]
+__all__ = ["interpolate", "structure_test"]
 
 
-def inpaint(image: Floats, inside: Bools) -> Floats:
+def interpolate(image: Floats, inside: Bools) -> Floats:
     """
     Replace pixels by the smoothest interpolation of those around them, the solution of Laplace's equation.
 
@@ -54,11 +54,11 @@ def inpaint(image: Floats, inside: Bools) -> Floats:
     Examples
     --------
     >>> import numpy as np
-    >>> from astro_massmap.analysis.structures import inpaint
+    >>> from astro_massmap.analysis.structures import interpolate
     >>> slope = np.tile(np.arange(5.0), (5, 1))
     >>> inside = np.zeros((5, 5), dtype=bool)
     >>> inside[1:4, 1:4] = True
-    >>> print(inpaint(np.where(inside, 9, slope), inside)[2].round(6))
+    >>> print(interpolate(np.where(inside, 9, slope), inside)[2].round(6))
     [0. 1. 2. 3. 4.]
     """
     image = np.array(image, dtype=float)
@@ -119,7 +119,7 @@ def structure_test(
         mean. At least half of a super-pixel of a region is in it, or it is the one that overlaps most.
     other : float or array-like, optional
         Map ``(ny, nx)`` to test, such as a model of the X-ray gas, or a constant. By default the posterior mean, with
-        the pixels in the region replaced by an interpolation from those around it (`inpaint`).
+        the pixels in the region replaced by an interpolation from those around it (`interpolate`).
     level : float
         Level of the interval of the p-value.
 
@@ -177,7 +177,7 @@ def _row(i, mean, tested, fine, coarse, blocks, n, level):
     if not used.any():
         return np.nan, np.nan, np.nan, np.nan, 0, np.nan
     if tested is None:
-        tested = inpaint(mean, _mostly(weights))
+        tested = interpolate(mean, _mostly(weights))
     tested = np.broadcast_to(tested, mean.shape)
     values, samples = block_mean(tested, n).ravel()[used], blocks[:, used]
     if not np.isfinite(values).all():

@@ -191,11 +191,11 @@ class Credible(MapParts):
         fraction = self._data_fraction(pixels_per_side(size, self.wcs, self.shape))
         return CredibleIntervals(coarse, lower, upper, level, bool(joint), fraction)
 
-    def inpaint(self, regions: RegionsLike, *, cosmology: FLRW | None = None, select: Select | None = None) -> Self:
+    def without(self, regions: RegionsLike, *, cosmology: FLRW | None = None, select: Select | None = None) -> Self:
         """
         Remove structures: replace the map in regions by an interpolation from the pixels around them.
 
-        The method is that of `astro_massmap.analysis.structures.inpaint`. Pixels that are at least half in a region are
+        The method is that of `astro_massmap.analysis.structures.interpolate`. Pixels that are at least half in a region are
         replaced. The result has no uncertainty, samples and B mode.
 
         Parameters
@@ -207,15 +207,15 @@ class Credible(MapParts):
         --------
         >>> from astro_massmap import datasets
         >>> truth, clusters = datasets.demo_truth(), datasets.demo_clusters()[:1]
-        >>> print(f"{truth.data.max():.2f} {truth.inpaint(clusters).data.max():.2f}")
+        >>> print(f"{truth.data.max():.2f} {truth.without(clusters).data.max():.2f}")
         0.15 0.14
         """
         from ..analysis.detection import region_weights  # loads regions
-        from ..analysis.structures import inpaint  # loads regions
+        from ..analysis.structures import interpolate  # loads regions
 
         weights = region_weights(regions, self.wcs, self.shape, cosmology=cosmology, select=select)
         inside = (weights.overlap.toarray() >= 0.5).any(axis=0).reshape(self.shape)
-        data = inpaint(self.data, inside)
+        data = interpolate(self.data, inside)
         return type(self)(data, wcs=self.wcs, mask=self.mask, meta=self.meta, n_z=self.n_z, unit=self.unit)
 
     def structure_test(

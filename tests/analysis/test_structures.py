@@ -8,7 +8,7 @@ from astropy.table import QTable
 from regions import CircleSkyRegion
 from scipy.stats import chisquare
 
-from astro_massmap.analysis.structures import inpaint, structure_test
+from astro_massmap.analysis.structures import interpolate, structure_test
 
 from helpers.cases import each_case
 from helpers.skies import tan_wcs
@@ -41,17 +41,17 @@ def test_the_interpolation_is_harmonic():
     inside[:3, :3] = True  # at the edge of the map
     inside[20, 20] = True
     plane = 2 + xx - 3 * yy
-    found = inpaint(np.where(inside, 1e3, plane), inside)
+    found = interpolate(np.where(inside, 1e3, plane), inside)
     assert np.allclose(found[3:, 3:], plane[3:, 3:])
     assert np.array_equal(found[~inside], plane[~inside])
     noisy = np.random.default_rng(0).normal(size=SHAPE)
-    found = inpaint(noisy, inside)
+    found = interpolate(noisy, inside)
     for y, x in zip(*np.nonzero(inside), strict=True):
         around = [found[j, i] for j, i in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)) if j >= 0 and i >= 0]
         assert found[y, x] == pytest.approx(np.mean(around))
-    assert np.array_equal(inpaint(noisy, OPEN), noisy)
+    assert np.array_equal(interpolate(noisy, OPEN), noisy)
     with pytest.raises(ValueError, match=r"^regions: cover the whole map"):
-        inpaint(noisy, ~OPEN)
+        interpolate(noisy, ~OPEN)
 
 
 @pytest.mark.parametrize("size", [0.8, 4])

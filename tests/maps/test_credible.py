@@ -135,11 +135,11 @@ def test_a_structure_is_removed_from_the_map():
     yy, xx = np.mgrid[: SHAPE[0], : SHAPE[1]]
     data = 0.05 + 0.4 * (np.hypot(yy - 6, xx - 7) < 2.5)
     full = ConvergenceMap(data, wcs=WCS, uncertainty=np.ones(SHAPE), samples=[data] * 3, meta={"object": "A"})
-    found = full.inpaint(CircleSkyRegion(WCS.pixel_to_world(7, 6), 1.4 * u.arcmin))
+    found = full.without(CircleSkyRegion(WCS.pixel_to_world(7, 6), 1.4 * u.arcmin))
     assert np.allclose(found.data, 0.05)
     assert found.samples is None and found.uncertainty is None and found.meta["object"] == "A"
     with pytest.raises(ValueError, match=r"^regions: cover the whole map"):
-        full.inpaint(CircleSkyRegion(WCS.pixel_to_world(7, 6), 20 * u.arcmin))
+        full.without(CircleSkyRegion(WCS.pixel_to_world(7, 6), 20 * u.arcmin))
 
 
 def test_other_maps_need_the_same_grid_and_unit():
