@@ -7,7 +7,7 @@ Regions and p-values are calibrated by comparing each sample with the others, so
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
 import numpy as np
@@ -304,7 +304,8 @@ class PeakOffset:
         offsets = {"separation": np.hypot(east, north), "east": east, "north": north}
         offsets |= {"std_east": std_east, "std_north": std_north}
         center = self.mean.transform_to(self.reference.frame.replicate_without_data())
-        columns = {"center": SkyCoord(center.reshape(1))} | {name: [x] * u.arcsec for name, x in offsets.items()}
+        columns: dict[str, Any] = {"center": SkyCoord(center.reshape(1))}
+        columns |= {name: u.Quantity([x], u.arcsec) for name, x in offsets.items()}
         columns |= {"p_value": [float(p)], "lower": [p.lower], "upper": [p.upper], "area": region.area.reshape(1)}
         table = ResultTable(columns | {"n_samples": [region.n_samples], "fraction": [float(self.fraction)]})
         table.meta["level"] = region.level

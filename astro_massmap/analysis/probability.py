@@ -38,7 +38,7 @@ class Probability(float):
         """Divide the numbers."""
         found = super().__new__(cls, cls._value(count, n_samples))
         lower, upper = map(float, probability_interval(count, n_samples, checked_level(level)))
-        found.n_samples, found.lower, found.upper = n_samples, min(lower, found), max(upper, found)
+        found.n_samples, found.lower, found.upper = n_samples, min(lower, float(found)), max(upper, float(found))
         return found
 
     @staticmethod

@@ -107,7 +107,8 @@ def structure_test(
     has the level 1 - p. It is exact for one more draw from the posterior: then the probability of a p-value of at
     most p is at most p. A small p-value means that the data, with the prior, require a structure that the tested map
     does not have. A large one does not mean that there is none: a map without structure is smoother than the samples,
-    and is only rejected where the structure exceeds the errors. Regions that were chosen because the map is high there
+    and is only rejected where the structure exceeds the errors. The region has to contain the whole structure, because
+    the map at its edge is what the structure is replaced by. Regions that were chosen because the map is high there
     need a correction for the number of positions that could have been chosen.
 
     Parameters
@@ -150,16 +151,16 @@ def structure_test(
     [0.01 0.04 0.01 0.14 0.34]
     """
     level, (mean, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=3)
-    regions = listed(regions, cosmology=cosmology, select=select)
+    found = listed(regions, cosmology=cosmology, select=select)
     tested = None if other is None else floats(other, "other")
     if tested is not None and tested.shape not in ((), mean.shape):
         raise ValueError(f"other: needs one number or the shape {mean.shape} of the map, got {tested.shape}")
     n = pixels_per_side(size, wcs, mask.shape)
-    table, _ = excess(mean, samples, wcs, mask, regions, None)
-    fine, blocks = weights_on(regions, wcs, mask.shape), block_mean(samples, n)
-    coarse = weights_on(regions, block_wcs(wcs, n, mask.shape), blocks.shape[1:])
+    table, _ = excess(mean, samples, wcs, mask, found, None)
+    fine, blocks = weights_on(found, wcs, mask.shape), block_mean(samples, n)
+    coarse = weights_on(found, block_wcs(wcs, n, mask.shape), blocks.shape[1:])
     blocks = blocks.reshape(len(samples), -1)
-    rows = [_row(i, mean, tested, fine, coarse, blocks, n, level) for i in range(len(regions))]
+    rows = [_row(i, mean, tested, fine, coarse, blocks, n, level) for i in range(len(found))]
     names = "p_value", "lower", "upper", "deviation", "n_superpixels", "kappa_tested"
     for name, values in zip(names, np.array(rows, dtype=float).reshape(-1, len(names)).T, strict=True):
         table[name] = values.astype(int) if name.startswith("n_") else values
@@ -167,7 +168,7 @@ def structure_test(
     table.meta |= {"level": level, "size": f"{n} pixels"}
     shown = ["region", "center", "p_value", "lower", "upper", "n_samples", "deviation", "n_superpixels"]
     table = table[[*shown, "data_fraction", "kappa", "kappa_tested"]]
-    return with_columns(printed(table), regions, keep_columns)
+    return with_columns(printed(table), found, keep_columns)
 
 
 def _row(i, mean, tested, fine, coarse, blocks, n, level):

@@ -78,7 +78,7 @@ class CredibleIntervals:
         maps = {"kappa": self.mean, "lower": self.lower, "upper": self.upper, "width": self.width}
         columns |= {name: kappa.data[y, x] * kappa.unit for name, kappa in maps.items()}
         table = ResultTable(columns | {"data_fraction": self._data_fraction[y, x]})
-        table.meta |= {"level": self.level, "joint": self.joint, "n_samples": len(self.mean.samples)}
+        table.meta |= {"level": self.level, "joint": self.joint, "n_samples": len(self.mean._need_samples())}
         return printed(table)
 
     def __repr__(self) -> str:
@@ -185,7 +185,7 @@ class Credible(MapParts):
         level, samples = checked_level(level), self._need_samples()
         if len(samples) < 2:
             raise ValueError("samples: an interval needs at least two, got 1")
-        coarse = self.block_average(size)
+        coarse: Any = self.block_average(size)
         ends = (joint_interval if joint else interval)(coarse.samples, level)
         lower, upper = (_on_grid_of(coarse, end) for end in ends)
         fraction = self._data_fraction(pixels_per_side(size, self.wcs, self.shape))
@@ -195,13 +195,16 @@ class Credible(MapParts):
         """
         Remove structures: replace the map in regions by an interpolation from the pixels around them.
 
-        The method is that of `astro_massmap.analysis.structures.interpolate`. Pixels that are at least half in a region are
-        replaced. The result has no uncertainty, samples and B mode.
-
         Parameters
         ----------
         regions, cosmology, select
             As for `region_statistics`, also for errors; ValueError if the regions cover the whole map.
+
+        Returns
+        -------
+        ConvergenceMap
+            Map without uncertainty, samples and B mode. Pixels that are at least half in a region are replaced, by
+            `astro_massmap.analysis.structures.interpolate`.
 
         Examples
         --------
@@ -250,12 +253,12 @@ class Credible(MapParts):
 
         need_convergence(self)
         maps = self.data, self._need_samples(), self.wcs, self.mask
-        if hasattr(other, "wcs"):
+        if isinstance(other, Credible):
             check_same_grid(self, other)
-            other = other.data
+        tested: Any = other.data if isinstance(other, Credible) else other
         self._warn_if_gaussian()
         chosen: dict[str, Any] = {"keep_columns": keep_columns, "cosmology": cosmology, "select": select}
-        return structure_test(*maps, regions, size, other=other, level=level, **chosen)
+        return structure_test(*maps, regions, size, other=tested, level=level, **chosen)
 
 
 def _on_grid_of(kappa: Any, data: Any) -> Any:
