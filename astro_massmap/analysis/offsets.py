@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .._utils.typing import Bools, Floats
 
-__all__ = ["PeakOffset", "peak_offset"]
+__all__ = ["peak_offset"]
 
 
 def peak_offset(

@@ -101,7 +101,9 @@ def rank_of(positions: Floats, here: Floats) -> int:
 @dataclass(frozen=True, eq=False, repr=False)
 class CredibleRegion:
     """
-    Region of the sky that contains a position with a given probability, from `PeakOffset.credible_region`.
+    Region of the sky that contains a position with a given probability.
+
+    It is returned by `~astro_massmap.analysis.positions.PeakOffset.credible_region`.
 
     Attributes
     ----------

@@ -4,7 +4,7 @@ Tests of structures of a map: whether the posterior contains a map without them,
 Cai, Pereyra & McEwen (2018) and Price et al. (2019) replace a structure by what surrounds it and ask whether the
 highest-density region of the posterior contains that map. Samples do not give the height of the density, so that here
 the region is the one that bounds the deviation of all super-pixels of the structure together, with the level
-calibrated by the samples (`astro_massmap.analysis.simultaneous`).
+calibrated by the samples, as for joint credible intervals.
 """
 
 from __future__ import annotations

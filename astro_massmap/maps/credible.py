@@ -32,7 +32,7 @@ _LEAST_DATA = 0.5  # of the area of a super-pixel, below which it is masked
 @dataclass(frozen=True, eq=False, repr=False)
 class CredibleIntervals:
     """
-    Credible intervals of the super-pixels of a map, from `ConvergenceMap.credible_intervals`.
+    Credible intervals of the super-pixels of a map, from `astro_massmap.ConvergenceMap.credible_intervals`.
 
     Attributes
     ----------
