@@ -150,6 +150,22 @@ def test_offsets_are_significant_where_they_exceed_their_error():
     assert row["separation"].to_value(u.arcsec) == pytest.approx(60, abs=3)
 
 
+def test_errors_of_the_reference_are_added_to_those_of_the_peak():
+    # the peak and the measured reference are draws around one position: their offset has both errors
+    rng, counts = np.random.default_rng(8), np.zeros(10)
+    frame, draws = REFERENCE.skyoffset_frame(), rng.normal(size=(150, 2, 10)) * 3
+    measured = draws[:, :, -1] + rng.normal(size=(150, 2)) * 6
+    for i in range(150):
+        here = SkyCoord(*(measured[i] * u.arcsec), frame=frame)
+        p = offset(draws[i, :, :-1]).p_value(here, error=6 * u.arcsec)
+        counts[round(p * 10) - 1] += 1
+    assert chisquare(counts).pvalue > FALSE_ALARM
+    many = offset(rng.normal(size=(2, 4000)) * 3)
+    for error, std in ((None, 3), (0 * u.arcsec, 3), (4 * u.arcsec, 5)):  # of a Rayleigh distribution; errors of 0.008
+        found = many.probability_farther(6 * u.arcsec, error=error)
+        assert found == pytest.approx(np.exp(-(6**2) / (2 * std**2)), abs=0.035)
+
+
 @each_case(
     ("ask", "error", "message"),
     [
@@ -157,6 +173,7 @@ def test_offsets_are_significant_where_they_exceed_their_error():
         (lambda o: o.credible_region(1.2), ValueError, "level: needs to be between 0 and 1"),
         (lambda o: o.p_value((150, 40)), TypeError, "position: needs a SkyCoord"),
         (lambda o: o.probability_farther(3), u.UnitsError, "angle: needs an angle"),
+        (lambda o: o.p_value(error=3), u.UnitsError, "error: needs an angle"),
         (
             lambda o: offset(np.outer([1, 2], np.arange(5.0))).credible_region(),
             ValueError,
