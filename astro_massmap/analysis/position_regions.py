@@ -173,7 +173,7 @@ def credible_region(positions: SkyCoord, level: float) -> CredibleRegion:
     log_density = kernels.log_density(here.reshape(2, -1)).reshape(x.shape)
     lines = contour_generator(z=log_density, fill_type=FillType.OuterOffset)
     contours, area = [], 0.0
-    for points, offsets in zip(*lines.filled(log_least, np.inf), strict=True):
+    for points, offsets in zip(*lines.filled(log_least, max(log_density.max(), log_least) + 1), strict=True):
         for i, (start, stop) in enumerate(itertools.pairwise(offsets)):  # the first is around the others
             ring = points[start : stop - 1]
             area += (-1 if i else 1) * _area(ring)
