@@ -57,8 +57,8 @@ def peak_offset(
 
     Returns
     -------
-    PeakOffset
-        Positions of the samples with their mean, median, covariance, credible contour and probabilities.
+    `~astro_massmap.analysis.positions.PeakOffset`
+        Positions of the samples with their mean, median, covariance, credible regions, p-values and probabilities.
 
     Raises
     ------

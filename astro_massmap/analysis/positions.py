@@ -32,7 +32,7 @@ __all__ = ["PeakOffset"]
 @dataclass(frozen=True, eq=False, repr=False)
 class PeakOffset:
     """
-    Posterior of the position of a peak relative to a reference, as `peak_offset` returns it.
+    Posterior of the position of a peak relative to a reference, from `astro_massmap.analysis.offsets.peak_offset`.
 
     Attributes
     ----------
@@ -150,7 +150,7 @@ class PeakOffset:
 
         Returns
         -------
-        Probability
+        `~astro_massmap.analysis.probability.Probability`
 
         Raises
         ------
@@ -176,7 +176,7 @@ class PeakOffset:
 
         Returns
         -------
-        CredibleRegion
+        `~astro_massmap.analysis.position_regions.CredibleRegion`
             Contours as polygons, area, and density on a grid. There may be several parts, and holes.
 
         Raises
@@ -222,7 +222,7 @@ class PeakOffset:
 
         Returns
         -------
-        PValue
+        `~astro_massmap.analysis.probability.PValue`
 
         Raises
         ------
@@ -252,7 +252,7 @@ class PeakOffset:
 
         Returns
         -------
-        Probability
+        `~astro_massmap.analysis.probability.Probability`
             Fraction of the samples with the peak whose separation is larger.
 
         Raises
@@ -277,7 +277,7 @@ class PeakOffset:
 
         Returns
         -------
-        Probability
+        `~astro_massmap.analysis.probability.Probability`
             Fraction of the samples with the peak that are nearer to ``a`` than to ``b``.
 
         Raises

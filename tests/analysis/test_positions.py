@@ -38,14 +38,14 @@ def offset(arcsec, reference=REFERENCE):
 @pytest.mark.parametrize("kind", ["normal", "tails", "two"])
 def test_the_p_value_of_one_more_draw_is_uniform(kind):
     rng, n, counts = np.random.default_rng(5), 16, np.zeros(17)
-    for _ in range(1000):
+    for _ in range(800):
         draws = positions(n + 1, kind, rng)
         counts[rank_of(draws[:, :-1], draws[:, -1])] += 1
     assert chisquare(counts).pvalue > FALSE_ALARM
 
 
 @pytest.mark.parametrize("kind", ["normal", "tails", "two"])
-@pytest.mark.parametrize(("n", "level"), [(16, 0.68), (40, 0.68), (40, 0.95)])
+@pytest.mark.parametrize(("n", "level"), [(16, 0.68), (40, 0.95)])
 def test_regions_contain_one_more_draw_with_their_level(kind, n, level):
     rng, trials, inside = np.random.default_rng(n), 600, 0
     for _ in range(trials):
@@ -150,6 +150,7 @@ def test_offsets_are_significant_where_they_exceed_their_error():
     assert row["separation"].to_value(u.arcsec) == pytest.approx(60, abs=3)
 
 
+@pytest.mark.slow
 def test_errors_of_the_reference_are_added_to_those_of_the_peak():
     # the peak and the measured reference are draws around one position: their offset has both errors
     rng, counts = np.random.default_rng(8), np.zeros(10)

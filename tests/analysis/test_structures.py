@@ -54,6 +54,7 @@ def test_the_interpolation_is_harmonic():
         interpolate(noisy, ~OPEN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0.8, 4])
 def test_the_p_value_of_another_draw_is_uniform(size):
     regions, n, counts = [circle(x, y) for x in (4, 14, 24) for y in (5, 18)], 9, np.zeros(10)
