@@ -25,6 +25,9 @@ MODULES = ("analysis.angular_power", "analysis.detection", "analysis.mass", "ana
 MODULES += (
     "analysis.halo_mass",
     "analysis.offsets",
+    "analysis.position_regions",
+    "analysis.positions",
+    "analysis.probability",
     "validation.completeness",
     "validation.diagnostics",
     "validation.null_tests",

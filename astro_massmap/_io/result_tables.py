@@ -17,6 +17,7 @@ _EXTENSIONS = {".ecsv": "ascii.ecsv", ".fits": "fits", ".fit": "fits", ".fts": "
 
 FORMATS = {
     "aperture_mass": ".4f",
+    "area": ".3g",
     "cl": ".4e",
     "cl_samples": ".3e",
     "completeness": ".3f",
@@ -26,13 +27,18 @@ FORMATS = {
     "data_fraction": ".2f",
     "dec": ".5f",
     "density": ".3f",
+    "deviation": ".1f",
+    "east": ".1f",
     "ell": ".1f",
     "expected": ".3f",
     "high": ".5g",
     "kappa": ".4f",
+    "kappa_tested": ".4f",
     "low": ".5g",
     "mass": ".2e",
     "mean_probability": ".3f",
+    "north": ".1f",
+    "p_value": ".3f",
     "probability": ".3f",
     "ra": ".5f",
     "samples": ".2e",
@@ -40,6 +46,7 @@ FORMATS = {
     "signal_to_noise": ".1f",
     "std_east": ".1f",
     "std_north": ".1f",
+    "width": ".4f",
     "zeta_c": ".4f",
 }
 _SAME = "std", "lower", "upper", "error"  # in the format of the column before them

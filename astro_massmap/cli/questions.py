@@ -28,7 +28,7 @@ def add_commands(commands):
 
 
 def _add_regions(commands):
-    found = _command(
+    found = add_command(
         commands,
         "detection-probability",
         _detection_probability,
@@ -43,9 +43,9 @@ def _add_regions(commands):
     )
     found.add_argument("--histogram", type=Path, metavar="FILE", help="picture: distribution of its mean convergence")
 
-    means = _command(commands, "region-statistics", _region_statistics, "mean convergence in regions", regions=True)
+    means = add_command(commands, "region-statistics", _region_statistics, "mean convergence in regions", regions=True)
 
-    mass = _command(commands, "projected-mass", _projected_mass, "projected masses in regions", regions=True)
+    mass = add_command(commands, "projected-mass", _projected_mass, "projected masses in regions", regions=True)
     mass.add_argument(
         "--z-lens",
         type=number_or_name,
@@ -61,10 +61,10 @@ def _add_regions(commands):
         )
         add_cosmology_argument(parser, "for distances (default: that of astropy)")
 
-    aperture = _command(commands, "aperture-mass", _aperture_mass, "compensated aperture mass", regions=True)
+    aperture = add_command(commands, "aperture-mass", _aperture_mass, "compensated aperture mass", regions=True)
     aperture.add_argument("--radius", type=angle, required=True, metavar="ANGLE", help="radius of the apertures")
 
-    halo = _command(commands, "nfw-mass", _nfw_mass, "M200c of NFW halos fitted to the samples", regions=True)
+    halo = add_command(commands, "nfw-mass", _nfw_mass, "M200c of NFW halos fitted to the samples", regions=True)
     halo.add_argument(
         "--z-lens",
         type=number_or_name,
@@ -89,41 +89,41 @@ def _add_regions(commands):
 
 
 def _add_statistics(commands):
-    peaks = _command(commands, "peaks", _peaks, "peaks of the map, and the fraction of samples that contain them")
+    peaks = add_command(commands, "peaks", _peaks, "peaks of the map, and the fraction of samples that contain them")
     peaks.add_argument("--threshold", type=float, required=True, help="minimum convergence of a peak")
-    _add_smoothing(peaks)
+    add_smoothing(peaks)
     peaks.add_argument(
         "--radius", type=angle, metavar="ANGLE", help="largest distance of a match (default: 1.5 arcmin)"
     )
     peaks.add_argument("--clusters", type=Path, metavar="FILE", help="table of clusters to match with the peaks")
 
-    counts = _command(commands, "peak-counts", _peak_counts, "number of peaks, or minima, by height")
+    counts = add_command(commands, "peak-counts", _peak_counts, "number of peaks, or minima, by height")
     counts.add_argument("--edges", type=numbers, required=True, metavar="0.02,0.03,...", help="edges of the bins")
     counts.add_argument("--minima", action="store_true", help="count minima instead")
-    _add_smoothing(counts)
+    add_smoothing(counts)
     counts.add_argument("--plot", type=Path, metavar="FILE", help="picture of the counts")
 
-    spectrum = _command(commands, "power-spectrum", _power_spectrum, "angular power spectrum of map and samples")
+    spectrum = add_command(commands, "power-spectrum", _power_spectrum, "angular power spectrum of map and samples")
     spectrum.add_argument("--edges", type=numbers, metavar="300,600,...", help="edges of the bands in ell")
     spectrum.add_argument("--measured-only", action="store_true", help="exclude pixels without data")
     spectrum.add_argument("--plot", type=Path, metavar="FILE", help="picture of the spectrum")
 
 
 def _add_pictures(commands):
-    plot = _command(commands, "plot", _plot, "picture of the map, its standard deviation or its signal to noise")
+    plot = add_command(commands, "plot", _plot, "picture of the map, its standard deviation or its signal to noise")
     plot.add_argument("--quantity", choices=("map", "std", "signal_to_noise"), help="what is drawn (default: the map)")
     plot.add_argument(
         "--contours", type=numbers, metavar="3,4,5", help="levels of signal to noise at which contours are drawn"
     )
-    summary = _command(
+    summary = add_command(
         commands, "plot-summary", _plot_summary, "picture of the map, its standard deviation and its signal to noise"
     )
-    samples = _command(commands, "plot-samples", _plot_samples, "picture of some samples")
+    samples = add_command(commands, "plot-samples", _plot_samples, "picture of some samples")
     for parser in (plot, summary, samples):
         parser.add_argument("--regions", type=Path, metavar="FILE", help="regions to draw: DS9, FITS, table")
         parser.add_argument("--labels", choices=("text", "numbers"), help="labels of the regions (default: text)")
         add_width_argument(parser)
-    report = _command(commands, "report", _report, "a report in one HTML file: figures, clusters, settings")
+    report = add_command(commands, "report", _report, "a report in one HTML file: figures, clusters, settings")
     report.add_argument("--regions", type=Path, metavar="FILE", help="clusters to measure")
     report.add_argument(
         "--threshold", type=float, default=0.015, help="mean convergence of a detection (default: %(default)s)"
@@ -133,10 +133,10 @@ def _add_pictures(commands):
 
 
 def _add_maps(commands):
-    move = _command(
+    move = add_command(
         commands, "reproject-to", _reproject_to, "reproject the map and its samples to the grid of an image"
     )
-    healpix = _command(
+    healpix = add_command(
         commands, "from-healpix", _from_healpix, "reproject a HEALPix map of the convergence to the grid of an image",
         source="FITS file of a HEALPix map",
     )  # fmt: skip
@@ -148,7 +148,7 @@ def _add_maps(commands):
         "--nested", action=argparse.BooleanOptionalAction, help="order of the pixels (default: as in the header)"
     )
 
-    density = _command(commands, "surface-density", _surface_density, "convert the map to Msun / kpc2, as a FITS file")
+    density = add_command(commands, "surface-density", _surface_density, "convert the map to Msun / kpc2, as FITS")
     density.add_argument(
         "--z-lens", type=float, metavar="Z", help="redshift of the lens (default: that of massmap reconstruct --z-lens)"
     )
@@ -156,7 +156,7 @@ def _add_maps(commands):
     add_cosmology_argument(density, "for distances (default: that of astropy)")
 
 
-def _command(commands, name, function, text, *, regions=False, source="FITS file of massmap reconstruct"):
+def add_command(commands, name, function, text, *, regions=False, source="FITS file of massmap reconstruct"):
     parser = commands.add_parser(name, description=f"{text[0].upper()}{text[1:]}.")
     parser.add_argument("map", type=Path, metavar="MAP", help=source)
     if regions:
@@ -167,13 +167,13 @@ def _command(commands, name, function, text, *, regions=False, source="FITS file
     return parser
 
 
-def _add_smoothing(parser):
+def add_smoothing(parser):
     parser.add_argument(
         "--smoothing", type=angle, metavar="ANGLE", help="Gaussian smoothing of map and samples, such as '1 arcmin'"
     )
 
 
-def _read(arguments):
+def read_map(arguments):
     """Read the map, after checking that the output files can be written."""
     from .._utils.files import check_target
     from ..maps.convergence_map import ConvergenceMap
@@ -194,7 +194,7 @@ def _needs_output(arguments):
 def _detection_probability(arguments):
     from ..analysis.region_means import listed
 
-    kappa = _read(arguments)
+    kappa = read_map(arguments)
     regions = listed(arguments.regions, cosmology=cosmology_of(arguments), select=arguments.select)
     chosen = options(arguments, "background", "keep_columns")
     found = kappa.detection_probability(regions, arguments.threshold, **chosen)
@@ -220,7 +220,7 @@ def _peaks(arguments):
 
     from ..analysis.peaks import match_clusters
 
-    kappa = _read(arguments)
+    kappa = read_map(arguments)
     radius = 1.5 * u.arcmin if arguments.radius is None else arguments.radius
     peaks = kappa.peaks(arguments.threshold, smoothing=arguments.smoothing, radius=radius)
     if arguments.clusters is None:
@@ -250,7 +250,7 @@ def _with_clusters(peaks, pairs):
 
 
 def _peak_counts(arguments):
-    kappa = _read(arguments)
+    kappa = read_map(arguments)
     table = kappa.peak_counts(arguments.edges, smoothing=arguments.smoothing, minima=arguments.minima)
     show_table(table, arguments)
     if arguments.plot is not None:
@@ -260,7 +260,7 @@ def _peak_counts(arguments):
 
 
 def _power_spectrum(arguments):
-    table = _read(arguments).power_spectrum(arguments.edges, measured_only=arguments.measured_only)
+    table = read_map(arguments).power_spectrum(arguments.edges, measured_only=arguments.measured_only)
     show_table(table, arguments)
     if arguments.plot is not None:
         from ..plotting import plot_spectrum
@@ -270,12 +270,12 @@ def _power_spectrum(arguments):
 
 def _projected_mass(arguments):
     sources = z_source_of(arguments)
-    kappa = _read(arguments)
+    kappa = read_map(arguments)
     show_table(kappa.projected_mass(arguments.regions, arguments.z_lens, sources, **_of_regions(arguments)), arguments)
 
 
 def _region_statistics(arguments):
-    show_table(_read(arguments).region_statistics(arguments.regions, **_of_regions(arguments)), arguments)
+    show_table(read_map(arguments).region_statistics(arguments.regions, **_of_regions(arguments)), arguments)
 
 
 def _of_regions(arguments):
@@ -286,14 +286,14 @@ def _aperture_mass(arguments):
     from ..analysis.region_means import listed
 
     regions = listed(arguments.regions, select=arguments.select)
-    show_table(_read(arguments).aperture_mass(regions, arguments.radius), arguments)
+    show_table(read_map(arguments).aperture_mass(regions, arguments.radius), arguments)
 
 
 def _nfw_mass(arguments):
     from ..analysis.region_means import listed
 
     sources, cosmology = z_source_of(arguments), cosmology_of(arguments)
-    kappa = _read(arguments)
+    kappa = read_map(arguments)
     regions = listed(arguments.regions, cosmology=cosmology, select=arguments.select)
     chosen = options(arguments, "background", "concentration", "scatter", "structure") | {"cosmology": cosmology}
     show_table(kappa.nfw_mass(regions, arguments.z_lens, sources, **chosen), arguments)
@@ -302,12 +302,12 @@ def _nfw_mass(arguments):
 def _surface_density(arguments):
     _needs_output(arguments)
     sources, cosmology = z_source_of(arguments), cosmology_of(arguments)
-    _write(_read(arguments).surface_density(arguments.z_lens, sources, cosmology), arguments)
+    _write(read_map(arguments).surface_density(arguments.z_lens, sources, cosmology), arguments)
 
 
 def _reproject_to(arguments):
     _needs_output(arguments)
-    _write(_read(arguments).reproject_to(wcs_of(arguments.wcs)), arguments)
+    _write(read_map(arguments).reproject_to(wcs_of(arguments.wcs)), arguments)
 
 
 def _from_healpix(arguments):
@@ -323,7 +323,7 @@ def _from_healpix(arguments):
 def _report(arguments):
     _needs_output(arguments)
     names = ("regions", "threshold", "overwrite", "title", "object")
-    _read(arguments).report(arguments.output, **{name: getattr(arguments, name) for name in names})
+    read_map(arguments).report(arguments.output, **{name: getattr(arguments, name) for name in names})
     print(f"wrote {arguments.output}")
 
 
@@ -345,7 +345,7 @@ def _plot_samples(arguments):
 def _draw(arguments, picture):
     _needs_output(arguments)
     check_picture(arguments.output, overwrite=arguments.overwrite)
-    kappa = _read(arguments)
+    kappa = read_map(arguments)
     with print_style(arguments.width):
         figure = picture(kappa, **options(arguments, "regions", "labels"))
         save_figure(figure, arguments.output, overwrite=arguments.overwrite)

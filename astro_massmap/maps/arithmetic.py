@@ -193,7 +193,7 @@ class Arithmetic(MapParts):
     def _plus(self, other: Any, paired: bool, same_sources: bool, sign: int) -> Self:
         name = "add" if sign > 0 else "subtract"
         if isinstance(other, Arithmetic):
-            _check_same_grid(self, other)
+            check_same_grid(self, other)
             if same_sources:
                 _check_same_sources(self, other, name)
             return self._plus_map(other, paired, same_sources, sign, name)
@@ -261,7 +261,7 @@ def _independent(a: Floats, b: Floats, sign: int) -> Floats:
     return a[:n] + sign * b[order]
 
 
-def _check_same_grid(a: Any, b: Any) -> None:
+def check_same_grid(a: Any, b: Any) -> None:
     """Raise an error unless two maps have the same grid and unit."""
     if a.shape != b.shape or not same_grid(a.wcs, b.wcs, a.shape):
         raise ValueError(

@@ -17,6 +17,7 @@ from ..analysis.statements import fit_statements
 from .arguments import map_samples, map_std, map_unit, need_convergence
 from .arithmetic import Arithmetic
 from .cards import map_card
+from .credible import Credible
 from .files import register_fits, warn_of_meta
 from .grids import OtherGrids
 from .masses import Masses
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from .n_z import NZ
 
 
-class ConvergenceMap(Arithmetic, Questions, Masses, OtherGrids, Pictures, NDIOMixin, NDData):
+class ConvergenceMap(Arithmetic, Questions, Credible, Masses, OtherGrids, Pictures, NDIOMixin, NDData):
     """
     Map of the convergence with its WCS, uncertainty, mask and posterior samples.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from .._utils.typing import Background, Floats, KeepColumns, MapParts, RegionsLike, Select
-    from ..analysis.offsets import PeakOffset
+    from ..analysis.positions import PeakOffset
 else:
     MapParts = object
 

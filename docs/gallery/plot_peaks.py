@@ -20,18 +20,18 @@ peaks
 
 # %%
 # The posterior of the position of a peak relative to a reference, here the centre of a cluster: its mean with errors,
-# the credible contour, its level at the reference, and the probability that the peak is nearer to one position than to
-# another, with the interval due to the number of samples.
+# the credible region, the p-value of no offset, and the probability that the peak is nearer to one position than to
+# another, with the interval due to the number of samples. The figure has the regions of 68 and 95 %.
 
 clusters = datasets.demo_clusters()
 reference = SkyCoord(clusters["ra"][0], clusters["dec"][0])
 offset = kappa.peak_offset(reference, reference, radius=2 * u.arcmin, smoothing=1 * u.arcmin)
 nearer = offset.probability_nearer(reference, reference.directional_offset_by(90 * u.deg, 1.5 * u.arcmin))
 print(offset)
-print(f"{nearer:.2f} ({nearer.lower:.2f} to {nearer.upper:.2f}), level of the reference {offset.level_at():.2f}")
+print(f"{nearer:.2f} ({nearer.lower:.2f} to {nearer.upper:.2f}), p-value of no offset {offset.p_value():.2f}")
 
 part = kappa.cutout(reference, 8 * u.arcmin)
-ax = part.plot(regions=[offset.ellipse(level) for level in (0.68, 0.95)])
+ax = part.plot(regions=[offset.credible_region(level).contours for level in (0.68, 0.95)])
 
 # %%
 # Matches of peaks and known clusters:

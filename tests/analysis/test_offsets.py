@@ -6,7 +6,9 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.utils.exceptions import AstropyUserWarning
 
-from astro_massmap.analysis.offsets import PeakOffset, Probability, peak_offset
+from astro_massmap.analysis.offsets import peak_offset
+from astro_massmap.analysis.positions import PeakOffset
+from astro_massmap.analysis.probability import Probability
 
 from helpers.cases import each_case
 from helpers.skies import tan_wcs
@@ -89,7 +91,7 @@ def test_the_ellipse_contains_its_fraction_of_the_samples(level):
     offset, wcs = drawn(199), tan_wcs((400, 400), scale=0.2 / 60, center=(150.0, 40.0), rotation=25)
     region = offset.ellipse(level)
     inside = region.contains(offset.positions.icrs, wcs)
-    assert abs(inside.sum() - level * 200) <= 1  # the sample at this rank is on the edge
+    assert abs(inside.sum() - level * 200) <= 3  # 1 for the sample on the edge, 2 as the others define the size
     assert float(region.width / region.height) == pytest.approx(8 / 3, rel=0.2)  # errors of 5 % each
     # the level of a position on the contour is that of the contour
     tip = region.center.directional_offset_by(270 * u.deg + region.angle, region.width / 2)

@@ -10,6 +10,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import QTable, Table
 from astropy.utils.exceptions import AstropyUserWarning
+from regions import Regions
 
 from astro_massmap import ConvergenceMap, ShearCatalog, Wiener, datasets
 from astro_massmap.analysis.peaks import match_clusters
@@ -44,6 +45,7 @@ def run(folder, command, *arguments):
     return main([command, str(folder / "kappa.fits"), *map(str, arguments)])
 
 
+CENTER, REFERENCE = SkyCoord([34.41, 34.42], [-5.15, -5.17], unit="deg")
 LENS = ["--z-lens", 0.3, "--z-source", 1]
 TABLES = {
     "detection-probability": (["--threshold", 0.02], lambda k, c: k.detection_probability(c, 0.02)),
@@ -53,6 +55,15 @@ TABLES = {
     "nfw-mass": (
         [*LENS, "--background", "4,8 arcmin"],
         lambda k, c: k.nfw_mass(c, 0.3, 1.0, background=[4, 8] * u.arcmin),
+    ),
+    "structure-test": (["--size", "1.6 arcmin"], lambda k, c: k.structure_test(c, 1.6 * u.arcmin)),
+    "credible-intervals": (
+        ["--size", "6.4 arcmin", "--level", 0.68, "--joint"],
+        lambda k, c: k.credible_intervals(6.4 * u.arcmin, level=0.68, joint=True).to_table(),
+    ),
+    "peak-offset": (
+        ["--center", "34.41,-5.15", "--reference", "34.42,-5.17", "--radius", "4 arcmin", "--level", 0.5],
+        lambda k, c: k.peak_offset(CENTER, REFERENCE, radius=4 * u.arcmin).summary(0.5),
     ),
     "peaks": (["--threshold", 0.03], lambda k, c: k.peaks(0.03)),
     "peak-counts": (["--edges", "0,0.02,0.04"], lambda k, c: k.peak_counts([0, 0.02, 0.04])),
@@ -64,7 +75,7 @@ TABLES = {
 @pytest.mark.parametrize("command", TABLES)
 def test_tables_are_those_of_python(folder, kappa, capsys, command):
     options, measure = TABLES[command]
-    clusters = [] if command.startswith("pe") or command.startswith("po") else [folder / "clusters.ecsv"]
+    clusters = [] if command.startswith(("pe", "po", "cr")) else [folder / "clusters.ecsv"]
     assert run(folder, command, *clusters, *options, "-o", "t.ecsv") == 0
     shown, expected = capsys.readouterr().out, measure(kappa, datasets.demo_clusters())
     assert "\n".join(expected.pformat(max_lines=-1, max_width=-1)) in shown
@@ -93,6 +104,29 @@ def test_clusters(folder, kappa, capsys):
     assert "68% interval of the probability" in shown.out
     assert "warning: the map was made with a Gaussian prior" in shown.err
     assert is_picture("c.png") and is_picture("h.png")
+
+
+def test_credible_regions(folder, kappa, capsys):
+    at = ["--center", "34.41,-5.15", "--reference", "34.42,-5.17", "--radius", "4 arcmin", "--farther", "30 arcsec"]
+    files = ["--contours", "c.reg", "--plot", "c.png"]
+    assert run(folder, "peak-offset", *at, *files) == 0
+    offset = kappa.peak_offset(CENTER, REFERENCE, radius=4 * u.arcmin)
+    assert f"probability {offset.probability_farther(30 * u.arcsec):.3f}" in capsys.readouterr().out
+    assert is_picture("c.png") and len(Regions.read("c.reg")) == len(offset.credible_region().contours)
+    assert run(folder, "peak-offset", *at, *files) == 1
+    assert run(folder, "peak-offset", *at, "--level", 0.95) == 1
+    assert "--level: a region of 0.95 needs at least 19 samples, got 16" in capsys.readouterr().err
+    assert run(folder, "peak-offset", "--center", "34.41", "--reference", "34.42,-5.17") == 1
+    assert "--center: needs two numbers RA,DEC in degrees" in capsys.readouterr().err
+    assert run(folder, "credible-intervals", "--size", "6.4 arcmin", "--level", 0.5, "--plot", "w.png") == 0
+    assert is_picture("w.png")
+    clusters = folder / "clusters.ecsv"
+    for other, value in ((folder / "kappa.fits", kappa), (0, 0)):
+        options = ["--size", "1.6 arcmin", "--other", other, "-o", "s.ecsv", "--overwrite"]
+        assert run(folder, "structure-test", clusters, *options) == 0
+        with gaussian():
+            expected = ConvergenceMap.read(folder / "kappa.fits").structure_test(clusters, 1.6 * u.arcmin, other=value)
+        assert np.array_equal(QTable.read("s.ecsv")["p_value"], expected["p_value"])
 
 
 def test_files_are_not_replaced_without_overwrite(folder, capsys):

@@ -61,6 +61,18 @@ TABLES = {
         lambda: kappa().aperture_densitometry(kappa().wcs.pixel_to_world(40, 87), [1, 2] * u.arcmin, RING),
         ["radius", "zeta_c", "std", "lower", "upper"],
     ),
+    "credible_intervals": (
+        lambda: kappa().credible_intervals(6.4 * u.arcmin, level=0.8).to_table(),
+        ["center", "kappa", "lower", "upper", "width"],
+    ),
+    "structure_test": (
+        lambda: kappa().structure_test(CLUSTERS, 1.6 * u.arcmin),
+        ["region", "center", "p_value", "lower", "kappa", "kappa_tested"],
+    ),
+    "peak_offset": (
+        lambda: kappa().peak_offset(*[kappa().wcs.pixel_to_world(40, 87)] * 2, smoothing=RING[0] / 8).summary(0.5),
+        ["center", "separation", "area", "n_samples"],
+    ),
     "peaks": (
         lambda: kappa().peaks(0.08, smoothing=0.4 * u.arcmin),
         ["center", "kappa", "probability", "signal_to_noise", "std_east", "std_north"],

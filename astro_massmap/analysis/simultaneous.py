@@ -1,0 +1,64 @@
+"""
+Simultaneous credible intervals of several values, and tests of all of them together.
+
+The deviation of a set of values is the largest of the distances from their means in units of their standard deviations
+(the sup-t band; Besag et al. 1995 use ranks instead, which are equal for most samples if the values are many). Every
+sample is compared with the mean and standard deviation of the others, so that samples and tested values are treated
+equally and few samples suffice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .probability import need_samples
+from .quantiles import quantiles
+
+if TYPE_CHECKING:
+    from .._utils.typing import Floats
+
+
+def joint_interval(samples: Floats, level: float) -> Floats:
+    """
+    Return the intervals of values ``(n_samples, ...)`` that together contain all of them, ``(2, ...)``.
+
+    All have the same half-width in units of the standard deviation of each value. ValueError for fewer samples than
+    the level needs. Values that are not finite in any of the samples are left out.
+    """
+    n = len(samples)
+    need_samples(n, level)
+    mean, std = samples.mean(axis=0), samples.std(axis=0, ddof=1)
+    used = np.isfinite(mean) & _varies(mean, std)
+    if not used.any():
+        return np.stack([mean, mean])
+    apart = np.abs(samples - mean)[:, used] / std[used]
+    # in closed form from the mean and standard deviation of all: Student t with n - 2 degrees of freedom
+    with np.errstate(divide="ignore"):
+        left_out = np.sqrt(n * (n - 2) / np.maximum((n - 1) ** 2 / apart**2 - n, 0))
+    half = quantiles(left_out.max(axis=1), level) * np.sqrt(1 + 1 / n) * std
+    return np.stack([mean - half, mean + half])
+
+
+def deviation(samples: Floats, tested: Floats) -> float:
+    """Return the largest deviation of values ``(m,)`` from samples ``(n_samples, m)`` in standard deviations."""
+    std = samples.std(axis=0, ddof=1) * np.sqrt(1 + 1 / len(samples))
+    return float((np.abs(tested - samples.mean(axis=0)) / np.where(std > 0, std, np.inf)).max())
+
+
+def count_beyond(samples: Floats, tested: Floats) -> int:
+    """
+    Return the number of samples ``(n_samples, m)`` that deviate at least as much as tested values ``(m,)``.
+
+    All n + 1 sets of values are treated equally, so that the rank of one more draw is exactly uniform.
+    """
+    everything = np.concatenate([samples, tested[None]])
+    mean, std = everything.mean(axis=0), everything.std(axis=0, ddof=1)
+    apart = np.abs(everything - mean) / np.where(_varies(mean, std), std, np.inf)
+    largest = apart.max(axis=1)
+    return int((largest[:-1] >= largest[-1]).sum())
+
+
+def _varies(mean, std):
+    return std > 1e-12 * np.abs(mean)  # more than by rounding
