@@ -9,13 +9,15 @@ scatter is subtracted from the squared error of the mean, its variance and its p
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 from astropy.table import QTable
 
 from ..simulation import band_power, peak_density, smoothed
+from .replicates import grouped, jackknife_replicates, spread
 from .sample_metrics import LEVELS, alone, calibration
 
 BANDS = (300, 500, 1000, 2000, 3000, 4500, 7000, 12000, 20000)
@@ -57,6 +59,7 @@ class Metrics:
     density: dict  # one-point densities (bins,) of "map" and "samples"
     ranks: QTable | None = None  # of rank_histogram
     balls: QTable | None = None  # of tarp
+    replicates: dict = field(default_factory=dict)  # of values by name of the quantity, (n, k)
 
 
 class Truths:
@@ -76,11 +79,12 @@ class Truths:
         self.density = _density(self.smooth, self.edges)
 
 
-def measure(truths, maps, samples, diagnostics, *, seed=0):
+def measure(truths, maps, samples, diagnostics, *, groups=None, seed=0):
     """
     Compare the maps ``(n_mocks, ny, nx)`` of one method with the truths.
 
-    ``samples`` and ``diagnostics`` are lists with an item for each mock; ``samples`` may be None.
+    ``samples`` and ``diagnostics`` are lists with an item for each mock; ``samples`` may be None. Mocks of the same
+    group have the same truth, and are left out together.
     """
     sums = [_of_maps(truths, maps, samples)]
     smooth = smoothed(maps, truths.pixel_size, SMOOTHING)
@@ -91,14 +95,17 @@ def measure(truths, maps, samples, diagnostics, *, seed=0):
         scatter = draws.var(axis=1, ddof=1).mean(axis=(1, 2)) / draws.shape[1]
         sums.append(_of_samples(truths, samples, draws))
         made.density["samples"] = _density(draws, truths.edges)
-        values, made.ranks, made.balls = calibration(truths, draws, seed)
+        values, within, made.ranks, made.balls = calibration(truths, draws, seed)
         made.values |= values
+        sums.append(within)
     sums.append({"map moments": _moments(smooth[:, None]), "truth moments": _moments(truths.smooth[:, None]),
                  "map scatter": scatter})  # fmt: skip
-    sums = {name: part for of_part in sums for name, part in of_part.items()}
-    for name, function in _FUNCTIONS.items():
+    sums = grouped({name: part for of_part in sums for name, part in of_part.items()}, groups)
+    means = {name: partial(_mean_over_mocks, name) for name in sums if name.startswith("coverage")}
+    for name, function in (_FUNCTIONS | means).items():
         if samples is not None or "samples" not in name:
-            made.values[name] = jackknife(function, sums)
+            value, made.replicates[name] = jackknife_replicates(function, sums)
+            made.values[name] = value, spread(made.replicates[name])
     made.values |= _cost(diagnostics, 1 if samples is None else len(samples[0]))
     return made
 
@@ -106,19 +113,6 @@ def measure(truths, maps, samples, diagnostics, *, seed=0):
 def least_side(pixel_size):
     """Return the smallest side in pixels of a field of which pixels are left without the border of smoothed maps."""
     return 2 * math.ceil(3 * SMOOTHING / pixel_size) + 3
-
-
-def jackknife(function, sums):
-    """Return a function of sums over mocks (a dict of ``(n_mocks, ...)``) and its standard error, NaN for one mock."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        total = {name: part.sum(axis=0) for name, part in sums.items()}
-        value = np.atleast_1d(function(total))
-        n = len(next(iter(sums.values())))
-        if n < 2:
-            return value, np.full(value.shape, np.nan)
-        left = [function({name: total[name] - part[i] for name, part in sums.items()}) for i in range(n)]
-        left = np.reshape(left, (n, -1))
-        return value, np.sqrt((n - 1) * ((left - left.mean(axis=0)) ** 2).mean(axis=0))
 
 
 # ---- sums of each mock
@@ -172,6 +166,10 @@ def _density(maps, edges):
 
 
 # ---- functions of the sums
+
+
+def _mean_over_mocks(name, sums):
+    return sums[name] / sums["mocks"]
 
 
 def _variance(moments, scatter=0.0):

@@ -27,7 +27,7 @@ from astro_massmap.simulation.mock_survey import shear_field
 from astro_massmap.validation import MockSurveys, compare, read_mocks, run_mocks
 from astro_massmap.validation.comparison import _intervals_of
 from astro_massmap.validation.diagnostics import coverage
-from astro_massmap.validation.metrics import jackknife
+from astro_massmap.validation.replicates import jackknife
 from astro_massmap.validation.mock_files import settings_of
 
 from helpers import small_priors
