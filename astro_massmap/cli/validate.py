@@ -1,12 +1,20 @@
 """The command ``massmap validate``: methods on mock surveys of a catalogue, and a check of the sampler."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from .arguments import NETWORKS, add_galaxy_arguments, angle, open_maps, options, read_catalog, save_figure
-from .own_code import is_own_code, load, name_in
+from .own_code import is_own_code, load, name_in, with_colon
 
-METHODS = "kaiser_squires,wiener,posterior_mean,gaussian,posterior_diffusion,annealed_hmc"
+FIRST, LAST = ("kaiser_squires",), ("wiener", "posterior_mean", "gaussian", "posterior_diffusion", "annealed_hmc")
+
+
+def known_methods():
+    """Return the names of the methods in the order of the table: all of the package, and the samples of the Wiener."""
+    from ..methods import METHODS
+
+    return [*FIRST, *(name for name in METHODS if name not in FIRST + LAST), *LAST]
 
 
 def add_commands(commands):
@@ -14,7 +22,8 @@ def add_commands(commands):
         "validate",
         description="Make mock surveys of simulated maps with the galaxies of a catalogue, map them by all methods, "
         "and compare the results with the truth in a table and a figure. Existing maps are kept, so the same command "
-        "continues a run that was stopped. With --gaussian, check the sampler on the mock survey of the package.",
+        "continues a run that was stopped. --export writes the mocks for other codes. With --gaussian, check the "
+        "sampler on the mock survey of the package.",
     )
     validate.add_argument(
         "--gaussian", action="store_true", help="compare noise splitting without a network to exact draws"
@@ -35,10 +44,17 @@ def add_commands(commands):
     validate.add_argument(
         "--split", default="box", choices=("box", "realisation"), help="unit of the held-out maps (default: box)"
     )
-    validate.add_argument("--validation", type=float, default=0.2, help="fraction of the boxes held out (default: 0.2)")
-    validate.add_argument("--mocks", type=int, default=16, help="number of mock surveys (default: %(default)s)")
     validate.add_argument(
-        "--only", type=_part, metavar="FROM:TO", help="range of the mocks; the run of the last part writes the table"
+        "--validation", type=float, default=0.2, help="fraction of the boxes held out (default: 0.2); 1: all maps"
+    )
+    validate.add_argument(
+        "--mocks",
+        type=int,
+        default=16,
+        help="number of mock surveys (default: %(default)s); if there are fewer maps, they are turned and used again",
+    )
+    validate.add_argument(
+        "--only", type=part, metavar="FROM:TO", help="range of the mocks; the run of the last part writes the table"
     )
     validate.add_argument("--size", type=int, default=192, help="pixels on a side of the field (default: %(default)s)")
     validate.add_argument(
@@ -48,7 +64,12 @@ def add_commands(commands):
         "--methods",
         type=_names,
         metavar="A,B",
-        help=f"default: {METHODS}; FILE.py:NAME is a function of the observation, or a method, in your own code",
+        help="default: all methods of massmap reconstruct, and gaussian, samples of the exact Gaussian posterior; "
+        "FILE.py:NAME or package.module.NAME is a function of the observation, or a method, in your own code",
+    )
+    validate.add_argument("--export", type=Path, metavar="FOLDER", help="benchmark for other codes, see massmap score")
+    validate.add_argument(
+        "--label", default="simulations", help="name of the simulations in the benchmark (default: %(default)s)"
     )
     validate.add_argument(
         "--prior",
@@ -99,15 +120,18 @@ def _check_sampler(arguments):
 
 
 def _compare(arguments):
-    from ..validation.mock_surveys import MockSurveys, compare, read_mocks, run_mocks
+    from ..validation import MockSurveys, compare, read_mocks, run_mocks, write_benchmark
 
     if arguments.samples < 2:
         raise ValueError(f"--samples: needs at least 2, got {arguments.samples}")
     methods = _methods(arguments)
-    held_out = open_maps(arguments).split(arguments.validation, seed=arguments.seed, by=arguments.split)[1].by_turns()
-    if not 1 <= arguments.mocks <= len(held_out):
-        raise ValueError(f"--mocks: needs 1 to {len(held_out)}, the number of held-out maps, got {arguments.mocks}")
-    mocks = MockSurveys(read_catalog(arguments), held_out, size=arguments.size, seed=arguments.seed)
+    if arguments.mocks < 1:
+        raise ValueError(f"--mocks: needs at least 1, got {arguments.mocks}")
+    held_out = open_maps(arguments)
+    if arguments.validation != 1:
+        held_out = held_out.split(arguments.validation, seed=arguments.seed, by=arguments.split)[1]
+    mocks = MockSurveys(read_catalog(arguments), held_out.by_turns(), size=arguments.size, seed=arguments.seed,
+                        n_mocks=arguments.mocks)  # fmt: skip
     print(f"{mocks!r}\nheld-out boxes: {', '.join(sorted(set(held_out.boxes)))}")
     numbers = range(arguments.mocks)[slice(*arguments.only) if arguments.only else slice(None)]
     if not numbers:
@@ -117,7 +141,12 @@ def _compare(arguments):
     if len(truths) < arguments.mocks:
         print(f"{len(truths)} of {arguments.mocks} mocks are mapped by all methods; the table needs all of them")
         return
-    _write(compare(truths, _with_wiener(kappas, arguments.methods), seed=arguments.seed), arguments.output)
+    kappas = _with_wiener(kappas, arguments.methods)
+    if arguments.export is not None:
+        write_benchmark(arguments.export, mocks, kappas["wiener"], label=arguments.label,
+                        progress=not arguments.quiet)  # fmt: skip
+        print(f"wrote {arguments.export}")
+    _write(compare(truths, kappas, groups=mocks.truths, seed=arguments.seed), arguments.output)
 
 
 def _with_wiener(kappas, wanted):
@@ -126,7 +155,7 @@ def _with_wiener(kappas, wanted):
     kappas = {"wiener": wiener, **kappas}
     if wanted is not None and "gaussian" not in wanted:
         del kappas["gaussian"]
-    first = [name for name in METHODS.split(",") if name in kappas]
+    first = [name for name in known_methods() if name in kappas]
     return {name: kappas[name] for name in dict.fromkeys([*first, *kappas])}
 
 
@@ -148,33 +177,31 @@ def _write(comparison, folder):
 
 def _methods(arguments):
     """Return the methods with files of their own; the Wiener filter is the mean of ``gaussian``."""
-    from ..methods import AnnealedHMC, KaiserSquires, PosteriorDiffusion, PosteriorMean, Wiener
+    from ..methods import METHODS
     from ..priors import PosteriorNetwork
     from ..theory.spectrum import PowerSpectrum
 
-    wanted, device = arguments.methods or METHODS.split(","), arguments.device
-    unknown = [name for name in wanted if name not in METHODS.split(",") and not is_own_code(name)]
+    known = known_methods()
+    wanted = arguments.methods or known
+    unknown = [name for name in wanted if name not in known and not is_own_code(name)]
     if unknown:
-        raise ValueError(f"--methods: need FILE.py:NAME, or some of {METHODS}, got {', '.join(unknown)}")
+        raise ValueError(f"--methods: need FILE.py:NAME, or some of {','.join(known)}, got {', '.join(unknown)}")
     for option, names in (("network", NETWORKS), ("schedule", ("annealed_hmc",))):
         if getattr(arguments, option) is not None and not set(names) & set(wanted):
             raise ValueError(f"--{option}: only for {' and '.join(names)}, not among the --methods")
     spectrum = None if arguments.spectrum is None else PowerSpectrum.read(arguments.spectrum)
     prior, theory = _prior(arguments.prior, spectrum)
-    sampled = {"n_samples": arguments.samples, "device": device}
-    methods = {}
-    if "kaiser_squires" in wanted:
-        methods["kaiser_squires"] = KaiserSquires(device=device)
     network = None
     if set(NETWORKS) & set(wanted):
         network = PosteriorNetwork.load(arguments.network or "default", spectrum)
-    if "posterior_mean" in wanted:
-        methods["posterior_mean"] = PosteriorMean(network, device=device)
-    methods["gaussian"] = Wiener(theory, **sampled)
-    if "posterior_diffusion" in wanted:
-        methods["posterior_diffusion"] = PosteriorDiffusion(network, n_check=0, **sampled)
-    if "annealed_hmc" in wanted:
-        methods["annealed_hmc"] = AnnealedHMC(prior, n_check=0, **sampled, **options(arguments, "schedule"))
+    offered = {"prior": prior, "spectrum": theory, "network": network, "n_samples": arguments.samples, "n_check": 0}
+    offered |= {"device": arguments.device, **options(arguments, "schedule")}
+    methods = {}
+    for name in known:
+        if name == "gaussian" or (name in wanted and name != "wiener"):
+            kind = METHODS["wiener" if name == "gaussian" else name]
+            fields = [field.name for field in dataclasses.fields(kind)]
+            methods[name] = kind(**{key: value for key, value in offered.items() if key in fields})
     return methods | _own_methods([name for name in wanted if is_own_code(name)])
 
 
@@ -201,17 +228,17 @@ def _own_methods(texts):
     methods = {}
     for text in texts:
         name = name_in(text)
-        if name in (*METHODS.split(","), "truth", *methods):
+        if name in (*known_methods(), "truth", *methods):
             raise ValueError(f"--methods: the name of {text!r} is that of another method; rename it")
         methods[name] = resolve(load(text, "--methods"))
     return methods
 
 
 def _names(text):
-    return [name.strip() for name in text.split(",") if name.strip()]
+    return [with_colon(name.strip()) for name in text.split(",") if name.strip()]
 
 
-def _part(text):
+def part(text):
     """Parse numbers from:to, either of which may be omitted."""
     try:
         first, last = (int(part) if part else None for part in text.split(":"))

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from .._utils.checks import is_object_with
+from .._utils.content import description, text_of
 from .._utils.version import __version__
 from ..maps.convergence_map import ConvergenceMap
 from ..methods.provenance import digest
@@ -16,9 +18,9 @@ def read(file):
 
 
 def seeded(method, mocks, number):
-    if not dataclasses.is_dataclass(method):
-        raise TypeError(f"methods: need frozen dataclasses such as Wiener(), got {method!r}")
-    if any(field.name == "seed" for field in dataclasses.fields(method)):
+    if not is_object_with(method, "solve"):
+        raise TypeError(f"methods: need objects with a method solve(), such as Wiener(), got {method!r}")
+    if dataclasses.is_dataclass(method) and any(field.name == "seed" for field in dataclasses.fields(method)):
         return dataclasses.replace(method, seed=mocks.seed_of(number))
     return method
 
@@ -28,7 +30,9 @@ def settings_of(mocks, number, method):
     if method is None:
         return mocks.settings(number)
     # the repr omits weights of networks and values of spectra
-    made = {"method": repr(seeded(method, mocks, number)), "numbers": digest(method)[:16], "version": __version__}
+    made = seeded(method, mocks, number)
+    text = text_of(made) if dataclasses.is_dataclass(made) else description(made)
+    made = {"method": text, "numbers": digest(method)[:16], "version": __version__}
     return mocks.settings(number) | made
 
 

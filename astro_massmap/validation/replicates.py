@@ -15,7 +15,7 @@ def jackknife(function, sums):
 
 
 def jackknife_replicates(function, sums):
-    """Return the value ``(k,)`` of a function of sums, and ``(n, k)`` values without each mock, scaled; n = 0 for one."""
+    """Return the value ``(k,)`` of a function of sums, and ``(n, k)`` values without each mock, or none of one mock."""
     with np.errstate(divide="ignore", invalid="ignore"):
         total = {name: part.sum(axis=0) for name, part in sums.items()}
         value = np.atleast_1d(function(total))

@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
 
 from .._io.fits_headers import open_fits
 from .._sky.geometry import celestial_wcs, same_grid
-from .._utils.progress import warn
 from .._utils.untrusted import parsing
 from ..maps.convergence_map import ConvergenceMap
 
@@ -46,9 +44,7 @@ def files_in(folder: File) -> dict[str, dict[int, Path]]:
     return found
 
 
-def read_maps(
-    name: str, files: dict[int, Path], truths: dict[int, ConvergenceMap]
-) -> list[ConvergenceMap]:
+def read_maps(name: str, files: dict[int, Path], truths: dict[int, ConvergenceMap]) -> list[ConvergenceMap]:
     """Read the maps of one method of the mocks with these truths, with the checks of `checked`."""
     missing = [i for i in truths if i not in files]
     if missing:
@@ -56,9 +52,7 @@ def read_maps(
     return checked(name, [read_map(files[i]) for i in truths], truths)
 
 
-def checked(
-    name: str, maps: Sequence[ConvergenceMap], truths: dict[int, ConvergenceMap]
-) -> list[ConvergenceMap]:
+def checked(name: str, maps: Sequence[ConvergenceMap], truths: dict[int, ConvergenceMap]) -> list[ConvergenceMap]:
     """Return maps of one method; ValueError that names the mock if shape, pixels or numbers of samples are wrong."""
     if len(maps) != len(truths):
         raise ValueError(f"maps: need one map for each of {len(truths)} mocks, got {len(maps)} of {name!r}")

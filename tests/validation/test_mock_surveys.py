@@ -27,8 +27,8 @@ from astro_massmap.simulation.mock_survey import shear_field
 from astro_massmap.validation import MockSurveys, compare, read_mocks, run_mocks
 from astro_massmap.validation.comparison import _intervals_of
 from astro_massmap.validation.diagnostics import coverage
-from astro_massmap.validation.replicates import jackknife
 from astro_massmap.validation.mock_files import settings_of
+from astro_massmap.validation.replicates import jackknife
 
 from helpers import small_priors
 from helpers.cases import each_case
@@ -378,7 +378,7 @@ def test_spectra_of_the_same_name_have_different_settings(maps, catalog):
     other = PowerSpectrum(theory.ell, 1.01 * theory.cl, name=theory.name)
     first, second = (settings_of(mocks, 0, Wiener(spectrum)) for spectrum in (theory, other))
     assert first["method"] == second["method"] and first["numbers"] != second["numbers"]
-    with pytest.raises(TypeError, match="methods: need frozen dataclasses"):
+    with pytest.raises(TypeError, match="methods: need objects with a method solve"):
         settings_of(mocks, 0, object())
 
 
@@ -436,8 +436,7 @@ def test_the_command_and_a_method_added_later(folder, capsys):
     ("arguments", "message"),
     [
         (["--samples", "1"], "--samples: needs at least 2"),
-        (["--mocks", "5"], "--mocks: needs 1 to 4"),
-        (["--mocks", "0"], "--mocks: needs 1 to 4"),
+        (["--mocks", "0"], "--mocks: needs at least 1"),
         (["--methods", "wiener,magic"], "posterior_mean,gaussian,posterior_diffusion,annealed_hmc, got magic"),
         (["--size", "64"], "size: needs to be at most 48"),
         (["--only", "7:"], "--only: needs some of the mocks 0 to"),
