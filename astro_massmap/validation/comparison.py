@@ -185,8 +185,15 @@ def compare(
         samples = None if kappas[0].samples is None else [k.samples.astype(float) for k in kappas]  # type: ignore[union-attr]
         of_map = data[name] if samples is None else np.stack([s.mean(axis=0) for s in samples])
         metrics[name] = measure(prepared, of_map, samples, [k.diagnostics for k in kappas],
-                                groups=groups, seed=seed)  # fmt: skip
+                                stds=_stds(kappas), groups=groups, seed=seed)  # fmt: skip
     return Comparison(_table(metrics, len(truths)), metrics, prepared.edges, prepared.density, BANDS, THRESHOLDS)
+
+
+def _stds(kappas):
+    """Return standard deviations ``(n_mocks, ny, nx)``, or None if a map has none."""
+    if any(kappa.uncertainty is None for kappa in kappas):
+        return None
+    return np.nan_to_num(np.stack([kappa.uncertainty.array for kappa in kappas]).astype(float))
 
 
 def _table(metrics, n_mocks):

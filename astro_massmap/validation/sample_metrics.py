@@ -10,6 +10,7 @@ import numpy as np
 
 from ..analysis.quantiles import interval
 from .diagnostics import rank_histogram, tarp
+from .scoring_rules import mira, mira_of_correct_posterior
 
 LEVELS = (0.68, 0.9)  # 90 % intervals need 19 samples
 _PERMUTATIONS_OF_DISTANCES, _PERMUTATIONS_OF_TARP = 999, 99
@@ -20,7 +21,7 @@ def calibration(truths, draws, seed):
     """
     Return distance and p-values (values and errors by name), sums of each mock, and tables of ranks and TARP or None.
 
-    The sums are the fractions of truths within credible intervals.
+    The sums are the fractions of truths within credible intervals, and the MIRA score divided by that expected.
     """
     values, within = {"distance": _distance(truths, draws, seed)}, {"mocks": np.ones(len(draws))}
     samples, truth = draws[truths.thin], truths.smooth[truths.thin]
@@ -31,6 +32,7 @@ def calibration(truths, draws, seed):
     values["ranks"] = alone(ranks.meta["p_value"])
     if len(truth) > 2:
         balls = tarp(samples, truth, seed=seed)
+        within["mira"] = mira(samples, truth, seed=seed)[:, None] / mira_of_correct_posterior(samples.shape[1])
         values["tarp"] = alone(_farthest(balls), _p_of_tarp(samples, truth, seed))
     return values, within, ranks, balls
 

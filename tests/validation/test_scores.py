@@ -95,7 +95,7 @@ def test_more_mocks_than_maps_are_turned(made):
 
 def test_scores_of_a_benchmark_are_those_of_the_comparison(made):
     folder, mocks, truths, kappas = made
-    wiener = [ConvergenceMap(k.data, wcs=k.wcs) for k in kappas["gaussian"]]
+    wiener = [ConvergenceMap(k.data, wcs=k.wcs, uncertainty=k.uncertainty) for k in kappas["gaussian"]]
     expected = compare(truths, {"wiener": wiener, **kappas}, groups=mocks.truths).table
     found = score(folder / "benchmark", folder / "run").table
     for name in ("wiener", "kaiser_squires", "gaussian"):
