@@ -4,7 +4,7 @@ Scores of posterior samples against true values: CRPS, a proper scoring rule, an
 The continuous ranked probability score is lowest on average for the true posterior (Gneiting & Raftery 2007, J. Am.
 Stat. Assoc. 102, 359), and equals the absolute error for a map without samples. MIRA (Sharief et al. 2026,
 arXiv:2605.02014) has a known value for the true posterior, but is no proper score: it is lower for posteriors that are
-too narrow or biased, and higher for those that are too wide.
+too narrow or biased, and for those that are too wide higher in one dimension, lower in many.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def crps(
     """
     Compute the continuous ranked probability score of each mock survey, a mean over its pixels.
 
-    With n samples x and the truth y, it is ``mean |x_j - y| - sum_jk |x_j - x_k| / (2 n (n - 1))``, without bias for any
-    n. For a Gaussian posterior of standard deviation s it is on average s / sqrt(pi).
+    With n samples x and the truth y, it is ``mean |x_j - y| - sum_jk |x_j - x_k| / (2 n (n - 1))``, unbiased for any n.
+    For a Gaussian posterior of standard deviation s it is on average s / sqrt(pi).
 
     Parameters
     ----------

@@ -126,6 +126,11 @@ def test_a_correct_posterior(comparison):
     value, error = cells(comparison, "gaussian", "power of samples")
     known = np.isfinite(value)
     assert known.sum() > 5 and (np.abs(value - 1) < 4 * error)[known].all()
+    # scatter of summaries, MIRA and CRPS: eight values exceed 3.8 standard errors (Student's t) in 0.8 % of all cases;
+    # the CRPS of Gaussian samples is 1 / sqrt(2) of the mean absolute error of their exact mean
+    for part, expected in (("covariance", 1), ("posterior variance", 1), ("MIRA", 1), ("CRPS", 0.5**0.5)):
+        value, error = cells(comparison, "gaussian", part)
+        assert (np.abs(value - expected) < 3.8 * error).all(), part
 
 
 @pytest.mark.slow
@@ -138,6 +143,15 @@ def test_a_narrow_posterior(comparison):
     assert cells(comparison, "narrow", "p-value of ranks")[0][0] == 0.001
     assert cells(comparison, "narrow", "p-value of TARP")[0][0] == 0.01
     assert cells(comparison, "narrow", "power of samples")[0][0] < 0.9
+    for part in ("covariance over mocks / truth, band", "posterior variance / squared error, band", "MIRA"):
+        value, error = cells(comparison, "narrow", part)
+        assert value < 1 - 4 * error, part
+    value, error = comparison.difference("narrow", "gaussian")
+    row = list(comparison.table["quantity"]).index("CRPS / Wiener, smoothed")
+    assert value[row] > 4 * error[row]  # a proper score is lowest for the true posterior
+    # differences of the same mocks are known better than those of independent ones
+    errors = [cells(comparison, name, "CRPS")[1][0] for name in ("gaussian", "narrow")]
+    assert error[row] < 0.7 * np.hypot(*errors)
 
 
 @pytest.mark.slow
