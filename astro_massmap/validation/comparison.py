@@ -190,10 +190,10 @@ def compare(
 
 
 def _stds(kappas):
-    """Return standard deviations ``(n_mocks, ny, nx)``, or None if a map has none."""
+    """Return standard deviations ``(n_mocks, ny, nx)``, infinite where unknown, or None if a map has none."""
     if any(kappa.uncertainty is None for kappa in kappas):
         return None
-    return np.nan_to_num(np.stack([kappa.uncertainty.array for kappa in kappas]).astype(float))
+    return np.nan_to_num(np.stack([k.uncertainty.array for k in kappas]).astype(float), nan=np.inf)
 
 
 def _table(metrics, n_mocks):

@@ -57,6 +57,7 @@ LABELS = {
     "worst evaluations": ["score evaluations, worst chain of all"],
     "restarts": ["restarts"],
 }
+_LEAST = 1e-12  # standard deviation of pixels that are the same in all samples
 _BINS = 480  # of cumulative distributions
 
 
@@ -137,7 +138,7 @@ def _stds(truths, stds, draws):
     elif stds is not None:
         e = truths.edge
         stds = stds[:, e : stds.shape[1] - e, e : stds.shape[2] - e]
-    return None if stds is None else np.where(stds > 0, stds, np.inf)
+    return None if stds is None else np.maximum(stds, _LEAST)
 
 
 def least_side(pixel_size):

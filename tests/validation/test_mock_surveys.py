@@ -1,5 +1,6 @@
 """Mock surveys of a catalogue: files, comparisons with known results, and the command."""
 
+import dataclasses
 from pathlib import Path
 
 import astropy.units as u
@@ -21,6 +22,7 @@ from astro_massmap import (
 )
 from astro_massmap.cli import main
 from astro_massmap.inference import FourierGrid, LensingOperator, padded_shape
+from astro_massmap.methods import Estimate
 from astro_massmap.plotting import plot_validation
 from astro_massmap.simulation import MapSet
 from astro_massmap.simulation.mock_survey import shear_field
@@ -195,7 +197,7 @@ def test_the_scatter_of_few_samples_is_subtracted(right):
     value, error = cells(made, "few", "RMSE")
     assert (np.abs(value - 1) < 3.5 * error).all() and (error < 0.03).all()
     uncorrected = compare(truths, {"wiener": [point(k) for k in kappas], "few": [point(k) for k in few]})
-    assert cells(uncorrected, "few", "RMSE")[0] == pytest.approx([1.155, 1.155], abs=0.03)
+    assert cells(uncorrected, "few", "RMSE")[0][:2] == pytest.approx([1.155, 1.155], abs=0.03)
     for quantity, within in (
         ("power of map / truth, ell 300 to 4500", 0.15),
         ("correlation", 0.05),
@@ -385,6 +387,32 @@ def test_networks_of_the_same_size_have_different_settings(maps, catalog):
     mocks = MockSurveys(catalog, maps, size=SIDE)
     first, same, other = (settings_of(mocks, 0, AnnealedHMC(small_priors.prior(seed))) for seed in (0, 0, 1))
     assert first == same and first["method"] == other["method"] and first["numbers"] != other["numbers"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Older:
+    width: float = 2.0
+
+    def solve(self, observation, *, progress=False):
+        return Estimate(self.width * observation.shear[0].numpy(), None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Newer(Older):
+    turns: int = 0
+    seed: int = 0
+
+
+Newer.__qualname__ = Newer.__name__ = "Older"
+
+
+def test_files_made_before_an_option_existed_are_valid_while_it_has_its_default(maps, catalog, tmp_path):
+    mocks = MockSurveys(catalog, maps, size=SIDE)
+    run_mocks(mocks, {"mine": Older()}, tmp_path, numbers=[1], progress=False)
+    assert len(read_mocks(mocks, {"mine": Newer()}, tmp_path, numbers=[1])[0]) == 1
+    for other in (Newer(turns=1), Newer(width=3.0)):
+        with pytest.raises(ValueError, match="was made with other settings"):
+            read_mocks(mocks, {"mine": other}, tmp_path, numbers=[1])
 
 
 def test_spectra_of_the_same_name_have_different_settings(maps, catalog):
