@@ -7,14 +7,23 @@ from pathlib import Path
 from .arguments import NETWORKS, add_galaxy_arguments, angle, open_maps, options, read_catalog, save_figure
 from .own_code import is_own_code, load, name_in, with_colon
 
-FIRST, LAST = ("kaiser_squires",), ("wiener", "posterior_mean", "gaussian", "posterior_diffusion", "annealed_hmc")
+FIRST = ("kaiser_squires",)
+LAST = ("wiener", "posterior_mean", "gaussian", "posterior_diffusion", "annealed_hmc")
+# other options of a method, under a name of their own, and samples of the exact Gaussian posterior
+VARIANTS = {"kaiser_squires_inpainted": ("kaiser_squires", {"inpaint": 100}), "gaussian": ("wiener", {})}
 
 
 def known_methods():
-    """Return the names of the methods in the order of the table: all of the package, and the samples of the Wiener."""
+    """Return the names of all methods, and of variants whose options the package has, in the order of the table."""
     from ..methods import METHODS
 
-    return [*FIRST, *(name for name in METHODS if name not in FIRST + LAST), *LAST]
+    kinds = {name: (METHODS[base], chosen) for name, (base, chosen) in VARIANTS.items()}
+    variants = [name for name, (kind, chosen) in kinds.items() if chosen.keys() <= _options_of(kind)]
+    return [name for name in dict.fromkeys([*FIRST, *variants, *METHODS, *LAST]) if name not in LAST] + [*LAST]
+
+
+def _options_of(kind):
+    return {field.name for field in dataclasses.fields(kind)}
 
 
 def add_commands(commands):
@@ -199,9 +208,9 @@ def _methods(arguments):
     methods = {}
     for name in known:
         if name == "gaussian" or (name in wanted and name != "wiener"):
-            kind = METHODS["wiener" if name == "gaussian" else name]
-            fields = [field.name for field in dataclasses.fields(kind)]
-            methods[name] = kind(**{key: value for key, value in offered.items() if key in fields})
+            base, chosen = VARIANTS.get(name, (name, {}))
+            taken = {key: value for key, value in offered.items() if key in _options_of(METHODS[base])}
+            methods[name] = METHODS[base](**taken | chosen)
     return methods | _own_methods([name for name in wanted if is_own_code(name)])
 
 

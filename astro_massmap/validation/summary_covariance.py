@@ -21,6 +21,7 @@ LABELS = {
     "posterior variance of moments": ["posterior variance / squared error, moments"],
 }
 KINDS = "bands", "peaks", "moments"
+_LEAST = 1e-9  # variance over the truths, in units of that of the samples, below which it is rounding
 
 
 def moments_of_each(maps):
@@ -38,9 +39,9 @@ def summary_sums(kind, samples, truth):
     """
     known = np.isfinite(samples).all(axis=(0, 1)) & np.isfinite(truth).all(axis=0)
     samples, truth = samples[..., known], truth[:, known]
-    scale = np.where(truth.std(axis=0) > 0, truth.std(axis=0), 1)  # only against rounding
-    samples, truth = (samples - truth.mean(axis=0)) / scale, (truth - truth.mean(axis=0)) / scale
-    n = samples.shape[1]
+    n, middle, scale = samples.shape[1], samples.mean(axis=(0, 1)), samples.std(axis=(0, 1))
+    scale = np.where(scale > 0, scale, 1)
+    samples, truth = (samples - middle) / scale, (truth - middle) / scale  # only against rounding
     return {
         f"{kind} mocks": np.ones(len(truth)),
         f"{kind} of truth": truth,
@@ -53,12 +54,12 @@ def summary_sums(kind, samples, truth):
 
 
 def covariance_ratio(kind, s):
-    """Return the ratio of the covariances of samples and truths from sums over mocks."""
+    """Return the ratio of the covariances of samples and truths from sums over mocks; NaN for truths that are equal."""
     n = s[f"{kind} mocks"]
     of_truth = _covariance(s[f"{kind} squared, truth"], s[f"{kind} of truth"], n)
     of_samples = _covariance(s[f"{kind} squared, samples"], s[f"{kind} of samples"], n)
     variance = _diagonal(of_truth) + _diagonal(of_samples).mean(axis=0)
-    used = variance > 0
+    used = _diagonal(of_truth) > _LEAST
     scale = np.sqrt(np.outer(variance[used], variance[used]))
     norm = [np.square(c[..., used, :][..., used] / scale).sum(axis=(-2, -1)).mean() for c in (of_samples, of_truth)]
     return np.sqrt(norm[0] / norm[1])

@@ -111,6 +111,12 @@ def test_summaries_that_are_not_known_or_do_not_vary():
     assert np.allclose(known[0], known[1])
 
 
+def test_truths_that_are_equal_have_no_covariance():
+    samples, truth = summaries(12, 4, 6)
+    same = truth[:1] * (1 + 1e-14 * np.arange(12)[:, None])
+    assert np.isnan(jackknife(lambda s: covariance_ratio("x", s), summary_sums("x", samples, same))[0]).all()
+
+
 def test_moments():
     x = np.random.default_rng(7).exponential(size=(2, 300, 300))
     assert moments_of_each(x)[0] == pytest.approx([1, 2, 6], rel=0.1)
