@@ -12,10 +12,11 @@ def add_commands(commands):
     score.add_argument("benchmark", type=Path, metavar="FOLDER", help="folder of the benchmark")
     score.add_argument(
         "maps",
-        nargs="+",
+        nargs="*",
         metavar="MAPS",
         help="folders of maps mock_000.fits, ... of one method, with the name of the folder, or of "
-        "mock_000_NAME.fits of several; NAME=FOLDER for another name, or for one of several; or scores in .ecsv files",
+        "mock_000_NAME.fits of several; NAME=FOLDER for another name, or for one of several; or scores in .ecsv files "
+        "(default: the maps in the benchmark)",
     )
     score.add_argument("--mocks", type=_numbers, metavar="FROM:TO", help="range of the mocks (default: all)")
     score.add_argument("--seed", type=int, default=0, help="seed of ties and random points (default: %(default)s)")
@@ -33,9 +34,10 @@ def _score(arguments):
     for file in filter(None, (arguments.output, arguments.plot)):
         check_target(file, overwrite=arguments.overwrite)
     benchmark = Benchmark.open(arguments.benchmark)
-    given = [text for text in arguments.maps if text.endswith(".ecsv")]
+    texts = arguments.maps or [str(folder) for folder in sorted((arguments.benchmark / "maps").glob("*"))]
+    given = [text for text in texts if text.endswith(".ecsv")]
     before = [Scores.read(file) for file in given]
-    maps = _maps([text for text in arguments.maps if text not in given])
+    maps = _maps([text for text in texts if text not in given])
     first, last = arguments.mocks or (None, None)
     found = None
     if maps or not before:

@@ -76,7 +76,9 @@ def add_commands(commands):
         help="default: all methods of massmap reconstruct, and gaussian, samples of the exact Gaussian posterior; "
         "FILE.py:NAME or package.module.NAME is a function of the observation, or a method, in your own code",
     )
-    validate.add_argument("--export", type=Path, metavar="FOLDER", help="benchmark for other codes, see massmap score")
+    validate.add_argument(
+        "--export", type=Path, metavar="FOLDER", help="benchmark with these mocks and maps, for massmap score"
+    )
     validate.add_argument(
         "--label", default="simulations", help="name of the simulations in the benchmark (default: %(default)s)"
     )
@@ -129,7 +131,7 @@ def _check_sampler(arguments):
 
 
 def _compare(arguments):
-    from ..validation import MockSurveys, compare, read_mocks, run_mocks, write_benchmark
+    from ..validation import MockSurveys, compare, read_mocks, run_mocks
 
     if arguments.samples < 2:
         raise ValueError(f"--samples: needs at least 2, got {arguments.samples}")
@@ -152,10 +154,20 @@ def _compare(arguments):
         return
     kappas = _with_wiener(kappas, arguments.methods)
     if arguments.export is not None:
-        write_benchmark(arguments.export, mocks, kappas["wiener"], label=arguments.label,
-                        progress=not arguments.quiet)  # fmt: skip
-        print(f"wrote {arguments.export}")
+        _export(mocks, kappas, arguments)
     _write(compare(truths, kappas, groups=mocks.truths, seed=arguments.seed), arguments.output)
+
+
+def _export(mocks, kappas, arguments):
+    """Write the mocks to a benchmark, unless it has them, and the maps of all methods but the Wiener filter."""
+    from ..validation import Benchmark, add_maps, write_benchmark
+
+    folder, label = arguments.export, arguments.label
+    there = folder.exists() and label in Benchmark.open(folder).table["truths"]
+    if not there:
+        write_benchmark(folder, mocks, kappas["wiener"], label=label, progress=not arguments.quiet)
+    add_maps(folder, mocks, {name: of_method for name, of_method in kappas.items() if name != "wiener"}, label=label)
+    print(f"wrote {folder}")
 
 
 def _with_wiener(kappas, wanted):

@@ -4,7 +4,7 @@ Validation: `run_mocks` maps `MockSurveys` by every method, `compare` measures t
 `write_benchmark` writes mock surveys for any code, `score` compares its maps.
 """
 
-from .benchmark import Benchmark, write_benchmark
+from .benchmark import Benchmark, add_maps, write_benchmark
 from .mock_surveys import Comparison, MockSurveys, compare, read_mocks, run_mocks
 from .scores import Scores, score
 
@@ -13,6 +13,7 @@ __all__ = [
     "Comparison",
     "MockSurveys",
     "Scores",
+    "add_maps",
     "compare",
     "read_mocks",
     "run_mocks",

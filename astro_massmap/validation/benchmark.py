@@ -3,11 +3,12 @@ Benchmark: a folder of mock surveys that any code can map, with the truths in a 
 
 The folder contains ``README.txt``, the table ``mocks.ecsv`` with a row for each mock, and for each mock the files
 ``shear/mock_000.fits`` (the data), ``truth/mock_000.fits`` and ``wiener/mock_000.fits``, the exact Wiener filter with
-which `astro_massmap.validation.score` compares.
+which `astro_massmap.validation.score` compares. Maps by name of the method are in ``maps/NAME/mock_000.fits``.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,15 +21,16 @@ from .._utils.progress import progress_bar
 from ..maps.convergence_map import ConvergenceMap
 from ..maps.shear_map import ShearMap
 from ..methods import resolve
+from .submissions import checked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from .._utils.typing import File
     from ..methods import MethodLike
     from .mock_surveys import MockSurveys
 
-__all__ = ["Benchmark", "write_benchmark"]
+__all__ = ["Benchmark", "add_maps", "write_benchmark"]
 
 TABLE, FORMAT = "mocks.ecsv", "astro_massmap benchmark 1"
 PARTS = "shear", "truth", "wiener"
@@ -43,6 +45,7 @@ shear/mock_000.fits   the data: images G1 and G2 (ny, nx), shear along the pixel
                       deviation of a component, infinite without data; MASK, 1 without data; and the WCS.
 truth/mock_000.fits   the truth: KAPPA (ny, nx), and MASK. Not to be used in making maps.
 wiener/mock_000.fits  the exact Wiener filter, with which maps are compared.
+maps/NAME             maps of methods, if there are any, as examples.
 
 Write one FITS file for each mock, mock_000.fits, mock_001.fits, ..., to a folder with the name of your method:
 
@@ -70,7 +73,8 @@ class Benchmark:
     folder : `pathlib.Path`
         Folder of the benchmark.
     table : `~astropy.table.QTable`
-        ``mock`` (number), ``truths`` (label of the simulations) and ``map`` (the simulated map) of each mock.
+        ``mock`` (number), ``truths`` (label of the simulations), ``map`` (the simulated map) and a checksum of the
+        ``settings`` of each mock.
 
     Examples
     --------
@@ -104,7 +108,7 @@ class Benchmark:
         return len(self.table)
 
     def file(self, part: str, number: int) -> Path:
-        """Return the path of the ``"shear"``, ``"truth"`` or ``"wiener"`` of a mock."""
+        """Return the path of the ``"shear"``, ``"truth"``, ``"wiener"`` or ``"maps/NAME"`` of a mock."""
         return self.folder / part / name_of(number)
 
     def shear(self, number: int) -> ShearMap:
@@ -190,6 +194,59 @@ def write_benchmark(
     _write_table(folder, before, _rows(mocks, numbers, label, start), _grid_of(mocks))
 
 
+def add_maps(
+    folder: File,
+    mocks: MockSurveys,
+    maps: Mapping[str, Sequence[ConvergenceMap]],
+    *,
+    label: str = "simulations",
+    numbers: Iterable[int] | None = None,
+) -> None:
+    """
+    Write maps of the mocks with one label to the folder of a benchmark, ``maps/NAME/mock_000.fits``.
+
+    Parameters
+    ----------
+    folder, mocks, label, numbers
+        As for `write_benchmark`, which has written the mocks.
+    maps : dict
+        Maps of these mocks by name of the method. Existing files are replaced.
+
+    Raises
+    ------
+    ValueError
+        If the benchmark has other mocks of this label, or maps are not on their grid.
+    OSError
+        If there is no benchmark, or a file cannot be written.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from astro_massmap import KaiserSquires, Wiener, datasets
+    >>> from astro_massmap.simulation import MapSet
+    >>> from astro_massmap.validation import MockSurveys, add_maps, read_mocks, run_mocks, write_benchmark
+    >>> np.save("maps.npy", np.random.default_rng(1).normal(scale=0.03, size=(2, 48, 48)))
+    >>> mocks = MockSurveys(datasets.demo()[::8], MapSet.open(".", pixel_scale=1 * u.arcmin), size=32)
+    >>> methods = {"ks": KaiserSquires()}
+    >>> run_mocks(mocks, methods, "validation", progress=False)
+    >>> write_benchmark("benchmark", mocks, Wiener(), label="white noise", progress=False)
+    >>> add_maps("benchmark", mocks, read_mocks(mocks, methods, "validation")[1], label="white noise")
+    >>> [file.name for file in sorted(Path("benchmark/maps/ks").iterdir())]
+    ['mock_000.fits', 'mock_001.fits']
+    """
+    benchmark, wanted = Benchmark.open(folder), list(range(len(mocks)) if numbers is None else numbers)
+    rows = benchmark.table[benchmark.table["truths"] == label]
+    if list(rows["settings"]) != [_checksum(mocks, number) for number in wanted]:
+        raise ValueError(f"label: the mocks {label!r} in {str(folder)!r} are others; use another label or folder")
+    known = {number: benchmark.truth(number) for number in rows["mock"].tolist()}
+    for name, kappas in maps.items():
+        of_method = checked(name, kappas, known)
+        (benchmark.folder / "maps" / name).mkdir(parents=True, exist_ok=True)
+        for number, kappa in zip(known, of_method, strict=True):
+            kappa.write(benchmark.file(f"maps/{name}", number), format="fits", overwrite=True)
+
+
 def name_of(number):
     return f"mock_{number:03d}.fits"
 
@@ -213,7 +270,14 @@ def _before(folder, label, mocks):
 
 def _rows(mocks, numbers, label, start):
     names = [mocks.settings(number)["map"] for number in numbers]
-    return QTable({"mock": start + np.arange(len(numbers)), "truths": [label] * len(numbers), "map": names})
+    checksums = [_checksum(mocks, number) for number in numbers]
+    columns = {"mock": start + np.arange(len(numbers)), "truths": [label] * len(numbers)}
+    return QTable(columns | {"map": names, "settings": checksums})
+
+
+def _checksum(mocks, number):
+    """Return a checksum of the settings of a mock: galaxies, map, size and seed."""
+    return hashlib.sha256(repr(sorted(mocks.settings(number).items())).encode()).hexdigest()[:16]
 
 
 def _write_table(folder, before, rows, grid):

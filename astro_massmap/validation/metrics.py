@@ -113,10 +113,11 @@ def measure(truths, maps, samples, diagnostics, *, stds=None, groups=None, seed=
         value, made.replicates[name] = jackknife_replicates(function, sums)
         made.values[name] = value, spread(made.replicates[name])
     stds = _stds(truths, stds, draws)
-    for rank, peaks in lists_of(smooth, truths.smooth, truths.seen, truths.pixel_size, stds, draws, groups).items():
-        name = f"completeness by {rank}"
-        value, made.replicates[name] = peaks.completeness(seed)
-        made.values[name] = value, spread(made.replicates[name])
+    lists = lists_of(smooth, truths.smooth, truths.seen, truths.pixel_size, stds, draws, groups)
+    for rank, of_rank in lists.items():
+        for name, (value, replicates) in of_rank.scores(seed).items():
+            made.values[f"{name} by {rank}"] = value, spread(replicates)
+            made.replicates[f"{name} by {rank}"] = replicates
     made.values |= _cost(diagnostics, 1 if samples is None else len(samples[0]))
     return made
 

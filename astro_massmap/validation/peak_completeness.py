@@ -5,7 +5,9 @@ Peaks of the truth and of a map are local maxima of the convergence smoothed by 
 smoothed pixels have data. A peak of the truth is found if a peak of the map lies within 1.5 arcmin, one to one with the
 smallest total separation. The peaks of the maps of all mocks are put in the order of a rank. The completeness is the
 largest fraction of the peaks of the truths above a threshold that a list from the top of this order contains, among
-the lists of which at most 10 % are false, that is, without a peak of the truth above the threshold.
+the lists of which at most 10 % are false, that is, without a peak of the truth above the threshold. The mean purity is
+that over completeness from 0 to 1, the area below the curve of purity against completeness, with zero for peaks of the
+truths that are not found (average precision). It uses all peaks, and its error is smaller.
 
 Errors are those of a bootstrap over truths: the number of a list is no smooth function of the mocks, as the jackknife
 needs. The mocks that are drawn are the same for all methods, so that differences are paired.
@@ -21,9 +23,11 @@ from ..analysis.matching import assigned
 THRESHOLDS = (0.02, 0.04, 0.06)
 FALSE, RADIUS = 0.1, np.radians(1.5 / 60)
 RANKS = "kappa", "signal to noise", "probability"
+_FOUND, _PURITY = f"found at {FALSE:.0%} false", "mean purity"
 LABELS = {
-    f"completeness by {rank}": [f"peaks above {t}: found at {FALSE:.0%} false, by {rank}" for t in THRESHOLDS]
+    f"{kind} by {rank}": [f"peaks above {t}: {text}, by {rank}" for t in THRESHOLDS]
     for rank in RANKS
+    for kind, text in (("completeness", _FOUND), ("purity", _PURITY))
 }
 _REPLICATES = 400
 
@@ -52,24 +56,33 @@ class Lists:
         self.group = np.repeat(mocks, [part.shape[1] for part in ranks])
         self.n_truth = np.stack([n_truth[mocks == i].sum(axis=0) for i in range(mocks.max() + 1)])
 
-    def completeness(self, seed):
-        """Return the completeness for each threshold, and ``(replicates, thresholds)`` of the bootstrap."""
+    def scores(self, seed):
+        """
+        Return completeness and mean purity.
+
+        Each is a pair: the value for each threshold, and ``(replicates, thresholds)`` of the bootstrap.
+        """
         n = len(self.n_truth)
         drawn = np.random.default_rng([seed, 21]).multinomial(n, np.full(n, 1 / n), _REPLICATES if n > 1 else 0)
         weights = np.concatenate([np.ones((1, n), dtype=int), drawn])
-        found = np.stack([self._found(i, weights) for i in range(self.rank.shape[0])], axis=1)
-        return found[0], found[1:]
+        both = np.stack([self._scores_of(i, weights) for i in range(self.rank.shape[0])], axis=2)
+        return {name: (found[0], found[1:]) for name, found in zip(("completeness", "purity"), both, strict=True)}
 
-    def _found(self, i, weights):
+    def _scores_of(self, i, weights):
+        """Return completeness and mean purity above one threshold, ``(2, weights)``."""
         order = np.argsort(-self.rank[i], kind="stable")
         order = order[self.counted[i][order]]
         weight = weights[:, self.group[order]]
-        true, number = np.cumsum(weight * self.true[i][order], axis=1), np.cumsum(weight, axis=1)
-        last = np.append(np.diff(self.rank[i][order]) != 0, True)[: len(order)]  # of peaks with the same rank
-        good = last & (number - true <= FALSE * number)
+        is_true = weight * self.true[i][order]
+        true, number = np.cumsum(is_true, axis=1), np.cumsum(weight, axis=1)
+        changes = np.diff(self.rank[i][order]) != 0
+        last = np.append(np.flatnonzero(changes), len(order) - 1)[: len(order)]  # of the peaks with one rank
+        true, number = true[:, last], number[:, last]
+        found = np.where(number - true <= FALSE * number, true, 0).max(axis=1, initial=0)
+        purity = (np.diff(true, axis=1, prepend=0) * true / np.maximum(number, 1)).sum(axis=1)
         n_truth = weights @ self.n_truth[:, i]
-        best = np.where(good, true, 0).max(axis=1, initial=0)
-        return np.divide(best, n_truth, out=np.full(len(best), np.nan), where=n_truth > 0)
+        unknown = np.full((2, len(weights)), np.nan)
+        return np.divide([found, purity], n_truth, out=unknown, where=n_truth > 0)
 
 
 def lists_of(maps, truth, seen, pixel_size, stds=None, draws=None, groups=None):

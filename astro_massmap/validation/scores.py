@@ -188,7 +188,11 @@ def score(
             seed=seed,
         )
     table = vstack([_table(label, comparison) for label, comparison in comparisons.items()])
-    table.meta = {"benchmark": _digest(list(truths.values())), "mocks": chosen["mock"].tolist(), "seed": seed}
+    table.meta = {
+        "benchmark": _digest([*truths.values(), *given[WIENER]]),
+        "mocks": chosen["mock"].tolist(),
+        "seed": seed,
+    }
     return Scores(printed(ResultTable(table)), comparisons)
 
 
@@ -236,5 +240,5 @@ def _columns_of(name):
     return name, f"{name} error", f"{name} - wiener", f"{name} - wiener error"
 
 
-def _digest(truths):
-    return content_sha256([t.data for t in truths])[:16]
+def _digest(maps):
+    return content_sha256([kappa.data for kappa in maps])[:16]

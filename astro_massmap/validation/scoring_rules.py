@@ -55,7 +55,7 @@ def crps(
     >>> from astro_massmap.validation.scoring_rules import crps
     >>> draws = np.random.default_rng(1).normal(size=(100, 9, 400))
     >>> print(f"{crps(draws[:, 1:], draws[:, 0]).mean():.2f}, expected {1 / np.sqrt(np.pi):.2f}")
-    0.57, expected 0.56
+    0.56, expected 0.56
     """
     samples, truth = paired(samples, truth)
     n = samples.shape[1]

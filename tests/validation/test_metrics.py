@@ -152,7 +152,7 @@ def skies(n, seed, scale=0.03):
 
 def completeness(*args, **options):
     options = {"pixel_size": 0.4 * ARCMIN, "seen": np.ones(args[0].shape, dtype=bool)} | options
-    return {name: lists.completeness(0) for name, lists in lists_of(*args, **options).items()}
+    return {name: lists.scores(0)["completeness"] for name, lists in lists_of(*args, **options).items()}
 
 
 def test_completeness_of_the_truth_is_one_and_of_noise_zero():
@@ -179,26 +179,29 @@ def test_completeness_by_hand():
     counted = [np.ones((1, 4), dtype=bool), np.ones((1, 3), dtype=bool)]
     lists = Lists(ranks, true, counted, np.array([[3], [2]]))
     # 9, 8, 7, 6 are true; from 5 on at least one of six is false
-    assert lists.completeness(0)[0] == pytest.approx([4 / 5]) and FALSE == 0.1
+    assert lists.scores(0)["completeness"][0] == pytest.approx([4 / 5]) and FALSE == 0.1
+    # mean purity: (1 + 1 + 1 + 1 + 5 / 6) / 5
+    assert lists.scores(0)["purity"][0] == pytest.approx([(4 + 5 / 6) / 5])
     # the false one does not count, so that 4 is found too
     counted[0][0, 2] = False
-    assert Lists(ranks, true, counted, np.array([[3], [2]])).completeness(0)[0] == pytest.approx([1.0])
+    assert Lists(ranks, true, counted, np.array([[3], [2]])).scores(0)["completeness"][0] == pytest.approx([1.0])
     # peaks of the same rank are in a list together
     same = Lists([np.zeros((1, 4)), np.zeros((1, 3))], true, counted, np.array([[3], [2]]))
-    assert same.completeness(0)[0] == pytest.approx([0.0])
+    assert same.scores(0)["completeness"][0] == pytest.approx([0.0])
+    assert same.scores(0)["purity"][0] == pytest.approx([5 / 6])
     # without peaks of the truth there is no completeness
-    assert np.isnan(Lists(ranks, true, counted, np.zeros((2, 1), dtype=int)).completeness(0)[0]).all()
+    assert np.isnan(Lists(ranks, true, counted, np.zeros((2, 1), dtype=int)).scores(0)["completeness"][0]).all()
 
 
 def test_the_error_of_the_completeness_is_that_of_a_bootstrap_over_truths():
     found = np.random.default_rng(12).random(200) < 0.7
     ranks = [np.ones((1, int(f))) for f in found]
     true = [np.ones((1, int(f)), dtype=bool) for f in found]
-    value, replicates = Lists(ranks, true, true, np.ones((200, 1), dtype=int)).completeness(0)
+    value, replicates = Lists(ranks, true, true, np.ones((200, 1), dtype=int)).scores(0)["completeness"]
     assert value[0] == found.mean()
     assert spread(replicates)[0] == pytest.approx(np.sqrt(value[0] * (1 - value[0]) / 200), rel=0.2)
     pairs = [f"map {i // 2}" for i in range(200)]
-    _, fewer = Lists(ranks, true, true, np.ones((200, 1), dtype=int), pairs).completeness(0)
+    _, fewer = Lists(ranks, true, true, np.ones((200, 1), dtype=int), pairs).scores(0)["completeness"]
     by_pair = found.reshape(100, 2).mean(axis=1)
     assert spread(fewer)[0] == pytest.approx(by_pair.std() / 10, rel=0.2)
 
@@ -213,5 +216,5 @@ def test_peaks_outside_of_the_data_do_not_count():
     kappa[0, 20, 30] = 0.01  # a false peak below all others
     lists = lists_of(kappa, truth, seen, 1.0 * ARCMIN)["kappa"]
     assert lists.n_truth.tolist() == [[1] * len(THRESHOLDS)]
-    assert lists.completeness(0)[0].tolist() == [1.0] * len(THRESHOLDS)
+    assert lists.scores(0)["completeness"][0].tolist() == [1.0] * len(THRESHOLDS)
     assert lists.counted.sum(axis=1).tolist() == [2] * len(THRESHOLDS)  # one true, one false

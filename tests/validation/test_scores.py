@@ -1,5 +1,6 @@
 """Benchmarks, maps of other codes, and scores: the same numbers as a comparison, and clear errors."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from astropy.io import fits
 
 from astro_massmap import ConvergenceMap, KaiserSquires, ShearCatalog, Wiener
 from astro_massmap.cli import main
+from astro_massmap.cli.validate import known_methods
+from astro_massmap.methods import METHODS
 from astro_massmap.simulation import MapSet
 from astro_massmap.validation import (
     Benchmark,
@@ -179,6 +182,7 @@ def test_scores_of_others_in_one_table(made):
         Scores.read(folder / "benchmark" / "mocks.ecsv")
 
 
+@pytest.mark.slow
 def test_the_command(made, capsys):
     folder, _, _, kappas = made
     benchmark = str(folder / "benchmark")
@@ -277,6 +281,7 @@ def test_objects_and_functions_are_methods(made, tmp_path):
         run_mocks(mocks, methods | {"own": Own(0.6)}, tmp_path / "own", numbers=[0], progress=False)
 
 
+@pytest.mark.slow
 def test_the_command_exports_a_benchmark_and_maps_it_by_own_code(made, capsys, monkeypatch):
     folder, *_ = made
     Path("own_validated_code.py").write_text("def halved(observation):\n    return observation.shear[0] / 2\n")
@@ -284,8 +289,29 @@ def test_the_command_exports_a_benchmark_and_maps_it_by_own_code(made, capsys, m
     command = ["validate", str(folder / "survey.ecsv"), "--axes", "west-north", "--maps", str(folder / "maps"),
                "--pixel-scale", "1 arcmin", "--size", str(SIDE), "--samples", "2", "--mocks", "4", "--prior",
                "gaussian", "--validation", "1", "--quiet", "-o", "out"]  # fmt: skip
-    assert main([*command, "--methods", "own_validated_code.halved", "--export", "bench", "--label", "white"]) == 0
-    assert main(["score", "bench", "out"]) == 0
-    printed = capsys.readouterr().out
-    assert printed.count("halved") == 3 and "4 mocks of 3 maps" in printed
+    export = ["--export", "bench", "--label", "white"]
+    assert main([*command, "--methods", "own_validated_code.halved", *export]) == 0
+    assert "4 mocks of 3 maps" in capsys.readouterr().out
     assert list(Benchmark.open("bench").table["truths"]) == ["white"] * 4
+    assert main([*command, "--methods", "kaiser_squires", *export]) == 0  # maps of another method in the same benchmark
+    assert sorted(file.name for file in Path("bench/maps").iterdir()) == ["halved", "kaiser_squires"]
+    capsys.readouterr()
+    assert main(["score", "bench", "-o", "first.ecsv"]) == 0
+    assert main(["score", "bench", "out", "-o", "second.ecsv"]) == 0
+    first, second = Scores.read("first.ecsv"), Scores.read("second.ecsv")
+    assert first.names == ["wiener", "halved", "kaiser_squires"] and "gaussian" in second.names
+    assert all(np.array_equal(first.table[n], second.table[n], equal_nan=True) for n in first.names)
+    # other mocks of the same label
+    assert main([*command[:-1], "other", "--seed", "1", "--methods", "kaiser_squires", *export]) == 1
+    assert "--label: the mocks 'white' in 'bench' are others" in capsys.readouterr().err
+
+
+def test_new_methods_are_known_by_their_names(monkeypatch):
+    @dataclasses.dataclass(frozen=True)
+    class Sparse:
+        inpaint: int = 0
+
+    monkeypatch.setitem(METHODS, "sparse", Sparse)
+    assert known_methods()[:2] == ["kaiser_squires", "sparse"] and "gaussian" in known_methods()
+    monkeypatch.setitem(METHODS, "kaiser_squires", Sparse)
+    assert known_methods()[:3] == ["kaiser_squires", "kaiser_squires_inpainted", "sparse"]
