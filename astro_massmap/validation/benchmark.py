@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from astropy.table import QTable, vstack
@@ -174,9 +174,10 @@ def write_benchmark(
     folder, numbers = Path(folder), list(range(len(mocks)) if numbers is None else numbers)
     if not numbers:
         raise ValueError("numbers: need at least one mock, got none")
-    made = isinstance(wiener, (list, tuple))
-    if made and len(wiener) != len(numbers):
-        raise ValueError(f"wiener: needs one map for each of {len(numbers)} mocks, got {len(wiener)}")
+    made = wiener if isinstance(wiener, list | tuple) else None
+    if made is not None and len(made) != len(numbers):
+        raise ValueError(f"wiener: needs one map for each of {len(numbers)} mocks, got {len(made)}")
+    method = resolve(cast("MethodLike", wiener)) if made is None else None
     before = _before(folder, label, mocks)
     for part in PARTS:
         (folder / part).mkdir(parents=True, exist_ok=True)
@@ -184,7 +185,7 @@ def write_benchmark(
     with progress_bar(total=len(numbers), desc="mocks", disable=not progress) as bar:
         for i, number in enumerate(numbers):
             truth, shear = mocks[number]
-            kappa = wiener[i] if made else shear.reconstruct(resolve(wiener), progress=False)
+            kappa = shear.reconstruct(method, progress=False) if made is None else made[i]
             kappa = ConvergenceMap(kappa.data, wcs=truth.wcs, mask=truth.mask, uncertainty=kappa.uncertainty)
             target = name_of(start + i)
             shear.write(folder / "shear" / target, overwrite=True)

@@ -224,7 +224,8 @@ def texts(table: Table, names: Sequence[str], suffix: str = "", leave_out: str =
     columns = {n: (table[f"{n}{suffix}"], table[f"{n}{suffix} error"]) for n in names}
     cells = {n: [_cell(*pair) for pair in zip(*both, strict=True)] for n, both in columns.items()}
     text = Table({"quantity": list(table["quantity"]), **cells})
-    return text[[any(row[n] for n in names) for row in text]] if suffix else text
+    known = [any(cell) for cell in zip(*cells.values(), strict=True)] if cells else [False] * len(text)
+    return text[known] if suffix else text
 
 
 def _cell(value, error):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.wcs import WCS, FITSFixedWarning
@@ -22,6 +22,9 @@ from ..maps.convergence_map import ConvergenceMap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from astropy.io import fits
+    from numpy.typing import NDArray
 
     from .._utils.typing import File
 
@@ -85,33 +88,36 @@ def read_map(file: Path) -> ConvergenceMap:
     standard deviation is STD. ValueError for values that are not finite, in any pixel, or without a celestial WCS.
     """
     with parsing(f"file: {str(file)!r} is damaged or not a FITS file"), open_fits(file) as hdus:
-        images = {(i, h.name): h.shape for i, h in enumerate(hdus) if h.is_image and h.shape}
-        if ("KAPPA" in [h.name for h in hdus]) and "NOTES" in [h.name for h in hdus]:
-            own = True
-        else:
-            own = False
-            chosen = {key: _chosen(images, key, n) for key, n in (("KAPPA", 2), ("SAMPLES", 3), ("STD", None))}
-            arrays = {k: None if i is None else np.array(hdus[i].data, dtype=float) for k, i in chosen.items()}
-            header = None if chosen["KAPPA"] is None else hdus[chosen["KAPPA"]].header.copy()
+        names = [hdu.name for hdu in hdus]
+        own = "KAPPA" in names and "NOTES" in names
+        found = {} if own else _images(hdus)
     if own:
         return ConvergenceMap.read(file, format="fits")
-    if header is None:
+    if "KAPPA" not in found:
         raise ValueError(f"maps: {str(file)!r} contains no image (ny, nx)")
-    wrong = int((~np.isfinite(arrays["KAPPA"])).sum())
+    kappa, header = found["KAPPA"]
+    wrong = int((~np.isfinite(kappa)).sum())
     if wrong:
         raise ValueError(
             f"maps: the convergence in {str(file)!r} needs to be finite, also in pixels without data, but {wrong} "
             "pixels are not"
         )
-    return ConvergenceMap(arrays["KAPPA"], wcs=_wcs(file, header, arrays["KAPPA"].shape), samples=arrays["SAMPLES"],
-                          uncertainty=arrays["STD"])  # fmt: skip
+    more: dict[str, Any] = {
+        key: found[name][0] for key, name in (("samples", "SAMPLES"), ("uncertainty", "STD")) if name in found
+    }
+    return ConvergenceMap(kappa, wcs=_wcs(file, header, kappa.shape), **more)
 
 
-def _chosen(images, name, ndim):
-    """Return the number of the HDU with this name, or of the first with this number of axes, or None."""
-    named = [i for (i, found), _ in images.items() if found == name]
-    others = [i for (i, _), shape in images.items() if len(shape) == ndim]
-    return next(iter([*named, *others]), None)
+def _images(hdus: Any) -> dict[str, tuple[NDArray[Any], fits.Header]]:
+    """Return array and header of KAPPA, or the first image, of SAMPLES, or the first cube, and of STD."""
+    found = {}
+    for name, ndim in (("KAPPA", 2), ("SAMPLES", 3), ("STD", 2)):
+        images = [hdu for hdu in hdus if hdu.is_image and len(hdu.shape) == ndim]
+        named = [hdu for hdu in images if hdu.name == name]
+        first = [hdu for hdu in images if hdu.name != "STD"] if name != "STD" else []
+        for hdu in [*named, *first][:1]:
+            found[name] = np.array(hdu.data, dtype=hdu.data.dtype.newbyteorder("=")), hdu.header.copy()
+    return found
 
 
 def _wcs(file, header, shape):
