@@ -154,18 +154,20 @@ def _compare(arguments):
         return
     kappas = _with_wiener(kappas, arguments.methods)
     if arguments.export is not None:
-        _export(mocks, kappas, arguments)
+        _export(mocks, kappas, methods["gaussian"].spectrum, arguments)
     _write(compare(truths, kappas, groups=mocks.truths, seed=arguments.seed), arguments.output)
 
 
-def _export(mocks, kappas, arguments):
+def _export(mocks, kappas, spectrum, arguments):
     """Write the mocks to a benchmark, unless it has them, and the maps of all methods but the Wiener filter."""
+    from ..theory.spectrum import PowerSpectrum
     from ..validation import Benchmark, add_maps, write_benchmark
 
     folder, label = arguments.export, arguments.label
     there = folder.exists() and label in Benchmark.open(folder).table["truths"]
     if not there:
-        write_benchmark(folder, mocks, kappas["wiener"], label=label, progress=not arguments.quiet)
+        spectrum = PowerSpectrum.default() if spectrum is None else spectrum
+        write_benchmark(folder, mocks, kappas["wiener"], label=label, spectrum=spectrum, progress=not arguments.quiet)
     add_maps(folder, mocks, {name: of_method for name, of_method in kappas.items() if name != "wiener"}, label=label)
     print(f"wrote {folder}")
 
@@ -183,9 +185,16 @@ def _with_wiener(kappas, wanted):
 def _write(comparison, folder):
     from .._utils.files import atomic_path
     from ..plotting import plot_validation
+    from ..validation.comparison import texts
 
     text = comparison.text()
     print(comparison)
+    off = texts(comparison.differences(), list(comparison.metrics), leave_out="wiener")
+    print(
+        "difference from the exact Wiener filter, with paired errors:",
+        *off.pformat(max_lines=-1, max_width=-1, align="<"),
+        sep="\n",
+    )
     for table, name, form in (
         (comparison.table, "validation.ecsv", "ascii.ecsv"),
         (text, "validation.rst", "ascii.rst"),

@@ -21,6 +21,7 @@ from .._utils.progress import progress_bar
 from ..maps.convergence_map import ConvergenceMap
 from ..maps.shear_map import ShearMap
 from ..methods import resolve
+from ..theory.spectrum import PowerSpectrum
 from .submissions import checked
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Benchmark", "add_maps", "write_benchmark"]
 
-TABLE, FORMAT = "mocks.ecsv", "astro_massmap benchmark 1"
+TABLE, SPECTRUM, FORMAT = "mocks.ecsv", "spectrum.ecsv", "astro_massmap benchmark 1"
 PARTS = "shear", "truth", "wiener"
 
 README = """\
@@ -45,6 +46,7 @@ shear/mock_000.fits   the data: images G1 and G2 (ny, nx), shear along the pixel
                       deviation of a component, infinite without data; MASK, 1 without data; and the WCS.
 truth/mock_000.fits   the truth: KAPPA (ny, nx), and MASK. Not to be used in making maps.
 wiener/mock_000.fits  the exact Wiener filter, with which maps are compared.
+spectrum.ecsv         ell and C_ell of the Wiener filter, if it is known.
 maps/NAME             maps of methods, if there are any, as examples.
 
 Write one FITS file for each mock, mock_000.fits, mock_001.fits, ..., to a folder with the name of your method:
@@ -130,6 +132,7 @@ def write_benchmark(
     wiener: MethodLike | Sequence[ConvergenceMap],
     *,
     label: str = "simulations",
+    spectrum: PowerSpectrum | None = None,
     numbers: Iterable[int] | None = None,
     progress: bool = True,
 ) -> None:
@@ -148,13 +151,15 @@ def write_benchmark(
         Exact Wiener filter, such as ``Wiener(spectrum)``, or its maps of the mocks.
     label : str
         Name of the simulations.
+    spectrum : PowerSpectrum, optional
+        Spectrum of the Wiener filter, the same for all mocks, which is written to ``spectrum.ecsv``.
     numbers, progress
         Numbers of the mocks, by default all, and progress bar.
 
     Raises
     ------
     ValueError
-        If the label is in the folder, or the mocks there have another grid.
+        If the label is in the folder, or the mocks there have another grid or another spectrum.
     OSError
         If a file cannot be written.
 
@@ -178,7 +183,7 @@ def write_benchmark(
     if made is not None and len(made) != len(numbers):
         raise ValueError(f"wiener: needs one map for each of {len(numbers)} mocks, got {len(made)}")
     method = resolve(cast("MethodLike", wiener)) if made is None else None
-    before = _before(folder, label, mocks)
+    before = _before(folder, label, mocks, spectrum)
     for part in PARTS:
         (folder / part).mkdir(parents=True, exist_ok=True)
     start = 0 if before is None else len(before)
@@ -192,6 +197,9 @@ def write_benchmark(
             truth.write(folder / "truth" / target, format="fits", overwrite=True)
             kappa.write(folder / "wiener" / target, format="fits", overwrite=True)
             bar.update()
+    if spectrum is not None:
+        with atomic_path(folder / SPECTRUM, overwrite=True) as temporary:
+            spectrum.to_table().write(temporary, format="ascii.ecsv")
     _write_table(folder, before, _rows(mocks, numbers, label, start), _grid_of(mocks))
 
 
@@ -256,7 +264,7 @@ def _grid_of(mocks):
     return {"size": mocks.size, "pixel_arcmin": round(float(np.degrees(mocks.maps.pixel_size) * 60), 6)}
 
 
-def _before(folder, label, mocks):
+def _before(folder, label, mocks, spectrum):
     """Return the table of the mocks that are in the folder, or None."""
     if not (folder / TABLE).exists():
         return None
@@ -266,6 +274,10 @@ def _before(folder, label, mocks):
     grid = {key: table.meta.get(key) for key in _grid_of(mocks)}
     if grid != _grid_of(mocks):
         raise ValueError(f"mocks: need the grid of those in {str(folder)!r}, {grid}, got {_grid_of(mocks)}")
+    if spectrum is not None and (folder / SPECTRUM).exists():
+        known = PowerSpectrum.read(folder / SPECTRUM)
+        if not (np.array_equal(known.ell, spectrum.ell) and np.allclose(known.cl, spectrum.cl, rtol=1e-6, atol=0)):
+            raise ValueError(f"spectrum: needs to be that in {str(folder)!r}; use another folder")
     return table
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from astro_massmap import ConvergenceMap, KaiserSquires, ShearCatalog, Wiener
+from astro_massmap import ConvergenceMap, KaiserSquires, PowerSpectrum, ShearCatalog, Wiener
 from astro_massmap.cli import main
 from astro_massmap.cli.validate import known_methods
 from astro_massmap.methods import METHODS
@@ -158,6 +158,12 @@ def test_labels(made):
     assert "truths of other" in str(found)
     with pytest.raises(ValueError, match="label: 'other' is in 'benchmark'"):
         write_benchmark(benchmark, mocks, kappas["gaussian"], label="other", progress=False)
+    theory = PowerSpectrum.default()
+    other = PowerSpectrum(theory.ell, 1.1 * theory.cl)
+    write_benchmark("new", mocks, kappas["gaussian"], label="a", spectrum=theory, progress=False)
+    assert np.allclose(PowerSpectrum.read("new/spectrum.ecsv").cl, theory.cl, rtol=1e-9, atol=0)
+    with pytest.raises(ValueError, match="spectrum: needs to be that in 'new'"):
+        write_benchmark("new", mocks, kappas["gaussian"], label="b", spectrum=other, progress=False)
     smaller = MockSurveys(mocks.catalog, mocks.maps, size=SIDE - 2)
     with pytest.raises(ValueError, match="mocks: need the grid of those in 'benchmark'"):
         write_benchmark(benchmark, smaller, Wiener(), label="small", progress=False)
