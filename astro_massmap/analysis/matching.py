@@ -122,7 +122,7 @@ def match_clusters(
     """
     radius, of_peaks, of_clusters = to_angle(radius, "radius"), peaks, clusters
     peaks, clusters = _positions(peaks, "peaks"), _positions(clusters, "clusters")
-    i, j, separation = _assigned(*_pairs(peaks, clusters, radius), min(len(peaks), len(clusters)))
+    i, j, separation = assigned(*_pairs(peaks, clusters, radius), min(len(peaks), len(clusters)))
     table = ResultTable({"peak": i, "cluster": j, "separation": separation * u.arcmin})
     table["cluster_name"] = np.array(cluster_names(of_clusters), dtype=str)[j]
     if isinstance(of_peaks, Table) and "signal_to_noise" in of_peaks.colnames:
@@ -153,7 +153,7 @@ def _known(positions):
     return np.flatnonzero(np.isfinite(positions.spherical.lon) & np.isfinite(positions.spherical.lat))
 
 
-def _assigned(i, j, separation, most):
+def assigned(i, j, separation, most):
     """Return the pairs that are kept, one to one and at most ``most``."""
     rows, row = np.unique(i, return_inverse=True)
     columns, column = np.unique(j, return_inverse=True)

@@ -1,6 +1,8 @@
 """
 Priors and methods from Python code of the user: ``FILE.py:NAME``, or ``MODULE:NAME`` of an installed module.
 
+For a method, ``MODULE.NAME`` is possible, too.
+
 Code is imported only if its file or module is on the command line; a record in a file never leads to an import.
 """
 
@@ -14,6 +16,12 @@ def is_own_code(text):
     """Return whether the value of an option is code of the user."""
     where, _, name = str(text).rpartition(":")
     return where.endswith(".py") or name.endswith(".py") or (_is_module(where) and name.isidentifier())
+
+
+def with_colon(text):
+    """Return ``package.module.NAME`` as ``package.module:NAME``; other values as they are."""
+    where, dot, name = text.rpartition(".")
+    return f"{where}:{name}" if dot and name != "py" and _is_module(where) and name.isidentifier() else text
 
 
 def _is_module(text):

@@ -55,7 +55,11 @@ TASKS = {
             "calibration of posteriors on mock surveys",
             ("validation.diagnostics.coverage", "validation.diagnostics.rank_histogram", "validation.diagnostics.tarp"),
         ),
-        "validate": ("compare the methods on mock surveys", ("validation.compare", "validation.run_mocks")),
+        "validate": (
+            "compare the methods on mock surveys",
+            ("validation.compare", "validation.run_mocks", "validation.write_benchmark"),
+        ),
+        "score": ("compare maps of any code on a benchmark", ("validation.score",)),
     },
     "Spectra and priors": {
         "spectrum": (

@@ -1,12 +1,29 @@
 """The command ``massmap validate``: methods on mock surveys of a catalogue, and a check of the sampler."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from .arguments import NETWORKS, add_galaxy_arguments, angle, open_maps, options, read_catalog, save_figure
-from .own_code import is_own_code, load, name_in
+from .own_code import is_own_code, load, name_in, with_colon
 
-METHODS = "kaiser_squires,wiener,posterior_mean,gaussian,posterior_diffusion,annealed_hmc"
+FIRST = ("kaiser_squires",)
+LAST = ("wiener", "posterior_mean", "gaussian", "posterior_diffusion", "annealed_hmc")
+# other options of a method, under a name of their own, and samples of the exact Gaussian posterior
+VARIANTS = {"kaiser_squires_inpainted": ("kaiser_squires", {"inpaint": 100}), "gaussian": ("wiener", {})}
+
+
+def known_methods():
+    """Return the names of all methods, and of variants whose options the package has, in the order of the table."""
+    from ..methods import METHODS
+
+    kinds = {name: (METHODS[base], chosen) for name, (base, chosen) in VARIANTS.items()}
+    variants = [name for name, (kind, chosen) in kinds.items() if chosen.keys() <= _options_of(kind)]
+    return [name for name in dict.fromkeys([*FIRST, *variants, *METHODS, *LAST]) if name not in LAST] + [*LAST]
+
+
+def _options_of(kind):
+    return {field.name for field in dataclasses.fields(kind)}
 
 
 def add_commands(commands):
@@ -14,7 +31,8 @@ def add_commands(commands):
         "validate",
         description="Make mock surveys of simulated maps with the galaxies of a catalogue, map them by all methods, "
         "and compare the results with the truth in a table and a figure. Existing maps are kept, so the same command "
-        "continues a run that was stopped. With --gaussian, check the sampler on the mock survey of the package.",
+        "continues a run that was stopped. --export writes the mocks for other codes. With --gaussian, check the "
+        "sampler on the mock survey of the package.",
     )
     validate.add_argument(
         "--gaussian", action="store_true", help="compare noise splitting without a network to exact draws"
@@ -35,10 +53,17 @@ def add_commands(commands):
     validate.add_argument(
         "--split", default="box", choices=("box", "realisation"), help="unit of the held-out maps (default: box)"
     )
-    validate.add_argument("--validation", type=float, default=0.2, help="fraction of the boxes held out (default: 0.2)")
-    validate.add_argument("--mocks", type=int, default=16, help="number of mock surveys (default: %(default)s)")
     validate.add_argument(
-        "--only", type=_part, metavar="FROM:TO", help="range of the mocks; the run of the last part writes the table"
+        "--validation", type=float, default=0.2, help="fraction of the boxes held out (default: 0.2); 1: all maps"
+    )
+    validate.add_argument(
+        "--mocks",
+        type=int,
+        default=16,
+        help="number of mock surveys (default: %(default)s); if there are fewer maps, they are turned and used again",
+    )
+    validate.add_argument(
+        "--only", type=part, metavar="FROM:TO", help="range of the mocks; the run of the last part writes the table"
     )
     validate.add_argument("--size", type=int, default=192, help="pixels on a side of the field (default: %(default)s)")
     validate.add_argument(
@@ -48,7 +73,14 @@ def add_commands(commands):
         "--methods",
         type=_names,
         metavar="A,B",
-        help=f"default: {METHODS}; FILE.py:NAME is a function of the observation, or a method, in your own code",
+        help="default: all methods of massmap reconstruct, and gaussian, samples of the exact Gaussian posterior; "
+        "FILE.py:NAME or package.module.NAME is a function of the observation, or a method, in your own code",
+    )
+    validate.add_argument(
+        "--export", type=Path, metavar="FOLDER", help="benchmark with these mocks and maps, for massmap score"
+    )
+    validate.add_argument(
+        "--label", default="simulations", help="name of the simulations in the benchmark (default: %(default)s)"
     )
     validate.add_argument(
         "--prior",
@@ -99,15 +131,18 @@ def _check_sampler(arguments):
 
 
 def _compare(arguments):
-    from ..validation.mock_surveys import MockSurveys, compare, read_mocks, run_mocks
+    from ..validation import MockSurveys, compare, read_mocks, run_mocks
 
     if arguments.samples < 2:
         raise ValueError(f"--samples: needs at least 2, got {arguments.samples}")
     methods = _methods(arguments)
-    held_out = open_maps(arguments).split(arguments.validation, seed=arguments.seed, by=arguments.split)[1].by_turns()
-    if not 1 <= arguments.mocks <= len(held_out):
-        raise ValueError(f"--mocks: needs 1 to {len(held_out)}, the number of held-out maps, got {arguments.mocks}")
-    mocks = MockSurveys(read_catalog(arguments), held_out, size=arguments.size, seed=arguments.seed)
+    if arguments.mocks < 1:
+        raise ValueError(f"--mocks: needs at least 1, got {arguments.mocks}")
+    held_out = open_maps(arguments)
+    if arguments.validation != 1:
+        held_out = held_out.split(arguments.validation, seed=arguments.seed, by=arguments.split)[1]
+    mocks = MockSurveys(read_catalog(arguments), held_out.by_turns(), size=arguments.size, seed=arguments.seed,
+                        n_mocks=arguments.mocks)  # fmt: skip
     print(f"{mocks!r}\nheld-out boxes: {', '.join(sorted(set(held_out.boxes)))}")
     numbers = range(arguments.mocks)[slice(*arguments.only) if arguments.only else slice(None)]
     if not numbers:
@@ -117,7 +152,24 @@ def _compare(arguments):
     if len(truths) < arguments.mocks:
         print(f"{len(truths)} of {arguments.mocks} mocks are mapped by all methods; the table needs all of them")
         return
-    _write(compare(truths, _with_wiener(kappas, arguments.methods), seed=arguments.seed), arguments.output)
+    kappas = _with_wiener(kappas, arguments.methods)
+    if arguments.export is not None:
+        _export(mocks, kappas, methods["gaussian"].spectrum, arguments)
+    _write(compare(truths, kappas, groups=mocks.truths, seed=arguments.seed), arguments.output)
+
+
+def _export(mocks, kappas, spectrum, arguments):
+    """Write the mocks to a benchmark, unless it has them, and the maps of all methods but the Wiener filter."""
+    from ..theory.spectrum import PowerSpectrum
+    from ..validation import Benchmark, add_maps, write_benchmark
+
+    folder, label = arguments.export, arguments.label
+    there = folder.exists() and label in Benchmark.open(folder).table["truths"]
+    if not there:
+        spectrum = PowerSpectrum.default() if spectrum is None else spectrum
+        write_benchmark(folder, mocks, kappas["wiener"], label=label, spectrum=spectrum, progress=not arguments.quiet)
+    add_maps(folder, mocks, {name: of_method for name, of_method in kappas.items() if name != "wiener"}, label=label)
+    print(f"wrote {folder}")
 
 
 def _with_wiener(kappas, wanted):
@@ -126,16 +178,23 @@ def _with_wiener(kappas, wanted):
     kappas = {"wiener": wiener, **kappas}
     if wanted is not None and "gaussian" not in wanted:
         del kappas["gaussian"]
-    first = [name for name in METHODS.split(",") if name in kappas]
+    first = [name for name in known_methods() if name in kappas]
     return {name: kappas[name] for name in dict.fromkeys([*first, *kappas])}
 
 
 def _write(comparison, folder):
     from .._utils.files import atomic_path
     from ..plotting import plot_validation
+    from ..validation.comparison import texts
 
     text = comparison.text()
     print(comparison)
+    off = texts(comparison.differences(), list(comparison.metrics), leave_out="wiener")
+    print(
+        "difference from the exact Wiener filter, with paired errors:",
+        *off.pformat(max_lines=-1, max_width=-1, align="<"),
+        sep="\n",
+    )
     for table, name, form in (
         (comparison.table, "validation.ecsv", "ascii.ecsv"),
         (text, "validation.rst", "ascii.rst"),
@@ -148,33 +207,31 @@ def _write(comparison, folder):
 
 def _methods(arguments):
     """Return the methods with files of their own; the Wiener filter is the mean of ``gaussian``."""
-    from ..methods import AnnealedHMC, KaiserSquires, PosteriorDiffusion, PosteriorMean, Wiener
+    from ..methods import METHODS
     from ..priors import PosteriorNetwork
     from ..theory.spectrum import PowerSpectrum
 
-    wanted, device = arguments.methods or METHODS.split(","), arguments.device
-    unknown = [name for name in wanted if name not in METHODS.split(",") and not is_own_code(name)]
+    known = known_methods()
+    wanted = arguments.methods or known
+    unknown = [name for name in wanted if name not in known and not is_own_code(name)]
     if unknown:
-        raise ValueError(f"--methods: need FILE.py:NAME, or some of {METHODS}, got {', '.join(unknown)}")
+        raise ValueError(f"--methods: need FILE.py:NAME, or some of {','.join(known)}, got {', '.join(unknown)}")
     for option, names in (("network", NETWORKS), ("schedule", ("annealed_hmc",))):
         if getattr(arguments, option) is not None and not set(names) & set(wanted):
             raise ValueError(f"--{option}: only for {' and '.join(names)}, not among the --methods")
     spectrum = None if arguments.spectrum is None else PowerSpectrum.read(arguments.spectrum)
     prior, theory = _prior(arguments.prior, spectrum)
-    sampled = {"n_samples": arguments.samples, "device": device}
-    methods = {}
-    if "kaiser_squires" in wanted:
-        methods["kaiser_squires"] = KaiserSquires(device=device)
     network = None
     if set(NETWORKS) & set(wanted):
         network = PosteriorNetwork.load(arguments.network or "default", spectrum)
-    if "posterior_mean" in wanted:
-        methods["posterior_mean"] = PosteriorMean(network, device=device)
-    methods["gaussian"] = Wiener(theory, **sampled)
-    if "posterior_diffusion" in wanted:
-        methods["posterior_diffusion"] = PosteriorDiffusion(network, n_check=0, **sampled)
-    if "annealed_hmc" in wanted:
-        methods["annealed_hmc"] = AnnealedHMC(prior, n_check=0, **sampled, **options(arguments, "schedule"))
+    offered = {"prior": prior, "spectrum": theory, "network": network, "n_samples": arguments.samples, "n_check": 0}
+    offered |= {"device": arguments.device, **options(arguments, "schedule")}
+    methods = {}
+    for name in known:
+        if name == "gaussian" or (name in wanted and name != "wiener"):
+            base, chosen = VARIANTS.get(name, (name, {}))
+            taken = {key: value for key, value in offered.items() if key in _options_of(METHODS[base])}
+            methods[name] = METHODS[base](**taken | chosen)
     return methods | _own_methods([name for name in wanted if is_own_code(name)])
 
 
@@ -201,17 +258,17 @@ def _own_methods(texts):
     methods = {}
     for text in texts:
         name = name_in(text)
-        if name in (*METHODS.split(","), "truth", *methods):
+        if name in (*known_methods(), "truth", *methods):
             raise ValueError(f"--methods: the name of {text!r} is that of another method; rename it")
         methods[name] = resolve(load(text, "--methods"))
     return methods
 
 
 def _names(text):
-    return [name.strip() for name in text.split(",") if name.strip()]
+    return [with_colon(name.strip()) for name in text.split(",") if name.strip()]
 
 
-def _part(text):
+def part(text):
     """Parse numbers from:to, either of which may be omitted."""
     try:
         first, last = (int(part) if part else None for part in text.split(":"))

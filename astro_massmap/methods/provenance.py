@@ -130,10 +130,15 @@ def identity(method):
     }
 
 
-def digest(method):
-    """Return the SHA-256 of the arrays and plain values of a method, with its prior, network or spectrum."""
+def digest(method, without=()):
+    """
+    Return the SHA-256 of the arrays and plain values of a method, with its prior, network or spectrum.
+
+    Options of the method with the names in ``without`` are left out.
+    """
     tensors, options = {}, {}
     _take(method, "", tensors, options)
+    options = {name: value for name, value in options.items() if name not in without}
     return hashlib.sha256((checksum(tensors) + repr(sorted(options.items()))).encode()).hexdigest()
 
 

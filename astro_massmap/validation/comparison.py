@@ -10,6 +10,7 @@ from astropy.table import Table
 
 from .._io.result_tables import ResultTable, printed
 from .metrics import BANDS, LABELS, THRESHOLDS, Truths, least_side, measure
+from .replicates import spread
 from .sample_metrics import LEVELS
 
 if TYPE_CHECKING:
@@ -59,9 +60,54 @@ class Comparison:
 
         Texts are ``value +- error`` to two digits of the error, with at most three decimals.
         """
-        names = list(self.metrics)
-        cells = {n: [_cell(*pair) for pair in zip(self.table[n], self.table[f"{n} error"], strict=True)] for n in names}
-        return Table({"quantity": list(self.table["quantity"]), **cells})
+        return texts(self.table, list(self.metrics))
+
+    def difference(self, name: str, reference: str = "wiener") -> tuple[np.ndarray, np.ndarray]:
+        """
+        Return the difference of two methods for each quantity, and the error of the paired difference.
+
+        The error is that of the differences of both methods on the same mocks, without what they share. NaN for
+        quantities that one of them does not have, and those that are not averages over mocks, such as p-values.
+        """
+        value, error = [], []
+        for key, labels in LABELS.items():
+            both = [self.metrics[n].replicates.get(key) for n in (name, reference)]
+            if any(replicates is None for replicates in both):
+                value.append(np.full(len(labels), np.nan))
+                error.append(np.full(len(labels), np.nan))
+                continue
+            value.append(self.metrics[name].values[key][0] - self.metrics[reference].values[key][0])
+            error.append(spread(both[0] - both[1]))
+        return np.concatenate(value), np.concatenate(error)
+
+    def differences(self, reference: str = "wiener") -> QTable:
+        """
+        Return the differences of all other methods from a reference.
+
+        Parameters
+        ----------
+        reference : str
+            Name of the method that is subtracted: the Wiener filter, or for quantities of samples another one.
+
+        Returns
+        -------
+        `~astropy.table.QTable`
+            ``quantity``, and for each other method ``NAME`` and ``"NAME error"``, see `difference`; without quantities
+            that no pair of methods has.
+
+        Raises
+        ------
+        ValueError
+            If there is no method of this name.
+        """
+        if reference not in self.metrics:
+            raise ValueError(f"reference: needs to be one of {', '.join(self.metrics)}, got {reference!r}")
+        table = ResultTable({"quantity": self.table["quantity"]})
+        others = [name for name in self.metrics if name != reference]
+        for name in others:
+            table[name], table[f"{name} error"] = self.difference(name, reference)
+        known = np.any([np.isfinite(table[name]) for name in others] or [[False] * len(table)], axis=0)
+        return printed(table[known])
 
     def __str__(self) -> str:
         numbers = {m.ranks.meta["n_samples"] for m in self.metrics.values() if getattr(m, "ranks", None) is not None}
@@ -77,6 +123,7 @@ def compare(
     maps: Mapping[str, Sequence[ConvergenceMap]],
     wiener: str = "wiener",
     *,
+    groups: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Comparison:
     """
@@ -92,6 +139,9 @@ def compare(
         Truth of each mock, masked without data, and by name of the method a sequence of ConvergenceMap.
     wiener : str
         Name of the Wiener filter, with which errors are compared.
+    groups : sequence of str, optional
+        Name of the truth of each mock, if some have the same: these are not independent, and the errors are those of
+        independent truths. By default all differ.
     seed : int
         Seed of ties, random points and permutations.
 
@@ -125,6 +175,8 @@ def compare(
             raise ValueError(f"maps: need one map per truth, got {len(kappas)} of {name!r} and {len(truths)} truths")
         if kappas[0].samples is not None and len(kappas[0].samples) < 2:
             raise ValueError(f"maps: need no samples or at least two, got one in those of {name!r}")
+    if groups is not None and len(groups) != len(truths):
+        raise ValueError(f"groups: need one name for each of {len(truths)} truths, got {len(groups)}")
     data = {name: np.stack([k.data for k in kappas]).astype(float) for name, kappas in maps.items()}
     prepared = Truths(np.stack([t.data for t in truths]).astype(float), data[wiener],
                       np.stack([t.mask for t in truths]), pixel_size)  # fmt: skip
@@ -132,8 +184,16 @@ def compare(
     for name, kappas in maps.items():
         samples = None if kappas[0].samples is None else [k.samples.astype(float) for k in kappas]  # type: ignore[union-attr]
         of_map = data[name] if samples is None else np.stack([s.mean(axis=0) for s in samples])
-        metrics[name] = measure(prepared, of_map, samples, [k.diagnostics for k in kappas], seed=seed)
+        metrics[name] = measure(prepared, of_map, samples, [k.diagnostics for k in kappas],
+                                stds=_stds(kappas), groups=groups, seed=seed)  # fmt: skip
     return Comparison(_table(metrics, len(truths)), metrics, prepared.edges, prepared.density, BANDS, THRESHOLDS)
+
+
+def _stds(kappas):
+    """Return standard deviations ``(n_mocks, ny, nx)``, infinite where unknown, or None if a map has none."""
+    if any(kappa.uncertainty is None for kappa in kappas):
+        return None
+    return np.nan_to_num(np.stack([k.uncertainty.array for k in kappas]).astype(float), nan=np.inf)
 
 
 def _table(metrics, n_mocks):
@@ -156,6 +216,16 @@ def _intervals_of(n):
         f"coverage with {n} samples: intervals of the levels {exact} end at samples{between}. The widest, "
         f"from the lowest to the highest sample, contains {(n - 1) / (n + 1):.3g} of the truths{reduced}."
     )
+
+
+def texts(table: Table, names: Sequence[str], suffix: str = "", leave_out: str = "") -> Table:
+    """Return ``quantity`` and a column of text for each method, of columns NAME + suffix; without empty differences."""
+    names = [n for n in names if n != leave_out and f"{n}{suffix}" in table.colnames]
+    columns = {n: (table[f"{n}{suffix}"], table[f"{n}{suffix} error"]) for n in names}
+    cells = {n: [_cell(*pair) for pair in zip(*both, strict=True)] for n, both in columns.items()}
+    text = Table({"quantity": list(table["quantity"]), **cells})
+    known = [any(cell) for cell in zip(*cells.values(), strict=True)] if cells else [False] * len(text)
+    return text[known] if suffix else text
 
 
 def _cell(value, error):

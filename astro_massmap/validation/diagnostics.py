@@ -23,13 +23,13 @@ from .._io.result_tables import ResultTable, printed
 from .._utils.checks import check_integer
 from ..analysis.quantiles import expected_coverage, interval
 from .rank_statistics import (
+    ball_ranks,
     coverage_table,
     jackknife_ratio,
     mean_over_surveys,
     permutation_test,
     rank_fraction,
     ranks_of,
-    square_distances,
 )
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def ranks(
     >>> ranks(np.arange(8.0).reshape(2, 4), np.array([1.5, 9.0])).ravel()
     array([2, 4])
     """
-    return ranks_of(*_paired(samples, truth), _generator(seed))
+    return ranks_of(*paired(samples, truth), _generator(seed))
 
 
 def coverage(
@@ -110,7 +110,7 @@ def coverage(
     >>> coverage(draws[:, 1:], draws[:, 0])["coverage"].round(2).tolist()
     [0.68, 0.96]
     """
-    (samples, truth), levels = _paired(samples, truth), _levels(levels)
+    (samples, truth), levels = paired(samples, truth), _levels(levels)
     n, ends = samples.shape[1], (interval(samples, level, axis=1) for level in levels)
     mean, error = mean_over_surveys(np.array([((low <= truth) & (truth <= high)).mean(axis=1) for low, high in ends]))
     table = ResultTable({"level": levels, "coverage": mean, "error": error, "expected": expected_coverage(n, levels)})
@@ -152,7 +152,7 @@ def rank_histogram(
     >>> too_narrow["density"].round(1).tolist(), too_narrow.meta["p_value"]
     ([1.7, 0.5, 0.5, 0.6, 1.6], 0.001)
     """
-    samples, truth = _paired(samples, truth)
+    samples, truth = paired(samples, truth)
     n = samples.shape[1]
     bins = min(n + 1, _MOST_BINS) if bins is None else _positive_integer(bins, "bins")
     rng, edges = _generator(seed), np.linspace(0, 1, bins + 1)
@@ -204,20 +204,10 @@ def tarp(
     >>> tarp(draws[:, 1:], draws[:, 0], n_references=10, levels=[0.5, 0.9])["coverage"].round(2).tolist()
     [0.5, 0.89]
     """
-    samples, truth = _paired(samples, truth)
+    samples, truth = paired(samples, truth)
     levels = _levels(np.linspace(0.1, 0.9, 9) if levels is None else levels)
     _positive_integer(n_references, "n_references")
-    if len(truth) < 3:
-        raise ValueError(f"truth: needs at least three surveys for the random points, got {len(truth)}")
-    rng = _generator(seed)
-    r = np.empty((len(truth), n_references), dtype=int)
-    for i, (draws, x) in enumerate(zip(samples, truth, strict=True)):
-        others = np.delete(truth, i, axis=0)
-        scatter = others.std(axis=0)
-        scale = np.where(scatter > 0, scatter, 1)
-        points = others[rng.integers(len(others), size=n_references)] / scale + rng.normal(size=(n_references, len(x)))
-        distance = square_distances(points, np.concatenate([x[None], draws]) / scale)
-        r[i] = ranks_of(distance[:, 1:], distance[:, 0], rng)
+    r = ball_ranks(samples, truth, n_references, _generator(seed))
     return coverage_table(r, samples.shape[1], levels)
 
 
@@ -290,7 +280,7 @@ def reliability(
 # ---- helpers
 
 
-def _paired(samples: Any, truth: Any) -> tuple[Floats, Floats]:
+def paired(samples: Any, truth: Any) -> tuple[Floats, Floats]:
     """Return samples ``(n_surveys, n_samples, n_pixels)`` and truths ``(n_surveys, n_pixels)``, finite."""
     if not isinstance(samples, np.ndarray):
         samples = [getattr(s, "samples", s) for s in samples]

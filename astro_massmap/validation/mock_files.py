@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from .._utils.checks import is_object_with
+from .._utils.content import description, text_of
 from .._utils.version import __version__
 from ..maps.convergence_map import ConvergenceMap
 from ..methods.provenance import digest
@@ -16,20 +18,36 @@ def read(file):
 
 
 def seeded(method, mocks, number):
-    if not dataclasses.is_dataclass(method):
-        raise TypeError(f"methods: need frozen dataclasses such as Wiener(), got {method!r}")
-    if any(field.name == "seed" for field in dataclasses.fields(method)):
+    if not is_object_with(method, "solve"):
+        raise TypeError(f"methods: need objects with a method solve(), such as Wiener(), got {method!r}")
+    if dataclasses.is_dataclass(method) and any(field.name == "seed" for field in dataclasses.fields(method)):
         return dataclasses.replace(method, seed=mocks.seed_of(number))
     return method
 
 
-def settings_of(mocks, number, method):
-    """Return the settings of an estimate, or of a truth if the method is None, as plain numbers and strings."""
+def settings_of(mocks, number, method, without=()):
+    """
+    Return the settings of an estimate, or of a truth if the method is None, as plain numbers and strings.
+
+    Options of the method with the names in ``without`` are left out.
+    """
     if method is None:
         return mocks.settings(number)
     # the repr omits weights of networks and values of spectra
-    made = {"method": repr(seeded(method, mocks, number)), "numbers": digest(method)[:16], "version": __version__}
+    made = seeded(method, mocks, number)
+    text = text_of(made) if dataclasses.is_dataclass(made) else description(made)
+    for name in without:
+        option = f"{name}={getattr(made, name)!r}"
+        text = text.replace(f", {option}", "").replace(f"{option}, ", "")
+    made = {"method": text, "numbers": digest(method, without)[:16], "version": __version__}
     return mocks.settings(number) | made
+
+
+def _newer_options(method, text):
+    """Return the options at their default that are not in the description of a method, which is older than they."""
+    fields = dataclasses.fields(method) if dataclasses.is_dataclass(method) else ()
+    unchanged = [field.name for field in fields if field.repr and getattr(method, field.name) == field.default]
+    return [name for name in unchanged if f"{name}=" not in text]
 
 
 def is_there(folder, mocks, number, name, method):
@@ -37,8 +55,9 @@ def is_there(folder, mocks, number, name, method):
     file = path_of(folder, number, name)
     if not file.exists():
         return False
-    found, wanted = read(file).meta.get("validation"), settings_of(mocks, number, method)
+    found = read(file).meta.get("validation")
     found = found if isinstance(found, dict) else {}
+    wanted = settings_of(mocks, number, method, _newer_options(method, str(found.get("method"))))
     wrong = [key for key in wanted if found.get(key) != wanted[key]]
     if wrong:
         changes = "; ".join(f"{key}: {found.get(key)} in the file, {wanted[key]} now" for key in wrong)

@@ -60,6 +60,15 @@ class MockSurveys:
         Side of the field in pixels: at most that of a map, and large enough for smoothing by 1 arcmin.
     seed : int
         Seed of the rotations and of the methods; each mock has its own random numbers.
+    n_mocks : int, optional
+        Number of mocks, by default that of the maps. More mocks than maps repeat the maps with other noise, behind
+        which the catalogue stands turned by multiples of 90 degrees and mirrored; maps that are not square are turned
+        by 180 degrees.
+
+    Attributes
+    ----------
+    truths : list of str
+        Name of the map of each mock, for the ``groups`` of `compare`: mocks of the same map are not independent.
 
     Raises
     ------
@@ -79,14 +88,18 @@ class MockSurveys:
     <ShearMap: 32 x 32 pixels of 1 arcmin, 96% with data>
     """
 
-    def __init__(self, catalog: ShearCatalog, maps: MapSet, *, size: int = 192, seed: int = 0) -> None:
+    def __init__(
+        self, catalog: ShearCatalog, maps: MapSet, *, size: int = 192, seed: int = 0, n_mocks: int | None = None
+    ) -> None:
         if not isinstance(catalog, ShearCatalog):
             raise TypeError(f"catalog: needs a ShearCatalog, got {type(catalog).__name__}")
         check_integer(size, "size", least_side(maps.pixel_size))
         check_integer(seed, "seed", 0)
         if size > min(maps.shape):
             raise ValueError(f"size: needs to be at most {min(maps.shape)}, the side of the maps, got {size}")
-        self.maps, self.size, self.seed = maps, size, seed
+        n_mocks = len(maps) if n_mocks is None else n_mocks
+        check_integer(n_mocks, "n_mocks", 1)
+        self.maps, self.size, self.seed, self._n_mocks = maps, size, seed, n_mocks
         self.wcs = fitting_wcs(catalog.coords, (maps.pixel_size * u.rad).to(u.arcmin), maps.shape)
         x, y = self.wcs.world_to_pixel(catalog.coords)
         ny, nx = maps.shape
@@ -97,14 +110,17 @@ class MockSurveys:
         self.catalog.redshift = self.catalog.n_z = None  # the sources of the mocks are those of the maps
 
     def __len__(self) -> int:
-        return len(self.maps)
+        return self._n_mocks
 
     def __repr__(self) -> str:
-        return f"<MockSurveys: {len(self)} maps, {self.size} x {self.size} pixels, of {self.catalog!r}>"
+        repeated = f"{len(self)} mocks of " if len(self) > len(self.maps) else ""
+        n = min(len(self), len(self.maps))
+        return f"<MockSurveys: {repeated}{n} maps, {self.size} x {self.size} pixels, of {self.catalog!r}>"
 
     def __getitem__(self, number: int) -> tuple[ConvergenceMap, ShearMap]:
         """Return the truth, a ConvergenceMap, and its mock data, a ShearMap, of the middle of a map."""
-        whole = ConvergenceMap(self.maps[number], wcs=self.wcs)
+        turn, index = self._place_of(number)
+        whole = ConvergenceMap(_turned(self.maps[index], turn), wcs=self.wcs)
         truth = whole[tuple(slice((n - self.size) // 2, (n + self.size) // 2) for n in whole.shape)]
         galaxies = observe(whole, positions=self.catalog, axes=self.catalog.axes, seed=self.seed_of(number))
         shear = galaxies.to_map(wcs=truth.wcs, shape=truth.shape)
@@ -116,15 +132,31 @@ class MockSurveys:
 
     def settings(self, number: int) -> dict[str, Any]:
         """Return the settings that determine a mock, a dict of numbers and strings; IndexError without such a mock."""
-        entry = self.maps.entries[number]
-        return {
+        turn, index = self._place_of(number)
+        settings = {
             "galaxies": len(self.catalog),
             "catalog": self._checksum,
-            "map": f"{entry.box}, {entry.index}, {entry.realisation}",
+            "map": self._name_of(index),
             "size": self.size,
             "pixel_arcmin": round(float(np.degrees(self.maps.pixel_size) * 60), 6),
             "seed": self.seed_of(number),
         }
+        return settings | ({"turn": turn} if turn else {})
+
+    @property
+    def truths(self) -> list[str]:
+        """Name of the map of each mock."""
+        return [self._name_of(self._place_of(number)[1]) for number in range(len(self))]
+
+    def _place_of(self, number):
+        """Return how often the maps were used before the mock of this number, and the number of its map."""
+        if not 0 <= number < len(self):
+            raise IndexError(f"mocks: need a number from 0 to {len(self) - 1}, got {number}")
+        return divmod(number, len(self.maps))
+
+    def _name_of(self, index):
+        entry = self.maps.entries[index]
+        return f"{entry.box}, {entry.index}, {entry.realisation}"
 
     @cached_property
     def _checksum(self):
@@ -235,6 +267,15 @@ def read_mocks(
     return maps.pop(TRUTH), maps
 
 
+def _turned(kappa, turn):
+    """Return a map turned and mirrored in the way of this number: 8 ways for square maps, 4 for others."""
+    square = kappa.shape[0] == kappa.shape[1]
+    quarters = turn % 4 if square else 2 * (turn % 2)
+    mirrored = (turn // (4 if square else 2)) % 2
+    kappa = np.rot90(kappa, quarters)
+    return np.ascontiguousarray(kappa[:, ::-1] if mirrored else kappa)
+
+
 def _wanted(methods):
     """Return the methods, also those of functions, by name, and None for the truth."""
     wrong = [name for name in methods if name == TRUTH or not re.fullmatch(r"[\w.+-]+", str(name))]
@@ -249,5 +290,5 @@ def _checked_numbers(mocks, numbers):
     numbers = list(range(len(mocks)) if numbers is None else numbers)
     wrong = [i for i in numbers if not 0 <= i < len(mocks)]
     if wrong or not numbers:
-        raise ValueError(f"numbers: need to be from 0 to {len(mocks) - 1}, as the maps, got {wrong or numbers}")
+        raise ValueError(f"numbers: need to be from 0 to {len(mocks) - 1}, as the mocks, got {wrong or numbers}")
     return numbers

@@ -16,6 +16,26 @@ def ranks_of(samples, truth, rng):
     return (samples < truth[:, None]).sum(axis=1) + rng.integers(0, ties + 1)
 
 
+def ball_ranks(samples, truth, n_references, rng):
+    """
+    Return the number of samples closer to random points than the truth, ``(n_surveys, n_references)``.
+
+    Points are truths of other surveys plus normal deviates with the scatter of these truths, the unit of distance.
+    ValueError for fewer than three surveys.
+    """
+    if len(truth) < 3:
+        raise ValueError(f"truth: needs at least three surveys for the random points, got {len(truth)}")
+    r = np.empty((len(truth), n_references), dtype=int)
+    for i, (draws, x) in enumerate(zip(samples, truth, strict=True)):
+        others = np.delete(truth, i, axis=0)
+        scatter = others.std(axis=0)
+        scale = np.where(scatter > 0, scatter, 1)
+        points = others[rng.integers(len(others), size=n_references)] / scale + rng.normal(size=(n_references, len(x)))
+        distance = square_distances(points, np.concatenate([x[None], draws]) / scale)
+        r[i] = ranks_of(distance[:, 1:], distance[:, 0], rng)
+    return r
+
+
 def permutation_test(samples, truth, edges, rng):
     """Return chi2 of the rank histogram and its p-value from permutations of truths and samples."""
     n, bins = samples.shape[1], len(edges) - 1

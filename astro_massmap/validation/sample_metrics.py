@@ -8,7 +8,9 @@ mock. The fraction at least as large is an exact p-value, for any number of mock
 
 import numpy as np
 
-from .diagnostics import coverage, rank_histogram, tarp
+from ..analysis.quantiles import interval
+from .diagnostics import rank_histogram, tarp
+from .scoring_rules import mira, mira_of_correct_posterior
 
 LEVELS = (0.68, 0.9)  # 90 % intervals need 19 samples
 _PERMUTATIONS_OF_DISTANCES, _PERMUTATIONS_OF_TARP = 999, 99
@@ -16,19 +18,29 @@ _POINTS = 20  # reference points of TARP in each permutation; those of one mock 
 
 
 def calibration(truths, draws, seed):
-    """Return coverage, distance, p-values (values and errors by name), and the tables of ranks and TARP or None."""
-    values = {"distance": _distance(truths, draws, seed)}
+    """
+    Return distance and p-values (values and errors by name), sums of each mock, and tables of ranks and TARP or None.
+
+    The sums are the fractions of truths within credible intervals, and the MIRA score divided by that expected.
+    """
+    values, within = {"distance": _distance(truths, draws, seed)}, {"mocks": np.ones(len(draws))}
     samples, truth = draws[truths.thin], truths.smooth[truths.thin]
     for where, chosen in truths.pixels.items():
         if chosen.any():
-            table = coverage(samples[..., chosen], truth[..., chosen], LEVELS)
-            values[f"coverage, {where}"] = np.array(table["coverage"]), np.array(table["error"])
+            within[f"coverage, {where}"] = _within(samples[..., chosen], truth[..., chosen])
     ranks, balls = rank_histogram(samples, truth, seed=seed), None
     values["ranks"] = alone(ranks.meta["p_value"])
     if len(truth) > 2:
         balls = tarp(samples, truth, seed=seed)
+        within["mira"] = mira(samples, truth, seed=seed)[:, None] / mira_of_correct_posterior(samples.shape[1])
         values["tarp"] = alone(_farthest(balls), _p_of_tarp(samples, truth, seed))
-    return values, ranks, balls
+    return values, within, ranks, balls
+
+
+def _within(samples, truth):
+    """Return the fraction of the truths of each mock within the intervals of maps, ``(n_mocks, levels)``."""
+    ends = [interval(samples, level, axis=1) for level in LEVELS]
+    return np.stack([((low <= truth) & (truth <= high)).mean(axis=1) for low, high in ends], axis=1)
 
 
 def alone(*values):
