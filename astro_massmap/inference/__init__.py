@@ -23,7 +23,7 @@ from .residuals import residual_peak
 from .reverse import reverse_diffusion
 from .sampler_checks import diverged, gaussian_check, power_over_prior, stationarity_check
 from .schedule import Schedule
-from .spectrum_gibbs import SpectrumGibbs
+from .spectrum_gibbs import GibbsState, SpectrumGibbs
 from .split import SplitPosterior
 from .targets import SplitTarget, TemperedTarget
 
@@ -36,6 +36,7 @@ __all__ = [
     "FourierGrid",
     "FourierOperator",
     "GaussianPosterior",
+    "GibbsState",
     "LensingOperator",
     "Observation",
     "Plan",
