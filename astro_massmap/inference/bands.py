@@ -56,11 +56,11 @@ class Bands:
 
     def _between(self, edges):
         """Return the function from wave numbers along y to the numbers of bands with these edges."""
-        edges, n = torch.as_tensor(edges, dtype=torch.float64, device="cpu"), self.n
+        self.edges, n = torch.as_tensor(edges, dtype=torch.float64, device="cpu"), self.n
 
         def number(ly):
             ell = torch.hypot(self.grid.lx, ly)
-            band = torch.bucketize(ell, edges, right=True) - 1
+            band = torch.bucketize(ell, self.edges, right=True) - 1
             return torch.where((band < 0) | (band >= n) | (ell == 0), n, band).to(torch.uint8)
 
         return number

@@ -138,9 +138,7 @@ class SpectrumGibbs:
             amplitudes, modes, mean, variance = self._complete(streams, rngs, amplitudes, modes)
         beta = (self.bands.mean_square(modes, self.posterior.prior_variance) * self.bands.count / 2).cpu().numpy()
         matrix, vector = self._chi2(modes)
-        moved = [
-            self._interweave(*parts) for parts in zip(np.log(amplitudes), beta, matrix, vector, rngs, strict=True)
-        ]
+        moved = [self._interweave(*parts) for parts in zip(np.log(amplitudes), beta, matrix, vector, rngs, strict=True)]
         new, factors = (np.stack(part) for part in zip(*moved, strict=True))
         return GibbsState(np.exp(new), self._times(modes, factors), mean, variance)
 
