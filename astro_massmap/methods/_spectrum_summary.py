@@ -15,9 +15,9 @@ def summary(bands, posterior, theory, amplitudes):
     """
     Return the posterior of C_ell in bands for diagnostics.
 
-    It contains the edges ``low`` and ``high`` and the mean ``ell`` of the bands, the number of their ``modes``; the mean
-    C_ell of the ``reference`` over their modes, and the samples of its ``amplitudes`` ``(n_samples, bands)``, with the
-    median ``amplitude``; median ``cl`` and interval ``lower`` to ``upper`` of C_ell; and the table of the ``theory``.
+    It contains the edges ``low`` and ``high`` and the mean ``ell`` of the bands, and the number of their ``modes``; the
+    mean C_ell of the ``reference`` over their modes, and the samples of its ``amplitudes`` ``(n_samples, bands)``, with
+    the median ``amplitude``; median ``cl`` and interval ``lower`` to ``upper`` of C_ell; and the table of ``theory``.
     """
     edges, reference = _edges(bands), _mean_cl(bands, posterior)
     lower, amplitude, upper = np.quantile(amplitudes, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2], axis=0, method="weibull")

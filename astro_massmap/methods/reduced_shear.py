@@ -230,7 +230,8 @@ def _pilot_of(method: Method, observation: Observation, executor: Executor | Non
     """
     Return the pilot of a method.
 
-    It is the mean alone for `Wiener` (with the reference spectrum if it infers one) and `PosteriorMean`, and that of its network for `PosteriorDiffusion`; for
+    It is the mean alone for `Wiener` (of the reference spectrum if it infers one) and `PosteriorMean`, and that of its
+    network for `PosteriorDiffusion`; for
     `AnnealedHMC` the Wiener filter if its prior is Gaussian, the network of `PosteriorMean` where it is valid, else an
     eighth of the chains; for others the method itself.
     """
