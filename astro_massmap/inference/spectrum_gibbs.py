@@ -37,6 +37,12 @@ class GibbsState(NamedTuple):
 
     ``amplitudes`` ``(n, bands)`` and ``modes`` ``(n, ny, nx // 2 + 1)`` are a joint sample; ``mean``, modes, and
     ``variance`` of a pixel ``(n,)`` are those of the map given the completed data and their amplitudes.
+
+    Examples
+    --------
+    >>> from astro_massmap.inference import GibbsState
+    >>> GibbsState._fields
+    ('amplitudes', 'modes', 'mean', 'variance')
     """
 
     amplitudes: np.ndarray
