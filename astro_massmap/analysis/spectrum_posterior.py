@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from .._io.quantities import checked_level
+from .._io.result_tables import ResultTable, printed
 from ..theory.spectrum import PowerSpectrum
 from .quantiles import interval, quantiles
 
@@ -96,9 +98,6 @@ class SpectrumPosterior:
             Columns ``low``, ``high`` and ``ell`` of the bands; ``cl``, ``lower`` and ``upper``, median and interval of
             C_ell; ``amplitude``, the median relative to the reference; ``effective_samples``.
         """
-        from .._io.quantities import checked_level  # loads astropy
-        from .._io.result_tables import ResultTable, printed  # loads astropy
-
         level = checked_level(level)
         table = ResultTable({"low": self.low, "high": self.high, "ell": self.ell})
         table["cl"] = quantiles(self.samples, 0.5)

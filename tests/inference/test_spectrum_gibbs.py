@@ -69,8 +69,8 @@ def exact_cdf(observation, k):
 )
 def test_band_powers_of_homogeneous_noise_in_a_periodic_box(noise, k, operator):
     # 20 chains of 60 steps; the fraction of samples below an exact quantile p has a standard error of
-    # sqrt(p (1 - p) tau / 1000), with an autocorrelation time tau of at most 4: 18 comparisons at 4.5 sigma, false-alarm
-    # rate 1e-4
+    # sqrt(p (1 - p) tau / 1000), with an autocorrelation time tau of at most 4: 27 comparisons at 4.5 sigma, so that
+    # the false-alarm rate is 2e-4
     shape = (25, 25)
     observation = mock(3, (0.7, 1.5, 1.0), np.full(shape, noise), shape, operator=operator)
     gibbs, streams, drawn = sampler(observation, shape, k), observation.streams(1, range(20)), []
