@@ -43,7 +43,7 @@ class SpectrumPosterior:
     >>> import astropy.units as u
     >>> from astro_massmap import Wiener, datasets
     >>> shear = datasets.demo().to_map(pixel_scale=1.6 * u.arcmin)
-    >>> kappa = shear.reconstruct(Wiener(spectrum="infer", n_samples=100), progress=False)
+    >>> kappa = shear.reconstruct(Wiener(spectrum="infer", n_samples=32), progress=False)
     >>> kappa.spectrum_posterior.to_table().colnames
     ['low', 'high', 'ell', 'cl', 'lower', 'upper', 'amplitude', 'effective_samples']
     >>> kappa.spectrum_posterior.spectrum()
@@ -71,8 +71,8 @@ class SpectrumPosterior:
     def from_diagnostics(cls, found: Mapping[str, Any]) -> Self:
         """Return the posterior in ``kappa.diagnostics["spectrum_posterior"]``."""
         theory = PowerSpectrum(found["theory"]["ell"], found["theory"]["cl"], name=found["theory"]["name"])
-        parts = (found[name] for name in ("low", "high", "ell", "reference", "amplitudes"))
-        return cls(*parts, theory, found["effective_samples"])
+        names = "low", "high", "ell", "reference", "amplitudes", "effective_samples"
+        return cls(theory=theory, **{name: found[name] for name in names})
 
     def __repr__(self) -> str:
         n, bands = self.amplitudes.shape

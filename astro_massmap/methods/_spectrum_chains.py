@@ -38,7 +38,9 @@ def infer(
     chains = _Chains(method, observation, gibbs)
     chains.run(workers, progress)
     found = summary(bands, posterior, chosen.theory, chains.in_order()) | mixing([np.log(a) for a in chains.amplitudes])
-    found |= {name: getattr(chosen, name) for name in ("prior", "n_chains", "burn_in")} | {"limits": [*chosen.limits]}
+    found |= {name: getattr(chosen, name) for name in ("prior", "n_chains", "burn_in", "thin")} | {
+        "limits": [*chosen.limits]
+    }
     warn_of_spectrum(found)
     median = gibbs.given(np.array(found["amplitude"]))
     fit = model_fit(median, observation, *torch.cat(chains.chi2, dim=1)[:2].tolist())
@@ -66,9 +68,9 @@ class _Chains:
 
     def __init__(self, method: Wiener, observation: Observation, gibbs: SpectrumGibbs) -> None:
         self._method, self._observation, self._gibbs = method, observation, gibbs
-        self._spectrum: Any = method.spectrum
-        self._grid = gibbs.posterior.grid
-        self.n, self._n_chains = method.n_samples, min(self._spectrum.n_chains, method.n_samples)
+        spectrum: Any = method.spectrum
+        self._spectrum, self._grid = spectrum, gibbs.posterior.grid
+        self.n, self._n_chains = method.n_samples, min(spectrum.n_chains, method.n_samples)
         self.samples = torch.empty((self.n, *observation.shape), dtype=self._grid.dtype, device="cpu")
         self.amplitudes: list[np.ndarray] = []
         self.chi2: list[torch.Tensor] = []
@@ -77,7 +79,7 @@ class _Chains:
 
     def run(self, workers: int, progress: bool) -> None:
         indices = range(self._n_chains)
-        total = self.n + self._n_chains * self._spectrum.burn_in
+        total = self.n * self._spectrum.thin + self._n_chains * self._spectrum.burn_in
         title = "Gibbs steps of map and spectrum"
         with progress_bar(total=total, desc=title, unit="step", disable=not progress) as bar:
             if self._grid.device.type != "cpu":
@@ -94,21 +96,28 @@ class _Chains:
         amplitudes = np.exp(2 * start - 1).clip(*spectrum.limits)  # within a factor e of the reference
         lengths = [len(range(i, self.n, self._n_chains)) for i in indices]
         kept: list[np.ndarray] = []
-        chi2, sums, variance = [], 0.0, 0.0
-        for step in range(spectrum.burn_in + max(lengths)):
-            state = gibbs.step(streams, amplitudes)
-            amplitudes = state.amplitudes
-            k = step - spectrum.burn_in
-            if k >= 0:
-                alive = sum(length > k for length in lengths)
-                kept.append(amplitudes)
-                maps, mean = grid.to_field(state.modes[:alive]), grid.to_field(state.mean[:alive]).double()
-                for i, image in zip(indices, maps, strict=False):
-                    self.samples[i + k * self._n_chains] = image.cpu()
-                sums = sums + torch.stack([mean.sum(dim=0), mean.square().sum(dim=0)])
-                variance += float(state.variance[:alive].sum())
-                chi2.append(self._fit(state.modes[:alive]))
-            bar.update(len(indices))
+        chi2, sums, variance = [], torch.zeros(()), 0.0
+
+        def advance(n: int) -> Any:
+            nonlocal amplitudes
+            for _ in range(n):
+                state = gibbs.step(streams, amplitudes)
+                amplitudes = state.amplitudes
+                bar.update(len(indices))
+            return state
+
+        if spectrum.burn_in:
+            advance(spectrum.burn_in)
+        for k in range(max(lengths)):
+            state = advance(spectrum.thin)
+            alive = sum(length > k for length in lengths)
+            kept.append(amplitudes)
+            maps, mean = grid.to_field(state.modes[:alive]), grid.to_field(state.mean[:alive]).to(grid.sum_dtype)
+            for i, image in zip(indices, maps, strict=False):
+                self.samples[i + k * self._n_chains] = image.cpu()
+            sums = sums.to(mean) + torch.stack([mean.sum(dim=0), mean.square().sum(dim=0)])
+            variance += float(state.variance[:alive].sum())
+            chi2.append(self._fit(state.modes[:alive]))
         stacked = np.stack(kept)
         return [stacked[:length, j] for j, length in enumerate(lengths)], torch.cat(chi2, dim=1), sums, variance
 
@@ -140,7 +149,7 @@ class _Chains:
     def std(self, mean: torch.Tensor) -> torch.Tensor:
         """Return the standard deviation by the law of total variance, given the completed data of each sample."""
         total, square = (sum(sums) / self.n for sums in zip(*self._sums, strict=True))
-        mean = mean.double()
+        mean = mean.to(self._grid.sum_dtype)
         variance = self._variance / self.n + (square - 2 * mean * total + mean.square()).clamp(min=0)
         return variance.sqrt().to(self._grid.dtype)
 

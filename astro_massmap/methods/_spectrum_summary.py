@@ -6,7 +6,7 @@ import torch
 from .._utils.progress import warn
 
 LEVEL = 0.68  # of the intervals
-_FEW = 20.0  # effective samples of a band below which there is a warning
+_FEW = 8.0  # effective samples of a band below which there is a warning
 _AT_LIMIT = 0.8  # fraction of the highest amplitude that the interval of an unconstrained band exceeds
 _WINDOW = 5.0  # autocorrelation times over which the autocorrelation is summed (Sokal 1989)
 
@@ -76,7 +76,7 @@ def warn_of_spectrum(found):
     if few < _FEW:
         warn(
             f"spectrum: the samples of the band powers are worth {few:.0f} independent ones in one of the bands; use a "
-            "larger n_samples for their intervals",
+            "larger n_samples for their intervals, such as 500",
             stacklevel=5,
         )
     high = found["limits"][1]

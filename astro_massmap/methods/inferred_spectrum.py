@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -41,7 +41,9 @@ class InferredSpectrum:
     n_chains : int
         Number of chains, which take turns in the samples: sample i is from chain ``i % n_chains``.
     burn_in : int
-        Number of steps of a chain before its first sample.
+        Number of steps of a chain before those of its first sample.
+    thin : int
+        Number of steps for each sample, of which the last is kept.
 
     Raises
     ------
@@ -56,10 +58,11 @@ class InferredSpectrum:
     >>> from astro_massmap import InferredSpectrum, Wiener, datasets
     >>> shear = datasets.demo().to_map(pixel_scale=1.6 * u.arcmin)
     >>> for bands in (1, [300, 2000, 6000]):
-    ...     kappa = shear.reconstruct(Wiener(InferredSpectrum(bands=bands, burn_in=10)), progress=False)
+    ...     inferred = InferredSpectrum(bands=bands, burn_in=10, thin=1)
+    ...     kappa = shear.reconstruct(Wiener(inferred, n_samples=60), progress=False)
     ...     kappa.spectrum_posterior.amplitudes.shape
-    (64, 1)
-    (64, 2)
+    (60, 1)
+    (60, 2)
     """
 
     POWERS: ClassVar = {"flat": 0.0, "jeffreys": 1.0}  # k of the prior density a^-k
@@ -71,15 +74,16 @@ class InferredSpectrum:
     limits: tuple[float, float] = (0.01, 100.0)
     n_chains: int = 4
     burn_in: int = 40
+    thin: int = 3
 
     def __post_init__(self) -> None:
         if self.reference is not None:
             check_spectrum(self.reference)
-        if isinstance(self.bands, Integral):
-            check_integer(self.bands, "bands", 1)
-        else:
+        if isinstance(self.bands, Sequence | np.ndarray):
             object.__setattr__(self, "bands", _edges_of(self.bands))
-        n = self.bands if isinstance(self.bands, Integral) else len(self.bands) - 1
+        else:
+            check_integer(self.bands, "bands", 1)
+        n = len(self.bands) - 1 if isinstance(self.bands, Sequence) else self.bands
         if n > _MOST_BANDS:
             raise ValueError(f"bands: needs at most {_MOST_BANDS} bands, got {n}")
         if self.prior not in list(self.POWERS):
@@ -90,6 +94,7 @@ class InferredSpectrum:
         object.__setattr__(self, "limits", (float(low), float(high)))
         check_integer(self.n_chains, "n_chains", 1)
         check_integer(self.burn_in, "burn_in", 0)
+        check_integer(self.thin, "thin", 1)
 
     @property
     def name(self) -> str:
@@ -114,8 +119,8 @@ class InferredSpectrum:
         ValueError
             If a band with given edges contains no modes of the box.
         """
-        grid, given = posterior.grid, not isinstance(self.bands, Integral)
-        edges = list(self.bands) if given else _default_edges(grid, int(self.bands))
+        grid, given = posterior.grid, isinstance(self.bands, Sequence)
+        edges = list(self.bands) if isinstance(self.bands, Sequence) else _default_edges(grid, self.bands)
         bands = Bands(grid, edges=edges)
         if given:
             for low, high, count in zip(edges[:-1], edges[1:], bands.count.tolist(), strict=True):

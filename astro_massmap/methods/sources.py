@@ -79,8 +79,8 @@ def statement(record: dict[str, Any]) -> str | None:
 def _prior_of(method: Method) -> tuple[str | None, Any]:
     """Return the option for the prior or spectrum of a method, and its value; None for other methods."""
     if isinstance(method, Wiener):
-        inferred = isinstance(method.spectrum, InferredSpectrum)
-        return "spectrum", None if inferred and method.spectrum.reference is None else method.spectrum
+        given = method.spectrum
+        return "spectrum", None if isinstance(given, InferredSpectrum) and given.reference is None else given
     if isinstance(method, PosteriorMean | PosteriorDiffusion):
         network = method.network
         own = not isinstance(network, PosteriorNetwork | None) or getattr(network, "spectrum", None) is not None

@@ -28,13 +28,13 @@ def sky(seed, amplitude, noise=0.02):
     return grid.to_field(modes).numpy(), Observation.from_arrays(shear, noise_std, PIXEL)
 
 
-QUICK = {"bands": 3, "burn_in": 5}
+QUICK = {"bands": 3, "burn_in": 5, "thin": 1}
 
 
 @pytest.fixture(scope="module")
 def kappa():
     shear = datasets.demo().to_map(pixel_scale=1.6 * u.arcmin)
-    return shear.reconstruct(Wiener("infer", n_samples=120, seed=2), progress=False)
+    return shear.reconstruct(Wiener(InferredSpectrum(thin=2), n_samples=120, seed=2), progress=False)
 
 
 def test_the_spectrum_of_the_map_and_its_file(kappa, tmp_path):
@@ -44,7 +44,7 @@ def test_the_spectrum_of_the_map_and_its_file(kappa, tmp_path):
     assert (table["lower"] < table["cl"]).all() and (table["cl"] < table["upper"]).all()
     assert np.allclose(table["cl"], np.median(found.samples, axis=0), rtol=0.1)
     record = kappa.diagnostics["spectrum_posterior"]
-    assert min(record["effective_samples"]) > 10 and max(record["autocorrelation_time"]) < 12
+    assert min(record["effective_samples"]) > 10 and max(record["autocorrelation_time"]) < 10
     assert record["burn_in"] == 40 and record["n_chains"] == 4 and record["prior"] == "flat"
     kappa.write(tmp_path / "kappa.fits")
     again = ConvergenceMap.read(tmp_path / "kappa.fits")
@@ -95,7 +95,7 @@ def test_maps_with_an_unknown_spectrum_are_calibrated():
     for seed in range(40):
         true = 3 ** np.random.default_rng(seed).uniform(-1, 1)
         truth, observation = sky(seed, true)
-        spectrum = InferredSpectrum(bands=1, burn_in=10, prior="jeffreys")
+        spectrum = InferredSpectrum(bands=1, burn_in=10, thin=1, prior="jeffreys")
         estimate = Wiener(spectrum, n_samples=60, tolerance=1e-4).solve(observation)
         square.append(np.mean(((truth - estimate.mean) / estimate.std) ** 2))
         low, high = np.quantile(estimate.samples, [0.16, 0.84], axis=0, method="weibull")
@@ -181,6 +181,8 @@ def test_autocorrelation_time_of_a_known_chain():
         ({"limits": 3}, ValueError, "limits"),
         ({"n_chains": 0}, ValueError, "n_chains"),
         ({"burn_in": -1}, ValueError, "burn_in"),
+        ({"thin": 0}, ValueError, "thin"),
+        ({"bands": 2.5}, TypeError, "bands"),
         ({"reference": "default"}, TypeError, "spectrum"),
     ],
 )
