@@ -98,7 +98,7 @@ def speed(_):
     ]
     maps = {}
     for tolerance in (1e-6, 1e-5, 1e-4, 1e-3, 1e-2):
-        gibbs = sampler(observation, tolerance=tolerance)
+        gibbs = sampler(observation, 3.0, tolerance=tolerance)
         posterior = gibbs.given(np.ones((1, gibbs.bands.n)))
         streams = observation.streams(0, [0])
         maps[tolerance] = posterior.grid.to_field(posterior.fluctuations(streams))[0]
@@ -195,7 +195,7 @@ def bright():
 
 def cosmos(_):
     shear = bright()
-    kappa = shear.reconstruct(Wiener(InferredSpectrum(thin=1), n_samples=500, padding=3.0))
+    kappa = shear.reconstruct(Wiener(InferredSpectrum(thin=1), n_samples=500))
     found = kappa.spectrum_posterior
     low, high = np.array(found.low), np.array(found.high)
     inside = np.flatnonzero(high < np.pi / shear.pixel_scale.to_value(u.rad) * 1.01)[1:]  # within the field, to Nyquist

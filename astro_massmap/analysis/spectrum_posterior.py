@@ -41,13 +41,14 @@ class SpectrumPosterior:
     Examples
     --------
     >>> import astropy.units as u
-    >>> from astro_massmap import Wiener, datasets
-    >>> shear = datasets.demo().to_map(pixel_scale=1.6 * u.arcmin)
-    >>> kappa = shear.reconstruct(Wiener(spectrum="infer", n_samples=32), progress=False)
+    >>> from astro_massmap import InferredSpectrum, Wiener, datasets
+    >>> shear = datasets.demo().to_map(pixel_scale=3.2 * u.arcmin)
+    >>> method = Wiener(InferredSpectrum(bands=2, burn_in=10, thin=1), n_samples=60)
+    >>> kappa = shear.reconstruct(method, progress=False)
     >>> kappa.spectrum_posterior.to_table().colnames
     ['low', 'high', 'ell', 'cl', 'lower', 'upper', 'amplitude', 'effective_samples']
     >>> kappa.spectrum_posterior.spectrum()
-    <PowerSpectrum 'inferred, relative to default: z_s = 1': 512 points, ell 10 to 100000>
+    <PowerSpectrum 'inferred, relative to default: z_s = 1': 258 points, ell 10 to 100000>
     """
 
     def __init__(
@@ -128,6 +129,6 @@ class SpectrumPosterior:
         [0.9 0.9 2. ]
         """
         log_amplitude = np.log(quantiles(self.amplitudes, q))
-        ell = np.geomspace(self.theory.ell[0], self.theory.ell[-1], 512)
+        ell = np.union1d(np.geomspace(self.theory.ell[0], self.theory.ell[-1], 256), self.ell)
         factor = np.exp(np.interp(np.log(ell), np.log(self.ell), log_amplitude))
         return PowerSpectrum(ell, self.theory(ell) * factor, name=f"inferred, relative to {self.theory.name}")

@@ -56,9 +56,10 @@ class Wiener:
     seed : int
         Seed of the samples. Sample i depends on the data, the seed and i, not on ``n_samples`` (for an inferred
         spectrum, if there are at least as many samples as chains).
-    padding : float
-        Side of the periodic box, in sides of the field. Below 1.5 structure wraps around the edges of the box, and the
-        standard deviations of large scales are too small.
+    padding : float, optional
+        Side of the periodic box, in sides of the field: by default 2, and 3 for an inferred spectrum, whose power on
+        the scale of the field would otherwise be too high. Below 1.5 structure wraps around the edges of the box, and
+        the standard deviations of large scales are too small.
     tolerance, max_iterations : float, int
         Relative residual at which a linear system counts as solved, and the largest number of iterations.
     dtype : {'float32', 'float64'}
@@ -88,7 +89,7 @@ class Wiener:
     n_samples: int = 64
     uncertainty: bool = True
     seed: int = 0
-    padding: float = 2.0
+    padding: float | None = None
     tolerance: float = 1e-5
     max_iterations: int = 500
     dtype: Literal["float32", "float64"] = "float32"
@@ -100,6 +101,9 @@ class Wiener:
             object.__setattr__(self, "spectrum", InferredSpectrum())
         if not isinstance(self.spectrum, InferredSpectrum | None):
             check_spectrum(self.spectrum)
+        default = 3.0 if isinstance(self.spectrum, InferredSpectrum) else 2.0
+        padding = default if self.padding is None else self.padding
+        object.__setattr__(self, "padding", padding)
         check_integer(self.n_samples, "n_samples", 1 if isinstance(self.spectrum, InferredSpectrum) else 0)
         if not isinstance(self.uncertainty, bool):
             raise TypeError(f"uncertainty: needs to be True or False, got {self.uncertainty!r}")
@@ -110,7 +114,7 @@ class Wiener:
         check_integer(self.seed, "seed", 0)
         check_integer(self.max_iterations, "max_iterations", 1)
         check_tolerance(self.tolerance)
-        check_padding(self.padding)
+        check_padding(padding)
         check_dtype(self.dtype)
         pick_device(self.device)
 

@@ -88,11 +88,13 @@ def test_results_are_reproducible_and_do_not_depend_on_the_number_of_samples_or_
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:spectrum. the samples")  # are few
 def test_maps_with_an_unknown_spectrum_are_calibrated():
     # skies with amplitudes from 0.3 to 3: (truth - mean) / std has unit variance, and 68 % of the truths of pixels and
-    # of the amplitude lie within the intervals; the last fraction has a standard error of 0.074: false alarm 2e-4
+    # of the amplitudes lie within the intervals. The standard error of the last fraction is 0.10, the scatter of the
+    # others over sets of skies is at most 0.08 and 0.025: limits at about 4 sigma.
     square, inside, amplitude = [], [], []
-    for seed in range(40):
+    for seed in range(20):
         true = 3 ** np.random.default_rng(seed).uniform(-1, 1)
         truth, observation = sky(seed, true)
         spectrum = InferredSpectrum(bands=1, burn_in=10, thin=1, prior="jeffreys")
@@ -103,9 +105,9 @@ def test_maps_with_an_unknown_spectrum_are_calibrated():
         drawn = estimate.diagnostics["spectrum_posterior"]["amplitudes"]
         low, high = np.quantile(drawn, [0.16, 0.84], method="weibull")
         amplitude.append(low < true < high)
-    assert abs(np.mean(square) - 1) < 0.2
-    assert abs(np.mean(inside) - 0.68) < 0.08
-    assert abs(np.mean(amplitude) - 0.68) < 0.28
+    assert abs(np.mean(square) - 1) < 0.3
+    assert abs(np.mean(inside) - 0.68) < 0.1
+    assert abs(np.mean(amplitude) - 0.68) < 0.4
 
 
 def test_bands_of_a_box():
