@@ -57,7 +57,7 @@ class InferredSpectrum:
     >>> import astropy.units as u
     >>> from astro_massmap import InferredSpectrum, Wiener, datasets
     >>> shear = datasets.demo().to_map(pixel_scale=3.2 * u.arcmin)
-    >>> method = Wiener(InferredSpectrum(bands=1, burn_in=10, thin=1), n_samples=60)
+    >>> method = Wiener(InferredSpectrum(bands=1, burn_in=10), n_samples=60)
     >>> shear.reconstruct(method, progress=False).spectrum_posterior.amplitudes.shape
     (60, 1)
     """

@@ -1,5 +1,7 @@
 """Wiener filter with an inferred spectrum: options, maps, posterior of the spectrum, and its use as a prior."""
 
+from types import SimpleNamespace
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -7,7 +9,15 @@ import torch
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_massmap import ConvergenceMap, InferredSpectrum, PowerSpectrum, ScorePrior, ShearMap, Wiener, datasets
-from astro_massmap.inference import Bands, FourierGrid, LensingOperator, Observation
+from astro_massmap.inference import (
+    Bands,
+    FourierGrid,
+    GaussianPosterior,
+    LensingOperator,
+    Observation,
+    SpectrumGibbs,
+)
+from astro_massmap.methods._spectrum_chains import _Chains
 from astro_massmap.methods._spectrum_summary import mixing
 
 from helpers.cases import each_case
@@ -87,6 +97,25 @@ def test_results_are_reproducible_and_do_not_depend_on_the_number_of_samples_or_
     assert np.array_equal(records[0][:5], records[1])
 
 
+def test_chains_in_one_batch_are_those_that_run_one_by_one():
+    # a GPU computes all chains together; 7 samples of 3 chains: the last step has one chain with a sample
+    _, observation = sky(0, 1.0)
+    method = Wiener(InferredSpectrum(**QUICK | {"n_chains": 3}), n_samples=7, tolerance=1e-6)
+    posterior = GaussianPosterior(observation, PowerSpectrum.default(), (64, 64), tolerance=1e-6)
+    chains = []
+    for batches in ([[0], [1], [2]], [[0, 1, 2]]):
+        gibbs = SpectrumGibbs(posterior, method.spectrum.on(posterior), limits=method.spectrum.limits)
+        chains.append(_Chains(method, observation, gibbs))
+        for batch in batches:
+            chains[-1]._keep(chains[-1]._chains(batch, SimpleNamespace(update=lambda n: None)))
+    alone, together = chains
+    assert [len(a) for a in together.amplitudes] == [3, 2, 2]
+    assert np.allclose(alone.in_order(), together.in_order(), rtol=1e-3)
+    assert torch.allclose(alone.samples, together.samples, atol=1e-4)
+    assert torch.allclose(alone.std(alone.mean()), together.std(together.mean()), rtol=1e-3)
+    assert sum(chi2.shape[1] for chi2 in together.chi2) == 7
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:spectrum. the samples")  # are few
 def test_maps_with_an_unknown_spectrum_are_calibrated():
@@ -111,8 +140,6 @@ def test_maps_with_an_unknown_spectrum_are_calibrated():
 
 
 def test_bands_of_a_box():
-    from astro_massmap.inference import GaussianPosterior
-
     _, observation = sky(0, 1.0)
     posterior = GaussianPosterior(observation, PowerSpectrum.default(), (64, 64))
     longest, field = float(posterior.grid.longest), 2 * np.pi / (SIDE * PIXEL)
