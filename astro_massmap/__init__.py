@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .maps.convergence_map import ConvergenceMap
     from .maps.fields import reconstruct_fields, write_fields
     from .maps.shear_map import ShearMap
-    from .methods import AnnealedHMC, KaiserSquires, PosteriorDiffusion, PosteriorMean, Wiener
+    from .methods import AnnealedHMC, InferredSpectrum, KaiserSquires, PosteriorDiffusion, PosteriorMean, Wiener
     from .priors import GaussianPrior, ScoreFunction, ScorePrior
     from .survey.fields import SkyFields
     from .survey.maps import SkyMaps
@@ -28,6 +28,7 @@ _HOMES = {
     "AnnealedHMC": "methods",
     "ConvergenceMap": "maps.convergence_map",
     "GaussianPrior": "priors",
+    "InferredSpectrum": "methods",
     "KaiserSquires": "methods",
     "PosteriorDiffusion": "methods",
     "PosteriorMean": "methods",
@@ -48,6 +49,7 @@ __all__ = [
     "AnnealedHMC",
     "ConvergenceMap",
     "GaussianPrior",
+    "InferredSpectrum",
     "KaiserSquires",
     "PosteriorDiffusion",
     "PosteriorMean",

@@ -11,7 +11,7 @@ import astropy.units as u
 
 from ..maps.axes import AXES
 from .own_code import file_of, is_own_code, load
-from .sources import add_spectrum_arguments, read_spectrum, read_table_of_spectrum
+from .sources import INFER, add_spectrum_arguments, read_spectrum, read_table_of_spectrum
 
 PLACES = "catalog", "map"  # positional arguments
 FILES = (*PLACES, "exclude", "wcs", "spectrum", "n_z", "prior")  # files that commands read to make a map
@@ -146,12 +146,14 @@ def read_method(arguments, redshift=None, *, spectrum=True):
 
     Its spectrum is that of the options, or of sources at ``redshift``; without ``spectrum`` only that of a file.
     """
-    from ..methods import resolve
+    from ..methods import InferredSpectrum, resolve
     from ..priors import GaussianPrior, PosteriorNetwork, ScorePrior
 
     chosen = options(arguments, "n_samples", "seed", "device", "smoothing", "schedule", "checkpoint")
     spectrum = read_spectrum(arguments, redshift) if spectrum else read_table_of_spectrum(arguments)
-    field = arguments.field
+    field, inferred = arguments.field, arguments.spectrum == INFER
+    if inferred and arguments.method != "wiener":
+        raise ValueError(f"--spectrum: {INFER!r} needs --method wiener; give the table that it infers to other methods")
     sampled, network = arguments.method in (None, "annealed_hmc"), arguments.method in NETWORKS
     if field == "targeted" and (arguments.prior in PRIORS[1:] or not (sampled or network)):
         raise ValueError("--field: a choice of the default prior; omit --prior and --method")
@@ -174,8 +176,8 @@ def read_method(arguments, redshift=None, *, spectrum=True):
         chosen["network"] = PosteriorNetwork.load(arguments.prior, spectrum, field=field)
     elif arguments.prior != "default":
         raise ValueError(f"--prior: not used by the method {arguments.method!r}")
-    elif spectrum is not None:
-        chosen["spectrum"] = spectrum
+    elif spectrum is not None or inferred:
+        chosen["spectrum"] = InferredSpectrum(spectrum) if inferred else spectrum
     return resolve(arguments.method, chosen)
 
 
@@ -215,7 +217,7 @@ def record(name, arguments, method, **effective):
     if "method" in chosen:
         effective["method"] = next((key for key, kind in METHODS.items() if type(method) is kind), None)
     chosen = {key: effective.get(key) if value is None else value for key, value in chosen.items()}
-    files = [key for key in FILES if chosen.get(key) is not None and (key != "prior" or chosen[key] not in PRIORS)]
+    files = [key for key in FILES if chosen.get(key) is not None and not is_name(key, chosen[key])]
     codes = [key for key in CODE if key in chosen and is_own_code(chosen[key])]
     files += [key for key in codes if key not in files]
     read = {key: (file_of(chosen[key]) if key in codes else chosen[key]) for key in files}
@@ -232,6 +234,11 @@ def record(name, arguments, method, **effective):
     shown |= {key: without_folders(chosen[key]) for key in paths}
     line = shlex.join(["massmap", *shell_arguments(name, shown)])
     return {"name": name, "line": line, "options": shown, "inputs": inputs}
+
+
+def is_name(key, value):
+    """Return whether the value of an option for files is the name of a prior, or an inferred spectrum."""
+    return (key == "prior" and value in PRIORS) or (key == "spectrum" and value == INFER)
 
 
 def shell_arguments(name, chosen):

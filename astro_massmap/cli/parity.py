@@ -33,6 +33,7 @@ TASKS = {
         ),
         "peak-counts": ("number of peaks, or minima, by height", ("ConvergenceMap.peak_counts",)),
         "power-spectrum": ("angular power spectrum", ("ConvergenceMap.power_spectrum",)),
+        "spectrum-posterior": ("posterior of an inferred power spectrum", ("ConvergenceMap.spectrum_posterior",)),
     },
     "Figures and reports": {
         "plot": ("plot the map, its error or signal to noise", ("ConvergenceMap.plot",)),

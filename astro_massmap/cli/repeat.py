@@ -14,7 +14,7 @@ import numpy as np
 
 from .._utils.progress import warn
 from . import reconstruct
-from .arguments import CODE, FILES, PRIORS, check_targets, file_sha256, shell_arguments
+from .arguments import CODE, FILES, check_targets, file_sha256, is_name, shell_arguments
 from .own_code import is_own_code
 from .sources import MODEL_OPTIONS
 
@@ -178,7 +178,7 @@ def _parsed(command, files, arguments):
         value = chosen.get(key)
         if key in files:
             chosen[key] = str(files[key])
-        elif value is not None and not (key == "prior" and value in PRIORS):
+        elif value is not None and not is_name(key, value):
             raise ValueError(f"MAP: the record has no checksum of the file {value!r} of {key!r}")
     parser = _Parser(prog="massmap", allow_abbrev=False)
     reconstruct.add_commands(parser.add_subparsers(required=True))

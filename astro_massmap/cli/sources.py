@@ -3,6 +3,7 @@
 from pathlib import Path
 
 AS, N_S = 2.1e-9, 0.97  # of PowerSpectrum.default
+INFER = "infer"  # value of --spectrum; a file of this name is ./infer
 _ONE_OF = "z_source, n_z: give one of them, the redshift of a source plane or a distribution"
 _MODEL = {
     "omega_m": ("density of matter, instead of --cosmology", 0.3),
@@ -14,7 +15,8 @@ MODEL_OPTIONS = ("cosmology", *_MODEL, "sigma8", "As", "n_s")  # with none of th
 
 def add_spectrum_arguments(parser):
     """Add the options of the prior spectrum: a table, or n(z) and a cosmology."""
-    parser.add_argument("--spectrum", type=Path, metavar="FILE", help="prior spectrum: table of ell and cl")
+    parser.add_argument("--spectrum", type=file_or_infer, metavar="FILE", help="prior spectrum: table of ell and cl; "
+                        "or infer, for wiener: inferred with the map, relative to that of the sources")  # fmt: skip
     parser.add_argument("--n-z", type=Path, metavar="FILE", help="redshift distribution of the sources, from which the "
                         "prior spectrum is computed: table of z and n, SACC file, or redshifts")  # fmt: skip
     _add_bin(parser)
@@ -80,6 +82,11 @@ def add_z_source_argument(parser, help_text, *, source_bin=True):
         _add_bin(parser)
 
 
+def file_or_infer(text):
+    """Return the name of a file, or 'infer'."""
+    return text if text == INFER else Path(text)
+
+
 def number_or_name(text):
     """Parse a number, or else the name of a file or column."""
     try:
@@ -125,7 +132,7 @@ def read_spectrum(arguments, redshift=None):
     from ..theory.source_redshifts import read_n_z
 
     if arguments.n_z is not None or redshift is not None:
-        if arguments.spectrum is not None:
+        if arguments.spectrum not in (None, INFER):
             raise ValueError("spectrum, n_z: give one of them, a spectrum or the redshifts from which it is computed")
         if redshift is not None and arguments.n_z is not None:
             raise ValueError(_ONE_OF)
@@ -142,7 +149,7 @@ def read_table_of_spectrum(arguments):
     """Return the spectrum of ``--spectrum``, or None."""
     from ..theory.spectrum import PowerSpectrum
 
-    return None if arguments.spectrum is None else PowerSpectrum.read(arguments.spectrum)
+    return None if arguments.spectrum in (None, INFER) else PowerSpectrum.read(arguments.spectrum)
 
 
 def computed_spectrum(arguments, sources, ell=None):

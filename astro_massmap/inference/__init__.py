@@ -23,6 +23,7 @@ from .residuals import residual_peak
 from .reverse import reverse_diffusion
 from .sampler_checks import diverged, gaussian_check, power_over_prior, stationarity_check
 from .schedule import Schedule
+from .spectrum_gibbs import GibbsState, SpectrumGibbs
 from .split import SplitPosterior
 from .targets import SplitTarget, TemperedTarget
 
@@ -35,6 +36,7 @@ __all__ = [
     "FourierGrid",
     "FourierOperator",
     "GaussianPosterior",
+    "GibbsState",
     "LensingOperator",
     "Observation",
     "Plan",
@@ -42,6 +44,7 @@ __all__ = [
     "Schedule",
     "ScoreError",
     "SolverError",
+    "SpectrumGibbs",
     "SplitPlan",
     "SplitPosterior",
     "SplitTarget",

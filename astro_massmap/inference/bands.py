@@ -1,16 +1,21 @@
-"""Bands of ell of equal width in log(ell), from the lowest ell of the box to the highest."""
+"""Bands of ell on the modes of a box."""
 
 import torch
 
 
 class Bands:
     """
-    Bands of ell on the modes of a grid, of equal width in log(ell).
+    Bands of ell on the modes of a grid, of equal width in log(ell) or with given edges.
 
     Parameters
     ----------
-    grid, n : `~astro_massmap.inference.FourierGrid`, int
-        Grid of the modes, and number of bands, at most 255.
+    grid : `~astro_massmap.inference.FourierGrid`
+        Grid of the modes.
+    n : int, optional
+        Number of bands of equal width in log(ell) from the lowest ell of the box, which contain all modes, at most 255.
+    edges : array-like, optional
+        Edges of the bands in ell, increasing, instead of ``n``. Modes outside of the edges, and the mean, are in no
+        band: their number is that of the bands.
 
     Attributes
     ----------
@@ -30,8 +35,15 @@ class Bands:
     ((4, 3), True)
     """
 
-    def __init__(self, grid, n):
-        self.grid, self.n = grid, n
+    def __init__(self, grid, n=None, *, edges=None):
+        self.grid, self.n = grid, n if edges is None else len(edges) - 1
+        number = self._of_equal_width() if edges is None else self._between(edges)
+        self.number = grid.pointwise(number, grid.ly).to(grid.device)
+        self.count = self._sums(lambda rows: grid.multiplicity.expand(self.number[rows].shape)[None])[0]
+
+    def _of_equal_width(self):
+        """Return the function from wave numbers along y to the numbers of bands of equal width."""
+        grid, n = self.grid, self.n
         low = grid.longest
         high = torch.hypot(grid.lx.abs().max(), grid.ly.abs().max()) * (1 + 1e-9)
 
@@ -40,8 +52,18 @@ class Bands:
             position = torch.log(ell / low) / torch.log(high / low) * n
             return position.long().clamp(0, n - 1).to(torch.uint8)
 
-        self.number = grid.pointwise(number, grid.ly).to(grid.device)
-        self.count = self._sums(lambda rows: grid.multiplicity.expand(self.number[rows].shape)[None])[0]
+        return number
+
+    def _between(self, edges):
+        """Return the function from wave numbers along y to the numbers of bands with these edges."""
+        self.edges, n = torch.as_tensor(edges, dtype=torch.float64, device="cpu"), self.n
+
+        def number(ly):
+            ell = torch.hypot(self.grid.lx, ly)
+            band = torch.bucketize(ell, self.edges, right=True) - 1
+            return torch.where((band < 0) | (band >= n) | (ell == 0), n, band).to(torch.uint8)
+
+        return number
 
     @property
     def ell(self):
@@ -67,6 +89,6 @@ class Bands:
         sums = 0.0
         for rows in self.grid.pieces():
             values = function(rows).flatten(1).to(self.grid.sum_dtype)
-            zeros = torch.zeros((len(values), self.n), dtype=values.dtype, device=values.device)
+            zeros = torch.zeros((len(values), self.n + 1), dtype=values.dtype, device=values.device)
             sums = sums + zeros.index_add_(1, self.number[rows].flatten().int(), values)
-        return sums
+        return sums[:, : self.n]

@@ -179,6 +179,25 @@ class GaussianPosterior:
         """Lowest noise variance of a pixel, tau."""
         return float(1 / self.weight.max())
 
+    def completed_data(self, modes, white):
+        """
+        Draw completed data given a map and the data, ``(n, 2, *box_shape)``.
+
+        Completed data have the lowest noise variance of a pixel, tau, in all pixels of the box; the data are completed
+        data with more noise. Given the completed data, the map does not depend on the data.
+
+        Parameters
+        ----------
+        modes : `torch.Tensor`
+            Modes of the maps ``(n, ny, nx // 2 + 1)``.
+        white : `torch.Tensor`
+            White noise ``(n, 2, *box_shape)``.
+        """
+        rows, columns = self.grid.field_shape
+        completed = self._completed(modes, white)
+        completed[..., :rows, :columns] += self.best_noise * self.weight * self.shear
+        return completed
+
     def _conditional_mean_shift(self, modes, white):
         """
         Return the fluctuation of E[kappa | completed data], with completed data drawn given ``kappa = m + d``.
@@ -186,11 +205,16 @@ class GaussianPosterior:
         The completed data ``P kappa + sqrt(tau) w`` fill the box and share w with the noise n of the real
         data: given n, ``sqrt(tau) w`` has mean ``tau n / N`` and variance ``tau (1 - tau / N)``.
         """
+        tau = self.best_noise
+        gain = self._stationary(lambda inverse, power: 1 / (tau * inverse + power))
+        return self.grid.to_field(self.on_box.adjoint(self._completed(modes, white)), times=gain)
+
+    def _completed(self, modes, white):
+        """Return the part of the completed data that depends on the map and on the white noise, not on the data."""
         tau, (rows, columns) = self.best_noise, self.grid.field_shape
         unshared = torch.ones(self.grid.box_shape, dtype=self.grid.dtype, device=self.grid.device)
         unshared[:rows, :columns] -= tau * self.weight
         unshared.clamp_(min=0)
         completed = unshared * self.on_box.forward(modes)
         completed += (tau * unshared).sqrt() * white
-        gain = self._stationary(lambda inverse, power: 1 / (tau * inverse + power))
-        return self.grid.to_field(self.on_box.adjoint(completed), times=gain)
+        return completed

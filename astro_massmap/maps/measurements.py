@@ -11,6 +11,7 @@ from astropy.uncertainty import Distribution
 from .._io.quantities import floats
 from .._utils.progress import warn
 from ..analysis.quantiles import over_samples, quantiles, warn_of_few
+from ..analysis.spectrum_posterior import SpectrumPosterior
 from ..analysis.statements import LOW_PEAKS, gaussian_prior
 from .arguments import need_convergence
 
@@ -96,6 +97,16 @@ class Questions(MapParts):
     @property
     def _std(self) -> Floats | None:
         return None if self.uncertainty is None else self.uncertainty.array
+
+    @property
+    def spectrum_posterior(self) -> SpectrumPosterior | None:
+        """
+        Posterior of the power spectrum, or None if the method did not infer it.
+
+        It is a `~astro_massmap.analysis.spectrum_posterior.SpectrumPosterior`, for ``Wiener(spectrum="infer")``.
+        """
+        found = self.diagnostics.get("spectrum_posterior")
+        return None if found is None else SpectrumPosterior.from_diagnostics(found)
 
     # ---- regions and peaks
 

@@ -16,6 +16,7 @@ from ._workers import shared_out
 from .annealed_hmc import AnnealedHMC
 from .base import Estimate, Method, MethodLike
 from .function import FunctionMethod
+from .inferred_spectrum import InferredSpectrum
 from .kaiser_squires import KaiserSquires
 from .posterior_diffusion import PosteriorDiffusion
 from .posterior_mean import PosteriorMean
@@ -27,6 +28,7 @@ __all__ = [
     "METHODS",
     "AnnealedHMC",
     "Estimate",
+    "InferredSpectrum",
     "KaiserSquires",
     "Method",
     "MethodLike",

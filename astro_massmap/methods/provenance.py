@@ -37,6 +37,7 @@ from .._utils.version import __version__, now
 from ..priors import GaussianPrior, PosteriorNetwork, ScorePrior
 from ..priors.weights_file import checksum
 from ..theory.spectrum import PowerSpectrum
+from .inferred_spectrum import InferredSpectrum
 
 # the names of the tables of a prior in its file
 _TABLES = {"trained_spectrum": "spectrum", "spectrum": "theory"}
@@ -158,6 +159,8 @@ def _known(method):
     part = default() if part is None else part
     if isinstance(part, GaussianPrior) and part.spectrum is None:
         part = GaussianPrior(PowerSpectrum.default())
+    if isinstance(part, InferredSpectrum):
+        part = part.with_reference(part.theory)
     return name, part
 
 

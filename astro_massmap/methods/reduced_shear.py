@@ -26,6 +26,7 @@ from ._workers import RunContext
 from .annealed_hmc import AnnealedHMC, network_of
 from .base import Estimate
 from .function import method_name
+from .inferred_spectrum import InferredSpectrum
 from .kaiser_squires import smoothed_inversion
 from .posterior_diffusion import PosteriorDiffusion
 from .posterior_mean import PosteriorMean
@@ -229,10 +230,14 @@ def _pilot_of(method: Method, observation: Observation, executor: Executor | Non
     """
     Return the pilot of a method.
 
-    It is the mean alone for `Wiener` and `PosteriorMean`, and that of its network for `PosteriorDiffusion`; for
+    It is the mean alone for `Wiener` (of the reference spectrum if it infers one) and `PosteriorMean`, and that of its
+    network for `PosteriorDiffusion`; for
     `AnnealedHMC` the Wiener filter if its prior is Gaussian, the network of `PosteriorMean` where it is valid, else an
     eighth of the chains; for others the method itself.
     """
+    if isinstance(method, Wiener) and isinstance(method.spectrum, InferredSpectrum):
+        filtered = changed(method, n_samples=0, uncertainty=False, spectrum=method.spectrum.reference)
+        return _Pilot("the Wiener filter with the reference spectrum", filtered.solve)
     if isinstance(method, Wiener):
         return _Pilot("the Wiener filter", changed(method, n_samples=0, uncertainty=False).solve, own=True)
     if isinstance(method, PosteriorMean):

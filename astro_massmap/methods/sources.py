@@ -9,6 +9,7 @@ from ..priors import GaussianPrior, PosteriorNetwork, ScorePrior
 from ..theory.source_redshifts import read_n_z
 from ..theory.spectrum import PowerSpectrum
 from .annealed_hmc import AnnealedHMC
+from .inferred_spectrum import InferredSpectrum
 from .posterior_diffusion import PosteriorDiffusion
 from .posterior_mean import PosteriorMean
 from .wiener import Wiener
@@ -78,7 +79,8 @@ def statement(record: dict[str, Any]) -> str | None:
 def _prior_of(method: Method) -> tuple[str | None, Any]:
     """Return the option for the prior or spectrum of a method, and its value; None for other methods."""
     if isinstance(method, Wiener):
-        return "spectrum", method.spectrum
+        given = method.spectrum
+        return "spectrum", None if isinstance(given, InferredSpectrum) and given.reference is None else given
     if isinstance(method, PosteriorMean | PosteriorDiffusion):
         network = method.network
         own = not isinstance(network, PosteriorNetwork | None) or getattr(network, "spectrum", None) is not None
@@ -93,7 +95,9 @@ def _prior_of(method: Method) -> tuple[str | None, Any]:
 def _with(method: Any, name: str, spectrum: PowerSpectrum) -> Any:
     """Return a copy of a method with this spectrum, without another warning about its options."""
     part: Any = spectrum
-    if name == "network":
+    if isinstance(getattr(method, name), InferredSpectrum):
+        part = method.spectrum.with_reference(spectrum)
+    elif name == "network":
         part = (PosteriorNetwork.load("default") if method.network is None else method.network).scaled(spectrum)
     elif name == "prior":
         prior = ScorePrior.load("default") if method.prior is None else method.prior

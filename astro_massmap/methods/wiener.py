@@ -22,7 +22,9 @@ from ..inference import (
 )
 from ..theory.spectrum import PowerSpectrum
 from ._memory import MemoryEstimate, check_memory, needed_memory, workers_that_fit
+from ._spectrum_chains import infer
 from .base import Estimate, check_dtype, check_padding, check_tolerance, in_batches, warn_of_fit
+from .inferred_spectrum import InferredSpectrum
 
 # Least number of draws for the standard deviation, correct to about 4 %; draws that are no samples may be coarse.
 _MIN_DRAWS = 16
@@ -42,18 +44,22 @@ class Wiener:
 
     Parameters
     ----------
-    spectrum : `~astro_massmap.PowerSpectrum`, optional
-        Prior power spectrum of the convergence; by default that of sources at redshift 1.
+    spectrum : `~astro_massmap.PowerSpectrum`, `~astro_massmap.InferredSpectrum` or 'infer', optional
+        Prior power spectrum of the convergence; by default that of sources at redshift 1. With ``"infer"``, or an
+        `~astro_massmap.InferredSpectrum` with options, the spectrum is inferred together with the map: mean, standard
+        deviation and samples are marginalised over it, and ``kappa.spectrum_posterior`` is its posterior.
     n_samples : int
-        Number of samples; 0 for mean and standard deviation alone.
+        Number of samples; 0 for mean and standard deviation alone, which needs a known spectrum.
     uncertainty : bool
         Estimate of the standard deviation; False, only with ``n_samples=0``, for the mean alone, which takes one linear
         system instead of seventeen.
     seed : int
-        Seed of the samples. Sample i depends on the data, the seed and i, not on ``n_samples``.
-    padding : float
-        Side of the periodic box, in sides of the field. Below 1.5 structure wraps around the edges of the box, and the
-        standard deviations of large scales are too small.
+        Seed of the samples. Sample i depends on the data, the seed and i, not on ``n_samples`` (for an inferred
+        spectrum, if there are at least as many samples as chains).
+    padding : float, optional
+        Side of the periodic box, in sides of the field: by default 2, and 3 for an inferred spectrum, whose power on
+        the scale of the field would otherwise be too high. Below 1.5 structure wraps around the edges of the box, and
+        the standard deviations of large scales are too small.
     tolerance, max_iterations : float, int
         Relative residual at which a linear system counts as solved, and the largest number of iterations.
     dtype : {'float32', 'float64'}
@@ -62,8 +68,8 @@ class Wiener:
     device : str
         Name of the device, see `~astro_massmap.inference.pick_device`.
     n_jobs : int, optional
-        Number of draws at a time on a CPU, with one thread of torch each; by default the number of cores, or as many as
-        the memory allows. The samples do not depend on it.
+        Number of draws, or chains of an inferred spectrum, at a time on a CPU, with one thread of torch each; by
+        default the number of cores, or as many as the memory allows. The samples do not depend on it.
 
     Raises
     ------
@@ -78,12 +84,12 @@ class Wiener:
     True
     """
 
-    spectrum: PowerSpectrum | None = None
+    spectrum: PowerSpectrum | InferredSpectrum | Literal["infer"] | None = None
     _: KW_ONLY
     n_samples: int = 64
     uncertainty: bool = True
     seed: int = 0
-    padding: float = 2.0
+    padding: float | None = None
     tolerance: float = 1e-5
     max_iterations: int = 500
     dtype: Literal["float32", "float64"] = "float32"
@@ -91,9 +97,14 @@ class Wiener:
     n_jobs: int | None = None
 
     def __post_init__(self) -> None:
-        if self.spectrum is not None:
+        if isinstance(self.spectrum, str) and self.spectrum == "infer":
+            object.__setattr__(self, "spectrum", InferredSpectrum())
+        if not isinstance(self.spectrum, InferredSpectrum | None):
             check_spectrum(self.spectrum)
-        check_integer(self.n_samples, "n_samples", 0)
+        default = 3.0 if isinstance(self.spectrum, InferredSpectrum) else 2.0
+        padding = default if self.padding is None else self.padding
+        object.__setattr__(self, "padding", padding)
+        check_integer(self.n_samples, "n_samples", 1 if isinstance(self.spectrum, InferredSpectrum) else 0)
         if not isinstance(self.uncertainty, bool):
             raise TypeError(f"uncertainty: needs to be True or False, got {self.uncertainty!r}")
         if self.n_samples and not self.uncertainty:
@@ -103,7 +114,7 @@ class Wiener:
         check_integer(self.seed, "seed", 0)
         check_integer(self.max_iterations, "max_iterations", 1)
         check_tolerance(self.tolerance)
-        check_padding(self.padding)
+        check_padding(padding)
         check_dtype(self.dtype)
         pick_device(self.device)
 
@@ -112,7 +123,9 @@ class Wiener:
         device = pick_device(self.device)
         workers = self._workers(observation.shape)
         check_memory(self._memory_estimate(observation.shape, workers), device)
-        spectrum = PowerSpectrum.default() if self.spectrum is None else self.spectrum
+        inferred = isinstance(self.spectrum, InferredSpectrum)
+        spectrum: Any = self.spectrum.theory if isinstance(self.spectrum, InferredSpectrum) else self.spectrum
+        spectrum = PowerSpectrum.default() if spectrum is None else spectrum
         posterior = GaussianPosterior(
             observation,
             spectrum,
@@ -122,6 +135,8 @@ class Wiener:
             dtype=check_dtype(self.dtype),
             device=device,
         )
+        if inferred:
+            return infer(self, observation, posterior, workers, progress)
         draws = _Draws(self, observation, posterior)
         if self.uncertainty:
             draws.make(max(self.n_samples, _MIN_DRAWS), workers, progress)
@@ -150,6 +165,8 @@ class Wiener:
         if pick_device(self.device).type != "cpu":
             return 1
         draws = max(self.n_samples, _MIN_DRAWS) if self.uncertainty else 1
+        if isinstance(self.spectrum, InferredSpectrum):
+            draws = min(self.spectrum.n_chains, self.n_samples)
         if self.n_jobs is not None:
             return min(self.n_jobs, draws)
         return workers_that_fit(lambda workers: self._memory_estimate(shape, workers), min(available_cores(), draws))

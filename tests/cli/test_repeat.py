@@ -521,3 +521,29 @@ def test_control_characters_of_a_record_are_escaped(moved, capsys):
     printed = capsys.readouterr()
     for line in (printed.out + printed.err).split("\n"):
         assert line.isprintable()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:spectrum. the samples", "ignore:level=0.68")  # are few
+def test_a_map_with_an_inferred_spectrum(survey, capsys):
+    inferred = ["--method", "wiener", "--spectrum", "infer", "--n-samples", "4"]
+    old = make(survey, *inferred, "--pixel-scale", "3.2 arcmin")
+    assert "spectrum" not in old.meta["provenance"]["command"]["inputs"]
+    assert repeat("--input", survey) == 0
+    assert same(old, ConvergenceMap.read("new.fits"))
+    assert main(["spectrum-posterior", "kappa.fits", "-o", "bands.ecsv", "--spectrum", "cl.ecsv"]) == 0
+    assert "effective_samples" in capsys.readouterr().out
+    assert np.allclose(Table.read("bands.ecsv")["cl"], old.spectrum_posterior.to_table()["cl"])
+    found = PowerSpectrum.read("cl.ecsv")
+    assert np.allclose(found.cl, old.spectrum_posterior.spectrum().cl)
+    make(survey, *WIENER, "--spectrum", "cl.ecsv", output="next.fits")
+    assert main(["spectrum-posterior", "next.fits"]) == 1
+    assert "MAP: has no inferred spectrum" in capsys.readouterr().err
+    with_plane = make(survey, *inferred, "--pixel-scale", "3.2 arcmin", "--z-source", "0.5", output="near.fits")
+    assert with_plane.spectrum_posterior.theory.name != old.spectrum_posterior.theory.name
+
+
+def test_the_spectrum_is_inferred_by_the_wiener_filter_only(survey, capsys):
+    words = ["reconstruct", str(survey / "survey.fits"), "--axes", "west-north", "-o", "k.fits", "--spectrum", "infer"]
+    assert main(words) == 1
+    assert "--spectrum: 'infer' needs --method wiener" in capsys.readouterr().err
