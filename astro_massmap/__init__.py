@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .maps.convergence_map import ConvergenceMap
     from .maps.fields import reconstruct_fields, write_fields
     from .maps.shear_map import ShearMap
-    from .methods import AnnealedHMC, KaiserSquires, PosteriorDiffusion, PosteriorMean, Wiener
+    from .methods import AnnealedHMC, KaiserSquires, PosteriorDiffusion, PosteriorMean, Sparse, Wiener
     from .priors import GaussianPrior, ScoreFunction, ScorePrior
     from .survey.fields import SkyFields
     from .survey.maps import SkyMaps
@@ -39,6 +39,7 @@ _HOMES = {
     "ShearMap": "maps.shear_map",
     "SkyFields": "survey.fields",
     "SkyMaps": "survey.maps",
+    "Sparse": "methods",
     "Wiener": "methods",
     "reconstruct_fields": "maps.fields",
     "write_fields": "maps.fields",
@@ -59,6 +60,7 @@ __all__ = [
     "ShearMap",
     "SkyFields",
     "SkyMaps",
+    "Sparse",
     "Wiener",
     "__version__",
     "reconstruct_fields",

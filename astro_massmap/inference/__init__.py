@@ -23,7 +23,9 @@ from .residuals import residual_peak
 from .reverse import reverse_diffusion
 from .sampler_checks import diverged, gaussian_check, power_over_prior, stationarity_check
 from .schedule import Schedule
+from .sparse import SparseFit, SparseModel
 from .split import SplitPosterior
+from .starlet import starlet
 from .targets import SplitTarget, TemperedTarget
 
 __all__ = [
@@ -42,6 +44,8 @@ __all__ = [
     "Schedule",
     "ScoreError",
     "SolverError",
+    "SparseFit",
+    "SparseModel",
     "SplitPlan",
     "SplitPosterior",
     "SplitTarget",
@@ -67,6 +71,7 @@ __all__ = [
     "run_chains",
     "side_by_side",
     "split_step",
+    "starlet",
     "stationarity_check",
     "thread_pool",
 ]
