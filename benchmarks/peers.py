@@ -10,6 +10,11 @@ filter, and correlation, in pixels with data and in gaps, for single pixels and 
 arcmin. A method with a free parameter (a smoothing scale, a regularisation) has one more row, for the best of some
 values: the one closest to the truth in pixels with data, chosen separately for single pixels and smoothed maps. This
 choice is not possible for a real survey.
+
+Peaks are local maxima of the smoothed maps in pixels with data. A true peak is higher than 3 standard deviations of the
+smoothed truth. From the highest peak of a map downwards, each is matched with the closest true peak within 1.5 arcmin.
+The completeness is the fraction of true peaks that are found, at the lowest height for which at least 3/4 of the peaks
+are matched (purity).
 Times are CPU times.
 """
 
@@ -35,11 +40,13 @@ from astro_massmap import (
     PosteriorMean,
     ShearCatalog,
     ShearMap,
+    Sparse,
     Wiener,
     __version__,
     datasets,
 )
 from astro_massmap._sky.binning import bin_galaxies
+from astro_massmap.analysis.peaks import local_maxima
 from astro_massmap.inference import FourierGrid, LensingOperator, Observation
 from astro_massmap.simulation import smoothed
 
@@ -50,6 +57,7 @@ SIGMA_E = 0.37  # ellipticity noise assumed by DarkMappy, both components togeth
 BEAM = np.radians(1 / 60)  # Gaussian of the smoothed maps, as in the validation
 SCALES = (0.4, 0.6, 0.8, 1.0, 1.2, 1.5, 1.8, 2.2, 2.6)  # arcmin
 TURNS = 15  # repetitions of a timing
+HIGH, PURITY, CLOSE = 3.0, 0.75, np.radians(1.5 / 60)  # of peaks: height in standard deviations, purity, distance
 
 Sky = namedtuple("Sky", "truth shear catalog")
 
@@ -142,16 +150,37 @@ def judge(truth, wiener, kappa, mask, pixel_size):
 
     The columns are the error with data and in gaps, and the correlation with data and in gaps.
     """
-    edge = (len(truth) - smoothed([truth], pixel_size, BEAM).shape[1]) // 2
-    inner = mask[edge : len(mask) - edge, edge : mask.shape[1] - edge]
-    pairs = [((truth, wiener, kappa), mask), (smoothed([truth, wiener, kappa], pixel_size, BEAM), inner)]
+    pairs = [((truth, wiener, kappa), mask), _smoothed([truth, wiener, kappa], mask, pixel_size)]
     return np.array([_judge(*maps, gaps) for maps, gaps in pairs])
+
+
+def _smoothed(maps, mask, pixel_size):
+    """Return smoothed maps without their edges, and the mask of the same pixels."""
+    maps = smoothed(maps, pixel_size, BEAM)
+    edge = (len(mask) - maps.shape[1]) // 2
+    return maps, mask[edge : len(mask) - edge, edge : mask.shape[1] - edge]
 
 
 def _judge(truth, wiener, kappa, gaps):
     areas = ~gaps, gaps
     rms = [np.sqrt(np.mean((kappa - truth)[p] ** 2) / np.mean((wiener - truth)[p] ** 2)) for p in areas]
     return [*rms, *(np.corrcoef(kappa[p], truth[p])[0, 1] for p in areas)]
+
+
+def peaks_found(truth, kappa, mask, pixel_size):
+    """Return the number of true peaks that are found at a purity of `PURITY`, and the number of all true peaks."""
+    (truth, kappa), gaps = _smoothed([truth, kappa], mask, pixel_size)
+    true, peaks = (np.argwhere(local_maxima(m) & ~gaps) for m in (truth, kappa))
+    true = true[truth[tuple(true.T)] > HIGH * truth[~gaps].std()]
+    peaks = peaks[np.argsort(-kappa[tuple(peaks.T)], kind="stable")]
+    free, matched = np.ones(len(true), dtype=bool), np.zeros(len(peaks), dtype=int)
+    for number, peak in enumerate(peaks):
+        distance = np.where(free, np.hypot(*(true - peak).T), np.inf)
+        if len(true) and distance.min() * pixel_size <= CLOSE:
+            free[distance.argmin()], matched[number] = False, 1
+    found = matched.cumsum()
+    pure = found >= PURITY * np.arange(1, len(peaks) + 1)
+    return int(found[pure].max(initial=0)), len(true)
 
 
 def best_of(judgements):
@@ -181,6 +210,8 @@ def methods(sky, n_samples):
         yield "DarkMappy", "as in its tutorial, mu = 7", lambda: darkmappy_map(sky, 7)
     ours = {
         "KaiserSquires, 1 arcmin": KaiserSquires(),
+        "Sparse": Sparse(n_noise=0),
+        "Sparse(gaussian=False)": Sparse(gaussian=False, n_noise=0),
         "Wiener": Wiener(n_samples=0),
         "PosteriorMean": PosteriorMean(),
         f"AnnealedHMC, mean of {n_samples}": AnnealedHMC(n_samples=n_samples, seed=1),
@@ -214,6 +245,7 @@ def compared(sky, n_samples):
         "correlation, pixels",
         "RMSE / Wiener, 1 arcmin",
         "correlation, 1 arcmin",
+        "peaks",
         "seconds of a core",
     )
     wiener = sky.shear.reconstruct(Wiener(n_samples=0), progress=False).data
@@ -222,13 +254,17 @@ def compared(sky, n_samples):
     def judged(kappa):
         return judge(sky.truth, wiener, kappa, sky.shear.mask, size)
 
+    def peaks(kappa):
+        return "{} of {}".format(*peaks_found(sky.truth, kappa, sky.shear.mask, size))
+
     for package, name, run in methods(sky, n_samples):
         kappa, seconds = clock(run)
-        yield package, name, *cells_of(judged(kappa)), f"{seconds:.3g}"
+        yield package, name, *cells_of(judged(kappa)), peaks(kappa), f"{seconds:.3g}"
     for package, name, runs in families(sky):
-        best, judgement = best_of([judged(run()) for run in runs.values()])
+        maps = [run() for run in runs.values()]
+        best, judgement = best_of([judged(kappa) for kappa in maps])
         found = ", ".join(dict.fromkeys(list(runs)[i] for i in best))
-        yield package, f"{name}, best: {found}", *cells_of(judgement), ""
+        yield package, f"{name}, best: {found}", *cells_of(judgement), peaks(maps[best[1]]), ""
 
 
 # ---- sections
@@ -425,7 +461,12 @@ def takes(arguments):
     )
     yield "calibration biases", "no", "no", "m and c, of the catalogue or of each galaxy"
     yield "edges", "periodic", "periodic", "a box twice as large"
-    yield "prior", "none", "sparse in wavelets", "Gaussian with a spectrum, or learned from simulations"
+    yield (
+        "prior",
+        "none",
+        "sparse in wavelets",
+        "Gaussian with a spectrum, sparse in wavelets, both, or learned from simulations",
+    )
     yield (
         "uncertainty",
         "no",
