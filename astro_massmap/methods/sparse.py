@@ -52,10 +52,11 @@ class Sparse:
     threshold : float
         Threshold for each coefficient in standard deviations: of the noise and, with a Gaussian component, of what it
         does not explain.
-    positive : bool
-        Positive coefficients only, for halos; False also for voids.
-    n_scales : int
-        Number of B-splines of each pixel, with standard deviations of about 1, 2.2, 4.6, 9.2 and 18 pixels.
+    positive : bool, optional
+        Positive coefficients only, for halos; by default with a Gaussian component, which describes the voids.
+    n_scales : int, optional
+        Number of B-splines of each pixel, with standard deviations of about 1, 2.2, 4.6, 9.2 and 18 pixels, and so on;
+        by default 5 with a Gaussian component, which describes larger scales, and 7 without.
     n_noise : int
         Number of noise realisations for the standard deviation of the map; 0 for the map alone.
     seed : int
@@ -102,8 +103,8 @@ class Sparse:
     _: KW_ONLY
     gaussian: bool = True
     threshold: float = 3.0
-    positive: bool = True
-    n_scales: int = 5
+    positive: bool | None = None
+    n_scales: int | None = None
     n_noise: int = 16
     seed: int = 0
     padding: float = 2.0
@@ -114,9 +115,10 @@ class Sparse:
     n_jobs: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("gaussian", "positive"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name}: needs to be True or False, got {getattr(self, name)!r}")
+        if not isinstance(self.gaussian, bool):
+            raise TypeError(f"gaussian: needs to be True or False, got {self.gaussian!r}")
+        if not isinstance(self.positive, bool | None):
+            raise TypeError(f"positive: needs to be True, False or None, got {self.positive!r}")
         if self.spectrum is not None:
             check_spectrum(self.spectrum)
             if not self.gaussian:
@@ -125,7 +127,8 @@ class Sparse:
             raise ValueError(
                 f"threshold: needs a number of standard deviations between 0 and 100, got {self.threshold!r}"
             )
-        for name, least in (("n_scales", 1), ("n_noise", 0), ("seed", 0), ("max_iterations", 1)):
+        check_integer(self._scales, "n_scales", 1)
+        for name, least in (("n_noise", 0), ("seed", 0), ("max_iterations", 1)):
             check_integer(getattr(self, name), name, least)
         if self.n_noise == 1:
             raise ValueError("n_noise: needs at least 2 realisations for a standard deviation, or 0, got 1")
@@ -170,6 +173,10 @@ class Sparse:
         )
 
     @property
+    def _scales(self) -> int:
+        return (5 if self.gaussian else 7) if self.n_scales is None else self.n_scales
+
+    @property
     def _spectrum(self) -> PowerSpectrum:
         return PowerSpectrum.default() if self.spectrum is None else self.spectrum
 
@@ -186,10 +193,10 @@ class Sparse:
         mocks = observation.streams(0, range(_MOCKS), attempt=_MOCK_ATTEMPT, device=device)
         return SparseModel(
             posterior,
-            self.n_scales,
+            self._scales,
             self.threshold,
             gaussian=self.gaussian,
-            positive=self.positive,
+            positive=self.gaussian if self.positive is None else self.positive,
             mocks=mocks,
         )
 
@@ -217,7 +224,7 @@ class Sparse:
 
     def _memory_estimate(self, shape: tuple[int, int], workers: int) -> MemoryEstimate:
         needed = needed_memory(shape, self.padding, dtype=self.dtype, batch=max(workers, _MOCKS * self.gaussian))
-        coefficients = self.n_scales * shape[0] * shape[1] * check_dtype(self.dtype).itemsize
+        coefficients = self._scales * shape[0] * shape[1] * check_dtype(self.dtype).itemsize
         return replace(needed, bytes=needed.bytes + (workers * _FIELDS + 1) * coefficients)
 
     def _workers(self, shape: tuple[int, int]) -> int:
