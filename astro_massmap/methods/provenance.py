@@ -143,6 +143,7 @@ def _known(method):
         "AnnealedHMC": ("prior", ScorePrior.load),
         "PosteriorDiffusion": ("network", PosteriorNetwork.load),
         "PosteriorMean": ("network", PosteriorNetwork.load),
+        "Sparse": ("spectrum", PowerSpectrum.default),
         "Wiener": ("spectrum", PowerSpectrum.default),
     }
     name, default = next((defaults[c.__name__] for c in type(method).__mro__ if c.__name__ in defaults), (None, None))

@@ -30,6 +30,7 @@ from .kaiser_squires import smoothed_inversion
 from .posterior_diffusion import PosteriorDiffusion
 from .posterior_mean import PosteriorMean
 from .sources import changed
+from .sparse import Sparse
 from .wiener import Wiener
 
 if TYPE_CHECKING:
@@ -229,12 +230,14 @@ def _pilot_of(method: Method, observation: Observation, executor: Executor | Non
     """
     Return the pilot of a method.
 
-    It is the mean alone for `Wiener` and `PosteriorMean`, and that of its network for `PosteriorDiffusion`; for
-    `AnnealedHMC` the Wiener filter if its prior is Gaussian, the network of `PosteriorMean` where it is valid, else an
-    eighth of the chains; for others the method itself.
+    It is the map alone for `Wiener`, `Sparse` and `PosteriorMean`, and that of its network for `PosteriorDiffusion`;
+    for `AnnealedHMC` the Wiener filter if its prior is Gaussian, the network of `PosteriorMean` where it is valid, else
+    an eighth of the chains; for others the method itself.
     """
     if isinstance(method, Wiener):
         return _Pilot("the Wiener filter", changed(method, n_samples=0, uncertainty=False).solve, own=True)
+    if isinstance(method, Sparse):
+        return _Pilot("the sparse map", changed(method, n_noise=0).solve, own=True)
     if isinstance(method, PosteriorMean):
         return _Pilot(NETWORK, method.moments, own=True)
     if not isinstance(method, AnnealedHMC | PosteriorDiffusion):

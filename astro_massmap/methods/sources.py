@@ -11,6 +11,7 @@ from ..theory.spectrum import PowerSpectrum
 from .annealed_hmc import AnnealedHMC
 from .posterior_diffusion import PosteriorDiffusion
 from .posterior_mean import PosteriorMean
+from .sparse import Sparse
 from .wiener import Wiener
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def statement(record: dict[str, Any]) -> str | None:
 
 def _prior_of(method: Method) -> tuple[str | None, Any]:
     """Return the option for the prior or spectrum of a method, and its value; None for other methods."""
-    if isinstance(method, Wiener):
+    if isinstance(method, Wiener) or (isinstance(method, Sparse) and method.gaussian):
         return "spectrum", method.spectrum
     if isinstance(method, PosteriorMean | PosteriorDiffusion):
         network = method.network

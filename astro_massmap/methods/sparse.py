@@ -49,8 +49,8 @@ class Sparse:
     gaussian : bool
         Gaussian component; False for the sparse component alone, which is more biased to zero and less accurate on
         mock surveys.
-    threshold : float
-        Threshold for each coefficient in standard deviations: of the noise and, with a Gaussian component, of what it
+    n_sigma : float
+        Threshold of each coefficient in standard deviations: of the noise and, with a Gaussian component, of what it
         does not explain.
     positive : bool, optional
         Positive coefficients only, for halos; by default with a Gaussian component, which describes the voids.
@@ -102,7 +102,7 @@ class Sparse:
     spectrum: PowerSpectrum | None = None
     _: KW_ONLY
     gaussian: bool = True
-    threshold: float = 3.0
+    n_sigma: float = 3.0
     positive: bool | None = None
     n_scales: int | None = None
     n_noise: int = 16
@@ -123,10 +123,8 @@ class Sparse:
             check_spectrum(self.spectrum)
             if not self.gaussian:
                 raise ValueError("spectrum: not used with gaussian=False, the sparse component alone")
-        if not (isinstance(self.threshold, Real) and 0 < self.threshold < 100):
-            raise ValueError(
-                f"threshold: needs a number of standard deviations between 0 and 100, got {self.threshold!r}"
-            )
+        if not (isinstance(self.n_sigma, Real) and 0 < self.n_sigma < 100):
+            raise ValueError(f"n_sigma: needs a number of standard deviations between 0 and 100, got {self.n_sigma!r}")
         check_integer(self._scales, "n_scales", 1)
         for name, least in (("n_noise", 0), ("seed", 0), ("max_iterations", 1)):
             check_integer(getattr(self, name), name, least)
@@ -194,7 +192,7 @@ class Sparse:
         return SparseModel(
             posterior,
             self._scales,
-            self.threshold,
+            self.n_sigma,
             gaussian=self.gaussian,
             positive=self.gaussian if self.positive is None else self.positive,
             mocks=mocks,
