@@ -220,7 +220,9 @@ def record(name, arguments, method, **effective):
 
     chosen = vars(arguments).copy()
     del chosen["command"]
-    effective |= {key: getattr(method, key, None) for key in ("n_samples", "seed", "device", "smoothing", "schedule")}
+    names = "n_samples", "seed", "device", "smoothing", "schedule", "n_sigma", "n_noise"
+    effective |= {key: getattr(method, key, None) for key in names}
+    effective["gaussian"] = {True: "on", False: "off"}.get(getattr(method, "gaussian", None))
     if "method" in chosen:
         effective["method"] = next((key for key, kind in METHODS.items() if type(method) is kind), None)
     chosen = {key: effective.get(key) if value is None else value for key, value in chosen.items()}

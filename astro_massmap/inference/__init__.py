@@ -23,7 +23,7 @@ from .residuals import residual_peak
 from .reverse import reverse_diffusion
 from .sampler_checks import diverged, gaussian_check, power_over_prior, stationarity_check
 from .schedule import Schedule
-from .sparse import SparseFit, SparseModel
+from .sparse import SparseModel
 from .split import SplitPosterior
 from .starlet import starlet
 from .targets import SplitTarget, TemperedTarget
@@ -44,7 +44,6 @@ __all__ = [
     "Schedule",
     "ScoreError",
     "SolverError",
-    "SparseFit",
     "SparseModel",
     "SplitPlan",
     "SplitPosterior",

@@ -1,5 +1,6 @@
 """Sparsity in wavelets, with or without a Gaussian component (GLIMPSE, MCALens)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from numbers import Real
@@ -13,13 +14,13 @@ from .._utils.progress import progress_bar, warn
 from ..inference import (
     GaussianPosterior,
     Observation,
-    SparseFit,
     SparseModel,
     available_cores,
     pick_device,
     posterior_shape,
     side_by_side,
 )
+from ..inference.sparse import SparseFit
 from ..theory.spectrum import PowerSpectrum
 from ._memory import MemoryEstimate, check_memory, needed_memory, workers_that_fit
 from .base import Estimate, check_dtype, check_padding, check_tolerance, in_batches
@@ -56,7 +57,8 @@ class Sparse:
         Positive coefficients only, for halos; by default with a Gaussian component, which describes the voids.
     n_scales : int, optional
         Number of B-splines of each pixel, with standard deviations of about 1, 2.2, 4.6, 9.2 and 18 pixels, and so on;
-        by default 5 with a Gaussian component, which describes larger scales, and 7 without.
+        by default 5 with a Gaussian component, which describes larger scales, and 7 without; fewer in small fields,
+        for B-splines of at most twice the smaller side.
     n_noise : int
         Number of noise realisations for the standard deviation of the map; 0 for the map alone.
     seed : int
@@ -108,8 +110,8 @@ class Sparse:
     n_noise: int = 16
     seed: int = 0
     padding: float = 2.0
-    tolerance: float = 3e-3
-    max_iterations: int = 300
+    tolerance: float = 0.01
+    max_iterations: int = 500
     dtype: Literal["float32", "float64"] = "float32"
     device: str = "auto"
     n_jobs: int | None = None
@@ -125,7 +127,8 @@ class Sparse:
                 raise ValueError("spectrum: not used with gaussian=False, the sparse component alone")
         if not (isinstance(self.n_sigma, Real) and 0 < self.n_sigma < 100):
             raise ValueError(f"n_sigma: needs a number of standard deviations between 0 and 100, got {self.n_sigma!r}")
-        check_integer(self._scales, "n_scales", 1)
+        if self.n_scales is not None:
+            check_integer(self.n_scales, "n_scales", 1)
         for name, least in (("n_noise", 0), ("seed", 0), ("max_iterations", 1)):
             check_integer(getattr(self, name), name, least)
         if self.n_noise == 1:
@@ -170,9 +173,11 @@ class Sparse:
             | ({"spectrum": getattr(self._spectrum, "name", repr(self._spectrum))} if self.gaussian else {}),
         )
 
-    @property
-    def _scales(self) -> int:
-        return (5 if self.gaussian else 7) if self.n_scales is None else self.n_scales
+    def _scales(self, shape: tuple[int, int]) -> int:
+        if self.n_scales is not None:
+            return self.n_scales
+        # the B-spline of scale j has 2^(j + 2) - 3 pixels on a side
+        return max(min(5 if self.gaussian else 7, int(math.log2(2 * min(shape) + 3)) - 2), 1)
 
     @property
     def _spectrum(self) -> PowerSpectrum:
@@ -191,7 +196,7 @@ class Sparse:
         mocks = observation.streams(0, range(_MOCKS), attempt=_MOCK_ATTEMPT, device=device)
         return SparseModel(
             posterior,
-            self._scales,
+            self._scales(observation.shape),
             self.n_sigma,
             gaussian=self.gaussian,
             positive=self.gaussian if self.positive is None else self.positive,
@@ -222,7 +227,7 @@ class Sparse:
 
     def _memory_estimate(self, shape: tuple[int, int], workers: int) -> MemoryEstimate:
         needed = needed_memory(shape, self.padding, dtype=self.dtype, batch=max(workers, _MOCKS * self.gaussian))
-        coefficients = self._scales * shape[0] * shape[1] * check_dtype(self.dtype).itemsize
+        coefficients = self._scales(shape) * shape[0] * shape[1] * check_dtype(self.dtype).itemsize
         return replace(needed, bytes=needed.bytes + (workers * _FIELDS + 1) * coefficients)
 
     def _workers(self, shape: tuple[int, int]) -> int:
