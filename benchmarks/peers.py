@@ -1,9 +1,9 @@
 """
 Comparison with lenspack and DarkMappy: ``python benchmarks/peers.py [SECTION ...] [--cosmos] [--rst FOLDER]``.
 
-Sections: versions, conventions, binning, demo, massivenus, peaks, takes; ``--cosmos`` adds the times on the COSMOS catalogue.
-All run in one process, on one thread, in an environment with all three packages (``pip install lenspack darkmappy``); a
-missing package is omitted and reported. ``massivenus`` and ``--cosmos`` need ``MASSMAP_DATA``.
+Sections: versions, conventions, binning, demo, massivenus, peaks, takes; ``--cosmos`` adds the times on the COSMOS
+catalogue. All run in one process, on one thread, in an environment with all three packages (``pip install lenspack
+darkmappy``); a missing package is omitted and reported. ``massivenus`` and ``--cosmos`` need ``MASSMAP_DATA``.
 
 Maps are compared with the truth as in the validation: root mean square error divided by that of the exact Wiener
 filter, and correlation, in pixels with data and in gaps, for single pixels and for maps smoothed by a Gaussian of 1
@@ -11,10 +11,10 @@ arcmin. A method with a free parameter (a smoothing scale, a regularisation) has
 values: the one closest to the truth in pixels with data, chosen separately for single pixels and smoothed maps. This
 choice is not possible for a real survey.
 
-The section ``peaks`` has the mock survey of the package with other noise. Peaks are local maxima of the smoothed maps in
-pixels with data; a true peak is higher than 3 standard deviations of the smoothed truth. From the highest peak of all
-maps downwards, each is matched with the closest true peak within 1.5 arcmin. The completeness is the fraction of true
-peaks that are found, at the lowest height for which a given fraction of the peaks is matched (purity).
+The section ``peaks`` has the mock survey of the package with other noise. Peaks are local maxima of the smoothed maps
+in pixels with data; a true peak is higher than 3 standard deviations of the smoothed truth. From the highest peak of
+all maps downwards, each is matched with the closest true peak within 1.5 arcmin. The completeness is the fraction of
+true peaks that are found, at the lowest height for which a given fraction of the peaks is matched (purity).
 Times are CPU times.
 """
 
