@@ -141,8 +141,8 @@ class SparseModel:
     def _largest_eigenvalue(self):
         """Return the largest eigenvalue of the second derivatives, in units of the metric, by the power method."""
         grid, value = self.posterior.grid, 1.0
-        generator = torch.Generator().manual_seed(0)
-        a = grid.real(torch.rand((1, *self.levels.shape), generator=generator, device="cpu"))
+        generator = torch.Generator("cpu").manual_seed(0)
+        a = grid.real(torch.rand((1, *self.levels.shape), generator=generator, dtype=torch.float64, device="cpu"))
         m = grid.to_modes(spline_sum(a)) * self.gaussian
         for _ in range(_NORM_ITERATIONS):
             curvature = self.posterior.data_precision(self._sum(a) + m)
@@ -156,18 +156,17 @@ class SparseModel:
 
     # ---- solution
 
-    def fit(self, shear, start=None, *, tolerance, max_iterations):
+    def fit(self, shear, *, tolerance, max_iterations):
         """
         Solve for data ``(n, 2, ny, nx)``, and return a `SparseFit`.
 
         It stops when the duality gap of every data set is at most ``tolerance`` times its objective. The coefficients
-        start from those of ``start``, by default 0, and the Gaussian component from the Wiener filter of the rest.
+        start from 0, and the Gaussian component from the Wiener filter.
         """
         posterior, grid = self.posterior, self.posterior.grid
         data = posterior.operator.adjoint(posterior.weight * shear)
         a = torch.zeros((len(shear), *self.levels.shape), dtype=grid.dtype, device=grid.device)
-        a = a if start is None else a + start
-        m = self.wiener(shear, None if start is None else a, _COARSE)
+        m = self.wiener(shear, None, _COARSE)
         ahead_a, ahead_m, t = a, m, torch.ones(len(shear), dtype=grid.dtype, device=grid.device)
         step, objective, gap = 1 / self._norm, [], []
         for iteration in range(max_iterations + 1):

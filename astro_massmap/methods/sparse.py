@@ -27,7 +27,6 @@ from .base import Estimate, check_dtype, check_padding, check_tolerance, in_batc
 
 _MOCKS, _BATCH_ON_GPU = 8, 16  # number of mock data sets for the thresholds; realisations at a time on a GPU
 _MOCK_ATTEMPT, _NOISE_ATTEMPT = 2**32 - 3, 2**32 - 4  # attempt numbers of their streams, which no chain has
-_OF_REALISATIONS = 4  # their tolerance, in tolerances of the map
 _FIELDS = 8  # arrays of coefficients in memory for each map that is solved
 _SOLVED = 1e-4  # relative residual of the Wiener filter
 
@@ -146,7 +145,7 @@ class Sparse:
         check_memory(self._memory_estimate(observation.shape, workers), device)
         model = self._model(observation)
         posterior = model.posterior
-        fit = model.fit(posterior.shear[None], tolerance=self.tolerance, max_iterations=self.max_iterations)
+        fit = self._fit(model, posterior.shear[None])
         fit = fit._replace(modes=model.wiener(posterior.shear[None], fit.coefficients))
         kappa, gap = model.total_map(fit)[0], float(fit.gap[-1])
         if gap > self.tolerance:
@@ -203,6 +202,9 @@ class Sparse:
             mocks=mocks,
         )
 
+    def _fit(self, model: SparseModel, shear: torch.Tensor) -> SparseFit:
+        return model.fit(shear, tolerance=self.tolerance, max_iterations=self.max_iterations)
+
     def _std(
         self, observation: Observation, model: SparseModel, fit: SparseFit, workers: int, progress: bool
     ) -> np.ndarray:
@@ -213,8 +215,7 @@ class Sparse:
 
         def mapped(indices: Sequence[int]) -> torch.Tensor:
             streams = observation.streams(self.seed, indices, attempt=_NOISE_ATTEMPT, device=device)
-            options = {"tolerance": min(_OF_REALISATIONS * self.tolerance, 0.5), "max_iterations": self.max_iterations}
-            return model.total_map(model.fit(clean + model.noise(streams), fit.coefficients, **options))
+            return model.total_map(self._fit(model, clean + model.noise(streams)))
 
         with progress_bar(total=self.n_noise, desc="noise realisations", unit="map", disable=not progress) as bar:
             if device.type != "cpu":
