@@ -150,6 +150,8 @@ def _known(method):
     if name is None:  # a method from outside the package
         name = next((n for n in ("prior", "network", "spectrum") if getattr(method, n, None) is not None), None)
         return None if name is None else (name, getattr(method, name))
+    if getattr(method, "gaussian", True) is False:  # a sparse map without a Gaussian component
+        return None
     part = getattr(method, name)
     part = default() if part is None else part
     if isinstance(part, GaussianPrior) and part.spectrum is None:

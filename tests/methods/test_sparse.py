@@ -7,6 +7,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_massmap import PowerSpectrum, Sparse, Wiener, datasets
 from astro_massmap.inference import ConvergenceObservation, FourierGrid, LensingOperator, Observation
+from astro_massmap.methods.provenance import identity
 from astro_massmap.methods.sources import for_sources
 
 from helpers.cases import each_case
@@ -143,6 +144,7 @@ def test_the_spectrum_is_that_of_the_sources():
     assert record["origin"] == "n(z) of the data" and method.spectrum.name == record["spectrum"]
     method, record = for_sources(Sparse(gaussian=False), n_z)
     assert record["origin"] is None and method.spectrum is None
+    assert identity(method) is None and identity(Sparse())["name"] == PowerSpectrum.default().name
 
 
 @each_case(
