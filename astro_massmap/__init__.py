@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from .maps.convergence_map import ConvergenceMap
     from .maps.fields import reconstruct_fields, write_fields
     from .maps.shear_map import ShearMap
-    from .methods import AnnealedHMC, InferredSpectrum, KaiserSquires, PosteriorDiffusion, PosteriorMean, Wiener
+    from .methods import (
+        AnnealedHMC,
+        InferredSpectrum,
+        KaiserSquires,
+        PosteriorDiffusion,
+        PosteriorMean,
+        Sparse,
+        Wiener,
+    )
     from .priors import GaussianPrior, ScoreFunction, ScorePrior
     from .survey.fields import SkyFields
     from .survey.maps import SkyMaps
@@ -40,6 +48,7 @@ _HOMES = {
     "ShearMap": "maps.shear_map",
     "SkyFields": "survey.fields",
     "SkyMaps": "survey.maps",
+    "Sparse": "methods",
     "Wiener": "methods",
     "reconstruct_fields": "maps.fields",
     "write_fields": "maps.fields",
@@ -61,6 +70,7 @@ __all__ = [
     "ShearMap",
     "SkyFields",
     "SkyMaps",
+    "Sparse",
     "Wiener",
     "__version__",
     "reconstruct_fields",

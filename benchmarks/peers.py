@@ -1,15 +1,20 @@
 """
 Comparison with lenspack and DarkMappy: ``python benchmarks/peers.py [SECTION ...] [--cosmos] [--rst FOLDER]``.
 
-Sections: versions, conventions, binning, demo, massivenus, takes; ``--cosmos`` adds the times on the COSMOS catalogue.
-All run in one process, on one thread, in an environment with all three packages (``pip install lenspack darkmappy``); a
-missing package is omitted and reported. ``massivenus`` and ``--cosmos`` need ``MASSMAP_DATA``.
+Sections: versions, conventions, binning, demo, massivenus, peaks, takes; ``--cosmos`` adds the times on the COSMOS
+catalogue. All run in one process, on one thread, in an environment with all three packages (``pip install lenspack
+darkmappy``); a missing package is omitted and reported. ``massivenus`` and ``--cosmos`` need ``MASSMAP_DATA``.
 
 Maps are compared with the truth as in the validation: root mean square error divided by that of the exact Wiener
 filter, and correlation, in pixels with data and in gaps, for single pixels and for maps smoothed by a Gaussian of 1
 arcmin. A method with a free parameter (a smoothing scale, a regularisation) has one more row, for the best of some
 values: the one closest to the truth in pixels with data, chosen separately for single pixels and smoothed maps. This
 choice is not possible for a real survey.
+
+The section ``peaks`` has the mock survey of the package with other noise. Peaks are local maxima of the smoothed maps
+in pixels with data; a true peak is higher than 3 standard deviations of the smoothed truth. From the highest peak of
+all maps downwards, each is matched with the closest true peak within 1.5 arcmin. The completeness is the fraction of
+true peaks that are found, at the lowest height for which a given fraction of the peaks is matched (purity).
 Times are CPU times.
 """
 
@@ -35,11 +40,13 @@ from astro_massmap import (
     PosteriorMean,
     ShearCatalog,
     ShearMap,
+    Sparse,
     Wiener,
     __version__,
     datasets,
 )
 from astro_massmap._sky.binning import bin_galaxies
+from astro_massmap.analysis.peaks import local_maxima
 from astro_massmap.inference import FourierGrid, LensingOperator, Observation
 from astro_massmap.simulation import smoothed
 
@@ -50,6 +57,8 @@ SIGMA_E = 0.37  # ellipticity noise assumed by DarkMappy, both components togeth
 BEAM = np.radians(1 / 60)  # Gaussian of the smoothed maps, as in the validation
 SCALES = (0.4, 0.6, 0.8, 1.0, 1.2, 1.5, 1.8, 2.2, 2.6)  # arcmin
 TURNS = 15  # repetitions of a timing
+HIGH, CLOSE = 3.0, np.radians(1.5 / 60)  # of peaks: height in standard deviations, distance of a match
+PURITIES, NOISES = (0.5, 0.75, 0.9), 16  # purities of the table of peaks, and number of noise maps
 
 Sky = namedtuple("Sky", "truth shear catalog")
 
@@ -142,16 +151,49 @@ def judge(truth, wiener, kappa, mask, pixel_size):
 
     The columns are the error with data and in gaps, and the correlation with data and in gaps.
     """
-    edge = (len(truth) - smoothed([truth], pixel_size, BEAM).shape[1]) // 2
-    inner = mask[edge : len(mask) - edge, edge : mask.shape[1] - edge]
-    pairs = [((truth, wiener, kappa), mask), (smoothed([truth, wiener, kappa], pixel_size, BEAM), inner)]
+    pairs = [((truth, wiener, kappa), mask), _smoothed([truth, wiener, kappa], mask, pixel_size)]
     return np.array([_judge(*maps, gaps) for maps, gaps in pairs])
+
+
+def _smoothed(maps, mask, pixel_size):
+    """Return smoothed maps without their edges, and the mask of the same pixels."""
+    maps = smoothed(maps, pixel_size, BEAM)
+    edge = (len(mask) - maps.shape[1]) // 2
+    return maps, mask[edge : len(mask) - edge, edge : mask.shape[1] - edge]
 
 
 def _judge(truth, wiener, kappa, gaps):
     areas = ~gaps, gaps
     rms = [np.sqrt(np.mean((kappa - truth)[p] ** 2) / np.mean((wiener - truth)[p] ** 2)) for p in areas]
     return [*rms, *(np.corrcoef(kappa[p], truth[p])[0, 1] for p in areas)]
+
+
+def peaks_found(truth, kappas, mask, pixel_size):
+    """
+    Return the completeness at each of the `PURITIES`, for all maps of the same truth together, and the true peaks.
+
+    The completeness is the fraction of true peaks that are found, on average over the maps.
+    """
+    (truth, *kappas), gaps = _smoothed([truth, *kappas], mask, pixel_size)
+    true = np.argwhere(local_maxima(truth) & ~gaps)
+    true = true[truth[tuple(true.T)] > HIGH * truth[~gaps].std()]
+    listed = [_peaks(kappa, true, gaps, pixel_size) for kappa in kappas]
+    heights, matched = (np.concatenate(parts) for parts in zip(*listed, strict=True))
+    found = matched[np.argsort(-heights, kind="stable")].cumsum()
+    purity = found / np.arange(1, len(found) + 1)
+    return [found[purity >= p].max(initial=0) / (len(kappas) * len(true)) for p in PURITIES], len(true)
+
+
+def _peaks(kappa, true, gaps, pixel_size):
+    """Return heights of peaks, in falling order, and which of them are matched, each with another true peak."""
+    peaks = np.argwhere(local_maxima(kappa) & ~gaps)
+    peaks = peaks[np.argsort(-kappa[tuple(peaks.T)], kind="stable")]
+    free, matched = np.ones(len(true), dtype=bool), np.zeros(len(peaks), dtype=int)
+    for number, peak in enumerate(peaks):
+        distance = np.where(free, np.hypot(*(true - peak).T), np.inf)
+        if distance.min(initial=np.inf) * pixel_size <= CLOSE:
+            free[distance.argmin()], matched[number] = False, 1
+    return kappa[tuple(peaks.T)], matched
 
 
 def best_of(judgements):
@@ -181,10 +223,14 @@ def methods(sky, n_samples):
         yield "DarkMappy", "as in its tutorial, mu = 7", lambda: darkmappy_map(sky, 7)
     ours = {
         "KaiserSquires, 1 arcmin": KaiserSquires(),
+        "Sparse": Sparse(n_noise=0),
+        "Sparse(gaussian=False)": Sparse(gaussian=False, n_noise=0),
         "Wiener": Wiener(n_samples=0),
         "PosteriorMean": PosteriorMean(),
-        f"AnnealedHMC, mean of {n_samples}": AnnealedHMC(n_samples=n_samples, seed=1),
+        f"AnnealedHMC, mean of {n_samples}": AnnealedHMC(n_samples=max(n_samples, 1), seed=1),
     }
+    if not n_samples:
+        del ours["AnnealedHMC, mean of 0"]
     for name, method in ours.items():
         yield "astro_massmap", name, lambda m=method: sky.shear.reconstruct(m, progress=False).data
 
@@ -250,6 +296,23 @@ def massivenus(arguments):
     wcs.wcs.crpix, wcs.wcs.cdelt = (np.array(truth.shape) + 1) / 2, [-0.4 / 60, 0.4 / 60]
     shear = ShearMap(np.moveaxis(measured, -1, 0), wcs=wcs, noise_std=np.where(seen, 0.15, np.inf))
     yield from compared(Sky(truth.astype(float), shear, None), arguments.samples)
+
+
+def peaks(arguments):
+    """Yield the completeness of peaks in the mock survey of the package with `NOISES` other noise maps."""
+    yield "package", "method", *(f"completeness at a purity of {p}" for p in PURITIES)
+    truth, size = datasets.demo_truth(), BEAM * 0.4
+    shear = datasets.demo().to_map(wcs=truth.wcs, shape=truth.shape)
+    kappa, rng, found = truth.data.astype(float), np.random.default_rng(1), {}
+    grid = FourierGrid(kappa.shape, size, [2 * side for side in kappa.shape], dtype=torch.float64)
+    clean = LensingOperator(grid).forward(grid.to_modes(torch.from_numpy(kappa))).numpy()
+    for _ in range(NOISES):
+        data = clean + rng.normal(size=clean.shape) * np.where(shear.mask, 0, shear.noise_std)
+        noisy = ShearMap(np.where(shear.mask, 0, data), wcs=truth.wcs, noise_std=shear.noise_std, mask=shear.mask)
+        for package, name, run in methods(Sky(kappa, noisy, None), 0):
+            found.setdefault((package, name), []).append(run())
+    for names, maps in found.items():
+        yield *names, *(f"{c:.2f}" for c in peaks_found(kappa, maps, shear.mask, size)[0])
 
 
 def conventions(arguments):
@@ -425,7 +488,12 @@ def takes(arguments):
     )
     yield "calibration biases", "no", "no", "m and c, of the catalogue or of each galaxy"
     yield "edges", "periodic", "periodic", "a box twice as large"
-    yield "prior", "none", "sparse in wavelets", "Gaussian with a spectrum, or learned from simulations"
+    yield (
+        "prior",
+        "none",
+        "sparse in wavelets",
+        "Gaussian with a spectrum, sparse in wavelets, both, or learned from simulations",
+    )
     yield (
         "uncertainty",
         "no",
@@ -445,7 +513,7 @@ def takes(arguments):
     yield "licence", "MIT", "GPL 3 (its repository adds: not for commercial use)", "BSD 3-clause"
 
 
-SECTIONS = {f.__name__: f for f in (versions, conventions, binning, demo, massivenus, cosmos, takes)}
+SECTIONS = {f.__name__: f for f in (versions, conventions, binning, demo, massivenus, peaks, cosmos, takes)}
 
 
 def main():

@@ -17,6 +17,7 @@ from astro_massmap import (
     PosteriorMean,
     PowerSpectrum,
     ScorePrior,
+    Sparse,
     Wiener,
     datasets,
 )
@@ -130,11 +131,12 @@ def test_every_tensor_names_its_type_and_its_device():
         KaiserSquires(),
         Wiener(n_samples=2),
         PosteriorMean(),
+        Sparse(n_noise=2),
         PosteriorDiffusion(n_samples=2, steps=3, n_check=2),
         AnnealedHMC(n_samples=2, n_check=2),
         AnnealedHMC(GaussianPrior(), n_samples=1, schedule="tempered"),
     ],
-    ids=["kaiser_squires", "wiener", "posterior_mean", "posterior_diffusion", "annealed_hmc", "tempered"],
+    ids=["kaiser_squires", "wiener", "posterior_mean", "sparse", "posterior_diffusion", "annealed_hmc", "tempered"],
 )
 def test_defaults_change_no_map(defaults, method):
     shear = datasets.demo().to_map(shape=(16, 16), pixel_scale=0.4 * u.arcmin)

@@ -60,8 +60,8 @@ def add_exclude_argument(parser):
 def add_method_arguments(parser):
     parser.add_argument(
         "--method",
-        help="annealed_hmc (default), posterior_diffusion, posterior_mean, wiener, kaiser_squires, or FILE.py:NAME, a "
-        "function of the observation in your own code",
+        help="annealed_hmc (default), posterior_diffusion, posterior_mean, wiener, sparse, kaiser_squires, or "
+        "FILE.py:NAME, a function of the observation in your own code",
     )
     parser.add_argument(
         "--prior",
@@ -82,6 +82,11 @@ def add_method_arguments(parser):
         metavar="ANGLE",
         help="for kaiser_squires: standard deviation of the Gaussian, such as '1 arcmin'",
     )
+    parser.add_argument("--n-sigma", type=float, metavar="K", help="for sparse: threshold in standard deviations")
+    parser.add_argument(
+        "--gaussian", choices=("on", "off"), help="for sparse: with a Gaussian component (default: on) or alone"
+    )
+    parser.add_argument("--n-noise", type=int, metavar="N", help="for sparse: number of noise realisations")
     parser.add_argument("--schedule", help="for annealed_hmc: annealed (default), fast or tempered")
     parser.add_argument(
         "--checkpoint",
@@ -149,7 +154,11 @@ def read_method(arguments, redshift=None, *, spectrum=True):
     from ..methods import InferredSpectrum, resolve
     from ..priors import GaussianPrior, PosteriorNetwork, ScorePrior
 
-    chosen = options(arguments, "n_samples", "seed", "device", "smoothing", "schedule", "checkpoint")
+    chosen = options(
+        arguments, "n_samples", "seed", "device", "smoothing", "schedule", "checkpoint", "n_sigma", "n_noise"
+    )
+    if arguments.gaussian is not None:
+        chosen["gaussian"] = arguments.gaussian == "on"
     spectrum = read_spectrum(arguments, redshift) if spectrum else read_table_of_spectrum(arguments)
     field, inferred = arguments.field, arguments.spectrum == INFER
     if inferred and arguments.method != "wiener":
@@ -213,7 +222,9 @@ def record(name, arguments, method, **effective):
 
     chosen = vars(arguments).copy()
     del chosen["command"]
-    effective |= {key: getattr(method, key, None) for key in ("n_samples", "seed", "device", "smoothing", "schedule")}
+    names = "n_samples", "seed", "device", "smoothing", "schedule", "n_sigma", "n_noise"
+    effective |= {key: getattr(method, key, None) for key in names}
+    effective["gaussian"] = {True: "on", False: "off"}.get(getattr(method, "gaussian", None))
     if "method" in chosen:
         effective["method"] = next((key for key, kind in METHODS.items() if type(method) is kind), None)
     chosen = {key: effective.get(key) if value is None else value for key, value in chosen.items()}

@@ -23,7 +23,7 @@ _PHRASES = {
     "(tracer.z, tracer.nz)": "--source-bin NAME",
     "read one with astropy.table.Table.read(file, hdu=...)": "choose one with --source-bin NAME",
 }
-_METHOD = re.compile(r"\b(AnnealedHMC|KaiserSquires|PosteriorDiffusion|PosteriorMean|Wiener)\(([^()]*)\)")
+_METHOD = re.compile(r"\b(AnnealedHMC|KaiserSquires|PosteriorDiffusion|PosteriorMean|Sparse|Wiener)\(([^()]*)\)")
 _PRIOR = re.compile(r"\bGaussianPrior\(\)")
 _BIN = re.compile(r"\btable\['[^']*', '([^']*)'\]")
 _COLUMNS = re.compile(r"\bcolumns=(\{[^{}]*\})")

@@ -23,8 +23,10 @@ from .residuals import residual_peak
 from .reverse import reverse_diffusion
 from .sampler_checks import diverged, gaussian_check, power_over_prior, stationarity_check
 from .schedule import Schedule
+from .sparse import SparseModel
 from .spectrum_gibbs import GibbsState, SpectrumGibbs
 from .split import SplitPosterior
+from .starlet import starlet
 from .targets import SplitTarget, TemperedTarget
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "Schedule",
     "ScoreError",
     "SolverError",
+    "SparseModel",
     "SpectrumGibbs",
     "SplitPlan",
     "SplitPosterior",
@@ -70,6 +73,7 @@ __all__ = [
     "run_chains",
     "side_by_side",
     "split_step",
+    "starlet",
     "stationarity_check",
     "thread_pool",
 ]

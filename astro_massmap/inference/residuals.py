@@ -40,16 +40,29 @@ def residual_peak(posterior, modes):
     """
     grid, operator = posterior.grid, posterior.operator
     residual = operator.adjoint(posterior.weight * (posterior.shear - operator.forward(modes)))
-    weight = torch.zeros(grid.box_shape, dtype=grid.dtype, device=grid.device)
-    weight[: grid.field_shape[0], : grid.field_shape[1]] = posterior.weight
     peaks = []
     for width in _WIDTHS:
         beam = grid.of_ell(lambda ell, w=width: torch.exp(-((ell * w * grid.pixel_size) ** 2) / 2))
-        # the noise of P' N^-1 n in a pixel comes from both components of the shear around it
-        square = sum(torch.fft.irfft2(beam * p, s=grid.box_shape).square() for p in (operator.p1, operator.p2))
-        of_square = torch.fft.rfft2(weight) * torch.fft.rfft2(square)
-        variance = torch.fft.irfft2(of_square, s=grid.box_shape)[: grid.field_shape[0], : grid.field_shape[1]]
+        variance = filtered_noise_variance(posterior, beam)
         seen = posterior.weight > 0
         seen &= variance > _LEAST * variance[seen].median()
-        peaks.append((grid.to_field(residual * beam) / variance.clamp(min=0).sqrt())[:, seen].amax(dim=1))
+        peaks.append((grid.to_field(residual * beam) / variance.sqrt())[:, seen].amax(dim=1))
     return torch.stack(peaks).amax(dim=0)
+
+
+def filtered_noise_variance(posterior, beam):
+    """
+    Compute the variance ``field_shape`` of the noise ``P' N^-1 n`` after convolution with a beam.
+
+    Parameters
+    ----------
+    posterior, beam
+        `~astro_massmap.inference.GaussianPosterior`, and transfer function of the beam on the modes,
+        ``(ny, nx // 2 + 1)``.
+    """
+    grid, operator = posterior.grid, posterior.operator
+    (ny, nx), (rows, columns) = grid.box_shape, grid.field_shape
+    # the noise in a pixel comes from both components of the shear around it
+    square = sum(torch.fft.irfft2(beam * p, s=(ny, nx)).square() for p in (operator.p1, operator.p2))
+    of_square = torch.fft.rfft2(posterior.weight, s=(ny, nx)) * torch.fft.rfft2(square)
+    return torch.fft.irfft2(of_square, s=(ny, nx))[:rows, :columns].clamp(min=0)

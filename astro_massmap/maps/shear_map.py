@@ -185,9 +185,10 @@ class ShearMap:
         Parameters
         ----------
         method : str, method object or callable, optional
-            ``"annealed_hmc"`` (the default), ``"posterior_diffusion"``, ``"posterior_mean"``, ``"wiener"`` or
-            ``"kaiser_squires"``; an object: `~astro_massmap.AnnealedHMC`, `~astro_massmap.PosteriorDiffusion`,
-            `~astro_massmap.PosteriorMean`, `~astro_massmap.Wiener`, `~astro_massmap.KaiserSquires`; or a function of an
+            ``"annealed_hmc"`` (the default), ``"posterior_diffusion"``, ``"posterior_mean"``, ``"wiener"``,
+            ``"sparse"`` or ``"kaiser_squires"``; an object: `~astro_massmap.AnnealedHMC`,
+            `~astro_massmap.PosteriorDiffusion`, `~astro_massmap.PosteriorMean`, `~astro_massmap.Wiener`,
+            `~astro_massmap.Sparse`, `~astro_massmap.KaiserSquires`; or a function of an
             `~astro_massmap.inference.Observation` that returns the convergence ``(ny, nx)``, see :doc:`/your_own`.
         reduced_shear : {'auto', True, False}
             Treat the data as reduced shear ``gamma / (1 - kappa)``, see :ref:`reduced-shear`. ``"auto"`` does so if a

@@ -22,6 +22,7 @@ from .posterior_diffusion import PosteriorDiffusion
 from .posterior_mean import PosteriorMean
 from .runs import run
 from .sampled import SampledMethod
+from .sparse import Sparse
 from .wiener import Wiener
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "PosteriorDiffusion",
     "PosteriorMean",
     "SampledMethod",
+    "Sparse",
     "Wiener",
     "resolve",
     "run",
@@ -46,6 +48,7 @@ METHODS: dict[str, type[Any]] = {
     "kaiser_squires": KaiserSquires,
     "posterior_diffusion": PosteriorDiffusion,
     "posterior_mean": PosteriorMean,
+    "sparse": Sparse,
     "wiener": Wiener,
 }
 DEFAULT = "annealed_hmc"

@@ -149,12 +149,15 @@ def _known(method):
         "AnnealedHMC": ("prior", ScorePrior.load),
         "PosteriorDiffusion": ("network", PosteriorNetwork.load),
         "PosteriorMean": ("network", PosteriorNetwork.load),
+        "Sparse": ("spectrum", PowerSpectrum.default),
         "Wiener": ("spectrum", PowerSpectrum.default),
     }
     name, default = next((defaults[c.__name__] for c in type(method).__mro__ if c.__name__ in defaults), (None, None))
     if name is None:  # a method from outside the package
         name = next((n for n in ("prior", "network", "spectrum") if getattr(method, n, None) is not None), None)
         return None if name is None else (name, getattr(method, name))
+    if getattr(method, "gaussian", True) is False:  # a sparse map without a Gaussian component
+        return None
     part = getattr(method, name)
     part = default() if part is None else part
     if isinstance(part, GaussianPrior) and part.spectrum is None:

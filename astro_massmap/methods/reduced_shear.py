@@ -31,6 +31,7 @@ from .kaiser_squires import smoothed_inversion
 from .posterior_diffusion import PosteriorDiffusion
 from .posterior_mean import PosteriorMean
 from .sources import changed
+from .sparse import Sparse
 from .wiener import Wiener
 
 if TYPE_CHECKING:
@@ -230,16 +231,17 @@ def _pilot_of(method: Method, observation: Observation, executor: Executor | Non
     """
     Return the pilot of a method.
 
-    It is the mean alone for `Wiener` (of the reference spectrum if it infers one) and `PosteriorMean`, and that of its
-    network for `PosteriorDiffusion`; for
-    `AnnealedHMC` the Wiener filter if its prior is Gaussian, the network of `PosteriorMean` where it is valid, else an
-    eighth of the chains; for others the method itself.
+    It is the map alone for `Wiener` (of the reference spectrum if it infers one), `Sparse` and `PosteriorMean`, and that
+    of its network for `PosteriorDiffusion`; for `AnnealedHMC` the Wiener filter if its prior is Gaussian, the network of
+    `PosteriorMean` where it is valid, else an eighth of the chains; for others the method itself.
     """
     if isinstance(method, Wiener) and isinstance(method.spectrum, InferredSpectrum):
         filtered = changed(method, n_samples=0, uncertainty=False, spectrum=method.spectrum.reference)
         return _Pilot("the Wiener filter with the reference spectrum", filtered.solve)
     if isinstance(method, Wiener):
         return _Pilot("the Wiener filter", changed(method, n_samples=0, uncertainty=False).solve, own=True)
+    if isinstance(method, Sparse):
+        return _Pilot("the sparse map", changed(method, n_noise=0).solve, own=True)
     if isinstance(method, PosteriorMean):
         return _Pilot(NETWORK, method.moments, own=True)
     if not isinstance(method, AnnealedHMC | PosteriorDiffusion):

@@ -12,6 +12,7 @@ from .annealed_hmc import AnnealedHMC
 from .inferred_spectrum import InferredSpectrum
 from .posterior_diffusion import PosteriorDiffusion
 from .posterior_mean import PosteriorMean
+from .sparse import Sparse
 from .wiener import Wiener
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def _prior_of(method: Method) -> tuple[str | None, Any]:
     if isinstance(method, Wiener):
         given = method.spectrum
         return "spectrum", None if isinstance(given, InferredSpectrum) and given.reference is None else given
+    if isinstance(method, Sparse) and method.gaussian:
+        return "spectrum", method.spectrum
     if isinstance(method, PosteriorMean | PosteriorDiffusion):
         network = method.network
         own = not isinstance(network, PosteriorNetwork | None) or getattr(network, "spectrum", None) is not None

@@ -40,6 +40,20 @@ def test_scores_of_maps_with_known_errors():
     assert np.allclose(peers.judge(truth, truth + noise, truth, gaps, peers.BEAM), [[0, 0, 1, 1]] * 2)
 
 
+def test_peaks_are_counted_at_the_stated_purities():
+    truth = np.zeros((96, 96))
+    truth[[16, 16, 48, 48, 80], [16, 48, 16, 48, 80]] = 1.0
+    gaps, pixel = np.zeros(truth.shape, dtype=bool), peers.BEAM
+    assert peers.peaks_found(truth, [truth], gaps, pixel) == ([1, 1, 1], 5)
+    kappa = truth * np.linspace(1, 0.5, 96)[:, None]  # lower for increasing y
+    kappa[64:80:8, 8:64:8] = 0.7  # 14 false peaks, higher than the last true one, lower than the others
+    assert peers.peaks_found(truth, [kappa], gaps, pixel) == ([0.8, 0.8, 0.8], 5)
+    assert peers.peaks_found(truth, [kappa, truth], gaps, pixel) == ([0.9, 0.9, 0.9], 5)
+    gaps[:30] = True
+    assert peers.peaks_found(truth, [truth], gaps, pixel) == ([1, 1, 1], 3)
+    assert peers.peaks_found(truth, [-truth], gaps, pixel)[0] == [0, 0, 0]
+
+
 def test_the_best_is_chosen_separately_for_each_score():
     judgements = np.ones((3, 2, 4))
     judgements[1, 0], judgements[2, 1] = 0.5, 0.7

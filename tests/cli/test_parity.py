@@ -173,6 +173,29 @@ def test_a_condition_selects_the_galaxies_that_python_selects(folder):
     assert ConvergenceMap.read("k.fits").meta["n_galaxies"] == len(catalog) == round(len(datasets.demo()[::8]) * 4 / 15)
 
 
+@pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyUserWarning")
+def test_options_of_sparse_maps(folder):
+    options = [
+        "--method",
+        "sparse",
+        "--gaussian",
+        "off",
+        "--n-sigma",
+        "3.5",
+        "--n-noise",
+        "2",
+        "--columns",
+        "redshift=",
+    ]
+    assert ks(folder, "sparse.fits", *options, "--pixel-scale", "1.6 arcmin") == 0
+    kappa = ConvergenceMap.read("sparse.fits")
+    made = kappa.meta["provenance"]
+    found = {key: made["settings"][key] for key in ("gaussian", "n_sigma", "n_noise")}
+    assert made["method"] == "Sparse" and found == {"gaussian": False, "n_sigma": 3.5, "n_noise": 2}
+    assert main(["repeat", "sparse.fits", "-o", "again.fits", "--quiet", "--input", str(folder)]) == 0
+    assert np.array_equal(ConvergenceMap.read("again.fits").data, kappa.data)
+
+
 def test_an_invalid_flag(folder, capsys):
     assert ks(folder, "k.fits", "--select", "tomo") == 1
     assert "massmap: error: --select: column 'tomo': needs flags" in capsys.readouterr().err

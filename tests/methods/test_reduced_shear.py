@@ -19,6 +19,7 @@ from astro_massmap import (
     ScorePrior,
     ShearCatalog,
     ShearMap,
+    Sparse,
     Wiener,
     datasets,
     reconstruct_fields,
@@ -120,6 +121,7 @@ def test_the_bias_of_a_cluster_is_removed(cluster):
     ("method", "pilot"),
     [
         (KaiserSquires(), "KaiserSquires"),
+        (Sparse(n_noise=2), "the sparse map"),
         (Wiener(n_samples=2), "the Wiener filter"),
         (PosteriorMean(), "the network of PosteriorMean"),
         (PosteriorDiffusion(n_samples=2, steps=3, n_check=0), "the network of PosteriorMean"),
