@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..inference import FourierGrid, FourierOperator, LensingOperator, Observation, padded_shape, pick_device
+from .._utils.checks import check_integer
+from ..inference import (
+    FourierGrid,
+    FourierOperator,
+    LensingOperator,
+    Observation,
+    inpainted_shear,
+    padded_shape,
+    pick_device,
+)
 from .base import Estimate, check_padding
 
 if TYPE_CHECKING:
@@ -71,6 +80,7 @@ class KaiserSquires:
 
     smoothing: u.Quantity = field(default_factory=_one_arcmin)
     _: KW_ONLY
+    inpaint: int = 0
     padding: float = 2.0
     device: str = "auto"
 
@@ -78,6 +88,7 @@ class KaiserSquires:
         from .._sky.geometry import to_angle  # loads astropy
 
         to_angle(self.smoothing, "smoothing", zero=True)
+        check_integer(self.inpaint, "inpaint", 0)
         check_padding(self.padding)
         pick_device(self.device)
 
@@ -86,17 +97,18 @@ class KaiserSquires:
         from .._sky.geometry import to_angle  # loads astropy
 
         device, smoothing = pick_device(self.device), to_angle(self.smoothing, "smoothing", zero=True).to_value("rad")
-        grid, operator, *images = smoothed_inversion(observation, smoothing, self.padding, device)
+        grid, operator, *images = smoothed_inversion(observation, smoothing, self.padding, device, self.inpaint)
         e_mode, b_mode, std = (image.cpu().numpy() for image in images)
         empty = int((~observation.observed).sum())
-        diagnostics = {"device": str(device), "box": list(grid.box_shape), "filled_with_zero": empty}
+        filled = "inpainted" if self.inpaint else "filled_with_zero"
+        diagnostics = {"device": str(device), "box": list(grid.box_shape), filled: empty}
         if not isinstance(operator, LensingOperator):  # a map of the convergence has no B mode
             return Estimate(e_mode, std, diagnostics=diagnostics)
         return Estimate(e_mode, std, b_mode=b_mode, b_std=std, diagnostics=diagnostics)
 
 
 def smoothed_inversion(
-    observation: Observation, smoothing: float, padding: float, device: torch.device
+    observation: Observation, smoothing: float, padding: float, device: torch.device, inpaint: int = 0
 ) -> tuple[FourierGrid, FourierOperator, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return grid and operator, E and B mode ``(ny, nx)``, and the standard deviation of both; smoothing in radians."""
     box = padded_shape(observation.shape, padding)
@@ -104,7 +116,10 @@ def smoothed_inversion(
     grid = FourierGrid(observation.shape, observation.pixel_size, box, dtype=dtype, device=device)
     operator = observation.operator(grid)
     window = _window(grid, smoothing)
-    weight = _relative_weight(grid, window, grid.real(observation.weight))
+    weight = _relative_weight(grid, window, grid.real(observation.weight), gaps_filled=bool(inpaint))
+    shear = weight * grid.real(observation.shear)
+    if inpaint:
+        shear = inpainted_shear(operator, shear, observation.observed.to(device), inpaint)
 
     def e_and_b_modes(modes: torch.Tensor, columns: slice) -> Iterable[torch.Tensor]:
         g1, g2 = torch.view_as_real(modes)
@@ -112,7 +127,7 @@ def smoothed_inversion(
         e, b = (p1 * g1).addcmul_(p2, g2), (p1 * g2).addcmul_(p2, g1, value=-1)
         return (torch.view_as_complex(mode) for mode in (e, b))
 
-    e_mode, b_mode = _filtered(grid, weight * grid.real(observation.shear), e_and_b_modes)
+    e_mode, b_mode = _filtered(grid, shear, e_and_b_modes)
     noise = torch.where(observation.observed, observation.noise_std, 0.0)
     return grid, operator, e_mode, b_mode, _propagated_noise(operator, window, weight * grid.real(noise))
 
@@ -126,19 +141,35 @@ def _window(grid: FourierGrid, smoothing: float) -> Callable[[slice], torch.Tens
 def _filtered(
     grid: FourierGrid, fields: torch.Tensor, function: Callable[[torch.Tensor, slice], Iterable[torch.Tensor]]
 ) -> torch.Tensor:
-    """Apply ``function(modes, columns)`` to the modes of fields ``(k, *field_shape)``, a few columns at a time."""
+    """
+    Apply ``function(modes, columns)`` to the modes of fields ``(k, *field_shape)``, a few columns at a time.
+
+    The fields may be those of the whole box, ``(k, *box_shape)``.
+    """
     (rows, columns), (ny, nx) = grid.field_shape, grid.box_shape
     half = torch.fft.rfft(fields, n=nx, dim=-1)
     for part in grid.pieces(-1):
         changed = function(torch.fft.fft(half[..., part], n=ny, dim=-2), part)
         for k, modes in enumerate(changed):
-            half[k, :, part] = torch.fft.ifft(modes, dim=-2)[:rows]
-    return torch.fft.irfft(half, n=nx, dim=-1)[..., :columns]
+            half[k, :rows, part] = torch.fft.ifft(modes, dim=-2)[:rows]
+    return torch.fft.irfft(half[..., :rows, :], n=nx, dim=-1)[..., :columns]
 
 
-def _relative_weight(grid: FourierGrid, window: Callable[[slice], torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
-    """Return the inverse noise variance divided by its smoothed map: about 1 in the mean, and 0 without data."""
-    (around,) = _filtered(grid, weight[None], lambda modes, columns: modes.mul_(window(columns)))
+def _relative_weight(
+    grid: FourierGrid, window: Callable[[slice], torch.Tensor], weight: torch.Tensor, *, gaps_filled: bool
+) -> torch.Tensor:
+    """
+    Return the inverse noise variance divided by its smoothed map: about 1 in the mean, and 0 without data.
+
+    The smoothed map is that of pixels with data alone if gaps are filled; else gaps count as pixels of weight 0.
+    """
+
+    def smoothed(image: torch.Tensor) -> torch.Tensor:
+        return _filtered(grid, image[None], lambda modes, columns: modes.mul_(window(columns)))[0]
+
+    around = smoothed(weight)
+    if gaps_filled:
+        around = around / smoothed((weight > 0).to(weight)).clamp(min=1e-3)
     return torch.where(weight > 0, weight / torch.maximum(around, 1e-3 * weight), 0.0)
 
 
