@@ -82,6 +82,12 @@ def add_method_arguments(parser):
         metavar="ANGLE",
         help="for kaiser_squires: standard deviation of the Gaussian, such as '1 arcmin'",
     )
+    parser.add_argument(
+        "--inpaint",
+        type=int,
+        metavar="N",
+        help="for kaiser_squires: iterations of the inpainting of pixels without galaxies (KS+), such as 100",
+    )
     parser.add_argument("--schedule", help="for annealed_hmc: annealed (default), fast or tempered")
     parser.add_argument(
         "--checkpoint",
@@ -149,7 +155,7 @@ def read_method(arguments, redshift=None, *, spectrum=True):
     from ..methods import resolve
     from ..priors import GaussianPrior, PosteriorNetwork, ScorePrior
 
-    chosen = options(arguments, "n_samples", "seed", "device", "smoothing", "schedule", "checkpoint")
+    chosen = options(arguments, "n_samples", "seed", "device", "smoothing", "inpaint", "schedule", "checkpoint")
     spectrum = read_spectrum(arguments, redshift) if spectrum else read_table_of_spectrum(arguments)
     field = arguments.field
     sampled, network = arguments.method in (None, "annealed_hmc"), arguments.method in NETWORKS
@@ -211,7 +217,8 @@ def record(name, arguments, method, **effective):
 
     chosen = vars(arguments).copy()
     del chosen["command"]
-    effective |= {key: getattr(method, key, None) for key in ("n_samples", "seed", "device", "smoothing", "schedule")}
+    settings = "n_samples", "seed", "device", "smoothing", "inpaint", "schedule"
+    effective |= {key: getattr(method, key, None) for key in settings}
     if "method" in chosen:
         effective["method"] = next((key for key, kind in METHODS.items() if type(method) is kind), None)
     chosen = {key: effective.get(key) if value is None else value for key, value in chosen.items()}

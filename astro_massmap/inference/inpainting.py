@@ -102,10 +102,16 @@ def _without_small(coefficients, threshold):
 
 def _with_equal_variance(box, wavelets, field, gap):
     """Multiply each wavelet scale in the gaps by the ratio of its standard deviations in pixels with data and gaps."""
-    parts = box.to_field(wavelets * box.to_modes(field))
-    inside, outside = (parts[:, where].square().mean(dim=1).sqrt() for where in (gap, ~gap))
-    change = torch.where(inside > 0, outside / inside, 1.0) - 1
-    return field + gap * torch.einsum("j,jyx->yx", change, parts)
+    modes, n_gap = box.to_modes(field), int(gap.sum())
+    gap = gap.to(field)
+    for wavelet in wavelets:
+        part = box.to_field(wavelet * modes)
+        in_gap = gap * part
+        inside = float(torch.vdot(in_gap.flatten(), in_gap.flatten())) / n_gap
+        outside = (float(torch.vdot(part.flatten(), part.flatten())) - inside * n_gap) / (gap.numel() - n_gap)
+        if inside > 0:
+            field = field.add(in_gap, alpha=math.sqrt(max(outside, 0) / inside) - 1)
+    return field
 
 
 def _wavelets(box):

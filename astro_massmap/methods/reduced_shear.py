@@ -71,7 +71,7 @@ def strength(observation: Observation, device: str = "cpu") -> float:
     >>> strength(Observation.from_arrays(shear.data, shear.noise_std, np.deg2rad(0.4 / 60))) < PEAK
     True
     """
-    *_, kappa, _, std = smoothed_inversion(observation, SMOOTHING, 1.5, pick_device(device))
+    kappa, std = smoothed_inversion(observation, SMOOTHING, 1.5, pick_device(device))
     low = (kappa - SIGNIFICANCE * std).cpu().double()
     return float((low * _efficiency(observation))[observation.observed].max())
 
