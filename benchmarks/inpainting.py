@@ -2,11 +2,12 @@
 Inpainted Kaiser-Squires maps against those with zero shear in gaps: ``python benchmarks/inpainting.py OUT``.
 
 Lognormal maps with the spectrum of the package, in a periodic box of twice the side of the field, lens the pixels of
-the field. Noise of the stated standard deviation is added, 0.15 is that of 30 galaxies per square arcminute. Both maps
-and the truth are smoothed by a Gaussian of 1 or 2 arcmin. The footprint has round holes, or is the one of COSMOS
-(``shared/data/massivenus/mask.npy`` in ``MASSMAP_DATA``). ``OUT/inpainting.rst`` has, over the mocks, the root mean square
-error of the inpainted map over that of the other one, with standard error, and the correlations of both maps with the
-truth: for pixels with data that are more than 1.2 arcmin from a hole, for those next to a hole, and in holes.
+the field. Noise of the stated standard deviation is added; 0.15 is that of 25 galaxies per square arcminute with
+ellipticities of 0.3 per component. Both maps and the truth are smoothed by a Gaussian of 1 or 2 arcmin. The footprint
+has round holes, or is that of COSMOS (``massivenus/mask.npy`` in ``MASSMAP_DATA``). ``OUT/inpainting.rst`` contains the
+root mean square error of the inpainted map over that of the other one, the mean of the mocks with its standard error,
+and the correlations of both maps with the truth: for pixels with data that are more than 1.2 arcmin from a hole, for
+those next to a hole, and in holes. CPU times of both methods are printed.
 """
 
 import argparse

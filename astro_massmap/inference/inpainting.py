@@ -8,6 +8,7 @@ zero. In the gaps, the variance of the E mode at each scale of a starlet transfo
 data, as a sparse map would be too smooth there, and the B mode is zero.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -126,4 +127,4 @@ def _wavelets(box):
     smooth = [torch.ones(1, 1, dtype=torch.float64)]
     for j in range(scales):
         smooth.append(smooth[-1] * torch.cos(2**j * y) ** 4 * torch.cos(2**j * x) ** 4)
-    return box.real(torch.stack([a - b for a, b in zip(smooth[:-1], smooth[1:], strict=True)]))
+    return box.real(torch.stack([a - b for a, b in itertools.pairwise(smooth)]))
