@@ -2,7 +2,7 @@
 Sparse priors with exact denoisers, and their exact posteriors by a collapsed Gibbs sampler or by enumeration.
 
 The convergence is ``B c`` with an orthonormal basis B, for example the pixels themselves or Haar wavelets, and
-independent coefficients c, each a mixture of centred normal distributions. White noise added to the convergence is white
+independent coefficients c, each a mixture of centred normal distributions. White noise of the convergence is white
 noise of the coefficients, so that the mean given a noisy map is known in closed form. Given the component of each
 coefficient, the posterior of linear data is Gaussian; only the components need sampling.
 """
@@ -161,7 +161,7 @@ class Exact:
         return self.weights @ (self.stds**2 + self.means**2) - self.mean**2
 
     def cdf(self, maps):
-        """Return the posterior probabilities ``(n, ny * nx)`` of values of a pixel below those of maps ``(n, ny, nx)``."""
+        """Return the posterior probabilities ``(n, ny * nx)`` of values below those of maps ``(n, ny, nx)``."""
         maps = maps.reshape(len(maps), -1)
         parts = zip(self.means, self.stds, self.weights, strict=True)
         return sum(weight * ndtr((maps - mean) / std) for mean, std, weight in parts)
