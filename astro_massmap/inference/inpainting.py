@@ -77,7 +77,7 @@ def inpainted_shear(operator, shear, observed, iterations):
 
 
 def _iterated(operator, data, gap, iterations):
-    box = FourierGrid(operator.grid.box_shape, operator.grid.pixel_size, dtype=torch.float32)
+    box = FourierGrid(operator.grid.box_shape, operator.grid.pixel_size, dtype=torch.float32, device="cpu")
     operator, wavelets = FourierOperator(box, operator.p1, operator.p2), _wavelets(box)
     filled, largest = data, None
     for step in range(iterations):
@@ -124,7 +124,7 @@ def _wavelets(box):
     """
     scales = max(int(math.log2(min(box.box_shape) / _COARSEST)), 1)
     y, x = (ell * box.pixel_size / 2 for ell in (box.ly, box.lx))
-    smooth = [torch.ones(1, 1, dtype=torch.float64)]
+    smooth = [torch.ones(1, 1, dtype=torch.float64, device="cpu")]
     for j in range(scales):
         smooth.append(smooth[-1] * torch.cos(2**j * y) ** 4 * torch.cos(2**j * x) ** 4)
     return box.real(torch.stack([a - b for a, b in itertools.pairwise(smooth)]))

@@ -204,7 +204,7 @@ def _scatter(inversion: _Inversion, smoothing: float, progress: bool) -> np.ndar
         return inversion.maps(inversion.noise() * white).square().cpu()
 
     with progress_bar(total=_NOISE_MAPS, desc="inpainted maps of noise", disable=not progress) as bar:
-        total = torch.zeros(2, *observation.shape, dtype=torch.float64)
+        total = torch.zeros(2, *observation.shape, dtype=torch.float64, device="cpu")
         for squares in side_by_side(square, range(_NOISE_MAPS), available_cores()):
             total += squares
             bar.update()
