@@ -114,7 +114,7 @@ def row(name, found, evaluations, n):
 def rows(arguments):
     n = arguments.samples
     yield [
-        "prior, reverse diffusion",
+        "prior (data sets), reverse diffusion",
         "evaluations",
         "loss of the mean (dB)",
         "standard deviation",
@@ -123,8 +123,8 @@ def rows(arguments):
         "truths in 68 / 95 % (exact)",
         "probability of the largest component",
     ]
-    for name, prior in PRIORS.items():
-        found, evaluations = {}, {}
+    for name in arguments.priors:
+        prior, found, evaluations = PRIORS[name], {}, {}
         for seed in range(arguments.fields):
             truth, observation = mock(prior, seed)
             start = time.process_time()
@@ -149,12 +149,13 @@ def rows(arguments):
                 print(key, row("", found[key], "", n), flush=True)
                 print(known["acceptance"], known["restarts"], f"{time.process_time() - start:.0f} s", flush=True)
         for key, results in found.items():
-            yield row(f"{name}, {key}", results, evaluations[key], n)
+            yield row(f"{name} ({len(results)}), {key}", results, evaluations[key], n)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--priors", nargs="+", choices=list(PRIORS), default=list(PRIORS))
     parser.add_argument("--fields", type=int, default=3, help="data sets of each prior")
     parser.add_argument("--samples", type=int, default=512)
     parser.add_argument("--sweeps", type=int, default=2000, help="of each of two chains of the Gibbs sampler")
