@@ -87,6 +87,12 @@ def add_method_arguments(parser):
         "--gaussian", choices=("on", "off"), help="for sparse: with a Gaussian component (default: on) or alone"
     )
     parser.add_argument("--n-noise", type=int, metavar="N", help="for sparse: number of noise realisations")
+    parser.add_argument(
+        "--inpaint",
+        type=int,
+        metavar="N",
+        help="for kaiser_squires: iterations of the inpainting of pixels without galaxies (KS+), such as 100",
+    )
     parser.add_argument("--schedule", help="for annealed_hmc: annealed (default), fast or tempered")
     parser.add_argument(
         "--checkpoint",
@@ -154,9 +160,8 @@ def read_method(arguments, redshift=None, *, spectrum=True):
     from ..methods import InferredSpectrum, resolve
     from ..priors import GaussianPrior, PosteriorNetwork, ScorePrior
 
-    chosen = options(
-        arguments, "n_samples", "seed", "device", "smoothing", "schedule", "checkpoint", "n_sigma", "n_noise"
-    )
+    names = "n_samples", "seed", "device", "smoothing", "inpaint", "schedule", "checkpoint", "n_sigma", "n_noise"
+    chosen = options(arguments, *names)
     if arguments.gaussian is not None:
         chosen["gaussian"] = arguments.gaussian == "on"
     spectrum = read_spectrum(arguments, redshift) if spectrum else read_table_of_spectrum(arguments)
@@ -222,7 +227,7 @@ def record(name, arguments, method, **effective):
 
     chosen = vars(arguments).copy()
     del chosen["command"]
-    names = "n_samples", "seed", "device", "smoothing", "schedule", "n_sigma", "n_noise"
+    names = "n_samples", "seed", "device", "smoothing", "inpaint", "schedule", "n_sigma", "n_noise"
     effective |= {key: getattr(method, key, None) for key in names}
     effective["gaussian"] = {True: "on", False: "off"}.get(getattr(method, "gaussian", None))
     if "method" in chosen:

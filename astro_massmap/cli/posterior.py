@@ -1,4 +1,4 @@
-"""The commands on the posterior of a map: ``credible-intervals``, ``structure-test`` and ``peak-offset``."""
+"""The commands on the posterior of a map: ``credible-intervals``, ``structure-test``, ``peak-offset``, ...."""
 
 from pathlib import Path
 
@@ -38,6 +38,17 @@ def add_commands(commands):
     offset.add_argument("--plot", type=Path, metavar="FILE", help="picture of the map with the credible region")
     for parser, level in ((intervals, "0.95"), (offset, "0.68")):
         parser.add_argument("--level", type=float, help=f"probability of the interval or region (default: {level})")
+
+    inferred = add_command(
+        commands,
+        "spectrum-posterior",
+        _spectrum_posterior,
+        "posterior of the power spectrum",
+        source="FITS file of massmap reconstruct --method wiener --spectrum infer",
+    )
+    inferred.add_argument(
+        "--spectrum", type=Path, metavar="FILE", help="write the median as a table of ell and cl, for other commands"
+    )
 
 
 def _credible_intervals(arguments):
@@ -91,3 +102,18 @@ def _position(values, name):
     if len(values) != 2:
         raise ValueError(f"{name}: needs two numbers RA,DEC in degrees, got {values}")
     return SkyCoord(*values, unit="deg")
+
+
+def _spectrum_posterior(arguments):
+    from .._utils.files import atomic_path, check_target
+
+    if arguments.spectrum is not None:
+        check_target(arguments.spectrum, overwrite=arguments.overwrite)
+    found = read_map(arguments).spectrum_posterior
+    if found is None:
+        raise ValueError("MAP: has no inferred spectrum; make it with --method wiener --spectrum infer")
+    show_table(found.to_table(), arguments)
+    if arguments.spectrum is not None:
+        with atomic_path(arguments.spectrum, overwrite=arguments.overwrite) as temporary:
+            found.spectrum().to_table().write(temporary)
+        print(f"wrote {arguments.spectrum}")

@@ -108,17 +108,6 @@ def _add_statistics(commands):
     spectrum.add_argument("--measured-only", action="store_true", help="exclude pixels without data")
     spectrum.add_argument("--plot", type=Path, metavar="FILE", help="picture of the spectrum")
 
-    inferred = _command(
-        commands,
-        "spectrum-posterior",
-        _spectrum_posterior,
-        "posterior of the power spectrum",
-        source="FITS file of massmap reconstruct --method wiener --spectrum infer",
-    )
-    inferred.add_argument(
-        "--spectrum", type=Path, metavar="FILE", help="write the median as a table of ell and cl, for other commands"
-    )
-
 
 def _add_pictures(commands):
     plot = add_command(commands, "plot", _plot, "picture of the map, its standard deviation or its signal to noise")
@@ -277,21 +266,6 @@ def _power_spectrum(arguments):
         from ..plotting import plot_spectrum
 
         save_figure(plot_spectrum(table), arguments.plot, overwrite=arguments.overwrite)
-
-
-def _spectrum_posterior(arguments):
-    from .._utils.files import atomic_path, check_target
-
-    if arguments.spectrum is not None:
-        check_target(arguments.spectrum, overwrite=arguments.overwrite)
-    found = _read(arguments).spectrum_posterior
-    if found is None:
-        raise ValueError("MAP: has no inferred spectrum; make it with --method wiener --spectrum infer")
-    show_table(found.to_table(), arguments)
-    if arguments.spectrum is not None:
-        with atomic_path(arguments.spectrum, overwrite=arguments.overwrite) as temporary:
-            found.spectrum().to_table().write(temporary)
-        print(f"wrote {arguments.spectrum}")
 
 
 def _projected_mass(arguments):

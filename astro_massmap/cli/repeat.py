@@ -24,7 +24,7 @@ MAKERS = {
     "denoise": reconstruct.make_denoise,
 }
 TAKEN: tuple[str, ...] = (*FILES, "axes", "columns", "responsivity", "response", "select", "hdu", "encoding")
-TAKEN += ("pixel_scale", "check_axes", "method", "smoothing", "schedule", "n_samples", "seed", "device")
+TAKEN += ("pixel_scale", "check_axes", "method", "smoothing", "inpaint", "schedule", "n_samples", "seed", "device")
 TAKEN += ("gaussian", "n_sigma", "n_noise")
 TAKEN += ("object", "field", "reduced_shear", "z_lens", "z_source", "bins", "bin", "source_bin", *MODEL_OPTIONS)
 LEFT = ("output", "overwrite", "quiet", "plot", "width", "report", "threshold", "regions", "checkpoint", "workers")

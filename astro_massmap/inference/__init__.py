@@ -15,6 +15,7 @@ from .fit import model_fit, reduced_shear_log_weight, residual_power
 from .gaussian import GaussianPosterior
 from .grid import FourierGrid, padded_shape, posterior_shape
 from .hmc import ScoreError, Trajectory, split_step
+from .inpainting import inpainted_shear
 from .observation import ConvergenceObservation, Observation
 from .operator import DirectOperator, FourierOperator, LensingOperator
 from .parallel import available_cores, one_thread, side_by_side, thread_pool
@@ -59,6 +60,7 @@ __all__ = [
     "conjugate_gradients",
     "diverged",
     "gaussian_check",
+    "inpainted_shear",
     "model_fit",
     "one_thread",
     "padded_shape",

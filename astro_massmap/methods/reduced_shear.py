@@ -73,7 +73,7 @@ def strength(observation: Observation, device: str = "cpu") -> float:
     >>> strength(Observation.from_arrays(shear.data, shear.noise_std, np.deg2rad(0.4 / 60))) < PEAK
     True
     """
-    *_, kappa, _, std = smoothed_inversion(observation, SMOOTHING, 1.5, pick_device(device))
+    kappa, std = smoothed_inversion(observation, SMOOTHING, 1.5, pick_device(device))
     low = (kappa - SIGNIFICANCE * std).cpu().double()
     return float((low * _efficiency(observation))[observation.observed].max())
 
@@ -231,9 +231,9 @@ def _pilot_of(method: Method, observation: Observation, executor: Executor | Non
     """
     Return the pilot of a method.
 
-    It is the map alone for `Wiener` (of the reference spectrum if it infers one), `Sparse` and `PosteriorMean`, and that
-    of its network for `PosteriorDiffusion`; for `AnnealedHMC` the Wiener filter if its prior is Gaussian, the network of
-    `PosteriorMean` where it is valid, else an eighth of the chains; for others the method itself.
+    It is the map alone for `Wiener` (of the reference spectrum if it infers one), `Sparse` and `PosteriorMean`, and
+    that of its network for `PosteriorDiffusion`; for `AnnealedHMC` the Wiener filter if its prior is Gaussian, the
+    network of `PosteriorMean` where it is valid, else an eighth of the chains; for others the method itself.
     """
     if isinstance(method, Wiener) and isinstance(method.spectrum, InferredSpectrum):
         filtered = changed(method, n_samples=0, uncertainty=False, spectrum=method.spectrum.reference)

@@ -82,7 +82,8 @@ class ScoreFunction:
 
     The noise levels are from about 2.5 times the lowest noise of a pixel down to 0.6 of the standard deviation of
     the convergence in a pixel, see :doc:`/your_own`. The reverse diffusion draws with the conditional variance of the
-    Gaussian component, see :doc:`/samplers`.
+    Gaussian component, see :doc:`/samplers`. A prior with finer structure, such as few bright pixels among faint ones,
+    needs a lower ``sigma_end`` of the `~astro_massmap.Schedule`.
 
     Examples
     --------

@@ -102,6 +102,7 @@ def test_selection_exclusion_and_method(survey):
     [
         (["--method", "magic"], "'magic' is unknown"),
         (["--method", "kaiser_squires", "--seed", "3"], "method 'kaiser_squires' has no option seed"),
+        (["--method", "wiener", "--inpaint", "9"], "method 'wiener' has no option inpaint"),
         (["--columns", "g1=nope"], "no column 'nope'"),
         (["--select", "nope"], "no column 'nope'"),
         (["--regions", "missing.reg"], "missing.reg"),

@@ -145,9 +145,10 @@ def test_all_inputs_are_read_again(survey, tmp_path):
     assert new.meta["provenance"]["prior"] == old.meta["provenance"]["prior"]
 
 
-def test_a_b_mode_and_a_length_with_unit(survey):
-    old = make(survey, "--method", "kaiser_squires", "--smoothing", "0.1 deg")
+def test_a_b_mode_a_length_with_unit_and_inpainting(survey):
+    old = make(survey, "--method", "kaiser_squires", "--smoothing", "0.1 deg", "--inpaint", "2")
     assert old.meta["provenance"]["command"]["options"]["smoothing"] == "0.1 deg"
+    assert old.meta["provenance"]["command"]["options"]["inpaint"] == 2 and old.diagnostics["settings"]["inpaint"] == 2
     assert repeat("--input", survey) == 0
     assert same(old, ConvergenceMap.read("new.fits"))
 

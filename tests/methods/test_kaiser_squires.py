@@ -2,9 +2,12 @@ import astropy.units as u
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
-from astro_massmap import KaiserSquires
-from astro_massmap.inference import ConvergenceObservation, FourierGrid, Observation, padded_shape
+from astro_massmap import KaiserSquires, PowerSpectrum
+from astro_massmap.inference import ConvergenceObservation, FourierGrid, LensingOperator, Observation, padded_shape
+from astro_massmap.methods.kaiser_squires import _Inversion
+from astro_massmap.simulation import lognormal_maps
 
 from helpers.cases import each_case
 
@@ -128,8 +131,6 @@ def test_without_smoothing_the_map_is_the_complex_inversion():
 
 
 def test_smoothing_is_the_standard_deviation_of_the_gaussian():
-    from scipy.ndimage import gaussian_filter
-
     g = np.zeros((2, 61, 61))
     g[0, 30, 30] = 1
     sharp, soft = (
@@ -153,3 +154,81 @@ def test_smoothing_is_the_standard_deviation_of_the_gaussian():
 def test_bad_smoothing(options, error):
     with pytest.raises(error, match="smoothing"):
         KaiserSquires(**options)
+
+
+def test_without_gaps_inpainting_changes_nothing():
+    rng = np.random.default_rng(5)
+    observation = Observation.from_arrays(rng.normal(size=(2, 20, 24)), rng.uniform(0.1, 0.3, (20, 24)), PIXEL)
+    with pytest.warns(match="padding"):
+        estimates = [KaiserSquires(padding=1, inpaint=n).solve(observation) for n in (0, 100)]
+    for name in ("mean", "b_mode", "std", "b_std"):
+        assert np.allclose(*(getattr(e, name) for e in estimates), rtol=1e-9, atol=1e-13)
+
+
+def test_inpainting_works_for_maps_of_the_convergence():
+    kappa = np.outer(np.ones(40), np.cos(np.arange(40) * np.pi / 10))
+    noise_std = np.full((40, 40), 0.05)
+    noise_std[12:19, 8:20] = np.inf
+    observation = ConvergenceObservation.from_arrays(kappa, noise_std, PIXEL)
+    zero, filled = (KaiserSquires(0.4 * u.arcmin, inpaint=n).solve(observation) for n in (0, 30))
+    gap, truth = np.isinf(noise_std), np.exp(-0.5 * (np.pi / 10) ** 2) * kappa
+    error, before = (np.sqrt(np.mean((e.mean - truth)[gap] ** 2)) for e in (filled, zero))
+    assert error < before / 3
+    assert filled.b_mode is None and filled.diagnostics["inpainted"] == gap.sum()
+    assert np.isfinite(filled.std).all() and (filled.std > 0).all()
+
+
+@pytest.mark.slow
+def test_inpainting_of_the_footprint_of_a_field():
+    """
+    Shear of a lognormal field without noise: smaller errors of E, and a smaller B mode, in data and in gaps.
+
+    For all of three mocks; the largest ratio of the errors is 0.70, and that of the B modes 0.20.
+    """
+    for seed in range(3):
+        kappa = lognormal_maps(PowerSpectrum.default(), 1, (128, 128), PIXEL, seed=seed, dtype=torch.float64)[0]
+        grid = FourierGrid((128, 128), PIXEL, dtype=torch.float64)
+        shear = LensingOperator(grid).forward(grid.to_modes(kappa))[:, :64, :64].numpy()
+        noise_std = np.full((64, 64), 1e-3)
+        y, x = np.indices((64, 64))
+        for cy, cx, radius in ((20, 20, 6), (45, 30, 4), (30, 50, 5), (8, 40, 3), (55, 55, 4)):
+            noise_std[np.hypot(y - cy, x - cx) < radius] = np.inf
+        observation = Observation.from_arrays(shear, noise_std, PIXEL)
+        zero, filled = (KaiserSquires(inpaint=n).solve(observation) for n in (0, 60))
+        truth = gaussian_filter(kappa.numpy(), 2.5, mode="wrap")[:64, :64]
+        for part in (np.isinf(noise_std), np.isfinite(noise_std)):
+            error, before = (np.std((e.mean - truth)[part]) for e in (filled, zero))
+            assert error < 0.9 * before
+            assert np.std(filled.b_mode[part]) < 0.5 * np.std(zero.b_mode[part])
+
+
+@pytest.mark.slow
+def test_the_noise_map_of_inpainted_maps_is_that_of_random_ellipticities():
+    """
+    Scatter of 24 maps of a cluster with noise against the noise map, in data and in gaps.
+
+    The noise map is from eight maps without the cluster, with an error of 8 % of a pixel; the mean variance of a part
+    of the field has some 10 % from either.
+    """
+    rng, shape = np.random.default_rng(2), (48, 48)
+    y, x = np.indices(shape) - 24.0
+    radius = np.hypot(x, y) + 3
+    shear = -0.6 / radius * np.stack([x**2 - y**2, 2 * x * y]) / radius**2
+    noise_std = np.full(shape, 0.15)
+    for cy, cx in ((12, 12), (30, 35), (36, 14)):
+        noise_std[np.hypot(y + 24 - cy, x + 24 - cx) < 5] = np.inf
+    observation = Observation.from_arrays(shear, noise_std, PIXEL)
+    estimate = KaiserSquires(inpaint=30).solve(observation)
+    inversion = _Inversion(observation, np.radians(1 / 60), 2.0, torch.device("cpu"), 30)
+    assert np.allclose(inversion.maps(observation.shear), [estimate.mean, estimate.b_mode])
+    noisy = [observation.shear + 0.15 * torch.from_numpy(rng.normal(size=(2, *shape))) for _ in range(24)]
+    variance = torch.stack([inversion.maps(g) for g in noisy]).var(dim=0).numpy()
+    for mode, std in zip(variance, (estimate.std, estimate.b_std), strict=True):
+        for part in (np.isinf(noise_std), np.isfinite(noise_std)):
+            assert 0.8 < np.sqrt(mode[part].mean() / np.mean(std[part] ** 2)) < 1.25
+
+
+@each_case(("inpaint", "error"), [(-1, ValueError), (1.5, TypeError), ("many", TypeError)])
+def test_bad_inpainting(inpaint, error):
+    with pytest.raises(error, match="inpaint"):
+        KaiserSquires(inpaint=inpaint)
