@@ -189,7 +189,8 @@ def _write(comparison, folder):
 
     text = comparison.text()
     print(comparison)
-    off = texts(comparison.differences(), list(comparison.metrics), leave_out="wiener")
+    differences = comparison.differences()
+    off = texts(differences, list(comparison.metrics), leave_out="wiener")
     print(
         "difference from the exact Wiener filter, with paired errors:",
         *off.pformat(max_lines=-1, max_width=-1, align="<"),
@@ -197,6 +198,7 @@ def _write(comparison, folder):
     )
     for table, name, form in (
         (comparison.table, "validation.ecsv", "ascii.ecsv"),
+        (differences, "differences.ecsv", "ascii.ecsv"),
         (text, "validation.rst", "ascii.rst"),
     ):
         with atomic_path(folder / name, overwrite=True) as temporary:
