@@ -193,9 +193,9 @@ class GaussianPosterior:
         white : `torch.Tensor`
             White noise ``(n, 2, *box_shape)``.
         """
-        rows, columns = self.grid.field_shape
-        completed = self._completed(modes, white)
-        completed[..., :rows, :columns] += self.best_noise * self.weight * self.shear
+        tau, (rows, columns) = self.best_noise, self.grid.field_shape
+        completed = self._completed(modes, white, tau)
+        completed[..., :rows, :columns] += tau * self.weight * self.shear
         return completed
 
     def _conditional_mean_shift(self, modes, white):
@@ -207,11 +207,11 @@ class GaussianPosterior:
         """
         tau = self.best_noise
         gain = self._stationary(lambda inverse, power: 1 / (tau * inverse + power))
-        return self.grid.to_field(self.on_box.adjoint(self._completed(modes, white)), times=gain)
+        return self.grid.to_field(self.on_box.adjoint(self._completed(modes, white, tau)), times=gain)
 
-    def _completed(self, modes, white):
+    def _completed(self, modes, white, tau):
         """Return the part of the completed data that depends on the map and on the white noise, not on the data."""
-        tau, (rows, columns) = self.best_noise, self.grid.field_shape
+        rows, columns = self.grid.field_shape
         unshared = torch.ones(self.grid.box_shape, dtype=self.grid.dtype, device=self.grid.device)
         unshared[:rows, :columns] -= tau * self.weight
         unshared.clamp_(min=0)

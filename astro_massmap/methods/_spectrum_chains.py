@@ -96,7 +96,8 @@ class _Chains:
         amplitudes = np.exp(2 * start - 1).clip(*spectrum.limits)  # within a factor e of the reference
         lengths = [len(range(i, self.n, self._n_chains)) for i in indices]
         kept: list[np.ndarray] = []
-        chi2, sums, variance = [], torch.zeros(()), 0.0
+        sums = torch.zeros((2, *grid.field_shape), dtype=grid.sum_dtype, device=grid.device)
+        chi2, variance = [], 0.0
 
         def advance(n: int) -> Any:
             nonlocal amplitudes
@@ -115,7 +116,7 @@ class _Chains:
             maps, mean = grid.to_field(state.modes[:alive]), grid.to_field(state.mean[:alive]).to(grid.sum_dtype)
             for i, image in zip(indices, maps, strict=False):
                 self.samples[i + k * self._n_chains] = image.cpu()
-            sums = sums.to(mean) + torch.stack([mean.sum(dim=0), mean.square().sum(dim=0)])
+            sums += torch.stack([mean.sum(dim=0), mean.square().sum(dim=0)])
             variance += float(state.variance[:alive].sum())
             chi2.append(self._fit(state.modes[:alive]))
         stacked = np.stack(kept)

@@ -114,7 +114,7 @@ def test_methods_by_name_object_or_default():
             "magic",
             {},
             ValueError,
-            "known are 'annealed_hmc', 'kaiser_squires', 'posterior_diffusion', 'posterior_mean', 'wiener'",
+            "known are 'annealed_hmc', 'kaiser_squires', 'posterior_diffusion', 'posterior_mean', 'sparse', 'wiener'",
         ),
         (Wiener(n_samples=0), {"seed": 3}, TypeError, "set seed there"),
         (Wiener, {}, TypeError, r"object such as Wiener\(\)"),
