@@ -1,6 +1,5 @@
 """Benchmarks, maps of other codes, and scores: the same numbers as a comparison, and clear errors."""
 
-import dataclasses
 import shutil
 from pathlib import Path
 
