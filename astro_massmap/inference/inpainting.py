@@ -17,6 +17,7 @@ from scipy.fft import dctn, idctn
 
 from .grid import FourierGrid
 from .operator import FourierOperator
+from .starlet import spline_beams
 
 _LAST = 1e-3  # last threshold, in units of the first
 _COARSEST = 8  # width of the coarsest wavelet, as a fraction of the shorter side of the box
@@ -116,15 +117,7 @@ def _with_equal_variance(box, wavelets, field, gap):
 
 
 def _wavelets(box):
-    """
-    Return the transfer functions ``(scales, ny, nx // 2 + 1)`` of the starlet transform, but for the coarsest map.
-
-    A scale is the difference of the map smoothed by two B3 splines, of which the second is twice as wide. The filter
-    (1, 4, 6, 4, 1) / 16 with a step of 2^j pixels has the transfer function cos^4 of 2^(j - 1) l times the pixel size.
-    """
+    """Return the transfer functions ``(scales, ny, nx // 2 + 1)`` of a starlet transform but for its coarsest map."""
     scales = max(int(math.log2(min(box.box_shape) / _COARSEST)), 1)
-    y, x = (ell * box.pixel_size / 2 for ell in (box.ly, box.lx))
-    smooth = [torch.ones(1, 1, dtype=torch.float64, device="cpu")]
-    for j in range(scales):
-        smooth.append(smooth[-1] * torch.cos(2**j * y) ** 4 * torch.cos(2**j * x) ** 4)
-    return box.real(torch.stack([a - b for a, b in itertools.pairwise(smooth)]))
+    smooth = [torch.ones((), dtype=box.dtype, device=box.device), *spline_beams(box, scales)]
+    return torch.stack([a - b for a, b in itertools.pairwise(smooth)])
