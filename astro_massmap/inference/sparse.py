@@ -158,7 +158,7 @@ class SparseModel:
 
     def fit(self, shear, *, tolerance, max_iterations):
         """
-        Solve for data ``(n, 2, ny, nx)``, and return a `SparseFit`.
+        Solve for data ``(n, 2, ny, nx)``, and return a ``SparseFit``.
 
         It stops when the duality gap of every data set is at most ``tolerance`` times its objective. The coefficients
         start from 0, and the Gaussian component from the Wiener filter.

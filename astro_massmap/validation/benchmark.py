@@ -72,7 +72,7 @@ class Benchmark:
 
     Parameters
     ----------
-    folder : `pathlib.Path`
+    folder : pathlib.Path
         Folder of the benchmark.
     table : `~astropy.table.QTable`
         ``mock`` (number), ``truths`` (label of the simulations), ``map`` (the simulated map) and a checksum of the
