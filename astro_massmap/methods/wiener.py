@@ -99,7 +99,7 @@ class Wiener:
     def __post_init__(self) -> None:
         if isinstance(self.spectrum, str):
             if self.spectrum != "infer":
-                raise ValueError(f"spectrum: needs a PowerSpectrum, or 'infer', got {self.spectrum!r}")
+                raise TypeError(f"spectrum: needs a PowerSpectrum, or 'infer', got {self.spectrum!r}")
             object.__setattr__(self, "spectrum", InferredSpectrum())
         if not isinstance(self.spectrum, InferredSpectrum | None):
             check_spectrum(self.spectrum)
