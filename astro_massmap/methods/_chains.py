@@ -165,7 +165,7 @@ def _failure(plan, diverges, acceptance):
 
 def failed(records):
     """Return the numbers of the samples whose chains failed."""
-    return [i for i, record in records.items() if record.get("failure")]
+    return sorted(i for i, record in records.items() if record.get("failure"))
 
 
 def check_failures(records, method, finished=False):

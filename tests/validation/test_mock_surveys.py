@@ -458,7 +458,7 @@ def test_the_command_and_a_method_added_later(folder, capsys):
     assert validate(folder, "--select", "good", "--methods", "wiener,gaussian,annealed_hmc") == 0
     names = {file.name for file in Path("out").iterdir()}
     assert {f"mock_00{i}_{n}.fits" for i in range(4) for n in ("truth", "gaussian", "annealed_hmc")} <= names
-    assert len(names) == 4 * 4 + 3
+    assert len(names) == 4 * 4 + 4
     table = QTable.read("out/validation.ecsv")
     assert table.colnames[1::2] == ["wiener", "gaussian", "annealed_hmc"] and table.meta["mocks"] == 4
     rmse = dict(zip(table["quantity"], table["annealed_hmc"], strict=True))["RMSE / Wiener, with data"]
