@@ -311,7 +311,7 @@ class SkyFields(OnCells):
 
 
 def pieces_of(catalog: ShearCatalog | Iterable[ShearCatalog]) -> Iterator[ShearCatalog]:
-    """Yield the pieces of a catalogue, or raise an error that says what is wrong."""
+    """Yield the pieces of a catalogue, or raise an error."""
     try:
         pieces = iter([catalog] if isinstance(catalog, ShearCatalog) else catalog)
     except TypeError:

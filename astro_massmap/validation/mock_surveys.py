@@ -62,7 +62,7 @@ class MockSurveys:
         Seed of the rotations and of the methods; each mock has its own random numbers.
     n_mocks : int, optional
         Number of mocks, by default that of the maps. More mocks than maps repeat the maps with other noise, behind
-        which the catalogue stands turned by multiples of 90 degrees and mirrored; maps that are not square are turned
+        which the catalogue stands rotated by multiples of 90 degrees and mirrored; maps that are not square are turned
         by 180 degrees.
 
     Attributes
