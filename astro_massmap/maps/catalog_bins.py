@@ -232,7 +232,7 @@ class CatalogBins:
         {1: 21889, 2: 21888, 3: 21889, 'all': 65666}
         """
         number = numbers_of_bins(self, tomo, edges)
-        keys = check_bins(number[number >= 0], edges, int((number < 0).sum()), len(self))
+        keys = check_bins(np.unique(number[number >= 0]), edges, int((number < 0).sum()), len(self))
         parts: dict[Any, Self] = {key: self[number == key] for key in keys}
         kept = None if self.efficiency is None else self._given_n_z  # that of the reference source of a lens
         given = {key: kept for key in keys} if n_z is None else n_z_of_bins(n_z, keys)
@@ -279,8 +279,12 @@ def _between(z: NDArray[np.float64] | None, edges: NDArray[np.float64]) -> NDArr
 
 
 def check_bins(numbers: Iterable[int], edges: ArrayLike | None, outside: int, n: int) -> list[int]:
-    """Return the bins that occur; warn if ``outside`` of n galaxies are in no bin, ValueError if a bin is empty."""
-    keys = sorted({int(number) for number in numbers})
+    """
+    Return different numbers of bins in increasing order.
+
+    Warn if ``outside`` of n galaxies are in no bin; ValueError if there is no bin, or one between edges is empty.
+    """
+    keys = sorted(map(int, numbers))
     if edges is not None:
         edges = floats(edges, "edges")
         for key in range(1, edges.size):

@@ -80,7 +80,7 @@ def fields_of_bins(
         outside, n = outside + int((number < 0).sum()), n + len(number)
         alone = copy.copy(piece)
         alone.n_z = None  # that of the catalogue is not the one of a bin
-        given = given or piece.n_z is not alone.n_z is None
+        given = given or piece._given_n_z is not None
         parts: dict[Any, ShearCatalog] = {int(key): alone[number == key] for key in np.unique(number[number >= 0])}
         if total and parts:
             parts[TOTAL] = (piece if n_z is None else alone)[number >= 0]

@@ -30,8 +30,8 @@ def listed_once(table: QTable, nside: int, distance: u.Quantity) -> QTable:
     """
     Return the peaks of a table without those that another map contains within ``distance``, highest first.
 
-    Of the same peak in two maps, which may place it in two cells or each in the cell of the other, the row of the map
-    of its cell is kept, or the higher one.
+    Two maps may place the same peak in two cells, or each in the cell of the other. The row of a map that has it in
+    its own cell is kept, and of two such rows the higher one.
     """
     centers, cells, kappa = table["center"], np.asarray(table["cell"]), np.asarray(table["kappa"])
     first, second, _, _ = centers.search_around_sky(centers, distance)

@@ -88,9 +88,9 @@ class Scores:
         """
         columns, meta = {name: self.table[name] for name in self.table.colnames}, self.table.meta
         for other in others:
-            for key, what in (("benchmark", "benchmark"), ("mocks", "mocks")):
+            for key in ("benchmark", "mocks"):
                 if other.table.meta.get(key) != meta.get(key):
-                    raise ValueError(f"scores: need the same {what}, got those of {other.names} and {self.names}")
+                    raise ValueError(f"scores: need the same {key}, got those of {other.names} and {self.names}")
             if list(other.table["quantity"]) != list(self.table["quantity"]):
                 raise ValueError(f"scores: need the same quantities, got others of {other.names}; score the maps again")
             for name in other.names:
@@ -199,8 +199,7 @@ def score(
 def _read(maps: Any, truths: dict[int, ConvergenceMap]) -> dict[str, list[ConvergenceMap]]:
     """Return the maps of each method."""
     if not hasattr(maps, "items"):
-        read = {name: read_maps(name, files, truths) for name, files in files_in(maps).items() if name != WIENER}
-        return read
+        return {name: read_maps(name, files, truths) for name, files in files_in(maps).items() if name != WIENER}
     found = {}
     for name, of_method in maps.items():
         if name in (WIENER, ALL) or " - " in name:
