@@ -5,8 +5,9 @@ The catalogues are those of CLMM (``pip install clmm``): an NFW halo at redshift
 distribution of Chang et al. (2013), of which those in front of the halo are left out, with the exact reduced shear of
 each. The shear of a Gaussian convergence field with the spectrum of sources at redshift 1 is added. M200c is fitted to
 maps with the convergence of sources at redshift 1 (``for_lens``, reduced shear, annuli from 0.8 to 4 arcmin minus the
-ring of 4 to 7), and by CLMM to the tangential shear of single galaxies between 0.8 and 7 arcmin, with weights from the
-shape noise alone. Both know the mean relation of mass and concentration.
+ring of 4 to 7), with and without the scatter of structure along the line of sight, and by CLMM to the tangential shear
+of single galaxies between 0.8 and 7 arcmin, with weights and errors from the shape noise alone. Both know the mean
+relation of mass and concentration.
 
 ``OUT/cluster_masses.rst`` is the table. Every fit is kept in ``OUT/cluster_masses.ecsv``, so that a stopped run
 continues. ``--noise-free`` prints the mass within 2 arcmin minus the ring, over the true one, of catalogues without
@@ -33,7 +34,20 @@ from astro_massmap._utils.files import atomic_path
 from astro_massmap.simulation import NFWHalo
 
 from list_table import list_table
-from masses import CENTER, COSMOLOGY, GRID, HEADER, INNER, OUTER, RADIUS, gaussian_shear, in_text, statistics, true_mass
+from masses import (
+    CENTER,
+    COSMOLOGY,
+    GRID,
+    HEADER,
+    INNER,
+    OUTER,
+    RADIUS,
+    gaussian_shear,
+    in_text,
+    measured,
+    statistics,
+    true_mass,
+)
 
 SHAPE_NOISE, Z_LENS, Z_SOURCE, LOWEST, N_SAMPLES = 0.26, 0.3, 1.0, 0.1, 16
 CLMM_COSMOLOGY = clmm.Cosmology(H0=70.0, Omega_dm0=0.25, Omega_b0=0.05, Omega_k0=0.0)
@@ -95,8 +109,9 @@ def map_fit(name, galaxies, seed):
     """Return fitted mass, standard deviation and interval of a map."""
     options = {"wcs": FINE if name == "targeted_fine" else GRID, "reduced_shear": True, "progress": False}
     kappa = shear_catalog(galaxies).reconstruct(method_of(name, seed), **options)
-    found = kappa.nfw_mass(CENTER, background=[INNER, OUTER] * u.arcmin)[0]
-    return {key: found[key].to_value(u.Msun) for key in ("mass", "std", "lower", "upper")}
+    ring = [INNER, OUTER] * u.arcmin
+    alone = kappa.nfw_mass(CENTER, background=ring, structure=False)[0]
+    return measured(kappa.nfw_mass(CENTER, background=ring)[0]) | {"shapes": alone["std"].to_value(u.Msun)}
 
 
 def clmm_fit(galaxies):
@@ -117,7 +132,8 @@ def clmm_fit(galaxies):
     best, error = curve_fit(model, radius, tangential, np.log(1e15), sigma=np.full(len(radius), SHAPE_NOISE),
                             absolute_sigma=True)  # fmt: skip
     mass, relative = float(np.exp(best[0])), float(error[0, 0] ** 0.5)
-    return {"mass": mass, "std": mass * relative, "lower": mass * np.exp(-relative), "upper": mass * np.exp(relative)}
+    std, bounds = mass * relative, mass * np.exp([-relative, relative])
+    return {"mass": mass, "std": std, "lower": bounds[0], "upper": bounds[1], "shapes": std}
 
 
 def fit(name, mass, density, seed):
@@ -140,12 +156,13 @@ def noise_free(mass, density, seeds=range(4)):
 
 
 def summary(fits):
-    yield "method", "galaxies per square arcminute", "M200 [Msun]", *HEADER
+    yield "method", "galaxies per square arcminute", "M200 [Msun]", *HEADER, "rms error / that of the shapes alone"
     for method in NAMES:
         for density, mass in product(np.unique(fits["density"]), np.unique(fits["m200"])):
             rows = fits[(fits["method"] == method) & (fits["density"] == density) & (fits["m200"] == mass)]
             if len(rows):
-                yield NAMES[method], int(density), in_text(mass), *statistics(rows)
+                alone = np.mean(((rows["mass"] - mass) / rows["shapes"]) ** 2) ** 0.5
+                yield NAMES[method], int(density), in_text(mass), *statistics(rows), f"{alone:.1f}"
 
 
 def main():

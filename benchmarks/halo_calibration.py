@@ -81,7 +81,7 @@ def fitted(maps, pixel):
     wcs = WCS(naxis=2)
     wcs.wcs.ctype, wcs.wcs.crval = ["RA---TAN", "DEC--TAN"], [CENTER.ra.deg, CENTER.dec.deg]
     wcs.wcs.crpix, wcs.wcs.cdelt = [(side + 1) / 2] * 2, [-pixel / 60, pixel / 60]
-    options = {"background": [INNER, OUTER] * u.arcmin, "cosmology": COSMOLOGY, "level": 0.5}
+    options = {"background": [INNER, OUTER] * u.arcmin, "cosmology": COSMOLOGY, "level": 0.5, "structure": False}
     mask = np.zeros(maps.shape[1:], dtype=bool)
     return nfw_mass(maps.mean(axis=0), maps, wcs, mask, CENTER, Z_LENS, Z_SOURCE, **options)["samples"][0].value
 

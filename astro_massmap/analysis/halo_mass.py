@@ -11,8 +11,8 @@ with the area A_a of each annulus as weight: the least-squares fit to pixels of 
 on the data, so that the fitted mass is a fixed function of the convergence. Samples of the convergence are therefore
 converted to samples of this function, one for one.
 
-What is fitted is all matter in front of the sources: structure along the line of sight is counted as mass of the halo.
-Its scatter is added if ``structure`` is given.
+What is fitted is all matter in front of the sources: structure along the line of sight is counted as mass of the halo,
+and its scatter is added to the masses of the samples.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def nfw_mass(
     radii: u.Quantity | None = None,
     concentration: float | None = None,
     scatter: float = 0.0,
-    structure: bool | PowerSpectrum = False,
+    structure: bool | PowerSpectrum = True,
     seed: int = 0,
     cosmology: FLRW | None = None,
     weight: ArrayLike | None = None,
@@ -144,7 +144,7 @@ def nfw_mass(
     does not bias the mean of small masses.
 
     The posterior contains the noise of the shapes. Structure along the line of sight is a part of the convergence, and
-    is counted as mass of the halo; ``structure`` adds its scatter to the masses, see the page on limits.
+    is counted as mass of the halo: the masses have its scatter, too, see the page on limits.
 
     Parameters
     ----------
@@ -170,9 +170,10 @@ def nfw_mass(
         Standard deviation of the natural logarithm of the concentration about this value. Each sample is then fitted
         with a concentration of its own, drawn from the lognormal distribution; that of simulated halos is 0.25 to 0.35.
     structure : bool or `~astro_massmap.PowerSpectrum`
-        Subtract from the profile of each sample that of a Gaussian field with a spectrum, by default of the sources in
-        the default cosmology, so that the masses have the scatter of structure along the line of sight (Hoekstra 2003,
-        MNRAS 339, 1155). Parts of annuli that are not on the map are not taken into account.
+        Spectrum of structure along the line of sight, by default of the sources in the default cosmology. The profile
+        of a Gaussian field with this spectrum is subtracted from that of each sample, so that the masses have its
+        scatter (Hoekstra 2003, MNRAS 339, 1155); the mean of all these profiles is zero. Parts of annuli that are not
+        on the map are not taken into account. False to fit the convergence alone.
     seed : int
         Seed of these concentrations and profiles.
 
@@ -228,7 +229,7 @@ def nfw_mass(
         data_fraction[i] = annuli.data_fraction
         if structure:
             covariance = structure_covariance(structure, annuli.edges, u.Quantity(ring).to_value(u.rad))
-            annuli.profile -= random.multivariate_normal(np.zeros(len(covariance)), covariance, len(samples))
+            annuli.profile -= _fields(covariance, len(samples), random)
         if np.isfinite(critical[i]):
             masses[i] = _fitted(annuli, _Halo(z_lens[i], critical[i], cosmology, ratio), factors[i])
     largest = int((np.abs(masses) > 0.97 * _LARGEST).sum())  # the last but one of the grid
@@ -266,6 +267,12 @@ class _Halo:
         x = np.maximum(radius * self.distance / scale_radius[:, None], 1e-6)
         within = x**2 * mean_profile(x)
         return strength[:, None] * np.diff(within, axis=1) / np.diff(x**2, axis=1)
+
+
+def _fields(covariance, n, random):
+    """Return n vectors with a covariance, drawn such that their mean is zero."""
+    fields = random.multivariate_normal(np.zeros(len(covariance)), covariance, n)
+    return (fields - fields.mean(axis=0)) * (n / (n - 1)) ** 0.5
 
 
 def _fitted(annuli, halo, factors):

@@ -79,7 +79,11 @@ def _add_regions(commands):
         "--concentration", type=float, metavar="C", help="r200 / r_s (default: mean of Duffy et al. 2008 at each mass)"
     )
     halo.add_argument("--scatter", type=float, metavar="S", help="standard deviation of ln C (default: 0)")
-    halo.add_argument("--structure", action="store_true", help="add the scatter of structure along the line of sight")
+    halo.add_argument(
+        "--structure",
+        action=argparse.BooleanOptionalAction,
+        help="add the scatter of structure along the line of sight (default: yes)",
+    )
     add_cosmology_argument(halo, "for distances (default: that of astropy)")
 
     for parser in (found, means, mass, aperture, halo):

@@ -192,7 +192,7 @@ class Masses(MapParts):
         radii: u.Quantity | None = None,
         concentration: float | None = None,
         scatter: float = 0.0,
-        structure: bool | PowerSpectrum = False,
+        structure: bool | PowerSpectrum = True,
         seed: int = 0,
         cosmology: FLRW | None = None,
         weight: ArrayLike | None = None,
