@@ -13,7 +13,18 @@ from functools import partial
 import astropy.units as u
 
 from .._utils.version import __version__
-from . import posterior, prior, questions, reconstruct, repeat, score, sky, survey, validate
+from . import (
+    measurements,
+    posterior,
+    prior,
+    products,
+    reconstruct,
+    repeat,
+    score,
+    sky,
+    survey,
+    validate,
+)
 from .hints import in_shell_syntax
 from .own_code import place_in_code
 from .parity import commands_by_task
@@ -91,7 +102,7 @@ def _parser():
     )
     parser.add_argument("--version", action="version", version=f"massmap {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_CommandParser)
-    for module in (reconstruct, sky, repeat, questions, posterior, survey, validate, score, prior):
+    for module in (reconstruct, sky, repeat, measurements, posterior, products, survey, validate, score, prior):
         module.add_commands(commands)
     return parser
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from .arguments import angle, numbers, options, save_figure, show_table
-from .questions import add_command, add_smoothing, kept_columns, read_map
+from .map_commands import add_command, add_smoothing, kept_columns, read_map
 from .sources import add_cosmology_argument, cosmology_of
 
 
