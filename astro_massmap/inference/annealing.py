@@ -195,7 +195,7 @@ class TemperedPlan(Plan):
     def _targets(self):
         if self.schedule.levels[-1] == 0 and not self.prior.noiseless:
             raise ValueError(
-                "schedule: it ends at zero noise, as 'tempered' does, where a denoiser has no score; use 'annealed', or "
+                "schedule: it ends at zero noise, as 'tempered' does, where a denoiser has no score; use 'annealed' or "
                 "a prior with a score, such as a ScoreFunction that returns it"
             )
         return [

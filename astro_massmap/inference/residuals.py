@@ -54,7 +54,7 @@ def residual_peak(posterior, modes):
 
 def filtered_noise_variance(posterior, beam):
     """
-    Compute the variance ``field_shape`` of the noise ``P' N^-1 n`` after convolution with a beam; 0 without data around.
+    Compute the variance ``field_shape`` of the noise ``P' N^-1 n`` after convolution with a beam, 0 far from data.
 
     Parameters
     ----------

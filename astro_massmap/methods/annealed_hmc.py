@@ -44,7 +44,7 @@ class AnnealedHMC(SampledMethod):
     n_samples : int
         Number of samples, each from its own chain.
     schedule : `~astro_massmap.Schedule` or {'annealed', 'fast', 'tempered'}
-        Noise levels, and the number of steps at each. ``'tempered'`` ends at zero noise, where a ScorePrior has no score.
+        Noise levels, and the number of steps at each. 'tempered' ends at zero noise, where a ScorePrior has no score.
     seed : int
         Seed. Sample i depends on the data, the seed and i alone; samples of different data are independent.
     start : {'gaussian', 'diffusion'}
