@@ -88,6 +88,8 @@ class Bands:
         """Sum over the modes of each band; ``function`` returns some rows, ``(n_maps, rows, nx // 2 + 1)``."""
         sums = 0.0
         for rows in self.grid.pieces():
-            values, number = function(rows).flatten(1).to(self.grid.sum_dtype), self.number[rows].flatten()
-            sums = sums + torch.stack([torch.bincount(number, of_map, self.n + 1) for of_map in values])
+            values = function(rows).flatten(1).to(self.grid.sum_dtype)
+            zeros = torch.zeros((len(values), self.n + 1), dtype=values.dtype, device=values.device)
+            # a tenth of the time of index_add_
+            sums = sums + zeros.scatter_add_(1, self.number[rows].flatten().long().expand(values.shape), values)
         return sums[:, : self.n]
