@@ -33,7 +33,7 @@ def moments_of_each(maps):
 
 def summary_sums(kind, samples, truth):
     """
-    Return sums of each mock by name, for `ratios`, of summaries ``(n_mocks, n, k)`` of samples and of truths.
+    Return sums of each mock by name, for the ratios, of summaries ``(n_mocks, n, k)`` of samples and of truths.
 
     Summaries that are not finite in a mock are left out of all.
     """
