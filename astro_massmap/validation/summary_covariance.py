@@ -27,7 +27,8 @@ _LEAST = 1e-9  # variance over the truths, in units of that of the samples, belo
 def moments_of_each(maps):
     """Return variance, skewness and excess kurtosis of the pixels of maps ``(..., ny, nx)``, ``(..., 3)``."""
     off = maps - maps.mean(axis=(-2, -1), keepdims=True)
-    variance, third, fourth = ((off**k).mean(axis=(-2, -1)) for k in (2, 3, 4))
+    square = off * off  # products: powers of 3 and 4 take five times as long
+    variance, third, fourth = (part.mean(axis=(-2, -1)) for part in (square, square * off, square * square))
     return np.stack([variance, third / variance**1.5, fourth / variance**2 - 3], axis=-1)
 
 
