@@ -219,7 +219,7 @@ def nfw_mass(
     if edges is not None and edges[-1] > ring[0] * (1 + 1e-9):
         raise ValueError(f"background: needs a ring outside of the largest of radii, {edges[-1]:g}, got {ring[0]:g}")
     if structure is True:
-        structure = PowerSpectrum.from_n_z(sources.z, sources.weight)
+        structure = PowerSpectrum.from_n_z(sources)
     random = np.random.default_rng([seed, 1])
     masses, data_fraction = np.full(factors.shape, np.nan), np.zeros(len(places))
     x, y, scale = (np.atleast_1d(a) for a in local_scale(places, wcs))

@@ -107,7 +107,7 @@ class PeakOffset:
         Raises
         ------
         ValueError
-            If the level is not between 0 and 1, or the positions of the samples lie on a line.
+            If the level is not between 0 and 1, or there are fewer than four samples, or they lie on a line.
 
         Examples
         --------
@@ -155,7 +155,7 @@ class PeakOffset:
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as described, or the positions of the samples lie on a line.
+            If an argument is not as described, or there are fewer than four samples, or they lie on a line.
         """
         here = self._to_arcsec(self.reference if position is None else one_position(position, "position"))
         inside = self._left_out() < self._square(here[:, None]) / (1 + 1 / len(self.positions))
@@ -350,13 +350,13 @@ class PeakOffset:
         """Return squared distances ``(n,)`` of each sample from the mean of the others, in units of its variance."""
         n, inside = len(self.positions), self._square(self._arcsec)  # in closed form (Sherman & Morrison 1950)
         with np.errstate(divide="ignore"):
-            return n * (n - 2) / (n - 1) ** 2 * inside / (1 - n * inside / (n - 1) ** 2)
+            return n * (n - 2) / (n - 1) ** 2 * inside / np.maximum(1 - n * inside / (n - 1) ** 2, 0)
 
     def _square(self, arcsec):
         """Return squared distances from the mean, in units of the covariance."""
         covariance = self.covariance.to_value(u.arcsec**2)
-        if not np.linalg.cond(covariance) < 1e12:
-            raise ValueError("positions: an ellipse needs at least three samples whose peaks are not on a line")
+        if len(self.positions) < 4 or not np.linalg.cond(covariance) < 1e12:  # two are on a line
+            raise ValueError("positions: an ellipse needs at least four samples whose peaks are not on a line")
         apart = arcsec - self._arcsec.mean(axis=1)[:, None]
         return (apart * np.linalg.solve(covariance, apart)).sum(axis=0)
 

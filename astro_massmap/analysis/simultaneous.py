@@ -25,10 +25,12 @@ def joint_interval(samples: Floats, level: float) -> Floats:
     Return the intervals of values ``(n_samples, ...)`` that together contain all of them, ``(2, ...)``.
 
     All have the same half-width in units of the standard deviation of each value. ValueError for fewer samples than
-    the level needs. Values that are not finite in any of the samples are left out.
+    the level needs, or fewer than three. Values that are not finite in any of the samples are left out.
     """
     n = len(samples)
     need_samples(n, level)
+    if n < 3:  # each is compared with the standard deviation of the others
+        raise ValueError(f"samples: simultaneous intervals need at least three samples, got {n}")
     mean, std = samples.mean(axis=0), samples.std(axis=0, ddof=1)
     used = np.isfinite(mean) & _varies(mean, std)
     if not used.any():
@@ -43,8 +45,9 @@ def joint_interval(samples: Floats, level: float) -> Floats:
 
 def deviation(samples: Floats, tested: Floats) -> float:
     """Return the largest deviation of values ``(m,)`` from samples ``(n_samples, m)`` in standard deviations."""
-    std = samples.std(axis=0, ddof=1) * np.sqrt(1 + 1 / len(samples))
-    return float((np.abs(tested - samples.mean(axis=0)) / np.where(std > 0, std, np.inf)).max())
+    mean, std = samples.mean(axis=0), samples.std(axis=0, ddof=1)
+    apart = np.abs(tested - mean) / np.where(_varies(mean, std), std, np.inf)
+    return float(apart.max() / np.sqrt(1 + 1 / len(samples)))
 
 
 def count_beyond(samples: Floats, tested: Floats) -> int:

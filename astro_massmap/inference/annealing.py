@@ -176,6 +176,8 @@ class TemperedPlan(Plan):
     """
     Plan of the scheme of Remy et al. (2020): the noise of a level is added to data and prior; parameters as for `Plan`.
 
+    ValueError for a prior without a score at zero noise, if the last level is zero.
+
     Examples
     --------
     >>> import numpy as np
@@ -191,6 +193,11 @@ class TemperedPlan(Plan):
     settles = False  # at low noise the step of a trained score may be wrong
 
     def _targets(self):
+        if self.schedule.levels[-1] == 0 and not self.prior.noiseless:
+            raise ValueError(
+                "schedule: it ends at zero noise, as 'tempered' does, where a denoiser has no score; use 'annealed' or "
+                "a prior with a score, such as a ScoreFunction that returns it"
+            )
         return [
             self.target(self.posterior(sigma**2, self.prior.variance + sigma**2), self.prior, sigma)
             for sigma in self.schedule.levels

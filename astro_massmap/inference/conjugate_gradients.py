@@ -40,7 +40,8 @@ def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterati
     b : `torch.Tensor`
         Right-hand sides ``(n, ...)``.
     inner, measure : callable
-        Inner product ``(n,)`` of two batches, in double precision; for the relative residual, ``measure`` if given.
+        Inner product ``(n,)`` of two batches, in double precision if the device has it; for the relative residual,
+        ``measure`` if given.
     tolerance, max_iterations : float, int
         Relative residual to reach in every system, and the largest number of applications of the operator.
 
@@ -63,7 +64,7 @@ def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterati
     """
     measure = inner if measure is None else measure
     norm = measure(b, precondition(b))
-    norm = torch.where(norm > 0, norm, torch.ones_like(norm))
+    norm, tiny = torch.where(norm > 0, norm, torch.ones_like(norm)), torch.finfo(norm.dtype).tiny
     x, iterations = torch.zeros_like(b), 0
     while True:
         r = b - apply(x) if iterations else b.clone()
@@ -86,7 +87,7 @@ def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterati
         while iterations < max_iterations:
             iterations += 1
             q = apply(p)
-            alpha = _per_system(rz / inner(p, q).clamp(min=torch.finfo(torch.float64).tiny), b)
+            alpha = _per_system(rz / inner(p, q).clamp(min=tiny), b)
             # in place, and freed early: vectors of large boxes take much memory
             x += alpha * p
             r -= alpha * q
@@ -95,7 +96,7 @@ def conjugate_gradients(apply, b, *, precondition, inner, tolerance, max_iterati
             rz, previous = inner(r, z), rz
             if not bool((measure(r, z) > norm * tolerance**2).any()):
                 break
-            p *= _per_system(rz / previous.clamp(min=torch.finfo(torch.float64).tiny), b)
+            p *= _per_system(rz / previous.clamp(min=tiny), b)
             p += z
             z = None
         r = z = p = None

@@ -30,6 +30,11 @@ def _checked_pixel_size(pixel_size):
     return size
 
 
+def _check_plain(*arrays):
+    if any(np.ma.isMaskedArray(x) for x in arrays):  # the copy would contain the values under the mask
+        raise TypeError("shear, noise_std: need arrays without a mask; the noise is infinite in pixels without data")
+
+
 @dataclass(frozen=True, repr=False)
 class Observation:
     """
@@ -85,10 +90,12 @@ class Observation:
         Raises
         ------
         TypeError, ValueError
-            If the shapes are not those of one grid, the noise is not positive or infinite everywhere, the shear is not
-            finite where it is measured, or the pixel size is not positive or not in radians.
+            If an array has a mask, the shapes are not those of one grid, the noise is not positive or infinite
+            everywhere, the shear is not finite where it is measured, or the pixel size is not positive or not in
+            radians.
         """
         pixel_size = _checked_pixel_size(pixel_size)
+        _check_plain(shear, noise_std, efficiency)
         shear, noise_std = (torch.from_numpy(np.array(x, dtype=np.float64)) for x in (shear, noise_std))
         if noise_std.ndim != 2 or shear.shape != (2, *noise_std.shape):
             raise ValueError(
@@ -244,6 +251,7 @@ class ConvergenceObservation(Observation):
     @classmethod
     def from_arrays(cls, kappa, noise_std, pixel_size):  # type: ignore[override]
         """Copy a noisy map ``(ny, nx)``, dimensionless; see `Observation.from_arrays`."""
+        _check_plain(kappa)
         return super().from_arrays(np.stack([kappa, np.zeros_like(kappa)]), noise_std, pixel_size)
 
     def unreduced(self, kappa, blank=None):

@@ -4,6 +4,7 @@ import torch
 
 _WIDTHS = 1.0, 2.5  # standard deviations of the Gaussian in pixels
 _LEAST = 0.3  # smallest sum of weights, in medians, of a pixel that counts
+_ROUNDING = 1e-6  # smallest variance of the noise, in units of that of complete data
 
 
 def residual_peak(posterior, modes):
@@ -12,7 +13,7 @@ def residual_peak(posterior, modes):
 
     If data and map come from the model, residuals are distributed as the noise, for any prior: peaks in a field of 100
     to 300 pixels on a side are at most 4.5. A map that lacks a structure of the data has a higher peak there. The
-    residuals are smoothed by Gaussians of 1 and 2.5 pixels, of which the higher peak counts.
+    residuals are smoothed by Gaussians of 1 and 2.5 pixels, of which the higher peak counts; the peak is at least 0.
 
     Parameters
     ----------
@@ -46,13 +47,14 @@ def residual_peak(posterior, modes):
         variance = filtered_noise_variance(posterior, beam)
         seen = posterior.weight > 0
         seen &= variance > _LEAST * variance[seen].median()
-        peaks.append((grid.to_field(residual * beam) / variance.sqrt())[:, seen].amax(dim=1))
+        ratio = grid.to_field(residual * beam) / variance.sqrt()
+        peaks.append(torch.where(seen, ratio, 0.0).amax(dim=(1, 2)))  # a lone pixel has no noise from around it
     return torch.stack(peaks).amax(dim=0)
 
 
 def filtered_noise_variance(posterior, beam):
     """
-    Compute the variance ``field_shape`` of the noise ``P' N^-1 n`` after convolution with a beam.
+    Compute the variance ``field_shape`` of the noise ``P' N^-1 n`` after convolution with a beam, 0 far from data.
 
     Parameters
     ----------
@@ -65,4 +67,5 @@ def filtered_noise_variance(posterior, beam):
     # the noise in a pixel comes from both components of the shear around it
     square = sum(torch.fft.irfft2(beam * p, s=(ny, nx)).square() for p in (operator.p1, operator.p2))
     of_square = torch.fft.rfft2(posterior.weight, s=(ny, nx)) * torch.fft.rfft2(square)
-    return torch.fft.irfft2(of_square, s=(ny, nx))[:rows, :columns].clamp(min=0)
+    variance = torch.fft.irfft2(of_square, s=(ny, nx))[:rows, :columns]
+    return torch.where(variance > _ROUNDING * posterior.weight.max() * square.sum(), variance, 0.0)

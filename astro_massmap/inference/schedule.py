@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from .._utils.checks import check_integer
 from .hmc import Trajectory
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ class Schedule:
 
     Raises
     ------
-    ValueError
-        If the levels do not decrease, or a number is out of range.
+    TypeError, ValueError
+        If the levels do not decrease, or a number is out of range or no integer where it needs to be one.
 
     Examples
     --------
@@ -63,25 +64,25 @@ class Schedule:
 
     def __post_init__(self) -> None:
         levels = tuple(float(level) for level in np.atleast_1d(self.levels))
-        trajectories = tuple(int(n) for n in np.atleast_1d(self.trajectories))
+        trajectories = tuple(self.trajectories) if np.ndim(self.trajectories) else (self.trajectories,)
+        for n in trajectories:
+            check_integer(n, "trajectories", 0)
+        trajectories = tuple(map(int, trajectories))
         if len(trajectories) == 1:
             trajectories *= len(levels)
         object.__setattr__(self, "levels", levels)
         object.__setattr__(self, "trajectories", trajectories)
         if not levels or not all(np.isfinite(levels)) or not all(a > b for a, b in itertools.pairwise(levels)):
             raise ValueError(f"levels: need to decrease, got {levels}")
-        if len(trajectories) != len(levels) or min(trajectories) < 0:
-            raise ValueError(
-                f"trajectories: need one number, not negative, for each of {len(levels)} levels, got {trajectories}"
-            )
+        if len(trajectories) != len(levels):
+            raise ValueError(f"trajectories: need one number for each of {len(levels)} levels, got {trajectories}")
         if self.splitting and levels[-1] != 1:
             raise ValueError(f"levels: with splitting the last needs to be 1, got {levels[-1]}")
         if not self.splitting and levels[-1] < 0:
             raise ValueError(f"levels: need to be at least 0, got {levels[-1]}")
         if not 0 < self.share < 1:
             raise ValueError(f"share: needs to be between 0 and 1, got {self.share}")
-        if self.reverse_steps < 1:
-            raise ValueError(f"reverse_steps: needs to be at least 1, got {self.reverse_steps}")
+        check_integer(self.reverse_steps, "reverse_steps", 1)
         if not self.sigma_end > 0:
             raise ValueError(f"sigma_end: needs to be positive, got {self.sigma_end}")
 

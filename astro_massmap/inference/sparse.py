@@ -68,6 +68,11 @@ class SparseModel:
         Standard deviation of the products for the residuals of the Gaussian component, divided by that of noise alone,
         ``(n_scales,)``.
 
+    Raises
+    ------
+    ValueError
+        If one pixel alone has shear.
+
     Examples
     --------
     A halo of 10 standard deviations is found, and nothing else:
@@ -89,7 +94,10 @@ class SparseModel:
         self.posterior, self.n_scales, self.gaussian, self.positive = posterior, n_scales, gaussian, positive
         grid, seen = posterior.grid, posterior.weight > 0
         std = torch.stack([filtered_noise_variance(posterior, b).sqrt() for b in spline_beams(grid, n_scales)])
-        std = std.clamp(min=std[:, seen].median(dim=1).values[:, None, None])
+        typical = std[:, seen].median(dim=1).values
+        if not (typical > 0).all():
+            raise ValueError("noise_std: needs several pixels with data, the shear of one does not measure kappa there")
+        std = std.clamp(min=typical[:, None, None])
         self.noise_ratio = torch.ones(n_scales, dtype=grid.dtype, device=grid.device)
         if gaussian:
             self.noise_ratio = self._ratio(std, seen, mocks)

@@ -54,7 +54,7 @@ def needed_memory(shape, padding=2.0, *, prior=None, dtype="float32", batch=1, l
 
     ``prior`` is a prior or a `~astro_massmap.priors.PosteriorNetwork`; None, or a `~astro_massmap.GaussianPrior`, has
     no network. ``batch`` is the number of chains at a time, ``levels`` that of the levels of the schedule, and
-    ``samples`` that of the samples in memory.
+    ``samples`` that of the samples in memory, in single precision.
     """
     box, (ny, nx) = posterior_shape(shape, padding), shape
     real = getattr(torch, dtype).itemsize

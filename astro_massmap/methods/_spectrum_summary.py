@@ -42,13 +42,14 @@ def mixing(chains):
     Return autocorrelation time, effective number of samples and R-hat of each band.
 
     ``chains`` are arrays ``(steps, bands)``. The autocovariance is the mean over the chains, about the common mean; it
-    is summed over a window of five autocorrelation times. R-hat is that of Gelman & Rubin (1992), of halved chains.
+    is summed over a window of five autocorrelation times. R-hat is that of Gelman & Rubin (1992), of halved chains. Of
+    chains with fewer than four steps one sample each counts.
     """
     n, total = min(map(len, chains)), sum(map(len, chains))
     bands = chains[0].shape[1]
-    if n < 4:
+    if n < 4:  # chains are independent of each other, but steps of one may be the same
         nothing = [float("nan")] * bands
-        return {"autocorrelation_time": nothing, "effective_samples": [float(total)] * bands, "r_hat": nothing}
+        return {"autocorrelation_time": nothing, "effective_samples": [float(len(chains))] * bands, "r_hat": nothing}
     equal = np.stack([chain[:n] for chain in chains])
     centred = equal - equal.mean(axis=(0, 1))
     spectrum = np.abs(np.fft.rfft(centred, 2 * n, axis=1)) ** 2

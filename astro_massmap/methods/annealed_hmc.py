@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import KW_ONLY, dataclass
+from numbers import Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -23,7 +24,7 @@ from ..inference import (
 )
 from ..priors import PosteriorNetwork, Prior, ScoreFunction, ScorePrior
 from .base import check_dtype
-from .sampled import SampledMethod, check_fraction, fixed_map, mean_power
+from .sampled import SampledMethod, fixed_map, mean_power
 
 _STEPS = 25  # of the diffusion from which chains start
 
@@ -44,7 +45,7 @@ class AnnealedHMC(SampledMethod):
     n_samples : int
         Number of samples, each from its own chain.
     schedule : `~astro_massmap.Schedule` or {'annealed', 'fast', 'tempered'}
-        Noise levels, and the number of steps at each.
+        Noise levels, and the number of steps at each. 'tempered' ends at zero noise, where a ScorePrior has no score.
     seed : int
         Seed. Sample i depends on the data, the seed and i alone; samples of different data are independent.
     start : {'gaussian', 'diffusion'}
@@ -105,7 +106,8 @@ class AnnealedHMC(SampledMethod):
             raise TypeError(f"start: 'diffusion' needs a ScorePrior, got {text_of(self.prior)}")
         if self.start == "diffusion" and not self._schedule.splitting:
             raise ValueError("start: 'diffusion' needs a schedule with noise splitting, such as 'annealed'")
-        check_fraction(self.information, "information", 0.1)
+        if not (isinstance(self.information, Real) and 0.1 < self.information <= 1):
+            raise ValueError(f"information: needs to be between 0.1 and 1, got {self.information!r}")
         super().__post_init__()
 
     @property

@@ -5,7 +5,6 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,7 +18,7 @@ from ._chain_diagnostics import run_diagnostics, self_check
 from ._chains import draw_samples
 from ._memory import MemoryEstimate, check_memory, needed_memory, workers_that_fit
 from ._workers import RunContext
-from .base import Estimate, check_dtype, check_padding, mean_and_std
+from .base import Estimate, check_dtype, check_padding, check_tolerance, mean_and_std
 
 _STD_DRAWS, _COARSE = 16, 1e-2  # draws for the standard deviation of a single sample, and their tolerance
 
@@ -72,7 +71,7 @@ class SampledMethod:
             from ._sample_files import check_name  # loads astropy
 
             check_name(self.checkpoint)
-        check_fraction(self.tolerance, "tolerance", 0)
+        check_tolerance(self.tolerance)
         check_padding(self.padding)
         check_dtype(self.dtype)
         pick_device(self.device)
@@ -208,12 +207,6 @@ class SampledMethod:
     def _checked(self, plan: Plan) -> bool:
         """Return whether the Gaussian self-check is made."""
         return self.n_check > 0
-
-
-def check_fraction(value: float, name: str, low: float) -> None:
-    """Raise ValueError unless ``value``, the option ``name``, is above ``low`` and at most 1."""
-    if not (isinstance(value, Real) and low < float(value) <= 1):
-        raise ValueError(f"{name}: needs to be between {low} and 1, got {value!r}")
 
 
 def fixed_map(plan: Plan) -> torch.Tensor:

@@ -59,6 +59,8 @@ class PriorOnGrid:
         True if the residual is zero; samplers then skip its evaluation.
     max_sigma : float
         Highest noise level at which the prior is defined.
+    noiseless : bool
+        True if the score is known at zero noise, which a denoiser does not give.
     max_step : float
         Longest rotation between two kicks of the sampler, in radians, at which the residual is smooth enough.
 
@@ -83,6 +85,7 @@ class PriorOnGrid:
 
     targeted = False  # whether the prior is one of fields that were chosen for a cluster
     max_sigma = float("inf")
+    noiseless = True
     max_step = float("inf")
 
     def conditional_variance(self, sigma):

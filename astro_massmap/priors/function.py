@@ -171,7 +171,7 @@ class FunctionOnGrid(PriorOnGrid):
 
     def __init__(self, grid, prior):
         super().__init__(grid, prior.spectrum)
-        self.prior, self._dtype = prior, grid.dtype
+        self.prior, self._dtype, self.noiseless = prior, grid.dtype, prior.returns == "score"
         self.max_sigma = math.inf if prior.max_sigma is None else float(prior.max_sigma)
         shape = grid.box_shape
         if prior.domain == "field":
@@ -207,11 +207,6 @@ class FunctionOnGrid(PriorOnGrid):
         """Return the score by the function, for maps ``(n, ny, nx)`` of the region."""
         if self.prior.returns == "score":
             return self._evaluated(z, sigma)
-        if sigma == 0:
-            raise ValueError(
-                "returns: denoised maps give no score without noise, which the schedule 'tempered' needs; use another "
-                "schedule, or a function that returns the score"
-            )
         return (self._evaluated(z, sigma) - z) / sigma**2
 
     def _evaluated(self, z, sigma):

@@ -12,7 +12,7 @@ KEPT = 2**25  # cached numbers of the corrections; those of the last noise level
 
 
 class ScoreOnGrid(PriorOnGrid):
-    gaussian = False
+    gaussian = noiseless = False
     # measured with the shipped weights at a noise of 0.08 and 0.15: 90 % of steps are accepted, at 0.55 a third
     max_step = 0.3
 

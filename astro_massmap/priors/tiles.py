@@ -24,15 +24,15 @@ class Tile(NamedTuple):
 
 def tiles(shape, largest, denoiser):
     """Return tiles of at most ``largest`` pixels whose cores cover a map once; ValueError if the network needs more."""
-    halo = 0
-    if max(shape) > largest:
+    halo, side = 0, largest // _PITCH * _PITCH
+    if max(shape) > side:
         halo = _rounded_up(denoiser.network.reach)
-        if largest < 2 * halo + _PITCH:
+        if side < 2 * halo + _PITCH:
             raise ValueError(
                 f"tile: the receptive field of the network extends {denoiser.network.reach} pixels, so that a tile "
                 f"needs a side of at least {2 * halo + _PITCH} pixels, got {largest}"
             )
-    rows, columns = (_along(side, largest // _PITCH * _PITCH, halo) for side in shape)
+    rows, columns = (_along(length, side, halo) for length in shape)
     return [Tile(*zip(row, column, strict=True)) for row in rows for column in columns]
 
 

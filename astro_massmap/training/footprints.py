@@ -57,7 +57,7 @@ def _edges(shape, choices):
     holes = np.zeros(shape, dtype=bool)
     for view in (holes, holes[::-1], holes.T, holes.T[::-1]):
         if choices.integers(2):
-            view[: choices.integers(1, len(view) // 4 + 1)] = True
+            view[: choices.integers(1, max(len(view) // 4, 1) + 1)] = True
     return holes
 
 

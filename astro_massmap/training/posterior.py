@@ -12,7 +12,6 @@ error of a moment network (Jeffrey & Wandelt 2020), but it is not dominated by t
 import numpy as np
 import torch
 
-from .._utils.version import __version__
 from ..priors import PosteriorDenoiser, PosteriorNetwork, posterior_unet
 from ..theory.spectrum import PowerSpectrum
 from .maps import MapBank, OneSurvey
@@ -210,12 +209,6 @@ def trained_posterior(
         denoiser, PosteriorMocks(sources, **cut), plan, validation=validation, device=device, **options
     )
     trained = trainer.run(progress=progress).eval()
-    made = {
-        "version": __version__,
-        "validation_maps": 2 * maps,
-        "steps": plan.steps,
-        "plan": {k: list(v) if isinstance(v, tuple) else v for k, v in vars(plan).items()},
-        "parameters": sum(p.numel() for p in trained.parameters()),
-        "error_ratio": posterior_ratios(trained, fixed_pairs(judge, 2 * maps, RATIOS, seed=1)),
-    }
-    return trained, made | (card or {}), trainer.history
+    ratios = posterior_ratios(trained, fixed_pairs(judge, 2 * maps, RATIOS, seed=1))
+    made = {**plan.card(trained), "validation_maps": 2 * maps, "error_ratio": ratios, **(card or {})}
+    return trained, made, trainer.history

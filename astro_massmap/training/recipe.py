@@ -4,7 +4,6 @@ import numpy as np
 import torch
 
 from .._utils.progress import progress_bar
-from .._utils.version import __version__
 from ..priors import HybridDenoiser, ScorePrior, UNet
 from ..theory.spectrum import PowerSpectrum
 from .maps import MapBank, Noiser
@@ -101,12 +100,9 @@ def train_prior(
     ratios = denoising_ratios(trained, judge, judged, seed=2 * 10**6)
     prior.card.update(
         {
-            "version": __version__,
+            **plan.card(trained),
             "training_maps": len(training) if isinstance(training, MapBank) else "drawn on the fly",
             "validation_maps": judged,
-            "steps": plan.steps,
-            "plan": {k: list(v) if isinstance(v, tuple) else v for k, v in vars(plan).items()},
-            "parameters": int(np.sum([p.numel() for p in trained.network.parameters()])),
             "denoising_ratio": ratios,
             **(card or {}),
         }

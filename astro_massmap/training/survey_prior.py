@@ -4,7 +4,6 @@ import numpy as np
 import torch
 
 from .._utils.progress import progress_bar
-from .._utils.version import __version__
 from ..priors import CorrectionTable, HybridDenoiser, ScorePrior, UNet
 from .maps import MapBank, Noiser, SurveyNoiser
 from .regression import fit_correction
@@ -112,16 +111,8 @@ def train_survey_prior(
     if not trainer.rank:
         table = correction_table(trained.network, source, fields, n_correction, cut, seed=plan.seed, progress=progress)
         prior = ScorePrior(trained, reference.spectrum, sigma_range, table=table)
-    prior.card.update(
-        {
-            "version": __version__,
-            "steps": plan.steps,
-            "plan": {k: list(v) if isinstance(v, tuple) else v for k, v in vars(plan).items()},
-            "parameters": int(np.sum([p.numel() for p in trained.network.parameters()])),
-            "denoising_ratio": denoising_ratios(trained, judge, _JUDGED, seed=2 * 10**6),
-            **(card or {}),
-        }
-    )
+    ratios = denoising_ratios(trained, judge, _JUDGED, seed=2 * 10**6)
+    prior.card.update({**plan.card(trained), "denoising_ratio": ratios, **(card or {})})
     return prior, trainer.history
 
 

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from .._utils.files import atomic_path
 from .._utils.progress import progress_bar
 from .._utils.untrusted import parsing, read_tensors
+from .._utils.version import __version__
 
 LEVELS = (0.003, 0.01, 0.02, 0.03, 0.05, 0.08, 0.15, 0.3)
 
@@ -94,6 +95,12 @@ class TrainingPlan:
         if step < self.warm_up:
             return (step + 1) / self.warm_up
         return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(step / self.steps, 1)))
+
+    def card(self, denoiser):
+        """Return version, settings and number of parameters, for the metadata of a trained network."""
+        plan = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
+        parameters = sum(p.numel() for p in denoiser.parameters())
+        return {"version": __version__, "steps": self.steps, "plan": plan, "parameters": parameters}
 
 
 class Trainer:

@@ -27,13 +27,14 @@ _LEAST = 1e-9  # variance over the truths, in units of that of the samples, belo
 def moments_of_each(maps):
     """Return variance, skewness and excess kurtosis of the pixels of maps ``(..., ny, nx)``, ``(..., 3)``."""
     off = maps - maps.mean(axis=(-2, -1), keepdims=True)
-    variance, third, fourth = ((off**k).mean(axis=(-2, -1)) for k in (2, 3, 4))
+    square = off * off  # products: powers of 3 and 4 take five times as long
+    variance, third, fourth = (part.mean(axis=(-2, -1)) for part in (square, square * off, square * square))
     return np.stack([variance, third / variance**1.5, fourth / variance**2 - 3], axis=-1)
 
 
 def summary_sums(kind, samples, truth):
     """
-    Return sums of each mock by name, for `ratios`, of summaries ``(n_mocks, n, k)`` of samples and of truths.
+    Return sums of each mock by name, for the ratios, of summaries ``(n_mocks, n, k)`` of samples and of truths.
 
     Summaries that are not finite in a mock are left out of all.
     """

@@ -69,6 +69,17 @@ def test_the_size_of_the_ellipse_is_that_of_leaving_out_each_sample():
     assert (np.pi / 4 * ellipse.width * ellipse.height).to_value(u.arcsec**2) == pytest.approx(area)
 
 
+def test_a_sample_is_compared_with_three_others_that_are_not_on_a_line():
+    # the covariance of two or of three on a line is singular: the distance from them is infinite, not of any sign
+    for seed in range(8):
+        found = offset(np.random.default_rng(seed).normal(size=(2, 3)))
+        for measured in (found.ellipse, found.level_at):
+            with pytest.raises(ValueError, match="positions: an ellipse needs at least four samples"):
+                measured()
+        line = np.random.default_rng(seed).normal(size=(2, 1)) * [-1, 0.3, 2]
+        assert offset(np.concatenate([line, [[3.0], [-5.0]]], axis=1))._left_out()[-1] > 1e9
+
+
 @pytest.mark.parametrize("level", [0.5, 0.9])
 def test_the_region_of_many_normal_samples_is_an_ellipse(level):
     region = offset(positions(1000, "normal", np.random.default_rng(0))).credible_region(level)

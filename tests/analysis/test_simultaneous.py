@@ -58,11 +58,20 @@ def test_constant_values_do_not_count():
     tested = np.array([0, 0.1, 0, 0])
     assert count_beyond(samples, tested) == count_beyond(np.delete(samples, 1, axis=1), np.delete(tested, 1))
     assert count_beyond(samples, np.array([0, 0.2, 0, 0])) == 0  # never seen
+    assert deviation(samples, tested) == deviation(np.delete(samples, 1, axis=1), np.delete(tested, 1))
+    assert deviation(np.full((7, 1), 0.1), np.array([0.1])) == 0  # the standard deviation is rounding
     assert np.array_equal(joint_interval(np.ones((9, 3)), 0.8), np.ones((2, 3)))
     with_gap = samples.copy()
     with_gap[0, 2] = np.nan
     found = joint_interval(with_gap, 0.8)
     assert np.isnan(found[:, 2]).all() and np.isfinite(np.delete(found, 2, axis=1)).all()
+
+
+def test_intervals_of_two_samples_are_refused():
+    # their level is at most 2 / 3, but one of two has no standard deviation: intervals were NaN, of one sample a point
+    for n in (1, 2):
+        with pytest.raises(ValueError, match=f"samples: simultaneous intervals need at least three samples, got {n}"):
+            joint_interval(np.random.default_rng(0).normal(size=(n, 4)), 0.5)
 
 
 def test_levels_that_need_more_samples_are_refused():

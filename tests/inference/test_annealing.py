@@ -10,6 +10,7 @@ import torch
 from astro_massmap import GaussianPrior, Schedule
 from astro_massmap.inference import (
     GaussianPosterior,
+    Observation,
     SplitPlan,
     Streams,
     TemperedPlan,
@@ -169,6 +170,17 @@ def test_the_gaussian_check_passes_and_fails(gaussian):
     assert check["worst"] < 4  # of 8 bands: false alarm 1e-3
     assert abs(check["std_data"] - 1) < 0.05 and abs(check["std_holes"] - 1) < 0.15
     plan.reverse_levels = [plan.share * 0.3]  # wrong: begins below the noise of z
+    assert gaussian_check(plan, 0, 8)["worst"] > 5
+
+
+def test_the_gaussian_check_fails_in_a_box_with_empty_bands():
+    # a band of ell without modes has no power to compare: NaN, which is larger than no limit
+    observation = Observation.from_arrays(np.zeros((2, 8, 8)), np.full((8, 8), 0.1), problems.PIXEL)
+    plan = SplitPlan(observation, GaussianPrior(problems.spectrum()), Schedule.fast(), (8, 8))
+    assert 0 in plan.bands(8).count
+    check = gaussian_check(plan, 0, 8)
+    assert check["worst"] < 4 and np.isfinite(check["ell"] + check["power_ratio"] + check["power_error"]).all()
+    plan.reverse_levels = [plan.share * 0.1]  # wrong: begins below the noise of z
     assert gaussian_check(plan, 0, 8)["worst"] > 5
 
 

@@ -9,8 +9,8 @@ def _solve(matrix, b, **options):
         lambda x: x @ matrix,
         b,
         precondition=lambda x: x / matrix.diagonal(),
-        inner=lambda a, b: (a * b).sum(dim=-1, dtype=torch.float64),
-        **{"tolerance": 1e-10, "max_iterations": 200} | options,
+        **{"tolerance": 1e-10, "max_iterations": 200, "inner": lambda a, b: (a * b).sum(dim=-1, dtype=torch.float64)}
+        | options,
     )
 
 
@@ -34,6 +34,14 @@ def test_the_returned_residual_is_the_true_one(matrix):
     r = b - x @ matrix.float()
     true = ((r * r / matrix.diagonal()).sum() / (b * b / matrix.diagonal()).sum()).sqrt()
     assert abs(float(true) - residual) < 1e-7
+
+
+def test_a_right_hand_side_of_zeros_is_solved_also_by_sums_in_single_precision(matrix):
+    # the smallest number in double precision is 0 in single precision: 0 / 0
+    b = torch.ones(2, 30, dtype=torch.float64)
+    b[1] = 0
+    x, _, _ = _solve(matrix, b, inner=lambda a, b: (a * b).sum(dim=-1).float(), tolerance=1e-3)
+    assert torch.equal(x[1], b[1]) and bool((x[0] != 0).all())
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from astro_massmap.inference import Observation
+from astro_massmap.inference import ConvergenceObservation, Observation
 
 from helpers.cases import each_case
 
@@ -27,6 +27,19 @@ def test_the_arrays_are_copied():
     observation = Observation.from_arrays(np.zeros((2, 2, 2)), noise, 1e-4)
     noise[:] = 7
     assert observation.noise_std.max() == 1
+
+
+@each_case("name", ["shear", "noise_std", "kappa"])
+def test_masked_arrays_are_refused(name):
+    # the values under the mask would be data
+    shear, noise_std = np.zeros((2, 4, 4)), np.ones((4, 4))
+    kind = ConvergenceObservation if name == "kappa" else Observation
+    arrays = (
+        {"shear": shear, "noise_std": noise_std} if name != "kappa" else {"kappa": shear[0], "noise_std": noise_std}
+    )
+    arrays[name] = np.ma.masked_equal(arrays[name], 7)
+    with pytest.raises(TypeError, match="shear, noise_std: need arrays without a mask"):
+        kind.from_arrays(**arrays, pixel_size=1e-4)
 
 
 @each_case(

@@ -59,3 +59,12 @@ def test_pixels_without_data_do_not_count():
     shear[:, np.isfinite(noise_std)] = 0
     posterior = GaussianPosterior(Observation.from_arrays(shear, noise_std, problems.PIXEL), problems.spectrum())
     assert float(residual_peak(posterior, torch.zeros_like(posterior.prior_variance)[None] + 0j)) == 0
+
+
+def test_one_pixel_with_data_has_no_peak():
+    # the shear of a pixel does not measure the convergence in the same pixel
+    noise_std = np.full((16, 16), np.inf)
+    noise_std[8, 8] = 0.1
+    observation = Observation.from_arrays(np.full((2, 16, 16), 5.0), noise_std, problems.PIXEL)
+    posterior = GaussianPosterior(observation, problems.spectrum(), (64, 64))
+    assert residual_peak(posterior, 0 * posterior.mean_modes()[None]).tolist() == [0.0]

@@ -45,3 +45,10 @@ def test_reverse_levels_decrease_in_equal_ratios():
 def test_invalid_schedules(options, message):
     with pytest.raises(ValueError, match=message):
         Schedule(**options)
+
+
+@each_case("options", [{"trajectories": 2.7}, {"trajectories": (1, 2.5), "levels": (2, 1)}, {"reverse_steps": 2.5}])
+def test_numbers_of_steps_are_integers(options):
+    # 2.7 steps were 2
+    with pytest.raises(TypeError, match=f"{next(iter(options))}: needs an integer, got 2"):
+        Schedule(**options)

@@ -195,7 +195,8 @@ def test_autocorrelation_time_of_a_known_chain():
     assert found["r_hat"][0] < 1.01
     apart = mixing([*(chains + np.arange(4)[:, None, None] * 5)])
     assert apart["r_hat"][0] > 2 and apart["effective_samples"][0] < 100
-    assert np.isnan(mixing([np.zeros((2, 1))])["r_hat"][0])
+    short = mixing([*chains[:, :3]])  # three steps of a chain may be the same: each chain is worth one sample at least
+    assert np.isnan(short["r_hat"]).all() and short["effective_samples"] == [4.0] * chains.shape[2]
 
 
 @each_case(

@@ -5,11 +5,12 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
-from astro_massmap import GaussianPrior, ScorePrior
-from astro_massmap.inference import FourierGrid
+from astro_massmap import GaussianPrior, ScorePrior, Wiener
+from astro_massmap.inference import FourierGrid, Observation
 from astro_massmap.methods import _memory
 from astro_massmap.methods._memory import check_memory, needed_memory
 from astro_massmap.priors import PosteriorNetwork
@@ -17,6 +18,9 @@ from astro_massmap.priors import PosteriorNetwork
 from helpers import small_priors
 
 GIB = 2**30
+SMALL = Observation.from_arrays(
+    np.random.default_rng(0).normal(scale=0.1, size=(2, 64, 64)), np.full((64, 64), 0.1), 1.2e-4
+)
 
 # a chain of the shipped prior, or an exact draw, in its own process: the largest memory before and after, in KiB
 RUN = """
@@ -51,6 +55,14 @@ def test_a_run_uses_the_estimated_memory(network):
     estimate = needed_memory((448, 448), prior=prior if network else GaussianPrior()).bytes
     assert 0.15 * GIB < before < 0.6 * GIB  # other libraries may take more or less
     assert 0.75 < estimate / (after - before + _memory._PROGRAM) < 1.25
+
+
+def test_samples_of_a_wiener_filter_are_counted_in_its_precision():
+    for dtype, size in (("float32", 4), ("float64", 8)):
+        few, many = (Wiener(n_samples=n, dtype=dtype)._memory_estimate((64, 64), 1).bytes for n in (16, 1016))
+        assert (
+            many - few == 1000 * 64 * 64 * size == 1000 * Wiener(n_samples=1, dtype=dtype).solve(SMALL).samples.nbytes
+        )
 
 
 def test_the_text_contains_field_box_tiles_and_memory():

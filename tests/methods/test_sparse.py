@@ -85,6 +85,16 @@ def test_values_in_gaps_are_not_used():
     assert np.array_equal(first.mean, second.mean) and np.array_equal(first.std, second.std)
 
 
+@each_case("gaussian", [True, False])
+def test_one_pixel_with_shear_is_refused_and_one_with_convergence_is_mapped(gaussian):
+    noise_std = np.full((16, 16), np.inf)
+    noise_std[8, 8] = NOISE
+    with pytest.raises(ValueError, match="noise_std: needs several pixels"):
+        Sparse(gaussian=gaussian, n_noise=0).solve(Observation.from_arrays(np.ones((2, 16, 16)), noise_std, PIXEL))
+    kappa = ConvergenceObservation.from_arrays(np.ones((16, 16)), noise_std, PIXEL)
+    assert np.isfinite(Sparse(gaussian=gaussian, n_noise=0).solve(kappa).mean).all()
+
+
 @pytest.mark.filterwarnings("ignore:.*padding")
 def test_the_standard_deviation_is_that_of_a_linear_estimator():
     # With a high threshold the map is the Wiener filter, and its scatter under noise is known. The standard deviation

@@ -15,7 +15,7 @@ from astro_massmap import AnnealedHMC, GaussianPrior, PowerSpectrum, ScoreFuncti
 from astro_massmap.inference import FourierGrid, posterior_shape
 from astro_massmap.priors import PriorOnGrid
 
-from helpers import problems
+from helpers import problems, small_priors
 from helpers.analytic_priors import MixturePrior
 from helpers.cases import each_case
 from helpers.chains import FAST, observation, white_score
@@ -325,13 +325,18 @@ def test_limits_of_the_function():
     prior = ScoreFunction(white_score, white(0.01), max_sigma=0.2).on(grid)
     with pytest.raises(ValueError, match=r"sigma: the prior is valid up to a noise of 0.2, got 0.5"):
         prior.residual(torch.ones(1, 8, 5, dtype=torch.complex64), 0.5)
-    denoiser = ScoreFunction(partial(exact_score, denoised=True, periodic=True), SPECTRUM, returns="denoised").on(grid)
-    with pytest.raises(ValueError, match="returns: denoised maps give no score without noise"):
-        denoiser.residual(torch.ones(1, 8, 5, dtype=torch.complex64), 0.0)
     with pytest.raises(
         ValueError, match="multiple: the maps need sides that are multiples of 16, but the periodic box"
     ):
         gaussian("score", "field", multiple=16).on(grid)
+
+
+def test_zero_noise_needs_a_score():
+    # known before the first of 136 steps
+    for prior in (gaussian("denoised", "field"), small_priors.prior()):
+        with pytest.raises(ValueError, match=r"schedule: it ends at zero noise, .* where a denoiser has no score"):
+            AnnealedHMC(prior, schedule="tempered").prepare(observation(SIDE))
+    assert AnnealedHMC(gaussian("score", "field"), schedule="tempered").prepare(observation(SIDE)).prior.noiseless
 
 
 def test_pixels_and_plain_functions():

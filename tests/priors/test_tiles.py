@@ -50,6 +50,14 @@ def test_a_small_map_is_one_tile():
     assert outer == core == inner == (slice(0, 512), slice(0, 500))
 
 
+def test_a_map_that_is_larger_than_the_whole_pitches_of_a_tile_has_tiles_that_overlap():
+    # 24 pixels are six pitches, a map of 26 does not fit: halves without a halo would be wrong at their common edge
+    pieces = tiles((26, 20), 26, Looks(8))
+    assert [piece.outer[0] for piece in pieces] == [slice(0, 24), slice(8, 26)]
+    with pytest.raises(ValueError, match=r"tile: .* at least 4 pixels, got 3"):
+        tiles((3, 3), 3, Looks(0))
+
+
 def test_tiles_without_a_core_are_refused():
     with pytest.raises(ValueError, match=r"tile: .* extends 48 pixels.* at least 100 pixels, got 96"):
         tiles((200, 200), 96, Looks(48))

@@ -77,6 +77,12 @@ def test_holes():
     assert holes.mean(axis=0).min() > 0.1 and holes.mean(axis=0).max() < 0.6
 
 
+def test_surveys_of_few_pixels_have_holes():
+    # a quarter of three pixels is none, but a strip has one
+    holes = [random_holes((3, 7), np.random.default_rng(seed)) for seed in range(40)]
+    assert all(part.mean() <= 0.6 for part in holes) and np.mean([part.any() for part in holes]) > 0.4
+
+
 def test_noise():
     choices, holes = np.random.default_rng(0), np.zeros((64, 64), dtype=bool)
     holes[:5] = True
