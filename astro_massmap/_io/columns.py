@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.io.ascii import InconsistentTableError
 from astropy.io.registry import IORegistryError
 from astropy.table import Table
-from astropy.units import UnitsWarning
+from astropy.units import Unit, UnitsWarning
 
 from .._utils.progress import warn
 from .._utils.untrusted import begins, parsing
@@ -48,6 +48,7 @@ PAIRS = {
 CREATOR = "astro_massmap"
 N_Z = "N_Z"  # name of the table of n(z) in the FITS files of this package
 _CSV = re.compile(r"\.csv(\.gz|\.bz2)?$", re.IGNORECASE)
+_TEXT = (".txt", ".dat", ".tsv", ".asc", ".ascii", ".cat")  # FITS files may have these extensions too
 _LAYOUT = {"delimiter", "comment", "header_start", "data_start"}
 
 
@@ -55,11 +56,9 @@ def read_table(file, name, **kwargs):
     """
     Read a table from a file, with the arguments of `astropy.table.Table.read`; OSError, after ``name``, if it fails.
 
-    The file extensions .txt, .dat, .tsv, .asc and .ascii are plain text. Text that is not UTF-8 is read as Latin-1,
-    with a warning. In FITS files in the LDAC format, the table of objects is read.
+    The file extensions .txt, .dat, .tsv, .asc, .ascii and .cat are plain text. Text that is not UTF-8 is read as
+    Latin-1, with a warning. In FITS files in the LDAC format, the table of objects is read.
     """
-    if str(file).lower().endswith((".txt", ".dat", ".tsv", ".asc", ".ascii")):
-        kwargs.setdefault("format", "ascii")
     with _known(kwargs), parsing(f"{name}: cannot read a table from {str(file)!r}"), warnings.catch_warnings():
         # _units checks the units of the columns that are used
         warnings.simplefilter("ignore", UnitsWarning)
@@ -106,6 +105,8 @@ def _known(kwargs):
 
 
 def _read(file, **kwargs):
+    if str(file).lower().endswith(_TEXT) and not (Path(file).is_file() and begins(file, b"SIMPLE")):
+        kwargs.setdefault("format", "ascii")
     if not Path(file).is_file():
         return Table.read(file, **kwargs)
     if kwargs.get("format") in (None, "fits") and begins(file, b"SIMPLE"):
@@ -124,10 +125,12 @@ def _read(file, **kwargs):
     if encoding == "latin-1":
         warn(f"{str(file)!r} is not in UTF-8; Latin-1 is assumed", stacklevel=6)
     csv = kwargs.get("format", "csv" if _CSV.search(str(file)) else None) in ("csv", "ascii.csv")
+    units = []
     if (csv or kwargs.get("format") == "ascii") and not _LAYOUT & kwargs.keys():
-        kwargs |= table_layout(lines, csv=csv)
+        layout, units = table_layout(lines, csv=csv)
+        kwargs |= layout
     try:
-        return Table.read(file, **kwargs)
+        table = Table.read(file, **kwargs)
     except InconsistentTableError as error:
         raise ValueError(
             f"its lines have different numbers of columns ({str(error).strip().splitlines()[0]}). Lines before the "
@@ -138,6 +141,9 @@ def _read(file, **kwargs):
         raise ValueError(
             "its file extension is not that of a known format; give format=, or rename it to .fits, .ecsv, .csv or .txt"
         ) from error
+    for name, unit in zip(table.colnames, units, strict=False):
+        table[name].unit = Unit(unit, parse_strict="silent") if unit else None
+    return table
 
 
 def _own_n_z(hdus):

@@ -19,6 +19,8 @@ _COMMENT = re.compile(r"\s*# ?")
 _ECSV_TYPE = re.compile(r"(bool|u?int(8|16|32|64)|float(16|32|64|128)|complex(64|128|256)|string|str|object)")
 _MOST_NUMBERS = 2**22  # of an array in a column: an empty field of an ECSV table is a full array
 _WIDEST, _MOST_COLUMNS = 30_000, 2000  # characters and columns of the line of names: cost of astropy is quadratic
+_SEXTRACTOR = re.compile(r"\s*#\s*(\d+)\s+[A-Za-z_]\S*")  # number and name of a column
+_RULE = {*"-;|,\t "}  # characters of the line below the names and units of VizieR
 _DELIMITERS = re.compile(r"[,;|&\s]+")
 _VOTABLE = re.compile(rb"VOTABLE", re.IGNORECASE)
 _DECLARATION = re.compile(rb"<!(ENTITY|ATTLIST)", re.IGNORECASE)  # unlimited expansion, and hidden attributes
@@ -35,7 +37,7 @@ def check_table(file, encoding=None):
     """
     Raise ValueError for a table in text that astropy would need too much memory or time to read.
 
-    Return its comments and first line, as arguments of `table_layout`; an empty list for XML and ECSV.
+    Return its comments, first line, and the two lines below it, for `table_layout`; an empty list for XML and ECSV.
     """
     with open(file, "rb") as stream, unpacked(stream) as plain:
         if encoding and codecs.lookup(encoding).name.startswith(_WIDE):
@@ -49,7 +51,7 @@ def check_table(file, encoding=None):
         if start.lstrip(_MARK + b" \t\r\n").startswith(b"<"):
             _check_xml(plain.read())
             return []
-        lines = _head(plain, encoding or "utf-8")
+        lines, below = _head(plain, encoding or "utf-8")
     comments = [line[match.end() :] for line in lines if (match := _COMMENT.match(line))]
     comments = [line for line in comments if line]
     ecsv = bool(comments) and comments[0].strip().startswith("%ECSV")
@@ -60,30 +62,50 @@ def check_table(file, encoding=None):
             raise ValueError(f"it begins with a line of {len(line)} characters, which does not name columns")
     if not ecsv and (not lines or _COMMENT.match(lines[-1])):
         raise ValueError("it is empty, or contains only comments")
-    return [] if ecsv else lines
+    return [] if ecsv else [*lines, *below]
 
 
 def table_layout(lines, *, csv):
     """
-    Return the arguments of `astropy.table.Table.read` that its guesses lack: format, separator and comments.
+    Return the arguments of `astropy.table.Table.read` that its guesses lack, and the units in a line below the names.
 
     ``lines`` are those of `check_table`; ``csv`` is True for CSV files, where astropy does not guess.
     """
     if not lines:
-        return {}
-    *comments, first = lines
+        return {}, []
+    end = next(i for i, line in enumerate(lines) if not _COMMENT.match(line))
+    comments, first, below = lines[:end], lines[end], lines[end + 1 :]
     separator = max(";,\t", key=first.count)
     separator = separator if separator in first else None
+    units = [unit.strip() for unit in below[0].split(separator)]
+    if "--" in below[-1] and {*below[-1]} <= _RULE and not any(map(_is_number, units)):
+        for unit in units:
+            check_unit(unit)
+        options = {"format": "ascii.tab" if separator == "\t" else "ascii.basic", "data_start": 3}
+        options |= {"delimiter": separator} if separator else {}
+        return options, units if len(units) == len(first.split(separator)) else []
+    numbered = [int(match[1]) for line in comments if (match := _SEXTRACTOR.match(line))]
+    if numbered[:1] == [1] and 1 < len(numbered) <= numbered[-1] <= len(first.split()):
+        return {"format": "ascii.sextractor"}, []
     options = {"delimiter": separator} if separator == ";" or (separator == "\t" and csv) else {}
     fields = first.split(separator)
-    if all(map(_is_number, fields)) and [f.strip() for f in fields] != [str(i) for i in range(len(fields))]:
-        names = comments[-1].lstrip("# ").split(separator) if comments else []
-        named = len(names) == len(fields) and not any(map(_is_number, names))
-        options = {"format": "ascii.commented_header", "header_start": -1} if named else {"format": "ascii.no_header"}
-        options |= {"delimiter": separator} if separator else {}
+    count = sum(map(_is_number, fields)) if [f.strip() for f in fields] != [str(i) for i in range(len(fields))] else 0
+    named = [
+        -i for i, line in enumerate(reversed(comments), 1) if _are_names(line.lstrip("# ").split(separator), fields)
+    ]
+    if count and named:  # a line of data may contain text, such as identifiers, and flags
+        options = {"format": "ascii.commented_header", "header_start": named[0]}
+    elif count == len(fields):
+        options = {"format": "ascii.no_header"}
     elif csv and comments:
         options["comment"] = "#"
-    return options
+    if count and separator and "format" in options:
+        options["delimiter"] = separator
+    return options, []
+
+
+def _are_names(words, fields):
+    return len(words) == len(fields) == len({*words}) and not any(map(_is_number, words))
 
 
 def _is_number(text):
@@ -134,6 +156,7 @@ def _latin(found):
 
 
 def _head(stream, encoding):
+    """Return the comments and the first other line, and up to two lines below it."""
     found = bytearray()
     for line in stream:
         found += line
@@ -143,7 +166,8 @@ def _head(stream, encoding):
     lines = found.decode(encoding, errors="replace").removeprefix("\ufeff").splitlines()
     lines = [line for line in lines if line.strip()]
     end = next((i for i, line in enumerate(lines) if not _COMMENT.match(line)), len(lines))
-    return lines[: end + 1]
+    below = [stream.readline(_WIDEST).decode(encoding, errors="replace").rstrip("\r\n") for _ in range(2)]
+    return lines[: end + 1], below
 
 
 def _check_ecsv(lines):

@@ -1,6 +1,7 @@
 """Columns of tables in the formats of surveys and archives."""
 
 import warnings
+from pathlib import Path
 
 import astropy.units as u
 import numpy as np
@@ -560,3 +561,54 @@ def test_ldac_files(names):
     catalog, texts = caught(ShearCatalog.read, "chips.fits", axes="west-north")
     assert len(catalog) == N and len(texts) == 1 and "HDU 2 is read" in texts[0]
     assert len(caught(ShearCatalog.read, "chips.fits", axes="west-north", hdu=4)[0]) == N
+
+
+def rows_of(separator, *columns):
+    return "".join(
+        separator.join(map(str, row)) + "\n" for row in zip(WHERE.ra.deg, WHERE.dec.deg, *columns, strict=True)
+    )
+
+
+SEXTRACTOR = """#   1 ALPHA_J2000   Right ascension of barycenter (J2000)   [deg]
+#   2 DELTA_J2000   Declination of barycenter (J2000)   [deg]
+#   3 e1
+#   4 e2            lensfit
+"""
+VIZIER = "#\n#Name: J/A+A/1/1/galaxies\n#Column\tRAJ2000\n\nRAJ2000\tDEJ2000\te1\te2\tName\ndeg\tdeg\t \t \t \n"
+VIZIER += "---------\t---------\t---\t---\t--\n"
+
+
+@each_case("name", ["c.txt", "c.cat", "c.tsv"])
+def test_names_in_numbered_comments_of_sextractor(name):
+    with open(name, "w", encoding="utf-8") as file:
+        file.write(SEXTRACTOR + rows_of(" ", E1, E2))
+    catalog, texts = caught(ShearCatalog.read, name, axes="west-north")
+    assert np.allclose(catalog.g1, E1) and np.allclose(catalog.coords.ra.deg, WHERE.ra.deg) and texts == []
+
+
+@each_case("name", ["c.tsv", "c.csv"])
+@each_case("separator", ["\t", ";"])
+def test_units_and_a_rule_below_the_names_of_vizier(name, separator):
+    names = [f"G {i}" if i % 2 else " " for i in range(N)]
+    with open(name, "w", encoding="utf-8") as file:
+        file.write(VIZIER.replace("\t", separator) + rows_of(separator, E1, E2, names))
+    catalog, texts = caught(ShearCatalog.read, name, axes="west-north")
+    assert np.allclose(catalog.g2, E2) and np.allclose(catalog.coords.dec.deg, WHERE.dec.deg) and texts == []
+
+
+@each_case("name", ["c.txt", "c.csv"])
+@each_case("below", ["", "# deg,deg,-,-,-,-\n"])
+def test_commented_names_above_rows_with_text(name, below):
+    with open(name, "w", encoding="utf-8") as file:
+        file.write(
+            "# a query\n# ira,idec,e1,e2,e1_isnull,id\n" + below + rows_of(",", E1, E2, [False] * N, ["W1m0"] * N)
+        )
+    catalog, texts = caught(ShearCatalog.read, name, axes="west-north", columns={"ra": "ira", "dec": "idec"})
+    assert len(catalog) == N and np.allclose(catalog.g1, E1)
+    assert texts == ["ra and dec have no unit; degrees are assumed"]
+
+
+def test_fits_files_with_the_extension_of_text():
+    galaxies().write("c.fits")
+    Path("c.fits").rename("c.cat")
+    assert len(ShearCatalog.read("c.cat", axes="west-north")) == N
