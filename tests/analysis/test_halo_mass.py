@@ -227,7 +227,7 @@ def test_structure_of_redshifts_of_galaxies_is_that_of_their_plane():
     # redshifts and weights of galaxies are no table of a density, which increases in redshift
     _, samples, wcs, mask, center = maps(8e14, 7e14, 9e14)
     found = [
-        nfw_mass(samples[0], samples, wcs, mask, center, 0.3, z, structure=True, **FIXED)["samples"]
+        nfw_mass(samples[0], samples, wcs, mask, center, 0.3, z, background=RING, cosmology=COSMOLOGY)["samples"]
         for z in (1.0, [1.0, 1.0, 1.0])
     ]
     assert np.allclose(*(masses.value for masses in found), rtol=1e-9)
