@@ -198,11 +198,11 @@ def nfw_mass(
     >>> from astro_massmap import datasets
     >>> from astro_massmap.analysis.halo_mass import nfw_mass
     >>> truth = datasets.demo_truth()
-    >>> samples, center = truth.data * np.linspace(0.9, 1.1, 7)[:, None, None], truth.wcs.pixel_to_world(40, 87)
+    >>> samples, center = truth.data * np.linspace(0.9, 1.1, 100)[:, None, None], truth.wcs.pixel_to_world(40, 87)
     >>> table = nfw_mass(truth.data, samples, truth.wcs, truth.mask, center, 0.3, 1.0,
     ...                  background=[4, 8] * u.arcmin, cosmology=FlatLambdaCDM(70, 0.3))
-    >>> print(f"{table['mass'][0]:.2g} +- {table['std'][0]:.1g}, {table['samples'].shape}")
-    2.6e+14 solMass +- 3e+13 solMass, (1, 7)
+    >>> print(f"{table['mass'][0]:.2g}, {table['samples'].shape}")
+    2.7e+14 solMass, (1, 100)
     """
     level, (_, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
     cosmology, ring = checked_cosmology(cosmology), checked_ring(background)

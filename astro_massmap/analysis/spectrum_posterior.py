@@ -44,7 +44,7 @@ class SpectrumPosterior:
     >>> from astro_massmap import InferredSpectrum, Wiener, datasets
     >>> shear = datasets.demo().to_map(pixel_scale=3.2 * u.arcmin)
     >>> method = Wiener(InferredSpectrum(bands=2, burn_in=10, thin=1), n_samples=60)
-    >>> kappa = shear.reconstruct(method, progress=False)
+    >>> kappa = shear.reconstruct(method, progress=False)  # doctest: +IGNORE_WARNINGS
     >>> kappa.spectrum_posterior.to_table().colnames
     ['low', 'high', 'ell', 'cl', 'lower', 'upper', 'amplitude', 'effective_samples']
     >>> kappa.spectrum_posterior.spectrum()

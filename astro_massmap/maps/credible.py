@@ -50,7 +50,7 @@ class CredibleIntervals:
     >>> kappa = datasets.demo().reconstruct("wiener", n_samples=39, progress=False)
     >>> found = kappa.credible_intervals(3.2 * u.arcmin, level=0.95)
     >>> found
-    <CredibleIntervals: 16 x 16 super-pixels of 3.2 arcmin, each with probability 0.95, mean width 0.042>
+    <CredibleIntervals: 16 x 16 super-pixels of 3.2 arcmin, each with probability 0.95, mean width 0.04...>
     >>> found.to_table().colnames
     ['center', 'kappa', 'lower', 'upper', 'width', 'data_fraction']
     """
@@ -180,7 +180,7 @@ class Credible(MapParts):
         >>> from astro_massmap import datasets
         >>> kappa = datasets.demo().reconstruct("wiener", n_samples=39, progress=False)
         >>> kappa.credible_intervals(3.2 * u.arcmin, joint=True)
-        <CredibleIntervals: 16 x 16 super-pixels of 3.2 arcmin, together with probability 0.95, mean width 0.082>
+        <CredibleIntervals: 16 x 16 super-pixels of 3.2 arcmin, together with probability 0.95, mean width 0.08...>
         """
         level, samples = checked_level(level), self._need_samples()
         if len(samples) < 2:

@@ -170,7 +170,8 @@ def test_units_of_files():
                 table.write(name, format=kind)
         catalog, texts = caught(ShearCatalog.read, name, axes="west-north", format=kind)
         assert catalog.coords.separation(WHERE).max() < 1e-6 * u.arcsec and np.allclose(catalog.g1, E1)
-        assert len(texts) == (3 if kind == "fits" else 2) and "ra: the unit" in texts[0]
+        named = {text.partition(":")[0] for text in texts} - {"g2"}  # astropy 6 also writes an empty unit to VOTables
+        assert named == ({"ra", "dec", "g1"} if kind == "fits" else {"ra", "g1"})
         assert all("standard spelling" in text for text in texts)
 
 
