@@ -1,9 +1,9 @@
 """Arguments, reading and writing that the commands of a map have in common."""
 
-import argparse
 from pathlib import Path
 
-from .arguments import angle, check_picture, numbers
+from .outputs import check_picture
+from .values import angle
 
 Z_SOURCE = "redshift of the sources (default: n(z) in the map, or the reference source of a map with --z-lens)"
 
@@ -23,25 +23,6 @@ def add_smoothing(parser):
     parser.add_argument(
         "--smoothing", type=angle, metavar="ANGLE", help="Gaussian smoothing of map and samples, such as '1 arcmin'"
     )
-
-
-def angles(text):
-    """Parse two numbers and an angular unit, such as '3,6 arcmin'."""
-    import astropy.units as u
-
-    values, _, unit = text.strip().rpartition(" ")
-    try:
-        pair = numbers(values) * u.Unit(unit)
-        if len(pair) != 2 or not pair.unit.is_equivalent(u.rad):
-            raise ValueError
-    except (ValueError, argparse.ArgumentTypeError):
-        raise argparse.ArgumentTypeError(f"needs two radii such as '3,6 arcmin', got {text!r}") from None
-    return pair
-
-
-def kept_columns(text):
-    """Parse names separated by commas; True for "all"."""
-    return True if text == "all" else [name.strip() for name in text.split(",") if name.strip()]
 
 
 def read_map(arguments):

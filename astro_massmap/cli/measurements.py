@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
-from .arguments import angle, numbers, options, save_figure, show_table
-from .map_commands import Z_SOURCE, add_command, add_smoothing, angles, kept_columns, read_map
+from .map_commands import Z_SOURCE, add_command, add_smoothing, read_map
+from .outputs import save_figure, show_table
 from .sources import add_cosmology_argument, add_z_source_argument, cosmology_of, number_or_name, z_source_of
+from .values import angle, angles, kept_columns, numbers, options
 
 
 def add_commands(commands):

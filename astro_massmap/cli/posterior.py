@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from .arguments import angle, numbers, options, save_figure, show_table
-from .map_commands import add_command, add_smoothing, kept_columns, read_map
+from .map_commands import add_command, add_smoothing, read_map
+from .outputs import save_figure, show_table
 from .sources import add_cosmology_argument, cosmology_of
+from .values import angle, kept_columns, numbers, options
 
 
 def add_commands(commands):

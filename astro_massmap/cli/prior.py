@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .arguments import angle, numbers, open_maps, show_table, table_file
+from .arguments import open_maps
+from .outputs import show_table
 from .sources import add_sources_argument, computed_spectrum
+from .values import angle, numbers, table_file
 
 _NOISE = (0.3, 60.0)  # of noisy maps, in units of the standard deviation of a pixel, for a network of the posterior
 

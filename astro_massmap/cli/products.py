@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
-from .arguments import add_width_argument, check_picture, hdu, numbers, options, print_style, save_figure, wcs_of
 from .map_commands import Z_SOURCE, add_command, needs_output, read_map, write_map
+from .outputs import add_width_argument, check_picture, print_style, save_figure
 from .sources import add_cosmology_argument, add_z_source_argument, cosmology_of, z_source_of
+from .values import hdu, numbers, options, wcs_of
 
 
 def add_commands(commands):

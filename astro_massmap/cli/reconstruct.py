@@ -8,22 +8,16 @@ from .arguments import (
     add_exclude_argument,
     add_method_arguments,
     add_solver_arguments,
-    add_width_argument,
     add_workers_argument,
-    check_picture,
-    check_targets,
-    options,
-    print_style,
     read_catalog,
     read_method,
-    record,
-    save_figure,
-    show_table,
-    wcs_of,
     workers,
 )
 from .duration import print_duration
+from .outputs import add_width_argument, check_picture, check_targets, print_style, save_figure, show_table
+from .records import record
 from .sources import add_bins_argument, check_bins_arguments, cosmology_of, edges_or_column, read_n_z_argument
+from .values import options, wcs_of
 
 
 def add_commands(commands):

@@ -14,8 +14,9 @@ import numpy as np
 
 from .._utils.progress import warn
 from . import reconstruct
-from .arguments import CODE, FILES, check_targets, file_sha256, is_name, shell_arguments
+from .outputs import check_targets
 from .own_code import is_own_code
+from .records import CODE, FILES, file_sha256, is_name, shell_arguments
 from .sources import MODEL_OPTIONS
 
 MAKERS = {

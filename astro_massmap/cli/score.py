@@ -29,7 +29,7 @@ def add_commands(commands):
 def _score(arguments):
     from .._utils.files import check_target
     from ..validation import Benchmark, Scores, score
-    from .arguments import save_figure
+    from .outputs import save_figure
 
     for file in filter(None, (arguments.output, arguments.plot)):
         check_target(file, overwrite=arguments.overwrite)

@@ -8,14 +8,12 @@ from .arguments import (
     add_method_arguments,
     add_solver_arguments,
     add_workers_argument,
-    angle,
-    options,
     read_method,
-    show_table,
-    table_file,
     workers,
 )
+from .outputs import show_table
 from .sources import add_bins_argument, check_bins_arguments, edges_or_column, read_n_z_argument
+from .values import angle, options, table_file
 
 _ROWS = 1_000_000
 

@@ -7,17 +7,12 @@ from .arguments import (
     add_exclude_argument,
     add_method_arguments,
     add_solver_arguments,
-    angle,
-    check_picture,
-    numbers,
     read_catalog,
     read_method,
-    save_figure,
-    show_table,
-    table_file,
-    wcs_of,
 )
+from .outputs import check_picture, save_figure, show_table
 from .sources import add_z_source_argument, z_source_of
+from .values import angle, numbers, table_file, wcs_of
 
 
 def add_commands(commands):

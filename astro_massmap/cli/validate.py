@@ -4,8 +4,10 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from .arguments import NETWORKS, add_galaxy_arguments, angle, open_maps, options, read_catalog, save_figure
+from .arguments import NETWORKS, add_galaxy_arguments, open_maps, read_catalog
+from .outputs import save_figure
 from .own_code import is_own_code, load, name_in, with_colon
+from .values import angle, options
 
 FIRST = ("kaiser_squires",)
 LAST = ("wiener", "posterior_mean", "gaussian", "posterior_diffusion", "annealed_hmc")

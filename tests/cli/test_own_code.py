@@ -9,8 +9,8 @@ from astropy.table import QTable
 
 from astro_massmap import ConvergenceMap, datasets
 from astro_massmap.cli import main
-from astro_massmap.cli.arguments import file_sha256
 from astro_massmap.cli.own_code import file_of, is_own_code, load
+from astro_massmap.cli.records import file_sha256
 
 from helpers.cases import each_case
 

@@ -19,9 +19,10 @@ from hypothesis import given, settings, strategies as st
 import astro_massmap
 from astro_massmap import ConvergenceMap, PowerSpectrum, ShearCatalog, Wiener, datasets
 from astro_massmap.cli import _parser, main
-from astro_massmap.cli.arguments import as_text, columns
 from astro_massmap.cli.hints import in_shell_syntax
 from astro_massmap.cli.parity import OPTIONS, PYTHON_ONLY, TASKS
+from astro_massmap.cli.records import as_text
+from astro_massmap.cli.values import columns
 from astro_massmap.validation.null_tests import noise_maps
 
 from helpers.cases import each_case

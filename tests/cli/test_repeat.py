@@ -16,8 +16,9 @@ from hypothesis import given, strategies as st
 from astro_massmap import ConvergenceMap, KaiserSquires, PowerSpectrum, ScorePrior, ShearCatalog, datasets
 from astro_massmap._utils.files import without_folders
 from astro_massmap.cli import main, reconstruct
-from astro_massmap.cli.arguments import as_text, columns, file_sha256, shell_arguments
+from astro_massmap.cli.records import as_text, file_sha256, shell_arguments
 from astro_massmap.cli.repeat import LEFT, MAKERS, TAKEN, difference
+from astro_massmap.cli.values import columns
 from astro_massmap.priors import HybridDenoiser
 
 from helpers import small_priors

@@ -16,7 +16,7 @@ from regions import CircleSkyRegion, PolygonSkyRegion, Regions, TextSkyRegion
 
 from astro_massmap import ConvergenceMap, PowerSpectrum, ScorePrior, ShearCatalog, ShearMap
 from astro_massmap._sky.regions import as_regions
-from astro_massmap.cli.arguments import wcs_of
+from astro_massmap.cli.values import wcs_of
 from astro_massmap.priors import PosteriorNetwork
 from astro_massmap.simulation import LensPlanes, MapSet
 

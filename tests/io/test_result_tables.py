@@ -13,7 +13,7 @@ from regions import CirclePixelRegion, PixCoord
 from astro_massmap import ConvergenceMap, PowerSpectrum, ShearCatalog, Wiener, datasets, write_fields
 from astro_massmap._io.result_tables import ResultTable, printed
 from astro_massmap.analysis.peaks import match_clusters
-from astro_massmap.cli.arguments import show_table
+from astro_massmap.cli.outputs import show_table
 from astro_massmap.validation.completeness import completeness, random_centers
 from astro_massmap.validation.diagnostics import coverage, rank_histogram, reliability, tarp
 from astro_massmap.validation.null_tests import b_mode_test
