@@ -183,8 +183,9 @@ def _row(i, mean, tested, fine, coarse, blocks, n, level):
     values, samples = block_mean(tested, n).ravel()[used], blocks[:, used]
     if not np.isfinite(values).all():
         raise ValueError("other: needs finite numbers in the regions")
-    p = PValue(count_beyond(samples, values), len(samples), level)
-    return p, p.lower, p.upper, deviation(samples, values), used.sum(), np.average(tested, weights=weights)
+    p, inside = PValue(count_beyond(samples, values), len(samples), level), (weights > 0) & np.isfinite(tested)
+    kappa = np.average(tested[inside], weights=weights[inside])
+    return p, p.lower, p.upper, deviation(samples, values), used.sum(), kappa
 
 
 def _mostly(overlap):

@@ -98,6 +98,15 @@ def test_a_region_smaller_than_a_super_pixel_has_one():
         assert table["deviation"][0] == pytest.approx(expected)
 
 
+def test_a_gap_elsewhere_in_the_map_does_not_change_the_tested_mean():
+    samples = halo() + smooth_noise(39)
+    mean, regions = samples.mean(axis=0), [circle(10, 12), circle(25, 20)]
+    whole = structure_test(mean, samples, WCS, OPEN, regions, 0.8 * u.arcmin)
+    mean, samples[:, :, 20:] = np.where(np.arange(SHAPE[1]) < 20, mean, np.nan), np.nan
+    parted = structure_test(mean, samples, WCS, OPEN, regions, 0.8 * u.arcmin)
+    assert parted["kappa_tested"][0] == whole["kappa_tested"][0] and np.isnan(parted["kappa_tested"][1])
+
+
 def test_samples_with_gaps_and_columns_of_the_regions():
     samples = halo() + smooth_noise(19)
     samples[:, :, 20:] = np.nan
