@@ -42,7 +42,7 @@ def interpolate(image: Floats, inside: Bools) -> Floats:
     Parameters
     ----------
     image : ndarray
-        Map ``(ny, nx)``.
+        Map ``(ny, nx)``. Other pixels that are not finite count as beyond the edge of the map.
     inside : ndarray of bool
         Pixels to replace ``(ny, nx)``; ValueError if these are all.
 
@@ -62,7 +62,8 @@ def interpolate(image: Floats, inside: Bools) -> Floats:
     [0. 1. 2. 3. 4.]
     """
     image = np.array(image, dtype=float)
-    if np.all(inside):
+    on_map = inside | np.isfinite(image)
+    if not (on_map & ~inside).any():
         raise ValueError("regions: cover the whole map; an interpolation needs pixels around them")
     number = np.cumsum(inside).reshape(image.shape) - 1
     size = int(np.sum(inside))
@@ -70,7 +71,7 @@ def interpolate(image: Floats, inside: Bools) -> Floats:
     for axis in (0, 1):
         for a, b in (np.s_[:-1], np.s_[1:]), (np.s_[1:], np.s_[:-1]):
             here, there = (np.s_[a, :], np.s_[b, :]) if axis == 0 else (np.s_[:, a], np.s_[:, b])
-            unknown = inside[here]
+            unknown = inside[here] & on_map[there]
             at = number[here][unknown]
             neighbours[at] += 1
             both = inside[there][unknown]
@@ -178,13 +179,14 @@ def _row(i, mean, tested, fine, coarse, blocks, n, level):
     if not used.any():
         return np.nan, np.nan, np.nan, np.nan, 0, np.nan
     if tested is None:
-        tested = interpolate(mean, _mostly(weights))
+        tested = interpolate(mean, _mostly(weights) & np.isfinite(mean))
     tested = np.broadcast_to(tested, mean.shape)
     values, samples = block_mean(tested, n).ravel()[used], blocks[:, used]
     if not np.isfinite(values).all():
         raise ValueError("other: needs finite numbers in the regions")
-    p = PValue(count_beyond(samples, values), len(samples), level)
-    return p, p.lower, p.upper, deviation(samples, values), used.sum(), np.average(tested, weights=weights)
+    p, inside = PValue(count_beyond(samples, values), len(samples), level), (weights > 0) & np.isfinite(tested)
+    kappa = np.average(tested[inside], weights=weights[inside])
+    return p, p.lower, p.upper, deviation(samples, values), used.sum(), kappa
 
 
 def _mostly(overlap):

@@ -98,6 +98,31 @@ def test_a_region_smaller_than_a_super_pixel_has_one():
         assert table["deviation"][0] == pytest.approx(expected)
 
 
+def test_a_gap_elsewhere_in_the_map_does_not_change_the_tested_mean():
+    samples = halo() + smooth_noise(39)
+    mean, regions = samples.mean(axis=0), [circle(10, 12), circle(25, 20)]
+    whole = structure_test(mean, samples, WCS, OPEN, regions, 0.8 * u.arcmin)
+    mean, samples[:, :, 20:] = np.where(np.arange(SHAPE[1]) < 20, mean, np.nan), np.nan
+    parted = structure_test(mean, samples, WCS, OPEN, regions, 0.8 * u.arcmin)
+    assert parted["kappa_tested"][0] == whole["kappa_tested"][0] and np.isnan(parted["kappa_tested"][1])
+
+
+def test_a_region_at_a_gap_is_interpolated_as_one_at_the_edge():
+    samples = halo() + smooth_noise(39)
+    gap = np.arange(SHAPE[1]) >= 20
+    at_edge = samples.mean(axis=0)[:, :20], samples[:, :, :20], tan_wcs(SHAPE)
+    samples[:, :, gap] = np.nan
+    mean = np.where(gap, np.nan, samples.mean(axis=0))
+    for x in (18, 20):
+        region = [circle(x, 12)]
+        found = structure_test(mean, samples, WCS, OPEN, region, 0.4 * u.arcmin)
+        edge = structure_test(*at_edge, OPEN[:, :20], region, 0.4 * u.arcmin)
+        assert found["kappa_tested"][0] == pytest.approx(edge["kappa_tested"][0])
+        assert found["p_value"][0] == edge["p_value"][0]
+    with pytest.raises(ValueError, match=r"^regions: cover the whole map"):
+        interpolate(mean, ~np.isnan(mean))
+
+
 def test_samples_with_gaps_and_columns_of_the_regions():
     samples = halo() + smooth_noise(19)
     samples[:, :, 20:] = np.nan
