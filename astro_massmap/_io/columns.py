@@ -21,8 +21,11 @@ from .positions import positions
 from .text_files import check_table, table_layout, text_encoding
 
 USUAL_NAMES = {
-    "ra": ("ra", "raj2000", "ra_icrs", "alpha_j2000", "alpha", "right_ascension"),
-    "dec": ("dec", "dej2000", "decj2000", "de_icrs", "dec_icrs", "delta_j2000", "delta", "declination"),
+    "ra": ("ra", "raj2000", "ra_icrs", "alpha_j2000", "alpha", "right_ascension", "_raj2000", "_ra.icrs", "_ra"),
+    "dec": (
+        *("dec", "dej2000", "decj2000", "de_icrs", "dec_icrs", "delta_j2000", "delta", "declination"),
+        *("_dej2000", "_de.icrs", "_de"),
+    ),
     "g1": ("g1", "e1", "gamma1", "e_1", "e1_corr", "bias_corrected_e1"),
     "g2": ("g2", "e2", "gamma2", "e_2", "e2_corr", "bias_corrected_e2"),
     "weight": ("weight", "w", "shape_weight", "lensfit_weight"),
@@ -183,13 +186,18 @@ def find_columns(table, columns=None):
     missing = [key for key in REQUIRED if not found.get(key)]
     if missing:
         raise ValueError(
-            f"columns: cannot find {', '.join(missing)} among {table.colnames}; name the columns, "
-            f"for example columns={{{missing[0]!r}: '...'}}"
+            f"columns: cannot find {', '.join(missing)} among {table.colnames}; name the columns, for example "
+            f"columns={ {key: _similar(key, table.colnames) for key in missing} }"
         )
     for pair in PAIRS:
         if not all(named.get(key) for key in pair):
             _check_pair(pair, found)
     return {key: found[key] for key in USUAL_NAMES if found.get(key)}
+
+
+def _similar(key, names):
+    """Return the shortest name that ends with a usual one, such as i_ra, or dots."""
+    return min((name for name in names if name.lower().endswith(USUAL_NAMES[key])), key=len, default="...")
 
 
 def is_own(table):

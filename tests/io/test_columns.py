@@ -613,3 +613,19 @@ def test_fits_files_with_the_extension_of_text():
     galaxies().write("c.fits")
     Path("c.fits").rename("c.cat")
     assert len(ShearCatalog.read("c.cat", axes="west-north")) == N
+
+
+@each_case("names", [("_RAJ2000", "_DEJ2000"), ("_RA.icrs", "_DE.icrs"), ("_RA", "_DE")])
+def test_positions_that_vizier_computes(names):
+    table = Table([WHERE.ra, WHERE.dec, E1, E2], names=[*names, "e1", "e2"])
+    catalog, texts = caught(ShearCatalog.from_table, table, axes="west-north")
+    assert catalog.columns["ra"] == names[0] and texts == []
+
+
+def test_missing_columns_are_suggested_by_the_ends_of_their_names():
+    names = ["i_ra", "i_dec", "i_shape_e1", "i_shape_e1_isnull", "i_shape_e2", "i_shape_rms_e"]
+    message = r"columns=\{'ra': 'i_ra', 'dec': 'i_dec', 'g1': 'i_shape_e1', 'g2': 'i_shape_e2'\}"
+    with pytest.raises(ValueError, match=message):
+        ShearCatalog.from_table(Table(rows=[[1.0] * len(names)], names=names), axes="west-north")
+    with pytest.raises(ValueError, match=r"cannot find dec, g1, g2 .* columns=\{'dec': '\.\.\.', 'g1'"):
+        ShearCatalog.from_table(Table(rows=[[1.0, 1.0]], names=["ra", "b"]), axes="west-north")
