@@ -111,7 +111,13 @@ def test_chains_that_start_from_the_diffusion_have_one_level():
     method = AnnealedHMC(ScorePrior.load(), start="diffusion", schedule=schedule, n_samples=1, n_check=0)
     plan = method.prepare(observation(0.0))
     assert len(plan.targets) == 1
-    assert plan.final_evaluations == 25 + 2
+    assert plan.final_evaluations == 12 + 2
+
+
+def test_chains_that_start_from_the_diffusion_need_35_evaluations():
+    plan = AnnealedHMC(start="diffusion").prepare(observation(0.0))
+    (steps,), trajectory = plan.schedule.trajectories, plan.schedule.trajectory
+    assert plan.final_evaluations + 1 + steps * trajectory.leapfrogs == 35
 
 
 def test_samples_that_diverge_are_an_error_of_the_network():
