@@ -175,8 +175,8 @@ class DiffusedStartPlan(SplitPlan):
     Plan of chains at one level that start from samples of a `DiffusionPlan`.
 
     A sample x gets the noise of the level by an exact draw of z given x and the data, so that the start has the
-    distribution of the level if x has that of the posterior. The last level of the diffusion is half of that noise, which
-    hides finer structure of x. Chains always take the first step, for data unlike those of the training of the network.
+    distribution of the level if x has that of the posterior. The diffusion ends at half of that noise, which hides the
+    finest structure. Chains always take the first step, for data unlike those of the training of the network.
 
     Parameters
     ----------

@@ -138,7 +138,8 @@ def test_only_the_first_step_is_always_taken(gaussian):
             return on_grid
 
     states = []
-    plan = diffused_start(observation, Steep(problems.spectrum()), GaussianNetwork(problems.spectrum()), steps=2, trajectories=2)
+    network, prior = GaussianNetwork(problems.spectrum()), Steep(problems.spectrum())
+    plan = diffused_start(observation, prior, network, steps=2, trajectories=2)
     streams = plan.streams(1, [0])
     start = plan.start(streams)
     run_chains(plan, streams, modes=start, on_step=lambda level, state: states.append(state))
