@@ -100,7 +100,7 @@ def test_the_diffusion_ends_at_half_of_the_noise_of_the_chains(gaussian):
 @pytest.mark.slow
 def test_short_chains_from_the_diffusion_keep_the_weights():
     # as above, with 35 evaluations instead of 75
-    problem = problems.two_modes(64, 6.1)
+    problem = problems.two_modes(64, 6.1, wanted=(0.132, 0.842))
     for observation, weight in zip(problem.observations, problem.weights, strict=True):
         diffusion = DiffusionPlan(observation, MixtureNetwork(problem.prior, observation), 12, observation.shape)
         plan = DiffusedStartPlan(diffusion, observation, problem.prior, Schedule.short(), observation.shape)
