@@ -18,6 +18,7 @@ import torch
 
 from astro_massmap import GaussianPrior, Schedule
 from astro_massmap.inference import (
+    DiffusedStartPlan,
     DiffusionPlan,
     FourierGrid,
     LensingOperator,
@@ -167,17 +168,32 @@ def diffusion(quick):
         plan = DiffusionPlan(observation, GaussianNetwork(problems.spectrum()), steps, observation.shape)
         agreement = exact.compare(ensemble(plan, 16 if quick else 64)[0])
         yield f"64, Gaussian, {steps} steps", "0", agreement.row(), agreement.good
-    for separation, steps in [(4.1, 25), (6.1, 10), (6.1, 25)][: 1 if quick else None]:
+    for steps in (2, 12):
+        network, prior = GaussianNetwork(problems.spectrum()), GaussianPrior(problems.spectrum())
+        plan = _short(observation, prior, network, steps)
+        agreement = exact.compare(ensemble(plan, 16 if quick else 64)[0])
+        yield f"64, Gaussian, chains from {steps} steps", "0", agreement.row(), agreement.good
+    cases = [(4.1, 25), (6.1, 10), (6.1, 25), (6.1, None), (10.2, None)]
+    for separation, steps in cases[: 1 if quick else None]:
         problem = problems.two_modes(64, separation)
 
         def plan_of(observation, problem=problem, steps=steps):
             network = MixtureNetwork(problem.prior, observation)
+            if steps is None:
+                return _short(observation, problem.prior, network, 12)
             return DiffusionPlan(observation, network, steps, observation.shape)
 
+        label = "chains from 12 steps" if steps is None else f"{steps} steps"
         name, evaluations, _, *rest = _mode_rows(
-            f"64, separation {separation}, {steps} steps", problem, plan_of, 32 if quick else 128
+            f"64, separation {separation}, {label}", problem, plan_of, 32 if quick else 128
         )
         yield name, evaluations, *rest
+
+
+def _short(observation, prior, network, steps):
+    """Return the plan of short chains that start from a diffusion."""
+    diffusion = DiffusionPlan(observation, network, steps, observation.shape)
+    return DiffusedStartPlan(diffusion, observation, prior, Schedule.short(), observation.shape)
 
 
 def tempered(quick):

@@ -73,6 +73,8 @@ class Plan:
         Number of evaluations of the residual of the score in ``finish``.
     settles : bool
         True if chains always take the first step at a new level.
+    arrives : bool
+        True if the first level is new to the chains, as their starts are not those of its Gaussian posterior.
 
     Examples
     --------
@@ -94,6 +96,7 @@ class Plan:
 
     final_evaluations = 0
     settles = True
+    arrives = False
 
     def __init__(self, observation, prior, schedule, box_shape, *, dtype=torch.float32, device="cpu", **options):
         self.observation, self.schedule = observation, schedule
@@ -255,7 +258,7 @@ def run_chains(plan, streams, *, modes=None, on_step=lambda level, state: None):
         for step in range(steps):
             # the map from another level is improbable at this one, the more so the larger the field: Metropolis' rule
             # would reject every first step
-            arrives = plan.settles and level > 0 and step == 0
+            arrives = plan.settles and (level > 0 or plan.arrives) and step == 0
             state = split_step(target, state, plan.schedule.trajectory, streams, plan.grid.inner, always=arrives)
             accepted.append(state.accepted.double())
             errors.append(state.energy_error.square())

@@ -142,6 +142,12 @@ class DiffusionPlan(Plan):
         signal = math.sqrt(self.grid.pixel_variance(self.prior.variance))
         return [Level(ratio * signal) for ratio in self.ratios]
 
+    def down_to(self, sigma):
+        """Return the plan with the same number of levels down to ``sigma``, or as now if that is lower."""
+        plan, (highest, *_, lowest) = copy.copy(self), [target.sigma for target in self.targets]
+        plan.targets = [Level(level) for level in np.geomspace(highest, max(sigma, lowest), len(self.targets))]
+        return plan
+
     def gaussian_half(self):
         """Return the plan without the network."""
         half = copy.copy(self)
@@ -169,12 +175,13 @@ class DiffusedStartPlan(SplitPlan):
     Plan of chains at one level that start from samples of a `DiffusionPlan`.
 
     A sample x gets the noise of the level by an exact draw of z given x and the data, so that the start has the
-    distribution of the level if x has that of the posterior.
+    distribution of the level if x has that of the posterior. The diffusion ends at half of that noise, which hides the
+    finest structure. Chains always take the first step, for data unlike those of the training of the network.
 
     Parameters
     ----------
     diffusion : DiffusionPlan
-        Plan of the starts, for the same data and box.
+        Plan of the starts, for the same data and box, with at least two steps.
     observation, prior, schedule, box_shape, **options
         As for `Plan`; the schedule has one level.
 
@@ -193,9 +200,11 @@ class DiffusedStartPlan(SplitPlan):
     torch.Size([2, 32, 17])
     """
 
+    arrives = True
+
     def __init__(self, diffusion, observation, prior, schedule, box_shape, **options):
         super().__init__(observation, prior, schedule, box_shape, **options)
-        self.diffusion = diffusion
+        self.diffusion = diffusion.down_to(self.share / 2)
         self.final_evaluations += diffusion.final_evaluations
 
     def gaussian_half(self):

@@ -119,6 +119,11 @@ class Schedule:
         return cls(levels=(2.5, 2.0, 1.6, 1.3, 1.0), trajectories=(2, 1, 1, 1, 5))
 
     @classmethod
+    def short(cls) -> Self:
+        """Return the schedule of chains that start from a diffusion: 23 evaluations, after 12 of the diffusion."""
+        return cls(trajectories=(2,), reverse_steps=14)
+
+    @classmethod
     def tempered(cls) -> Self:
         """Return the scheme of Remy et al. (2020), for comparison: noise is added to the data and slowly reduced."""
         levels = (*np.geomspace(0.15, 0.03, 40), 0.015, 0.007, 0.003, 0.0)

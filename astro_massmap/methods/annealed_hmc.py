@@ -26,7 +26,7 @@ from ..priors import PosteriorNetwork, Prior, ScoreFunction, ScorePrior
 from .base import check_dtype
 from .sampled import SampledMethod, fixed_map, mean_power
 
-_STEPS = 25  # of the diffusion from which chains start
+_STEPS = 12  # of the diffusion from which chains start
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,12 @@ class AnnealedHMC(SampledMethod):
         Number of samples, each from its own chain.
     schedule : `~astro_massmap.Schedule` or {'annealed', 'fast', 'tempered'}
         Noise levels, and the number of steps at each. 'tempered' ends at zero noise, where a ScorePrior has no score.
+        With ``start="diffusion"`` chains have the last level alone, and the names stand for ``Schedule.short()``.
     seed : int
         Seed. Sample i depends on the data, the seed and i alone; samples of different data are independent.
     start : {'gaussian', 'diffusion'}
-        Start of the chains: an exact draw of the Gaussian posterior at the first level, or a sample of
-        `~astro_massmap.PosteriorDiffusion` at the last level, the only one then. The prior needs to be a ScorePrior.
+        Start of the chains: an exact draw of the Gaussian posterior at the first level, or 12 steps of the diffusion
+        of `~astro_massmap.PosteriorDiffusion` at the last level. The prior needs to be a ScorePrior.
     information : float
         Fraction of the information of the data, the sum of 1 / N, that is kept when noise is added to the pixels with
         the lowest noise, which would otherwise limit the noise level of the map.
@@ -104,7 +105,7 @@ class AnnealedHMC(SampledMethod):
             raise ValueError(f"start: needs 'gaussian' or 'diffusion', got {self.start!r}")
         if self.start == "diffusion" and not isinstance(self.prior, ScorePrior | None):
             raise TypeError(f"start: 'diffusion' needs a ScorePrior, got {text_of(self.prior)}")
-        if self.start == "diffusion" and not self._schedule.splitting:
+        if self.start == "diffusion" and (self.schedule == "tempered" or not self._schedule.splitting):
             raise ValueError("start: 'diffusion' needs a schedule with noise splitting, such as 'annealed'")
         if not (isinstance(self.information, Real) and 0.1 < self.information <= 1):
             raise ValueError(f"information: needs to be between 0.1 and 1, got {self.information!r}")
@@ -128,6 +129,8 @@ class AnnealedHMC(SampledMethod):
 
     @property
     def _schedule(self) -> Schedule:
+        if self.start == "diffusion" and not isinstance(self.schedule, Schedule):
+            return Schedule.short()
         return self.schedule if isinstance(self.schedule, Schedule) else self.SCHEDULES[self.schedule]()
 
     def prepare(self, observation: Observation) -> Plan:
@@ -173,6 +176,8 @@ class AnnealedHMC(SampledMethod):
 
     def _decisive(self, plan: Plan) -> dict[str, Any]:
         settings = super()._decisive(plan)
+        if self.start == "diffusion":
+            settings["schedule"] = f"{_STEPS} steps, {self._schedule!r}"
         if isinstance(self.prior, ScoreFunction):
             settings["function"] = repr(content_sha256(self.prior))
         return settings

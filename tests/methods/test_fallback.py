@@ -1,5 +1,7 @@
 """Samples by diffusion: the fallback where they lack a structure, and chains that start from them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -111,7 +113,26 @@ def test_chains_that_start_from_the_diffusion_have_one_level():
     method = AnnealedHMC(ScorePrior.load(), start="diffusion", schedule=schedule, n_samples=1, n_check=0)
     plan = method.prepare(observation(0.0))
     assert len(plan.targets) == 1
-    assert plan.final_evaluations == 25 + 2
+    assert plan.final_evaluations == 12 + 2
+
+
+def test_chains_that_start_from_the_diffusion_need_35_evaluations():
+    plan = AnnealedHMC(start="diffusion").prepare(observation(0.0))
+    (steps,), trajectory = plan.schedule.trajectories, plan.schedule.trajectory
+    assert plan.final_evaluations + 1 + steps * trajectory.leapfrogs == 35
+
+
+def test_samples_of_chains_that_start_from_the_diffusion_are_continued(tmp_path):
+    def solve(n_samples, **options):
+        method = AnnealedHMC(start="diffusion", n_check=0, checkpoint=tmp_path / "samples.fits", **options)
+        return dataclasses.replace(method, n_samples=n_samples).solve(observation(0.0))
+
+    first = np.array(solve(1).samples)
+    both = solve(2, schedule=Schedule.short())
+    assert np.array_equal(both.samples[:1], first)
+    assert both.diagnostics["score_evaluations"] == 35 * (1 + both.diagnostics["restarts"])
+    with pytest.raises(ValueError, match="other settings"):
+        solve(2, schedule=Schedule(trajectories=1))
 
 
 def test_samples_that_diverge_are_an_error_of_the_network():
