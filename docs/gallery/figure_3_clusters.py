@@ -22,6 +22,7 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
+from matplotlib.colors import AsinhNorm
 from matplotlib.figure import Figure
 from regions import CircleSkyRegion
 
@@ -64,7 +65,7 @@ for row, (name, (catalog, centers)) in enumerate(clusters.items()):
     images = {"posterior mean": kappa, "a sample": ConvergenceMap(kappa.samples[0], wcs=kappa.wcs, mask=kappa.mask)}
     for column, (title, image) in enumerate(images.items()):
         ax = figure.add_subplot(3, 2, 2 * row + column + 1, projection=kappa.wcs)
-        colours = {"cmap": "inferno", "vmin": -0.05, "vmax": 0.35, "colorbar": column == 1}
+        colours = {"cmap": "inferno", "norm": AsinhNorm(0.1, vmin=-0.05, vmax=0.7), "colorbar": column == 1}
         image.plot(ax, regions=circles, title=f"{name}: {title}", **colours)
     peaks = kappa.peaks(0.05, radius=1 * u.arcmin)
     for center in centers:
