@@ -100,14 +100,22 @@ def _doubt(g1: str, names: list[str]) -> None:
 def warn_of_unused(table: Table, used: set[str]) -> None:
     """Warn of columns that are named as weights or multiplicative biases, of which none is used or declined."""
     for key, pattern, none in (("weight", _WEIGHT, "equal weights"), ("m_bias", _M_BIAS, "calibrated shear")):
-        names = [name for name in table.colnames if pattern.fullmatch(name)]
-        if names and key not in used:
+        names = [name for name in table.colnames if pattern.fullmatch(name) and key not in used]
+        if key == "m_bias":
+            names = [name for name in names if _is_small(table[name])]
+        if names:
             warnings.warn(
                 f"columns: {names[0]!r} is not used as {key}: give columns={ {key: names[0]} }, or "
                 f"columns={ {key: None} } for {none}",
                 AstropyUserWarning,
                 stacklevel=3,
             )
+
+
+def _is_small(values: Any) -> bool:
+    """Return whether a column contains numbers of which most are below 1, as biases are and magnitudes are not."""
+    array = np.ma.asarray(getattr(values, "value", values))
+    return array.dtype.kind in "fiu" and bool(np.mean(np.abs(array.filled(0)) < 1) > 0.5)
 
 
 def response_to_table(response: Any, n: int) -> dict[str, NDArray[np.float64]]:
