@@ -12,6 +12,7 @@ never inverted.
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,12 +26,15 @@ from .axes import AXES, to_west_north
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from astropy.table import Table
     from numpy.typing import ArrayLike, NDArray
 
     from .._utils.typing import Axes, Response
 
 MATRIX = ("R11", "R12", "R21", "R22")  # columns of a table
 RESPONSE = ("response", "rms_e", *MATRIX)
+_WEIGHT = re.compile(r"(?!.*(flux|prior|phot)).*weight", re.IGNORECASE)
+_M_BIAS = re.compile(r"(?i:m_?bias|m_?corr|.*shear_bias_m)|m")  # M is a mass or a magnitude
 
 
 def check_response(response: ArrayLike | None, responsivity: ArrayLike | None, n: int) -> Response | None:
@@ -91,6 +95,27 @@ def _doubt(g1: str, names: list[str]) -> None:
     else:
         return
     warnings.warn(f"columns: {fault}; or response=1 if the shear is calibrated", AstropyUserWarning, stacklevel=4)
+
+
+def warn_of_unused(table: Table, used: set[str]) -> None:
+    """Warn of columns that are named as weights or multiplicative biases, of which none is used or declined."""
+    for key, pattern, none in (("weight", _WEIGHT, "equal weights"), ("m_bias", _M_BIAS, "calibrated shear")):
+        names = [name for name in table.colnames if pattern.fullmatch(name) and key not in used]
+        if key == "m_bias":
+            names = [name for name in names if _is_small(table[name])]
+        if names:
+            warnings.warn(
+                f"columns: {names[0]!r} is not used as {key}: give columns={ {key: names[0]} }, or "
+                f"columns={ {key: None} } for {none}",
+                AstropyUserWarning,
+                stacklevel=3,
+            )
+
+
+def _is_small(values: Any) -> bool:
+    """Return whether a column contains numbers of which most are below 1, as biases are and magnitudes are not."""
+    array = np.ma.asarray(getattr(values, "value", values))
+    return array.dtype.kind in "fiu" and bool(np.mean(np.abs(array.filled(0)) < 1) > 0.5)
 
 
 def response_to_table(response: Any, n: int) -> dict[str, NDArray[np.float64]]:

@@ -24,7 +24,7 @@ from .._utils.checks import check_integer
 from .._utils.files import atomic_path
 from .._utils.progress import warn
 from .axes import AXES, check_axes_name, same_axes, to_west_north
-from .calibration import RESPONSE, response_of_columns, response_to_table, seen_along
+from .calibration import RESPONSE, response_of_columns, response_to_table, seen_along, warn_of_unused
 from .catalog_bins import bin_numbers
 
 if TYPE_CHECKING:
@@ -113,8 +113,9 @@ class CatalogTables:
         `~astropy.utils.exceptions.AstropyUserWarning`
             If a unit is missing or not in a standard spelling, positions look like radians or hours, the names of two
             columns follow different conventions (``e1`` with ``gamma2``), ellipticities seem to need a response, a
-            redshift column does not look like redshifts and is not used, galaxies are dropped, or the header of the
-            table contains other axes or the shape noise of other columns.
+            column named as a weight or a multiplicative bias is not used, a redshift column does not look like
+            redshifts and is not used, galaxies are dropped, or the header of the table contains other axes or the shape
+            noise of other columns.
 
         Examples
         --------
@@ -152,6 +153,7 @@ class CatalogTables:
             del found["redshift"], names["redshift"]
         if "tomo" in found and not (columns or {}).get("tomo") and not _is_bin_number(found["tomo"]):
             del found["tomo"], names["tomo"]
+        warn_of_unused(table, {*names} | {*kwargs} | {*(columns or ())})
         response_of_columns(found, kwargs, table.colnames, columns)
         if "c1" in found or "c2" in found:
             found["c_bias"] = (found.pop("c1", 0), found.pop("c2", 0))

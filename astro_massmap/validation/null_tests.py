@@ -205,7 +205,7 @@ class BModeTest:
 
     def __str__(self) -> str:
         verdict = {
-            True: "no sign of a B mode",
+            True: "no significant B mode",
             False: "there is a B mode, which lensing does not produce",
             None: f"no verdict: p is the minimum for {self.n} rotations, at least {_LEAST_ROTATIONS} are needed",
         }[self.ok]
@@ -267,7 +267,7 @@ def b_mode_test(
     >>> from astro_massmap import datasets
     >>> from astro_massmap.validation.null_tests import b_mode_test
     >>> print(str(b_mode_test(datasets.demo(), 40, pixel_scale=3.2 * u.arcmin)).splitlines()[0])
-    no sign of a B mode: chi2 = 3.0 in 3 bands, p = 0.415
+    no significant B mode: chi2 = 3.0 in 3 bands, p = 0.415
     """
     _, survey = _prepared(catalog, n, seed, None, wcs, shape, pixel_scale, mask)
     observed = survey.observation()

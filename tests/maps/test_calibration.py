@@ -1,5 +1,7 @@
 """Ellipticities with a response to shear, a number or a matrix, other than one."""
 
+import warnings
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -337,3 +339,22 @@ def test_injected_halos_shear_with_the_response():
     expected = np.einsum("nij,jn->in", response, 0.8 * np.array([g.g1, g.g2]))
     assert np.allclose([e.g1, e.g2], expected, atol=1e-12)
     assert np.abs(expected).max() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("names", "columns", "used"),
+    [
+        (("she_weight", "m"), {}, ("she_weight", "'m'")),
+        (("i_derived_weight", "i_shear_bias_m"), {"m_bias": None}, ("i_derived_weight",)),
+        (("weight", "m"), {"m_bias": "m"}, ()),
+        (("weight_1p", "M"), {"weight": None}, ()),
+    ],
+)
+def test_unused_weights_and_biases_are_named(names, columns, used):
+    table = Table(rows=[[150.0, 2.0, 0.1, 0.2, 1.0, 0.1]], names=["ra", "dec", "e1", "e2", *names])
+    table["ra"].unit = table["dec"].unit = "deg"
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        ShearCatalog.from_table(table, axes="west-north", columns=columns)
+    texts = [str(w.message) for w in found]
+    assert len(texts) == len(used) and all(name in text for name, text in zip(used, texts, strict=True)), texts

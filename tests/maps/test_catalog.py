@@ -222,7 +222,8 @@ def test_columns_with_names_of_biases_are_not_used_by_default():
     table["m"] = np.linspace(20, 26, 400)  # magnitudes
     table["m_bias"], table["c1"] = 0.1, 0.01
     table.meta["SIGMA_E"] = 0.4
-    catalog = ShearCatalog.from_table(table, axes="west-north")
+    with pytest.warns(AstropyUserWarning, match="'m_bias' is not used as m_bias"):  # nor 'm', a magnitude
+        catalog = ShearCatalog.from_table(table, axes="west-north")
     assert catalog.m_bias is None
     assert catalog.c_bias == (0, 0)
     assert abs(catalog.shape_noise - 0.25) < 0.02
