@@ -130,7 +130,8 @@ def is_excluded(region):
     return not include or str(include).strip().lower() in ("-", "0", "false", "no")
 
 
-def _without_area(region):
+def without_area(region):
+    """Return the kind of a region that has no area, such as "point", or None."""
     if region.meta.get("type") == "ann":  # of CRTF
         return "annotation"
     return next((kind for kind, classes in _KINDS.items() if isinstance(region, classes)), None)
@@ -145,7 +146,7 @@ def included(regions, name, *, areas=False):
     """
     kept, excluded, left_out = [], list(regions.excluded), {}
     for region in regions:
-        kind, minus = _without_area(region), is_excluded(region)
+        kind, minus = without_area(region), is_excluded(region)
         if kind in ("text label", "annotation") or (kind is not None and (areas or minus)):
             left_out[kind] = left_out.get(kind, 0) + 1
         else:

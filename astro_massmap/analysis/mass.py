@@ -26,6 +26,7 @@ from scipy.interpolate import CubicSpline
 from .._io.quantities import checked_level, floats, numbers
 from .._io.result_tables import printed
 from .._sky.geometry import local_scale
+from .._sky.regions import without_area
 from .._utils.progress import warn
 from ..theory.cosmology import checked_cosmology, redshift
 from ..theory.source_redshifts import is_listed, read_n_z
@@ -211,8 +212,8 @@ def projected_mass(
     Parameters
     ----------
     mean, samples, wcs, mask, regions, background, level, keep_columns, select
-        As for `~astro_massmap.analysis.detection.region_statistics`, also for errors. Shear does not constrain
-        the mean of a field: subtract a background.
+        As for `~astro_massmap.analysis.detection.region_statistics`, also for errors, but all regions need an area.
+        Shear does not constrain the mean of a field: subtract a background.
     z_lens : float, array-like or str
         Redshift of the matter, for all regions or for each, or the name of a column in a table of clusters. Masses are
         NaN, with a warning, for lenses that are not in front of the sources, and an error is raised if all are.
@@ -241,6 +242,11 @@ def projected_mass(
     """
     cosmology = checked_cosmology(cosmology)
     found = listed(regions, cosmology=cosmology, select=select)
+    if points := sum(without_area(region) is not None for region in found):
+        raise ValueError(
+            f"regions: a projected mass needs an area, but {points} of {len(found)} regions have none; give circles, "
+            "or a table with a column radius"
+        )
     z_lens, sources = redshifts_of(z_lens, len(found), found.table), read_n_z(z_source, "z_source", weight=weight)
     level, (mean, samples, mask) = checked_level(level), checked_maps(mean, samples, mask, at_least=2)
     kappa, values = excess(mean, samples, wcs, mask, found, background)

@@ -82,14 +82,17 @@ def _termination_interrupts():
 
 
 class _CommandParser(argparse.ArgumentParser):
-    """Parser of one command, whose error for an unknown option names the command and similar options."""
+    """Parser of one command, whose errors are one line, with similar options for an unknown one."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message}; {self.prog} --help lists the options\n")
 
     def parse_known_args(self, args=None, namespace=None):
         arguments, unknown = super().parse_known_args(args, namespace)
         if unknown:
             similar = difflib.get_close_matches(unknown[0].partition("=")[0], self._option_string_actions, n=1)
             advice = f"; similar: {similar[0]}" if similar else ""
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{advice}; {self.prog} --help lists the options")
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{advice}")
         return arguments, unknown
 
 

@@ -10,7 +10,7 @@ from astropy.cosmology import FlatLambdaCDM, LambdaCDM, Planck18, default_cosmol
 from astropy.table import QTable
 from astropy.utils.exceptions import AstropyUserWarning
 from hypothesis import given, strategies as st
-from regions import CircleSkyRegion, RectangleSkyRegion
+from regions import CircleSkyRegion, PointSkyRegion, RectangleSkyRegion
 from scipy.integrate import quad
 
 from astro_massmap import ConvergenceMap
@@ -318,6 +318,17 @@ def test_invalid_apertures(changes, error, message):
 
 
 # ---- projected mass
+
+
+def test_positions_without_radii_have_no_projected_mass():
+    mean, samples, wcs, mask = field(0.2)
+    center = wcs.pixel_to_world(24, 20)
+    both = [circle(wcs, 24, 20, 3 * u.arcmin), PointSkyRegion(center)]
+    for regions, counts in ((QTable({"ra": [center.ra], "dec": [center.dec]}), "1 of 1"), (both, "1 of 2")):
+        with pytest.raises(
+            ValueError, match=f"^regions: a projected mass needs an area, but {counts} regions have none"
+        ):
+            projected_mass(mean, samples, wcs, mask, regions, 0.3, 1.0, cosmology=FLAT)
 
 
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
