@@ -211,7 +211,7 @@ def _intervals_of(n):
     exact = ", ".join(exact[:3]) + ", ..." * (len(exact) > 3)
     between = "" if n < 4 else "; the ends of other intervals are interpolated"
     low = [f"{level:.0%}" for level in LEVELS if (n - 1) / (n + 1) < level - 1e-9]
-    reduced = f", the expected coverage of {' and '.join(low)}" if low else ""
+    reduced = f", the expected coverage of {', '.join(low)}" if low else ""
     return (
         f"coverage with {n} samples: intervals of the levels {exact} end at samples{between}. The widest, "
         f"from the lowest to the highest sample, contains {(n - 1) / (n + 1):.3g} of the truths{reduced}."

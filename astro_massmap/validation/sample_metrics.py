@@ -12,7 +12,7 @@ from ..analysis.quantiles import interval
 from .diagnostics import rank_histogram, tarp
 from .scoring_rules import mira, mira_of_correct_posterior
 
-LEVELS = (0.68, 0.9)  # 90 % intervals need 19 samples
+LEVELS = (0.68, 0.9, 0.95)  # the last two need 19 and 39 samples
 _PERMUTATIONS_OF_DISTANCES, _PERMUTATIONS_OF_TARP = 999, 99
 _POINTS = 20  # reference points of TARP in each permutation; those of one mock are strongly correlated
 

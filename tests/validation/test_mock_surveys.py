@@ -171,13 +171,11 @@ def test_the_wiener_filter_is_compared_with_itself(comparison):
 @each_case(
     ("n", "expected"),
     [
-        (19, ("with 19 samples", "levels 0.9, 0.8, 0.7, ... end at samples;", "contains 0.9 of the truths.")),
-        (7, ("levels 0.75, 0.5, 0.25 end at samples;", "contains 0.75 of the truths, the expected coverage of 90%.")),
-        (3, ("levels 0.5 end at samples. The", "contains 0.5 of the truths, the expected coverage of 68% and 90%")),
-        (
-            2,
-            ("levels 0.333 end at samples. The", "contains 0.333 of the truths, the expected coverage of 68% and 90%."),
-        ),
+        (39, ("with 39 samples", "levels 0.95, 0.9, 0.85, ... end at samples;", "contains 0.95 of the truths.")),
+        (19, ("levels 0.9, 0.8, 0.7, ... end", "contains 0.9 of the truths, the expected coverage of 95%.")),
+        (7, ("levels 0.75, 0.5, 0.25 end at samples;", "0.75 of the truths, the expected coverage of 90%, 95%.")),
+        (3, ("levels 0.5 end at samples. The", "0.5 of the truths, the expected coverage of 68%, 90%, 95%.")),
+        (2, ("levels 0.333 end at samples. The", "0.333 of the truths, the expected coverage of 68%, 90%, 95%.")),
     ],
 )
 def test_the_levels_of_intervals_of_few_samples(n, expected):
