@@ -172,8 +172,9 @@ def nfw_mass(
     structure : bool or `~astro_massmap.PowerSpectrum`
         Spectrum of structure along the line of sight, by default of the sources in the default cosmology. The profile
         of a Gaussian field with this spectrum is subtracted from that of each sample, so that the masses have its
-        scatter (Hoekstra 2003, MNRAS 339, 1155); the mean of all these profiles is zero. Parts of annuli that are not
-        on the map are not taken into account. False to fit the convergence alone.
+        scatter (Hoekstra 2003, MNRAS 339, 1155). These profiles have mean zero and, if there are more samples than
+        annuli, exactly their covariance. Parts of annuli that are not on the map are not taken into account. False to
+        fit the convergence alone.
     seed : int
         Seed of these concentrations and profiles.
 
@@ -270,9 +271,15 @@ class _Halo:
 
 
 def _fields(covariance, n, random):
-    """Return n vectors with a covariance, drawn such that their mean is zero."""
-    fields = random.multivariate_normal(np.zeros(len(covariance)), covariance, n)
-    return (fields - fields.mean(axis=0)) * (n / (n - 1)) ** 0.5
+    """Return n vectors of mean zero that have a covariance, exactly if there are more vectors than components."""
+    draws = random.normal(size=(n, len(covariance)))
+    draws -= draws.mean(axis=0)
+    if n > len(covariance):
+        draws = np.linalg.qr(draws)[0] * (n - 1) ** 0.5
+    else:
+        draws *= (n / (n - 1)) ** 0.5
+    values, vectors = np.linalg.eigh(covariance)
+    return draws @ (vectors * np.sqrt(values.clip(min=0))).T
 
 
 def _fitted(annuli, halo, factors):

@@ -13,7 +13,7 @@ from scipy.stats import chi2
 
 from astro_massmap import ConvergenceMap, PowerSpectrum
 from astro_massmap.analysis.annuli import structure_covariance
-from astro_massmap.analysis.halo_mass import aperture_densitometry, nfw_mass
+from astro_massmap.analysis.halo_mass import _fields, aperture_densitometry, nfw_mass
 from astro_massmap.simulation import NFWHalo, inject_halo
 
 from helpers.cases import each_case
@@ -231,6 +231,19 @@ def test_structure_of_redshifts_of_galaxies_is_that_of_their_plane():
         for z in (1.0, [1.0, 1.0, 1.0])
     ]
     assert np.allclose(*(masses.value for masses in found), rtol=1e-9)
+
+
+@pytest.mark.parametrize("n", [2, 6, 7, 16])
+def test_fields_have_mean_zero_and_their_covariance(n):
+    covariance = structure_covariance(PowerSpectrum.default(), np.geomspace(2e-4, 1e-3, 7), np.array([1e-3, 2e-3]))
+    fields = _fields(covariance, n, np.random.default_rng(3))
+    assert np.allclose(fields.mean(axis=0), 0, atol=1e-6)
+    if n > 6:
+        assert np.allclose(np.cov(fields.T), covariance, rtol=1e-6, atol=1e-9 * covariance.max())
+    else:
+        many = [_fields(covariance, n, np.random.default_rng(seed)) for seed in range(4000)]
+        second = np.mean([f.T @ f / n for f in many], axis=0)
+        assert np.allclose(second, covariance, rtol=0.2)  # 4 sigma for two fields
 
 
 @pytest.mark.filterwarnings("ignore:level")
