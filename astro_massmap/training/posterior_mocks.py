@@ -25,7 +25,7 @@ _TOLERANCE = 2e-3  # relative residual of the Gaussian mean, sufficient for the 
 
 
 @dataclass
-class PosteriorBatch(Tensors):
+class PosteriorBatch:
     """
     Truth x, the parts of a `~astro_massmap.priors.NoisyPair`, and the statistics of the fields.
 
@@ -53,6 +53,8 @@ class PosteriorBatch(Tensors):
     level: torch.Tensor
     kind: torch.Tensor
     field: FieldStatistics
+
+    to = Tensors.to
 
     @property
     def pair(self):
