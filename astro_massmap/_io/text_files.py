@@ -90,9 +90,10 @@ def table_layout(lines, *, csv):
     options = {"delimiter": separator} if separator == ";" or (separator == "\t" and csv) else {}
     fields = first.split(separator)
     count = sum(map(_is_number, fields)) if [f.strip() for f in fields] != [str(i) for i in range(len(fields))] else 0
-    named = [
-        -i for i, line in enumerate(reversed(comments), 1) if _are_names(line.lstrip("# ").split(separator), fields)
-    ]
+    words = [line.lstrip("# ").split(separator) for line in comments[:-3:-1]]  # of the last comment, and that above it
+    if len(words) == 2 and len(words[0]) != len(fields):  # no line of units below the names
+        del words[1]
+    named = [-i for i, names in enumerate(words, 1) if _are_names(names, fields)]
     if count and named:  # a line of data may contain text, such as identifiers, and flags
         options = {"format": "ascii.commented_header", "header_start": named[0]}
     elif count == len(fields):
