@@ -33,13 +33,7 @@ def _add_regions(commands):
     means = add_command(commands, "region-statistics", _region_statistics, "mean convergence in regions", regions=True)
 
     mass = add_command(commands, "projected-mass", _projected_mass, "projected masses in regions", regions=True)
-    mass.add_argument(
-        "--z-lens",
-        type=number_or_name,
-        metavar="Z",
-        help="redshift of the lens, or a column of redshifts (default: that of massmap reconstruct --z-lens)",
-    )
-    add_z_source_argument(mass, Z_SOURCE)
+    _add_redshifts(mass)
 
     for parser in (found, means, mass):
         parser.add_argument("--background", type=angles, metavar="IN,OUT", help="ring to subtract: '3,6 arcmin'")
@@ -52,13 +46,7 @@ def _add_regions(commands):
     aperture.add_argument("--radius", type=angle, required=True, metavar="ANGLE", help="radius of the apertures")
 
     halo = add_command(commands, "nfw-mass", _nfw_mass, "M200c of NFW halos fitted to the samples", regions=True)
-    halo.add_argument(
-        "--z-lens",
-        type=number_or_name,
-        metavar="Z",
-        help="redshift of the halos, or a column of redshifts (default: that of massmap reconstruct --z-lens)",
-    )
-    add_z_source_argument(halo, Z_SOURCE)
+    _add_redshifts(halo)
     halo.add_argument(
         "--background", type=angles, required=True, metavar="IN,OUT", help="ring to subtract: '4,7 arcmin'"
     )
@@ -77,6 +65,16 @@ def _add_regions(commands):
         parser.add_argument(
             "--select", metavar="CONDITION", help="rows of a table of regions, such as 'z < 0.5 & snr > 5'"
         )
+
+
+def _add_redshifts(parser):
+    parser.add_argument(
+        "--z-lens",
+        type=number_or_name,
+        metavar="Z",
+        help="redshift of the lens, or a column of redshifts (default: that of massmap reconstruct --z-lens)",
+    )
+    add_z_source_argument(parser, Z_SOURCE)
 
 
 def _add_statistics(commands):

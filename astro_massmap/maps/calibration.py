@@ -13,14 +13,13 @@ never inverted.
 from __future__ import annotations
 
 import re
-import warnings
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from astropy.utils.exceptions import AstropyUserWarning
 
 from .._io.quantities import column, floats
 from .._sky.binning import normalised
+from .._utils.progress import warn
 from .axes import AXES, to_west_north
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def _doubt(g1: str, names: list[str]) -> None:
         fault = f"the response in {unused[0]!r} is not used: name the columns R11, R12, R21, R22, or give response"
     else:
         return
-    warnings.warn(f"columns: {fault}; or response=1 if the shear is calibrated", AstropyUserWarning, stacklevel=4)
+    warn(f"columns: {fault}; or response=1 if the shear is calibrated", 5)
 
 
 def warn_of_unused(table: Table, used: set[str]) -> None:
@@ -104,11 +103,10 @@ def warn_of_unused(table: Table, used: set[str]) -> None:
         if key == "m_bias":
             names = [name for name in names if _is_small(table[name])]
         if names:
-            warnings.warn(
+            warn(
                 f"columns: {names[0]!r} is not used as {key}: give columns={ {key: names[0]} }, or "
                 f"columns={ {key: None} } for {none}",
-                AstropyUserWarning,
-                stacklevel=3,
+                4,
             )
 
 
