@@ -22,11 +22,24 @@ from survey_prior import Skies, survey
 
 from astro_massmap import AnnealedHMC, ScorePrior, Wiener
 from astro_massmap.inference import FourierGrid
+from astro_massmap.simulation import Cosmology, LensPlanes, LightCone, PlaneFilter, SurveyMaps, matter_power
 from astro_massmap.simulation.targeted_maps import Halo
+from astro_massmap.theory.matter_power import MatterPower
 
 PIXEL, ELLIPTICITY, Z_LENS, Z_SOURCE, H = 0.2, 0.26, 0.3, 1.0, 0.7
 RADIUS, RING = 1.0, (4.0, 6.0)  # arcmin
 NAMES = "mass", "density", "seed", "prior", "true", "mean", "std", "rank", "restarts", "acceptance", "error", "wiener"
+
+
+class Simulated:
+    """Held-out maps from the boxes of ``massmap simulate``, with filters of their own."""
+
+    def __init__(self, folder, shape):
+        cubes = [LensPlanes.load(file) for file in sorted(folder.glob("box_*.safetensors"))]
+        power = matter_power(MatterPower.default())
+        filters = PlaneFilter.fit([(cubes, power)])
+        cone = LightCone([filters.apply(cube) for cube in cubes], np.ones(len(cubes[0].distance)), "cpu")
+        self.held_out = SurveyMaps([cone], [Cosmology.default()], [power], filters, shape)
 
 
 class Mocks:
@@ -134,7 +147,10 @@ def main():
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--particles", type=int, default=320)
     parser.add_argument("--boxes", type=int, default=1)
+    parser.add_argument("--simulated", type=Path, help="folder of ``massmap simulate``, for its boxes")
     arguments = parser.parse_args()
+    if arguments.simulated:
+        return measure(arguments, Simulated(arguments.simulated, (2 * arguments.side,) * 2))
     options = {"box_size": 256.0, "size": 2 * arguments.side, "device": "cpu"}
     measure(arguments, Skies(argparse.Namespace(**vars(arguments) | options)))
 

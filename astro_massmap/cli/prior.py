@@ -88,6 +88,14 @@ def _add_train(commands):
         help="train a network of the posterior instead, for posterior_diffusion and posterior_mean",
     )
     train.add_argument(
+        "--footprint",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="MAP",
+        help="maps of your survey, with these pixels: half of the training has their gaps (with --posterior)",
+    )
+    train.add_argument(
         "--without-theory", action="store_true", help="network without the Gaussian component, for comparison"
     )
     train.add_argument(
@@ -174,6 +182,8 @@ def _train(arguments):
 
     if arguments.posterior and arguments.without_theory:
         raise ValueError("--without-theory: cannot be combined with --posterior")
+    if arguments.footprint and not arguments.posterior:
+        raise ValueError("--footprint: needs --posterior")
     if arguments.output.suffix != ".safetensors":
         raise ValueError(f"--output: needs the extension .safetensors, got {str(arguments.output)!r}")
     stem = arguments.output.with_suffix("")
@@ -196,8 +206,11 @@ def _train(arguments):
         seed=arguments.seed,
         **({"sigma": _NOISE} if arguments.posterior else {}),
     )
-    score_options = {"theory": not arguments.without_theory, "n_correction": arguments.corrections}
-    train, more = (train_posterior, {}) if arguments.posterior else (train_prior, score_options)
+    if arguments.posterior:
+        train, more = train_posterior, {"footprints": _footprints(arguments, maps)}
+    else:
+        train = train_prior
+        more = {"theory": not arguments.without_theory, "n_correction": arguments.corrections}
     trained, history = train(
         training,
         validation,
@@ -217,6 +230,22 @@ def _train(arguments):
         for level, ratio in trained.card[key].items():
             print(f"{noise} {level}: mean squared error {ratio:.3f} of that of the Gaussian component alone")
         print(f"wrote {arguments.output}")
+
+
+def _footprints(arguments, maps):
+    """Return where the maps of a survey have data, for maps with the pixels of the training."""
+    from .. import ConvergenceMap
+
+    found = []
+    for file in arguments.footprint:
+        kappa = ConvergenceMap.read(file, format="fits")
+        own, needed = kappa.pixel_scale.to_value("arcmin").mean(), np.degrees(maps.pixel_size) * 60
+        if abs(own / needed - 1) > 0.02:
+            raise ValueError(
+                f"--footprint: {file} has pixels of {own:.3g} arcmin, the maps of {needed:.3g}; reproject it"
+            )
+        found.append(~kappa.mask)
+    return found
 
 
 def _widths(text):

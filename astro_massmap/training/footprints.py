@@ -2,7 +2,8 @@
 Random footprints of surveys: noise of the pixels, and holes without data.
 
 In half of the surveys galaxies are Poisson distributed: a pixel with k galaxies has the noise ``s sqrt(k_mean / k)``,
-and one without galaxies has no data. Stars, edges and corners are masked in most surveys.
+and one without galaxies has no data. Stars, edges and corners are masked in most surveys. Pieces of the mask of a real
+survey can take their place.
 """
 
 import math
@@ -38,6 +39,26 @@ def random_holes(shape, choices):
         if holes.mean() <= 1 - _LEAST:
             return holes
     return np.zeros(shape, dtype=bool)
+
+
+def holes_of_survey(footprints, shape, choices):
+    """
+    Cut the holes of a survey, True without data, out of a random one of ``footprints``, True with data.
+
+    The piece is turned and mirrored at random; where it is larger than the footprint, there are no data around it. Of
+    up to 20 pieces the first with data in 40 % of the pixels is returned, else the one with most data.
+    """
+    best = np.ones(shape, dtype=bool)
+    for _ in range(20):
+        seen = np.rot90(footprints[choices.integers(len(footprints))], choices.integers(4))
+        seen = seen[::-1] if choices.integers(2) else seen
+        seen = np.pad(seen, [(max(side - own, 0),) * 2 for own, side in zip(seen.shape, shape, strict=True)])
+        row, column = (choices.integers(own - side + 1) for own, side in zip(seen.shape, shape, strict=True))
+        holes = ~seen[row : row + shape[0], column : column + shape[1]]
+        best = min(best, holes, key=np.mean)
+        if best.mean() <= 1 - _LEAST:
+            break
+    return best
 
 
 def _stars(shape, choices):

@@ -9,6 +9,8 @@ for the variance V at fixed D. The minimum of the second term is ``V = E[(x - D)
 error of a moment network (Jeffrey & Wandelt 2020), but it is not dominated by the few pixels of clusters.
 """
 
+import hashlib
+
 import numpy as np
 import torch
 
@@ -57,7 +59,8 @@ class PosteriorTrainer(Trainer):
         return posterior_ratios(self.mean, self.validation)
 
     def _settings(self):
-        return super()._settings() | {"task": "posterior"}
+        seen = [hashlib.sha256(np.packbits(f).tobytes()).hexdigest()[:16] for f in self.noiser.footprints]
+        return super()._settings() | {"task": "posterior", "footprints": seen}
 
 
 def fixed_pairs(mocks, n, levels, seed=0):
@@ -125,6 +128,7 @@ def train_posterior(
     spectrum,
     plan,
     *,
+    footprints=(),
     widths=(16, 32, 64),
     card=None,
     checkpoint=None,
@@ -143,6 +147,8 @@ def train_posterior(
     plan : TrainingPlan
         Settings of the training; ``sigma`` is the range of the noise of the noisy maps, in units of the standard
         deviation of a pixel, and contains 0.6 to 60, the levels of `~astro_massmap.PosteriorDiffusion`.
+    footprints
+        Masks of the survey, see `PosteriorMocks`.
     widths, card, checkpoint, device, progress
         As for `train_prior`.
 
@@ -156,7 +162,7 @@ def train_posterior(
     Raises
     ------
     OSError, ValueError
-        As for `train_prior`; ValueError also if ``plan.sigma`` does not contain 0.6 to 60.
+        As for `train_prior`; ValueError also if ``plan.sigma`` does not contain 0.6 to 60, and as for `PosteriorMocks`.
 
     Examples
     --------
@@ -182,10 +188,9 @@ def train_posterior(
     denoiser = PosteriorDenoiser(posterior_unet(widths), spectrum, training.pixel_size)
     kinds = ([OneSurvey(maps, spectrum)] * 2 for maps in (training, validation))
     maps = len(training) if isinstance(training, MapBank) else "drawn on the fly"
-    options = {"checkpoint": checkpoint, "device": device, "progress": progress}
-    trained, made, history = trained_posterior(
-        denoiser, *kinds, plan, targeted=0, card={"training_maps": maps} | (card or {}), **options
-    )
+    options = {"checkpoint": checkpoint, "device": device, "progress": progress, "footprints": footprints}
+    made = {"training_maps": maps, "footprints": len(footprints)} | (card or {})
+    trained, made, history = trained_posterior(denoiser, *kinds, plan, targeted=0, card=made, **options)
     sizes = np.array([[training.pixel_size] * 2, [np.inf] * 2])
     signals = np.full((2, 2, 2), float(denoiser.field.variance) ** 0.5)
     factor = PowerSpectrum([1, 1e6], [1, 1], name="factor 1")
@@ -193,8 +198,9 @@ def train_posterior(
 
 
 def trained_posterior(
-    denoiser, sources, held_out, plan, *, targeted=0.3, maps=None, card=None, device="cpu", progress=True, **options
-):
+    denoiser, sources, held_out, plan, *, targeted=0.3, footprints=(), maps=None, card=None, device="cpu",
+    progress=True, **options
+):  # fmt: skip
     """
     Train a denoiser on random surveys; return it, its card with the errors on held-out maps, and the history.
 
@@ -202,7 +208,8 @@ def trained_posterior(
     level in the history (half of those of the card), and ``options`` are those of `Trainer`.
     """
     maps = plan.validation_maps if maps is None else maps
-    cut = {"size": plan.size, "margin": plan.margin, "pieces": plan.pieces, "targeted": targeted, "device": device}
+    cut = {"size": plan.size, "margin": plan.margin, "pieces": plan.pieces, "device": device}
+    cut |= {"targeted": targeted, "footprints": footprints}
     judge = PosteriorMocks(held_out, **cut)
     validation = fixed_pairs(judge, maps, RATIOS)
     trainer = PosteriorTrainer(

@@ -3,7 +3,8 @@ Data and noisy maps drawn during the training of a `~astro_massmap.priors.Poster
 
 Each map has sources, pixels and a cosmology of its own, and is a random field or one with a halo. Its data lie in a
 random rectangle with the holes and the noise of `random_holes` and `random_noise`; the level of the noise is
-log-uniform between 0.8 and 60 times the standard deviation of a pixel. One map of six comes without a noisy map: there
+log-uniform between 0.8 and 60 times the standard deviation of a pixel. With footprints of a survey, half of the maps
+have pieces of them for holes. One map of six comes without a noisy map: there
 the denoiser is the mean of the posterior.
 """
 
@@ -15,7 +16,7 @@ import torch
 from ..inference import GaussianPosterior, Observation
 from ..priors.denoiser import FieldStatistics, log_levels
 from ..priors.posterior_denoiser import NoisyPair, smoothed, typical_noise
-from .footprints import random_holes, random_noise
+from .footprints import holes_of_survey, random_holes, random_noise
 from .maps import Tensors, check_pieces, piece, symmetry
 
 NOISE = (0.8, 60.0)  # noise of the data in units of the standard deviation of a pixel
@@ -72,13 +73,16 @@ class PosteriorMocks:
         Random fields, and fields with a halo.
     targeted : float
         Fraction of fields with a halo.
+    footprints : list of ndarray
+        Masks of a survey on pixels of the maps, True with data, ``(ny, nx)``, whose pieces are the holes of half of
+        the maps; by default none.
     size, margin, pieces, device
         See `Noiser`.
 
     Raises
     ------
     ValueError
-        If such pieces do not fit into the maps.
+        If such pieces do not fit into the maps, or a footprint has no data.
 
     Examples
     --------
@@ -93,8 +97,11 @@ class PosteriorMocks:
     (torch.Size([2, 32, 32]), 2)
     """
 
-    def __init__(self, sources, *, targeted=0.3, size=96, margin=32, pieces=1, device="cpu"):
+    def __init__(self, sources, *, targeted=0.3, footprints=(), size=96, margin=32, pieces=1, device="cpu"):
         check_pieces(sources[0], size, margin)
+        self.footprints = [np.array(footprint, dtype=bool) for footprint in footprints]
+        if not all(footprint.ndim == 2 and footprint.any() for footprint in self.footprints):
+            raise ValueError("footprints: needs masks (ny, nx), True with data, of at least one pixel with data")
         self.sources, self.targeted, self.shape = sources, targeted, tuple(sources[0].shape)
         self.size, self.margin, self.pieces, self.device = size, margin, pieces, torch.device(device)
 
@@ -127,7 +134,9 @@ class PosteriorMocks:
         corner = [int(choices.integers(side - own + 1)) for side, own in zip(self.shape, sides, strict=True)]
         noise_std = np.full(self.shape, np.inf)
         place = tuple(slice(start, start + own) for start, own in zip(corner, sides, strict=True))
-        noise_std[place] = random_noise(random_holes(sides, choices), level, choices)
+        own = self.footprints and choices.integers(2)
+        holes = holes_of_survey(self.footprints, sides, choices) if own else random_holes(sides, choices)
+        noise_std[place] = random_noise(holes, level, choices)
         return noise_std
 
     def looks(self, truth, survey, noise_std, sigma, signal, generator):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from astro_massmap import ConvergenceMap
 from astro_massmap.cli import main
 from astro_massmap.inference import FourierGrid, GaussianPosterior, Observation
 from astro_massmap.priors import HybridDenoiser, PosteriorDenoiser, PosteriorNetwork, UNet, posterior_unet
@@ -24,9 +25,10 @@ from astro_massmap.training import (
     posterior_ratios,
     train_posterior,
 )
-from astro_massmap.training.footprints import random_holes, random_noise
+from astro_massmap.training.footprints import holes_of_survey, random_holes, random_noise
 
 from helpers import small_priors
+from helpers.skies import tan_wcs
 from helpers.small_priors import PIXEL, THEORY, WIDTHS
 
 CUT = {"size": 32, "margin": 8}
@@ -83,6 +85,31 @@ def test_surveys_of_few_pixels_have_holes():
     assert all(part.mean() <= 0.6 for part in holes) and np.mean([part.any() for part in holes]) > 0.4
 
 
+def symmetries(image):
+    return [turned[::step] for k in range(4) for turned in [np.rot90(image, k)] for step in (1, -1)]
+
+
+def test_holes_of_a_survey():
+    choices, footprint = np.random.default_rng(0), np.random.default_rng(1).random((14, 20)) < 0.7
+    found = []
+    for _ in range(30):
+        holes = holes_of_survey([footprint], (10, 12), choices)
+        windows = [
+            np.lib.stride_tricks.sliding_window_view(image, holes.shape) == ~holes for image in symmetries(footprint)
+        ]
+        found.append([window.all(axis=(2, 3)).any() for window in windows])
+        assert holes.mean() < 0.6
+    assert np.sum(found, axis=1).min() == 1 and np.any(found, axis=0).all()  # each in one orientation, in all of them
+    # there are no data around a footprint that is smaller: the place of its 280 pixels is random
+    wide = [~holes_of_survey([footprint], (40, 40), choices) for _ in range(20)]
+    assert {int(seen.sum()) for seen in wide} == {int(footprint.sum())}
+    assert len({tuple(np.argwhere(seen)[0]) for seen in wide}) > 10
+    # a corner with data, of the many pieces without
+    rare = np.zeros((60, 60), dtype=bool)
+    rare[:25, :25] = True
+    assert np.mean([holes_of_survey([rare], (20, 20), choices).mean() <= 0.6 for _ in range(40)]) > 0.8
+
+
 def test_noise():
     choices, holes = np.random.default_rng(0), np.zeros((64, 64), dtype=bool)
     holes[:5] = True
@@ -103,6 +130,15 @@ def test_a_survey_covers_a_part_of_the_map():
     assert level.min() < 3 and level.max() > 20 and level.max() <= 60
     data = np.isfinite(noise)
     assert data.any(axis=(1, 2)).all() and 0.1 < data.mean() < 0.7 and data[:, 16:48, 16:48].any(axis=0).all()
+
+
+def test_half_of_the_maps_have_the_gaps_of_the_survey():
+    board = np.indices((70, 70)).sum(axis=0) % 2 == 0  # in any orientation, data in pixels of one colour
+    choices, made = np.random.default_rng(0), mocks(footprints=[board])
+    own = [len(set(np.argwhere(np.isfinite(made.noise(SIGNAL, choices))).sum(axis=1) % 2)) == 1 for _ in range(60)]
+    assert 0.3 < np.mean(own) < 0.7  # half of 60: 3 standard deviations
+    with pytest.raises(ValueError, match="footprints: needs masks"):
+        mocks(footprints=[np.zeros((4, 4), dtype=bool)])
 
 
 # ---- mock surveys
@@ -280,6 +316,17 @@ def test_a_training_that_was_interrupted_goes_on(monkeypatch):
     assert torch.equal(weights(going_on.run(progress=False)), whole)
 
 
+def test_the_checkpoint_of_other_footprints_is_left_as_it_is():
+    def run(footprint, **options):
+        made = mocks(footprints=[footprint])
+        return PosteriorTrainer(untrained(), made, PLAN, validation={}, checkpoint="c.safetensors", **options)
+
+    run(np.eye(64, dtype=bool)).run(progress=False)
+    run(np.eye(64, dtype=bool))
+    with pytest.raises(ValueError, match=r"footprints differ"):
+        run(np.ones((64, 64), dtype=bool))
+
+
 def test_the_checkpoint_of_another_training_is_left_as_it_is():
     noiser = Noiser(gaussian(), THEORY, **CUT)
     Trainer(HybridDenoiser(UNet(WIDTHS), THEORY, PIXEL), noiser, PLAN, checkpoint="c.safetensors").run(progress=False)
@@ -298,5 +345,14 @@ def test_from_a_shell(tmp_path, capsys):
     ratio = network.card["error_ratio"]["0.6"]
     assert f"noise / signal 0.6: mean squared error {ratio:.3f} of that of the Gaussian" in capsys.readouterr().out
     assert "60 in gaps" in (tmp_path / "m.csv").read_text()
+    for name, pixel in (("a", 0.4), ("b", 0.5)):
+        gaps = np.indices((40, 40)).sum(axis=0) % 7 == 0
+        kappa = ConvergenceMap(np.zeros((40, 40)), wcs=tan_wcs((40, 40), scale=pixel), mask=gaps)
+        kappa.write(f"{name}.fits")
+    assert main([*arguments, "-o", "f.safetensors", "--device", "cpu", "--footprint", "a.fits"]) == 0
+    assert PosteriorNetwork.load("f.safetensors").card["footprints"] == 1
+    capsys.readouterr()
+    assert main([*arguments, "-o", "n.safetensors", "--footprint", "a.fits", "b.fits"]) == 1
+    assert "--footprint: b.fits has pixels of 0.5 arcmin, the maps of 0.4" in capsys.readouterr().err
     assert main([*arguments, "-o", "n.safetensors", "--without-theory"]) == 1
     assert "--without-theory: cannot be combined with --posterior" in capsys.readouterr().err
