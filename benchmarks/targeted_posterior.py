@@ -20,8 +20,9 @@ import torch
 from score_prior import mock
 from survey_prior import Skies, survey
 
-from astro_massmap import AnnealedHMC, ScorePrior, Wiener
+from astro_massmap import AnnealedHMC, PosteriorDiffusion, ScorePrior, Wiener
 from astro_massmap.inference import FourierGrid
+from astro_massmap.priors import PosteriorNetwork
 from astro_massmap.simulation import Cosmology, LensPlanes, LightCone, PlaneFilter, SurveyMaps, matter_power
 from astro_massmap.simulation.targeted_maps import Halo
 from astro_massmap.theory.matter_power import MatterPower
@@ -45,8 +46,10 @@ class Simulated:
 class Mocks:
     """Mocks of halos in maps of the held-out box, and their maps under a prior."""
 
-    def __init__(self, skies, prior, side, n_samples):
+    def __init__(self, skies, prior, side, n_samples, diffusion=False):
         self.source, self.prior, self.side, self.n_samples = skies.held_out, prior, side, n_samples
+        self.diffusion = diffusion
+        self.name = "diffusion" if diffusion else prior.card.get("field", "random")
         self.survey = survey(self.source, Z_SOURCE, PIXEL)
         y, x = np.mgrid[:side, :side] - (side - 1) / 2
         radius = PIXEL * np.hypot(x, y)
@@ -66,13 +69,15 @@ class Mocks:
         noise = ELLIPTICITY / np.sqrt(density * PIXEL**2)
         everything = np.ones((self.side, self.side), dtype=bool)
         truth, observation = mock(self.truth(mass, seed), self.side, noise, everything, seed, self.survey.pixel_size)
-        estimate = AnnealedHMC(self.prior, n_samples=self.n_samples, n_check=0, seed=seed).solve(observation)
+        options = {"n_samples": self.n_samples, "n_check": 0, "seed": seed}
+        method = (PosteriorDiffusion if self.diffusion else AnnealedHMC)(self.prior, **options)
+        estimate = method.solve(observation)
         filtered = Wiener(self.survey.spectrum, n_samples=0).solve(observation).mean
         true, found = (self.central(maps) for maps in (truth[None], estimate.samples))
         square = (estimate.mean - truth) ** 2 - estimate.samples.var(axis=0, ddof=1) / self.n_samples
         values = (
-            mass, density, seed, self.prior.card.get("field", "random"), true[0], found.mean(), found.std(ddof=1),
-            (found < true[0]).mean(), estimate.diagnostics["restarts"], np.nanmean(acceptance(estimate)),
+            mass, density, seed, self.name, true[0], found.mean(), found.std(ddof=1),
+            (found < true[0]).mean(), estimate.diagnostics.get("restarts", 0), acceptance(estimate),
             square.mean(), ((filtered - truth) ** 2).mean(),
         )  # fmt: skip
         return dict(zip(NAMES, values, strict=True))
@@ -114,7 +119,8 @@ def posterior_means(mocks, masses, densities, n):
 
 
 def acceptance(estimate):
-    return np.array(estimate.diagnostics["acceptance"], dtype=float)
+    values = estimate.diagnostics.get("acceptance")
+    return np.nan if values is None else np.nanmean(np.array(values, dtype=float))
 
 
 def summary(rows, n_samples):
@@ -139,6 +145,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--prior", type=Path, help="default: OUT/targeted.safetensors")
+    parser.add_argument("--diffusion", action="store_true", help="samples of PosteriorDiffusion")
     parser.add_argument("--masses", type=float, nargs="+", default=[5e14, 1e15, 2e15, 0])
     parser.add_argument("--densities", type=float, nargs="+", default=[30, 100])
     parser.add_argument("--mocks", type=int, default=8)
@@ -157,10 +164,13 @@ def main():
 
 def measure(arguments, skies):
     """Map the mocks that are not in the table yet, and print the summary."""
-    prior = ScorePrior.load(arguments.prior or arguments.out / "targeted.safetensors")
+    if arguments.diffusion:
+        prior = PosteriorNetwork.load("default", field="targeted")
+    else:
+        prior = ScorePrior.load(arguments.prior or arguments.out / "targeted.safetensors")
     spectrum = survey(skies.held_out, Z_SOURCE, PIXEL).spectrum  # that of the maps, with their resolution
     prior = dataclasses.replace(prior, spectrum=spectrum if prior.factor is None else spectrum.times(prior.factor))
-    mocks = Mocks(skies, prior, arguments.side, arguments.samples)
+    mocks = Mocks(skies, prior, arguments.side, arguments.samples, arguments.diffusion)
     if arguments.means:
         for row in posterior_means(mocks, arguments.masses, arguments.densities, arguments.means):
             print(*(f"{x:.3g}" for x in row), flush=True)
@@ -171,7 +181,7 @@ def measure(arguments, skies):
     for seed in range(arguments.mocks):
         for mass in arguments.masses:
             for density in arguments.densities:
-                if (prior.card.get("field", "random"), mass, density, seed) in done:
+                if (mocks.name, mass, density, seed) in done:
                     continue
                 rows.append(mocks.row(mass, density, seed))
                 with file.open("a", newline="") as stream:

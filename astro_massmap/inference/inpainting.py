@@ -57,7 +57,7 @@ def inpainted_shear(operator, shear, observed, iterations):
     >>> import torch
     >>> from astro_massmap.inference import FourierGrid, LensingOperator, inpainted_shear
     >>> grid = FourierGrid((32, 32), 1.2e-4)
-    >>> wave = torch.cos(2 * np.pi * 3 * torch.arange(32) / 32).expand(32, 32)
+    >>> wave = torch.cos(2 * np.pi * 3 * torch.arange(32) / 32).repeat(32, 1)
     >>> operator = LensingOperator(grid)
     >>> shear = operator.forward(grid.to_modes(wave))
     >>> observed = torch.ones(32, 32, dtype=torch.bool)

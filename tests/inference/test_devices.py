@@ -35,6 +35,10 @@ from astro_massmap.priors import HybridDenoiser, PosteriorNetwork, UNet
 from helpers import small_priors
 from helpers.chains import observation
 
+# a build with CUDA looks for a driver before it makes a tensor, also a fake one
+pytestmark = pytest.mark.skipif(
+    torch.version.cuda is not None and not torch.cuda.is_available(), reason="torch with CUDA, and no driver"
+)
 THEORY = PowerSpectrum.default()
 SIDE, BOX = 24, (48, 45)
 DATA, PIXEL = observation(SIDE), observation().pixel_size

@@ -27,6 +27,12 @@ SHAPE = (40, 52)
 GRID = tan_wcs(SHAPE)
 HALO = GRID.pixel_to_world(34, 26)
 COMPARED = {"style": "default", "savefig_kwargs": {"dpi": 50}, "tolerance": 3, "remove_text": True}
+OLD = tuple(int(n) for n in matplotlib.__version__.split(".")[:2]) < (3, 11)  # places the panels elsewhere
+
+
+def picture(test):
+    """Compare the figure of a test with the picture of its name."""
+    return pytest.mark.skipif(OLD, reason="matplotlib 3.11")(pytest.mark.mpl_image_compare(**COMPARED)(test))
 
 
 @pytest.fixture(autouse=True)
@@ -95,35 +101,35 @@ def without_text(figure):
     return figure
 
 
-@pytest.mark.mpl_image_compare(**COMPARED)
+@picture
 @pytest.mark.slow
 def test_picture_of_samples():
     return without_text(figures.plot_samples(samples(), GRID, n=5, mean=field(0.7), regions=circle()))
 
 
-@pytest.mark.mpl_image_compare(**COMPARED)
+@picture
 def test_picture_of_a_summary():
     std = 0.01 + 0.01 * mask() + 0.1 * np.abs(field())
     return without_text(figures.plot_summary(field(), std, GRID, mask(), regions=circle()))
 
 
-@pytest.mark.mpl_image_compare(**COMPARED)
+@picture
 def test_picture_of_cutouts():
     return without_text(figures.plot_cutouts(samples(), GRID, HALO, 9 * u.arcmin, n=6, regions=circle()))
 
 
-@pytest.mark.mpl_image_compare(**COMPARED)
+@picture
 def test_picture_of_a_detection():
     values = 0.02 + 0.015 * np.sin(np.arange(40))
     return without_text(figures.plot_detection(values, 0.015))
 
 
-@pytest.mark.mpl_image_compare(**COMPARED)
+@picture
 def test_picture_of_a_spectrum():
     return without_text(figures.plot_spectrum(spectrum_table(), theory=PowerSpectrum.default()))
 
 
-@pytest.mark.mpl_image_compare(**COMPARED)
+@picture
 def test_picture_of_peak_counts():
     return without_text(figures.plot_peak_counts(counts_table()))
 
