@@ -95,6 +95,7 @@ OPTIONS = {
     "PowerSpectrum.from_n_z": "reconstruct --n-z, --z-source",
     "PowerSpectrum.to_table": "spectrum -o",
     "SkyMaps.healpix": "survey --healpix",
+    "validation.survey_noise.survey_noise_maps": "survey --noise",
 }
 
 # functions of Python without a command

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import sys
 from numbers import Integral
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import astropy.units as u
@@ -13,15 +11,12 @@ import numpy as np
 from astropy_healpix import nside_to_pixel_resolution
 
 from .._sky.geometry import to_angle
-from .._utils.files import check_target
-from .._utils.progress import progress_bar, warn
+from .._utils.progress import warn
 from ..maps.catalog import ShearCatalog
-from ..maps.convergence_map import ConvergenceMap
-from ..maps.n_z import as_n_z, total_n_z
-from .cells import OnCells, cells_of, centres, default_nside, field_wcs, near_cells, vectors
-from .maps import SkyMaps, field_file
+from ..maps.n_z import total_n_z
+from .cells import OnCells, cells_of, default_nside, field_wcs, near_cells, vectors
 from .sums import Sums
-from .tasks import Task, mapped, memory_of
+from .tasks import Task, run_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,6 +26,7 @@ if TYPE_CHECKING:
     from ..maps.n_z import NZ
     from ..maps.shear_map import ShearMap
     from ..methods import MethodLike
+    from .maps import SkyMaps
 
 _MARGIN = 60  # pixels
 _FEWEST = 4  # pixels on a side of a cell
@@ -162,8 +158,7 @@ class SkyFields(OnCells):
         places, shear = vectors(coords.ra.rad, coords.dec.rad), piece.west_north
         for cell in self._near(cells):
             sums = self._sums.get(cell) or Sums(field_wcs(cell, self.nside, self.pixel_scale, self.margin))
-            near = places @ centres(self.nside, [cell])[0] > sums.cosine
-            if near.any() and sums.add(piece, near, shear, shape_noise):
+            if sums.add(piece, places, shear, shape_noise):
                 self._sums[cell] = sums
 
     def __getitem__(self, cell: int) -> ShearMap:
@@ -248,66 +243,13 @@ class SkyFields(OnCells):
         <SkyMaps: 4 fields around cells of 0.916 deg (nside 64), pixels of 1.6 arcmin>
         """
         from ..methods import resolve  # loads torch
-        from ..methods.provenance import digest  # loads torch
 
         method = resolve(method, options)
-        if getattr(method, "checkpoint", None) is not None:
-            raise ValueError("checkpoint: is a file for a single field; finished fields of a survey are kept anyway")
-        folder = Path(folder)
-        if folder.exists() and not folder.is_dir():
-            raise OSError(f"folder: {str(folder)!r} exists and is not a folder")
-        n_z = as_n_z(self.n_z)
-        mark = f"{digest(method)} {reduced_shear} {None if n_z is None else [column.tolist() for column in n_z]}"
-        marks = {cell: self._sums[cell].checksum(mark) for cell in self}
-        done = self._finished(folder, marks)
-        todo = [cell for cell in self if cell not in done]
-        folder.mkdir(parents=True, exist_ok=True)
-        if todo:
-            check_target(folder / field_file(self.nside, todo[0]), overwrite=True)
-        if progress:
-            kept = f", {len(done)} of which are finished" if done else ""
-            print(f"{self!r}{kept}; {memory_of(method, [self._sums[cell].shape for cell in todo])}", file=sys.stderr)
-        failures: dict[int, str] = {}
-        tasks = (Task(cell, self[cell], method, reduced_shear) for cell in todo)
-        with progress_bar(total=len(self), initial=len(done), desc="fields", disable=not progress) as bar:
-            for cell, kappa in mapped(tasks, len(todo), method, executor):
-                bar.update()
-                file = folder / field_file(self.nside, cell)
-                if isinstance(kappa, str):
-                    failures[cell] = kappa
-                    file.unlink(missing_ok=True)  # a damaged one
-                    continue
-                kappa.meta["field_sha256"] = marks[cell]
-                kappa.write(file, format="fits", overwrite=True)
-        if failures:
-            first = next(iter(failures))
-            text = f"{len(failures)} of {len(self)} fields failed (cell {first}: {failures[first]})"
-            if len(failures) == len(self):
-                raise ValueError(text)
-            warn(f"{text}; the others are kept, and the same call repeats those that failed")
-        maps = SkyMaps.read(folder)
-        maps.failures = failures
-        return maps
 
-    def _finished(self, folder: Path, marks: dict[int, str]) -> set[int]:
-        """Return the cells of the finished maps in a folder; OSError for maps of another survey."""
-        done = set()
-        ours = {field_file(self.nside, cell): cell for cell in self}
-        for file in sorted(folder.glob("field_*.fits")):
-            cell, found = ours.get(file.name), {}
-            try:
-                if cell is not None:
-                    found = ConvergenceMap.read(file, format="fits", memmap=True).meta
-            except (OSError, ValueError) as error:
-                warn(f"folder: {file.name} is damaged and made again ({error})")
-                continue
-            if cell is None or found.get("field_sha256") != marks[cell]:
-                raise OSError(
-                    f"folder: {str(file)!r} is a map of other data, cells or settings; use another folder, or remove "
-                    "its files"
-                )
-            done.add(cell)
-        return done
+        def tasks(cells: list[int]) -> Iterator[Task]:
+            return (Task(cell, self[cell], method, reduced_shear) for cell in cells)
+
+        return run_fields(self, folder, method, tasks, executor, progress, mark=str(reduced_shear))
 
 
 def pieces_of(catalog: ShearCatalog | Iterable[ShearCatalog]) -> Iterator[ShearCatalog]:

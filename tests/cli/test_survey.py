@@ -38,8 +38,12 @@ def test_tomographic_bins_have_a_folder_each(tmp_path, capsys, monkeypatch):
     catalog.write("galaxies.fits")
     line = "survey galaxies.fits --axes west-north --fields 64 --method kaiser_squires --quiet -o maps --bins tomo"
     options = ["--pixel-scale", "1.6 arcmin", "--smoothing", "2 arcmin", "--threshold", "0.02", "--peaks", "peaks.ecsv"]
+    options += ["--noise", "2", "--healpix", "sky.fits"]
     assert main([*line.split(), *options]) == 0
-    assert capsys.readouterr().out.count("wrote 4 maps") == 3
+    assert capsys.readouterr().out.count("wrote 4 maps") == 6
+    noise = SkyMaps.read("maps/bin_2/noise")
+    assert noise[noise.cells[0]].samples.shape[0] == 2
+    assert (ConvergenceMap.from_healpix("sky_bin_2_noise.fits", wcs=datasets.demo_truth().wcs, field="STD").data > 0).any()
     maps = {key: SkyMaps.read(f"maps/bin_{key}") for key in (1, 2, "all")}
     n = [sum(maps[key][cell].meta["n_galaxies"] for cell in maps[key]) for key in maps]
     assert n[0] + n[1] == n[2]
@@ -54,6 +58,7 @@ def test_errors_come_before_the_work(tmp_path, capsys, monkeypatch):
     line = "survey none.fits --axes west-north -o maps"
     for more, message in [
         ("--peaks peaks.ecsv", "--peaks: needs --threshold"),
+        ("--noise 1", "--noise: needs"),
         ("--checkpoint samples.fits", "--checkpoint: not with survey"),
         ("--fields 20", "--nside: needs one of"),
         ("--clusters none.reg", "there is no file 'none.reg'"),
