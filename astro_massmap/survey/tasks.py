@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 class FieldTask(Protocol):
     """Task of a field: a named tuple with these entries and with ``kappa``, which returns the map."""
 
-    cell: int
-    method: Method
+    @property
+    def cell(self) -> int: ...
+
+    @property
+    def method(self) -> Method: ...
 
     def kappa(self) -> ConvergenceMap: ...
 

@@ -8,7 +8,7 @@ The maps of a field are the samples of one file: its standard deviation is the n
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import astropy.units as u
 import numpy as np
@@ -136,7 +136,7 @@ class _Task(NamedTuple):
             samples=samples,
             meta=shear.meta,
             n_z=shear.n_z,
-            diagnostics=cast("dict[str, Any]", maps[0].diagnostics) | {"noise": "rotated galaxies"},
+            diagnostics=maps[0].diagnostics | {"noise": "rotated galaxies"},
         )
 
 
