@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .._utils.files import check_target
 from .._utils.progress import part_named, progress_bar, warn
@@ -24,20 +24,6 @@ if TYPE_CHECKING:
     from .fields import SkyFields
 
 
-class FieldTask(Protocol):
-    """Task of a field: a named tuple with these entries and with ``kappa``, which returns the map."""
-
-    @property
-    def cell(self) -> int: ...
-
-    @property
-    def method(self) -> Method: ...
-
-    def kappa(self) -> ConvergenceMap: ...
-
-    def _replace(self, **entries: Any) -> FieldTask: ...
-
-
 class Task(NamedTuple):
     """Reconstruction of a field."""
 
@@ -54,7 +40,7 @@ def run_fields(
     fields: SkyFields,
     folder: File,
     method: Method,
-    tasks: Callable[[list[int]], Iterator[FieldTask]],
+    tasks: Callable[[list[int]], Iterator[Any]],
     executor: Executor | None,
     progress: bool,
     *,
@@ -63,8 +49,9 @@ def run_fields(
     """
     Map the fields that are not finished in a folder, by the tasks of their cells.
 
-    ``mark`` is a text of the settings besides those of the method, of which maps of the same run are recognised. See
-    `SkyFields.reconstruct` for the errors.
+    A task is a named tuple such as `Task`, with ``cell``, ``method`` and ``kappa()``. ``mark`` is a text of the
+    settings besides those of the method, by which maps of the same run are recognised. See `SkyFields.reconstruct` for
+    the errors.
     """
     from ..methods.provenance import digest  # loads torch
 
@@ -128,7 +115,7 @@ def _finished(fields: SkyFields, folder: Path, marks: dict[int, str]) -> set[int
 
 
 def mapped(
-    tasks: Iterator[FieldTask], n: int, method: Method, executor: Executor | None
+    tasks: Iterator[Any], n: int, method: Method, executor: Executor | None
 ) -> Iterator[tuple[int, ConvergenceMap | str]]:
     """Yield cells with their maps, or with the text of an error."""
     from ..inference import available_cores, pick_device, thread_pool  # loads torch
@@ -143,7 +130,7 @@ def mapped(
             yield from done
 
 
-def _map_field(task: FieldTask) -> tuple[int, ConvergenceMap | str]:
+def _map_field(task: Any) -> tuple[int, ConvergenceMap | str]:
     """Return the map of a field, or the text of its error, so that it does not end the run."""
     try:
         with part_named(f"cell {task.cell}"):
