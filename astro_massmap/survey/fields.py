@@ -249,7 +249,8 @@ class SkyFields(OnCells):
         def tasks(cells: list[int]) -> Iterator[Task]:
             return (Task(cell, self[cell], method, reduced_shear) for cell in cells)
 
-        return run_fields(self, folder, method, tasks, executor, progress, mark=str(reduced_shear))
+        samples = getattr(method, "n_samples", 0)
+        return run_fields(self, folder, method, tasks, executor, progress, mark=str(reduced_shear), samples=samples)
 
 
 def pieces_of(catalog: ShearCatalog | Iterable[ShearCatalog]) -> Iterator[ShearCatalog]:

@@ -7,7 +7,7 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from .._utils.files import check_target
+from .._utils.files import check_space, check_target
 from .._utils.progress import part_named, progress_bar, warn
 from ..maps.convergence_map import ConvergenceMap
 from ..maps.fields import with_jobs
@@ -45,13 +45,14 @@ def run_fields(
     progress: bool,
     *,
     mark: str,
+    samples: int,
 ) -> SkyMaps:
     """
     Map the fields that are not finished in a folder, by the tasks of their cells.
 
     A task is a named tuple such as `Task`, with ``cell``, ``method`` and ``kappa()``. ``mark`` is a text of the
-    settings besides those of the method, by which maps of the same run are recognised. See `SkyFields.reconstruct` for
-    the errors.
+    settings besides those of the method, by which maps of the same run are recognised, and ``samples`` is the number of
+    samples, for the space on the disk. See `SkyFields.reconstruct` for the errors.
     """
     from ..methods.provenance import digest  # loads torch
 
@@ -68,6 +69,7 @@ def run_fields(
     folder.mkdir(parents=True, exist_ok=True)
     if todo:
         check_target(folder / field_file(fields.nside, todo[0]), overwrite=True)
+        check_space(folder / "field_*.fits", 4 * (samples + 2) * sum(fields._sums[cell].counts.size for cell in todo))
     if progress:
         kept = f", {len(done)} of which are finished" if done else ""
         print(f"{fields!r}{kept}; {memory_of(method, [fields._sums[cell].shape for cell in todo])}", file=sys.stderr)
@@ -81,7 +83,14 @@ def run_fields(
                 file.unlink(missing_ok=True)  # a damaged one
                 continue
             kappa.meta["field_sha256"] = marks[cell]
-            kappa.write(file, format="fits", overwrite=True)
+            try:
+                kappa.write(file, format="fits", overwrite=True)
+            except OSError as error:
+                raise OSError(
+                    f"folder: {str(file)!r} cannot be written ({error}); {len(done)} of {len(fields)} maps are "
+                    "finished, and the same call continues"
+                ) from error
+            done.add(cell)
     if failures:
         first = next(iter(failures))
         text = f"{len(failures)} of {len(fields)} fields failed (cell {first}: {failures[first]})"
@@ -126,7 +135,7 @@ def mapped(
     with thread_pool(workers) if executor is None else nullcontext(executor) as pool:
         if executor is not None or workers > 1:  # the fields already occupy the cores
             tasks = (task._replace(method=with_jobs(task.method, 1)) for task in tasks)
-        with closing(shared_out(_map_field, tasks, pool)) as done:
+        with closing(shared_out(_map_field, tasks, pool, _failed)) as done:
             yield from done
 
 
@@ -136,7 +145,11 @@ def _map_field(task: Any) -> tuple[int, ConvergenceMap | str]:
         with part_named(f"cell {task.cell}"):
             return task.cell, task.kappa()
     except Exception as error:
-        return task.cell, f"{type(error).__name__}: {error}"
+        return _failed(task, error)
+
+
+def _failed(task: Any, error: BaseException) -> tuple[int, str]:
+    return task.cell, f"{type(error).__name__}: {error}"
 
 
 def memory_of(method: Method, shapes: Sequence[tuple[int, int]]) -> str:

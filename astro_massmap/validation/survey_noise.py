@@ -103,7 +103,7 @@ def survey_noise_maps(
             shears = _rotated_shear(fields, catalog, cells, n, seed, progress)
             yield from (_Task(cell, fields[cell], shears[cell], chosen) for cell in cells)
 
-    return run_fields(fields, folder, chosen, tasks, executor, progress, mark=f"rotated {n} {seed}")
+    return run_fields(fields, folder, chosen, tasks, executor, progress, mark=f"rotated {n} {seed}", samples=n)
 
 
 def mean_alone(method: Method) -> Method:
