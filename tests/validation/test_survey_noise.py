@@ -76,5 +76,5 @@ def test_a_run_continues_and_needs_the_same_galaxies(fields, pieces, tmp_path, m
         with pytest.raises(error, match=message):
             call()
     monkeypatch.setattr(survey_noise, "physical_memory", lambda: 10**6)
-    with pytest.raises(ValueError, match="n: 3 maps of 4 fields need .* GiB of memory"):
+    with pytest.raises(ValueError, match=r"n: 3 maps of 4 fields need .* GiB of memory"):
         survey_noise_maps(fields, pieces, tmp_path / "a", 3, **QUIET)
