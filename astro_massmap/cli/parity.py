@@ -50,6 +50,7 @@ TASKS = {
                 "validation.null_tests.jackknife",
             ),
         ),
+        "property-test": ("test for a dependence on a property", ("validation.survey_properties.property_test",)),
         "inject-halo": ("add the shear of a halo to a catalogue", ("simulation.inject_halo",)),
         "completeness": ("detected fraction of injected halos by mass", ("validation.completeness.completeness",)),
         "calibration": (

@@ -66,6 +66,8 @@ class CatalogTables:
         _given_shape_noise: float | None
         _given_n_z: NZ | None
         tomo: NDArray[np.int64] | None
+        rows: NDArray[np.int64]
+        _n_rows: int
         efficiency: NDArray[np.float64] | None
 
     @classmethod
@@ -133,8 +135,8 @@ class CatalogTables:
             )
         if len(table) == 0:
             raise ValueError("table: needs at least one galaxy, got none")
-        if select is not None:
-            table = table[selected(select, table)]
+        chosen = np.ones(len(table), dtype=bool) if select is None else selected(select, table)
+        table = table if select is None else table[chosen]
         names = find_columns(table, columns)
         instead = {*kwargs} | ({*_C} if "c_bias" in kwargs else set())
         instead |= {*RESPONSE} if {"response", "responsivity"} & instead else set()
@@ -165,7 +167,7 @@ class CatalogTables:
         found["meta"] = {k: v for k, v in table.meta.items() if k.lower() not in own}
         coords = positions(table[names["ra"]], table[names["dec"]], drop=True)
         new = cls(coords, found.pop("g1"), found.pop("g2"), axes=axes, **(found | kwargs))
-        new.columns = names
+        new.columns, new.rows, new._n_rows = names, np.flatnonzero(chosen)[new.rows], len(chosen)
         return new
 
     @classmethod

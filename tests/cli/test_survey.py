@@ -53,6 +53,21 @@ def test_tomographic_bins_have_a_folder_each(tmp_path, capsys, monkeypatch):
     assert "--source-bin: not with --bins" in capsys.readouterr().err
 
 
+def test_a_property_in_a_column_of_the_catalogue(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    catalog = datasets.demo()[::3]
+    table = catalog.to_table()
+    table["psf"] = catalog.g1
+    table.write("galaxies.fits")
+    line = "property-test galaxies.fits --axes west-north --select weight>0&ra>34.5 --property"
+    assert main([*line.split(), "psf", "-o", "quantiles.ecsv"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("slope per standard deviation of the property: g1 +0.26") and "p < 0.001" in out
+    assert QTable.read("quantiles.ecsv").colnames == ["property", "g1", "g1_std", "g2", "g2_std"]
+    assert main([*line.split(), "depth"]) == 1
+    assert "--property: 'depth' is neither a file nor a column" in capsys.readouterr().err
+
+
 def test_errors_come_before_the_work(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
