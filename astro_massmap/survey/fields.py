@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import astropy.units as u
 import numpy as np
-from astropy_healpix import nside_to_pixel_resolution
+from astropy_healpix import lonlat_to_healpix, nside_to_pixel_resolution
 
 from .._sky.geometry import to_angle
 from .._utils.progress import warn
@@ -193,8 +193,10 @@ class SkyFields(OnCells):
         0.06 deg2 of 0.69 deg2
         """
         sums = self._sums_of(cell)
-        y, x = np.nonzero(sums.counts.reshape(sums.shape))
-        inside = cells_of(sums.wcs.pixel_to_world(x, y), self.nside) == cell
+        edge = max(int(self.margin / self.pixel_scale) - 1, 0)  # no pixel of the margin is in the cell
+        y, x = np.nonzero(sums.counts.reshape(sums.shape)[edge:, edge:][: -edge or None, : -edge or None])
+        lon, lat = sums.wcs.wcs_pix2world(x + edge, y + edge, 0) * u.deg
+        inside = lonlat_to_healpix(lon, lat, self.nside, order="nested") == cell
         return int(inside.sum()) * self.pixel_scale.to(u.deg) ** 2
 
     def reconstruct(
