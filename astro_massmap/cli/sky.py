@@ -22,7 +22,7 @@ def add_commands(commands):
     survey = commands.add_parser(
         "survey",
         description="Map a survey of any extent on overlapping fields around HEALPix cells. The same command continues "
-        "an interrupted run. FITS tables are read in pieces.",
+        "an interrupted run. FITS and Parquet tables are read in pieces.",
     )
     add_galaxy_arguments(survey)
     add_bins_argument(survey)
@@ -35,7 +35,7 @@ def add_commands(commands):
     )
     survey.add_argument("--margin", type=angle, metavar="ANGLE", help="margin around a cell (default: 60 pixels)")
     survey.add_argument(
-        "--rows", type=int, default=_ROWS, help="rows of a FITS table that are read at a time (default: %(default)s)"
+        "--rows", type=int, default=_ROWS, help="rows of a table that are read at a time (default: %(default)s)"
     )
     add_method_arguments(survey)
     add_solver_arguments(survey)
@@ -90,6 +90,7 @@ def _survey(arguments):
 
 def _galaxies(arguments, key=None):
     """Return the catalogue or its pieces, of one tomographic bin with ``key``."""
+    from .._io.parquet import is_parquet
     from ..maps.catalog import ShearCatalog
     from ..survey.bins import galaxies_of_bin
 
@@ -97,7 +98,7 @@ def _galaxies(arguments, key=None):
     table = options(arguments, "axes", "columns", "responsivity", "response", "select", "hdu", "encoding")
     if tomo:
         table["columns"] = table.get("columns", {}) | tomo
-    if arguments.catalog.suffix.lower() in (".fits", ".fit"):
+    if arguments.catalog.suffix.lower() in (".fits", ".fit") or is_parquet(arguments.catalog):
         catalog = ShearCatalog.pieces(arguments.catalog, rows=arguments.rows, **table)
     else:
         catalog = ShearCatalog.read(arguments.catalog, **table)

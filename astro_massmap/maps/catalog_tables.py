@@ -15,6 +15,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from .._io.columns import CREATOR, find_columns, is_own, read_table, table_pieces
 from .._io.fits import n_z_hdu
+from .._io.parquet import is_parquet, parquet_pieces
 from .._io.positions import positions
 from .._io.quantities import NoValidGalaxy, numbers
 from .._io.result_tables import ResultTable, printed
@@ -220,17 +221,18 @@ class CatalogTables:
         **kwargs: Any,
     ) -> Iterator[Self]:
         """
-        Read a large FITS table as catalogues of some rows each, for `~astro_massmap.SkyFields`.
+        Read a large FITS or Parquet table as catalogues of some rows each, for `~astro_massmap.SkyFields`.
 
         Parameters
         ----------
         file : str or path-like
-            FITS file; OSError if it does not exist, is damaged, or contains no table.
+            FITS file, or a Parquet file or a folder of these (such as the partitions of HATS), which pyarrow reads;
+            OSError if it does not exist, is damaged, or contains no table.
         rows : int
             Number of rows that are read at a time. Pieces of which ``select`` selects no galaxy are left out, as are
             those without valid galaxies, with a warning.
         hdu : int or str
-            Number or name of the table.
+            Number or name of the table in a FITS file.
         axes, columns, select, **kwargs
             As for `from_table`, with its errors when the first piece is read; ``select`` needs to be a condition.
 
@@ -243,7 +245,8 @@ class CatalogTables:
         """
         check_axes_name(axes)
         check_integer(rows, "rows", 1)
-        for table in table_pieces(file, "file", rows, hdu):
+        tables = parquet_pieces(file, "file", rows) if is_parquet(file) else table_pieces(file, "file", rows, hdu)
+        for table in tables:
             try:
                 piece = cls.from_table(table, axes=axes, columns=columns, select=select, **kwargs)
             except NothingSelected:
