@@ -155,7 +155,7 @@ def to_xarray(kappa: ConvergenceMap) -> Any:
     ('chain', 'draw', 'y', 'x')
     """
     xarray = require("xarray", "bridges")
-    images = {"kappa": (("y", "x"), np.where(kappa.mask, np.nan, kappa.data))}
+    images: dict[str, Any] = {"kappa": (("y", "x"), np.where(kappa.mask, np.nan, kappa.data))}
     if kappa.uncertainty is not None:
         images["std"] = (("y", "x"), np.where(kappa.mask, np.nan, kappa.uncertainty.array))
     if kappa.samples is not None:
