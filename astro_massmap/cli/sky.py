@@ -33,7 +33,7 @@ def add_commands(commands):
         type=int,
         help="of the HEALPix cells, from 16, of 3.7 degrees (default: cells of at least 128 pixels)",
     )
-    survey.add_argument("--margin", type=angle, metavar="ANGLE", help="margin around a cell (default: 60 pixels)")
+    survey.add_argument("--margin", type=angle, metavar="ANGLE", help="margin around a cell (default: 90 pixels)")
     survey.add_argument(
         "--rows", type=int, default=_ROWS, help="rows of a table that are read at a time (default: %(default)s)"
     )

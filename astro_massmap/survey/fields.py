@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from ..methods import MethodLike
     from .maps import SkyMaps
 
-_MARGIN = 60  # pixels
+_MARGIN = 90  # pixels
 _FEWEST = 4  # pixels on a side of a cell
 
 
 class SkyFields(OnCells):
     """
-    Shear of a survey of any extent on overlapping tangential fields, one for each HEALPix cell with galaxies.
+    Shear of a survey of any extent on overlapping fields, one for each HEALPix cell with galaxies.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class SkyFields(OnCells):
         Resolution of the cells, a power of two from 16 (cells of 3.7 degrees) to 1024; by default that of the smallest
         cells with at least 128 pixels on a side.
     margin : `~astropy.units.Quantity`, optional
-        Width of the part of a field beyond its cell, which only improves the map of the cell; by default 60 pixels.
+        Width of the part of a field beyond its cell, which only improves the map of the cell; by default 90 pixels.
 
     Attributes
     ----------
@@ -70,8 +70,8 @@ class SkyFields(OnCells):
 
     Notes
     -----
-    At the corner of a cell of nside 16, 3.8 degrees from the centre, lengths on the tangential plane are wrong by at
-    most 0.4 %, and a pixel is square to 0.2 %. The shear of each galaxy is rotated to the pixel axes of every field.
+    The plane of a field is stereographic: pixels are square, and at the corner of a cell of nside 16, 3.8 degrees from
+    the centre, lengths are wrong by 0.1 %. The shear of each galaxy is rotated to the pixel axes of every field.
 
     Examples
     --------

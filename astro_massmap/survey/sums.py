@@ -27,7 +27,7 @@ class Sums:
     def __init__(self, wcs: WCS) -> None:
         self.wcs, self.shape = wcs, wcs.array_shape
         diagonal = np.radians(wcs.wcs.cdelt[1]) * np.hypot(*self.shape) / 2
-        self.centre, self.cosine = vectors(*np.radians(wcs.wcs.crval)), np.cos(np.arctan(diagonal))
+        self.centre, self.cosine = vectors(*np.radians(wcs.wcs.crval)), np.cos(2 * np.arctan(diagonal / 2))
         n = self.shape[0] * self.shape[1]
         self.shear, self.variance, self.response = np.zeros(n, np.complex128), np.zeros(n), np.zeros(n)
         self.counts = np.zeros(n, np.int64)
