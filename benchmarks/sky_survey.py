@@ -8,7 +8,8 @@ fields also on one; ``--chains`` fields are mapped under the learned prior.
 
 It prints times and memory; differences along the edges of cells, and those of one field between its grid and a grid
 shifted by half a pixel; the correlation of the mean with the truth, and its power in bands of ell over that of the
-truth, both also for one map in the stereographic plane.
+truth, both also for one map in the stereographic plane. With healpy, it also compares the power of the mean on the
+sphere with its cross power with the truth, which is equal in expectation for a Wiener filter.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import shutil
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
+from astropy_healpix import healpix_to_lonlat
 from scipy.ndimage import map_coordinates
 
 from astro_massmap import AnnealedHMC, ShearCatalog, SkyFields, Wiener
@@ -140,6 +143,7 @@ def main():
     log(f"difference along the edges of {len(seams)} pairs of cells in standard deviations: rms {rms:.3f}")
     log(f"rms of its mean along each edge: {mean:.3f}; of a field between two grids: {shifted(fields, maps, file):.3f}")
     compare(sky, maps, file, a, log)
+    on_sphere(sky, maps, half, log)
     begin = time.perf_counter()
     maps.write_healpix(a.out / "sky.fits", overwrite=True)
     log(f"HEALPix map: {time.perf_counter() - begin:.0f} s; {len(maps.peaks(0.02))} peaks above 0.02")
@@ -220,6 +224,39 @@ def compare(sky, maps, file, a, log):
     for name, of in (("stitched", 0), ("one map", 1)):
         ratios = " ".join(f"{ratio:.3f}" for ratio in power[of] / power[2])
         log(f"power of the {name} over that of the truth, ell {edges.tolist()}: {ratios}")
+
+
+def on_sphere(sky, maps, half, log):
+    """
+    Compare the power of the stitched mean on the sphere with its expectation, by pseudo spectra of healpy.
+
+    With the window p of a pixel and the share f of the mean in the power, the expectation of the power over the cross
+    power is (p^2 f + 1 - f) / p: the data are means over pixels, and the noise is not.
+    """
+    try:
+        import healpy
+    except ImportError:
+        return
+    table = maps.healpix(nside=2048)
+    coords = SkyCoord(*healpix_to_lonlat(table["pixel"], 2048, order="nested"))
+    places = np.abs(sky._plane(coords)) / np.radians(half / 60) / 0.96
+    taper = np.prod(np.sin(np.pi / 2 * ((1 - places) / 0.1).clip(0, 1)) ** 2, axis=0)
+    modes = []
+    for values in (np.asarray(table["mean"]), sky.convergence(coords)):
+        image = np.zeros(12 * 2048**2)
+        image[healpy.nest2ring(2048, np.asarray(table["pixel"]))] = values * taper
+        modes.append(healpy.map2alm(image, lmax=2500, iter=0))
+    power, cross, truth = (healpy.alm2cl(modes[i], modes[j]) for i, j in ((0, 0), (0, 1), (1, 1)))
+    ell, edges = np.arange(2501), [100, 200, 400, 700, 1000, 1400, 2000]
+    window = 1 - (ell * maps.pixel_scale.to_value(u.rad)) ** 2 / 24
+    area = (taper**2).sum() ** 2 / (taper**4).sum() / (12 * 2048**2)
+    ratios = []
+    for low, high in pairwise(edges):
+        weight = 2 * ell[low:high] + 1
+        w, x, t, p = (np.average(c[low:high], weights=weight) for c in (power, cross, truth, window))
+        expected = (p**2 * x / t + 1 - x / t) / p
+        ratios.append(f"{w / x / expected:.3f} +- {np.sqrt((t - x) / w / area / weight.sum()):.3f}")
+    log(f"power over that expected from the cross power, on the sphere, ell {edges}: {', '.join(ratios)}")
 
 
 if __name__ == "__main__":

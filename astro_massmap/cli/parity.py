@@ -50,6 +50,7 @@ TASKS = {
                 "validation.null_tests.jackknife",
             ),
         ),
+        "property-test": ("test for a dependence on a property", ("validation.survey_properties.property_test",)),
         "inject-halo": ("add the shear of a halo to a catalogue", ("simulation.inject_halo",)),
         "completeness": ("detected fraction of injected halos by mass", ("validation.completeness.completeness",)),
         "calibration": (
@@ -95,6 +96,7 @@ OPTIONS = {
     "PowerSpectrum.from_n_z": "reconstruct --n-z, --z-source",
     "PowerSpectrum.to_table": "spectrum -o",
     "SkyMaps.healpix": "survey --healpix",
+    "validation.survey_noise.survey_noise_maps": "survey --noise",
 }
 
 # functions of Python without a command

@@ -22,7 +22,7 @@ def add_commands(commands):
     survey = commands.add_parser(
         "survey",
         description="Map a survey of any extent on overlapping fields around HEALPix cells. The same command continues "
-        "an interrupted run. FITS tables are read in pieces.",
+        "an interrupted run. FITS and Parquet tables are read in pieces.",
     )
     add_galaxy_arguments(survey)
     add_bins_argument(survey)
@@ -33,9 +33,9 @@ def add_commands(commands):
         type=int,
         help="of the HEALPix cells, from 16, of 3.7 degrees (default: cells of at least 128 pixels)",
     )
-    survey.add_argument("--margin", type=angle, metavar="ANGLE", help="margin around a cell (default: 60 pixels)")
+    survey.add_argument("--margin", type=angle, metavar="ANGLE", help="margin around a cell (default: 90 pixels)")
     survey.add_argument(
-        "--rows", type=int, default=_ROWS, help="rows of a FITS table that are read at a time (default: %(default)s)"
+        "--rows", type=int, default=_ROWS, help="rows of a table that are read at a time (default: %(default)s)"
     )
     add_method_arguments(survey)
     add_solver_arguments(survey)
@@ -50,16 +50,25 @@ def add_commands(commands):
     survey.add_argument(
         "--size", type=angle, default="30 arcmin", metavar="ANGLE", help="side of these maps (default: %(default)s)"
     )
+    survey.add_argument(
+        "--noise",
+        type=int,
+        metavar="N",
+        help="number of catalogues of randomly rotated galaxies, such as 100, mapped to the folder noise of --output",
+    )
     survey.set_defaults(command=_survey)
 
 
 def _survey(arguments):
     from .._sky.regions import as_regions  # loads regions
+    from .._utils.checks import check_integer
     from .._utils.files import check_target
 
     for file in (arguments.healpix, arguments.peaks):
         if file is not None:
             check_target(file, overwrite=arguments.overwrite)
+    if arguments.noise is not None:
+        check_integer(arguments.noise, "--noise", 2)
     if arguments.output.exists() and not arguments.output.is_dir():
         raise OSError(f"--output: {str(arguments.output)!r} exists and is not a folder")
     if arguments.clusters is not None:
@@ -72,23 +81,36 @@ def _survey(arguments):
         raise ValueError("--checkpoint: not with survey, which keeps the maps of finished fields in the folder")
     method = read_method(arguments, spectrum=arguments.bins is None)
     for key, fields in _surveys(arguments).items():
-        _map_survey(fields, method, arguments, "" if key is None else f"bin_{key}")
+        name = "" if key is None else f"bin_{key}"
+        with workers(arguments) as executor:
+            _map_survey(fields, method, arguments, name, executor)
+            if arguments.noise is not None:
+                _map_noise(fields, method, arguments, name, executor, _galaxies(arguments, key))
 
 
-def _surveys(arguments):
-    """Return the fields of the survey by tomographic bin, or of all galaxies by None."""
+def _galaxies(arguments, key=None):
+    """Return the catalogue or its pieces, of one tomographic bin with ``key``."""
+    from .._io.parquet import is_parquet
     from ..maps.catalog import ShearCatalog
-    from ..survey.bins import fields_of_bins
-    from ..survey.fields import SkyFields
+    from ..survey.bins import galaxies_of_bin
 
     edges, tomo = edges_or_column(arguments)
     table = options(arguments, "axes", "columns", "responsivity", "response", "select", "hdu", "encoding")
     if tomo:
         table["columns"] = table.get("columns", {}) | tomo
-    if arguments.catalog.suffix.lower() in (".fits", ".fit"):
+    if arguments.catalog.suffix.lower() in (".fits", ".fit") or is_parquet(arguments.catalog):
         catalog = ShearCatalog.pieces(arguments.catalog, rows=arguments.rows, **table)
     else:
         catalog = ShearCatalog.read(arguments.catalog, **table)
+    return catalog if key is None else galaxies_of_bin(catalog, key, edges=edges)
+
+
+def _surveys(arguments):
+    """Return the fields of the survey by tomographic bin, or of all galaxies by None."""
+    from ..survey.bins import fields_of_bins
+    from ..survey.fields import SkyFields
+
+    catalog, (edges, _) = _galaxies(arguments), edges_or_column(arguments)
     grid = options(arguments, "pixel_scale", "nside", "margin")
     if arguments.bins is not None:
         return fields_of_bins(catalog, edges=edges, n_z=arguments.n_z, total=True, **grid)
@@ -99,11 +121,23 @@ def _surveys(arguments):
     return {None: fields}
 
 
-def _map_survey(fields, method, arguments, name):
+def _map_noise(fields, method, arguments, name, executor, catalog):
+    """Map the randomly rotated galaxies of a survey, or of a bin, and write the HEALPix map."""
+    from ..validation.survey_noise import survey_noise_maps
+
+    options = {"method": method, "seed": arguments.seed or 0, "executor": executor, "progress": not arguments.quiet}
+    noise = survey_noise_maps(fields, catalog, arguments.output / name / "noise", arguments.noise, **options)
+    print(f"wrote {len(noise)} maps to {noise.folder}")
+    if arguments.healpix is not None:
+        file = _of_bin(arguments.healpix, f"{name}_noise".lstrip("_"))
+        noise.write_healpix(file, overwrite=arguments.overwrite)
+        print(f"wrote {file}")
+
+
+def _map_survey(fields, method, arguments, name, executor):
     """Map a survey, or the bin of this name, whose files have the name in theirs, and write the products."""
     folder = arguments.output / name
-    with workers(arguments) as executor:
-        maps = fields.reconstruct(folder, method, executor=executor, progress=not arguments.quiet)
+    maps = fields.reconstruct(folder, method, executor=executor, progress=not arguments.quiet)
     print(f"{maps!r}\nwrote {len(maps)} maps to {folder}")
     if arguments.healpix is not None:
         threshold = arguments.threshold if maps[maps.cells[0]].samples is not None else None

@@ -1,10 +1,11 @@
-"""The commands that test a survey: ``massmap null-test``, ``inject-halo``, ``completeness``, ``calibration``."""
+"""The commands that test a survey, such as ``massmap null-test``, ``inject-halo`` and ``completeness``."""
 
 from pathlib import Path
 
 from .arguments import (
     add_catalog_arguments,
     add_exclude_argument,
+    add_galaxy_arguments,
     add_method_arguments,
     add_solver_arguments,
     read_catalog,
@@ -12,11 +13,12 @@ from .arguments import (
 )
 from .outputs import check_picture, save_figure, show_table
 from .sources import add_z_source_argument, z_source_of
-from .values import angle, numbers, table_file, wcs_of
+from .values import angle, numbers, options, table_file, wcs_of
 
 
 def add_commands(commands):
     _add_null_test(commands)
+    _add_property_test(commands)
     _add_inject(commands)
     _add_completeness(commands)
     _add_calibration(commands)
@@ -42,6 +44,21 @@ def _add_null_test(commands):
     null.add_argument("--jackknife", type=Path, metavar="FILE", help="file for the maps of subsets of galaxies (FITS)")
     null.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     null.set_defaults(command=_null_test)
+
+
+def _add_property_test(commands):
+    test = commands.add_parser(
+        "property-test",
+        description="Test whether the shear depends on a property of the survey, such as the depth or the PSF.",
+    )
+    add_galaxy_arguments(test)
+    test.add_argument(
+        "--property", required=True, metavar="COLUMN|FILE", help="column of the catalogue, or file of a HEALPix map"
+    )
+    test.add_argument("--field", metavar="NAME", help="column of the HEALPix map (default: the first)")
+    test.add_argument("-o", "--output", type=table_file, help="file of the table of quantiles of the property")
+    test.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    test.set_defaults(command=_property_test)
 
 
 def _add_inject(commands):
@@ -125,6 +142,24 @@ def _null_test(arguments):
         if file is not None:
             make(catalog, arguments.rotations, **options).write(file, format="fits", overwrite=arguments.overwrite)
             print(f"wrote {file}")
+
+
+def _property_test(arguments):
+    from .._io.columns import read_table
+    from .._utils.files import check_target
+    from ..validation.survey_properties import property_test
+
+    if arguments.output is not None:
+        check_target(arguments.output, overwrite=arguments.overwrite)
+    catalog, values = read_catalog(arguments), arguments.property
+    if not Path(values).exists():
+        table = read_table(arguments.catalog, "file", **options(arguments, "hdu", "encoding"))
+        if values not in table.colnames:
+            raise ValueError(f"--property: {values!r} is neither a file nor a column, which are {table.colnames}")
+        values = table[values]
+    report = property_test(catalog, values, **options(arguments, "field"))
+    print(report)
+    show_table(report.table, arguments)
 
 
 def _inject(arguments):

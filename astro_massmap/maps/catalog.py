@@ -92,6 +92,8 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens):
     ----------
     columns : dict
         Names of the columns of the table that was read, by content (``ra``, ``g1``, ...); otherwise empty.
+    rows : ndarray of int
+        Numbers of the galaxies in the arrays or the table of which the catalogue was made, ``(n,)``.
     efficiency : ndarray or None
         Efficiencies of the galaxies relative to the reference source of `for_lens`, ``(n,)``.
 
@@ -147,7 +149,8 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens):
             raise ValueError("coords: needs at least one galaxy, got none")
         if coords.data.__class__.__name__ != "UnitSphericalRepresentation":
             coords = SkyCoord(coords.spherical.lon, coords.spherical.lat, frame=coords.frame.replicate_without_data())
-        n = len(coords)
+        n = self._n_rows = len(coords)
+        self.rows = np.arange(n)
         g1, g2 = column(g1, "g1", n), column(g2, "g2", n)
         weight = np.ones(n) if weight is None else column(weight, "weight", n)
         redshift = None if redshift is None else column(redshift, "redshift", n)
@@ -183,8 +186,7 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens):
         self.coords, self.g1, self.g2, self.weight = coords, g1, g2, weight
         self.redshift, self.m_bias, self.c_bias = redshift, m_bias, c_bias
         self._given_shape_noise = None if shape_noise is None else float(shape_noise)
-        self.meta = dict(meta or {})
-        self.columns: dict[str, str] = {}
+        self.meta, self.columns = dict(meta or {}), {}
 
     def __len__(self) -> int:
         return len(self.g1)
@@ -199,7 +201,7 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens):
         if len(self.g1[item]) == 0:
             raise ValueError("the selection contains no galaxy")
         new = object.__new__(type(self))
-        new.axes = self.axes
+        new.axes, new.rows, new._n_rows = self.axes, self.rows[item], self._n_rows
 
         def part(x: Any) -> Any:
             return x if x is None or np.shape(x) in ((), (2, 2)) else x[item]

@@ -15,6 +15,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from .._io.columns import CREATOR, find_columns, is_own, read_table, table_pieces
 from .._io.fits import n_z_hdu
+from .._io.parquet import is_parquet, parquet_pieces
 from .._io.positions import positions
 from .._io.quantities import NoValidGalaxy, numbers
 from .._io.result_tables import ResultTable, printed
@@ -66,6 +67,8 @@ class CatalogTables:
         _given_shape_noise: float | None
         _given_n_z: NZ | None
         tomo: NDArray[np.int64] | None
+        rows: NDArray[np.int64]
+        _n_rows: int
         efficiency: NDArray[np.float64] | None
 
     @classmethod
@@ -133,8 +136,8 @@ class CatalogTables:
             )
         if len(table) == 0:
             raise ValueError("table: needs at least one galaxy, got none")
-        if select is not None:
-            table = table[selected(select, table)]
+        chosen = np.ones(len(table), dtype=bool) if select is None else selected(select, table)
+        table = table if select is None else table[chosen]
         names = find_columns(table, columns)
         instead = {*kwargs} | ({*_C} if "c_bias" in kwargs else set())
         instead |= {*RESPONSE} if {"response", "responsivity"} & instead else set()
@@ -165,7 +168,7 @@ class CatalogTables:
         found["meta"] = {k: v for k, v in table.meta.items() if k.lower() not in own}
         coords = positions(table[names["ra"]], table[names["dec"]], drop=True)
         new = cls(coords, found.pop("g1"), found.pop("g2"), axes=axes, **(found | kwargs))
-        new.columns = names
+        new.columns, new.rows, new._n_rows = names, np.flatnonzero(chosen)[new.rows], len(chosen)
         return new
 
     @classmethod
@@ -218,17 +221,18 @@ class CatalogTables:
         **kwargs: Any,
     ) -> Iterator[Self]:
         """
-        Read a large FITS table as catalogues of some rows each, for `~astro_massmap.SkyFields`.
+        Read a large FITS or Parquet table as catalogues of some rows each, for `~astro_massmap.SkyFields`.
 
         Parameters
         ----------
         file : str or path-like
-            FITS file; OSError if it does not exist, is damaged, or contains no table.
+            FITS file, or a Parquet file or a folder of these (such as the partitions of HATS), which pyarrow reads;
+            OSError if it does not exist, is damaged, or contains no table.
         rows : int
             Number of rows that are read at a time. Pieces of which ``select`` selects no galaxy are left out, as are
             those without valid galaxies, with a warning.
         hdu : int or str
-            Number or name of the table.
+            Number or name of the table in a FITS file.
         axes, columns, select, **kwargs
             As for `from_table`, with its errors when the first piece is read; ``select`` needs to be a condition.
 
@@ -241,7 +245,8 @@ class CatalogTables:
         """
         check_axes_name(axes)
         check_integer(rows, "rows", 1)
-        for table in table_pieces(file, "file", rows, hdu):
+        tables = parquet_pieces(file, "file", rows) if is_parquet(file) else table_pieces(file, "file", rows, hdu)
+        for table in tables:
             try:
                 piece = cls.from_table(table, axes=axes, columns=columns, select=select, **kwargs)
             except NothingSelected:

@@ -18,7 +18,7 @@ _WAITING = 256  # number of tasks that wait or run at a time; their arguments st
 _here = threading.local()
 
 
-def shared_out(function, pieces, executor):
+def shared_out(function, pieces, executor, failed=None):
     """
     Call ``function`` on every piece, by the workers of an executor; yield the results as they are finished.
 
@@ -32,6 +32,9 @@ def shared_out(function, pieces, executor):
     pieces, executor
         Arguments of the function, an iterable of which at most 256 are taken ahead, and a
         `concurrent.futures.Executor`.
+    failed : callable, optional
+        Function of a piece and of an error that is not one of the function, such as that of Dask for a piece whose
+        workers die again and again; its result is yielded. By default the error is raised.
 
     Raises
     ------
@@ -60,7 +63,11 @@ def shared_out(function, pieces, executor):
                 left.extend(islice(pieces, 1))
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in sorted(done, key=lambda f: f.exception() is not None):  # results before errors
-                result = future.result()
+                error = future.exception()
+                if failed is None or error is None or isinstance(error, BrokenExecutor):
+                    result = future.result()
+                else:
+                    result = failed(waiting[future], error)
                 del waiting[future]
                 yield result
     except BrokenExecutor as error:

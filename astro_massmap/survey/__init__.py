@@ -1,1 +1,1 @@
-"""Maps of wide surveys: overlapping tangential fields, one for each HEALPix cell, and their maps on the sphere."""
+"""Maps of wide surveys: overlapping fields, one for each HEALPix cell, and their maps on the sphere."""

@@ -11,10 +11,10 @@ from ..maps.catalog_bins import TOTAL, check_bins, numbers_of_bins, warn_of_n_z
 from ..maps.n_z import n_z_of_bins, total_n_z
 from .fields import SkyFields, pieces_of
 
-__all__ = ["fields_of_bins"]
+__all__ = ["fields_of_bins", "galaxies_of_bin"]
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import astropy.units as u
     from numpy.typing import ArrayLike
@@ -104,3 +104,37 @@ def fields_of_bins(
     elif all(bins[key].n_z is None for key in keys):
         warn_of_n_z(given)
     return {key: bins[key] for key in [*keys, *([TOTAL] if total else [])]}
+
+
+def galaxies_of_bin(
+    catalog: ShearCatalog | Iterable[ShearCatalog],
+    key: Any,
+    tomo: str | ArrayLike = "tomo",
+    *,
+    edges: ArrayLike | None = None,
+) -> Iterator[ShearCatalog]:
+    """
+    Yield the galaxies of one bin of `fields_of_bins`, in pieces.
+
+    Parameters
+    ----------
+    catalog, tomo, edges
+        As for `fields_of_bins`.
+    key : int or ``"all"``
+        Number of the bin, or the galaxies of all bins.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_massmap import datasets
+    >>> from astro_massmap.survey.bins import galaxies_of_bin
+    >>> catalog = datasets.demo()
+    >>> catalog.redshift = np.linspace(0.2, 1.4, len(catalog))
+    >>> [len(piece) for piece in galaxies_of_bin(catalog, 1, edges=[0.2, 0.8, 1.4])]
+    [32833]
+    """
+    for piece in pieces_of(catalog):
+        number = numbers_of_bins(piece, tomo, edges)
+        inside = number >= 0 if key == TOTAL else number == key
+        if inside.any():
+            yield piece[inside]

@@ -3,8 +3,9 @@ Tangential fields around HEALPix cells.
 
 The core of a field is one cell of the HEALPix pixelisation (Gorski et al. 2005, ApJ 622, 759) in nested order and ICRS.
 Cores therefore cover the sky without gaps or overlaps, and the finer HEALPix pixels of a cell have consecutive numbers.
-The grid of a field is tangential at the centre of the cell; it is rotated so that a rectangle around the cell has the
-smallest area, and is wider than the cell by a margin on each side.
+The grid of a field is stereographic around the centre of the cell: angles are those on the sphere, and pixels are
+square. It is rotated so that a rectangle around the cell has the smallest area, and is wider than the cell by a margin
+on each side.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def field_wcs(cell: int, nside: int, pixel_scale: u.Quantity, margin: u.Quantity
     """
     lon, lat = (float(angle.deg) for angle in healpix_to_lonlat(cell, nside, order="nested"))
     wcs = WCS(naxis=2)
-    wcs.wcs.ctype, wcs.wcs.radesys = ["RA---TAN", "DEC--TAN"], "ICRS"
+    wcs.wcs.ctype, wcs.wcs.radesys = ["RA---STG", "DEC--STG"], "ICRS"
     wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = [lon, lat], [1, 1], np.array([-1, 1]) * pixel_scale.to_value(u.deg)
     edge = (angle.deg[0] for angle in boundaries_lonlat([cell], _STEPS, nside, order="nested"))
     x, y = wcs.wcs_world2pix(*edge, 0)

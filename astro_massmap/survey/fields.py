@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import copy
-import sys
 from numbers import Integral
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import astropy.units as u
 import numpy as np
-from astropy_healpix import nside_to_pixel_resolution
+from astropy_healpix import lonlat_to_healpix, nside_to_pixel_resolution
 
 from .._sky.geometry import to_angle
-from .._utils.files import check_target
-from .._utils.progress import progress_bar, warn
+from .._utils.progress import warn
 from ..maps.catalog import ShearCatalog
-from ..maps.convergence_map import ConvergenceMap
-from ..maps.n_z import as_n_z, total_n_z
-from .cells import OnCells, cells_of, centres, default_nside, field_wcs, near_cells, vectors
-from .maps import SkyMaps, field_file
+from ..maps.n_z import total_n_z
+from .cells import OnCells, cells_of, default_nside, field_wcs, near_cells, vectors
 from .sums import Sums
-from .tasks import Task, mapped, memory_of
+from .tasks import Task, run_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,14 +26,15 @@ if TYPE_CHECKING:
     from ..maps.n_z import NZ
     from ..maps.shear_map import ShearMap
     from ..methods import MethodLike
+    from .maps import SkyMaps
 
-_MARGIN = 60  # pixels
+_MARGIN = 90  # pixels
 _FEWEST = 4  # pixels on a side of a cell
 
 
 class SkyFields(OnCells):
     """
-    Shear of a survey of any extent on overlapping tangential fields, one for each HEALPix cell with galaxies.
+    Shear of a survey of any extent on overlapping fields, one for each HEALPix cell with galaxies.
 
     Parameters
     ----------
@@ -52,7 +48,7 @@ class SkyFields(OnCells):
         Resolution of the cells, a power of two from 16 (cells of 3.7 degrees) to 1024; by default that of the smallest
         cells with at least 128 pixels on a side.
     margin : `~astropy.units.Quantity`, optional
-        Width of the part of a field beyond its cell, which only improves the map of the cell; by default 60 pixels.
+        Width of the part of a field beyond its cell, which only improves the map of the cell; by default 90 pixels.
 
     Attributes
     ----------
@@ -74,8 +70,8 @@ class SkyFields(OnCells):
 
     Notes
     -----
-    At the corner of a cell of nside 16, 3.8 degrees from the centre, lengths on the tangential plane are wrong by at
-    most 0.4 %, and a pixel is square to 0.2 %. The shear of each galaxy is rotated to the pixel axes of every field.
+    The plane of a field is stereographic: pixels are square, and at the corner of a cell of nside 16, 3.8 degrees from
+    the centre, lengths are wrong by 0.1 %. The shear of each galaxy is rotated to the pixel axes of every field.
 
     Examples
     --------
@@ -162,8 +158,7 @@ class SkyFields(OnCells):
         places, shear = vectors(coords.ra.rad, coords.dec.rad), piece.west_north
         for cell in self._near(cells):
             sums = self._sums.get(cell) or Sums(field_wcs(cell, self.nside, self.pixel_scale, self.margin))
-            near = places @ centres(self.nside, [cell])[0] > sums.cosine
-            if near.any() and sums.add(piece, near, shear, shape_noise):
+            if sums.add(piece, places, shear, shape_noise):
                 self._sums[cell] = sums
 
     def __getitem__(self, cell: int) -> ShearMap:
@@ -198,8 +193,10 @@ class SkyFields(OnCells):
         0.06 deg2 of 0.69 deg2
         """
         sums = self._sums_of(cell)
-        y, x = np.nonzero(sums.counts.reshape(sums.shape))
-        inside = cells_of(sums.wcs.pixel_to_world(x, y), self.nside) == cell
+        edge = max(int(self.margin / self.pixel_scale) - 1, 0)  # no pixel of the margin is in the cell
+        y, x = np.nonzero(sums.counts.reshape(sums.shape)[edge:, edge:][: -edge or None, : -edge or None])
+        lon, lat = sums.wcs.wcs_pix2world(x + edge, y + edge, 0) * u.deg
+        inside = lonlat_to_healpix(lon, lat, self.nside, order="nested") == cell
         return int(inside.sum()) * self.pixel_scale.to(u.deg) ** 2
 
     def reconstruct(
@@ -248,66 +245,14 @@ class SkyFields(OnCells):
         <SkyMaps: 4 fields around cells of 0.916 deg (nside 64), pixels of 1.6 arcmin>
         """
         from ..methods import resolve  # loads torch
-        from ..methods.provenance import digest  # loads torch
 
         method = resolve(method, options)
-        if getattr(method, "checkpoint", None) is not None:
-            raise ValueError("checkpoint: is a file for a single field; finished fields of a survey are kept anyway")
-        folder = Path(folder)
-        if folder.exists() and not folder.is_dir():
-            raise OSError(f"folder: {str(folder)!r} exists and is not a folder")
-        n_z = as_n_z(self.n_z)
-        mark = f"{digest(method)} {reduced_shear} {None if n_z is None else [column.tolist() for column in n_z]}"
-        marks = {cell: self._sums[cell].checksum(mark) for cell in self}
-        done = self._finished(folder, marks)
-        todo = [cell for cell in self if cell not in done]
-        folder.mkdir(parents=True, exist_ok=True)
-        if todo:
-            check_target(folder / field_file(self.nside, todo[0]), overwrite=True)
-        if progress:
-            kept = f", {len(done)} of which are finished" if done else ""
-            print(f"{self!r}{kept}; {memory_of(method, [self._sums[cell].shape for cell in todo])}", file=sys.stderr)
-        failures: dict[int, str] = {}
-        tasks = (Task(cell, self[cell], method, reduced_shear) for cell in todo)
-        with progress_bar(total=len(self), initial=len(done), desc="fields", disable=not progress) as bar:
-            for cell, kappa in mapped(tasks, len(todo), method, executor):
-                bar.update()
-                file = folder / field_file(self.nside, cell)
-                if isinstance(kappa, str):
-                    failures[cell] = kappa
-                    file.unlink(missing_ok=True)  # a damaged one
-                    continue
-                kappa.meta["field_sha256"] = marks[cell]
-                kappa.write(file, format="fits", overwrite=True)
-        if failures:
-            first = next(iter(failures))
-            text = f"{len(failures)} of {len(self)} fields failed (cell {first}: {failures[first]})"
-            if len(failures) == len(self):
-                raise ValueError(text)
-            warn(f"{text}; the others are kept, and the same call repeats those that failed")
-        maps = SkyMaps.read(folder)
-        maps.failures = failures
-        return maps
 
-    def _finished(self, folder: Path, marks: dict[int, str]) -> set[int]:
-        """Return the cells of the finished maps in a folder; OSError for maps of another survey."""
-        done = set()
-        ours = {field_file(self.nside, cell): cell for cell in self}
-        for file in sorted(folder.glob("field_*.fits")):
-            cell, found = ours.get(file.name), {}
-            try:
-                if cell is not None:
-                    found = ConvergenceMap.read(file, format="fits", memmap=True).meta
-            except (OSError, ValueError) as error:
-                warn(f"folder: {file.name} is damaged and made again ({error})")
-                continue
-            if cell is None or found.get("field_sha256") != marks[cell]:
-                raise OSError(
-                    f"folder: {str(file)!r} is a map of other data, cells or settings; use another folder, or remove "
-                    "its files"
-                )
-            done.add(cell)
-        return done
+        def tasks(cells: list[int]) -> Iterator[Task]:
+            return (Task(cell, self[cell], method, reduced_shear) for cell in cells)
+
+        samples = getattr(method, "n_samples", 0)
+        return run_fields(self, folder, method, tasks, executor, progress, mark=str(reduced_shear), samples=samples)
 
 
 def pieces_of(catalog: ShearCatalog | Iterable[ShearCatalog]) -> Iterator[ShearCatalog]:

@@ -10,8 +10,10 @@ import numpy as np
 from .._sky.binning import pixel_numbers
 from .._sky.geometry import shear_in_pixels
 from ..maps.shear_map import ShearMap
+from .cells import vectors
 
 if TYPE_CHECKING:
+    from astropy.coordinates import SkyCoord
     from astropy.wcs import WCS
     from numpy.typing import NDArray
 
@@ -25,20 +27,29 @@ class Sums:
     def __init__(self, wcs: WCS) -> None:
         self.wcs, self.shape = wcs, wcs.array_shape
         diagonal = np.radians(wcs.wcs.cdelt[1]) * np.hypot(*self.shape) / 2
-        self.cosine = np.cos(np.arctan(diagonal))
+        self.centre, self.cosine = vectors(*np.radians(wcs.wcs.crval)), np.cos(2 * np.arctan(diagonal / 2))
         n = self.shape[0] * self.shape[1]
         self.shear, self.variance, self.response = np.zeros(n, np.complex128), np.zeros(n), np.zeros(n)
         self.counts = np.zeros(n, np.int64)
 
-    def add(self, piece: ShearCatalog, near: NDArray[np.bool_], shear: NDArray, shape_noise: float) -> bool:
-        """Add the galaxies of ``piece[near]``; return whether one is on the grid."""
-        x, y, g = shear_in_pixels(piece.coords[near], shear[near], self.wcs, False)
+    def located(self, coords: SkyCoord, places: NDArray, shear: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+        """
+        Return the numbers of the galaxies on the grid, their pixels, and their shear along its axes.
+
+        ``places`` are the unit vectors to the galaxies ``(n, 3)``, and ``shear`` is that to West and North ``(n,)``.
+        """
+        near = np.flatnonzero(places @ self.centre > self.cosine)
+        x, y, shear = shear_in_pixels(coords[near], shear[near], self.wcs, False)
         on_grid, pixel = pixel_numbers(x, y, self.shape)
+        return near[on_grid], pixel, shear[on_grid]
+
+    def add(self, piece: ShearCatalog, places: NDArray, shear: NDArray, shape_noise: float) -> bool:
+        """Add the galaxies of a piece, see `located`; return whether one is on the grid."""
+        here, pixel, g = self.located(piece.coords, places, shear)
         if not pixel.size:
             return False
-        w, g, m = piece.weight[near][on_grid], g[on_grid], piece.m_bias
-        factor = 1.0 if m is None else 1 + (m[near][on_grid] if isinstance(m, np.ndarray) else m)
-        n = self.counts.size
+        w, m, n = piece.weight[here], piece.m_bias, self.counts.size
+        factor = 1.0 if m is None else 1 + (m[here] if isinstance(m, np.ndarray) else m)
         self.shear += np.bincount(pixel, w * g.real, n) + 1j * np.bincount(pixel, w * g.imag, n)
         self.variance += shape_noise**2 * np.bincount(pixel, w**2, n)
         self.response += np.bincount(pixel, w * factor, n)

@@ -39,6 +39,7 @@ __all__ = ["PropertyTest", "property_test"]
 
 _PATCHES, _FEWEST = 32, 8  # patches by default, and at least
 _SMALLEST = 1024  # nside of patches
+_LEAST_P = 0.001  # smaller ones depend on the tail of the distribution of the slope, and are not printed
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,11 @@ class PropertyTest:
         slopes = [f"{n} {b:+.2g} +- {s:.1g}" for n, b, s in zip(names, self.slope, errors, strict=True)]
         return (
             f"slope per standard deviation of the property: {', '.join(slopes)}; chi2 = {self.chi2:.1f}, "
-            f"p = {self.p_value:.3f} ({self.n_patches} patches)"
+            f"p {self._p_text()} ({self.n_patches} patches)"
         )
+
+    def _p_text(self) -> str:
+        return f"< {_LEAST_P}" if self.p_value < _LEAST_P else f"= {self.p_value:.3f}"
 
 
 def property_test(
@@ -103,8 +107,9 @@ def property_test(
         Galaxies, or maps, whose HEALPix pixels have equal weights.
     values : array-like, str or path-like
         Property of each galaxy ``(n,)``, or a HEALPix map ``(npix,)`` or its file. An array of the length of the
-        catalogue is that of galaxies, unless an argument of a HEALPix map is given. Galaxies and pixels where it is
-        NaN are left out, with a warning.
+        catalogue, or of the table of which galaxies were selected or dropped (see ``rows`` of the catalogue), is that
+        of galaxies, unless an argument of a HEALPix map is given. Galaxies and pixels where it is NaN are left out,
+        with a warning.
     n_bins : int
         Number of quantiles of the property in the table; fewer if many values are equal.
     nside : int, optional
@@ -143,7 +148,7 @@ def property_test(
         components, weight = {"kappa": np.asarray(table["mean"])}, np.ones(len(table))
     else:
         raise TypeError(f"data: needs a ShearCatalog or SkyMaps, got {type(data).__name__}")
-    x = _property(values, coords, healpix)
+    x = _property(values, coords, healpix, data)
     known = np.isfinite(x)
     if not known.all():
         warn(f"values: the property is unknown for {int((~known).sum())} of {len(x)}, which are left out")
@@ -162,16 +167,20 @@ def property_test(
     return PropertyTest(table, slope, covariance, chi2, p, n)
 
 
-def _property(values, coords, healpix):
+def _property(values, coords, healpix, data):
     """Return the property at positions, ``(n,)``."""
     if not healpix and not hasattr(values, "__fspath__") and not isinstance(values, str):
         array = floats(values, "values")
         if array.shape == (len(coords),):
             return array
+        catalog = isinstance(data, ShearCatalog)
+        if catalog and array.shape == (data._n_rows,):
+            return array[data.rows]
         if array.ndim != 1 or array.size not in 12 * 4 ** np.arange(20):
             raise ValueError(
-                f"values: needs one value for each of {len(coords)} galaxies or pixels, or a HEALPix map, got an array "
-                f"of shape {array.shape}"
+                f"values: needs one value for each of {len(coords)} {'galaxies' if catalog else 'pixels'}"
+                + (f", or of the {data._n_rows} rows of which they are" if catalog else "")
+                + f", or a HEALPix map, got an array of shape {array.shape}"
             )
     return at_positions(values, coords, **healpix)
 

@@ -30,7 +30,7 @@ from helpers.skies import tan_wcs
 
 COMMANDS = {command: functions for commands in TASKS.values() for command, (_, functions) in commands.items()}
 CLASSES = "ShearCatalog", "ShearMap", "ConvergenceMap", "PowerSpectrum", "SkyFields", "SkyMaps"
-MODULES = "validation.completeness", "validation.diagnostics", "validation.null_tests"
+MODULES = tuple(f"validation.{name}" for name in ("completeness", "diagnostics", "null_tests", "survey_noise"))
 DOCS = Path(__file__).resolve().parents[2] / "docs/command_line.rst"
 
 

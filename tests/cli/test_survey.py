@@ -38,8 +38,13 @@ def test_tomographic_bins_have_a_folder_each(tmp_path, capsys, monkeypatch):
     catalog.write("galaxies.fits")
     line = "survey galaxies.fits --axes west-north --fields 64 --method kaiser_squires --quiet -o maps --bins tomo"
     options = ["--pixel-scale", "1.6 arcmin", "--smoothing", "2 arcmin", "--threshold", "0.02", "--peaks", "peaks.ecsv"]
+    options += ["--noise", "2", "--healpix", "sky.fits"]
     assert main([*line.split(), *options]) == 0
-    assert capsys.readouterr().out.count("wrote 4 maps") == 3
+    assert capsys.readouterr().out.count("wrote 4 maps") == 6
+    noise = SkyMaps.read("maps/bin_2/noise")
+    assert noise[noise.cells[0]].samples.shape[0] == 2
+    std = ConvergenceMap.from_healpix("sky_bin_2_noise.fits", wcs=datasets.demo_truth().wcs, field="STD")
+    assert (std.data > 0).any()
     maps = {key: SkyMaps.read(f"maps/bin_{key}") for key in (1, 2, "all")}
     n = [sum(maps[key][cell].meta["n_galaxies"] for cell in maps[key]) for key in maps]
     assert n[0] + n[1] == n[2]
@@ -48,12 +53,28 @@ def test_tomographic_bins_have_a_folder_each(tmp_path, capsys, monkeypatch):
     assert "--source-bin: not with --bins" in capsys.readouterr().err
 
 
+def test_a_property_in_a_column_of_the_catalogue(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    catalog = datasets.demo()[::3]
+    table = catalog.to_table()
+    table["psf"] = catalog.g1
+    table.write("galaxies.fits")
+    line = "property-test galaxies.fits --axes west-north --select weight>0&ra>34.5 --property"
+    assert main([*line.split(), "psf", "-o", "quantiles.ecsv"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("slope per standard deviation of the property: g1 +0.26") and "p < 0.001" in out
+    assert QTable.read("quantiles.ecsv").colnames == ["property", "g1", "g1_std", "g2", "g2_std"]
+    assert main([*line.split(), "depth"]) == 1
+    assert "--property: 'depth' is neither a file nor a column" in capsys.readouterr().err
+
+
 def test_errors_come_before_the_work(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     line = "survey none.fits --axes west-north -o maps"
     for more, message in [
         ("--peaks peaks.ecsv", "--peaks: needs --threshold"),
+        ("--noise 1", "--noise: needs"),
         ("--checkpoint samples.fits", "--checkpoint: not with survey"),
         ("--fields 20", "--nside: needs one of"),
         ("--clusters none.reg", "there is no file 'none.reg'"),

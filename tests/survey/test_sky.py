@@ -4,7 +4,8 @@ import os
 import signal
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import SimpleNamespace
 
 import astropy.units as u
 import numpy as np
@@ -233,6 +234,59 @@ def test_fields_that_fail_do_not_end_the_run(catalog, tmp_path):
     assert list(maps.failures) == [fields.cells[1]] and len(maps) == 3 and not damaged.exists()
     with pytest.raises(ValueError, match="4 of 4 fields failed"):
         fields.reconstruct(tmp_path / "none", lambda observation: 1 / 0, **QUIET)
+
+
+def test_a_full_disk_ends_the_run_with_the_number_of_finished_maps(catalog, tmp_path):
+    """A limit of the size of files stands for the full disk: the second map is larger than the first."""
+    resource = pytest.importorskip("resource")
+    fields = SkyFields(catalog, **COARSE)
+    fields.cells = np.array(sorted(fields, key=lambda cell: fields._sums[cell].counts.size))[[0, -1]]
+    expected = fields.reconstruct(tmp_path / "a", "wiener", n_samples=16, **QUIET)
+    small, large = (file.stat().st_size for file in (tmp_path / "a" / field_file(64, c) for c in fields.cells))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((small + large) // 2, before[1]))
+    try:
+        with (
+            ThreadPoolExecutor(1) as executor,
+            pytest.raises(
+                OSError, match=r"folder: .* cannot be written .*; 1 of 2 maps are finished, and the same call"
+            ),
+        ):
+            fields.reconstruct(tmp_path / "b", "wiener", n_samples=16, executor=executor, **QUIET)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    kept = tmp_path / "b" / field_file(64, fields.cells[0])
+    assert list((tmp_path / "b").iterdir()) == [kept]  # and no temporary file
+    written = kept.stat().st_mtime_ns
+    maps = fields.reconstruct(tmp_path / "b", "wiener", n_samples=16, **QUIET)
+    assert kept.stat().st_mtime_ns == written
+    for cell in expected:
+        assert (maps[cell].samples == expected[cell].samples).all()
+
+
+def test_maps_that_do_not_fit_on_the_disk_are_an_error_before_the_work(catalog, tmp_path, monkeypatch):
+    fields = SkyFields(catalog, **COARSE)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=2**20))
+    with pytest.raises(OSError, match=r"field_\*\.fits' needs .* MiB, but 1 MiB are free on its disk"):
+        fields.reconstruct(tmp_path / "maps", "wiener", n_samples=1000, **QUIET)
+    assert not list((tmp_path / "maps").iterdir())
+
+
+def test_a_field_whose_workers_are_lost_each_time_does_not_end_the_run(catalog, tmp_path):
+    """The executor of Dask gives such a task up with an error, and does the others."""
+    fields = SkyFields(catalog, **COARSE)
+
+    class GivesUp(ThreadPoolExecutor):
+        def submit(self, function, task):
+            if task.cell == fields.cells[1]:
+                future = Future()
+                future.set_exception(RuntimeError("four workers died"))
+                return future
+            return super().submit(function, task)
+
+    with GivesUp(1) as executor, pytest.warns(AstropyUserWarning, match=r"1 of 4 fields .*RuntimeError: four workers"):
+        maps = fields.reconstruct(tmp_path, "kaiser_squires", executor=executor, **QUIET)
+    assert list(maps.failures) == [fields.cells[1]] and len(maps) == 3
 
 
 def test_healpix_maps_have_every_position_once_and_the_values_of_its_field(catalog, tmp_path):

@@ -41,6 +41,21 @@ def test_equal_values_are_in_one_bin_and_the_table_has_the_units_of_the_property
     assert few.table["property"].tolist() == list(range(40))
 
 
+def test_values_of_a_table_of_which_galaxies_were_selected_and_dropped():
+    catalog, x = catalogue(6, n=4000, leakage=0.1)
+    table = catalog.to_table()
+    table["g1"][:40], table["psf"] = np.nan, x
+    with pytest.warns(AstropyUserWarning, match="20 of 2000 galaxies dropped"):
+        kept = ShearCatalog.from_table(table, axes="west-north", select=np.arange(4000) % 2 == 1)
+    assert (kept.rows == np.arange(41, 4000, 2)).all()
+    assert (kept[::3][1:].rows == np.arange(41, 4000, 6)[1:]).all()
+    found = property_test(kept, table["psf"])
+    assert found.slope.tolist() == property_test(kept, x[kept.rows]).slope.tolist()
+    assert found.p_value < 1e-6 and ", p < 0.001 (" in str(found)
+    with pytest.raises(ValueError, match=r"one value for each of 1980 galaxies, or of the 4000 rows of which they are"):
+        property_test(kept, x[:-1])
+
+
 @pytest.mark.slow
 def test_p_values_are_uniform_without_a_dependence():
     """A Kolmogorov-Smirnov test of 200 catalogues, with a false-alarm rate of 1e-3."""
