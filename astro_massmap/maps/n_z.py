@@ -64,10 +64,7 @@ def histogram(redshift: ArrayLike, weight: ArrayLike) -> NZ | None:
 
 def mean_redshift(n_z: NZ | None) -> float | None:
     """Return the mean redshift of n(z)."""
-    if n_z is None:
-        return None
-    sources = read_n_z(n_z, "n_z")
-    return float((sources.weight * sources.z).sum())
+    return None if n_z is None else read_n_z(n_z, "n_z").mean
 
 
 def total_n_z(parts: Sequence[NZ], weights: Sequence[float]) -> NZ | None:
