@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import astropy.units as u
 import numpy as np
 
 from .._io.n_z_files import open_n_z
+from .._io.quantities import numbers
 from .._utils.progress import warn
 from ..theory.source_redshifts import read_n_z
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 STEP = 0.005  # of the redshifts of a histogram
 _FARTHEST = 9.9  # larger numbers, such as 9.99 or 99, are missing redshifts
+_LARGEST_MEDIAN = 10  # columns with larger medians contain magnitudes
 _SHIFT = 0.02  # of the mean of 1 + z by a selection, before a warning
 
 
@@ -127,3 +131,23 @@ def warn_of_selection(before: NDArray[np.float64], after: NDArray[np.float64]) -
             f"{old:.3g}; set n_z of the selection, or set it to None for the histogram of its redshifts",
             4,
         )
+
+
+def is_redshift(column: Any) -> bool:
+    """Return whether a column contains redshifts, with a warning if it does not."""
+    try:
+        with warnings.catch_warnings():  # the catalogue warns when it reads the column
+            warnings.filterwarnings("ignore", message=".*not in a standard spelling")
+            values, missing = numbers(column, "redshift")
+        reason = "it contains no numbers" if missing.all() else ""
+        if not reason and np.median(values[~missing]) > _LARGEST_MEDIAN:
+            reason = f"more than half of its values are larger than {_LARGEST_MEDIAN}"
+    except (TypeError, ValueError, u.UnitsError) as error:
+        reason = str(error).removeprefix("redshift: ")
+    if reason:
+        warn(
+            f"redshift: the column {column.info.name!r} is not used because it does not look like redshifts: {reason}. "
+            "Give the name of another one, or None, by columns={'redshift': ...}",
+            stacklevel=4,
+        )
+    return not reason
