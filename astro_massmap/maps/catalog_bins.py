@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .n_z import NZ
 
 TOTAL = "all"  # key of the galaxies of all bins
+WITHOUT_BIN_0 = ("hsc_y3_zbin",)  # columns in which 0 means no bin
 
 
 class CatalogBins:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
-import warnings
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import astropy.units as u
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
-from astropy.utils.exceptions import AstropyUserWarning
 
 from .._io.columns import CREATOR, find_columns, is_own, read_table, table_pieces
 from .._io.fits import n_z_hdu
@@ -25,7 +23,7 @@ from .._utils.files import atomic_path
 from .._utils.progress import warn
 from .axes import AXES, check_axes_name, same_axes, to_west_north
 from .calibration import RESPONSE, response_of_columns, response_to_table, seen_along, warn_of_unused
-from .catalog_bins import is_bin_number
+from .catalog_bins import WITHOUT_BIN_0, bin_numbers, is_bin_number
 from .n_z import is_redshift
 
 if TYPE_CHECKING:
@@ -143,16 +141,15 @@ class CatalogTables:
         notes = {k.lower(): v for k, v in table.meta.items()} if ours else {}
         written = notes.get("axes")
         if isinstance(written, str) and written in AXES and not same_axes(written, axes):
-            warnings.warn(
-                f"axes: the header of the table contains {written!r}; the argument {axes!r} is used instead",
-                AstropyUserWarning,
-                stacklevel=2,
-            )
+            warn(f"axes: the header of the table contains {written!r}; the argument {axes!r} is used instead")
         found: dict[str, Any] = {key: table[name] for key, name in names.items() if key not in ("ra", "dec")}
         if "redshift" in found and not is_redshift(found["redshift"]):
             del found["redshift"], names["redshift"]
         if "tomo" in found and not (columns or {}).get("tomo") and not is_bin_number(found["tomo"]):
             del found["tomo"], names["tomo"]
+        if names.get("tomo", "").lower() in WITHOUT_BIN_0:
+            number = bin_numbers(found["tomo"], len(table))
+            found["tomo"] = np.where(number > 0, number, -1)
         warn_of_unused(table, {*names} | {*kwargs} | {*(columns or ())})
         response_of_columns(found, kwargs, table.colnames, columns)
         if "c1" in found or "c2" in found:
@@ -319,11 +316,7 @@ class CatalogTables:
         8209
         """
         if str(file).lower().endswith(".csv"):
-            warnings.warn(
-                "file: a CSV file stores no units, meta, axes, shape noise and n(z); write an ECSV file to keep them",
-                AstropyUserWarning,
-                stacklevel=2,
-            )
+            warn("file: a CSV file stores no units, meta, axes, shape noise and n(z); write an ECSV file to keep them")
         table = self.to_table()
         is_fits = kwargs.get("format", "fits" if _FITS.search(str(file)) else None) == "fits"
         n_z = table.meta.pop("n_z", None) if is_fits else None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 STEP = 0.005  # of the redshifts of a histogram
 _FARTHEST = 9.9  # larger numbers, such as 9.99 or 99, are missing redshifts
 _LARGEST_MEDIAN = 10  # columns with larger medians contain magnitudes
+_NO_BIN = "; if 0 means no bin, select the other galaxies, as select='tomo > 0'"
 _SHIFT = 0.02  # of the mean of 1 + z by a selection, before a warning
 
 
@@ -92,7 +93,8 @@ def n_z_of_bins(source: Any, bins: Sequence[Hashable]) -> dict[Hashable, NZ | No
     if isinstance(source, Mapping) and not hasattr(source, "colnames"):
         missing = [key for key in bins if key not in source]
         if missing:
-            raise ValueError(f"n_z: needs one for each of the bins {list(bins)}, there is none for {missing}")
+            what = f"n_z: needs one for each of the bins {list(bins)}, there is none for {missing}"
+            raise ValueError(what + _NO_BIN * (missing == [0]))
         return {key: as_n_z(source[key]) for key in bins}
     found = source if hasattr(source, "colnames") or hasattr(source, "tracers") else _opened(source, bins)
     names = list(found.tracers if hasattr(found, "tracers") else found.colnames)
@@ -117,7 +119,7 @@ def _name_of(key: Hashable, names: list[str]) -> str:
     if len(fitting) != 1:
         raise ValueError(
             f"n_z: needs one column or tracer for bin {key}, such as bin{key}, got {fitting or 'none'} of {names}; "
-            "give a dictionary {bin: (z, n), ...}"
+            "give a dictionary {bin: (z, n), ...}" + _NO_BIN * (key == 0)
         )
     return fitting[0]
 

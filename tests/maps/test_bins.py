@@ -88,6 +88,17 @@ def test_columns_of_bin_numbers(name):
     assert [part.tomo[0] for part in catalog[::2].bins().values()] == [1, 3]
 
 
+def test_bin_0_of_hsc_means_no_bin():
+    table = table_of(make(), hsc_y3_zbin=np.arange(2400) % 5)
+    with pytest.warns(AstropyUserWarning, match="bins: 480 of 2400 galaxies are in no bin"):
+        assert list(ShearCatalog.from_table(table, axes="west-north").bins()) == [1, 2, 3, 4]
+    table.rename_column("hsc_y3_zbin", "zbin")
+    catalog, n_z = ShearCatalog.from_table(table, axes="west-north"), {key: (Z, Z) for key in range(1, 5)}
+    for given in (n_z, Table({"z": Z} | {f"bin{key}": n for key, (_, n) in n_z.items()})):
+        with pytest.raises(ValueError, match="if 0 means no bin, select the other galaxies"):
+            catalog.bins(n_z=given)
+
+
 def test_columns_that_are_no_bin_numbers():
     table = table_of(make(), tomo=np.linspace(0, 1, 2400))
     with pytest.warns(AstropyUserWarning, match="tomo: the column 'tomo' is not used because .* whole numbers"):
