@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 STEP = 0.005  # of the redshifts of a histogram
 _FARTHEST = 9.9  # larger numbers, such as 9.99 or 99, are missing redshifts
 _LARGEST_MEDIAN = 10  # columns with larger medians contain magnitudes
-_NO_BIN = "; if 0 means no bin, select the other galaxies, as select='tomo > 0'"
+_NO_BIN = "; if 0 means no bin, leave out these galaxies by a condition, such as select='tomo > 0'"
+_MOST_BINS = 100
 _SHIFT = 0.02  # of the mean of 1 + z by a selection, before a warning
 
 
@@ -85,8 +86,8 @@ def n_z_of_bins(source: Any, bins: Sequence[Hashable]) -> dict[Hashable, NZ | No
     """
     Return n(z) by bin from a mapping, a list in the order of the bins, or a table, file or SACC object.
 
-    Columns, or tracers, belong to the bin of the number at the end of their names, such as ``bin1``. ValueError if
-    there is not exactly one for each bin.
+    Columns, or tracers, belong to the bin of the number at the end of their names, such as ``bin1``; bins 0 to m - 1
+    have those of 1 to m, with a warning. ValueError if there is not exactly one for each bin.
     """
     if isinstance(source, list) and len(source) == len(bins):
         source = dict(zip(bins, source, strict=True))
@@ -98,7 +99,12 @@ def n_z_of_bins(source: Any, bins: Sequence[Hashable]) -> dict[Hashable, NZ | No
         return {key: as_n_z(source[key]) for key in bins}
     found = source if hasattr(source, "colnames") or hasattr(source, "tracers") else _opened(source, bins)
     names = list(found.tracers if hasattr(found, "tracers") else found.colnames)
-    return {key: as_n_z(read_n_z(found, "n_z", column=_name_of(key, names))) for key in bins}
+    numbers: dict[Hashable, Hashable] = {key: key for key in bins}
+    m, there = len(bins), {key for key in range(_MOST_BINS) if _fitting(key, names)}
+    if {*bins} == {*range(m)} and there == {*range(1, m + 1)}:
+        warn(f"n_z: the bins 0 to {m - 1} of the catalogue have the distributions of the bins 1 to {m}")
+        numbers = {key: key + 1 for key in range(m)}
+    return {key: as_n_z(read_n_z(found, "n_z", column=_name_of(numbers[key], names))) for key in bins}
 
 
 def _opened(file: Any, bins: Sequence[Hashable]) -> Any:
@@ -111,11 +117,15 @@ def _opened(file: Any, bins: Sequence[Hashable]) -> Any:
         ) from None
 
 
-def _name_of(key: Hashable, names: list[str]) -> str:
-    """Return the name that ends with the number of a bin."""
+def _fitting(key: Hashable, names: list[str]) -> list[str]:
+    """Return the names that end with the number of a bin."""
     fitting = [name for name in names if name.rstrip("0123456789") != name and name.endswith(str(key))]
     fitting = [name for name in fitting if not name[: -len(str(key))][-1:].isdigit()]
-    fitting = [name for name in fitting if "source" in name.lower()] or fitting
+    return [name for name in fitting if "source" in name.lower()] or fitting
+
+
+def _name_of(key: Hashable, names: list[str]) -> str:
+    fitting = _fitting(key, names)
     if len(fitting) != 1:
         raise ValueError(
             f"n_z: needs one column or tracer for bin {key}, such as bin{key}, got {fitting or 'none'} of {names}; "
