@@ -180,6 +180,7 @@ def _field(kappa, name):
     size = (kappa.pixel_scale * (nx, ny)).to_value(u.arcmin)
     galaxies, seen = kappa.meta.get("n_galaxies"), ~kappa.mask
     area = (seen.sum() * kappa.pixel_scale**2).to_value(u.arcmin**2)
+    area = f"{area:,.0f}" if area >= 100 else f"{area:.3g}"
     facts = {
         "object": name,
         "sources": bin_title(kappa),
@@ -187,7 +188,7 @@ def _field(kappa, name):
         "size": f"{size[0]:.4g} x {size[1]:.4g} arcmin",
         "grid": f"{nx} x {ny} pixels of {kappa.pixel_scale:.4g}",
         "galaxies": f"{galaxies:,}" if isinstance(galaxies, int) else None,
-        "measured": f"{seen.mean():.1%} of the pixels ({area:{',.0f' if area >= 100 else '.3g'}} square arcminutes); the rest is inferred",
+        "measured": f"{seen.mean():.1%} of the pixels ({area} square arcminutes); the rest is inferred",
         "samples": f"{len(kappa.samples)} of the posterior" if kappa.samples is not None else "none: a point estimate",
         "method": kappa.diagnostics.get("method"),
         "prior": kappa.diagnostics.get("prior"),
