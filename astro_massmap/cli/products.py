@@ -6,7 +6,7 @@ from pathlib import Path
 from .map_commands import Z_SOURCE, add_command, needs_output, read_map, write_map
 from .outputs import add_width_argument, check_picture, print_style, save_figure
 from .sources import add_cosmology_argument, add_z_source_argument, cosmology_of, z_source_of
-from .values import hdu, numbers, options, wcs_of
+from .values import hdu, kept_columns, numbers, options, wcs_of
 
 
 def add_commands(commands):
@@ -35,6 +35,9 @@ def _add_pictures(commands):
     report.add_argument("--regions", type=Path, metavar="FILE", help="clusters to measure")
     report.add_argument(
         "--threshold", type=float, default=0.015, help="mean convergence of a detection (default: %(default)s)"
+    )
+    report.add_argument(
+        "--keep-columns", type=kept_columns, metavar="A,B", help="columns of the regions to show, or all"
     )
     report.add_argument("--title", help="title of the report (default: from the object or the centre)")
     report.add_argument("--object", metavar="NAME", help="name of the object (default: that of the map)")
@@ -70,8 +73,8 @@ def _report(arguments):
 
     needs_output(arguments)
     check_target(arguments.output, overwrite=arguments.overwrite)
-    names = ("regions", "threshold", "overwrite", "title", "object")
-    write_report(arguments.output, _maps(arguments.map), **{name: getattr(arguments, name) for name in names})
+    names = ("regions", "threshold", "keep_columns", "overwrite", "title", "object")
+    write_report(arguments.output, _maps(arguments.map), **options(arguments, *names))
     print(f"wrote {arguments.output}")
 
 

@@ -20,6 +20,7 @@ from .._utils.optional import require
 from .._utils.version import __version__
 from ..analysis.detection import detection_probability, region_statistics
 from ..analysis.peaks import find_peaks
+from ..analysis.region_tables import keep_columns as with_columns
 from ..analysis.statements import LOW_PEAKS, fit_statements, fit_summary, gaussian_prior
 from ..theory.source_redshifts import read_n_z
 from .curves import plot_spectrum
@@ -31,7 +32,9 @@ __all__ = ["write_report"]
 _PEAK = 3  # signal to noise of the peaks that are counted
 
 
-def write_report(file, kappa, *, regions=None, threshold=0.015, overwrite=False, title=None, object=None):
+def write_report(
+    file, kappa, *, regions=None, threshold=0.015, keep_columns=False, overwrite=False, title=None, object=None
+):
     """
     Write a report of one or several convergence maps as one HTML file.
 
@@ -47,6 +50,8 @@ def write_report(file, kappa, *, regions=None, threshold=0.015, overwrite=False,
         Clusters to measure: a region, a table of positions and radii, a file, or a list of these.
     threshold : float
         Mean convergence of a region above which a structure counts as detected.
+    keep_columns : bool, str or list of str
+        Columns of the table of regions to show, such as ``"redshift"``, or all.
     title : str, optional
         Title of the report; by default the name of the object, or else the centre of the map, and its tomographic bin.
     object : str, optional
@@ -69,7 +74,8 @@ def write_report(file, kappa, *, regions=None, threshold=0.015, overwrite=False,
     regions = [] if regions is None else as_regions(regions)
     with atomic_path(file, overwrite=overwrite) as temporary:
         with require("matplotlib.style", "plot").context("default"):
-            maps = [_chapter(name, image, regions, float(threshold), object) for name, image in _named(kappa)]
+            options = regions, float(threshold), keep_columns
+            maps = [_chapter(name, image, object, *options) for name, image in _named(kappa)]
             if not maps:
                 raise ValueError("kappa: needs at least one map, got none")
             chapters = [("", maps[0].sections)]
@@ -122,9 +128,14 @@ def _named(maps):
         yield name, kappa
 
 
-def _chapter(name, kappa, regions, threshold, about):
+def _chapter(name, kappa, about, regions, threshold, keep):
     about, of_bin = _object(kappa.meta) if about is None else str(about), bin_title(kappa)
-    sections = [_field(kappa, about), _maps(kappa, regions), _samples(kappa), _clusters(kappa, regions, threshold)]
+    sections = [
+        _field(kappa, about),
+        _maps(kappa, regions),
+        _samples(kappa),
+        _clusters(kappa, regions, threshold, keep),
+    ]
     sections = [part for part in [*sections, _spectrum(kappa), *_records(kappa)] if part]
     image = type(kappa)(kappa.data, wcs=kappa.wcs, mask=kappa.mask, meta={"bin": kappa.meta.get("bin")}, n_z=kappa.n_z)
     name = text_of(name) if name is not None else (of_bin or about or _center(kappa))
@@ -229,15 +240,18 @@ def _samples(kappa):
     return section("Samples", figure_of(figure, alt, caption))
 
 
-def _clusters(kappa, regions, threshold):
+def _clusters(kappa, regions, threshold, keep):
     if not regions:
         return None
     if kappa.samples is None or len(kappa.samples) < 2:
         return section("Clusters", note("The map has too few samples for detection probabilities."))
-    found = detection_probability(kappa.data, kappa.samples, kappa.wcs, kappa.mask, regions, threshold)
-    statistics = region_statistics(kappa.data, kappa.samples, kappa.wcs, kappa.mask, regions)
+    maps = kappa.data, kappa.samples, kappa.wcs, kappa.mask
+    found = detection_probability(*maps, regions, threshold)
+    statistics = region_statistics(*maps, regions)
+    kept = with_columns(found.copy(), regions, keep)
+    kept = kept[[name for name in kept.colnames if name not in found.colnames]]
     level = statistics.meta["level"]
-    parts = [_cluster_table(found, statistics, threshold), note(
+    parts = [_cluster_table(found, statistics, kept, threshold), note(
         f"Mean convergence of each region, with its standard deviation and {level:.0%} interval over "
         f"the {len(kappa.samples)} samples, and the fraction of the samples in which it exceeds {threshold:g}, with "
         f"its {found.meta['level']:.0%} interval. Sorted by this fraction, then by signal to noise; regions with "
@@ -257,14 +271,17 @@ def _clusters(kappa, regions, threshold):
     return section("Clusters", *parts)
 
 
-def _cluster_table(found, statistics, threshold):
+def _cluster_table(found, statistics, kept, threshold):
     level = statistics.meta["level"]
-    head = ["region", "RA [deg]", "Dec [deg]", "κ", "std", f"{level:.0%} interval", "S/N", f"P(κ > {threshold:g})"]
+    head = ["region", *map(text_of, kept.colnames), "RA [deg]", "Dec [deg]"]
+    head += ["κ", "std", f"{level:.0%} interval", "S/N", f"P(κ > {threshold:g})"]
     rows = []
-    for one, other in sorted(zip(found, statistics, strict=True), key=_certainty):
+    for one, other, more in sorted(
+        zip(found, statistics, list(kept) or [()] * len(found), strict=True), key=_certainty
+    ):
         center = one["center"].icrs
         low, high = (number(other[name], ".4f") for name in ("lower", "upper"))
-        row = [str(one["region"]), number(center.ra.deg, ".4f"), number(center.dec.deg, ".4f")]
+        row = [str(one["region"]), *map(text_of, more), number(center.ra.deg, ".4f"), number(center.dec.deg, ".4f")]
         row += [number(one["kappa"], ".4f"), number(other["std"], ".4f")]
         row += [NOTHING if NOTHING in (low, high) else f"{low} to {high}", number(other["signal_to_noise"], ".1f")]
         probability, least, most = (number(one[name], ".2f") for name in ("probability", "lower", "upper"))
@@ -275,7 +292,7 @@ def _cluster_table(found, statistics, threshold):
 
 def _certainty(rows):
     """Return the key that sorts measured regions first, by probability and then by signal to noise."""
-    one, other = rows
+    one, other, _ = rows
     return not one["measured"], -np.nan_to_num(one["probability"], nan=-1), -np.nan_to_num(other["signal_to_noise"])
 
 

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.table import QTable
 from regions import CircleSkyRegion
 
 from astro_massmap import ConvergenceMap, datasets
@@ -159,6 +160,17 @@ def test_clusters_are_sorted_by_probability_then_by_signal_to_noise(page):
     order = page.words("Clusters")
     assert order.index("A") < order.index("B") < order.index("C")
     assert any("Sorted by this fraction, then by signal to noise" in text for text in order)
+
+
+@pytest.mark.slow
+def test_columns_of_the_table_of_clusters():
+    here = GRID.pixel_to_world([30, 15], [20, 30])
+    clusters = QTable({"name": ["A", "B"], "center": here, "radius": [2, 2] * u.arcmin, "redshift": [0.25, 0.5]})
+    page = write(kappa(), regions=clusters, threshold=0.05, keep_columns=["redshift"])
+    words = page.words("Clusters")
+    assert words[:3] == ["region", "redshift", "RA [deg]"] and words[words.index("A") + 1] == "0.25"
+    with pytest.raises(ValueError, match="keep_columns: no column 'z'"):
+        write(kappa(), regions=clusters, keep_columns="z", overwrite=True)
 
 
 @pytest.mark.slow
