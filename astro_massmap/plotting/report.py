@@ -168,6 +168,8 @@ def _row(kappa, about, named):
 
 def _overview(maps, regions):
     shown = [name for name in maps[0].row if any(one.row[name] for one in maps)]
+    if len({one.object for one in maps}) == 1:  # in the title
+        shown = [name for name in shown if name != "object"]
     rows = [[one.name, *(one.row[name] or NOTHING for name in shown)] for one in maps]
     parts = [table_of(["map", *shown], rows, linked=True)]
     images, first = {one.heading: one.image for one in maps}, maps[0].image
@@ -249,7 +251,7 @@ def _clusters(kappa, regions, threshold, keep):
     found = detection_probability(*maps, regions, threshold)
     statistics = region_statistics(*maps, regions)
     kept = with_columns(found.copy(), regions, keep)
-    kept = kept[[name for name in kept.colnames if name not in found.colnames]]
+    kept = {name: kept[name] for name in kept.colnames if name not in found.colnames}
     level = statistics.meta["level"]
     parts = [_cluster_table(found, statistics, kept, threshold), note(
         f"Mean convergence of each region, with its standard deviation and {level:.0%} interval over "
@@ -273,15 +275,17 @@ def _clusters(kappa, regions, threshold, keep):
 
 def _cluster_table(found, statistics, kept, threshold):
     level = statistics.meta["level"]
-    head = ["region", *map(text_of, kept.colnames), "RA [deg]", "Dec [deg]"]
+    more = {
+        f"{name} [{x.unit}]" if getattr(x, "unit", None) else name: getattr(x, "value", x) for name, x in kept.items()
+    }
+    head = ["region", *map(text_of, more), "RA [deg]", "Dec [deg]"]
     head += ["κ", "std", f"{level:.0%} interval", "S/N", f"P(κ > {threshold:g})"]
     rows = []
-    for one, other, more in sorted(
-        zip(found, statistics, list(kept) or [()] * len(found), strict=True), key=_certainty
-    ):
+    columns = zip(*more.values(), strict=True) if more else [()] * len(found)
+    for one, other, values in sorted(zip(found, statistics, columns, strict=True), key=_certainty):
         center = one["center"].icrs
         low, high = (number(other[name], ".4f") for name in ("lower", "upper"))
-        row = [str(one["region"]), *map(text_of, more), number(center.ra.deg, ".4f"), number(center.dec.deg, ".4f")]
+        row = [str(one["region"]), *map(text_of, values), number(center.ra.deg, ".4f"), number(center.dec.deg, ".4f")]
         row += [number(one["kappa"], ".4f"), number(other["std"], ".4f")]
         row += [NOTHING if NOTHING in (low, high) else f"{low} to {high}", number(other["signal_to_noise"], ".1f")]
         probability, least, most = (number(one[name], ".2f") for name in ("probability", "lower", "upper"))

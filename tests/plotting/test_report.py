@@ -165,10 +165,13 @@ def test_clusters_are_sorted_by_probability_then_by_signal_to_noise(page):
 @pytest.mark.slow
 def test_columns_of_the_table_of_clusters():
     here = GRID.pixel_to_world([30, 15], [20, 30])
-    clusters = QTable({"name": ["A", "B"], "center": here, "radius": [2, 2] * u.arcmin, "redshift": [0.25, 0.5]})
-    page = write(kappa(), regions=clusters, threshold=0.05, keep_columns=["redshift"])
+    clusters = QTable(
+        {"name": ["A", "B"], "center": here, "radius": [2, 2] * u.arcmin, "redshift": [0.25, 0.5], "m": [2, 1] * u.Msun}
+    )
+    page = write(kappa(), regions=clusters, threshold=0.05, keep_columns=["redshift", "m"])
     words = page.words("Clusters")
-    assert words[:3] == ["region", "redshift", "RA [deg]"] and words[words.index("A") + 1] == "0.25"
+    assert words[:4] == ["region", "redshift", "m [solMass]", "RA [deg]"]
+    assert words[words.index("A") + 1 :][:2] == ["0.25", "2"]
     with pytest.raises(ValueError, match="keep_columns: no column 'z'"):
         write(kappa(), regions=clusters, keep_columns="z", overwrite=True)
 
