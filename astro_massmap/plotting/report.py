@@ -138,7 +138,8 @@ def _chapter(name, kappa, about, regions, threshold, keep):
     ]
     sections = [part for part in [*sections, _spectrum(kappa), *_records(kappa)] if part]
     image = type(kappa)(kappa.data, wcs=kappa.wcs, mask=kappa.mask, meta={"bin": kappa.meta.get("bin")}, n_z=kappa.n_z)
-    name = text_of(name) if name is not None else (of_bin or about or _center(kappa))
+    is_key = of_bin is not None and str(name) == str(kappa.meta["bin"])  # in a dictionary by bin
+    name = (of_bin or about or _center(kappa)) if name is None or is_key else text_of(name)
     heading = f"{name} ({of_bin})" if of_bin and name != of_bin else name
     return _Chapter(heading, name.partition(",")[0], about, sections, _row(kappa, about, name != of_bin), image)
 

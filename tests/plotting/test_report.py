@@ -367,6 +367,7 @@ def test_several_maps_have_a_table_and_a_chapter_each():
     targets = [attributes["id"] for attributes in page.all("article")]
     assert [attributes["href"] for attributes in page.all("a")] == [f"#{name}" for name in targets[1:]]
     assert len(pictures(page)) == 1 + 4 + 2 and page.source.count("Mass maps around 150") == 2
+    assert write({1: bright, "2": faint}, regions=REGIONS[:1], threshold=0.05, overwrite=True).source == page.source
     page = write({"wiener & <b>": bright, "cutout": bright[5:, 5:]}, object="Abell 1", overwrite=True)  # two grids
     assert page.sections[1:] == [f"{name} (bin 1, mean source redshift 0.50)" for name in ("wiener & <b>", "cutout")]
     assert len(pictures(page)) == 6 and page.text["head"].count("Mass maps of Abell 1") == 2
