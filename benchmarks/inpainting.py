@@ -8,6 +8,9 @@ has round holes, or is that of COSMOS (``massivenus/mask.npy`` in ``MASSMAP_DATA
 root mean square error of the inpainted map over that of the other one, the mean of the mocks with its standard error,
 and the correlations of both maps with the truth: for pixels with data that are more than 1.2 arcmin from a hole, for
 those next to a hole, and in holes. CPU times of both methods are printed.
+
+``--edges`` prints instead the amplitude of both maps, for square fields of 0.5 to 2 degrees without noise and holes, in
+a box of four times their side: the slope of a straight line fitted to the map against the truth, pixel by pixel.
 """
 
 import argparse
@@ -48,14 +51,16 @@ def cosmos():
     return mask[rows, columns]
 
 
-def mock(seed, seen, noise):
+def mock(seed, seen, noise, pixel=PIXEL, box=2):
     """Return the true convergence of the field and an observation of its shear."""
-    kappa = lognormal_maps(PowerSpectrum.default(), 1, (2 * SIDE, 2 * SIDE), PIXEL, seed=seed, dtype=torch.float64)[0]
-    grid = FourierGrid(kappa.shape, PIXEL, dtype=torch.float64)
-    shear = LensingOperator(grid).forward(grid.to_modes(kappa))[:, :SIDE, :SIDE].numpy()
+    side = len(seen)
+    shape = box * side, box * side
+    kappa = lognormal_maps(PowerSpectrum.default(), 1, shape, pixel, seed=seed, dtype=torch.float64)[0]
+    grid = FourierGrid(kappa.shape, pixel, dtype=torch.float64)
+    shear = LensingOperator(grid).forward(grid.to_modes(kappa))[:, :side, :side].numpy()
     shear = shear + noise * np.random.default_rng([seed, 1]).normal(size=shear.shape)
     std = np.where(seen, noise or 1e-3, np.inf)
-    return kappa.numpy(), Observation.from_arrays(shear, std, PIXEL)
+    return kappa.numpy(), Observation.from_arrays(shear, std, pixel)
 
 
 def measure(seed, seen, noise, scale):
@@ -72,6 +77,25 @@ def measure(seed, seen, noise, scale):
         errors.append([np.sqrt(np.mean((kappa - truth)[part] ** 2)) for part in parts])
         correlations.append([np.corrcoef(kappa[part], truth[part])[0, 1] for part in parts])
     return np.array(errors), np.array(correlations), times
+
+
+def print_amplitudes(n, margin=10):
+    """Print slopes over the whole field, and at least ``margin`` arcmin from its edges."""
+    for degrees, pixel in ((0.5, 0.4), (1, 0.4), (2, 0.8)):
+        side, edge, slopes = int(degrees * 60 / pixel), int(margin / pixel), []
+        for seed in range(n):
+            kappa, observation = mock(seed, np.ones((side, side), dtype=bool), 0.0, pixel * ARCMIN, box=4)
+            truth = gaussian_filter(kappa, 1 / pixel, mode="wrap")[:side, :side]
+            for iterations in (0, ITERATIONS):
+                found = KaiserSquires(1 * u.arcmin, inpaint=iterations).solve(observation).mean
+                for part in (np.s_[:, :], np.s_[edge:-edge, edge:-edge]):
+                    slopes.append(np.polyfit(truth[part].ravel(), found[part].ravel(), 1)[0])
+        slopes = np.reshape(slopes, (n, 2, 2))
+        for iterations, mean, error in zip(
+            (0, ITERATIONS), slopes.mean(0), slopes.std(0, ddof=1) / n**0.5, strict=True
+        ):
+            cells = [f"{m:.3f} +- {e:.3f}" for m, e in zip(mean, error, strict=True)]
+            print(f"{degrees} degrees, inpaint={iterations}: {cells[0]}, {margin} arcmin inside {cells[1]}", flush=True)
 
 
 def rows(n, footprints):
@@ -93,7 +117,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--mocks", type=int, default=8)
+    parser.add_argument("--edges", action="store_true", help="amplitudes of fields of 0.5 to 2 degrees")
     arguments = parser.parse_args()
+    if arguments.edges:
+        print_amplitudes(arguments.mocks)
+        return
     footprints = {"holes": holes}
     if "MASSMAP_DATA" in os.environ:
         footprints["COSMOS"] = lambda rng: cosmos()

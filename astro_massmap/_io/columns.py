@@ -55,18 +55,19 @@ _TEXT = (".txt", ".dat", ".tsv", ".asc", ".ascii", ".cat")  # FITS files may hav
 _LAYOUT = {"delimiter", "comment", "header_start", "data_start"}
 
 
-def read_table(file, name, **kwargs):
+def read_table(file, name, *, galaxies=None, **kwargs):
     """
     Read a table from a file, with the arguments of `astropy.table.Table.read`; OSError, after ``name``, if it fails.
 
     The file extensions .txt, .dat, .tsv, .asc, .ascii and .cat are plain text. Text that is not UTF-8 is read as
-    Latin-1, with a warning. In FITS files in the LDAC format, the table of objects is read.
+    Latin-1, with a warning. In FITS files in the LDAC format, the table of objects is read, and for ``galaxies``, the
+    ``columns`` of `find_columns`, the first table that has the required ones.
     """
     with _known(kwargs), parsing(f"{name}: cannot read a table from {str(file)!r}"), warnings.catch_warnings():
         # _units checks the units of the columns that are used
         warnings.simplefilter("ignore", UnitsWarning)
         warnings.filterwarnings("ignore", message=".*Invalid unit string")
-        table = _read(file, **kwargs)
+        table = _read(file, galaxies, **kwargs)
         if not all(isinstance(key, str) for key in table.meta):
             raise ValueError("the keys of its metadata need to be text")
     return table
@@ -107,7 +108,7 @@ def _known(kwargs):
         raise TypeError(f"{unknown[1]}: neither a known argument, nor one of the reader of this format") from error
 
 
-def _read(file, **kwargs):
+def _read(file, galaxies=None, **kwargs):
     if str(file).lower().endswith(_TEXT) and not (Path(file).is_file() and begins(file, b"SIMPLE")):
         kwargs.setdefault("format", "ascii")
     if not Path(file).is_file():
@@ -115,7 +116,10 @@ def _read(file, **kwargs):
     if kwargs.get("format") in (None, "fits") and begins(file, b"SIMPLE"):
         with open_fits(file, images=False) as hdus:
             n_z = _own_n_z(hdus)
-            table = Table.read(hdus, **{"hdu": _ldac_objects(hdus) if n_z is None else 1} | kwargs | {"format": "fits"})
+            if kwargs.get("hdu") is None:
+                found = _ldac_objects(hdus) if n_z is None else 1
+                kwargs["hdu"] = _galaxy_table(hdus, galaxies) if found is None and galaxies is not None else found
+            table = Table.read(hdus, **kwargs | {"format": "fits"})
             if n_z is not None:
                 table.meta["n_z"] = n_z
             return table
@@ -165,6 +169,20 @@ def _ldac_objects(hdus):
     if len(objects) > 1:
         warn(f"HDUs {objects} all contain objects; HDU {objects[0]} is read; give hdu= for another one", stacklevel=7)
     return objects[0] if objects else None
+
+
+def _galaxy_table(hdus, columns):
+    """Return the number of the first table with the required columns, with a warning; None if it is the first one."""
+    tables = [i for i, hdu in enumerate(hdus) if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
+    for i in tables:
+        names = hdus[i].columns.names
+        found = _usual_columns(Table(names=names), columns)
+        if {*REQUIRED} <= found.keys() and {*found.values()} <= {*names}:
+            if i != tables[0]:
+                label = f"HDU {i} ({hdus[i].name})" if hdus[i].name else f"HDU {i}"
+                warn(f"{label} is read, the first table with positions and ellipticities; hdu= gives another", 7)
+            return None if i == tables[0] else i
+    return None
 
 
 def find_columns(table, columns=None):

@@ -151,3 +151,12 @@ def _extent(lon, period):
     """Return the length of the shortest arc that contains all longitudes."""
     lon = np.sort(np.mod(lon, period))
     return period - np.max(np.diff(lon, append=lon[0] + period))
+
+
+def one_position(position, name):
+    """Return a `SkyCoord` of one finite position; TypeError or ValueError for others."""
+    if not isinstance(position, SkyCoord):
+        raise TypeError(f"{name}: needs a SkyCoord, got {type(position).__name__}")
+    if not position.isscalar or not np.isfinite(position.spherical.lon.deg + position.spherical.lat.deg):
+        raise ValueError(f"{name}: needs one finite position, got {position}")
+    return position

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import astropy.units as u
 import numpy as np
 
+from .._io.positions import one_position
 from .._sky.geometry import pixel_scale, to_angle
 from .._utils.progress import warn
 from .local_maxima import local_maxima, subpixel
-from .positions import PeakOffset, one_position
+from .positions import PeakOffset
 from .region_means import checked_maps
 from .smoothing import smoother
 

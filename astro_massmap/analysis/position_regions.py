@@ -207,3 +207,19 @@ def in_arcsec(positions: SkyCoord, frame: SkyOffsetFrame) -> Floats:
     """Return offsets to the East and North in arcsec ``(2, ...)`` in a `~astropy.coordinates.SkyOffsetFrame`."""
     places = positions.transform_to(frame).spherical
     return np.stack([places.lon.wrap_at(180 * u.deg).to_value(u.arcsec), places.lat.to_value(u.arcsec)])
+
+
+def squares(positions: Floats, here: Floats) -> Floats:
+    """Return squared distances of points ``(2, m)`` from the mean of samples ``(2, n)``, in units of the covariance."""
+    covariance = np.cov(positions) if positions.shape[1] > 1 else np.zeros((2, 2))
+    if positions.shape[1] < 4 or not np.linalg.cond(covariance) < 1e12:  # two are on a line
+        raise ValueError("positions: an ellipse needs at least four samples whose peaks are not on a line")
+    apart = here - positions.mean(axis=1)[:, None]
+    return (apart * np.linalg.solve(covariance, apart)).sum(axis=0)
+
+
+def left_out_squares(positions: Floats) -> Floats:
+    """Return squared distances ``(n,)`` of each sample from the mean of the others, in units of their covariance."""
+    n, inside = positions.shape[1], squares(positions, positions)  # in closed form (Sherman & Morrison 1950)
+    with np.errstate(divide="ignore"):
+        return n * (n - 2) / (n - 1) ** 2 * inside / np.maximum(1 - n * inside / (n - 1) ** 2, 0)

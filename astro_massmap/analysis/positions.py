@@ -14,10 +14,11 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from regions import EllipseSkyRegion
 
+from .._io.positions import one_position
 from .._io.quantities import checked_level
 from .._io.result_tables import ResultTable, printed
 from .._sky.geometry import to_angle
-from .position_regions import CredibleRegion, credible_region, in_arcsec, rank_of
+from .position_regions import CredibleRegion, credible_region, in_arcsec, left_out_squares, rank_of, squares
 from .probability import Probability, PValue
 from .quantiles import quantiles, warn_of_few
 
@@ -124,7 +125,7 @@ class PeakOffset:
         """
         level = checked_level(level)
         n = len(self.positions)
-        size = np.sqrt(quantiles(self._left_out(), level) * (1 + 1 / n))
+        size = np.sqrt(quantiles(left_out_squares(self._arcsec), level) * (1 + 1 / n))
         warn_of_few(n, 1 - level, f"level={level:g}")
         variance, axes = np.linalg.eigh(self.covariance.to_value(u.arcsec**2))
         width, height = 2 * size * np.sqrt(variance[::-1]) * u.arcsec
@@ -158,7 +159,7 @@ class PeakOffset:
             If an argument is not as described, or there are fewer than four samples, or they lie on a line.
         """
         here = self._to_arcsec(self.reference if position is None else one_position(position, "position"))
-        inside = self._left_out() < self._square(here[:, None]) / (1 + 1 / len(self.positions))
+        inside = left_out_squares(self._arcsec) < squares(self._arcsec, here[:, None]) / (1 + 1 / len(self.positions))
         return Probability(int(inside.sum()), inside.size, level)
 
     def credible_region(self, level: float = 0.68) -> CredibleRegion:
@@ -345,25 +346,3 @@ class PeakOffset:
 
     def _at(self, arcsec):
         return SkyCoord(*(arcsec * u.arcsec), frame=self.positions.frame.replicate_without_data())
-
-    def _left_out(self):
-        """Return squared distances ``(n,)`` of each sample from the mean of the others, in units of its variance."""
-        n, inside = len(self.positions), self._square(self._arcsec)  # in closed form (Sherman & Morrison 1950)
-        with np.errstate(divide="ignore"):
-            return n * (n - 2) / (n - 1) ** 2 * inside / np.maximum(1 - n * inside / (n - 1) ** 2, 0)
-
-    def _square(self, arcsec):
-        """Return squared distances from the mean, in units of the covariance."""
-        covariance = self.covariance.to_value(u.arcsec**2)
-        if len(self.positions) < 4 or not np.linalg.cond(covariance) < 1e12:  # two are on a line
-            raise ValueError("positions: an ellipse needs at least four samples whose peaks are not on a line")
-        apart = arcsec - self._arcsec.mean(axis=1)[:, None]
-        return (apart * np.linalg.solve(covariance, apart)).sum(axis=0)
-
-
-def one_position(position, name):
-    if not isinstance(position, SkyCoord):
-        raise TypeError(f"{name}: needs a SkyCoord, got {type(position).__name__}")
-    if not position.isscalar or not np.isfinite(position.spherical.lon.deg + position.spherical.lat.deg):
-        raise ValueError(f"{name}: needs one finite position, got {position}")
-    return position

@@ -8,9 +8,11 @@ from .values import angle
 Z_SOURCE = "redshift of the sources (default: n(z) in the map, or the reference source of a map with --z-lens)"
 
 
-def add_command(commands, name, function, text, *, regions=False, source="FITS file of massmap reconstruct"):
+def add_command(
+    commands, name, function, text, *, regions=False, several=False, source="FITS file of massmap reconstruct"
+):
     parser = commands.add_parser(name, description=f"{text[0].upper()}{text[1:]}.")
-    parser.add_argument("map", type=Path, metavar="MAP", help=source)
+    parser.add_argument("map", type=Path, metavar="MAP", help=source, nargs="+" if several else None)
     if regions:
         parser.add_argument("regions", type=Path, metavar="REGIONS", help="DS9, FITS, or table of positions and radii")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="file of the result (ECSV, FITS, ...)")

@@ -39,7 +39,10 @@ TASKS = {
         "plot": ("plot the map, its error or signal to noise", ("ConvergenceMap.plot",)),
         "plot-summary": ("plot all three side by side", ("ConvergenceMap.plot_summary",)),
         "plot-samples": ("plot some samples", ("ConvergenceMap.plot_samples",)),
-        "report": ("write figures, clusters and settings as HTML", ("ConvergenceMap.report",)),
+        "report": (
+            "write figures, clusters and settings as HTML",
+            ("ConvergenceMap.report", "plotting.report.write_report"),
+        ),
     },
     "Tests of a survey": {
         "null-test": (

@@ -6,7 +6,7 @@ from pathlib import Path
 from .map_commands import Z_SOURCE, add_command, needs_output, read_map, write_map
 from .outputs import add_width_argument, check_picture, print_style, save_figure
 from .sources import add_cosmology_argument, add_z_source_argument, cosmology_of, z_source_of
-from .values import hdu, numbers, options, wcs_of
+from .values import hdu, kept_columns, numbers, options, wcs_of
 
 
 def add_commands(commands):
@@ -28,10 +28,16 @@ def _add_pictures(commands):
         parser.add_argument("--regions", type=Path, metavar="FILE", help="regions to draw: DS9, FITS, table")
         parser.add_argument("--labels", choices=("text", "numbers"), help="labels of the regions (default: text)")
         add_width_argument(parser)
-    report = add_command(commands, "report", _report, "a report in one HTML file: figures, clusters, settings")
+    report = add_command(
+        commands, "report", _report, "a report of one or several maps in one HTML file: figures, clusters, settings",
+        several=True, source="FITS files of massmap reconstruct, or the folder of --bins",
+    )  # fmt: skip
     report.add_argument("--regions", type=Path, metavar="FILE", help="clusters to measure")
     report.add_argument(
         "--threshold", type=float, default=0.015, help="mean convergence of a detection (default: %(default)s)"
+    )
+    report.add_argument(
+        "--keep-columns", type=kept_columns, metavar="A,B", help="columns of the regions to show, or all"
     )
     report.add_argument("--title", help="title of the report (default: from the object or the centre)")
     report.add_argument("--object", metavar="NAME", help="name of the object (default: that of the map)")
@@ -62,10 +68,27 @@ def _draw(arguments, picture):
 
 
 def _report(arguments):
+    from .._utils.files import check_target
+    from ..plotting.report import write_report  # loads regions
+
     needs_output(arguments)
-    names = ("regions", "threshold", "overwrite", "title", "object")
-    read_map(arguments).report(arguments.output, **{name: getattr(arguments, name) for name in names})
+    check_target(arguments.output, overwrite=arguments.overwrite)
+    names = ("regions", "threshold", "keep_columns", "overwrite", "title", "object")
+    write_report(arguments.output, _maps(arguments.map), **options(arguments, *names))
     print(f"wrote {arguments.output}")
+
+
+def _maps(paths):
+    """Yield names and maps of files and folders; tomographic bins of a folder have no name."""
+    from ..maps.convergence_map import ConvergenceMap
+
+    for path in paths:
+        files = sorted(path.glob("*.fits"), key=lambda file: (len(file.name), file.name)) if path.is_dir() else [path]
+        if not files:
+            raise ValueError(f"MAP: needs a folder with FITS files, got {str(path)!r}, which has none")
+        for file in files:
+            kappa = ConvergenceMap.read(file, format="fits")
+            yield None if path.is_dir() and "bin" in kappa.meta else file.name, kappa
 
 
 def _add_conversions(commands):

@@ -95,7 +95,9 @@ def _add_picture_arguments(parser):
         "--plot", type=Path, metavar="FILE", help="picture of the map, or of the maps of all --bins (png, pdf, ...)"
     )
     add_width_argument(parser)
-    parser.add_argument("--report", type=Path, metavar="FILE", help="report in one HTML file")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="report of the map, or of those of all --bins, in one HTML file"
+    )
     parser.add_argument("--object", metavar="NAME", help="name of the object, for meta of the map and the report")
     parser.add_argument(
         "--threshold", type=float, default=0.015, help="convergence of a detection in the report (default: 0.015)"
@@ -148,11 +150,14 @@ def make_reconstruct(arguments):
 
 def _reconstruct_bins(arguments):
     from .._sky.regions import as_regions
+    from .._utils.files import check_target
+    from ..maps.convergence_map import ConvergenceMap
     from ..maps.fields import write_fields
 
-    for name in ("report", "checkpoint"):
-        if getattr(arguments, name) is not None:
-            raise ValueError(f"--{name}: needs a single map; give the bin with --bin")
+    if arguments.checkpoint is not None:
+        raise ValueError("--checkpoint: needs a single map; give the bin with --bin")
+    if arguments.report is not None:
+        check_target(arguments.report, overwrite=arguments.overwrite)
     if arguments.plot is not None:
         check_picture(arguments.plot, overwrite=arguments.overwrite)
     regions = None if arguments.regions is None else as_regions(arguments.regions)
@@ -169,6 +174,7 @@ def _reconstruct_bins(arguments):
 
         with print_style(arguments.width):
             save_figure(plot_maps(drawn, regions=regions), arguments.plot, overwrite=arguments.overwrite)
+    _report((ConvergenceMap.read(arguments.output / file, format="fits") for file in table["file"]), arguments, regions)
 
 
 def _kept_for_picture(maps, drawn):
@@ -317,8 +323,14 @@ def _check_output(arguments, source):
 
 def _save_all(kappa, arguments, regions):
     save(kappa, arguments.output, arguments.plot, regions, overwrite=arguments.overwrite, width=arguments.width)
+    _report(kappa, arguments, regions)
+
+
+def _report(maps, arguments, regions):
+    from ..plotting.report import write_report  # loads regions
+
     if arguments.report is not None:
-        kappa.report(arguments.report, regions=regions, threshold=arguments.threshold, overwrite=arguments.overwrite)
+        write_report(arguments.report, maps, regions=regions, **options(arguments, "threshold", "overwrite"))
         print(f"wrote {arguments.report}")
 
 

@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from astropy.coordinates import Angle
 from astropy.utils.exceptions import AstropyUserWarning
 
 if TYPE_CHECKING:
+    import astropy.units as u
     from numpy.typing import NDArray
 
     from .._utils.typing import Axes
+    from .catalog import ShearCatalog
 
 # name: (whether to conjugate, sign) to convert from these axes to west-north, and back
 AXES: dict[Axes, tuple[bool, int]] = {
@@ -34,6 +37,7 @@ AXES: dict[Axes, tuple[bool, int]] = {
 }
 _SIGNIFICANT = 4  # standard deviations
 _N_NOISE = 64
+_GALAXIES_PER_PIXEL = 40  # of the coarse grid
 _SMOOTHING = 1.5  # pixels
 
 
@@ -97,9 +101,11 @@ class AxesReport:
         )
 
 
-def report_of(axes: Axes, shear: NDArray[np.complex128], mirrored_shear: NDArray[np.complex128]) -> AxesReport:
-    """Return the `AxesReport` of weighted shear on a coarse grid; warn when other axes fit clearly better."""
-    right, mirrored = _powers(shear), _powers(mirrored_shear)
+def report_of(catalog: ShearCatalog) -> AxesReport:
+    """Return the `AxesReport` of a catalogue, without its redshifts; warn when other axes fit clearly better."""
+    axes, catalog.redshift = catalog.axes, None
+    scale, swapped = _coarse_scale(catalog), catalog.with_shear(np.conj(catalog.west_north))
+    right, mirrored = _powers(_weighted_shear(catalog, scale)), _powers(_weighted_shear(swapped, scale))
     swap = mirrored.contrast - right.contrast > _SIGNIFICANT and mirrored.contrast > _SIGNIFICANT
     skewness = (mirrored if swap else right).skewness
     mirror, sign = AXES[axes]
@@ -111,6 +117,21 @@ def report_of(axes: Axes, shear: NDArray[np.complex128], mirrored_shear: NDArray
     if not report.ok:
         warnings.warn(str(report), AstropyUserWarning, stacklevel=3)
     return report
+
+
+def _coarse_scale(catalog: ShearCatalog) -> u.Quantity:
+    """Return the pixel scale of a grid with some tens of galaxies per pixel."""
+    diameter = max(2 * catalog.coords.separation(catalog.coords[0]).max(), Angle("1 arcsec"))
+    spread = catalog.to_map(pixel_scale=diameter / 64)
+    n_pixels = np.clip(len(catalog) / _GALAXIES_PER_PIXEL, 16**2, 512**2)
+    return spread.pixel_scale * np.sqrt((~spread.mask).sum() / n_pixels)
+
+
+def _weighted_shear(catalog: ShearCatalog, scale: u.Quantity) -> NDArray[np.complex128]:
+    """Return the weighted shear (complex, pixel axes) on a grid."""
+    shear = catalog.to_map(pixel_scale=scale)
+    weight = shear.noise_std**-2.0  # zero without data
+    return (shear.data[0] + 1j * shear.data[1]) * weight / weight.max()
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from astropy.coordinates import Angle, SkyCoord
+from astropy.coordinates import SkyCoord
 
 from .._io.quantities import bools, column, credible, pair
 from .._io.selection import as_index
 from .._sky.binning import bin_galaxies, in_pixels_with_data
-from .._sky.geometry import (
-    celestial_wcs,
-    check_shape,
-    fitting_wcs,
-    pixel_scale as measure_pixel_scale,
-    shear_in_pixels,
-)
+from .._sky.geometry import celestial_wcs, check_shape, fitting_wcs, pixel_scale as scale_of, shear_in_pixels
 from .axes import AxesReport, check_axes_name, report_of
 from .calibration import Calibration, check_response
 from .cards import catalog_card
@@ -34,14 +29,13 @@ if TYPE_CHECKING:
 
     import astropy.units as u
     from astropy.wcs import WCS
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from .._utils.typing import Axes, Mask, Pair, RedshiftsLike, RegionsLike, Shape
     from ..methods import MethodLike
     from .convergence_map import ConvergenceMap
-    from .shear_map import ShearMap
 
-_GALAXIES_PER_PIXEL = 40  # of the coarse grid on which axes are checked
+_BY_GALAXY = ("coords", "g1", "g2", "weight", "redshift", "tomo", "m_bias", "response")
 
 
 class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens):
@@ -165,28 +159,19 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens):
             raise ValueError(f"max_shear: needs to be positive, got {max_shear!r}")
         self.response = check_response(response, responsivity, n)
         keep = credible(coords, g1, g2, weight, max_shear, m_bias, c_bias, self.response)
-        self._assign(coords, g1, g2, weight, redshift, m_bias, c_bias, shape_noise, meta)
+        self.coords, self.g1, self.g2, self.weight = coords, g1, g2, weight
+        self.redshift, self.m_bias, self.c_bias = redshift, m_bias, c_bias
+        self._given_shape_noise = None if shape_noise is None else float(shape_noise)
+<<<<<<< HEAD
+        self.meta, self.columns = dict(meta or {}), {}
+=======
+        self.meta = dict(meta or {})
+        self.columns: dict[str, str] = {}
         if not keep.all():
             self.__dict__.update(self[keep].__dict__)
         self.n_z = n_z
         _ = self._mean_response  # raises an error if it is invalid
-
-    def _assign(
-        self,
-        coords: SkyCoord,
-        g1: NDArray[np.float64],
-        g2: NDArray[np.float64],
-        weight: NDArray[np.float64],
-        redshift: NDArray[np.float64] | None,
-        m_bias: float | NDArray[np.float64] | None,
-        c_bias: tuple[float | NDArray[np.float64], ...],
-        shape_noise: float | None,
-        meta: Mapping[str, Any] | None,
-    ) -> None:
-        self.coords, self.g1, self.g2, self.weight = coords, g1, g2, weight
-        self.redshift, self.m_bias, self.c_bias = redshift, m_bias, c_bias
-        self._given_shape_noise = None if shape_noise is None else float(shape_noise)
-        self.meta, self.columns = dict(meta or {}), {}
+>>>>>>> people
 
     def __len__(self) -> int:
         return len(self.g1)
@@ -194,32 +179,24 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens):
     def __getitem__(self, item: slice | ArrayLike) -> Self:
         """Select galaxies by a slice, a bool mask, a column of flags or an array of indices."""
         item = item if isinstance(item, slice) else as_index(item, self)
-        if getattr(item, "size", 1) == 0:
-            raise ValueError("the selection contains no galaxy")
         if getattr(item, "ndim", 1) != 1:
             raise TypeError("a catalogue needs a slice, a bool mask or an array of indices as index")
-        if len(self.g1[item]) == 0:
+        if getattr(item, "size", 1) == 0 or len(self.g1[item]) == 0:
             raise ValueError("the selection contains no galaxy")
+<<<<<<< HEAD
         new = object.__new__(type(self))
         new.axes, new.rows, new._n_rows = self.axes, self.rows[item], self._n_rows
+=======
+        new = copy.copy(self)
+>>>>>>> people
 
         def part(x: Any) -> Any:
             return x if x is None or np.shape(x) in ((), (2, 2)) else x[item]
 
-        new.response, new.tomo, new._given_n_z = part(self.response), part(self.tomo), self._given_n_z
-        new.efficiency, new._efficiency_square = part(self.efficiency), part(self._efficiency_square)
-        new._assign(
-            self.coords[item],
-            self.g1[item],
-            self.g2[item],
-            self.weight[item],
-            part(self.redshift),
-            part(self.m_bias),
-            tuple(part(c) for c in self.c_bias),
-            self._given_shape_noise,
-            self.meta,
-        )
-        new.columns = self.columns.copy()
+        for name in (*_BY_GALAXY, "efficiency", "_efficiency_square"):
+            setattr(new, name, part(getattr(self, name)))
+        new.c_bias = tuple(part(c) for c in self.c_bias)
+        new.meta, new.columns = self.meta.copy(), self.columns.copy()
         if self._given_n_z is not None and self.redshift is not None:
             warn_of_selection(self.redshift, self.redshift[item])
         return new
@@ -261,24 +238,7 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens):
         >>> report.ok, report.e_minus_b > report.e_minus_b_mirrored
         (True, True)
         """
-        plain = self[:] if mask is None else self.outside(mask)
-        plain.redshift = None
-        scale = plain._coarse_scale()
-        mirrored = plain.with_shear(np.conj(plain.west_north))
-        return report_of(self.axes, plain._weighted_shear(scale), mirrored._weighted_shear(scale))
-
-    def _coarse_scale(self) -> u.Quantity:
-        """Return the pixel scale of a grid with some tens of galaxies per pixel."""
-        diameter = max(2 * self.coords.separation(self.coords[0]).max(), Angle("1 arcsec"))
-        spread = self.to_map(pixel_scale=diameter / 64)
-        n_pixels = np.clip(len(self) / _GALAXIES_PER_PIXEL, 16**2, 512**2)
-        return spread.pixel_scale * np.sqrt((~spread.mask).sum() / n_pixels)
-
-    def _weighted_shear(self, scale: u.Quantity) -> NDArray[np.complex128]:
-        """Return the weighted shear (complex, pixel axes) on a grid."""
-        shear = self.to_map(pixel_scale=scale)
-        weight = shear.noise_std**-2.0  # zero without data
-        return (shear.data[0] + 1j * shear.data[1]) * weight / weight.max()
+        return report_of(self[:] if mask is None else self.outside(mask))
 
     # ---- maps
 
@@ -340,7 +300,7 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens):
         shape_noise = self.shape_noise
         if shape_noise == 0:
             raise ValueError("shape_noise: cannot be measured because all ellipticities are zero; give shape_noise=")
-        _, mirrored = measure_pixel_scale(wcs, shape)
+        _, mirrored = scale_of(wcs, shape)
         x, y, shear = shear_in_pixels(kept.coords, kept.west_north, wcs, mirrored)
         to_shear = 1.0 if kept.m_bias is None else 1 + kept.m_bias
         data, noise_std, counts = bin_galaxies(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .n_z import NZ
 
 TOTAL = "all"  # key of the galaxies of all bins
+WITHOUT_BIN_0 = ("hsc_y3_zbin",)  # columns in which 0 means no bin
 
 
 class CatalogBins:
@@ -327,3 +328,17 @@ def bin_numbers(tomo: Any, n: int) -> NDArray[np.int64]:
     if not (number == np.floor(number)).all():
         raise ValueError("tomo: needs whole numbers of bins; for bins between redshifts, give edges")
     return number.astype(np.int64)
+
+
+def is_bin_number(column: Any) -> bool:
+    """Return whether a column contains bin numbers, with a warning if it does not."""
+    try:
+        bin_numbers(column, len(column))
+    except (TypeError, ValueError) as error:
+        warn(
+            f"tomo: the column {column.info.name!r} is not used because it does not contain bin numbers: "
+            f"{str(error).removeprefix('tomo: ')}. Give the name of another one, or None, by columns={{'tomo': ...}}",
+            stacklevel=4,
+        )
+        return False
+    return True

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import inspect
 import re
-import warnings
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import astropy.units as u
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
-from astropy.utils.exceptions import AstropyUserWarning
 
 from .._io.columns import CREATOR, find_columns, is_own, read_table, table_pieces
 from .._io.fits import n_z_hdu
 from .._io.parquet import is_parquet, parquet_pieces
 from .._io.positions import positions
-from .._io.quantities import NoValidGalaxy, numbers
+from .._io.quantities import NoValidGalaxy
 from .._io.result_tables import ResultTable, printed
 from .._io.selection import NothingSelected, selected
 from .._sky.geometry import shear_to_icrs
@@ -26,7 +24,8 @@ from .._utils.files import atomic_path
 from .._utils.progress import warn
 from .axes import AXES, check_axes_name, same_axes, to_west_north
 from .calibration import RESPONSE, response_of_columns, response_to_table, seen_along, warn_of_unused
-from .catalog_bins import bin_numbers
+from .catalog_bins import WITHOUT_BIN_0, bin_numbers, is_bin_number
+from .n_z import is_redshift
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 _SHAPE_NOISE = "sigma_e"  # keyword of the shape noise; FITS limits keywords to eight letters
 _C = ("c1", "c2")
 _FITS = re.compile(r"\.(fits?|fts)(\.gz|\.bz2)?$", re.IGNORECASE)
-_LARGEST_REDSHIFT = 10  # columns with larger medians contain magnitudes
 
 
 class CatalogTables:
@@ -146,16 +144,15 @@ class CatalogTables:
         notes = {k.lower(): v for k, v in table.meta.items()} if ours else {}
         written = notes.get("axes")
         if isinstance(written, str) and written in AXES and not same_axes(written, axes):
-            warnings.warn(
-                f"axes: the header of the table contains {written!r}; the argument {axes!r} is used instead",
-                AstropyUserWarning,
-                stacklevel=2,
-            )
+            warn(f"axes: the header of the table contains {written!r}; the argument {axes!r} is used instead")
         found: dict[str, Any] = {key: table[name] for key, name in names.items() if key not in ("ra", "dec")}
-        if "redshift" in found and not _is_redshift(found["redshift"]):
+        if "redshift" in found and not is_redshift(found["redshift"]):
             del found["redshift"], names["redshift"]
-        if "tomo" in found and not (columns or {}).get("tomo") and not _is_bin_number(found["tomo"]):
+        if "tomo" in found and not (columns or {}).get("tomo") and not is_bin_number(found["tomo"]):
             del found["tomo"], names["tomo"]
+        if names.get("tomo", "").lower() in WITHOUT_BIN_0:
+            number = bin_numbers(found["tomo"], len(table))
+            found["tomo"] = np.where(number > 0, number, -1)
         warn_of_unused(table, {*names} | {*kwargs} | {*(columns or ())})
         response_of_columns(found, kwargs, table.colnames, columns)
         if "c1" in found or "c2" in found:
@@ -188,8 +185,8 @@ class CatalogTables:
         ----------
         file : str or path-like
             File (FITS, ECSV, CSV, ...). Text is UTF-8, with or without a byte order mark, or else Latin-1, with a
-            warning. From FITS files in the LDAC format the table of objects is read. OSError if the file does not
-            exist, is damaged, or contains no table.
+            warning. Of a FITS file with several tables the first is read that has the columns, or the objects of the
+            LDAC format. OSError if the file does not exist, is damaged, or contains no table.
         axes, columns, select
             Arguments of `from_table`, with their errors.
         **kwargs
@@ -206,7 +203,8 @@ class CatalogTables:
         check_axes_name(axes)
         own = {key: kwargs.pop(key) for key in inspect.signature(cls).parameters.keys() & kwargs.keys()}
         given = {key: value for key, value in own.items() if value is not None}
-        return cls.from_table(read_table(file, "file", **kwargs), axes=axes, columns=columns, select=select, **given)
+        table = read_table(file, "file", galaxies=columns or {}, **kwargs)
+        return cls.from_table(table, axes=axes, columns=columns, select=select, **given)
 
     @classmethod
     def pieces(
@@ -323,11 +321,7 @@ class CatalogTables:
         8209
         """
         if str(file).lower().endswith(".csv"):
-            warnings.warn(
-                "file: a CSV file stores no units, meta, axes, shape noise and n(z); write an ECSV file to keep them",
-                AstropyUserWarning,
-                stacklevel=2,
-            )
+            warn("file: a CSV file stores no units, meta, axes, shape noise and n(z); write an ECSV file to keep them")
         table = self.to_table()
         is_fits = kwargs.get("format", "fits" if _FITS.search(str(file)) else None) == "fits"
         n_z = table.meta.pop("n_z", None) if is_fits else None
@@ -337,40 +331,6 @@ class CatalogTables:
                 return
             tables = fits.table_to_hdu(table), n_z_hdu((n_z["z"], n_z["n"]))
             fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(temporary)
-
-
-def _is_redshift(column: Any) -> bool:
-    """Return whether a column contains redshifts, with a warning if it does not."""
-    try:
-        with warnings.catch_warnings():  # the catalogue warns when it reads the column
-            warnings.filterwarnings("ignore", message=".*not in a standard spelling")
-            values, missing = numbers(column, "redshift")
-        reason = "it contains no numbers" if missing.all() else ""
-        if not reason and np.median(values[~missing]) > _LARGEST_REDSHIFT:
-            reason = f"more than half of its values are larger than {_LARGEST_REDSHIFT}"
-    except (TypeError, ValueError, u.UnitsError) as error:
-        reason = str(error).removeprefix("redshift: ")
-    if reason:
-        warn(
-            f"redshift: the column {column.info.name!r} is not used because it does not look like redshifts: {reason}. "
-            "Give the name of another one, or None, by columns={'redshift': ...}",
-            stacklevel=4,
-        )
-    return not reason
-
-
-def _is_bin_number(column: Any) -> bool:
-    """Return whether a column contains bin numbers, with a warning if it does not."""
-    try:
-        bin_numbers(column, len(column))
-    except (TypeError, ValueError) as error:
-        warn(
-            f"tomo: the column {column.info.name!r} is not used because it does not contain bin numbers: "
-            f"{str(error).removeprefix('tomo: ')}. Give the name of another one, or None, by columns={{'tomo': ...}}",
-            stacklevel=4,
-        )
-        return False
-    return True
 
 
 def _written_shape_noise(value: float, names: Mapping[str, str]) -> dict[str, float]:

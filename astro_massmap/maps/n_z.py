@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import astropy.units as u
 import numpy as np
 
 from .._io.n_z_files import open_n_z
+from .._io.quantities import numbers
 from .._utils.progress import warn
 from ..theory.source_redshifts import read_n_z
 
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 
 STEP = 0.005  # of the redshifts of a histogram
 _FARTHEST = 9.9  # larger numbers, such as 9.99 or 99, are missing redshifts
+_LARGEST_MEDIAN = 10  # columns with larger medians contain magnitudes
+_NO_BIN = "; if 0 means no bin, leave out these galaxies by a condition, such as select='tomo > 0'"
+_MOST_BINS = 100
 _SHIFT = 0.02  # of the mean of 1 + z by a selection, before a warning
 
 
@@ -64,10 +70,7 @@ def histogram(redshift: ArrayLike, weight: ArrayLike) -> NZ | None:
 
 def mean_redshift(n_z: NZ | None) -> float | None:
     """Return the mean redshift of n(z)."""
-    if n_z is None:
-        return None
-    sources = read_n_z(n_z, "n_z")
-    return float((sources.weight * sources.z).sum())
+    return None if n_z is None else read_n_z(n_z, "n_z").mean
 
 
 def total_n_z(parts: Sequence[NZ], weights: Sequence[float]) -> NZ | None:
@@ -83,19 +86,25 @@ def n_z_of_bins(source: Any, bins: Sequence[Hashable]) -> dict[Hashable, NZ | No
     """
     Return n(z) by bin from a mapping, a list in the order of the bins, or a table, file or SACC object.
 
-    Columns, or tracers, belong to the bin of the number at the end of their names, such as ``bin1``. ValueError if
-    there is not exactly one for each bin.
+    Columns, or tracers, belong to the bin of the number at the end of their names, such as ``bin1``; bins 0 to m - 1
+    have those of 1 to m, with a warning. ValueError if there is not exactly one for each bin.
     """
     if isinstance(source, list) and len(source) == len(bins):
         source = dict(zip(bins, source, strict=True))
     if isinstance(source, Mapping) and not hasattr(source, "colnames"):
         missing = [key for key in bins if key not in source]
         if missing:
-            raise ValueError(f"n_z: needs one for each of the bins {list(bins)}, there is none for {missing}")
+            what = f"n_z: needs one for each of the bins {list(bins)}, there is none for {missing}"
+            raise ValueError(what + _NO_BIN * (missing == [0]))
         return {key: as_n_z(source[key]) for key in bins}
     found = source if hasattr(source, "colnames") or hasattr(source, "tracers") else _opened(source, bins)
     names = list(found.tracers if hasattr(found, "tracers") else found.colnames)
-    return {key: as_n_z(read_n_z(found, "n_z", column=_name_of(key, names))) for key in bins}
+    numbers: dict[Hashable, Hashable] = {key: key for key in bins}
+    m, there = len(bins), {key for key in range(_MOST_BINS) if _fitting(key, names)}
+    if {*bins} == {*range(m)} and there == {*range(1, m + 1)}:
+        warn(f"n_z: the bins 0 to {m - 1} of the catalogue have the distributions of the bins 1 to {m}")
+        numbers = {key: key + 1 for key in range(m)}
+    return {key: as_n_z(read_n_z(found, "n_z", column=_name_of(numbers[key], names))) for key in bins}
 
 
 def _opened(file: Any, bins: Sequence[Hashable]) -> Any:
@@ -108,15 +117,19 @@ def _opened(file: Any, bins: Sequence[Hashable]) -> Any:
         ) from None
 
 
-def _name_of(key: Hashable, names: list[str]) -> str:
-    """Return the name that ends with the number of a bin."""
+def _fitting(key: Hashable, names: list[str]) -> list[str]:
+    """Return the names that end with the number of a bin."""
     fitting = [name for name in names if name.rstrip("0123456789") != name and name.endswith(str(key))]
     fitting = [name for name in fitting if not name[: -len(str(key))][-1:].isdigit()]
-    fitting = [name for name in fitting if "source" in name.lower()] or fitting
+    return [name for name in fitting if "source" in name.lower()] or fitting
+
+
+def _name_of(key: Hashable, names: list[str]) -> str:
+    fitting = _fitting(key, names)
     if len(fitting) != 1:
         raise ValueError(
             f"n_z: needs one column or tracer for bin {key}, such as bin{key}, got {fitting or 'none'} of {names}; "
-            "give a dictionary {bin: (z, n), ...}"
+            "give a dictionary {bin: (z, n), ...}" + _NO_BIN * (key == 0)
         )
     return fitting[0]
 
@@ -130,3 +143,23 @@ def warn_of_selection(before: NDArray[np.float64], after: NDArray[np.float64]) -
             f"{old:.3g}; set n_z of the selection, or set it to None for the histogram of its redshifts",
             4,
         )
+
+
+def is_redshift(column: Any) -> bool:
+    """Return whether a column contains redshifts, with a warning if it does not."""
+    try:
+        with warnings.catch_warnings():  # the catalogue warns when it reads the column
+            warnings.filterwarnings("ignore", message=".*not in a standard spelling")
+            values, missing = numbers(column, "redshift")
+        reason = "it contains no numbers" if missing.all() else ""
+        if not reason and np.median(values[~missing]) > _LARGEST_MEDIAN:
+            reason = f"more than half of its values are larger than {_LARGEST_MEDIAN}"
+    except (TypeError, ValueError, u.UnitsError) as error:
+        reason = str(error).removeprefix("redshift: ")
+    if reason:
+        warn(
+            f"redshift: the column {column.info.name!r} is not used because it does not look like redshifts: {reason}. "
+            "Give the name of another one, or None, by columns={'redshift': ...}",
+            stacklevel=4,
+        )
+    return not reason

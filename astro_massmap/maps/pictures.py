@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from regions import PixelRegion, SkyRegion
 
-    from .._utils.typing import Background, File, MapParts, RegionsLike
+    from .._utils.typing import Background, File, KeepColumns, MapParts, RegionsLike
 else:
     MapParts = object
 
@@ -240,6 +240,7 @@ class Pictures(MapParts):
         *,
         regions: RegionsLike | None = None,
         threshold: float = 0.015,
+        keep_columns: KeepColumns = False,
         overwrite: bool = False,
         title: str | None = None,
         object: str | None = None,
@@ -256,5 +257,5 @@ class Pictures(MapParts):
         """
         from ..plotting.report import write_report  # loads regions
 
-        options = {"regions": regions, "threshold": threshold, "overwrite": overwrite}
+        options = {"regions": regions, "threshold": threshold, "keep_columns": keep_columns, "overwrite": overwrite}
         write_report(file, self, title=title, object=object, **options)

@@ -48,8 +48,7 @@ def for_sources(method: Method, n_z: Any) -> tuple[Method, dict[str, Any]]:
     """
     record: dict[str, Any] = {"spectrum": None, "origin": None, "mean_redshift": None}
     if n_z is not None:
-        sources = read_n_z(n_z, "n_z")
-        record["mean_redshift"] = float((sources.weight * sources.z).sum())
+        record["mean_redshift"] = read_n_z(n_z, "n_z").mean
     name, own = _prior_of(method)
     if name is None:
         return method, record

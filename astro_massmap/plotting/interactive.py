@@ -12,12 +12,15 @@ from .colors import limit_of
 
 __all__ = ["show"]
 
+_MARGIN = 1.1  # field of view over the size of the map
 _DRAWN = ("Circle", "Ellipse", "Rectangle", "Polygon", "Line")
 
 
 def show(data, wcs, *, regions=None, survey="CDS/P/DSS2/color", opacity=0.7, name="convergence", **kwargs):
     """
     Show a map in a notebook with Aladin Lite, on images of a sky survey.
+
+    The browser loads Aladin Lite and the images from the network; the map and the regions come from Python.
 
     Parameters
     ----------
@@ -27,7 +30,7 @@ def show(data, wcs, *, regions=None, survey="CDS/P/DSS2/color", opacity=0.7, nam
         Circles, ellipses, rectangles, polygons and lines to overplot, as for `plot_map`; points are drawn as circles
         with the radius of a pixel.
     survey : str
-        Name of the images below the map, such as ``"CDS/P/HSC/DR2/deep/gri"``; Aladin Lite loads them from the network.
+        Name of the images below the map, such as ``"CDS/P/HSC/DR2/deep/gri"``.
     opacity : float
         Opacity of the map from 0 to 1.
     name : str
@@ -57,9 +60,11 @@ def show(data, wcs, *, regions=None, survey="CDS/P/DSS2/color", opacity=0.7, nam
         raise ValueError(f"opacity: needs a number from 0 to 1, got {opacity!r}")
     ny, nx = data.shape
     scale = proj_plane_pixel_scales(wcs.celestial).max()
-    view = {"target": wcs.pixel_to_world((nx - 1) / 2, (ny - 1) / 2).icrs, "fov": float(1.3 * max(nx, ny) * scale)}
+    view = {"target": wcs.pixel_to_world((nx - 1) / 2, (ny - 1) / 2).icrs, "fov": float(_MARGIN * max(nx, ny) * scale)}
     drawn = [] if regions is None else [_drawable(region, wcs, scale) for region in as_regions(regions)]
     widget = require("ipyaladin", "notebook").Aladin(**({"survey": survey} | view | kwargs))
+    if "fov" not in kwargs:
+        widget.observe(lambda _: _fit(widget, nx * scale, ny * scale), names="_is_loaded")
     image = fits.PrimaryHDU(np.asarray(data, dtype=np.float32), wcs.to_header())
     limit, signed = float(limit_of(np.asarray(data))), np.nanmin(data, initial=0) < 0
     colors = {"colormap": "rdbu", "reversed": True} if signed else {"colormap": "viridis"}
@@ -68,6 +73,12 @@ def show(data, wcs, *, regions=None, survey="CDS/P/DSS2/color", opacity=0.7, nam
     if drawn:
         widget.add_graphic_overlay_from_region(drawn, name="regions", color="black")
     return widget
+
+
+def _fit(widget, width, height):
+    """Set the field of view to that of the map; the sides of the widget are known when it is displayed."""
+    x, y = (side.to_value(u.deg) for side in widget.fov_xy)
+    widget.fov = float(_MARGIN * max(width, height * x / y))
 
 
 def _drawable(region, wcs, radius):

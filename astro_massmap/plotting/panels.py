@@ -122,8 +122,7 @@ def bin_title(kappa):
     name = "all bins" if key == "all" else f"bin {key}"
     if kappa.n_z is None:
         return name
-    sources = read_n_z(kappa.n_z, "n_z")
-    return f"{name}, mean source redshift {(sources.weight * sources.z).sum():.2f}"
+    return f"{name}, mean source redshift {read_n_z(kappa.n_z, 'n_z').mean:.2f}"
 
 
 def plot_cutouts(
@@ -215,7 +214,7 @@ def plot_summary(
         ax.set_title(_TITLES[quantity], pad=4)
         _sky_frame(ax, wcs, mean.shape, labels=i == (rows - 1 if below else 0))
         draw_pixel_regions(ax, [] if quantity == "std" else found, wcs, mean.shape)
-        place = {"location": "right"} if below else {"location": "bottom", "shrink": 0.8, "aspect": 30}
+        place = {"location": "right"} if below else {"location": "bottom", "shrink": 0.8, "aspect": 30, "ticks": 4}
         add_colorbar(ax.images[0], ax, what, **place)
     draw_key(figure, key)
     return trimmed(figure) if own and print_width() else figure

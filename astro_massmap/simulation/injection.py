@@ -102,7 +102,10 @@ def _pairs(halo, center):
 def _behind(z_source, halos):
     sources = read_n_z(z_source, "z_source")
     if sources.table is None and is_listed(z_source) and np.ndim(z_source):
-        raise ValueError("z_source: needs one positive redshift or n(z), such as (z, n); got an array of redshifts")
+        raise ValueError(
+            f"z_source: needs one positive redshift or n(z), such as (z, n), got {np.size(z_source)} redshifts; set "
+            "those of the galaxies as catalog.redshift instead"
+        )
     farthest = max((h.redshift for h in halos), default=0)
     if sources.farthest <= farthest:
         raise ValueError(

@@ -39,6 +39,10 @@ class Sources:
     table: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None  # None for a plane or a list of redshifts
 
     @property
+    def mean(self) -> float:
+        return float((self.weight * self.z).sum())
+
+    @property
     def farthest(self) -> float:
         if self.table is not None:
             z, n = self.table

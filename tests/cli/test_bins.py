@@ -127,12 +127,22 @@ def test_the_densest_bin_sets_the_pixels_and_warnings_name_the_bin(folder, capsy
 def test_one_picture_of_all_bins(folder):
     Path("c.reg").write_text("icrs; circle(30, 0, 2')\n")
     options = ["--bins", "zbin", "--pixel-scale", "1 arcmin", "--n-z", str(folder / "n_z.ecsv")]
-    assert reconstruct(folder, *options, "--plot", "bins.png", "--regions", "c.reg", output="pictures") == 0
+    outputs = ["--plot", "bins.png", "--report", "bins.html"]
+    assert reconstruct(folder, *options, *outputs, "--regions", "c.reg", output="pictures") == 0
     assert Path("bins.png").read_bytes()[:4] == b"\x89PNG"
     for command in ("report", "plot-summary"):
         output = f"{command}.{'html' if command == 'report' else 'png'}"
         assert main([command, "pictures/bin_1.fits", "--regions", "c.reg", "-o", output]) == 0
     assert "bin 1, mean source redshift 0.40" in Path("report.html").read_text()
+    assert main(["report", "pictures", "--regions", "c.reg", "-o", "all.html"]) == 0
+    assert Path("all.html").read_text() == Path("bins.html").read_text()
+    assert main(["report", "pictures/bin_2.fits", "pictures/bin_1.fits", "-o", "two.html"]) == 0
+    headings = re.findall("<h2>(.*)</h2>", Path("two.html").read_text())
+    assert headings[1:] == [
+        f"bin_{key}.fits (bin {key}, mean source redshift {z})" for key, z in ((2, "0.80"), (1, "0.40"))
+    ]
+    Path("empty").mkdir()
+    assert main(["report", "empty", "-o", "none.html"]) == 1 and not Path("none.html").exists()
     maps = {key: ConvergenceMap.read(f"pictures/bin_{key}.fits") for key in (1, 2, 3, "all")}
     figure = plotting.plot_maps(maps, regions=["c.reg"])
     images = [ax.images[0] for ax in figure.axes[:4]]
@@ -151,7 +161,7 @@ def test_one_picture_of_all_bins(folder):
 @each_case(
     ("arguments", "message"),
     [
-        (["--bins", "tomo", "--report", "a.html"], "--report: needs a single map; give the bin with --bin"),
+        (["--bins", "tomo", "--checkpoint", "a.fits"], "--checkpoint: needs a single map; give the bin with --bin"),
         (["--bins", "tomo", "--bin", "7"], "--bin: needs one of 1, 2, 3, all, got '7'"),
         (["--bin", "1"], "--bin: needs --bins"),
         (["--bins", "magnitude"], "--columns: no column 'magnitude'"),

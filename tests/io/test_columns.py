@@ -629,3 +629,27 @@ def test_missing_columns_are_suggested_by_the_ends_of_their_names():
         ShearCatalog.from_table(Table(rows=[[1.0] * len(names)], names=names), axes="west-north")
     with pytest.raises(ValueError, match=r"cannot find dec, g1, g2 .* columns=\{'dec': '\.\.\.', 'g1'"):
         ShearCatalog.from_table(Table(rows=[[1.0, 1.0]], names=["ra", "b"]), axes="west-north")
+
+
+def test_the_first_table_with_the_columns_of_galaxies_is_read():
+    degrees = {"units": {"ra": "deg", "dec": "deg"}}
+    survey = Table({"ra": [1.0, 2.0], "dec": [3.0, 4.0], "e1": [0.1, 0.2], "e2": [0.0, 0.1]}, **degrees)
+    other = Table({"ra": [9.0], "dec": [9.0], "my_e1": [0.5], "my_e2": [0.5]}, **degrees)
+    names = ("RUN", "STARS", "SHAPES", "OTHER")
+    tables = Table({"key": ["a"], "value": [1.0]}), Table({"ra": [5.0], "dec": [6.0], "mag": [20.0]}), survey, other
+    hdus = [fits.table_to_hdu(table) for table in tables]
+    for hdu, name in zip(hdus, names, strict=True):
+        hdu.name = name
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto("several.fits")
+    with pytest.warns(AstropyUserWarning, match=r"HDU 3 \(SHAPES\) is read, the first table with positions and"):
+        assert list(ShearCatalog.read("several.fits", axes="west-north").g1) == [0.1, 0.2]
+    columns = {"g1": "my_e1", "g2": "my_e2"}
+    with pytest.warns(AstropyUserWarning, match=r"HDU 4 \(OTHER\) is read"):
+        assert list(ShearCatalog.read("several.fits", axes="west-north", columns=columns).g1) == [0.5]
+    with (
+        pytest.raises(ValueError, match="columns: no column 'none'"),
+        pytest.warns(AstropyUserWarning, match="multiple"),
+    ):
+        ShearCatalog.read("several.fits", axes="west-north", columns={"g1": "none"})
+    for hdu in (3, "SHAPES"):
+        assert len(ShearCatalog.read("several.fits", axes="west-north", hdu=hdu)) == 2

@@ -88,6 +88,27 @@ def test_columns_of_bin_numbers(name):
     assert [part.tomo[0] for part in catalog[::2].bins().values()] == [1, 3]
 
 
+def test_bin_0_of_hsc_means_no_bin():
+    table = table_of(make(), hsc_y3_zbin=np.arange(2400) % 5)
+    with pytest.warns(AstropyUserWarning, match="bins: 480 of 2400 galaxies are in no bin"):
+        assert list(ShearCatalog.from_table(table, axes="west-north").bins()) == [1, 2, 3, 4]
+    table.rename_column("hsc_y3_zbin", "zbin")
+    catalog, n_z = ShearCatalog.from_table(table, axes="west-north"), {key: (Z, Z) for key in range(1, 5)}
+    for given in (n_z, Table({"z": Z} | {f"bin{key}": n for key, (_, n) in n_z.items()})):
+        with pytest.raises(ValueError, match="if 0 means no bin, leave out these galaxies"):
+            catalog.bins(n_z=given)
+
+
+def test_bins_from_0_have_the_distributions_of_bins_from_1():
+    catalog, narrow = make(), [np.exp(-((Z - z) ** 2) / 0.01) for z in (0.4, 0.8, 1.2)]
+    table = Table({"z": Z} | {f"bin{key}": n for key, n in enumerate(narrow, start=1)})
+    with pytest.warns(AstropyUserWarning, match="n_z: the bins 0 to 2 of the catalogue have .* of the bins 1 to 3"):
+        bins = catalog.bins(np.arange(2400) % 3, n_z=table)
+    assert [mean_redshift(part.n_z) for part in bins.values()] == pytest.approx([0.4, 0.8, 1.2], abs=0.01)
+    with pytest.raises(ValueError, match="n_z: needs one column or tracer for bin 0"):  # and one too many
+        catalog.bins(np.arange(2400) % 2, n_z=table)
+
+
 def test_columns_that_are_no_bin_numbers():
     table = table_of(make(), tomo=np.linspace(0, 1, 2400))
     with pytest.warns(AstropyUserWarning, match="tomo: the column 'tomo' is not used because .* whole numbers"):

@@ -24,7 +24,10 @@ class RecordingAladin:
     """The part of ``ipyaladin.Aladin`` 0.8 that is used; it keeps its arguments."""
 
     def __init__(self, **options):
-        self.options, self.images, self.overlays = options, [], []
+        self.options, self.images, self.overlays, self.observers = options, [], [], []
+
+    def observe(self, function, names):
+        self.observers.append((function, names))
 
     def add_fits(self, hdus, **options):
         buffer = io.BytesIO()
@@ -57,6 +60,12 @@ def test_a_map_is_shown_at_its_position_with_regions():
     assert widget.options["height"] == 300
     assert widget.options["target"].separation(GRID.pixel_to_world(25.5, 19.5)).arcsec < 1
     assert 52 * 0.4 / 60 < widget.options["fov"] < 2 * 52 * 0.4 / 60
+    ((fit, name),) = widget.observers
+    assert name == "_is_loaded"
+    for sides, needed in (((2, 1), 80), ((1, 1), 52), ((1, 2), 52)):  # of the widget, in any unit; 40 x 52 pixels
+        widget.fov_xy = sides * u.deg
+        fit({})
+        assert needed * 0.4 / 60 < widget.fov < 1.2 * needed * 0.4 / 60
     ((content, options),) = widget.images
     with fits.open(io.BytesIO(content)) as hdus:
         shown, wcs = hdus[0].data, WCS(hdus[0].header)
@@ -66,6 +75,12 @@ def test_a_map_is_shown_at_its_position_with_regions():
     assert options["opacity"] == 0.5 and options["min_cut"] == -options["max_cut"] < 0
     ((drawn, _),) = widget.overlays
     assert all(region.center.separation(here).arcsec < 0.01 for region in drawn)
+
+
+@pytest.mark.usefixtures("_ipyaladin")
+def test_a_given_field_of_view_is_kept():
+    widget = kappa().show(fov=3)
+    assert widget.options["fov"] == 3 and not widget.observers
 
 
 @pytest.mark.usefixtures("_ipyaladin")

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.table import QTable
 from regions import CircleSkyRegion
 
 from astro_massmap import ConvergenceMap, datasets
@@ -162,6 +163,20 @@ def test_clusters_are_sorted_by_probability_then_by_signal_to_noise(page):
 
 
 @pytest.mark.slow
+def test_columns_of_the_table_of_clusters():
+    here = GRID.pixel_to_world([30, 15], [20, 30])
+    clusters = QTable(
+        {"name": ["A", "B"], "center": here, "radius": [2, 2] * u.arcmin, "redshift": [0.25, 0.5], "m": [2, 1] * u.Msun}
+    )
+    page = write(kappa(), regions=clusters, threshold=0.05, keep_columns=["redshift", "m"])
+    words = page.words("Clusters")
+    assert words[:4] == ["region", "redshift", "m [solMass]", "RA [deg]"]
+    assert words[words.index("A") + 1 :][:2] == ["0.25", "2"]
+    with pytest.raises(ValueError, match="keep_columns: no column 'z'"):
+        write(kappa(), regions=clusters, keep_columns="z", overwrite=True)
+
+
+@pytest.mark.slow
 def test_object_and_title():
     image = kappa(0, meta={"OBJECT": "Abell 370", "n_galaxies": 65666})
     page = write(image)
@@ -249,7 +264,23 @@ def test_a_map_on_another_grid_with_missing_pixels():
 
 
 ELEMENTS = {"html", "head", "meta", "title", "style", "body", "main", "header", "footer", "section", "h1", "h2", "h3"}
-ELEMENTS |= {"p", "div", "dl", "dt", "dd", "figure", "figcaption", "img", "table", "thead", "tbody", "tr", "th", "td"}
+ELEMENTS |= {
+    "p",
+    "div",
+    "article",
+    "dl",
+    "dt",
+    "dd",
+    "figure",
+    "figcaption",
+    "img",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+}
 EVIL = '"><script src="https://evil.example/x.js">alert(1)</script><img src=x onerror=alert(1)>&amp;{{7*7}}\x00\ud800'
 
 
@@ -267,7 +298,20 @@ def test_all_text_of_a_map_is_escaped():
     regions[0].meta["text"] = EVIL
     page = write(kappa(6, diagnostics=diagnostics, meta={EVIL: EVIL}), regions=regions, title=EVIL)
     assert {tag for tag, _ in page.elements} <= ELEMENTS
-    known = {"lang", "charset", "name", "content", "http-equiv", "class", "src", "alt", "width", "height", "scope"}
+    known = {
+        "lang",
+        "id",
+        "charset",
+        "name",
+        "content",
+        "http-equiv",
+        "class",
+        "src",
+        "alt",
+        "width",
+        "height",
+        "scope",
+    }
     assert {name for _, attributes in page.elements for name in attributes} <= known
     pictures(page)
     assert "\x00" not in page.source
@@ -305,6 +349,31 @@ def test_a_report_is_the_same_each_time_and_in_any_style():
         write_report("two.html", kappa(6))
         assert matplotlib.rcParams["axes.facecolor"] == "black"
     assert open_text("one.html") == open_text("two.html")
+
+
+@pytest.mark.slow
+def test_several_maps_have_a_table_and_a_chapter_each():
+    z, faint = np.linspace(0, 2, 21), kappa(6, uncertainty=None, samples=None, meta={"bin": 2})
+    bright = kappa(6, meta={"bin": 1, "n_galaxies": 12345}, n_z=(z, np.exp(-((z - 0.5) ** 2) / 0.02)))
+    page = write(iter([bright, faint]), regions=REGIONS[:1], threshold=0.05)
+    assert page.sections == ["All maps", "bin 1, mean source redshift 0.50", "bin 2"]
+    table = page.words("All maps")
+    assert table[:5] == ["map", "mean redshift", "galaxies", "per arcmin²", "peaks of S/N > 3"]  # known of a map
+    found = bright.peaks(0)
+    heights = found["signal_to_noise"][found["measured"]]
+    peaks = f"{(heights > 3).sum()} (highest {heights.max():.1f})"
+    density = 12345 / (~bright.mask).sum() / bright.pixel_scale.to_value(u.arcmin) ** 2
+    assert table[5:15] == ["bin 1", "0.50", "12,345", f"{density:.1f}", peaks, "bin 2", *["n/a"] * 4]
+    targets = [attributes["id"] for attributes in page.all("article")]
+    assert [attributes["href"] for attributes in page.all("a")] == [f"#{name}" for name in targets[1:]]
+    assert len(pictures(page)) == 1 + 4 + 2 and page.source.count("Mass maps around 150") == 2
+    assert write({1: bright, "2": faint}, regions=REGIONS[:1], threshold=0.05, overwrite=True).source == page.source
+    page = write({"wiener & <b>": bright, "cutout": bright[5:, 5:]}, object="Abell 1", overwrite=True)  # two grids
+    assert page.sections[1:] == [f"{name} (bin 1, mean source redshift 0.50)" for name in ("wiener & <b>", "cutout")]
+    assert len(pictures(page)) == 6 and page.text["head"].count("Mass maps of Abell 1") == 2
+    for maps, error in (([], ValueError), ([bright, 3], TypeError), (3, TypeError), ("ab", TypeError)):
+        with pytest.raises(error, match=r"^kappa: needs"):
+            write_report("none.html", maps)
 
 
 @each_case(

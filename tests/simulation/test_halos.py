@@ -374,7 +374,7 @@ def test_a_halo_beyond_the_edge_adds_convergence():
         ({"center": (150, 2.2)}, TypeError, "center: needs a SkyCoord"),
         ({"center": SkyCoord(np.nan, 2.2, unit="deg")}, ValueError, "center: needs finite positions"),
         ({"z_source": 0.3}, ValueError, "z_source: needs to be larger than the redshift 0.3"),
-        ({"z_source": [1.0, 2.0]}, ValueError, "z_source: needs one positive redshift"),
+        ({"z_source": [1.0, 2.0]}, ValueError, "z_source: needs one .* got 2 redshifts; set those of the galaxies as"),
         ({"z_source": None}, ValueError, "z_source: the catalogue has no redshifts"),
         ({"target": blank(), "z_source": None}, ValueError, "z_source: needed for a map"),
     ],
