@@ -134,6 +134,7 @@ class Wiener:
             posterior_shape(observation.shape, self.padding),
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
+            uniform_shear=inferred and observation.components == 2,
             dtype=check_dtype(self.dtype),
             device=device,
         )
