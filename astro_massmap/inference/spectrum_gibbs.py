@@ -19,6 +19,9 @@ which moves by the cosmic variance of a band and is slow where noise dominates o
 Step 4 is fast at low signal to noise r (interweaving, Yu & Meng 2011), but takes some 1 / r steps in bands of many
 modes, as x fixes its own amplitude. In step 2 only the pixels that complete the data slow the chain down.
 
+A uniform shear of the field (see `GaussianPosterior`) is marginalised in the steps 1, 3 and 4, and drawn given x to
+complete the data: there it is the shear of the whole box, which no mode of the map contains.
+
 Densities of one variable are sampled in log(a) by a slice sampler (Neal 2003), which has no parameter.
 """
 
@@ -154,7 +157,7 @@ class SpectrumGibbs:
         """Draw completed data, then amplitudes and modes given them; see `GibbsState`."""
         p, grid = self.posterior, self.posterior.grid
         white, of_shear = (streams.normal(2, *shape, dtype=grid.dtype) for shape in (grid.box_shape, ()))
-        completed = p.on_box.adjoint(p.completed_data(modes, white, of_shear))  # contains P^2 x, with the noise variance P^2 tau
+        completed = p.on_box.adjoint(p.completed_data(modes, white, of_shear))  # P^2 x and noise of variance P^2 tau
         square = completed.real.square() + completed.imag.square()
         amplitudes = np.exp([self._given_completed(*parts) for parts in zip(amplitudes, square, rngs, strict=True)])
         tau, prior = p.best_noise, self.variance(amplitudes)

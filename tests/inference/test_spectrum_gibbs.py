@@ -28,7 +28,8 @@ def mock(seed, amplitudes, noise_std, box, *, operator=LensingOperator, uniform=
     number = Bands(grid, edges=EDGES).number.long()
     variance = torch.tensor([*amplitudes, 1.0], dtype=torch.float64)[number] * grid.mode_variance(reference)
     data = operator(grid).forward(variance.sqrt() * grid.to_modes(torch.from_numpy(rng.normal(size=box)))).numpy()
-    data = data + np.reshape(uniform, (2, 1, 1)) + np.where(np.isfinite(noise_std), noise_std, 0) * rng.normal(size=data.shape)
+    data = data + np.where(np.isfinite(noise_std), noise_std, 0) * rng.normal(size=data.shape)
+    data = data + np.reshape(uniform, (2, 1, 1))
     if operator is DirectOperator:
         return ConvergenceObservation.from_arrays(data[0], noise_std, PIXEL)
     return Observation.from_arrays(data, noise_std, PIXEL)
