@@ -55,8 +55,8 @@ def count_beyond(samples: Floats, tested: Floats, weights: Floats | None = None)
     """
     Return the number of samples ``(n_samples, m)`` that deviate at least as much as tested values ``(m,)``.
 
-    With weights ``(m,)`` there are two deviations, that of the weighted mean is the other one. Each has a rank, of which
-    the smaller one counts, and the larger one between equal ones. All n + 1 sets of values are treated equally, so that
+    With weights ``(m,)`` there are two deviations, that of the weighted mean is the other one. Each has a rank: the
+    smaller one counts, and the larger one between equal ones. All n + 1 sets of values are treated equally, so that
     the rank of one more draw is exactly uniform, apart from the few ties of two ranks, for which it is higher.
     """
     everything = np.concatenate([samples, tested[None]])

@@ -106,18 +106,20 @@ def structure_test(
     The tested map is compared with the samples in all super-pixels of a region together. The largest deviation of a
     super-pixel, and that of the mean of the region, have ranks among those of the samples, and the p-value is the rank
     of the smaller of both: the smallest credible region of this kind that contains the tested map has the level 1 - p.
-    It is exact for one more draw from the posterior: then the probability of a p-value of at most p is at most p. A small p-value means that the data, with the prior, require a structure that the tested map
-    does not have. A large one does not mean that there is none: a map without structure is smoother than the samples,
-    and is only rejected where the structure exceeds the errors. The region has to contain the whole structure, because
-    the map at its edge is what the structure is replaced by. Regions that were chosen because the map is high there
-    need a correction for the number of positions that could have been chosen.
+    It is exact for one more draw from the posterior: then the probability of a p-value of at most p is at most p. A
+    small p-value means that the data, with the prior, require a structure that the tested map does not have. A large
+    one does not mean that there is none: a map without structure is smoother than the samples, and is only rejected
+    where the structure exceeds the errors. The region has to contain the whole structure, because the map at its edge
+    is what the structure is replaced by. Regions that were chosen because the map is high there need a correction for
+    the number of positions that could have been chosen.
 
     Parameters
     ----------
     mean, samples, wcs, mask, regions, keep_columns, cosmology, select
         As for `~astro_massmap.analysis.detection.region_statistics`, also for errors. Each region is tested alone.
     size : `~astropy.units.Quantity`
-        Side of the super-pixels, rounded to whole pixels. Small ones test the shape of the structure. At least half of a super-pixel of a region is in it, or it is the one that overlaps most.
+        Side of the super-pixels, rounded to whole pixels. Small ones test the shape of the structure. At least half of
+        a super-pixel of a region is in it, or it is the one that overlaps most.
     other : float or array-like, optional
         Map ``(ny, nx)`` to test, such as a model of the X-ray gas, or a constant. By default the posterior mean, with
         the pixels in the region replaced by an interpolation from those around it (`interpolate`).
