@@ -7,7 +7,7 @@ Sections, each of which writes a table:
   linear systems;
 - ``mixing``: autocorrelation times with and without the parts of a step;
 - ``ranks``: simulation-based calibration of the amplitudes in a masked field of 32 x 32 pixels;
-- ``padding``: amplitudes of fields cut from a much larger sky, by size of the box;
+- ``padding``: amplitudes of fields cut from a much larger sky, by size of the box, with and without uniform shear;
 - ``cosmos``: COSMOS, bright galaxies, from ``cosmos/`` in the folder ``MASSMAP_DATA``, and the figure.
 """
 
@@ -74,8 +74,9 @@ def field(side, *, counts=None):
     return observe(1, noise_std, 0.4 * ARCMIN, (4 * side, 4 * side), of_theory)
 
 
-def sampler(observation, padding=2.0, spectrum=None, tolerance=1e-5):
-    posterior = GaussianPosterior(observation, THEORY, posterior_shape(observation.shape, padding), tolerance=tolerance)
+def sampler(observation, padding=2.0, spectrum=None, tolerance=1e-5, *, uniform_shear=True):
+    box = posterior_shape(observation.shape, padding)
+    posterior = GaussianPosterior(observation, THEORY, box, tolerance=tolerance, uniform_shear=uniform_shear)
     spectrum = InferredSpectrum() if spectrum is None else spectrum
     return SpectrumGibbs(posterior, spectrum.on(posterior), limits=spectrum.limits)
 
@@ -165,21 +166,26 @@ def ranks(mocks, side=32, chains=19):
 
 
 def padding(mocks, side=48):
-    """Return the median amplitude of the lowest bands, of a sky of eight times the side of the field."""
+    """Return the median amplitude of the lowest bands, of skies of eight times the side of the field or of the box."""
     pixel, noise_std, rows = 0.8 * ARCMIN, np.full((side, side), 0.03), None
-    for size in (2.0, 3.0, 4.0):
-        medians, low = [], []
+    for size, of_sky, uniform in [(2, 8, False), (3, 8, False), (2, 8, True), (3, 8, True), (3, 3, True)]:
+        medians, low, spectrum = [], [], InferredSpectrum(bands=6)
         for i in range(mocks):
-            observation = observe(i, noise_std, pixel, (8 * side, 8 * side), of_theory)
-            gibbs = sampler(observation, size, InferredSpectrum(bands=6), tolerance=1e-3)
+            observation = observe(i, noise_std, pixel, (of_sky * side, of_sky * side), of_theory)
+            gibbs = sampler(observation, size, spectrum, tolerance=1e-3, uniform_shear=uniform)
             drawn = chain(gibbs, observation, 45, range(3))[0][15:].reshape(-1, gibbs.bands.n)
-            medians.append(np.median(drawn, axis=0))
+            medians.append(np.log(np.median(drawn, axis=0)))
             low.append(np.mean(drawn < 1, axis=0))
         if rows is None:
             edges = gibbs.bands.edges.tolist()
-            rows = [["box / field", *(f"ell = {a:.0f} to {b:.0f}" for a, b in pairwise(edges[:5]))]]
-        of_bands = zip(np.exp(np.mean(np.log(medians), axis=0)), np.mean(low, axis=0), strict=True)
-        rows.append([f"{size:g}", *[f"{m:.2f} ({r:.2f})" for m, r in of_bands][:4]])
+            rows = [
+                ["box, sky", "uniform shear", *(f"ell = {a:.0f} to {b:.0f}" for a, b in pairwise(edges[:5]))],
+            ]
+        cells = [
+            f"{np.exp(m.mean()):.2f} +- {np.exp(m.mean()) * m.std() / np.sqrt(mocks):.2f} ({p.mean():.2f})"
+            for m, p in zip(np.transpose(medians), np.transpose(low), strict=True)
+        ]
+        rows.append([f"{size}, {of_sky}", "free" if uniform else "none", *cells[:4]])
     return rows
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.stats import rankdata
 
 from .probability import need_samples
 from .quantiles import quantiles
@@ -50,17 +51,23 @@ def deviation(samples: Floats, tested: Floats) -> float:
     return float(apart.max() / np.sqrt(1 + 1 / len(samples)))
 
 
-def count_beyond(samples: Floats, tested: Floats) -> int:
+def count_beyond(samples: Floats, tested: Floats, weights: Floats | None = None) -> int:
     """
     Return the number of samples ``(n_samples, m)`` that deviate at least as much as tested values ``(m,)``.
 
-    All n + 1 sets of values are treated equally, so that the rank of one more draw is exactly uniform.
+    With weights ``(m,)`` there are two deviations, that of the weighted mean is the other one. Each has a rank: the
+    smaller one counts, and the larger one between equal ones. All n + 1 sets of values are treated equally, so that
+    the rank of one more draw is exactly uniform, apart from the few ties of two ranks, for which it is higher.
     """
     everything = np.concatenate([samples, tested[None]])
     mean, std = everything.mean(axis=0), everything.std(axis=0, ddof=1)
-    apart = np.abs(everything - mean) / np.where(_varies(mean, std), std, np.inf)
-    largest = apart.max(axis=1)
-    return int((largest[:-1] >= largest[-1]).sum())
+    deviations = [np.abs(everything - mean) / np.where(_varies(mean, std), std, np.inf)]
+    if weights is not None:
+        of_mean = everything @ weights
+        deviations.append(np.abs(of_mean - of_mean.mean())[:, None])
+    ranks = np.array([rankdata(-each.max(axis=1), method="max") for each in deviations])
+    rank = ranks.min(axis=0) + ranks.max(axis=0) / (2 * len(everything))
+    return int((rank[:-1] <= rank[-1]).sum())
 
 
 def _varies(mean, std):

@@ -175,13 +175,16 @@ def _data_power(posterior, observation):
     def power(modes):
         return bands.mean_square(modes)[0].cpu().numpy()
 
-    data = power(operator.adjoint(posterior.weight * posterior.shear)[None])
+    def adjoint(weighted):
+        return operator.adjoint(posterior.marginalised(weighted))
+
+    data = power(adjoint(posterior.weight * posterior.shear)[None])
     mocks, signal = [], []
     for i in range(_DRAWS):
         streams = observation.streams(0, [i], attempt=_MOCKS, device=grid.device)
         sky = posterior.prior_variance.sqrt() * grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
         noise = posterior.weight.sqrt() * streams.normal(2, *grid.field_shape, dtype=grid.dtype)
-        of_sky, of_noise = operator.adjoint(posterior.weight * operator.forward(sky)), operator.adjoint(noise)
+        of_sky, of_noise = adjoint(posterior.weight * operator.forward(sky)), adjoint(noise)
         mocks.append(power(of_sky + of_noise))
         signal.append(power(of_sky))
     used = np.nan_to_num(np.mean(mocks, axis=0)) > 0  # bands whose modes the data constrain

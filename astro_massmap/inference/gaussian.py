@@ -9,6 +9,10 @@ galaxies; the prior covariance S is diagonal in Fourier space. The posterior is 
 and a fluctuation about the mean solves ``Lambda d = S^-1/2 e0 + P' N^-1/2 e1`` with white e0, e1.
 Both are solved on the Fourier modes of the padded box by conjugate gradients; with f the observed
 fraction of the box, ``1 / (1/S + f P'P / <N>)`` is a good preconditioner (Wandelt et al. 2004).
+
+A periodic box has no mean shear, but structure larger than the box shears the field almost uniformly. With a *uniform
+shear* g in the data, of any size with equal probability, N^-1 becomes ``N^-1 - N^-1 U (U' N^-1 U)^-1 U' N^-1``, where
+the two columns of U are 1 in one component: the weighted mean of both components is ignored.
 """
 
 import copy
@@ -35,6 +39,8 @@ class GaussianPosterior:
         Rows and columns of the periodic box; by default those of the field, which must fit into it (ValueError).
     tolerance, max_iterations : float, int
         Relative residual of the conjugate gradients, and the number of iterations beyond which `SolverError` is raised.
+    uniform_shear : bool
+        Marginalisation over a uniform shear of the field, with a flat prior.
     dtype, device
         Type and device of the tensors.
 
@@ -68,6 +74,7 @@ class GaussianPosterior:
         *,
         tolerance=1e-5,
         max_iterations=500,
+        uniform_shear=False,
         dtype=torch.float32,
         device="cpu",
     ):
@@ -81,7 +88,7 @@ class GaussianPosterior:
         self.on_box = self.operator.on(
             FourierGrid(self.grid.box_shape, self.grid.pixel_size, dtype=dtype, device=device)
         )
-        self.tolerance, self.max_iterations = tolerance, max_iterations
+        self.tolerance, self.max_iterations, self._uniform = tolerance, max_iterations, uniform_shear
         self.iterations, self.residual = 0, 0.0
 
     def given(self, weight, prior_variance=None):
@@ -117,7 +124,29 @@ class GaussianPosterior:
 
     def data_precision(self, modes):
         """Apply ``P' N^-1 P`` to modes."""
-        return self.operator.adjoint(self.weight * self.operator.forward(modes))
+        return self.operator.adjoint(self.marginalised(self.weight * self.operator.forward(modes)))
+
+    def marginalised(self, weighted):
+        """Subtract from ``N^-1 shear``, ``(..., 2, ny, nx)``, the part of a uniform shear that is marginalised."""
+        return weighted - self.weight * self.uniform_shear(weighted) if self._uniform else weighted
+
+    def uniform_shear(self, weighted):
+        """Compute the uniform shear that fits ``N^-1 shear`` best, ``(..., 2, 1, 1)``; zero if it is not free."""
+        if not self._uniform:
+            return weighted.new_zeros((*weighted.shape[:-2], 1, 1))
+        total = weighted.sum(dim=(-2, -1), keepdim=True, dtype=self.grid.sum_dtype)
+        return self.grid.real(total / self.weight.sum(dtype=self.grid.sum_dtype))
+
+    def without_uniform_shear(self, modes, white):
+        """Return the posterior for data from which a uniform shear, drawn given maps and data, is subtracted."""
+        other = copy.copy(self)
+        other.shear = self.shear - self._drawn_shear(self.shear - self.operator.forward(modes), white)
+        return other
+
+    def _drawn_shear(self, residual, white):
+        """Draw the uniform shear given residuals ``(n, 2, ny, nx)``, from white noise ``(n, 2)``."""
+        error = self._uniform / self.weight.sum(dtype=self.grid.sum_dtype).sqrt()
+        return self.uniform_shear(self.weight * residual) + white[..., None, None] * self.grid.real(error)
 
     def solve(self, right_hand_side, tolerance=None):
         """Apply ``Lambda^-1`` to modes ``(n, ny, nx // 2 + 1)``, with the tolerance of this object or another one."""
@@ -136,7 +165,7 @@ class GaussianPosterior:
 
     def mean_modes(self):
         """Compute the modes of the posterior mean, the Wiener filter of the data, ``(ny, nx // 2 + 1)``."""
-        return self.solve(self.operator.adjoint(self.weight * self.shear)[None])[0]
+        return self.solve(self.operator.adjoint(self.marginalised(self.weight * self.shear))[None])[0]
 
     def fluctuations(self, streams, tolerance=None):
         """Draw fluctuations of the posterior about its mean, modes ``(n, ny, nx // 2 + 1)``; see `draw`."""
@@ -146,7 +175,8 @@ class GaussianPosterior:
         """Draw the right-hand sides ``Lambda d`` of fluctuations d, modes ``(n, ny, nx // 2 + 1)``."""
         grid = self.grid
         prior_noise = grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
-        data_noise = self.operator.adjoint(self.weight.sqrt() * streams.normal(2, *grid.field_shape, dtype=grid.dtype))
+        noise = self.weight.sqrt() * streams.normal(2, *grid.field_shape, dtype=grid.dtype)
+        data_noise = self.operator.adjoint(self.marginalised(noise))
         return grid.pointwise(
             lambda inverse, white, data: inverse.sqrt() * white + data, self._inverse_prior, prior_noise, data_noise
         )
@@ -160,7 +190,8 @@ class GaussianPosterior:
         """
         modes = self.fluctuations(streams, tolerance)
         white = streams.normal(2, *self.grid.box_shape, dtype=self.grid.dtype)
-        return modes, self._conditional_mean_shift(modes, white)
+        of_shear = streams.normal(2, dtype=self.grid.dtype) if self._uniform else None
+        return modes, self._conditional_mean_shift(modes, white, of_shear)
 
     def variance(self, mean_square_shift):
         """
@@ -179,7 +210,7 @@ class GaussianPosterior:
         """Lowest noise variance of a pixel, tau."""
         return float(1 / self.weight.max())
 
-    def completed_data(self, modes, white):
+    def completed_data(self, modes, white, of_shear=None):
         """
         Draw completed data given a map and the data, ``(n, 2, *box_shape)``.
 
@@ -192,13 +223,15 @@ class GaussianPosterior:
             Modes of the maps ``(n, ny, nx // 2 + 1)``.
         white : `torch.Tensor`
             White noise ``(n, 2, *box_shape)``.
+        of_shear : `torch.Tensor`, optional
+            White noise ``(n, 2)`` for a uniform shear that is free, of the whole box in the completed data.
         """
         tau, (rows, columns) = self.best_noise, self.grid.field_shape
-        completed = self._completed(modes, white, tau)
+        completed = self._completed(modes, white, tau, self.shear, of_shear)
         completed[..., :rows, :columns] += tau * self.weight * self.shear
         return completed
 
-    def _conditional_mean_shift(self, modes, white):
+    def _conditional_mean_shift(self, modes, white, of_shear=None):
         """
         Return the fluctuation of E[kappa | completed data], with completed data drawn given ``kappa = m + d``.
 
@@ -207,14 +240,18 @@ class GaussianPosterior:
         """
         tau = self.best_noise
         gain = self._stationary(lambda inverse, power: 1 / (tau * inverse + power))
-        return self.grid.to_field(self.on_box.adjoint(self._completed(modes, white, tau)), times=gain)
+        completed = self._completed(modes, white, tau, torch.zeros_like(self.shear), of_shear)
+        return self.grid.to_field(self.on_box.adjoint(completed), times=gain)
 
-    def _completed(self, modes, white, tau):
-        """Return the part of the completed data that depends on the map and on the white noise, not on the data."""
+    def _completed(self, modes, white, tau, shear, of_shear):
+        """Return completed data without the weighted data themselves; the data ``shear`` are for the uniform shear."""
         rows, columns = self.grid.field_shape
         unshared = torch.ones(self.grid.box_shape, dtype=self.grid.dtype, device=self.grid.device)
         unshared[:rows, :columns] -= tau * self.weight
         unshared.clamp_(min=0)
-        completed = unshared * self.on_box.forward(modes)
+        completed = self.on_box.forward(modes)
+        if self._uniform:
+            completed += self._drawn_shear(shear - completed[..., :rows, :columns], of_shear)
+        completed *= unshared
         completed += (tau * unshared).sqrt() * white
         return completed

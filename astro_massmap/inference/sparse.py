@@ -56,8 +56,9 @@ class SparseModel:
         coefficients in standard deviations.
     gaussian, positive : bool
         With a Gaussian component; coefficients that are not negative.
-    mocks : `~astro_massmap.inference.Streams`, optional
-        Random numbers of the mock data for the thresholds, needed with a Gaussian component.
+    mocks : list of `~astro_massmap.inference.Streams`, optional
+        Random numbers of the mock data for the thresholds, needed with a Gaussian component; those of one element are
+        in memory at a time.
 
     Attributes
     ----------
@@ -108,12 +109,14 @@ class SparseModel:
 
     def _ratio(self, std, seen, mocks):
         """Return the ratio, by scale, of the standard deviation of products for mock residuals and for noise."""
-        posterior, grid = self.posterior, self.posterior.grid
-        sky = posterior.prior_variance.sqrt() * grid.to_modes(mocks.normal(*grid.box_shape, dtype=grid.dtype))
-        shear = posterior.operator.forward(sky) + self.noise(mocks)
-        wiener = posterior.solve(posterior.operator.adjoint(posterior.weight * shear), _COARSE)
-        products = self._products(wiener * posterior._inverse_prior) / std  # P' N^-1 of residuals is S^-1 g
-        return products[..., seen].square().mean(dim=(0, 2)).sqrt()
+        posterior, grid, square = self.posterior, self.posterior.grid, []
+        for streams in mocks:
+            sky = posterior.prior_variance.sqrt() * grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
+            shear = posterior.operator.forward(sky) + self.noise(streams)
+            wiener = posterior.solve(posterior.operator.adjoint(posterior.weight * shear), _COARSE)
+            products = self._products(wiener * posterior._inverse_prior) / std  # P' N^-1 of residuals is S^-1 g
+            square.append(products[..., seen].square().mean(dim=2))
+        return torch.cat(square).mean(dim=0).sqrt()
 
     def noise(self, streams):
         """Draw the noise of the data, ``(n, 2, ny, nx)``; zero without data."""

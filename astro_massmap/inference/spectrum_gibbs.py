@@ -19,6 +19,9 @@ which moves by the cosmic variance of a band and is slow where noise dominates o
 Step 4 is fast at low signal to noise r (interweaving, Yu & Meng 2011), but takes some 1 / r steps in bands of many
 modes, as x fixes its own amplitude. In step 2 only the pixels that complete the data slow the chain down.
 
+A uniform shear of the field (see `GaussianPosterior`) is marginalised in the steps 1, 3 and 4, and drawn given x to
+complete the data: there it is the shear of the whole box, which no mode of the map contains.
+
 Densities of one variable are sampled in log(a) by a slice sampler (Neal 2003), which has no parameter.
 """
 
@@ -88,7 +91,7 @@ class SpectrumGibbs:
         self.posterior, self.bands, self.k = posterior, bands, k
         self._log_limits = tuple(math.log(limit) for limit in limits)
         self._n = bands.count.cpu().numpy()
-        self._data = posterior.operator.adjoint(posterior.weight * posterior.shear)[None]
+        self._data = posterior.operator.adjoint(posterior.marginalised(posterior.weight * posterior.shear))[None]
         self._power = posterior.operator.power
         self._modes = [self._of_band(b) for b in range(bands.n)]
         self.iterations, self.residual = 0, 0.0
@@ -153,9 +156,8 @@ class SpectrumGibbs:
     def _complete(self, streams, rngs, amplitudes, modes):
         """Draw completed data, then amplitudes and modes given them; see `GibbsState`."""
         p, grid = self.posterior, self.posterior.grid
-        completed = p.on_box.adjoint(
-            p.completed_data(modes, streams.normal(2, *grid.box_shape, dtype=grid.dtype))
-        )  # contains P^2 x, with the noise variance P^2 tau
+        white, of_shear = (streams.normal(2, *shape, dtype=grid.dtype) for shape in (grid.box_shape, ()))
+        completed = p.on_box.adjoint(p.completed_data(modes, white, of_shear))  # P^2 x and noise of variance P^2 tau
         square = completed.real.square() + completed.imag.square()
         amplitudes = np.exp([self._given_completed(*parts) for parts in zip(amplitudes, square, rngs, strict=True)])
         tau, prior = p.best_noise, self.variance(amplitudes)
@@ -185,10 +187,14 @@ class SpectrumGibbs:
         """Return A ``(n, bands, bands)`` and c ``(n, bands)`` of the factors of the modes."""
         p, grid = self.posterior, self.posterior.grid
         root = p.weight.sqrt()
+
+        def whitened(shear):
+            return root * (shear - p.uniform_shear(p.weight * shear))
+
         white = torch.stack(
-            [root * p.operator.forward(modes * (self.bands.number == b)) for b in range(self.bands.n + 1)], dim=1
+            [whitened(p.operator.forward(modes * (self.bands.number == b))) for b in range(self.bands.n + 1)], dim=1
         )
-        residual = root * p.shear - white[:, -1]  # the modes outside of the bands do not change
+        residual = whitened(p.shear) - white[:, -1]  # the modes outside of the bands do not change
         matrix, vector = 0.0, 0.0
         for rows in grid.pieces(-2, white.shape[-2]):
             part, data = (x[..., rows, :].to(grid.sum_dtype) for x in (white[:, :-1], residual))

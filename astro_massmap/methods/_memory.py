@@ -18,6 +18,8 @@ from ..priors.tiles import tiles
 
 _PROGRAM = 0.3 * 2**30  # bytes for Python and its libraries
 _BOX, _LEVEL, _DRAW, _CHAIN = 4.0, 1.0, 9.0, 15.0  # vectors of modes for a box, a level, a Gaussian draw, a chain
+_GIBBS, _SPECTRUM = 18.0, 4.0  # vectors of modes for a chain of an inferred spectrum, and for all of them together
+_BAND = 6  # fields of a band in such a chain
 _DIFFUSION = 30.0  # vectors of modes for a sample of a diffusion, with three linear systems at a time
 _OBSERVATION, _INPUT = 60, 16  # bytes for a pixel of the field, and for a pixel of the input of the network
 _LAYERS = 6  # numbers of four bytes for a pixel of a tile and a channel of the network
@@ -48,21 +50,23 @@ class MemoryEstimate:
         return f"{_times(self.shape)} pixels in a box of {_times(self.box)}{network}: {memory}"
 
 
-def needed_memory(shape, padding=2.0, *, prior=None, dtype="float32", batch=1, levels=1, samples=1):
+def needed_memory(shape, padding=2.0, *, prior=None, dtype="float32", batch=1, levels=1, samples=1, bands=0):
     """
     Return the `MemoryEstimate` of a run on a field of ``shape``, with options as for `~astro_massmap.Wiener`.
 
     ``prior`` is a prior or a `~astro_massmap.priors.PosteriorNetwork`; None, or a `~astro_massmap.GaussianPrior`, has
-    no network. ``batch`` is the number of chains at a time, ``levels`` that of the levels of the schedule, and
-    ``samples`` that of the samples in memory, in single precision.
+    no network. ``batch`` is the number of chains at a time, ``levels`` that of the levels of the schedule, ``samples``
+    that of the samples in memory, in single precision, and ``bands`` that of the bands of an inferred spectrum.
     """
     box, (ny, nx) = posterior_shape(shape, padding), shape
     real = getattr(torch, dtype).itemsize
     vector = 2 * real * box[0] * (box[1] // 2 + 1)
     gaussian = prior is None or isinstance(prior, GaussianPrior)
     own = _DRAW if gaussian else _DIFFUSION if isinstance(prior, PosteriorNetwork) else _CHAIN
-    vectors = _BOX + _LEVEL * (1 if gaussian else levels) + batch * own
+    own = _GIBBS if bands else own
+    vectors = _BOX + _LEVEL * (1 if gaussian else levels) + _SPECTRUM * (bands > 0) + batch * own
     needed = _PROGRAM + vectors * vector + ny * nx * (_OBSERVATION + 4 * samples + real * levels)
+    needed += batch * (bands + 1) * _BAND * real * ny * nx if bands else 0
     pieces = _pieces(shape, box, prior)
     if pieces:
         rows, columns = _largest(pieces)

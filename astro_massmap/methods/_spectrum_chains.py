@@ -118,14 +118,15 @@ class _Chains:
                 self.samples[i + k * self._n_chains] = image.cpu()
             sums += torch.stack([mean.sum(dim=0), mean.square().sum(dim=0)])
             variance += float(state.variance[:alive].sum())
-            chi2.append(self._fit(state.modes[:alive]))
+            chi2.append(self._fit(state.modes, streams.normal(2, dtype=grid.dtype))[:, :alive])
         stacked = np.stack(kept)
         return [stacked[:length, j] for j, length in enumerate(lengths)], torch.cat(chi2, dim=1), sums, variance
 
-    def _fit(self, modes: torch.Tensor) -> torch.Tensor:
-        rows = [*residual_power(self._gibbs.posterior, modes)]
+    def _fit(self, modes: torch.Tensor, white: torch.Tensor) -> torch.Tensor:
+        posterior = self._gibbs.posterior.without_uniform_shear(modes, white)
+        rows = [*residual_power(posterior, modes)]
         if self._observation.frozen is not None:
-            rows.append(reduced_shear_log_weight(self._gibbs.posterior, self._observation, modes))
+            rows.append(reduced_shear_log_weight(posterior, self._observation, modes))
         return torch.stack(rows)
 
     def _keep(self, done: tuple[Any, ...]) -> None:

@@ -80,9 +80,8 @@ class InferredSpectrum:
             object.__setattr__(self, "bands", _edges_of(self.bands))
         else:
             check_integer(self.bands, "bands", 1)
-        n = len(self.bands) - 1 if isinstance(self.bands, Sequence) else self.bands
-        if n > _MOST_BANDS:
-            raise ValueError(f"bands: needs at most {_MOST_BANDS} bands, got {n}")
+        if self.n_bands > _MOST_BANDS:
+            raise ValueError(f"bands: needs at most {_MOST_BANDS} bands, got {self.n_bands}")
         if self.prior not in list(self.POWERS):
             raise ValueError(f"prior: needs 'flat' or 'jeffreys', got {self.prior!r}")
         low, high = self.limits if isinstance(self.limits, Sequence) and len(self.limits) == 2 else (0, 0)
@@ -97,6 +96,11 @@ class InferredSpectrum:
     def name(self) -> str:
         """Description of the spectrum."""
         return f"inferred, relative to {getattr(self.theory, 'name', 'a function')!r}"
+
+    @property
+    def n_bands(self) -> int:
+        """Number of bands, of which boxes of few pixels have fewer."""
+        return len(self.bands) - 1 if isinstance(self.bands, Sequence) else self.bands
 
     @property
     def theory(self) -> PowerSpectrum:

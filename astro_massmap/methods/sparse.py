@@ -27,7 +27,7 @@ from .base import Estimate, check_dtype, check_padding, check_tolerance, in_batc
 
 _MOCKS, _BATCH_ON_GPU = 8, 16  # number of mock data sets for the thresholds; realisations at a time on a GPU
 _MOCK_ATTEMPT, _NOISE_ATTEMPT = 2**32 - 3, 2**32 - 4  # attempt numbers of their streams, which no chain has
-_FIELDS = 8  # arrays of coefficients in memory for each map that is solved
+_FIELDS = 13  # arrays of coefficients in memory for each map that is solved
 _SOLVED = 1e-4  # relative residual of the Wiener filter
 
 
@@ -192,14 +192,15 @@ class Sparse:
             dtype=check_dtype(self.dtype),
             device=device,
         )
-        mocks = observation.streams(0, range(_MOCKS), attempt=_MOCK_ATTEMPT, device=device)
+        at_once = 1 if device.type == "cpu" else _MOCKS
+        batches = [range(i, i + at_once) for i in range(0, _MOCKS, at_once)]
         return SparseModel(
             posterior,
             self._scales(observation.shape),
             self.n_sigma,
             gaussian=self.gaussian,
             positive=self.gaussian if self.positive is None else self.positive,
-            mocks=mocks,
+            mocks=[observation.streams(0, batch, attempt=_MOCK_ATTEMPT, device=device) for batch in batches],
         )
 
     def _fit(self, model: SparseModel, shear: torch.Tensor) -> SparseFit:
@@ -227,7 +228,7 @@ class Sparse:
         return torch.cat(maps).std(dim=0).cpu().numpy()
 
     def _memory_estimate(self, shape: tuple[int, int], workers: int) -> MemoryEstimate:
-        needed = needed_memory(shape, self.padding, dtype=self.dtype, batch=max(workers, _MOCKS * self.gaussian))
+        needed = needed_memory(shape, self.padding, dtype=self.dtype, batch=workers)
         coefficients = self._scales(shape) * shape[0] * shape[1] * check_dtype(self.dtype).itemsize
         return replace(needed, bytes=needed.bytes + (workers * _FIELDS + 1) * coefficients)
 

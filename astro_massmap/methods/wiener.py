@@ -134,6 +134,7 @@ class Wiener:
             posterior_shape(observation.shape, self.padding),
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
+            uniform_shear=inferred and observation.components == 2,
             dtype=check_dtype(self.dtype),
             device=device,
         )
@@ -161,7 +162,8 @@ class Wiener:
 
     def _memory_estimate(self, shape: tuple[int, int], workers: int) -> MemoryEstimate:
         samples = self.n_samples * check_dtype(self.dtype).itemsize // 4  # the estimate is for single precision
-        return needed_memory(shape, self.padding, dtype=self.dtype, batch=workers, samples=samples)
+        bands = self.spectrum.n_bands if isinstance(self.spectrum, InferredSpectrum) else 0
+        return needed_memory(shape, self.padding, dtype=self.dtype, batch=workers, samples=samples, bands=bands)
 
     def _workers(self, shape: tuple[int, int]) -> int:
         """Return the number of draws at a time: on a CPU ``n_jobs``, or as many as cores and memory allow."""

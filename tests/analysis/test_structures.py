@@ -87,6 +87,14 @@ def test_a_halo_is_required_and_its_absence_elsewhere_is_not(kwargs):
     assert zero["deviation"] > table["deviation"][0]
 
 
+def test_the_mean_of_a_region_shows_what_no_super_pixel_does():
+    # all pixels one standard deviation above the samples: far less than the largest of 50 deviations of a sample, but
+    # seven standard deviations of the mean of the region
+    samples = np.random.default_rng(0).normal(size=(99, *SHAPE))
+    table = structure_test(samples[0], samples, WCS, OPEN, circle(14, 12), 0.4 * u.arcmin, other=1)
+    assert table["p_value"][0] <= 0.02 and table["deviation"][0] < 1.5 and table["n_superpixels"][0] > 40
+
+
 def test_a_region_smaller_than_a_super_pixel_has_one():
     samples = halo() + smooth_noise(19)
     for region in (circle(10, 12, 0.3), circle(10, 12, 0.01)):

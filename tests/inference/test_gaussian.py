@@ -22,31 +22,37 @@ def spectrum(ell):
     return 1e-9 * (ell / 1000) ** -1.1
 
 
-@pytest.fixture(scope="module", params=[Observation, ConvergenceObservation], ids=["shear", "convergence"])
+@pytest.fixture(scope="module", params=["shear", "convergence", "uniform shear"])
 def problem(request):
-    """Return an observation with a hole and inhomogeneous noise, and its dense posterior."""
+    """Return an observation with a hole and inhomogeneous noise, its dense posterior, and if uniform shear is free."""
+    uniform, of_convergence = request.param == "uniform shear", request.param == "convergence"
     rng = np.random.default_rng(5)
     noise_std = rng.uniform(0.05, 0.12, FIELD)
     noise_std[3:6, 4:8] = np.inf
     noise_std[0] = np.inf
     prior, shear, noise, in_field, seen = dense_problem(FIELD, BOX, PIXEL, spectrum, noise_std)
-    if request.param is ConvergenceObservation:  # second component without data
+    if of_convergence:  # second component without data
         n = len(prior)
         shear = np.concatenate([np.eye(n)[seen], np.zeros((seen.sum(), n))])
     kappa = np.linalg.cholesky(prior) @ rng.normal(size=len(prior))
     y = shear @ kappa + np.sqrt(noise) * rng.normal(size=len(noise))
-    gain = prior @ shear.T @ np.linalg.inv(shear @ prior @ shear.T + np.diag(noise))
+    noise = np.diag(noise)
+    if uniform:  # with a prior much wider than the noise and the shear
+        of_components = np.kron(np.eye(2), np.ones((len(y) // 2, 1)))
+        noise, y = noise + 200**2 * of_components @ of_components.T, y + of_components @ [0.1, -0.06]
+    gain = prior @ shear.T @ np.linalg.inv(shear @ prior @ shear.T + noise)
     data = np.zeros((2, len(prior)))
     data[:, seen] = y.reshape(2, -1)
     data = data.reshape(2, *BOX)[:, : FIELD[0], : FIELD[1]]
     covariance = (prior - gain @ shear @ prior)[np.ix_(in_field, in_field)]
-    if request.param is ConvergenceObservation:
-        data = data[0]
-    return request.param.from_arrays(data, noise_std, PIXEL), (gain @ y)[in_field].reshape(FIELD), covariance
+    of_data = ConvergenceObservation.from_arrays if of_convergence else Observation.from_arrays
+    observation = of_data(data[0] if of_convergence else data, noise_std, PIXEL)
+    return observation, (gain @ y)[in_field].reshape(FIELD), covariance, uniform
 
 
 def posterior(problem, **options):
-    return GaussianPosterior(problem[0], spectrum, BOX, **{"dtype": torch.float64, "tolerance": 1e-11} | options)
+    options = {"dtype": torch.float64, "tolerance": 1e-11, "uniform_shear": problem[3]} | options
+    return GaussianPosterior(problem[0], spectrum, BOX, **options)
 
 
 def test_mean_is_the_dense_solution(problem):

@@ -49,7 +49,7 @@ def observed(kind):
 
 def model_of(observation, n_sigma=1.5, **options):
     posterior = GaussianPosterior(observation, spectrum, BOX, dtype=torch.float64, tolerance=1e-10)
-    return SparseModel(posterior, SCALES, n_sigma, mocks=Streams(0, range(8)), **options)
+    return SparseModel(posterior, SCALES, n_sigma, mocks=[Streams(0, range(8))], **options)
 
 
 def dictionary():

@@ -97,6 +97,19 @@ def test_results_are_reproducible_and_do_not_depend_on_the_number_of_samples_or_
     assert np.array_equal(records[0][:5], records[1])
 
 
+@pytest.mark.filterwarnings("ignore:spectrum. the samples")  # are few
+def test_the_uniform_shear_of_structure_beyond_the_box_is_no_signal():
+    _, observation = sky(0, 1.0)
+    sheared = observation.shear.numpy() + np.reshape([0.2, -0.3], (2, 1, 1))  # 300 standard deviations
+    sheared = Observation.from_arrays(sheared, observation.noise_std.numpy(), PIXEL)
+    method = Wiener(InferredSpectrum(**QUICK), n_samples=40)
+    one, two = method.solve(observation), method.solve(sheared)
+    assert np.abs(one.mean - two.mean).max() < one.std.min() and abs(two.std / one.std - 1).max() < 0.5
+    fit, usual = two.diagnostics["fit"], one.diagnostics["fit"]
+    assert abs(fit["chi2_sigma"]) < 4 and abs(fit["b_mode_sigma"]) < 4 and fit["power_p_value"] > 1e-3
+    assert np.allclose(fit["power_ratio"], usual["power_ratio"], rtol=0.3)
+
+
 def test_chains_in_one_batch_are_those_that_run_one_by_one():
     # a GPU computes all chains together; 7 samples of 3 chains: the last step has one chain with a sample
     _, observation = sky(0, 1.0)

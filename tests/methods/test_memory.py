@@ -42,6 +42,36 @@ print(peak())
 """
 
 
+# the map of a method, after a small one that loads the libraries
+SOLVE = """
+import numpy as np, torch
+from astro_massmap import InferredSpectrum, Sparse, Wiener
+from astro_massmap.inference import Observation
+torch.set_num_threads(1)
+peak = lambda: next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+method = {method}
+for side in (24, {side}):
+    observation = Observation.from_arrays(np.zeros((2, side, side)), np.full((side, side), 0.15), 1.2e-4)
+    method.solve(observation)
+    print(peak())
+print(method._memory_estimate(observation.shape, 1).bytes)
+"""
+INFER = "Wiener(InferredSpectrum(n_chains=1, burn_in=0, thin=1), n_samples=2, n_jobs=1, tolerance=0.1)"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
+@pytest.mark.skipif(torch.version.cuda is not None, reason="the memory of the CUDA libraries was not measured")
+@pytest.mark.parametrize("method", [INFER, "Sparse(n_noise=0, max_iterations=2)"])
+@pytest.mark.parametrize("side", [256, 512])
+def test_other_methods_use_the_estimated_memory(method, side):
+    code, environment = SOLVE.format(method=method, side=side), os.environ | {"OMP_NUM_THREADS": "1"}
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
+    before, after, estimate = (int(line) for line in printed.stdout.split())
+    assert 0.75 < (estimate - _memory._PROGRAM) / (1024 * (after - before)) < 1.25
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
 @pytest.mark.skipif(torch.version.cuda is not None, reason="the memory of the CUDA libraries was not measured")
