@@ -162,16 +162,12 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens):
         self.coords, self.g1, self.g2, self.weight = coords, g1, g2, weight
         self.redshift, self.m_bias, self.c_bias = redshift, m_bias, c_bias
         self._given_shape_noise = None if shape_noise is None else float(shape_noise)
-<<<<<<< HEAD
-        self.meta, self.columns = dict(meta or {}), {}
-=======
         self.meta = dict(meta or {})
         self.columns: dict[str, str] = {}
         if not keep.all():
             self.__dict__.update(self[keep].__dict__)
         self.n_z = n_z
         _ = self._mean_response  # raises an error if it is invalid
->>>>>>> people
 
     def __len__(self) -> int:
         return len(self.g1)
@@ -183,12 +179,8 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens):
             raise TypeError("a catalogue needs a slice, a bool mask or an array of indices as index")
         if getattr(item, "size", 1) == 0 or len(self.g1[item]) == 0:
             raise ValueError("the selection contains no galaxy")
-<<<<<<< HEAD
-        new = object.__new__(type(self))
-        new.axes, new.rows, new._n_rows = self.axes, self.rows[item], self._n_rows
-=======
         new = copy.copy(self)
->>>>>>> people
+        new.rows = self.rows[item]
 
         def part(x: Any) -> Any:
             return x if x is None or np.shape(x) in ((), (2, 2)) else x[item]

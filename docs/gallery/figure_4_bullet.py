@@ -122,9 +122,9 @@ for stem, content in (("bullet_kappa", table), ("bullet_peaks", Table(rows))):
 # %%
 # Both peaks are nearer to the galaxies than to the gas in all samples. Clowe et al. (2006) find a convergence of 0.36
 # +- 0.06 and 0.20 +- 0.05 at the galaxies, and 0.05 +- 0.06 and 0.02 +- 0.06 at the gas, there after subtracting round
-# profiles around the galaxies. In the map of their public release (pixels of 3.55 arcsec), the highest pixel of the main
-# peak is 0.08 arcmin East and 0.31 South of its brightest galaxy, and that of the subcluster 0.15 East and 0.02 North:
-# 0.04 and 0.05 arcmin from the peaks here.
+# profiles around the galaxies. In the map of their public release (pixels of 3.55 arcsec), the highest pixel of the
+# main peak is 0.08 arcmin East and 0.31 South of its brightest galaxy, and that of the subcluster 0.15 East and 0.02
+# North: 0.04 and 0.05 arcmin from the peaks here.
 #
 # .. include:: ../tables/bullet_kappa.rst
 #
