@@ -73,9 +73,10 @@ def read_table(file, name, *, galaxies=None, **kwargs):
     return table
 
 
-def table_pieces(file, name, rows, hdu=1):
-    """Yield tables of some rows each of a FITS table that may be larger than the memory; OSError as `read_table`."""
+def table_pieces(file, name, rows, hdu=None, galaxies=None):
+    """Yield tables of some rows each of a FITS table that may be larger than the memory, otherwise as `read_table`."""
     with parsing(f"{name}: cannot read a table from {str(file)!r}"), open_fits(file, memmap=True, images=False) as hdus:
+        hdu = (_galaxy_table(hdus, galaxies or {}) or 1) if hdu is None else hdu
         try:
             found = hdus[hdu]
         except (KeyError, IndexError):

@@ -163,26 +163,20 @@ def _reconstruct_bins(arguments):
     regions = None if arguments.regions is None else as_regions(arguments.regions)
     if arguments.output.exists() and not arguments.output.is_dir():
         raise ValueError(f"--output: needs a folder for the maps of the bins, got the file {str(arguments.output)!r}")
-    drawn = {}
-    maps = _reconstructed(arguments)
-    maps = maps if arguments.plot is None else _kept_for_picture(maps, drawn)
-    table = write_fields(maps, arguments.output, overwrite=arguments.overwrite)
+    table = write_fields(_reconstructed(arguments), arguments.output, overwrite=arguments.overwrite)
     show_table(table)
     print(f"wrote {len(table)} maps and bins.ecsv to {arguments.output}")
-    if drawn:
+    files = dict(zip(table["bin"], table["file"], strict=True))
+    maps = (
+        (key, ConvergenceMap.read(arguments.output / file, format="fits", memmap=True)) for key, file in files.items()
+    )
+    if arguments.plot is not None:
         from ..plotting import plot_maps
 
+        maps = dict(maps)
         with print_style(arguments.width):
-            save_figure(plot_maps(drawn, regions=regions), arguments.plot, overwrite=arguments.overwrite)
-    _report((ConvergenceMap.read(arguments.output / file, format="fits") for file in table["file"]), arguments, regions)
-
-
-def _kept_for_picture(maps, drawn):
-    """Yield maps, and keep them by bin without samples."""
-    for kappa in maps:
-        key = kappa.meta["bin"]
-        drawn[key] = type(kappa)(kappa.data, wcs=kappa.wcs, mask=kappa.mask, meta={"bin": key}, n_z=kappa.n_z)
-        yield kappa
+            save_figure(plot_maps(maps, regions=regions), arguments.plot, overwrite=arguments.overwrite)
+    _report(maps, arguments, regions)
 
 
 def _reconstructed(arguments):

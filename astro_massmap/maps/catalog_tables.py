@@ -213,7 +213,7 @@ class CatalogTables:
         *,
         axes: Axes,
         rows: int = 1_000_000,
-        hdu: int | str = 1,
+        hdu: int | str | None = None,
         columns: Mapping[str, str | None] | None = None,
         select: Select | None = None,
         **kwargs: Any,
@@ -229,8 +229,8 @@ class CatalogTables:
         rows : int
             Number of rows that are read at a time. Pieces of which ``select`` selects no galaxy are left out, as are
             those without valid galaxies, with a warning.
-        hdu : int or str
-            Number or name of the table in a FITS file.
+        hdu : int or str, optional
+            Number or name of the table in a FITS file; by default the first that has the columns.
         axes, columns, select, **kwargs
             As for `from_table`, with its errors when the first piece is read; ``select`` needs to be a condition.
 
@@ -243,8 +243,8 @@ class CatalogTables:
         """
         check_axes_name(axes)
         check_integer(rows, "rows", 1)
-        tables = parquet_pieces(file, "file", rows) if is_parquet(file) else table_pieces(file, "file", rows, hdu)
-        for table in tables:
+        where = file, "file", rows
+        for table in parquet_pieces(*where) if is_parquet(file) else table_pieces(*where, hdu, columns):
             try:
                 piece = cls.from_table(table, axes=axes, columns=columns, select=select, **kwargs)
             except NothingSelected:

@@ -643,6 +643,8 @@ def test_the_first_table_with_the_columns_of_galaxies_is_read():
     fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto("several.fits")
     with pytest.warns(AstropyUserWarning, match=r"HDU 3 \(SHAPES\) is read, the first table with positions and"):
         assert list(ShearCatalog.read("several.fits", axes="west-north").g1) == [0.1, 0.2]
+    with pytest.warns(AstropyUserWarning, match=r"HDU 3 \(SHAPES\) is read"):
+        assert [len(piece) for piece in ShearCatalog.pieces("several.fits", axes="west-north", rows=1)] == [1, 1]
     columns = {"g1": "my_e1", "g2": "my_e2"}
     with pytest.warns(AstropyUserWarning, match=r"HDU 4 \(OTHER\) is read"):
         assert list(ShearCatalog.read("several.fits", axes="west-north", columns=columns).g1) == [0.5]
