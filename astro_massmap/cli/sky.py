@@ -70,7 +70,7 @@ def _survey(arguments):
     if arguments.noise is not None:
         check_integer(arguments.noise, "--noise", 2)
         if arguments.method in (None, "annealed_hmc"):
-            raise ValueError("--noise: maps of chains take too long; needs --method wiener, kaiser_squires or another one")
+            raise ValueError("--noise: maps of chains take too long; needs another --method, such as wiener")
         if arguments.healpix is not None:
             check_target(_of_bin(arguments.healpix, "noise"), overwrite=arguments.overwrite)
     if arguments.output.exists() and not arguments.output.is_dir():
