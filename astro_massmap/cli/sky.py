@@ -69,6 +69,10 @@ def _survey(arguments):
             check_target(file, overwrite=arguments.overwrite)
     if arguments.noise is not None:
         check_integer(arguments.noise, "--noise", 2)
+        if arguments.method in (None, "annealed_hmc"):
+            raise ValueError("--noise: maps of chains take too long; needs another --method, such as wiener")
+        if arguments.healpix is not None:
+            check_target(_of_bin(arguments.healpix, "noise"), overwrite=arguments.overwrite)
     if arguments.output.exists() and not arguments.output.is_dir():
         raise OSError(f"--output: {str(arguments.output)!r} exists and is not a folder")
     if arguments.clusters is not None:

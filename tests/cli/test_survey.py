@@ -75,6 +75,7 @@ def test_errors_come_before_the_work(tmp_path, capsys, monkeypatch):
     for more, message in [
         ("--peaks peaks.ecsv", "--peaks: needs --threshold"),
         ("--noise 1", "--noise: needs"),
+        ("--noise 100", "--noise: maps of chains take too long"),
         ("--checkpoint samples.fits", "--checkpoint: not with survey"),
         ("--fields 20", "--nside: needs one of"),
         ("--clusters none.reg", "there is no file 'none.reg'"),
