@@ -22,7 +22,8 @@ class InferredSpectrum:
     Power spectrum that is inferred together with the map, for `~astro_massmap.Wiener`.
 
     In each band of ell the spectrum is a reference spectrum times an amplitude, which has a prior and a posterior.
-    Samples of the map and of the amplitudes are drawn together, see `~astro_massmap.inference.SpectrumGibbs`.
+    Samples of the map and of the amplitudes are drawn together, see `~astro_massmap.inference.SpectrumGibbs`. A uniform
+    shear of the field, which structure larger than the box causes, is marginalised.
 
     Parameters
     ----------
