@@ -234,7 +234,7 @@ def _train(arguments):
 
 def _footprints(arguments, maps):
     """Return where the maps of a survey have data, for maps with the pixels of the training."""
-    from .. import ConvergenceMap
+    from ..maps.convergence_map import ConvergenceMap
 
     found = []
     for file in arguments.footprint:
