@@ -63,7 +63,7 @@ INFER = "Wiener(InferredSpectrum(n_chains=1, burn_in=0, thin=1), n_samples=2, n_
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
 @pytest.mark.skipif(torch.version.cuda is not None, reason="the memory of the CUDA libraries was not measured")
-@pytest.mark.parametrize("method", [INFER, "Sparse(n_noise=0, max_iterations=2)"])
+@pytest.mark.parametrize("method", [INFER, "Sparse(n_noise=2, max_iterations=2, n_jobs=1)"])
 @pytest.mark.parametrize("side", [256, 512])
 def test_other_methods_use_the_estimated_memory(method, side):
     code, environment = SOLVE.format(method=method, side=side), os.environ | {"OMP_NUM_THREADS": "1"}
