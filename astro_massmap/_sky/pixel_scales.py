@@ -52,5 +52,6 @@ def _median_count(lon, lat, side):
     row = np.floor(lat / side)
     middle = np.radians(np.clip((row + 0.5) * side / 60, -90, 90))
     column = np.floor(lon * np.cos(middle) / side)
-    _, cell, counts = np.unique(row * (22000 / side) + column, return_inverse=True, return_counts=True)
-    return np.median(counts[cell])
+    cell = (row * np.ceil(22000 / side) + column).astype(np.int64)
+    counts = np.unique(cell, return_counts=True)[1]
+    return np.median(np.repeat(counts, counts))
