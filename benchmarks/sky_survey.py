@@ -16,6 +16,7 @@ import argparse
 import copy
 import resource
 import shutil
+import sys
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
@@ -36,6 +37,8 @@ from scipy.ndimage import map_coordinates
 from astro_massmap import AnnealedHMC, ShearCatalog, SkyFields, Wiener
 from astro_massmap.methods import resolve
 from astro_massmap.survey.cells import cells_of
+
+sys.path.append(str(Path(__file__).parent.parent / "tests"))  # skies that tests and benchmarks share
 
 from helpers.skies import SphericalSky
 
