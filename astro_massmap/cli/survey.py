@@ -153,7 +153,8 @@ def _property_test(arguments):
         check_target(arguments.output, overwrite=arguments.overwrite)
     catalog, values = read_catalog(arguments), arguments.property
     if not Path(values).exists():
-        table = read_table(arguments.catalog, "file", **options(arguments, "hdu", "encoding"))
+        found = options(arguments, "hdu", "encoding") | {"galaxies": arguments.columns}  # as for the catalogue
+        table = read_table(arguments.catalog, "file", **found)
         if values not in table.colnames:
             raise ValueError(f"--property: {values!r} is neither a file nor a column, which are {table.colnames}")
         values = table[values]

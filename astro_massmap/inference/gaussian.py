@@ -139,13 +139,15 @@ class GaussianPosterior:
 
     def without_uniform_shear(self, modes, white):
         """Return the posterior for data from which a uniform shear, drawn given maps and data, is subtracted."""
+        if not self._uniform:
+            return self
         other = copy.copy(self)
         other.shear = self.shear - self._drawn_shear(self.shear - self.operator.forward(modes), white)
         return other
 
     def _drawn_shear(self, residual, white):
         """Draw the uniform shear given residuals ``(n, 2, ny, nx)``, from white noise ``(n, 2)``."""
-        error = self._uniform / self.weight.sum(dtype=self.grid.sum_dtype).sqrt()
+        error = self.weight.sum(dtype=self.grid.sum_dtype).rsqrt()
         return self.uniform_shear(self.weight * residual) + white[..., None, None] * self.grid.real(error)
 
     def solve(self, right_hand_side, tolerance=None):

@@ -18,7 +18,7 @@ from .._utils.memory import physical_memory
 from .._utils.progress import progress_bar
 from ..inference import Observation
 from ..maps.convergence_map import ConvergenceMap
-from ..methods import KaiserSquires, Method, Wiener, resolve, run
+from ..methods import InferredSpectrum, KaiserSquires, Method, Wiener, resolve, run
 from ..survey.cells import vectors
 from ..survey.fields import SkyFields, pieces_of
 from ..survey.tasks import run_fields
@@ -96,7 +96,7 @@ def survey_noise_maps(
         raise TypeError(f"fields: needs SkyFields, got {type(fields).__name__}")
     check_integer(n, "n", 2)
     check_integer(seed, "seed", 0)
-    chosen = mean_alone(KaiserSquires() if method is None else resolve(method))
+    chosen = _mean_alone(KaiserSquires() if method is None else resolve(method))
 
     def tasks(cells: list[int]) -> Iterator[_Task]:
         if cells:
@@ -106,9 +106,9 @@ def survey_noise_maps(
     return run_fields(fields, folder, chosen, tasks, executor, progress, mark=f"rotated {n} {seed}", samples=n)
 
 
-def mean_alone(method: Method) -> Method:
+def _mean_alone(method: Method) -> Method:
     """Return a method that computes the mean without samples, if there is such an option."""
-    if isinstance(method, Wiener) and not hasattr(method.spectrum, "n_chains"):  # with a known spectrum
+    if isinstance(method, Wiener) and not isinstance(method.spectrum, InferredSpectrum):
         return dataclasses.replace(method, n_samples=0, uncertainty=False)
     return method
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from astropy.table import QTable
 
 from astro_massmap import ConvergenceMap, SkyFields, SkyMaps, datasets
@@ -66,6 +67,11 @@ def test_a_property_in_a_column_of_the_catalogue(tmp_path, capsys, monkeypatch):
     assert QTable.read("quantiles.ecsv").colnames == ["property", "g1", "g1_std", "g2", "g2_std"]
     assert main([*line.split(), "depth"]) == 1
     assert "--property: 'depth' is neither a file nor a column" in capsys.readouterr().err
+    # the column is one of the table of galaxies, also if that is not the first
+    runs = fits.BinTableHDU(QTable({"psf": np.zeros(7)}), name="RUNS")
+    fits.HDUList([fits.PrimaryHDU(), runs, fits.table_to_hdu(table)]).writeto("second.fits")
+    assert main([*line.replace("galaxies.fits", "second.fits").split(), "psf"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == out.splitlines()[0]
 
 
 def test_errors_come_before_the_work(tmp_path, capsys, monkeypatch):
