@@ -77,6 +77,7 @@ def main():
     parser.add_argument("--maps", type=Path, help="of massmap simulate, for cosmos")
     parser.add_argument("--methods", nargs="+", default=["gaussian", "mean", "diffusion", "short", "chains"])
     parser.add_argument("--network", default="default")
+    parser.add_argument("--seed", type=int, default=1, help="as for survey_posterior.py")
     parser.add_argument("--mocks", type=int, default=16)
     parser.add_argument("--samples", type=int, default=9)
     parser.add_argument("--steps", type=int, default=25)
@@ -86,7 +87,8 @@ def main():
     arguments = parser.parse_args()
     skies, lines = None, []
     if set(arguments.surveys) - {"cosmos"}:
-        skies = Skies(argparse.Namespace(**vars(arguments), box_size=256.0, size=2 * arguments.side, device="cpu"))
+        options = {"box_size": 256.0, "size": 2 * arguments.side, "device": "cpu"}
+        skies = Skies(argparse.Namespace(**vars(arguments) | options), arguments.seed)
 
     def log(*text):
         print(*text, flush=True)

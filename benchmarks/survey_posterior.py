@@ -4,7 +4,8 @@ Posterior samples of surveys with other sources, pixels and noise, on mocks from
 ``python benchmarks/survey_posterior.py OUT`` uses the boxes of ``benchmarks/survey_prior.py`` in OUT and its
 ``prior.safetensors``. It prints, for each survey, the errors, power and coverage of the Wiener filter, of exact
 Gaussian samples, and of samples under the prior with the spectrum of the mocks. With ``--sigma8`` the mocks are from a
-box of another cosmology.
+box of another cosmology. ``--seed 101`` makes new boxes of both cosmologies of the training for the mocks, in an OUT of
+their own; ``--cosmology 1`` is that of the lower sigma_8.
 """
 
 import argparse
@@ -40,8 +41,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("surveys", nargs="*", default=list(SURVEYS), help=", ".join(SURVEYS))
-    parser.add_argument("--prior", type=Path)
+    parser.add_argument("--prior", help="file, or default")
     parser.add_argument("--sigma8", type=float, help="of the mocks, by default that of the default cosmology")
+    parser.add_argument("--cosmology", type=int, default=0, help="of the mocks: 0, or with another --seed 1")
+    parser.add_argument("--seed", type=int, default=1, help="of the boxes, by default that of the training")
     parser.add_argument("--mocks", type=int, default=16)
     parser.add_argument("--samples", type=int, default=19)
     parser.add_argument("--side", type=int, default=96)
@@ -49,7 +52,7 @@ def main():
     parser.add_argument("--boxes", type=int, default=1)
     arguments = parser.parse_args()
     options = {"box_size": 256.0, "size": 2 * arguments.side, "device": "cpu"}
-    skies = Skies(argparse.Namespace(**vars(arguments) | options))
+    skies = Skies(argparse.Namespace(**vars(arguments) | options), arguments.seed)
     source = skies.of_cosmology(arguments.sigma8) if arguments.sigma8 else skies.held_out
     prior = ScorePrior.load(arguments.prior or arguments.out / "prior.safetensors")
     lines = []
@@ -61,7 +64,8 @@ def main():
     for name in arguments.surveys:
         given, scale, density, ellipticity = SURVEYS[name]
         pixel, noise = scale * ARCMIN, ellipticity / np.sqrt(density * scale**2)
-        survey = source.survey(np.random.default_rng(0), cosmology=0, pixel_size=pixel, **sources(given))
+        draws, cosmology = np.random.default_rng(0), arguments.cosmology
+        survey = source.survey(draws, cosmology=cosmology, pixel_size=pixel, **sources(given))
         choices = np.random.default_rng(17)
         truths = [source.draw(survey, choices).numpy() for _ in range(arguments.mocks)]
         side, theory = arguments.side, survey.spectrum

@@ -10,6 +10,7 @@ and camb, unless ``OUT/powers.npz`` exists.
 
 import argparse
 import time
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -68,17 +69,27 @@ def cosmologies(out):
 
 
 class Skies:
-    """Boxes of both cosmologies and a held-out one, their calibration, and maps of random surveys."""
+    """
+    Boxes of both cosmologies and a held-out one, their calibration, and maps of random surveys.
 
-    def __init__(self, arguments):
-        self.arguments, self.device = arguments, str(pick_device(arguments.device))
+    Boxes of another ``seed`` than 1 are in no training set: all of them are held out.
+    """
+
+    def __init__(self, arguments, seed=1):
+        self.arguments, self.device, self.seed = arguments, str(pick_device(arguments.device)), seed
         self.cosmologies, self.powers = cosmologies(arguments.out)
         n = arguments.boxes
-        groups = [self._boxes(f"sigma8_{s}", self.cosmologies[i], n, seed=1 + i * n) for i, s in enumerate(SIGMA8)]
+        groups = [self._boxes(f"sigma8_{s}", self.cosmologies[i], n, seed=seed + i * n) for i, s in enumerate(SIGMA8)]
         self.filters = PlaneFilter.fit(list(zip(groups, self.powers, strict=True)))
         self.training = self._maps(groups, self.cosmologies, self.powers)
-        held_out = [self._boxes("held_out", self.cosmologies[0], 1, seed=1 + 2 * n)]
-        self.held_out = self._maps(held_out, self.cosmologies[:1], self.powers[:1])
+
+    @cached_property
+    def held_out(self):
+        """Maps of the held-out box, or of all boxes of another seed."""
+        if self.seed != 1:
+            return self.training
+        boxes = [self._boxes("held_out", self.cosmologies[0], 1, seed=1 + 2 * self.arguments.boxes)]
+        return self._maps(boxes, self.cosmologies[:1], self.powers[:1])
 
     def of_cosmology(self, sigma8):
         """Return maps of a box with another sigma_8, with the filters of the boxes of the training."""
