@@ -35,8 +35,8 @@ from astropy_healpix import healpix_to_lonlat
 from scipy.ndimage import map_coordinates
 
 from astro_massmap import AnnealedHMC, ShearCatalog, SkyFields, Wiener
+from astro_massmap._sky.healpix import cells_of
 from astro_massmap.methods import resolve
-from astro_massmap.survey.cells import cells_of
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))  # skies that tests and benchmarks share
 

@@ -10,9 +10,10 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable, vstack
 
 from .._sky.geometry import to_angle
+from .._sky.healpix import cells_of
 from .._utils.files import check_target
 from .._utils.progress import warn
-from .cells import OnCells, cells_of
+from .cells import OnCells
 from .peaks import SAME, listed_once, near_cell
 from .values import cluster_files
 

@@ -20,8 +20,9 @@ from regions import PolygonSkyRegion
 from scipy.ndimage import map_coordinates
 
 from astro_massmap import AnnealedHMC, ConvergenceMap, KaiserSquires, ShearCatalog, SkyFields, SkyMaps, datasets
+from astro_massmap._sky.healpix import cells_of, fine_nside
 from astro_massmap.maps.n_z import mean_redshift
-from astro_massmap.survey.cells import cells_of, centres, default_nside, field_wcs, fine_nside, near_cells, reach
+from astro_massmap.survey.cells import centres, default_nside, field_wcs, near_cells, reach
 from astro_massmap.survey.maps import field_file
 from astro_massmap.survey.peaks import listed_once, near_cell
 
