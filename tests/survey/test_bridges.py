@@ -57,8 +57,8 @@ def test_correlation_functions_of_treecorr_are_the_transform_of_the_spectrum():
     """
     xi_+ and xi_- of 24 skies with a known spectrum: false alarm in 0.1 % of seeds (T^2 of Hotelling).
 
-    The expectation is the Hankel transform of the spectrum, as a sum over the modes of the periodic sky. With shear that
-    is wrong by 10 %, or mirrored, p is below 1e-6; with 200 skies, it is 0.6.
+    The expectation is the Hankel transform of the spectrum, as a sum over the modes of the periodic sky. With shear
+    that is wrong by 10 %, or mirrored, p is below 1e-6; with 200 skies, it is 0.6.
     """
     treecorr = pytest.importorskip("treecorr")
     center, side, edges, found = SkyCoord(150, 40, unit="deg"), 360, np.geomspace(8, 60, 5), []
