@@ -257,6 +257,10 @@ def test_parquet_files_and_folders_are_read_in_pieces(table, tmp_path):
             np.concatenate([piece.coords.ra.deg for piece in pieces]).tolist()
             == np.asarray(table["ra"])[chosen].tolist()
         )
+        at_once = ShearCatalog.read(file, axes="west-north", select=options["select"])
+        assert at_once.g1.tolist() == np.asarray(table["g1"])[chosen].tolist()
+    datasets.demo()[::9].to_table().write(tmp_path / "astropy.parquet")  # with units
+    assert len(ShearCatalog.read(tmp_path / "astropy.parquet", axes="west-north")) == len(datasets.demo()[::9])
     line = "survey --axes west-north --rows 9000 --fields 64 --method kaiser_squires --quiet -o"
     assert main([*line.split(), str(tmp_path / "maps"), str(tmp_path / "hats"), "--pixel-scale", "1.6 arcmin"]) == 0
 
@@ -268,6 +272,8 @@ def test_damaged_parquet_files_are_an_error(tmp_path):
     for name, error in (("no.parquet", "cannot read a table"), ("none.parquet", "none"), ("empty", "no Parquet")):
         with pytest.raises(OSError, match=error):
             next(ShearCatalog.pieces(tmp_path / name, axes="west-north"))
+        with pytest.raises(OSError, match="none" if name == "none.parquet" else error):
+            ShearCatalog.read(tmp_path / name, axes="west-north")
 
 
 def test_packages_that_are_missing_are_named(monkeypatch, tmp_path):
