@@ -98,7 +98,7 @@ class SphereBridges:
         >>> truth = datasets.demo_truth()
         >>> truth.write_healpix("sky.fits", overwrite=True)
         >>> ConvergenceMap.from_healpix("sky.fits", wcs=truth.wcs, field="MEAN")
-        <ConvergenceMap: 128 x 128 pixels of 0.4 arcmin, 98% measured, no samples>
+        <ConvergenceMap: 128 x 128 pixels of 0.4 arcmin, 99% measured, no samples>
         """
         write_partial(self.healpix(nside=nside, threshold=threshold), file, overwrite=overwrite)
 

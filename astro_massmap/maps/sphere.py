@@ -58,7 +58,7 @@ class OnSphere(MapParts):
         >>> from astro_massmap import datasets
         >>> table = datasets.demo_truth().healpix(nside=4096)
         >>> table.colnames, len(table)
-        (['pixel', 'mean'], 3555)
+        (['pixel', 'mean'], 3588)
         """
         need_convergence(self)
         nside = fine_nside(self.pixel_scale) if nside is None else check_nside(nside)

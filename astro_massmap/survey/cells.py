@@ -1,5 +1,5 @@
 """
-Tangential fields around HEALPix cells.
+Stereographic fields around HEALPix cells.
 
 The core of a field is one cell of the HEALPix pixelisation (Gorski et al. 2005, ApJ 622, 759) in nested order and ICRS.
 Cores therefore cover the sky without gaps or overlaps, and the finer HEALPix pixels of a cell have consecutive numbers.
