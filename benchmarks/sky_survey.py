@@ -8,8 +8,8 @@ fields also on one; ``--chains`` fields are mapped under the learned prior.
 
 It prints times and memory; differences along the edges of cells, and those of one field between its grid and a grid
 shifted by half a pixel; the correlation of the mean with the truth, and its power in bands of ell over that of the
-truth, both also for one map in the stereographic plane. With healpy, it also compares the power of the mean on the
-sphere with its cross power with the truth, which is equal in expectation for a Wiener filter.
+truth, both also for one map in the stereographic plane. With healpy and convolvecl, it also compares the power of the
+mean on the sphere with its cross power with the truth, which is equal in expectation for a Wiener filter.
 """
 
 import argparse
@@ -34,15 +34,16 @@ from astropy.wcs import WCS
 from astropy_healpix import healpix_to_lonlat
 from scipy.ndimage import map_coordinates
 
-from astro_massmap import AnnealedHMC, ShearCatalog, SkyFields, Wiener
+from astro_massmap import AnnealedHMC, PowerSpectrum, ShearCatalog, SkyFields, Wiener
+from astro_massmap._sky.healpix import cells_of
 from astro_massmap.methods import resolve
-from astro_massmap.survey.cells import cells_of
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))  # skies that tests and benchmarks share
 
 from helpers.skies import SphericalSky
 
 CENTER, NOISE = SkyCoord(0, 60, unit="deg"), 0.26
+LMAX = 2500  # of spectra on the sphere
 
 
 def footprint(x, y, half, rng):
@@ -107,6 +108,7 @@ def main():
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--alone", type=int, default=8, help="fields that are also mapped by one process")
     parser.add_argument("--chains", type=int, default=0, help="fields that are also mapped under the learned prior")
+    parser.add_argument("--sky", type=int, default=4, metavar="SEED", help="seed of the sky")
     a = parser.parse_args()
     a.out.mkdir(exist_ok=True)
     lines = []
@@ -117,7 +119,7 @@ def main():
 
     warnings.simplefilter("ignore", AstropyUserWarning)
     half = 30 * a.side
-    sky = SphericalSky(CENTER, side=2.4 * half, pixel=a.pixel / 2, seed=4)
+    sky = SphericalSky(CENTER, side=2.4 * half, pixel=a.pixel / 2, seed=a.sky)
     file = a.out / "galaxies.fits"
     if not file.exists():
         make_catalogue(sky, file, half, a.density)
@@ -144,7 +146,9 @@ def main():
     weights = seams["n_pixels"]
     rms, mean = (np.sqrt(np.average(np.asarray(seams[name]) ** 2, weights=weights)) for name in ("rms", "mean"))
     log(f"difference along the edges of {len(seams)} pairs of cells in standard deviations: rms {rms:.3f}")
-    log(f"rms of its mean along each edge: {mean:.3f}; of a field between two grids: {shifted(fields, maps, file):.3f}")
+    log(f"rms of its mean along each edge: {mean:.3f}")
+    found, expected = shifted(fields, maps, file), shifted_expected(a.pixel, a.density)
+    log(f"rms difference of a field between two grids: {found:.3f}, expected for its pixels: {expected:.3f}")
     compare(sky, maps, file, a, log)
     on_sphere(sky, maps, half, log)
     begin = time.perf_counter()
@@ -206,6 +210,22 @@ def shifted(fields, maps, file):
     return np.sqrt(np.nanmean((again - here["mean"]) ** 2)) / np.nanmedian(here["std"])
 
 
+def shifted_expected(pixel, density):
+    """
+    Return the expectation of `shifted` for white noise N, the filter W = C / (C + N) and a field without edges.
+
+    The noise of a mode k has the correlation cos(k_x p / 2) cos(k_y p / 2) between both grids of pixels p, because
+    three quarters of the galaxies change their pixel.
+    """
+    side, n = np.radians(pixel / 60), 1000
+    k = 2 * np.pi * np.fft.fftfreq(n, side)
+    signal = PowerSpectrum.default()(np.maximum(np.hypot(k, k[:, None]), k[1]))
+    noise = NOISE**2 / density * np.radians(1 / 60) ** 2
+    filtered = signal / (signal + noise)
+    apart = 2 * (1 - np.cos(k * side / 2) * np.cos(k[:, None] * side / 2))
+    return np.sqrt((filtered**2 * noise * apart).sum() / (filtered * noise).sum())
+
+
 def compare(sky, maps, file, a, log):
     """Compare the stitched mean with the truth and with one map in the stereographic plane of the sky."""
     wcs = plane_wcs(60 * a.side, a.pixel)
@@ -231,13 +251,16 @@ def compare(sky, maps, file, a, log):
 
 def on_sphere(sky, maps, half, log):
     """
-    Compare the power of the stitched mean on the sphere with its expectation, by pseudo spectra of healpy.
+    Compare the power of the stitched mean on the sphere with its expectation, by spectra of healpy.
 
-    With the window p of a pixel and the share f of the mean in the power, the expectation of the power over the cross
-    power is (p^2 f + 1 - f) / p: the data are means over pixels, and the noise is not.
+    With the window p of a pixel, the fraction f of the power that the mean has, and the ratio c of the power of the sky
+    to that of the prior, the expectation of the power over the cross power is (p^2 f + (1 - f) / c) / p: the data are
+    means over pixels, and the noise is not. Away from the centre, c is larger than 1 by some per cent, because the sky
+    is conformal to a plane. The decoupled spectra are corrected for the coupling of modes by footprint and holes.
     """
     try:
         import healpy
+        from convolvecl import mixmat
     except ImportError:
         return
     table = maps.healpix(nside=2048)
@@ -245,21 +268,33 @@ def on_sphere(sky, maps, half, log):
     places = np.abs(sky._plane(coords)) / np.radians(half / 60) / 0.96
     taper = np.prod(np.sin(np.pi / 2 * ((1 - places) / 0.1).clip(0, 1)) ** 2, axis=0)
     modes = []
-    for values in (np.asarray(table["mean"]), sky.convergence(coords)):
+    for values, lmax in ((np.asarray(table["mean"]), LMAX), (sky.convergence(coords), LMAX), (1, 2 * LMAX)):
         image = np.zeros(12 * 2048**2)
         image[healpy.nest2ring(2048, np.asarray(table["pixel"]))] = values * taper
-        modes.append(healpy.map2alm(image, lmax=2500, iter=0))
-    power, cross, truth = (healpy.alm2cl(modes[i], modes[j]) for i, j in ((0, 0), (0, 1), (1, 1)))
-    ell, edges = np.arange(2501), [100, 200, 400, 700, 1000, 1400, 2000]
+        modes.append(healpy.map2alm(image, lmax=lmax, iter=0))
+    spectra = np.array([healpy.alm2cl(modes[i], modes[j]) for i, j in ((0, 0), (0, 1), (1, 1))])
+    ell, edges = np.arange(LMAX + 1), [100, 200, 400, 700, 1000, 1400, 2000]
+    weights = np.array([(2 * ell + 1) * ((ell >= low) & (ell < high)) for low, high in pairwise([0, *edges, LMAX + 1])])
+    bands = weights / weights.sum(axis=1, keepdims=True) @ spectra.T
     window = 1 - (ell * maps.pixel_scale.to_value(u.rad)) ** 2 / 24
     area = (taper**2).sum() ** 2 / (taper**4).sum() / (12 * 2048**2)
-    ratios = []
-    for low, high in pairwise(edges):
-        weight = 2 * ell[low:high] + 1
-        w, x, t, p = (np.average(c[low:high], weights=weight) for c in (power, cross, truth, window))
-        expected = (p**2 * x / t + 1 - x / t) / p
-        ratios.append(f"{w / x / expected:.3f} +- {np.sqrt((t - x) / w / area / weight.sum()):.3f}")
-    log(f"power over that expected from the cross power, on the sphere, ell {edges}: {', '.join(ratios)}")
+    omega, spectrum = 1 / (1 + np.square(sky._plane(coords)).sum(axis=0) / 4), PowerSpectrum.default()
+    centres = weights @ ell / weights.sum(axis=1)
+    c = [np.average(spectrum(omega * k) / spectrum(k) / omega**2, weights=taper**2) for k in centres]
+    mixing = mixmat(healpy.alm2cl(modes[2]), LMAX)
+    for name, (w, x, t) in (("pseudo", bands.T), ("decoupled", decoupled(bands, weights, mixing).T)):
+        p = weights @ window / weights.sum(axis=1)
+        ratios = w / x / ((p**2 * x / t + (1 - x / t) / c) / p)
+        errors = np.sqrt((t - x) / w / area / weights.sum(axis=1))
+        text = ", ".join(f"{ratio:.3f} +- {error:.3f}" for ratio, error in zip(ratios[1:-1], errors[1:-1], strict=True))
+        log(f"power over that expected from the cross power, on the sphere, {name} spectra, ell {edges}: {text}")
+
+
+def decoupled(bands, weights, mixing):
+    """Return band powers ``(bands, n)`` that are corrected for a mixing matrix, of spectra as ell^-1.2 in each band."""
+    shape = (weights > 0) * np.maximum(np.arange(weights.shape[1]), 1.0) ** -1.2
+    means = weights / weights.sum(axis=1, keepdims=True)
+    return (means @ shape.T) @ np.linalg.solve(means @ mixing @ shape.T, bands)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from astropy.units import Unit, UnitsWarning
 from .._utils.progress import warn
 from .._utils.untrusted import begins, parsing
 from .fits_headers import open_fits
+from .parquet import is_parquet, whole_parquet
 from .positions import positions
 from .text_files import check_table, table_layout, text_encoding
 
@@ -63,6 +64,8 @@ def read_table(file, name, *, galaxies=None, **kwargs):
     Latin-1, with a warning. In FITS files in the LDAC format, the table of objects is read, and for ``galaxies``, the
     ``columns`` of `find_columns`, the first table that has the required ones.
     """
+    if is_parquet(file) and not kwargs and Path(file).exists() and (table := whole_parquet(file, name)) is not None:
+        return table
     with _known(kwargs), parsing(f"{name}: cannot read a table from {str(file)!r}"), warnings.catch_warnings():
         # _units checks the units of the columns that are used
         warnings.simplefilter("ignore", UnitsWarning)

@@ -2,6 +2,7 @@
 
 import os
 import re
+from types import SimpleNamespace
 
 from .._utils.untrusted import begins, parsing
 
@@ -12,7 +13,7 @@ BIN_NAME = re.compile(r"(bin|nz|n|n_z|tomo|pz|source)_?\d+")
 
 def open_n_z(file, name, column=None):
     """
-    Return the table of a file, or the SACC object of an HDF5 file, and the column of the density if there are several.
+    Return the table of a file, or an object with the tracers of a SACC file, and the column of the density, if any.
 
     FileNotFoundError, OSError, ImportError or ValueError, with ``name`` first, if there is no table.
     """
@@ -24,6 +25,8 @@ def open_n_z(file, name, column=None):
         is_hdf, is_fits = (begins(file, start) for start in (b"\x89HDF", b"SIMPLE"))
     if is_hdf:
         return _sacc_of_hdf(file, name), column
+    if is_fits and (tracers := _tracers_of_fits(file, name)):
+        return SimpleNamespace(tracers=tracers), column
     return (_table_of_fits(file, name, column) if is_fits else None) or (read_table(file, name), column)
 
 
@@ -34,6 +37,18 @@ def _sacc_of_hdf(file, name):
         raise ImportError(f"{name}: sacc is needed to read {str(file)!r}, a file in HDF5: pip install sacc") from error
     with parsing(f"{name}: cannot read {str(file)!r} as a SACC file"):
         return Sacc.load_hdf5(str(file))
+
+
+def _tracers_of_fits(file, name):
+    """Return the tracers of a SACC file in FITS with n(z), by name."""
+    from astropy.table import Table
+
+    from .fits_headers import open_fits  # loads astropy
+
+    with parsing(f"{name}: cannot read a table from {str(file)!r}"), open_fits(file) as hdus:
+        found = [hdu for hdu in hdus if hdu.header.get("SACCTYPE") == "tracer" and hdu.header.get("SACCCLSS") == "NZ"]
+        tables = {str(hdu.header.get("SACCNAME", hdu.name)): Table.read(hdu) for hdu in found}
+        return {key: SimpleNamespace(z=table["z"], nz=table["nz"]) for key, table in tables.items()}
 
 
 def _table_of_fits(file, name, column):

@@ -9,6 +9,7 @@ from .._utils.optional import require
 from .._utils.untrusted import parsing
 
 _SUFFIXES = ".parquet", ".parq", ".pq"
+_ALL_ROWS, _BATCH = 2**40, 2**17
 
 
 def is_parquet(file):
@@ -27,7 +28,9 @@ def parquet_pieces(file, name, rows):
         found = dataset.dataset(_files(Path(file)), format="parquet")
         flat = [field.name for field in found.schema if not arrow.types.is_nested(field.type)]
         batches, n = [], 0
-        for batch in found.to_batches(columns=flat, batch_size=rows, batch_readahead=2, fragment_readahead=1):
+        for batch in found.to_batches(
+            columns=flat, batch_size=min(rows, _BATCH), batch_readahead=2, fragment_readahead=1
+        ):
             batches.append(batch)
             n += len(batch)
             while n >= rows:
@@ -36,6 +39,21 @@ def parquet_pieces(file, name, rows):
                 batches, n = whole[rows:].to_batches(), n - rows
         if n:
             yield _table(arrow.Table.from_batches(batches))
+
+
+def whole_parquet(file, name):
+    """
+    Return the table of a Parquet file, or of a folder of these, as `parquet_pieces`.
+
+    None for a file of astropy, whose own reader restores the units.
+    """
+    if Path(file).is_file():
+        parquet = require("pyarrow.parquet", "parquet")
+        with parsing(f"{name}: cannot read a table from {str(file)!r}"):
+            schema = parquet.read_schema(file)
+        if b"table_meta_yaml" in (schema.metadata or {}):
+            return None
+    return next(parquet_pieces(file, name, _ALL_ROWS), Table())
 
 
 def _files(path):

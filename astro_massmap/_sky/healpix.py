@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 from astropy.coordinates import BaseCoordinateFrame, SkyCoord, frame_transform_graph
 from astropy.io import fits
-from astropy_healpix import bilinear_interpolation_weights, lonlat_to_healpix
+from astropy_healpix import (
+    bilinear_interpolation_weights,
+    healpix_to_lonlat,
+    lonlat_to_healpix,
+    neighbours,
+    nside_to_pixel_resolution,
+)
 
 from .._io.fits_headers import open_fits
 from .._io.quantities import floats
@@ -82,6 +88,39 @@ def at_positions(values, coords, *, nested=None, frame=None, field=0):
     if sphere.values.ndim != 1:
         raise ValueError(f"values: needs the shape (npix,), got {sphere.values.shape}")
     return sphere.at(pixels_of(sphere), sphere.values)
+
+
+def centres_of(pixels, nside):
+    """Return the centres of pixels in nested order, as SkyCoord in ICRS."""
+    return SkyCoord(*healpix_to_lonlat(pixels, nside, order="nested"))
+
+
+def cells_of(coords, nside):
+    """Return the numbers of the pixels in nested order and ICRS that contain positions; -1 for missing positions."""
+    places = coords.icrs.spherical
+    with np.errstate(invalid="ignore"):
+        return lonlat_to_healpix(places.lon, places.lat, nside, order="nested")
+
+
+def with_neighbours(cells, nside):
+    """Return the different numbers among pixels in nested order and their neighbours, without those below 0."""
+    cells = np.unique(cells)
+    cells = cells[cells >= 0]
+    with np.errstate(invalid="ignore"):  # pixels with less than eight neighbours
+        cells = np.union1d(cells, neighbours(cells, nside, order="nested"))
+    return cells[cells >= 0]
+
+
+def fine_nside(pixel_scale):
+    """Return the nside of the coarsest pixels that are not wider than ``pixel_scale``."""
+    return 2 ** max(math.ceil(math.log2(nside_to_pixel_resolution(1) / pixel_scale)), 0)
+
+
+def check_nside(nside, least=1):
+    """Return ``nside``, or raise ValueError."""
+    if not (isinstance(nside, Integral) and nside >= least and nside & (nside - 1) == 0):
+        raise ValueError(f"nside: needs a power of two of at least {least}, got {nside!r}")
+    return int(nside)
 
 
 def opened(values, wcs, shape, *, nested=None, frame=None, field=0):

@@ -10,6 +10,7 @@ from .._io.quantities import checked_level
 from .._io.result_tables import ResultTable, printed
 from ..theory.spectrum import PowerSpectrum
 from .quantiles import interval, quantiles
+from .sacc_data import bands_to_sacc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,3 +133,14 @@ class SpectrumPosterior:
         ell = np.union1d(np.geomspace(self.theory.ell[0], self.theory.ell[-1], 256), self.ell)
         factor = np.exp(np.interp(np.log(ell), np.log(self.ell), log_amplitude))
         return PowerSpectrum(ell, self.theory(ell) * factor, name=f"inferred, relative to {self.theory.name}")
+
+    def to_sacc(self, **options: Any) -> Any:
+        """
+        Return the mean and the covariance of C_ell in the bands as data of SACC.
+
+        Parameters
+        ----------
+        **options
+            ``n_z`` and ``tracer`` of `~astro_massmap.analysis.sacc_data.bands_to_sacc`.
+        """
+        return bands_to_sacc(self.low, self.high, self.samples, **options)

@@ -15,6 +15,7 @@ from .._io.selection import as_index
 from .._sky.binning import bin_galaxies, in_pixels_with_data
 from .._sky.geometry import celestial_wcs, check_shape, fitting_wcs, pixel_scale as scale_of, shear_in_pixels
 from .axes import AxesReport, check_axes_name, report_of
+from .bridges import CatalogBridges
 from .calibration import Calibration, check_response
 from .cards import catalog_card
 from .catalog_bins import CatalogBins, bin_numbers
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 _BY_GALAXY = ("coords", "g1", "g2", "weight", "redshift", "tomo", "m_bias", "response")
 
 
-class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens):
+class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens, CatalogBridges):
     """
     Positions and ellipticities of background galaxies.
 

@@ -184,9 +184,10 @@ class CatalogTables:
         Parameters
         ----------
         file : str or path-like
-            File (FITS, ECSV, CSV, ...). Text is UTF-8, with or without a byte order mark, or else Latin-1, with a
-            warning. Of a FITS file with several tables the first is read that has the columns, or the objects of the
-            LDAC format. OSError if the file does not exist, is damaged, or contains no table.
+            File (FITS, ECSV, CSV, Parquet, ...), or folder of Parquet files. Text is UTF-8, with or without a byte
+            order mark, or else Latin-1, with a warning. Of a FITS file with several tables the first is read that has
+            the columns, or the objects of the LDAC format. OSError if the file does not exist, is damaged, or contains
+            no table.
         axes, columns, select
             Arguments of `from_table`, with their errors.
         **kwargs

@@ -16,6 +16,7 @@ from .._sky.healpix import from_healpix, opened
 from ..analysis.statements import fit_statements
 from .arguments import map_samples, map_std, map_unit, need_convergence
 from .arithmetic import Arithmetic
+from .bridges import MapBridges, SphereBridges
 from .cards import map_card
 from .credible import Credible
 from .files import register_fits, warn_of_meta
@@ -25,6 +26,7 @@ from .measurements import Questions
 from .n_z import as_n_z
 from .pictures import Pictures
 from .provenance import into_meta
+from .sphere import OnSphere
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +42,19 @@ if TYPE_CHECKING:
     from .n_z import NZ
 
 
-class ConvergenceMap(Arithmetic, Questions, Credible, Masses, OtherGrids, Pictures, NDIOMixin, NDData):
+class ConvergenceMap(
+    Arithmetic,
+    Questions,
+    Credible,
+    Masses,
+    OtherGrids,
+    OnSphere,
+    SphereBridges,
+    MapBridges,
+    Pictures,
+    NDIOMixin,
+    NDData,
+):
     """
     Map of the convergence with its WCS, uncertainty, mask and posterior samples.
 

@@ -4,10 +4,10 @@ import multiprocessing
 import threading
 import uuid
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing.reduction import ForkingPickler
 
 import torch
@@ -23,7 +23,9 @@ def shared_out(function, pieces, executor, failed=None):
     Call ``function`` on every piece, by the workers of an executor; yield the results as they are finished.
 
     When all workers are lost, as in a process pool of which one process is killed, the remaining pieces are done in
-    this process, with an AstropyUserWarning. The executor of Dask itself repeats the tasks of lost workers.
+    this process, with an AstropyUserWarning. With ``failed``, each of the remaining pieces of a process pool is done in
+    a process of its own instead, so that a piece that kills its process does so twice, and ends neither this process
+    nor another piece. The executor of Dask itself repeats the tasks of lost workers.
 
     Parameters
     ----------
@@ -34,7 +36,7 @@ def shared_out(function, pieces, executor, failed=None):
         `concurrent.futures.Executor`.
     failed : callable, optional
         Function of a piece and of an error that is not one of the function, such as that of Dask for a piece whose
-        workers die again and again; its result is yielded. By default the error is raised.
+        workers die again and again, or of a killed process; its result is yielded. By default the error is raised.
 
     Raises
     ------
@@ -74,8 +76,13 @@ def shared_out(function, pieces, executor, failed=None):
         done = [future for future in waiting if future.done() and future.exception() is None]
         yield from (future.result() for future in done)
         left.extend(piece for future, piece in waiting.items() if future not in done)
-        left.extend(pieces)
         waiting = {}
+        if failed is not None and isinstance(executor, ProcessPoolExecutor):
+            warn(f"executor: all workers are lost ({error}); the remaining tasks are done in new processes")
+            with ThreadPoolExecutor(executor._max_workers) as threads:
+                yield from shared_out(partial(_in_new_process, called, executor, failed), chain(left, pieces), threads)
+            return
+        left.extend(pieces)
         warn(f"executor: all workers are lost ({error}); {len(left)} tasks are done in this process")
         for piece in left:
             yield function(piece)
@@ -112,6 +119,15 @@ def _by_a_worker(function, executor, piece):
             "module, not as a lambda or in another function, or use threads or Dask"
         ) from error
     return partial(_checked, function)
+
+
+def _in_new_process(called, lost, failed, piece):
+    """Return the result of a piece in a process like those of a lost pool, or that of ``failed``."""
+    with ProcessPoolExecutor(1, lost._mp_context, lost._initializer, lost._initargs) as pool:
+        try:
+            return pool.submit(called, piece).result()
+        except Exception as error:
+            return failed(piece, error)
 
 
 def _checked(function, piece):

@@ -1,5 +1,5 @@
 """
-Tangential fields around HEALPix cells.
+Stereographic fields around HEALPix cells.
 
 The core of a field is one cell of the HEALPix pixelisation (Gorski et al. 2005, ApJ 622, 759) in nested order and ICRS.
 Cores therefore cover the sky without gaps or overlaps, and the finer HEALPix pixels of a cell have consecutive numbers.
@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING
 import astropy.units as u
 import numpy as np
 from astropy.wcs import WCS
-from astropy_healpix import boundaries_lonlat, healpix_to_lonlat, lonlat_to_healpix, nside_to_pixel_resolution
+from astropy_healpix import boundaries_lonlat, healpix_to_lonlat, nside_to_pixel_resolution
 from scipy.spatial import cKDTree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from astropy.coordinates import SkyCoord
     from numpy.typing import ArrayLike, NDArray
 
     Cells = NDArray[np.int64]
@@ -50,13 +49,6 @@ class OnCells:
         return f"{len(self)} fields around cells of {side:.3g} (nside {self.nside}), pixels of {self.pixel_scale:.3g}"
 
 
-def cells_of(coords: SkyCoord, nside: int) -> Cells:
-    """Return the numbers of the cells that contain positions, ``(n,)``; -1 for missing positions."""
-    places = coords.icrs.spherical
-    with np.errstate(invalid="ignore"):
-        return lonlat_to_healpix(places.lon, places.lat, nside, order="nested")
-
-
 def centres(nside: int, cells: ArrayLike | None = None) -> NDArray[np.float64]:
     """Return unit vectors ``(n, 3)`` to the centres of cells, by default of all."""
     cells = np.arange(12 * nside**2) if cells is None else np.asarray(cells)
@@ -75,11 +67,6 @@ def default_nside(pixel_scale: u.Quantity) -> int:
     while nside < SMALLEST_CELL and nside_to_pixel_resolution(2 * nside) > 128 * pixel_scale:
         nside *= 2
     return nside
-
-
-def fine_nside(pixel_scale: u.Quantity) -> int:
-    """Return the nside of the coarsest HEALPix pixels that are not wider than those of the fields."""
-    return 2 ** max(math.ceil(math.log2(nside_to_pixel_resolution(1) / pixel_scale)), 0)
 
 
 def field_wcs(cell: int, nside: int, pixel_scale: u.Quantity, margin: u.Quantity) -> WCS:

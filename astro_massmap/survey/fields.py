@@ -11,10 +11,11 @@ import numpy as np
 from astropy_healpix import lonlat_to_healpix, nside_to_pixel_resolution
 
 from .._sky.geometry import to_angle
+from .._sky.healpix import cells_of
 from .._utils.progress import warn
 from ..maps.catalog import ShearCatalog
 from ..maps.n_z import total_n_z
-from .cells import OnCells, cells_of, default_nside, field_wcs, near_cells, vectors
+from .cells import OnCells, default_nside, field_wcs, near_cells, vectors
 from .sums import Sums
 from .tasks import Task, run_fields
 

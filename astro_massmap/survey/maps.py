@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -14,14 +13,15 @@ from astropy.table import QTable
 from astropy_healpix import neighbours
 
 from .._io.result_tables import ResultTable, printed
+from .._sky.healpix import cells_of, centres_of, check_nside, fine_nside
+from ..maps.bridges import SphereBridges
 from ..maps.convergence_map import ConvergenceMap
-from .cells import cells_of, fine_nside
+from ..maps.sphere import healpix_table, values_at
 from .objects import SkyObjects
-from .values import centres_of, values_at, write_partial
 
 if TYPE_CHECKING:
     from .._utils.typing import File
-    from .values import Values
+    from ..maps.sphere import Values
 
 _NAME = re.compile(r"field_(\d+)_(\d+)\.fits")
 _OPEN = 8  # maps that are kept open
@@ -32,7 +32,7 @@ def field_file(nside: int, cell: int) -> str:
     return f"field_{nside}_{cell}.fits"
 
 
-class SkyMaps(SkyObjects):
+class SkyMaps(SphereBridges, SkyObjects):
     """
     Maps of the overlapping fields of a survey in a folder, written by `SkyFields.reconstruct`.
 
@@ -192,16 +192,11 @@ class SkyMaps(SkyObjects):
         >>> table.colnames, table.meta["nside"]
         (['pixel', 'mean', 'std', 'signal_to_noise', 'probability'], 4096)
         """
-        nside = fine_nside(self.pixel_scale) if nside is None else nside
-        if not (isinstance(nside, Integral) and nside >= self.nside and nside & (nside - 1) == 0):
-            raise ValueError(f"nside: needs a power of two of at least {self.nside}, got {nside!r}")
-        nside = int(nside)
+        nside = fine_nside(self.pixel_scale) if nside is None else check_nside(nside, self.nside)
         parts = [self._in_cell(cell, nside, threshold) for cell in self]
-        table = ResultTable({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
-        table.meta = {"nside": nside, "order": "nested", "frame": "icrs"}
-        if threshold is not None:
-            table.meta["threshold"] = threshold
-        return printed(table)
+        return healpix_table(
+            {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, nside, threshold
+        )
 
     def _in_cell(self, cell: int, nside: int, threshold: float | None = None) -> Values:
         """Return numbers and values of the HEALPix pixels of a cell that have data."""
@@ -209,34 +204,6 @@ class SkyMaps(SkyObjects):
         pixels = cell * number + np.arange(number)
         seen, values = values_at(self[cell], centres_of(pixels, nside), threshold)
         return {"pixel": pixels[seen]} | values
-
-    def write_healpix(
-        self, file: File, *, nside: int | None = None, threshold: float | None = None, overwrite: bool = False
-    ) -> None:
-        """
-        Write the table of `healpix` as a partial HEALPix map (FITS, explicit numbers in nested order).
-
-        Parameters
-        ----------
-        file : str or path-like
-            File, written atomically, that healpy, Aladin and `ConvergenceMap.from_healpix` read.
-        nside, threshold
-            As for `healpix`.
-        overwrite : bool
-            Replace an existing file, which is an OSError otherwise.
-
-        Examples
-        --------
-        >>> import astropy.units as u
-        >>> from astro_massmap import ConvergenceMap, SkyFields, datasets
-        >>> fields = SkyFields(datasets.demo()[::4], nside=64, pixel_scale=1.6 * u.arcmin)
-        >>> maps = fields.reconstruct("maps", "wiener", n_samples=4, progress=False)
-        >>> maps.write_healpix("sky.fits", overwrite=True)
-        >>> ConvergenceMap.from_healpix("sky.fits", wcs=datasets.demo_truth().wcs, field="MEAN")
-        <ConvergenceMap: 128 x 128 pixels of 0.4 arcmin, 85% measured, no samples>
-        """
-        table = self.healpix(nside=nside, threshold=threshold)
-        write_partial(table, file, overwrite=overwrite)
 
     def seams(self) -> QTable:
         """
@@ -262,7 +229,8 @@ class SkyMaps(SkyObjects):
         rows = []
         for cell in self:
             inside = self._in_cell(cell, nside)
-            there = neighbours(inside["pixel"], nside, order="nested") // (nside // self.nside) ** 2
+            with np.errstate(invalid="ignore"):  # pixels with less than eight neighbours
+                there = neighbours(inside["pixel"], nside, order="nested") // (nside // self.nside) ** 2
             for other in np.intersect1d(there, self.cells[self.cells > cell]):
                 near = (there == other).any(axis=0)
                 seen, values = values_at(self[other], centres_of(inside["pixel"][near], nside))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +11,20 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable, vstack
 
 from .._sky.geometry import to_angle
+from .._sky.healpix import cells_of
 from .._utils.files import check_target
 from .._utils.progress import warn
-from .cells import OnCells, cells_of
+from .cells import OnCells
 from .peaks import SAME, listed_once, near_cell
-from .values import cluster_files
 
 if TYPE_CHECKING:
     import astropy.units as u
+    from numpy.typing import NDArray
 
     from .._utils.typing import File
     from ..maps.convergence_map import ConvergenceMap
+
+_LONGEST = 100  # letters of the name of a cluster in that of a file
 
 
 class SkyObjects(OnCells):
@@ -141,3 +145,21 @@ class SkyObjects(OnCells):
         if outside:
             warn(f"clusters: {outside} are outside of the cells with maps and are left out")
         return list(files)
+
+
+def cluster_files(clusters: Any, nside: int, cells: NDArray[np.int64]) -> tuple[dict[str, SkyCoord], int]:
+    """Return the positions of clusters in some cells by the names of their files, and the number of those outside."""
+    from .._sky.regions import as_regions  # loads regions
+
+    files: dict[str, SkyCoord] = {}
+    regions = as_regions(clusters)
+    for i, region in enumerate(regions, start=1):
+        center = getattr(region, "center", None)
+        if not isinstance(center, SkyCoord):
+            raise TypeError(f"clusters: needs regions with a centre on the sky, got {type(region).__name__}")
+        if cells_of(center.reshape(1), nside)[0] in cells:
+            name = re.sub(r"[^\w+.-]+", "_", str(region.meta.get("text") or i))[:_LONGEST]
+            while f"cluster_{name}.fits" in files:
+                name = f"{name}_{i}"
+            files[f"cluster_{name}.fits"] = center
+    return files, len(regions) - len(files)

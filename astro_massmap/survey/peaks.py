@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import astropy.units as u
 import numpy as np
 
-from .cells import cells_of
+from .._sky.healpix import cells_of
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord

@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     from ..maps.catalog import ShearCatalog
     from ..maps.n_z import NZ
 
+_ROUNDING = 1e-9  # radians
+
 
 class Sums:
     """Sums over the galaxies in the pixels of a field."""
 
     def __init__(self, wcs: WCS) -> None:
         self.wcs, self.shape = wcs, wcs.array_shape
-        diagonal = np.radians(wcs.wcs.cdelt[1]) * np.hypot(*self.shape) / 2
-        self.centre, self.cosine = vectors(*np.radians(wcs.wcs.crval)), np.cos(2 * np.arctan(diagonal / 2))
+        before = wcs.wcs.crpix - 0.5  # pixels from the edges of the grid to the centre of the cell
+        corner = np.radians(wcs.wcs.cdelt[1]) * np.hypot(*np.maximum(before, self.shape[::-1] - before))
+        self.centre, self.cosine = vectors(*np.radians(wcs.wcs.crval)), np.cos(2 * np.arctan(corner / 2) + _ROUNDING)
         n = self.shape[0] * self.shape[1]
         self.shear, self.variance, self.response = np.zeros(n, np.complex128), np.zeros(n), np.zeros(n)
         self.counts = np.zeros(n, np.int64)

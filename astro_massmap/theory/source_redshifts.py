@@ -285,6 +285,8 @@ def _from_tracers(sacc, name, column):
     found = {key: t for key, t in sacc.tracers.items() if hasattr(t, "z") and hasattr(t, "nz")}
     if column is not None:
         found = {key: t for key, t in found.items() if key == column}
+    sources = {key: t for key, t in found.items() if "source" in key.lower()}
+    found = sources if len(sources) == 1 else found
     if len(found) != 1:
         raise ValueError(
             f"{name}: needs one tracer with n(z), got {', '.join(found) or 'none'} of {', '.join(sacc.tracers)}; "

@@ -22,11 +22,10 @@ from scipy.stats import f as f_distribution
 
 from .._io.quantities import floats
 from .._io.result_tables import ResultTable, printed
-from .._sky.healpix import at_positions
+from .._sky.healpix import at_positions, cells_of
 from .._utils.checks import check_integer
 from .._utils.progress import warn
 from ..maps.catalog import ShearCatalog
-from ..survey.cells import cells_of
 from ..survey.maps import SkyMaps
 
 if TYPE_CHECKING:

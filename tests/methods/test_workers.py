@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import astropy.units as u
@@ -200,6 +201,23 @@ def test_a_pool_whose_process_was_killed():
         pytest.warns(AstropyUserWarning, match="all workers are lost"),
     ):
         assert sorted(shared_out(kill_its_worker, range(6), executor)) == list(range(6))
+
+
+def kill_each_time(piece):
+    if piece == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return piece
+
+
+@pytest.mark.slow
+def test_a_piece_that_kills_its_process_each_time_ends_neither_this_process_nor_other_pieces():
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(1, mp_context=context, initializer=start_worker) as executor,
+        pytest.warns(AstropyUserWarning, match="all workers are lost .* done in new processes"),
+    ):
+        results = list(shared_out(kill_each_time, range(3), executor, lambda piece, error: (piece, type(error))))
+    assert len(results) == 3 and {0, 2, (1, BrokenProcessPool)} == {*results}
 
 
 @pytest.mark.slow

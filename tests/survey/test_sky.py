@@ -20,10 +20,12 @@ from regions import PolygonSkyRegion
 from scipy.ndimage import map_coordinates
 
 from astro_massmap import AnnealedHMC, ConvergenceMap, KaiserSquires, ShearCatalog, SkyFields, SkyMaps, datasets
+from astro_massmap._sky.healpix import cells_of, fine_nside
 from astro_massmap.maps.n_z import mean_redshift
-from astro_massmap.survey.cells import cells_of, centres, default_nside, field_wcs, fine_nside, near_cells, reach
+from astro_massmap.survey.cells import centres, default_nside, field_wcs, near_cells, reach, vectors
 from astro_massmap.survey.maps import field_file
 from astro_massmap.survey.peaks import listed_once, near_cell
+from astro_massmap.survey.sums import Sums
 
 from helpers.skies import SphericalSky
 
@@ -59,6 +61,9 @@ def test_grids_contain_their_cells_with_the_margin():
         ny, nx = wcs.array_shape
         inside = np.array([x.min(), y.min(), nx - 1 - x.max(), ny - 1 - y.max()])
         assert inside.min() > 8.5 and inside.max() < 11.5  # ten pixels, less half a pixel and the curvature of edges
+        corners = wcs.pixel_to_world([-0.5, nx - 0.5, -0.5, nx - 0.5], [-0.5, -0.5, ny - 0.5, ny - 0.5])
+        galaxies = vectors(corners.ra.rad, corners.dec.rad)  # none of the grid is left out
+        assert (galaxies @ Sums(wcs).centre > Sums(wcs).cosine).all()
 
 
 def test_a_fine_pixel_belongs_to_the_cell_of_its_number():
