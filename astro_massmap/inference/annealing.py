@@ -260,13 +260,13 @@ def run_chains(plan, streams, *, modes=None, on_step=lambda level, state: None):
     modes = plan.start(streams) if modes is None else modes
     n, evaluations = len(modes), 0
     acceptance = torch.full((n, len(plan.targets)), float("nan"), dtype=torch.float64, device="cpu")
-    energy_error, trace, state = acceptance.clone(), [], None
+    energy_error, trace, state, before = acceptance.clone(), [], None, None
     for level, (target, steps) in enumerate(zip(plan.targets, plan.schedule.trajectories, strict=True)):
         if not steps:
             continue
-        if state is not None:
-            modes = plan.lower(state, sigma, target.sigma, streams)
-        state, modes, sigma = start(target, modes, streams), None, target.sigma
+        if before is not None:
+            modes = plan.lower(state, before.sigma, target.sigma, streams)
+        state, modes, before = start(target, modes, streams), None, target
         accepted, errors, trace = [], [], []
         for step in range(steps):
             # the map from another level is improbable at this one, the more so the larger the field: Metropolis' rule

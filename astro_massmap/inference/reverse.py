@@ -66,7 +66,7 @@ def reverse_diffusion(prior, modes, sigmas, streams):
 
 
 def reverse_step(prior, modes, residual, a, b, streams):
-    """Return the mean D of x given modes with noise a, where the prior has this residual, and draw those with noise b."""
+    """Return the mean D of x given modes with noise a, of this residual of the prior, and draw modes with noise b."""
     mean = _mean(prior, modes, residual, a)
     guess = _guess(prior, mean, a, _white(prior.grid, streams))
     return mean, _between(prior.grid, guess, modes, a, b, _white(prior.grid, streams))
