@@ -114,13 +114,25 @@ class Lognormal(PriorOnGrid):
     weight = None
     share = 1.0  # of the exact contribution to the diffusion; less for a wrong denoiser
 
-    def moments(self, data, sigma):
-        """Return mean, variance and third central moment of pixels given their data; no data: infinite noise."""
+    def _joint(self, data, sigma):
+        """Return values of a pixel and their weights given its data; no data: infinite noise."""
         normal = np.linspace(-8, 8, 1601)
         truth = self._kappa(normal)
-        joint = np.exp(-(((data[:, None] - truth) / sigma) ** 2) / 2 - normal**2 / 2)
+        return truth, np.exp(-(((data[:, None] - truth) / sigma) ** 2) / 2 - normal**2 / 2)
+
+    def moments(self, data, sigma):
+        """Return mean, variance and third central moment of pixels given their data."""
+        truth, joint = self._joint(data, sigma)
         first, second, third = (joint @ truth**k / joint.sum(axis=1) for k in (1, 2, 3))
         return np.array([first, second - first**2, third - 3 * first * second + 2 * first**3])
+
+    def exact_draws(self, observation, n):
+        """Draw fields ``(n, ny, nx)`` given their data."""
+        truth, joint = self._joint(observation.shear[0].numpy().ravel(), observation.noise_std.numpy().reshape(-1, 1))
+        below = joint.cumsum(axis=1) / joint.sum(axis=1, keepdims=True)
+        uniform = np.random.default_rng(3).uniform(size=(len(below), n))
+        drawn = np.stack([np.interp(u, b, truth) for u, b in zip(uniform, below, strict=True)], axis=1)
+        return torch.from_numpy(drawn.reshape(n, *observation.shape))
 
 
 def statistics(maps):
@@ -159,6 +171,15 @@ class Heated(SplitPlan):
     lower = Plan.lower
 
 
+class Exact(SplitPlan):
+    """Plan whose chains start from exact draws."""
+
+    def start(self, streams):
+        split = self.targets[0].split
+        drawn = self.grid.to_modes(self.prior.exact_draws(self.observation, len(streams.indices)))
+        return split.lift(drawn, split.posterior.shear, streams)
+
+
 def problem(prior, seed):
     """Return data of a field, 40 % of it without, and the exact mean, variance and third moment of each pixel."""
     rng, noise = np.random.default_rng([seed, 5]), DATA_NOISE * 0.4 / math.sqrt(4 * math.pi)
@@ -177,8 +198,8 @@ def diffusion(prior, observation, steps, end=END):
     return plan
 
 
-def annealed(prior, observation, kind=SplitPlan):
-    schedule = dataclasses.replace(Schedule.annealed(), sigma_end=END)
+def annealed(prior, observation, kind=SplitPlan, schedule=Schedule.annealed()):  # noqa: B008
+    schedule = dataclasses.replace(schedule, sigma_end=END)
     return kind(observation, prior, schedule, observation.shape, dtype=torch.float64)
 
 
@@ -189,6 +210,8 @@ def short(prior, observation, **changes):
 
 
 SAMPLERS = {  # name: share of the exact contribution to the diffusion, function of prior and observation
+    "from exact draws, 5 steps at s": (1, lambda *given: annealed(*given, Exact, Schedule(trajectories=5))),
+    "from exact draws, all levels": (1, lambda *given: annealed(*given, Exact)),
     "default chains": (1, annealed),
     "default chains, all noise kept between levels": (1, lambda *given: annealed(*given, Heated)),
     "diffusion, 25 steps": (1, lambda *given: diffusion(*given, 25)),
