@@ -53,8 +53,8 @@ class Plan:
     """
     Base class of plans: the target of each level, the start and the end of a chain.
 
-    A subclass returns its targets in ``_targets``, and has the methods ``start`` and ``finish``. A box smaller than the
-    field raises ValueError.
+    A subclass returns its targets in ``_targets``, and has the methods ``start`` and ``finish``; ``lower`` takes chains
+    from a level to the next, by default as they are. A box smaller than the field raises ValueError.
 
     Parameters
     ----------
