@@ -10,7 +10,7 @@ from .bands import Bands
 from .gaussian import GaussianPosterior
 from .grid import FourierGrid
 from .hmc import split_step, start
-from .reverse import reverse_diffusion
+from .reverse import reverse_diffusion, reverse_step
 from .split import SplitPosterior
 from .targets import SplitTarget, TemperedTarget, noisier
 
@@ -53,8 +53,8 @@ class Plan:
     """
     Base class of plans: the target of each level, the start and the end of a chain.
 
-    A subclass returns its targets in ``_targets``, and has the methods ``start`` and ``finish``. A box smaller than the
-    field raises ValueError.
+    A subclass returns its targets in ``_targets``, and has the methods ``start`` and ``finish``; ``lower`` takes chains
+    from a level to the next, by default as they are. A box smaller than the field raises ValueError.
 
     Parameters
     ----------
@@ -107,6 +107,10 @@ class Plan:
         self._bands = {}
         self.targets = self._targets()
 
+    def lower(self, state, a, b, streams):
+        """Return the modes with which chains in some state at the noise level ``a`` begin at the next level ``b``."""
+        return state.modes
+
     def posterior(self, extra_variance=0.0, prior_variance=None):
         """Return the Gaussian posterior with more noise in the data, and optionally another prior."""
         return self._posterior.given(noisier(self.observation, extra_variance).weight, prior_variance)
@@ -133,6 +137,8 @@ class SplitPlan(Plan):
 
     At a level the map z contains noise of standard deviation sigma, and the data have the noise ``N + sigma^2 - s^2``,
     with s at the last level: the noise that is not in the map is the same at all levels, and the last level is exact.
+    From one level to the next, a step of the reverse diffusion takes noise out of the map, which would otherwise remain
+    as structure where there are no data.
 
     Examples
     --------
@@ -169,6 +175,11 @@ class SplitPlan(Plan):
         """Draw the first modes of the chains, at the first level."""
         target = self.targets[0]
         return target.mean + target.split.fluctuations(streams)
+
+    def lower(self, state, a, b, streams):
+        """Draw the first modes of the chains at the next level, by a step of the reverse diffusion of the prior."""
+        residual = None if self.prior.gaussian else state.force
+        return reverse_step(self.prior, state.modes, residual, a, b, streams)[1]
 
     def finish(self, modes, streams):
         """Reverse diffusion of the prior from the last level to zero."""
@@ -249,11 +260,13 @@ def run_chains(plan, streams, *, modes=None, on_step=lambda level, state: None):
     modes = plan.start(streams) if modes is None else modes
     n, evaluations = len(modes), 0
     acceptance = torch.full((n, len(plan.targets)), float("nan"), dtype=torch.float64, device="cpu")
-    energy_error, trace = acceptance.clone(), []
+    energy_error, trace, state, before = acceptance.clone(), [], None, None
     for level, (target, steps) in enumerate(zip(plan.targets, plan.schedule.trajectories, strict=True)):
         if not steps:
             continue
-        state, modes = start(target, modes, streams), None
+        if before is not None:
+            modes = plan.lower(state, before.sigma, target.sigma, streams)
+        state, modes, before = start(target, modes, streams), None, target
         accepted, errors, trace = [], [], []
         for step in range(steps):
             # the map from another level is improbable at this one, the more so the larger the field: Metropolis' rule

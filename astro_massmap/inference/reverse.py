@@ -55,20 +55,25 @@ def reverse_diffusion(prior, modes, sigmas, streams):
     >>> reverse_diffusion(prior, z, [0.1, 0.05], Streams(0, [0])).shape
     torch.Size([1, 16, 9])
     """
-    grid = prior.grid
-
-    def white():
-        return grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
-
     residual = _residual(prior, modes, sigmas[0])
     for a, b in itertools.pairwise(sigmas):
-        mean = _mean(prior, modes, residual, a)
-        new = _between(grid, _guess(prior, mean, a, white()), modes, a, b, white())
+        mean, new = reverse_step(prior, modes, residual, a, b, streams)
         if residual is not None:
             residual = _residual(prior, new, b)
             new = _corrected(prior, new, residual, modes, mean, a, b)
         modes = new
-    return _guess(prior, _mean(prior, modes, residual, sigmas[-1]), sigmas[-1], white())
+    return _guess(prior, _mean(prior, modes, residual, sigmas[-1]), sigmas[-1], _white(prior.grid, streams))
+
+
+def reverse_step(prior, modes, residual, a, b, streams):
+    """Return the mean D of x given modes with noise a, of this residual of the prior, and draw modes with noise b."""
+    mean = _mean(prior, modes, residual, a)
+    guess = _guess(prior, mean, a, _white(prior.grid, streams))
+    return mean, _between(prior.grid, guess, modes, a, b, _white(prior.grid, streams))
+
+
+def _white(grid, streams):
+    return grid.to_modes(streams.normal(*grid.box_shape, dtype=grid.dtype))
 
 
 def _residual(prior, modes, sigma):

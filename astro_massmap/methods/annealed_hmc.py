@@ -178,6 +178,8 @@ class AnnealedHMC(SampledMethod):
         settings = super()._decisive(plan)
         if self.start == "diffusion":
             settings["schedule"] = f"{_STEPS} steps, {self._schedule!r}"
+        elif plan.schedule.splitting and len(plan.targets) > 1:
+            settings["between levels"] = "reverse step"  # which samples of version 0.1 do not have
         if isinstance(self.prior, ScoreFunction):
             settings["function"] = repr(content_sha256(self.prior))
         return settings
