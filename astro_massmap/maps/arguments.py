@@ -28,10 +28,17 @@ def need_convergence(kappa: MapParts) -> None:
         )
 
 
-def map_unit(unit: u.UnitBase | str | None) -> u.UnitBase:
-    """Return ``unit`` if it is one of surface density, else the dimensionless unit."""
-    unit = u.dimensionless_unscaled if unit is None else u.Unit(unit)
-    return unit if unit.is_equivalent(_SURFACE_DENSITY) else u.dimensionless_unscaled
+def map_unit(unit: u.UnitBase | str | None, data: Any) -> u.UnitBase:
+    """Return ``unit``, by default that of ``data`` if it is one of surface density, else the dimensionless unit."""
+    found = u.Unit(getattr(data, "unit", None) or "") if unit is None else u.Unit(unit)
+    if found.is_equivalent(_SURFACE_DENSITY):
+        return found
+    if unit is not None and found != u.dimensionless_unscaled:
+        raise u.UnitsError(
+            f"unit: needs that of a surface density, or the dimensionless one, got {found}; give percentages as a "
+            "Quantity, such as data * u.percent"
+        )
+    return u.dimensionless_unscaled
 
 
 def map_std(uncertainty: StdDevUncertainty | ArrayLike, shape: Shape, unit: u.UnitBase) -> StdDevUncertainty:

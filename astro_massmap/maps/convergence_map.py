@@ -102,7 +102,7 @@ class ConvergenceMap(Arithmetic, Questions, Credible, Masses, OtherGrids, Pictur
         n_z: RedshiftsLike | None = None,
         unit: u.UnitBase | str | None = None,
     ) -> None:
-        unit = map_unit(getattr(data, "unit", None) if unit is None else unit)
+        unit = map_unit(unit, data)
         data = floats(data, "data", dtype=None, unit=unit)
         if data.ndim != 2 or data.size == 0:
             raise ValueError(f"data: needs the shape (ny, nx), got {data.shape}")

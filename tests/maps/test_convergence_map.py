@@ -193,6 +193,12 @@ def test_quantities_and_uncertainties_of_astropy_are_accepted():
         ConvergenceMap(smooth(), wcs=GRID, uncertainty=StdDevUncertainty(np.ones(SHAPE), unit=u.Msun))
 
 
+@each_case("unit", ["percent", u.deg, u.Msun])
+def test_units_that_are_not_those_of_maps_are_errors(unit):
+    with pytest.raises(u.UnitsError, match=f"unit: needs that of a surface density, .* got {u.Unit(unit)}"):
+        ConvergenceMap(smooth(), wcs=GRID, unit=unit)  # the unit was dropped: percentages became the convergence
+
+
 # ---- parts
 
 
