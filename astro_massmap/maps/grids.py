@@ -123,7 +123,7 @@ class OtherGrids(MapParts):
         def move(arrays: Floats, order: str = "bilinear") -> Floats:  # the coordinates of all images are computed once
             return reproject_interp((arrays, self.wcs), wcs, shape_out=shape, order=order, return_footprint=False)
 
-        data = move(self.data)
+        data = move(np.where(self.mask & (self.data == 0), np.nan, self.data))  # zero: without a value
         outside = ~np.isfinite(data)
         if outside.all():
             raise ValueError("wcs: needs a grid that overlaps with the map")

@@ -303,6 +303,14 @@ def test_pixels_outside_of_the_old_map_are_masked():
     assert np.allclose(moved.uncertainty.array[~moved.mask], 0.01)
 
 
+def test_pixels_without_a_value_do_not_enter_those_of_another_grid():
+    one = ConvergenceMap(np.ones(SHAPE), wcs=GRID)
+    wider = one.reproject_to(tan_wcs((50, 60), rotation=20))
+    again = wider.reproject_to(tan_wcs((45, 55)))
+    assert np.allclose(again.data[~again.mask], 1)  # 0.3 at the edges if they were interpolated with zeros
+    assert (~again.mask).sum() > 0.9 * one.data.size
+
+
 def test_grids_far_apart_are_an_error():
     with pytest.raises(ValueError, match="overlap"):
         make().reproject_to(tan_wcs((10, 10), center=(10, -40)))
