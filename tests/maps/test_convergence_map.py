@@ -242,8 +242,22 @@ def test_cutouts_on_the_sky():
     x, y = part.wcs.world_to_pixel(center)
     assert abs(x - 4.5) <= 0.51 and abs(y - 4.5) <= 0.51
     assert kappa.cutout(GRID.pixel_to_world(1, 1), 4 * u.arcmin).shape == (7, 7)
-    with pytest.raises(NoOverlapError):
+    assert kappa.cutout(center, (4 * u.arcmin, 2 * u.arcmin)).shape == (10, 5)
+    with pytest.raises(NoOverlapError, match="center: the cut-out of size"):
+        kappa.cutout(SkyCoord(150, 10, unit="deg"), 4 * u.arcmin)
+    with pytest.raises(NoOverlapError, match="center: needs a position on the projection"):
         kappa.cutout(SkyCoord(10, 10, unit="deg"), 4 * u.arcmin)
+
+
+@each_case("size", [[1, 2, 3] * u.arcmin, [1, 2, 3], "4 arcmin", 0, [], 2.5])
+def test_sizes_of_cutouts_that_are_errors(size):
+    with pytest.raises(ValueError, match="size: needs one angle or two"):
+        make().cutout(GRID.pixel_to_world(12, 9), size)
+
+
+def test_a_map_is_not_iterable():
+    with pytest.raises(TypeError, match="not iterable"):
+        list(make())  # was empty
 
 
 # ---- other grids
