@@ -13,7 +13,7 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.table import QTable, Table
+from astropy.table import QTable, Row, Table
 from astropy.wcs.utils import wcs_to_celestial_frame
 from regions import (
     CircleAnnulusPixelRegion,
@@ -101,7 +101,7 @@ def as_regions(regions, wcs=None, *, cosmology=None, select=None):
         regions = RegionList(regions_of(regions, cosmology), regions)
     if isinstance(regions, SkyRegion | PixelRegion):
         regions = [regions]
-    if isinstance(regions, SkyCoord) or not np.iterable(regions):
+    if isinstance(regions, SkyCoord | Row | dict) or not np.iterable(regions):
         raise TypeError(
             f"regions: needs a region, a list of them, a table or a file, got {type(regions).__name__}; a circle is "
             "CircleSkyRegion(center, radius)"

@@ -139,7 +139,7 @@ def test_a_table_of_peaks_is_positions():
     assert all(isinstance(r, PointSkyRegion) for r in as_regions(QTable({"center": center})))
 
 
-@each_case("wrong", [CIRCLE.center, 3, None])
+@each_case("wrong", [CIRCLE.center, 3, None, {"A": CIRCLE}, Table({"name": ["A"], "ra": [150.0]})[0]])
 def test_errors_suggest_a_circle(wrong):
     with pytest.raises(TypeError, match=r"regions: needs a region, .*; a circle is CircleSkyRegion"):
         as_regions(wrong)
