@@ -208,9 +208,11 @@ def find_columns(table, columns=None):
             f"columns: cannot find {', '.join(missing)} among {table.colnames}; name the columns, for example "
             f"columns={ {key: _similar(key, table.colnames) for key in missing} }"
         )
-    for pair in PAIRS:
-        if not all(named.get(key) for key in pair):
-            _check_pair(pair, found)
+    for first, second in PAIRS:
+        if found[first] == found[second] and not isinstance(table[found[first]], SkyCoord):
+            raise ValueError(f"columns: {first} and {second} need two columns, got {found[first]!r} for both")
+        if not (named.get(first) and named.get(second)):
+            _check_pair((first, second), found)
     known = _candidates(table, named)
     known["g1"] = [a for a in known["g1"] if any(_match(("g1", "g2"), a, b) for b in known["g2"])]
     for key in ("g1", "weight", "redshift"):
