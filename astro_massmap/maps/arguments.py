@@ -14,7 +14,7 @@ from .._io.quantities import floats
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from .._utils.typing import Floats, MapParts, Shape
+    from .._utils.typing import Bools, Floats, MapParts, Shape
 
 _SURFACE_DENSITY = u.Msun / u.kpc**2
 
@@ -54,12 +54,16 @@ def map_std(uncertainty: StdDevUncertainty | ArrayLike, shape: Shape, unit: u.Un
     return StdDevUncertainty(uncertainty, unit=unit)
 
 
-def map_samples(samples: ArrayLike, shape: Shape, unit: u.UnitBase) -> Floats:
-    """Return samples as an array; those in a file of single precision stay in the file."""
-    if not (isinstance(samples, np.memmap) and samples.dtype.kind == "f" and samples.dtype.itemsize == 4):
+def map_samples(samples: Any, mask: Bools, unit: u.UnitBase) -> Floats:
+    """Return samples as an array, finite outside of ``mask``; those in a file of single precision stay in the file."""
+    in_file, shape = isinstance(samples, np.memmap) and samples.dtype.str[1:] == "f4", mask.shape
+    if not in_file:
         samples = floats(samples, "samples", dtype=None, unit=unit)
     if samples.ndim != 3 or samples.shape[1:] != shape or not len(samples):
         raise ValueError(f"samples: need the shape (n_samples, {shape}), got {samples.shape}")
+    bad = 0 if in_file else int((~np.isfinite(samples.sum(axis=0)) & ~mask).sum())
+    if bad:
+        raise ValueError(f"samples: {bad} pixels are not finite; mask them")
     return samples
 
 

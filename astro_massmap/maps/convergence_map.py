@@ -56,7 +56,8 @@ class ConvergenceMap(Arithmetic, Questions, Credible, Masses, OtherGrids, Pictur
     mask : array-like of bool, optional
         Pixels without data ``(ny, nx)``, where the values are inferred.
     samples : array-like, optional
-        Equally likely maps ``(n_samples, ny, nx)``. A `numpy.memmap` in single precision stays in its file.
+        Equally likely maps ``(n_samples, ny, nx)``, finite outside of ``mask``. A `numpy.memmap` in single precision
+        stays in its file, without this check.
     meta, diagnostics : dict, optional
         Metadata, which files keep, and settings and quality of the reconstruction.
     b_mode : ConvergenceMap, optional
@@ -114,7 +115,7 @@ class ConvergenceMap(Arithmetic, Questions, Credible, Masses, OtherGrids, Pictur
         if uncertainty is not None:
             uncertainty = map_std(uncertainty, data.shape, unit)
         if samples is not None:
-            samples = map_samples(samples, data.shape, unit)
+            samples = map_samples(samples, mask, unit)
         wcs, _ = celestial_wcs(wcs, data.shape)
         self._pixel_scale, _ = pixel_scale(wcs, data.shape)
         meta = copy.deepcopy(dict(meta or {}))

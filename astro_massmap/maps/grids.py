@@ -135,6 +135,8 @@ class OtherGrids(MapParts):
         mask = outside | (move(self.mask.astype(float), "nearest-neighbor") != 0)
         samples = None if self.samples is None else move(self.samples)
         uncertainty = None
+        if samples is not None:
+            mask |= ~np.isfinite(samples.sum(axis=0))
         if samples is not None and len(samples) >= _ENOUGH_SAMPLES:
             uncertainty = samples.std(axis=0, ddof=1)
         elif self.uncertainty is not None:
