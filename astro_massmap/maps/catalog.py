@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from astropy.coordinates import SkyCoord
 
+from .._io.positions import directions
 from .._io.quantities import bools, column, credible, pair
 from .._io.selection import as_index
 from .._sky.binning import bin_galaxies, in_pixels_with_data
@@ -141,8 +142,7 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens):
             )
         if not len(coords):
             raise ValueError("coords: needs at least one galaxy, got none")
-        if coords.data.__class__.__name__ != "UnitSphericalRepresentation":
-            coords = SkyCoord(coords.spherical.lon, coords.spherical.lat, frame=coords.frame.replicate_without_data())
+        coords = directions(coords)
         n = self._n_rows = len(coords)
         self.rows = np.arange(n)
         g1, g2 = column(g1, "g1", n), column(g2, "g2", n)

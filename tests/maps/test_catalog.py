@@ -6,6 +6,7 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
 from astropy.utils.exceptions import AstropyUserWarning
+from astropy.utils.masked import Masked
 from astropy.wcs import WCS
 from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
@@ -484,3 +485,15 @@ def test_integers_0_and_1_for_each_galaxy_are_flags():
     flag = (catalog.g1 > 0).astype(int)
     assert np.array_equal(catalog[flag].rows, np.flatnonzero(flag))  # it was galaxies 0 and 1, many times
     assert len(catalog[[0, 1]]) == 2 and np.array_equal(catalog[np.arange(400)[::-1]].rows, np.arange(400)[::-1])
+
+
+def test_masked_positions_are_missing_and_proper_motions_are_ignored():
+    catalog = make()
+    ra, dec, mask = catalog.coords.ra, catalog.coords.dec, np.arange(400) % 4 == 0
+    masked = SkyCoord(Masked(ra, mask=mask), Masked(dec, mask=mask))
+    with pytest.warns(AstropyUserWarning, match="100 of 400 galaxies dropped: position missing"):
+        part = ShearCatalog(masked, catalog.g1, catalog.g2, axes="west-north")
+    assert np.array_equal(part.rows, np.flatnonzero(~mask)) and part.to_map(wcs=GRID).meta["n_galaxies"] == 300
+    moving = SkyCoord(ra, dec, pm_ra_cosdec=np.ones(400) * u.mas / u.yr, pm_dec=np.ones(400) * u.mas / u.yr)
+    known = ShearCatalog(moving, catalog.g1, catalog.g2, axes="west-north", weight=catalog.weight)
+    assert np.allclose(known.to_map(pixel_scale=1 * u.arcmin).data, catalog.to_map(pixel_scale=1 * u.arcmin).data)
