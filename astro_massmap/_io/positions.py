@@ -27,8 +27,8 @@ def positions(ra, dec, *, drop=False):
     """
     Return the positions of two columns as a `SkyCoord` in ICRS.
 
-    Columns ``(n,)`` are Columns or Quantities, or the same `SkyCoord` twice, see `directions`. Numbers without a unit are
-    degrees, with a warning; sexagesimal text such as "10:00:24.0" is hours for ``ra`` and degrees for ``dec``.
+    Columns ``(n,)`` are Columns or Quantities, or the same `SkyCoord` twice, see `directions`. Numbers without a unit
+    are degrees, with a warning; sexagesimal text such as "10:00:24.0" is hours for ``ra`` and degrees for ``dec``.
     With ``drop``, positions out of range become NaN if they are less than half. ValueError, TypeError or UnitsError if
     a column does not contain angles within range, or has a unit that is unknown, or missing in one column only.
     """
