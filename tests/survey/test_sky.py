@@ -21,6 +21,7 @@ from scipy.ndimage import map_coordinates
 
 from astro_massmap import AnnealedHMC, ConvergenceMap, KaiserSquires, ShearCatalog, SkyFields, SkyMaps, datasets
 from astro_massmap.maps.n_z import mean_redshift
+from astro_massmap.survey.bins import fields_of_bins
 from astro_massmap.survey.cells import cells_of, centres, default_nside, field_wcs, fine_nside, near_cells, reach
 from astro_massmap.survey.maps import field_file
 from astro_massmap.survey.peaks import listed_once, near_cell
@@ -409,6 +410,7 @@ def test_errors_name_the_argument(catalog, tmp_path):
         (lambda: SkyFields(3), TypeError, "catalog: needs a ShearCatalog"),
         (lambda: SkyFields([3]), TypeError, "catalog: needs ShearCatalogs as pieces, got int"),
         (lambda: SkyFields([]), ValueError, "catalog: needs at least one galaxy"),
+        (lambda: fields_of_bins(iter([])), ValueError, "got none; pieces are read once, call pieces\\(\\) again"),
         (lambda: SkyFields(catalog, margin=3), u.UnitsError, "margin: needs an angle"),
         (lambda: fields[0], KeyError, "cell: 0 contains no galaxies"),
         (lambda: fields.reconstruct(tmp_path / "file", "wiener"), OSError, "folder: .* is not a folder"),
