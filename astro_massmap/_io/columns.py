@@ -211,9 +211,17 @@ def find_columns(table, columns=None):
             f"columns: cannot find {', '.join(missing)} among {table.colnames}; name the columns, for example "
             f"columns={ {key: _similar(key, table.colnames) for key in missing} }"
         )
-    for pair in PAIRS:
-        if not all(named.get(key) for key in pair):
-            _check_pair(pair, found)
+    for first, second in PAIRS:
+        if found[first] == found[second] and not isinstance(table[found[first]], SkyCoord):
+            raise ValueError(f"columns: {first} and {second} need two columns, got {found[first]!r} for both")
+        if not (named.get(first) and named.get(second)):
+            _check_pair((first, second), found)
+    known = _candidates(table, named)
+    known["g1"] = [a for a in known["g1"] if any(_match(("g1", "g2"), a, b) for b in known["g2"])]
+    for key in ("g1", "weight", "redshift"):
+        others = ", ".join(repr(name) for name in known[key] if name != found[key])
+        if others and not is_own(table):
+            warn(f"columns: {found[key]!r} is used as {key}, not {others}; name one in columns={{{key!r}: ...}}", 4)
     return {key: found[key] for key in USUAL_NAMES if found.get(key)}
 
 
@@ -226,12 +234,17 @@ def is_own(table):
     return str(table.meta.get("CREATOR", "")).startswith(CREATOR)
 
 
-def _usual_columns(table, named=()):
-    """Return the names of columns by quantity: those given, others by their usual names."""
+def _candidates(table, named=()):
+    """Return the columns that may contain each quantity: that given, or all with its usual names."""
     by_lower = {name.lower(): name for name in reversed(table.colnames)}
     known = {key: names or ((key.lower(),) if is_own(table) else ()) for key, names in USUAL_NAMES.items()}
     candidates = {key: [by_lower[name] for name in names if name in by_lower] for key, names in known.items()}
-    candidates |= {key: [name] if name else [] for key, name in dict(named).items()}
+    return candidates | {key: [name] if name else [] for key, name in dict(named).items()}
+
+
+def _usual_columns(table, named=()):
+    """Return the names of columns by quantity: those given, others by their usual names."""
+    candidates = _candidates(table, named)
     found = {key: names[0] for key, names in candidates.items() if names}
     for pair in PAIRS:
         both = product(*(candidates[key] for key in pair))

@@ -8,7 +8,7 @@ from astropy.coordinates import SkyCoord
 from astropy.utils.masked import Masked
 
 from .._utils.progress import warn
-from .quantities import BLANK, without_unit
+from .quantities import BLANK, floats, without_unit
 from .units import known_unit
 
 _SEPARATED = re.compile(
@@ -27,13 +27,13 @@ def positions(ra, dec, *, drop=False):
     """
     Return the positions of two columns as a `SkyCoord` in ICRS.
 
-    Columns ``(n,)`` are Columns or Quantities, or the same `SkyCoord` twice, which is returned. Numbers without a unit
+    Columns ``(n,)`` are Columns or Quantities, or the same `SkyCoord` twice, see `directions`. Numbers without a unit
     are degrees, with a warning; sexagesimal text such as "10:00:24.0" is hours for ``ra`` and degrees for ``dec``.
     With ``drop``, positions out of range become NaN if they are less than half. ValueError, TypeError or UnitsError if
     a column does not contain angles within range, or has a unit that is unknown, or missing in one column only.
     """
     if isinstance(ra, SkyCoord):
-        return ra
+        return directions(ra)
     (lon, lon_unit), (lat, lat_unit) = (_angles(column, name) for column, name in ((ra, "ra"), (dec, "dec")))
     if lon_unit is None and lat_unit is None:
         warn("ra and dec have no unit; degrees are assumed", stacklevel=4)
@@ -52,6 +52,15 @@ def positions(ra, dec, *, drop=False):
             )
         values[outside] = np.nan
     return SkyCoord(lon * u.deg, np.clip(lat, -90, 90) * u.deg)
+
+
+def directions(coords):
+    """Return positions as a `SkyCoord` without distances and proper motions, NaN where masked."""
+    data, masked = coords.data, getattr(coords, "masked", False)
+    if type(data).__name__ == "UnitSphericalRepresentation" and not (data.differentials or masked):
+        return coords
+    lon, lat = (floats(angle, "coords", unit="deg") for angle in (coords.spherical.lon, coords.spherical.lat))
+    return SkyCoord(lon, lat, unit="deg", frame=coords.frame.replicate_without_data())
 
 
 def _angles(column, name):

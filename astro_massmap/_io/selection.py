@@ -80,10 +80,13 @@ def selected(select: Any, table: Any, name: str = "select") -> Bools:
 
 
 def as_index(item: Any, catalog: Any) -> Any:
-    """Return the index of a catalogue as a plain array; columns and masked arrays are flags."""
+    """Return the index of a catalogue as a plain array; columns, masked arrays and 0 and 1 for each row are flags."""
     if isinstance(item, Column | np.ma.MaskedArray | Masked):
         return selected(item, catalog, "the selection")
-    return np.asarray(item)
+    index = np.asarray(item)
+    if index.dtype.kind in "iu" and index.shape == (len(catalog),) and index.size > 2 and not (index & ~1).any():
+        return index.astype(bool)
+    return index
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,15 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.table import QTable, Table
+from astropy.table import QTable, Row, Table
+from astropy.wcs.utils import wcs_to_celestial_frame
 from regions import (
     CircleAnnulusPixelRegion,
     CircleAnnulusSkyRegion,
     CirclePixelRegion,
     CircleSkyRegion,
     CompoundPixelRegion,
+    CompoundSkyRegion,
     EllipsePixelRegion,
     EllipseSkyRegion,
     LinePixelRegion,
@@ -99,7 +101,7 @@ def as_regions(regions, wcs=None, *, cosmology=None, select=None):
         regions = RegionList(regions_of(regions, cosmology), regions)
     if isinstance(regions, SkyRegion | PixelRegion):
         regions = [regions]
-    if isinstance(regions, SkyCoord) or not np.iterable(regions):
+    if isinstance(regions, SkyCoord | Row | dict) or not np.iterable(regions):
         raise TypeError(
             f"regions: needs a region, a list of them, a table or a file, got {type(regions).__name__}; a circle is "
             "CircleSkyRegion(center, radius)"
@@ -226,9 +228,20 @@ def to_pixel(region, wcs):
     """Return the pixel region, or None beyond the projection of the grid (on the other side of the sky)."""
     try:
         with np.errstate(invalid="ignore"):
-            return region.to_pixel(wcs)
+            return _in_frame(region, wcs_to_celestial_frame(wcs)).to_pixel(wcs)
     except (ValueError, np.linalg.LinAlgError):
         return None
+
+
+def _in_frame(region, frame):
+    """Return a region whose angle counts from the axes of another frame; regions 0.12 ignores the frame of angles."""
+    if isinstance(region, CompoundSkyRegion):
+        return region.copy(region1=_in_frame(region.region1, frame), region2=_in_frame(region.region2, frame))
+    if not hasattr(region, "angle") or region.center.frame.is_equivalent_frame(frame):
+        return region
+    center = region.center.transform_to(frame)
+    north = region.center.directional_offset_by(0 * u.deg, 1 * u.arcsec)
+    return region.copy(center=center, angle=region.angle + center.position_angle(north.transform_to(frame)))
 
 
 def _read(file):

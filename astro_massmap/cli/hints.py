@@ -11,6 +11,7 @@ import shlex
 
 _POSITIONAL = ("catalog", "map", "maps", "regions", "sources")
 _ALIASES = {  # if the command has one of these
+    "edges": ("bins",),
     "mask": ("exclude",),
     "n": ("rotations",),
     "network": ("prior",),

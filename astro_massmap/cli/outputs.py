@@ -17,14 +17,14 @@ def check_targets(output, picture, *, overwrite):
         check_picture(picture, overwrite=overwrite)
 
 
-def check_picture(picture, *, overwrite):
+def check_picture(picture, *, overwrite, name="--plot"):
     from .._utils.files import check_target
     from .._utils.optional import require
 
     check_target(picture, overwrite=overwrite)
     known = require("matplotlib.figure", "plot").Figure().canvas.get_supported_filetypes()
     if picture.suffix.lower()[1:] not in known:
-        raise ValueError(f"--plot: needs one of the extensions {', '.join(known)}, got {str(picture)!r}")
+        raise ValueError(f"{name}: needs one of the extensions {', '.join(known)}, got {str(picture)!r}")
 
 
 def add_width_argument(parser):

@@ -60,7 +60,7 @@ def _plot_samples(arguments):
 
 def _draw(arguments, picture):
     needs_output(arguments)
-    check_picture(arguments.output, overwrite=arguments.overwrite)
+    check_picture(arguments.output, overwrite=arguments.overwrite, name="--output")
     kappa = read_map(arguments)
     with print_style(arguments.width):
         figure = picture(kappa, **options(arguments, "regions", "labels"))

@@ -181,12 +181,12 @@ def _reconstruct_bins(arguments):
 
 def _reconstructed(arguments):
     """Yield the maps of ``massmap reconstruct``: one, or one of each tomographic bin."""
-    from .._sky.regions import as_regions
     from .._utils.files import check_target
     from .._utils.progress import part_named
+    from ..analysis.region_means import listed
     from .dry_run import check_result
 
-    exclude = None if arguments.exclude is None else as_regions(arguments.exclude)
+    exclude = None if arguments.exclude is None else listed(arguments.exclude, "mask", areas=True)
     method = _method(arguments)
     reduced_shear = {"on": True, "off": False}.get(arguments.reduced_shear, "auto")
     parts = _parts(arguments, exclude)

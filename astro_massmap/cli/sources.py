@@ -121,7 +121,7 @@ def read_n_z_argument(arguments, redshift=None):
     from ..theory.source_redshifts import read_n_z
 
     if arguments.n_z is None:
-        return as_n_z(redshift)
+        return None if redshift is None else as_n_z(read_n_z(redshift, "z_source"))
     if redshift is not None:
         raise ValueError(_ONE_OF)
     return as_n_z(read_n_z(arguments.n_z, "n_z", column=arguments.source_bin))
@@ -136,8 +136,8 @@ def read_spectrum(arguments, redshift=None):
             raise ValueError("spectrum, n_z: give one of them, a spectrum or the redshifts from which it is computed")
         if redshift is not None and arguments.n_z is not None:
             raise ValueError(_ONE_OF)
-        source = redshift if arguments.n_z is None else arguments.n_z
-        return computed_spectrum(arguments, read_n_z(source, "n_z", column=arguments.source_bin))
+        source, name = (redshift, "z_source") if arguments.n_z is None else (arguments.n_z, "n_z")
+        return computed_spectrum(arguments, read_n_z(source, name, column=arguments.source_bin))
     for name in ("source_bin", *MODEL_OPTIONS):
         of_z_source = name == "source_bin" and isinstance(getattr(arguments, "z_source", None), str)
         if getattr(arguments, name) is not None and not of_z_source:

@@ -14,7 +14,7 @@ from .._io.quantities import floats
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from .._utils.typing import Floats, MapParts, Shape
+    from .._utils.typing import Bools, Floats, MapParts, Shape
 
 _SURFACE_DENSITY = u.Msun / u.kpc**2
 
@@ -28,10 +28,17 @@ def need_convergence(kappa: MapParts) -> None:
         )
 
 
-def map_unit(unit: u.UnitBase | str | None) -> u.UnitBase:
-    """Return ``unit`` if it is one of surface density, else the dimensionless unit."""
-    unit = u.dimensionless_unscaled if unit is None else u.Unit(unit)
-    return unit if unit.is_equivalent(_SURFACE_DENSITY) else u.dimensionless_unscaled
+def map_unit(unit: u.UnitBase | str | None, data: Any) -> u.UnitBase:
+    """Return ``unit``, by default that of ``data`` if it is one of surface density, else the dimensionless unit."""
+    found = u.Unit(getattr(data, "unit", None) or "") if unit is None else u.Unit(unit)
+    if found.is_equivalent(_SURFACE_DENSITY):
+        return found
+    if unit is not None and found != u.dimensionless_unscaled:
+        raise u.UnitsError(
+            f"unit: needs that of a surface density, or the dimensionless one, got {found}; give percentages as a "
+            "Quantity, such as data * u.percent"
+        )
+    return u.dimensionless_unscaled
 
 
 def map_std(uncertainty: StdDevUncertainty | ArrayLike, shape: Shape, unit: u.UnitBase) -> StdDevUncertainty:
@@ -47,12 +54,16 @@ def map_std(uncertainty: StdDevUncertainty | ArrayLike, shape: Shape, unit: u.Un
     return StdDevUncertainty(uncertainty, unit=unit)
 
 
-def map_samples(samples: ArrayLike, shape: Shape, unit: u.UnitBase) -> Floats:
-    """Return samples as an array; those in a file of single precision stay in the file."""
-    if not (isinstance(samples, np.memmap) and samples.dtype.kind == "f" and samples.dtype.itemsize == 4):
+def map_samples(samples: Any, mask: Bools, unit: u.UnitBase) -> Floats:
+    """Return samples as an array, finite outside of ``mask``; those in a file of single precision stay in the file."""
+    in_file, shape = isinstance(samples, np.memmap) and samples.dtype.str[1:] == "f4", mask.shape
+    if not in_file:
         samples = floats(samples, "samples", dtype=None, unit=unit)
     if samples.ndim != 3 or samples.shape[1:] != shape or not len(samples):
         raise ValueError(f"samples: need the shape (n_samples, {shape}), got {samples.shape}")
+    bad = 0 if in_file else int((~np.isfinite(samples.sum(axis=0)) & ~mask).sum())
+    if bad:
+        raise ValueError(f"samples: {bad} pixels are not finite; mask them")
     return samples
 
 

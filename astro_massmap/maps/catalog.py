@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from astropy.coordinates import SkyCoord
 
+from .._io.positions import directions
 from .._io.quantities import bools, column, credible, pair
 from .._io.selection import as_index
 from .._sky.binning import bin_galaxies, in_pixels_with_data
@@ -142,14 +143,13 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens, CatalogB
             )
         if not len(coords):
             raise ValueError("coords: needs at least one galaxy, got none")
-        if coords.data.__class__.__name__ != "UnitSphericalRepresentation":
-            coords = SkyCoord(coords.spherical.lon, coords.spherical.lat, frame=coords.frame.replicate_without_data())
+        coords = directions(coords)
         n = self._n_rows = len(coords)
         self.rows = np.arange(n)
         g1, g2 = column(g1, "g1", n), column(g2, "g2", n)
         weight = np.ones(n) if weight is None else column(weight, "weight", n)
         redshift = None if redshift is None else column(redshift, "redshift", n)
-        self.tomo = None if tomo is None else bin_numbers(tomo, n)
+        tomo = None if tomo is None else bin_numbers(tomo, n)
         m_bias = None if m_bias is None else column(m_bias, "m_bias", n, scalar=True)
         c_bias = pair(c_bias, "c_bias", n)
         if isinstance(m_bias, float) and not -1 < m_bias < np.inf:
@@ -160,8 +160,8 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens, CatalogB
             raise ValueError(f"max_shear: needs to be positive, got {max_shear!r}")
         self.response = check_response(response, responsivity, n)
         keep = credible(coords, g1, g2, weight, max_shear, m_bias, c_bias, self.response)
-        self.coords, self.g1, self.g2, self.weight = coords, g1, g2, weight
-        self.redshift, self.m_bias, self.c_bias = redshift, m_bias, c_bias
+        self.__dict__.update(coords=coords, g1=g1, g2=g2, weight=weight, redshift=redshift, tomo=tomo, m_bias=m_bias)
+        self.c_bias = c_bias
         self._given_shape_noise = None if shape_noise is None else float(shape_noise)
         self.meta = dict(meta or {})
         self.columns: dict[str, str] = {}
@@ -169,6 +169,15 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens, CatalogB
             self.__dict__.update(self[keep].__dict__)
         self.n_z = n_z
         _ = self._mean_response  # raises an error if it is invalid
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("g1", "g2", "weight", "redshift", "tomo") and value is not None:
+            n = len(self.coords)
+            value = bin_numbers(value, n) if name == "tomo" else column(value, name, n)
+            lowest = {"weight": 0.0, "g1": -np.inf, "g2": -np.inf}.get(name)
+            if lowest is not None and not ((value > lowest) & (value < np.inf)).all():
+                raise ValueError(f"{name}: needs finite numbers, weights positive ones; select these galaxies first")
+        super().__setattr__(name, value)
 
     def __len__(self) -> int:
         return len(self.g1)
@@ -187,7 +196,7 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens, CatalogB
             return x if x is None or np.shape(x) in ((), (2, 2)) else x[item]
 
         for name in (*_BY_GALAXY, "efficiency", "_efficiency_square"):
-            setattr(new, name, part(getattr(self, name)))
+            new.__dict__[name] = part(getattr(self, name))
         new.c_bias = tuple(part(c) for c in self.c_bias)
         new.meta, new.columns = self.meta.copy(), self.columns.copy()
         if self._given_n_z is not None and self.redshift is not None:

@@ -113,7 +113,8 @@ class CatalogTables:
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
             If a unit is missing or not in a standard spelling, positions look like radians or hours, the names of two
-            columns follow different conventions (``e1`` with ``gamma2``), ellipticities seem to need a response, a
+            columns follow different conventions (``e1`` with ``gamma2``), several columns have the usual names of the
+            ellipticity, the weight or the redshift, ellipticities seem to need a response, a
             column named as a weight or a multiplicative bias is not used, a redshift column does not look like
             redshifts and is not used, galaxies are dropped, or the header of the table contains other axes or the shape
             noise of other columns.

@@ -70,7 +70,8 @@ class ConvergenceMap(
     mask : array-like of bool, optional
         Pixels without data ``(ny, nx)``, where the values are inferred.
     samples : array-like, optional
-        Equally likely maps ``(n_samples, ny, nx)``. A `numpy.memmap` in single precision stays in its file.
+        Equally likely maps ``(n_samples, ny, nx)``, finite outside of ``mask``. A `numpy.memmap` in single precision
+        stays in its file, without this check.
     meta, diagnostics : dict, optional
         Metadata, which files keep, and settings and quality of the reconstruction.
     b_mode : ConvergenceMap, optional
@@ -116,7 +117,7 @@ class ConvergenceMap(
         n_z: RedshiftsLike | None = None,
         unit: u.UnitBase | str | None = None,
     ) -> None:
-        unit = map_unit(getattr(data, "unit", None) if unit is None else unit)
+        unit = map_unit(unit, data)
         data = floats(data, "data", dtype=None, unit=unit)
         if data.ndim != 2 or data.size == 0:
             raise ValueError(f"data: needs the shape (ny, nx), got {data.shape}")
@@ -128,7 +129,7 @@ class ConvergenceMap(
         if uncertainty is not None:
             uncertainty = map_std(uncertainty, data.shape, unit)
         if samples is not None:
-            samples = map_samples(samples, data.shape, unit)
+            samples = map_samples(samples, mask, unit)
         wcs, _ = celestial_wcs(wcs, data.shape)
         self._pixel_scale, _ = pixel_scale(wcs, data.shape)
         meta = copy.deepcopy(dict(meta or {}))

@@ -25,6 +25,8 @@ _ENOUGH_SAMPLES = 16  # which determine a standard deviation to 18 %
 class OtherGrids(MapParts):
     """Methods of `~astro_massmap.ConvergenceMap` that return a map on another grid."""
 
+    __iter__ = None  # list(map) would be empty, because a map has no integer index
+
     def __getitem__(self, item: slice | tuple[slice, ...]) -> Self:
         """Cut the map, its WCS, uncertainty and samples by slices of rows and columns."""
         rows, columns = map_slices(item, self.shape)
@@ -72,18 +74,21 @@ class OtherGrids(MapParts):
         """
         if not isinstance(center, SkyCoord) or not center.isscalar:
             raise TypeError(f"center: needs a SkyCoord of one position, got {center!r}")
-        sides = np.atleast_1d(size)
-        if isinstance(size, u.Quantity):
-            for side in sides:
-                to_angle(side, "size")
-        elif sides.dtype.kind not in "iu" or not (sides > 0).all() or sides.size > 2:
+        sides = list(size) if np.iterable(size) else [size]
+        on_sky = any(isinstance(side, u.Quantity) for side in sides)
+        if len(sides) > 2 or not (on_sky or (np.asarray(sides).dtype.kind in "iu" and min(sides) > 0)):
             raise ValueError(f"size: needs one angle or two, or positive numbers of pixels, got {size!r}")
+        if on_sky:
+            size = u.Quantity([to_angle(side, "size") for side in sides * (3 - len(sides))])
         position = self.wcs.world_to_pixel(center)
         if not np.all(np.isfinite(position)):
             raise NoOverlapError(
                 "center: needs a position on the projection of the map, got one on the far side of the sky"
             )
-        return self[Cutout2D(self.data, center, size, wcs=self.wcs, mode="trim").slices_original]
+        try:
+            return self[Cutout2D(self.data, center, size, wcs=self.wcs, mode="trim").slices_original]
+        except NoOverlapError:
+            raise NoOverlapError(f"center: the cut-out of size {size} is outside of the map") from None
 
     def reproject_to(self, wcs: WCS, shape: Shape | None = None) -> Self:
         """
@@ -123,13 +128,15 @@ class OtherGrids(MapParts):
         def move(arrays: Floats, order: str = "bilinear") -> Floats:  # the coordinates of all images are computed once
             return reproject_interp((arrays, self.wcs), wcs, shape_out=shape, order=order, return_footprint=False)
 
-        data = move(self.data)
+        data = move(np.where(self.mask & (self.data == 0), np.nan, self.data))  # zero: without a value
         outside = ~np.isfinite(data)
         if outside.all():
             raise ValueError("wcs: needs a grid that overlaps with the map")
         mask = outside | (move(self.mask.astype(float), "nearest-neighbor") != 0)
         samples = None if self.samples is None else move(self.samples)
         uncertainty = None
+        if samples is not None:
+            mask |= ~np.isfinite(samples.sum(axis=0))
         if samples is not None and len(samples) >= _ENOUGH_SAMPLES:
             uncertainty = samples.std(axis=0, ddof=1)
         elif self.uncertainty is not None:

@@ -112,8 +112,6 @@ class SkyFields(OnCells):
         self._redshifts: list[tuple[NZ | None, float]] = []
         for piece in pieces_of(catalog):
             self._add(piece)
-        if not self._counts:
-            raise ValueError("catalog: needs at least one galaxy, got none")
         self.n_z = self._total_n_z()
 
     def _total_n_z(self) -> NZ | None:
@@ -264,9 +262,12 @@ def pieces_of(catalog: ShearCatalog | Iterable[ShearCatalog]) -> Iterator[ShearC
         raise TypeError(
             f"catalog: needs a ShearCatalog or an iterable of these, got {type(catalog).__name__}"
         ) from None
+    i = -1
     for i, piece in enumerate(pieces):
         if not isinstance(piece, ShearCatalog):
             raise TypeError(f"catalog: needs ShearCatalogs as pieces, got {type(piece).__name__} in piece {i}")
         if piece.efficiency is not None:
             raise ValueError("catalog: that of for_lens is for one field; use to_map and ShearMap.reconstruct")
         yield piece
+    if i < 0:
+        raise ValueError("catalog: needs at least one galaxy, got none; pieces are read once, call pieces() again")

@@ -17,9 +17,9 @@ def matter_power(cosmology, *, sigma8=None, As=None, n_s, z_max, nonlinear=True)
             f"cosmology: needs a flat LambdaCDM, wCDM or w0waCDM of astropy, got {cosmology!r}; other models of dark "
             "energy are not supported"
         )
-    for name, value in {"sigma8": sigma8, "As": As, "n_s": n_s}.items():
-        if value is not None and not (isinstance(value, Real) and 0 < value < 10):
-            raise ValueError(f"{name}: needs to be a positive number, got {value!r}")
+    for name, value, most in (("sigma8", sigma8, 10), ("As", As, 1e-7), ("n_s", n_s, 10)):
+        if value is not None and not (isinstance(value, Real) and 0 < value < most):
+            raise ValueError(f"{name}: needs a number between 0 and {most:g}, got {value!r}")
     if (sigma8 is None) == (As is None):
         raise ValueError(
             "sigma8, As: give one of them, the amplitude of the fluctuations; astropy cosmologies do not contain it"

@@ -27,6 +27,7 @@ _STEP, _FEWEST_STEPS = 0.005, 400
 _MOST_NODES = 2000  # of sums over the sources at many distances
 _NOISE = 0.01  # largest fraction of the sum of the densities that is negative
 _FARTHEST = 10  # larger numbers are probably magnitudes
+_BEYOND = 1100  # larger numbers of n(z) are no redshifts; its steps would fill the memory
 
 
 @dataclass(frozen=True)
@@ -162,8 +163,8 @@ def _tabulated(z, n, name, label="n(z)"):
         raise ValueError(
             f"{name}: needs increasing redshifts z; that of index {int(np.argmax(np.diff(z) <= 0)) + 1} is not larger"
         )
-    if z[0] < 0:
-        raise ValueError(f"{name}: needs redshifts z that are not negative, got {z[0]:g}")
+    if z[0] < 0 or z[-1] > _BEYOND:
+        raise ValueError(f"{name}: needs redshifts z from 0 to {_BEYOND}, got {z[0]:g} to {z[-1]:g}")
     n = _without_noise(n, name)
     if len(z) == 1:
         return _listed(z[0], None, name)

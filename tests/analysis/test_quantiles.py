@@ -99,7 +99,8 @@ def test_quantiles_of_a_map_warn_about_the_most_extreme(monkeypatch):
     assert len(caught) == 1 and np.array_equal(low, samples.min(axis=0)) and np.array_equal(high, samples.max(axis=0))
     assert np.array_equal(kappa.quantile(0), samples.min(axis=0))  # the extremes themselves, without a warning
     assert kappa.quantile(0.5).shape == SHAPE and kappa.quantile([[0.2, 0.5], [0.3, 0.6]]).shape == (2, 2, *SHAPE)
-    assert np.isnan(ConvergenceMap(samples[0], wcs=GRID, samples=samples * np.nan).median).all()
+    unknown = ConvergenceMap(samples[0], wcs=GRID, samples=samples * np.nan, mask=np.ones(SHAPE, dtype=bool))
+    assert np.isnan(unknown.median).all()
 
 
 @given(st.integers(1, 60), st.floats(0.3, 0.99), st.data())

@@ -112,6 +112,9 @@ def test_selection_exclusion_and_method(survey):
         (["--width", "page"], "--width: needs --plot"),
         (["--plot", "picture.xyz"], "needs one of the extensions"),
         (["--wcs", "missing.fits"], "missing.fits"),
+        (["--exclude", "missing.reg"], "--exclude: there is no file 'missing.reg'"),  # was REGIONS
+        (["--z-source", "-1"], "--z-source: needs positive"),  # was --n-z
+        (["--bins", "1.2,0.2"], "--bins: needs two or more increasing"),  # was edges
         (["--prior", "missing.safetensors"], "missing.safetensors"),
         (["--method", "wiener", "--prior", "gaussian"], "--prior: not used by"),
         (["--pixel-scale", "2.5 arcmin"], "--prior: needs pixels of 0.25 to 2 arcmin"),

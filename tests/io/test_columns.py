@@ -399,6 +399,22 @@ def test_pairs_of_columns(names, columns, used):
     assert texts == []
 
 
+@pytest.mark.parametrize("pair", [("ra", "dec"), ("g1", "g2")])
+def test_one_column_for_both_components_is_an_error(pair):
+    with pytest.raises(ValueError, match=f"columns: {pair[0]} and {pair[1]} need two columns, got 'e1' for both"):
+        read(galaxies(), columns=dict.fromkeys(pair, "e1"))
+
+
+def test_a_warning_names_columns_among_which_one_was_chosen():
+    more = {"g1": E1, "g2": E2, "w": np.ones(N), "z": np.full(N, 0.5), "z_b": np.full(N, 0.6)}
+    catalog, texts = read(galaxies(**more))  # g1 and g2 of mock catalogues may be the true shear
+    assert len(texts) == 2
+    assert "columns: 'g1' is used as g1, not 'e1'; name one in columns={'g1': ...}" in texts[0]
+    assert "columns: 'z' is used as redshift, not 'z_b'; name one in columns={'redshift': ...}" in texts[1]
+    assert catalog.columns["g1"] == "g1"
+    assert read(galaxies(**more), columns={"g1": "e1", "g2": "e2", "redshift": "z_b"})[1] == []
+
+
 @pytest.mark.parametrize(
     ("names", "columns", "message"),
     [

@@ -6,6 +6,7 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
 from astropy.utils.exceptions import AstropyUserWarning
+from astropy.utils.masked import Masked
 from astropy.wcs import WCS
 from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
@@ -462,3 +463,37 @@ def test_a_mask_may_be_a_list():
         catalog.to_map(wcs=GRID, mask=[[False] * 3] * 2)
     with pytest.raises(TypeError, match="mask: needs regions"):
         catalog.to_map(wcs=GRID, mask=[3])
+
+
+def test_columns_that_are_set_are_checked():
+    catalog = make(redshift=np.ones(400))
+    catalog.redshift = np.ma.array(np.full(400, 0.7), mask=np.arange(400) % 2, fill_value=3)
+    assert np.isnan(catalog.redshift[1::2]).all()  # the values under the mask were used
+    assert np.allclose(catalog.redshift[::2], 0.7)
+    for name in ("g1", "weight", "redshift", "tomo"):
+        with pytest.raises(ValueError, match=rf"{name}: needs the shape \(400,\) of coords"):
+            setattr(catalog, name, np.ones(5))
+    for name, values in (("weight", np.arange(400.0)), ("g2", np.full(400, np.nan))):
+        with pytest.raises(ValueError, match=f"{name}: needs finite numbers, weights positive ones"):
+            setattr(catalog, name, values)
+    catalog.redshift = None
+    assert catalog.n_z is None
+
+
+def test_integers_0_and_1_for_each_galaxy_are_flags():
+    catalog = make()
+    flag = (catalog.g1 > 0).astype(int)
+    assert np.array_equal(catalog[flag].rows, np.flatnonzero(flag))  # it was galaxies 0 and 1, many times
+    assert len(catalog[[0, 1]]) == 2 and np.array_equal(catalog[np.arange(400)[::-1]].rows, np.arange(400)[::-1])
+
+
+def test_masked_positions_are_missing_and_proper_motions_are_ignored():
+    catalog = make()
+    ra, dec, mask = catalog.coords.ra, catalog.coords.dec, np.arange(400) % 4 == 0
+    masked = SkyCoord(Masked(ra, mask=mask), Masked(dec, mask=mask))
+    with pytest.warns(AstropyUserWarning, match="100 of 400 galaxies dropped: position missing"):
+        part = ShearCatalog(masked, catalog.g1, catalog.g2, axes="west-north")
+    assert np.array_equal(part.rows, np.flatnonzero(~mask)) and part.to_map(wcs=GRID).meta["n_galaxies"] == 300
+    moving = SkyCoord(ra, dec, pm_ra_cosdec=np.ones(400) * u.mas / u.yr, pm_dec=np.ones(400) * u.mas / u.yr)
+    known = ShearCatalog(moving, catalog.g1, catalog.g2, axes="west-north", weight=catalog.weight)
+    assert np.allclose(known.to_map(pixel_scale=1 * u.arcmin).data, catalog.to_map(pixel_scale=1 * u.arcmin).data)

@@ -176,6 +176,16 @@ def test_bad_data(data, error):
         ConvergenceMap(data, wcs=GRID)
 
 
+def test_samples_are_finite_outside_of_the_mask():
+    samples = np.ones((3, *SHAPE))
+    samples[1, 15, 19:21] = np.nan
+    with pytest.raises(ValueError, match="samples: 2 pixels are not finite; mask them"):
+        ConvergenceMap(smooth(), wcs=GRID, samples=samples)  # regions were measured without these pixels
+    kappa = ConvergenceMap(smooth(), wcs=GRID, samples=samples, mask=np.isnan(samples[1]))
+    moved = kappa.reproject_to(tan_wcs((25, 25), rotation=30))
+    assert moved.mask.any() and np.isfinite(moved.samples[:, ~moved.mask]).all()
+
+
 def test_oblong_pixels_are_rejected():
     wcs = tan_wcs(SHAPE)
     wcs.wcs.cd = np.diag([-0.4, 0.5]) / 60
@@ -191,6 +201,12 @@ def test_quantities_and_uncertainties_of_astropy_are_accepted():
     assert np.allclose(ConvergenceMap(smooth(), wcs=GRID, uncertainty=percent).uncertainty.array, 0.01)
     with pytest.raises(u.UnitsError, match="uncertainty"):
         ConvergenceMap(smooth(), wcs=GRID, uncertainty=StdDevUncertainty(np.ones(SHAPE), unit=u.Msun))
+
+
+@each_case("unit", ["percent", u.deg, u.Msun])
+def test_units_that_are_not_those_of_maps_are_errors(unit):
+    with pytest.raises(u.UnitsError, match=f"unit: needs that of a surface density, .* got {u.Unit(unit)}"):
+        ConvergenceMap(smooth(), wcs=GRID, unit=unit)  # the unit was dropped: percentages became the convergence
 
 
 # ---- parts
@@ -236,8 +252,22 @@ def test_cutouts_on_the_sky():
     x, y = part.wcs.world_to_pixel(center)
     assert abs(x - 4.5) <= 0.51 and abs(y - 4.5) <= 0.51
     assert kappa.cutout(GRID.pixel_to_world(1, 1), 4 * u.arcmin).shape == (7, 7)
-    with pytest.raises(NoOverlapError):
+    assert kappa.cutout(center, (4 * u.arcmin, 2 * u.arcmin)).shape == (10, 5)
+    with pytest.raises(NoOverlapError, match="center: the cut-out of size"):
+        kappa.cutout(SkyCoord(150, 10, unit="deg"), 4 * u.arcmin)
+    with pytest.raises(NoOverlapError, match="center: needs a position on the projection"):
         kappa.cutout(SkyCoord(10, 10, unit="deg"), 4 * u.arcmin)
+
+
+@each_case("size", [[1, 2, 3] * u.arcmin, [1, 2, 3], "4 arcmin", 0, [], 2.5])
+def test_sizes_of_cutouts_that_are_errors(size):
+    with pytest.raises(ValueError, match="size: needs one angle or two"):
+        make().cutout(GRID.pixel_to_world(12, 9), size)
+
+
+def test_a_map_is_not_iterable():
+    with pytest.raises(TypeError, match="not iterable"):
+        list(make())  # was empty
 
 
 # ---- other grids
@@ -295,6 +325,14 @@ def test_pixels_outside_of_the_old_map_are_masked():
     assert np.isfinite(moved.data).all()
     assert np.isnan(moved.uncertainty.array[moved.mask]).all()
     assert np.allclose(moved.uncertainty.array[~moved.mask], 0.01)
+
+
+def test_pixels_without_a_value_do_not_enter_those_of_another_grid():
+    one = ConvergenceMap(np.ones(SHAPE), wcs=GRID)
+    wider = one.reproject_to(tan_wcs((50, 60), rotation=20))
+    again = wider.reproject_to(tan_wcs((45, 55)))
+    assert np.allclose(again.data[~again.mask], 1)  # 0.3 at the edges if they were interpolated with zeros
+    assert (~again.mask).sum() > 0.9 * one.data.size
 
 
 def test_grids_far_apart_are_an_error():

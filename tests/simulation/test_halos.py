@@ -338,6 +338,7 @@ def test_injection_keeps_all_parts_of_a_map():
     samples = rng.normal(size=(3, *SHAPE)).astype(np.float32)
     samples[:, :5] = np.nan
     mask = rng.random(SHAPE) < 0.2
+    mask[:5] = True
     kappa = ConvergenceMap(
         samples[:, 10:].mean() + np.zeros(SHAPE, np.float32),
         wcs=tan_wcs(SHAPE), mask=mask, samples=samples, uncertainty=np.ones(SHAPE), meta={"field": "A"},

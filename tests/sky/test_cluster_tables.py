@@ -10,6 +10,7 @@ from astropy.cosmology import FlatLambdaCDM, default_cosmology
 from astropy.cosmology.units import littleh
 from astropy.table import Column, MaskedColumn, QTable, Table, join
 from astropy.utils.exceptions import AstropyUserWarning
+from astropy.utils.masked import Masked
 from hypothesis import given, settings, strategies as st
 from regions import CircleSkyRegion, PointSkyRegion, Regions
 
@@ -462,3 +463,11 @@ def test_tables_of_results_can_be_read_as_regions(tmp_path):
     again = region_statistics(*maps(), tmp_path / "a.ecsv")
     assert list(again["region"]) == ["A", "A (2)", "C"] and np.allclose(again["kappa"], table["kappa"])
     assert isinstance(Regions(as_regions(table)), Regions)
+
+
+def test_masked_positions_of_one_column_are_missing():
+    mask = np.array([False, True])
+    places = SkyCoord(Masked([150, 150.1] * u.deg, mask=mask), Masked([2, 2] * u.deg, mask=mask))
+    with pytest.warns(AstropyUserWarning, match="1 of 2 positions are missing"):
+        first, second = as_regions(QTable({"pos": places, "radius": [1, 2] * u.arcmin}))
+    assert first.center.ra.deg == 150 and np.isnan(second.center.ra.deg)  # the value under the mask was used

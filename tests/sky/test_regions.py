@@ -1,3 +1,4 @@
+import operator
 import warnings
 from pathlib import Path
 
@@ -13,12 +14,15 @@ from regions import (
     CirclePixelRegion,
     CircleSkyRegion,
     CompoundPixelRegion,
+    CompoundSkyRegion,
+    EllipseAnnulusSkyRegion,
     EllipsePixelRegion,
     EllipseSkyRegion,
     PixCoord,
     PointSkyRegion,
     PolygonPixelRegion,
     PolygonSkyRegion,
+    RectangleAnnulusSkyRegion,
     RectanglePixelRegion,
     RectangleSkyRegion,
     Regions,
@@ -135,7 +139,7 @@ def test_a_table_of_peaks_is_positions():
     assert all(isinstance(r, PointSkyRegion) for r in as_regions(QTable({"center": center})))
 
 
-@each_case("wrong", [CIRCLE.center, 3, None])
+@each_case("wrong", [CIRCLE.center, 3, None, {"A": CIRCLE}, Table({"name": ["A"], "ra": [150.0]})[0]])
 def test_errors_suggest_a_circle(wrong):
     with pytest.raises(TypeError, match=r"regions: needs a region, .*; a circle is CircleSkyRegion"):
         as_regions(wrong)
@@ -167,7 +171,6 @@ def test_many_regions_are_converted_to_pixels_as_one_is(flip, oblong):
     grid.wcs.cd = np.diag([-flip * 0.4 / 60, oblong * 0.4 / 60]) @ [[0.8, -0.6], [0.6, 0.8]]
     kinds = (EllipseSkyRegion, RectangleSkyRegion, *([CircleSkyRegion, CircleAnnulusSkyRegion] if oblong == 1 else []))
     regions = shapes(np.random.default_rng(0), 40, kinds)
-    regions.insert(7, EllipseSkyRegion(GRID.pixel_to_world(4, 5).galactic, 2 * u.arcmin, 1 * u.arcmin, 1 * u.rad))
     regions.insert(0, PointSkyRegion(regions[0].center))
     for ours, region in zip(all_to_pixel(regions, grid), regions, strict=True):
         theirs = region.to_pixel(grid)
@@ -176,6 +179,28 @@ def test_many_regions_are_converted_to_pixels_as_one_is(flip, oblong):
             assert np.isclose(getattr(ours, name), getattr(theirs, name), rtol=1e-4)
         if "angle" in ours._params:
             assert abs(np.sin((ours.angle - theirs.angle).to_value(u.rad))) < 1e-3  # equal up to 180 degrees
+
+
+@pytest.mark.parametrize("grid", [GRID, GRID.sub([2, 1])])
+@pytest.mark.parametrize("first", ["icrs", "galactic"])
+def test_angles_are_those_of_the_frame_of_the_region(grid, first):
+    around = GRID.pixel_to_world(20, 10).galactic
+    sizes, angle = [3 * u.arcmin, 1 * u.arcmin], 40 * u.deg
+    rings = [1 * u.arcmin, 3 * u.arcmin, 0.5 * u.arcmin, 1 * u.arcmin]
+    regions = [
+        EllipseSkyRegion(around, *sizes, angle),
+        RectangleSkyRegion(around, *sizes, angle),
+        EllipseAnnulusSkyRegion(around, *rings, angle),
+        RectangleAnnulusSkyRegion(around, *rings, angle),
+    ]
+    both = CompoundSkyRegion(regions[0], CircleSkyRegion(around, 1 * u.arcsec), operator.or_)
+    others = [CircleSkyRegion(around.transform_to(first), 1 * u.arcmin)] * 2
+    center = PixCoord(*grid.world_to_pixel(around))
+    end = PixCoord(*grid.world_to_pixel(around.directional_offset_by(270 * u.deg + angle, 1 * u.arcmin)))
+    wanted = np.arctan2(end.y - center.y, end.x - center.x)
+    alone = [all_to_pixel([region], grid)[0] for region in (*regions, both)]
+    for region in (*alone[:-1], alone[-1].region1, *all_to_pixel([*others, *regions], grid)[2:]):
+        assert abs(np.sin(region.angle.to_value(u.rad) - wanted)) < 1e-4  # 0.65 if the angle were from the West of ICRS
 
 
 def test_regions_on_the_other_side_of_the_sky_are_none():

@@ -22,6 +22,7 @@ from scipy.ndimage import map_coordinates
 from astro_massmap import AnnealedHMC, ConvergenceMap, KaiserSquires, ShearCatalog, SkyFields, SkyMaps, datasets
 from astro_massmap._sky.healpix import cells_of, fine_nside
 from astro_massmap.maps.n_z import mean_redshift
+from astro_massmap.survey.bins import fields_of_bins
 from astro_massmap.survey.cells import centres, default_nside, field_wcs, near_cells, reach, vectors
 from astro_massmap.survey.maps import field_file
 from astro_massmap.survey.peaks import listed_once, near_cell
@@ -414,6 +415,7 @@ def test_errors_name_the_argument(catalog, tmp_path):
         (lambda: SkyFields(3), TypeError, "catalog: needs a ShearCatalog"),
         (lambda: SkyFields([3]), TypeError, "catalog: needs ShearCatalogs as pieces, got int"),
         (lambda: SkyFields([]), ValueError, "catalog: needs at least one galaxy"),
+        (lambda: fields_of_bins(iter([])), ValueError, "got none; pieces are read once, call pieces\\(\\) again"),
         (lambda: SkyFields(catalog, margin=3), u.UnitsError, "margin: needs an angle"),
         (lambda: fields[0], KeyError, "cell: 0 contains no galaxies"),
         (lambda: fields.reconstruct(tmp_path / "file", "wiener"), OSError, "folder: .* is not a folder"),

@@ -279,7 +279,8 @@ def test_warning_for_magnitudes():
         (([0, 0.5, 0.5], [1, 1, 1]), "needs increasing redshifts"),
         (([0, 0.5, 0.6], [1, -1, 1]), "needs densities n that are not negative; 1 of 3 are"),
         (([0, 0.5, 0.6], [0, 0, 0]), "needs densities n of which some are positive; all 3 are zero"),
-        (([-0.1, 0.5, 0.6], [1, 1, 1]), "needs redshifts z that are not negative, got -0.1"),
+        (([-0.1, 0.5, 0.6], [1, 1, 1]), "needs redshifts z from 0 to 1100, got -0.1 to 0.6"),
+        (([0, 3e5, 6e5], [1, 1, 1]), "needs redshifts z from 0 to 1100, got 0 to 600000"),  # in km/s: 3 GiB of nodes
         (([0, 0.5, np.inf], [1, 1, 1]), "needs finite redshifts and densities; 1 are not"),
         (([0, 0.5, 0.6], [1, np.nan, 1]), "needs finite"),
         ((Z, N[1:]), "60 for 61; if the redshifts are edges of bins, give the centres"),

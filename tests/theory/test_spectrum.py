@@ -170,7 +170,8 @@ def test_massive_neutrinos_and_dark_energy_change_the_spectrum():
         ({"cosmology": FlatLambdaCDM(H0=70, Om0=0.3, Ob0=0)}, "Ob0"),
         ({"cosmology": w0wzCDM(H0=70, Om0=0.3, Ode0=0.7, Ob0=0.05, wz=0.5)}, "dark energy"),
         ({"cosmology": "Planck18"}, "cosmology"),
-        ({"As": None, "sigma8": -0.8}, "sigma8"),
+        ({"As": None, "sigma8": -0.8}, "sigma8: needs a number between 0 and 10, got -0.8"),
+        ({"As": 2.1}, "As: needs a number between 0 and 1e-07, got 2.1"),  # of 1e-9
         ({"redshift": "1"}, "redshift"),
         ({"cosmology": LambdaCDM(H0=70, Om0=0.3, Ob0=0.05, Ode0=0.5)}, "flat"),
     ],

@@ -49,7 +49,8 @@ def test_the_coverage_is_that_of_the_intervals_of_maps():
     # region_statistics and quantile are called for each of the mocks, and no other interval is evaluated
     samples, truth = toy(6, 16, shape=(6, 8), seed=2)
     grid = datasets.demo_truth()[:6, :8]
-    maps = [ConvergenceMap(t, wcs=grid.wcs, samples=s) for s, t in zip(samples, truth, strict=True)]
+    mask = np.isnan(samples[0, 0])
+    maps = [ConvergenceMap(t, wcs=grid.wcs, samples=s, mask=mask) for s, t in zip(samples, truth, strict=True)]
     pixel, inside, within = PointPixelRegion(PixCoord(3, 2)), [], []
     for kappa, t in zip(maps, truth, strict=True):
         low, high = kappa.quantile([0.16, 0.84])
@@ -219,7 +220,8 @@ def test_maps_give_the_same_as_arrays():
     grid = datasets.demo_truth()[:6, :8]
     samples, truth = toy(4, 39, shape=(6, 8))
     samples[:, :, 0, 0] = np.nan
-    maps = [ConvergenceMap(t, wcs=grid.wcs, samples=s) for s, t in zip(samples, truth, strict=True)]
+    mask = np.isnan(samples[0, 0])
+    maps = [ConvergenceMap(t, wcs=grid.wcs, samples=s, mask=mask) for s, t in zip(samples, truth, strict=True)]
     truths = [ConvergenceMap(t, wcs=grid.wcs) for t in truth]
     assert coverage(maps, truths)["coverage"].tolist() == coverage(samples, truth)["coverage"].tolist()
     assert ranks(maps, truth).shape == (4, 47)
