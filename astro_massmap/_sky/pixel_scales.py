@@ -6,6 +6,10 @@ Pixels are 0.4 arcmin at 6.25 to 100 effective galaxies per square arcminute, 0.
 most 2 arcmin.
 """
 
+import math
+from bisect import bisect_left
+from functools import cache, partial
+
 import astropy.units as u
 import numpy as np
 
@@ -15,7 +19,7 @@ USUAL, LARGEST = 0.4, 2.0  # arcmin
 _COARSE = (USUAL, 0.6, 0.8, 1.0, 1.5)
 _FINE = {200: 0.25, 100: 0.3}  # galaxies per square arcminute, from which the pixels are finer
 _FULL = 12  # galaxies in the cell of a typical galaxy
-_SMALLEST_CELL, _LARGEST_CELL = 0.1, 30.0  # arcmin
+_CELLS = [0.1 * 2 ** (k / 2) for k in range(18)]  # sides in arcmin
 _MOST_GALAXIES = 10**6
 
 
@@ -39,19 +43,19 @@ def surface_density(coords, weight):
     places = coords[::step].spherical
     lon, lat = places.lon.to_value(u.arcmin), places.lat.to_value(u.arcmin)
     full = min(_FULL, max(len(lon) // 4, 2))
-    side = _SMALLEST_CELL
-    while (count := _median_count(lon, lat, side)) < full and side < _LARGEST_CELL:
-        side *= np.sqrt(2)
+    count = cache(partial(_median_count, lon, lat))
+    side = _CELLS[bisect_left(_CELLS, full, hi=len(_CELLS) - 1, key=count)]
     w = normalised(weight)
     effective = w.sum() ** 2 / (w**2).sum() / len(w)
-    return float(step * (count - 1) / side**2 * effective) / u.arcmin**2  # the galaxy itself is not counted
+    return float(step * (count(side) - 1) / side**2 * effective) / u.arcmin**2  # the galaxy itself is not counted
 
 
 def _median_count(lon, lat, side):
     """Return the median over the galaxies of the number in their cell, of height and width ``side``."""
-    row = np.floor(lat / side)
-    middle = np.radians(np.clip((row + 0.5) * side / 60, -90, 90))
-    column = np.floor(lon * np.cos(middle) / side)
-    cell = (row * np.ceil(22000 / side) + column).astype(np.int64)
-    counts = np.unique(cell, return_counts=True)[1]
-    return np.median(np.repeat(counts, counts))
+    row = np.floor(lat / side).astype(np.int64)
+    first = row.min()
+    middle = np.radians(np.clip((np.arange(first, row.max() + 1) + 0.5) * side / 60, -90, 90))
+    cell = np.floor(lon * (np.cos(middle) / side)[row - first]).astype(np.int64)
+    cell += row * math.ceil(22000 / side)
+    counts = np.sort(np.unique(cell, return_counts=True)[1])
+    return counts[np.searchsorted(np.cumsum(counts), len(cell) / 2)]

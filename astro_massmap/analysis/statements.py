@@ -71,6 +71,19 @@ def fit_statements(fit):
     return found
 
 
+def fit_verdict(fit):
+    """Return the few words of the statements about a fit; if there are none, that it agrees, and how closely."""
+    found = "; ".join(short for short, _ in fit_statements(fit))
+    if found or fit["power_p_value"] is None or fit["power_p_value"] >= _P_VALUE:
+        return found or "the data agree with the noise and the prior"
+    band = _worst_band(fit)
+    return (
+        f"the data agree with the noise; their power is {fit['power_ratio'][band]:.3g} times that of prior and noise "
+        f"at ell = {fit['ell'][band]:.0f}, within the factor of {_FACTOR:g} that is accepted for a prior that is not "
+        "Gaussian, because its fields scatter more than the Gaussian fields to which p refers"
+    )
+
+
 def fit_summary(fit):
     """Return one line with the numbers of a fit; empty without a fit."""
     if not _is_complete(fit):

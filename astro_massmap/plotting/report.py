@@ -21,7 +21,7 @@ from .._utils.version import __version__
 from ..analysis.detection import detection_probability, region_statistics
 from ..analysis.peaks import find_peaks
 from ..analysis.region_tables import keep_columns as with_columns
-from ..analysis.statements import LOW_PEAKS, fit_statements, fit_summary, gaussian_prior
+from ..analysis.statements import LOW_PEAKS, fit_statements, fit_summary, fit_verdict, gaussian_prior
 from ..theory.source_redshifts import read_n_z
 from .curves import plot_spectrum
 from .panels import bin_title, plot_maps, plot_summary
@@ -211,8 +211,7 @@ def _field(kappa, name):
     fit = kappa.diagnostics.get("fit")
     statements = fit_statements(fit)
     if fit_summary(fit):
-        verdict = "; ".join(short for short, _ in statements) or "the data agree with the noise and the prior"
-        facts["fit"] = f"{verdict}. {fit_summary(fit)}".replace("chi^2", "χ²").replace("+-", "±")
+        facts["fit"] = f"{fit_verdict(fit)}. {fit_summary(fit)}".replace("chi^2", "χ²").replace("+-", "±")
     notes = [note(f"Warning: {statement}.") for _, statement in statements]
     return section("The field", facts_of({name: value for name, value in facts.items() if value}), *notes)
 

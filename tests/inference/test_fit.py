@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from astro_massmap import PowerSpectrum, Wiener
-from astro_massmap.analysis.statements import fit_statements, fit_summary
+from astro_massmap.analysis.statements import fit_statements, fit_summary, fit_verdict
 from astro_massmap.inference import (
     ConvergenceObservation,
     FourierGrid,
@@ -131,6 +131,18 @@ def test_deviations_are_stated_in_words():
     assert [short.split()[0] for short, _ in fit_statements(only_chi2)] == ["residuals"]
     small = fit | {"chi2": 1.01, "chi2_sigma": 9.0, "b_mode_chi2": 1.01, "b_mode_sigma": 9.0, "power_p_value": None}
     assert fit_statements(small) == []
+
+
+def test_the_verdict_does_not_contradict_the_p_value():
+    fit = fit_of(mock(1)) | {"gaussian": False, "power_p_value": 0.3}
+    assert fit_verdict(fit) == "the data agree with the noise and the prior"
+    band, n = 2, len(fit["ell"])
+    bands = {"power_ratio": [1.7 if i == band else 1.0 for i in range(n)], "power_error": [0.1] * n}
+    low = fit | bands | {"power_p_value": 3e-6}
+    assert fit_statements(low) == []
+    measured = f"1.7 times that of prior and noise at ell = {fit['ell'][band]:.0f}"
+    assert f"{measured}, within the factor of 2" in fit_verdict(low)
+    assert fit_verdict(low | {"gaussian": True}) == "unlike its prior (p = 3e-06)"
 
 
 @pytest.mark.filterwarnings("ignore:padding")
