@@ -120,15 +120,15 @@ def test_the_wiener_map_has_the_same_clusters(catalog):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the map was made with a Gaussian prior")
 def test_the_probability_of_the_clusters_under_the_exact_gaussian_posterior(catalog, massmap_data):
-    # 1.00, 1.00 and 0.92 with apertures of 1.5 arcmin, and 0.15 at random positions of the footprint; from 64 samples a
-    # probability of 0.92 has an error of 0.034: 0.12 is a false alarm in 1 of 2000 seeds
-    kappa = catalog.reconstruct("wiener", n_samples=64, progress=False)
+    # with apertures of 1.5 arcmin the second one has the mean 0.0232 and the standard deviation 0.0094, hence 0.81; from
+    # 256 samples this has an error of 0.025: 0.086 is a false alarm in 1 of 2000 seeds. At random positions it is 0.15
+    kappa = catalog.reconstruct("wiener", n_samples=256, progress=False)
     clusters = QTable.read(massmap_data / "cosmos" / "xray_clusters.ecsv")
     x_ray = SkyCoord(clusters["ra"], clusters["dec"])
     nearest = [x_ray.separation(SkyCoord(ra, dec, unit="deg")).argmin() for ra, dec, _ in PEAKS]
     assert np.allclose(clusters["redshift"][nearest], [z for *_, z in PEAKS], atol=0.01)
     table = kappa.detection_probability([CircleSkyRegion(c, 1.5 * u.arcmin) for c in x_ray[nearest]], 0.015)
-    assert np.allclose(table["probability"], [1, 0.92, 1], atol=0.12)
+    assert np.allclose(table["probability"], [1, 0.81, 1], atol=0.086)
     assert table["probability"][0] > 0.98 and table["probability"][2] > 0.98
     x, y = np.random.default_rng(0).uniform(0, np.array(kappa.shape[::-1]) - 1, (400, 2)).T
     random = kappa.detection_probability(
