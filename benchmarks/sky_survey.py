@@ -105,6 +105,7 @@ def main():
     parser.add_argument("--side", type=float, default=22.4, help="of the survey in degrees")
     parser.add_argument("--density", type=float, default=5.0, help="galaxies per square arcminute")
     parser.add_argument("--pixel", type=float, default=2.0, help="side of a pixel in arcmin")
+    parser.add_argument("--margin", type=int, default=90, help="pixels of a field around its cell")
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--alone", type=int, default=8, help="fields that are also mapped by one process")
     parser.add_argument("--chains", type=int, default=0, help="fields that are also mapped under the learned prior")
@@ -124,7 +125,8 @@ def main():
     if not file.exists():
         make_catalogue(sky, file, half, a.density)
     begin = time.perf_counter()
-    fields = SkyFields(read(file), pixel_scale=a.pixel * u.arcmin, nside=16)
+    pixel = a.pixel * u.arcmin
+    fields = SkyFields(read(file), pixel_scale=pixel, nside=16, margin=a.margin * pixel)
     binning = time.perf_counter() - begin
     log(f"{fields!r}, {fields.area:.0f}; binned in {binning:.0f} s")
     folder, wiener = a.out / "maps", Wiener(n_samples=a.samples)
