@@ -120,8 +120,8 @@ def test_the_wiener_map_has_the_same_clusters(catalog):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the map was made with a Gaussian prior")
 def test_the_probability_of_the_clusters_under_the_exact_gaussian_posterior(catalog, massmap_data):
-    # with apertures of 1.5 arcmin the second one has the mean 0.0232 and the standard deviation 0.0094, hence 0.81; from
-    # 256 samples this has an error of 0.025: 0.086 is a false alarm in 1 of 2000 seeds. At random positions it is 0.15
+    # in an aperture of 1.5 arcmin the second one has the mean 0.0232 and the standard deviation 0.0094, hence 0.81;
+    # from 256 samples this has an error of 0.025: 0.086 is a false alarm in 1 of 2000 seeds. It is 0.15 elsewhere
     kappa = catalog.reconstruct("wiener", n_samples=256, progress=False)
     clusters = QTable.read(massmap_data / "cosmos" / "xray_clusters.ecsv")
     x_ray = SkyCoord(clusters["ra"], clusters["dec"])
