@@ -109,10 +109,10 @@ class Lognormal(PriorOnGrid):
         for value in precision.unique():
             where = precision == value
             exact[..., where] = self.denoised(exact[..., where], float(value**-0.5))
-        return self.share * (self.grid.to_modes(exact) - mean)
+        return self.fraction * (self.grid.to_modes(exact) - mean)
 
     weight = None
-    share = 1.0  # of the exact contribution to the diffusion; less for a wrong denoiser
+    fraction = 1.0  # of the exact contribution to the diffusion; less for a wrong denoiser
 
     def _joint(self, data, sigma):
         """Return values of a pixel and their weights given its data; no data: infinite noise."""
@@ -198,8 +198,8 @@ def diffusion(prior, observation, steps, end=END):
     return plan
 
 
-def annealed(prior, observation, kind=SplitPlan, schedule=Schedule.annealed()):  # noqa: B008
-    schedule = dataclasses.replace(schedule, sigma_end=END)
+def annealed(prior, observation, kind=SplitPlan, **changes):
+    schedule = dataclasses.replace(Schedule.annealed(), sigma_end=END, **changes)
     return kind(observation, prior, schedule, observation.shape, dtype=torch.float64)
 
 
@@ -209,8 +209,8 @@ def short(prior, observation, **changes):
     return DiffusedStartPlan(start, observation, prior, schedule, observation.shape, dtype=torch.float64)
 
 
-SAMPLERS = {  # name: share of the exact contribution to the diffusion, function of prior and observation
-    "from exact draws, 5 steps at s": (1, lambda *given: annealed(*given, Exact, Schedule(trajectories=5))),
+SAMPLERS = {  # name: fraction of the exact contribution to the diffusion, function of prior and observation
+    "from exact draws, 5 steps at s": (1, lambda *given: annealed(*given, Exact, levels=(1.0,), trajectories=(5,))),
     "from exact draws, all levels": (1, lambda *given: annealed(*given, Exact)),
     "default chains": (1, annealed),
     "default chains, all noise kept between levels": (1, lambda *given: annealed(*given, Heated)),
@@ -247,7 +247,7 @@ def chain_rows(n, data_sets=6):
     for skewness in (1.7, 3.5):
         prior = Lognormal(grid, CASES["z = 1"][0], skewness)
         problems = [problem(prior, seed) for seed in range(data_sets)]
-        for name, (prior.share, plan_of) in SAMPLERS.items():
+        for name, (prior.fraction, plan_of) in SAMPLERS.items():
             found = []
             for observation, exact in problems:
                 plan, seen = plan_of(prior, observation), observation.observed.numpy()

@@ -182,8 +182,8 @@ def main(options=None):
     out, start = arguments.out, time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     skies = Skies(arguments)
-    print(f"{time.perf_counter() - start:.0f} s for boxes and calibration", flush=True)
     bank = survey_bank(skies.held_out, survey(skies.held_out, 1.0, 0.4), 24, 9)
+    print(f"{time.perf_counter() - start:.0f} s for boxes and calibration", flush=True)
     reference = Survey(0, np.zeros(0), declared_spectrum(PowerSpectrum.default()), REFERENCE)
     fields = [[survey(skies.training, z, pixel) for z in REDSHIFTS] for pixel in PIXELS]
     size = 112 if arguments.size >= 192 else arguments.size // 2
