@@ -27,7 +27,7 @@ from .base import Estimate, check_dtype, check_padding, check_tolerance, in_batc
 
 _MOCKS, _BATCH_ON_GPU = 8, 16  # number of mock data sets for the thresholds; realisations at a time on a GPU
 _MOCK_ATTEMPT, _NOISE_ATTEMPT = 2**32 - 3, 2**32 - 4  # attempt numbers of their streams, which no chain has
-_FIELDS, _OWN = 16, 6  # arrays of coefficients in memory for each map that is solved, and for all of them together
+_FIELDS = 18  # arrays of coefficients in memory for each map that is solved, as measured for one and two at a time
 _SOLVED = 1e-4  # relative residual of the Wiener filter
 
 
@@ -230,7 +230,7 @@ class Sparse:
     def _memory_estimate(self, shape: tuple[int, int], workers: int) -> MemoryEstimate:
         needed = needed_memory(shape, self.padding, dtype=self.dtype, batch=workers)
         coefficients = self._scales(shape) * shape[0] * shape[1] * check_dtype(self.dtype).itemsize
-        return replace(needed, bytes=needed.bytes + (workers * _FIELDS + _OWN) * coefficients)
+        return replace(needed, bytes=needed.bytes + workers * _FIELDS * coefficients)
 
     def _workers(self, shape: tuple[int, int]) -> int:
         """Return the number of realisations at a time: on a CPU ``n_jobs``, or as many as cores and memory allow."""

@@ -54,8 +54,9 @@ for side in (24, {side}):
     observation = Observation.from_arrays(np.zeros((2, side, side)), np.full((side, side), 0.15), 1.2e-4)
     method.solve(observation)
     print(peak())
-print(method._memory_estimate(observation.shape, 1).bytes)
+print(method._memory_estimate(observation.shape, method.n_jobs).bytes)
 """
+SPARSE = "Sparse(n_noise=2, max_iterations=2, n_jobs={})"
 INFER = "Wiener(InferredSpectrum(n_chains=1, burn_in=0, thin=1), n_samples=2, n_jobs=1, tolerance=0.1)"
 
 
@@ -63,7 +64,7 @@ INFER = "Wiener(InferredSpectrum(n_chains=1, burn_in=0, thin=1), n_samples=2, n_
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
 @pytest.mark.skipif(torch.version.cuda is not None, reason="the memory of the CUDA libraries was not measured")
-@pytest.mark.parametrize("method", [INFER, "Sparse(n_noise=2, max_iterations=2, n_jobs=1)"])
+@pytest.mark.parametrize("method", [INFER, SPARSE.format(1), SPARSE.format(2)])
 @pytest.mark.parametrize("side", [256, 512])
 def test_other_methods_use_the_estimated_memory(method, side):
     code, environment = SOLVE.format(method=method, side=side), os.environ | {"OMP_NUM_THREADS": "1"}
