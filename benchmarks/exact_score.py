@@ -215,6 +215,7 @@ SAMPLERS = {  # name: fraction of the exact contribution to the diffusion, funct
     "default chains": (1, annealed),
     "default chains, all noise kept between levels": (1, lambda *given: annealed(*given, Heated)),
     "diffusion, 25 steps": (1, lambda *given: diffusion(*given, 25)),
+    "diffusion, 50 steps": (1, lambda *given: diffusion(*given, 50)),
     "short chains": (1, short),
     "short chains, 30 steps back": (1, lambda *given: short(*given, reverse_steps=30)),
     "short chains, 6 steps at s, 30 back": (1, lambda *given: short(*given, trajectories=(6,), reverse_steps=30)),

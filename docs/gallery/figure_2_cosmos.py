@@ -159,7 +159,7 @@ for name, image in {"Gaussian": gaussian, **posterior}.items():
     print(f"{name}: at {len(random)} random positions the probability is {np.mean(random['probability']):.3f}")
 
 # %%
-# At some 600 random positions, the mean probability was 0.151 under the Gaussian posterior, and 0.125 and 0.116 under
+# At some 600 random positions, the mean probability was 0.148 under the Gaussian posterior, and 0.113 and 0.123 under
 # the learned prior with the bright and with all galaxies. A probability of a few tenths is therefore weak evidence.
 #
 # The figures show, for the cluster with the probability closest to 0.5 among the five with the highest X-ray masses,
