@@ -6,11 +6,13 @@ from .geometry import pixel_scale, to_angle
 
 
 def pixels_per_side(size, wcs, shape):
-    """Return the whole number of pixels closest to an angle; ValueError for less than half a pixel."""
+    """Return the whole number of pixels closest to an angle; ValueError below half a pixel or above the map's side."""
     size, (scale, _) = to_angle(size, "size"), pixel_scale(wcs, shape)
     n = round((size / scale).to_value(""))
     if n < 1:
         raise ValueError(f"size: needs at least the side of a pixel, {scale:.3g}, got {size:g}")
+    if n > min(shape):
+        raise ValueError(f"size: needs at most the shorter side of the map, {min(shape) * scale:.3g}, got {size:g}")
     return n
 
 

@@ -135,7 +135,7 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens, CatalogB
         meta: Mapping[str, Any] | None = None,
         max_shear: float = 2.0,
     ) -> None:
-        self.axes = check_axes_name(axes)
+        self.axes = axes
         if not isinstance(coords, SkyCoord) or coords.ndim != 1:
             raise TypeError(
                 "coords: needs a one-dimensional SkyCoord, such as SkyCoord(ra, dec, unit='deg'), got "
@@ -171,6 +171,8 @@ class ShearCatalog(CatalogTables, CatalogBins, Calibration, BehindLens, CatalogB
         _ = self._mean_response  # raises an error if it is invalid
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name == "axes":
+            check_axes_name(value)
         if name in ("g1", "g2", "weight", "redshift", "tomo") and value is not None:
             n = len(self.coords)
             value = bin_numbers(value, n) if name == "tomo" else column(value, name, n)

@@ -38,6 +38,7 @@ __all__ = ["PropertyTest", "property_test"]
 
 _PATCHES, _FEWEST = 32, 8  # patches by default, and at least
 _SMALLEST = 1024  # nside of patches
+_MISSING = (-99, -999, -9999)  # in surveys, and 1e30 with either sign
 _LEAST_P = 0.001  # smaller ones depend on the tail of the distribution of the slope, and are not printed
 
 
@@ -108,7 +109,7 @@ def property_test(
         Property of each galaxy ``(n,)``, or a HEALPix map ``(npix,)`` or its file. An array of the length of the
         catalogue, or of the table of which galaxies were selected or dropped (see ``rows`` of the catalogue), is that
         of galaxies, unless an argument of a HEALPix map is given. Galaxies and pixels where it is NaN are left out,
-        with a warning.
+        with a warning. Codes such as -99 count as values, also with a warning.
     n_bins : int
         Number of quantiles of the property in the table; fewer if many values are equal.
     nside : int, optional
@@ -152,6 +153,9 @@ def property_test(
     if not known.all():
         warn(f"values: the property is unknown for {int((~known).sum())} of {len(x)}, which are left out")
     x, y, w = x[known], np.stack(list(components.values()))[:, known], weight[known]
+    doubtful = int((np.isin(x, _MISSING) | (np.abs(x) > 1e30)).sum())
+    if doubtful:
+        warn(f"values: {doubtful} of {len(x)} look like a code for no value, such as -99; make them NaN if they are")
     if not len(x) or np.ptp(x) == 0:
         raise ValueError("values: needs a property that varies over the survey, it is constant")
     patch = _patches(coords[known], nside)

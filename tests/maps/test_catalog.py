@@ -476,6 +476,8 @@ def test_columns_that_are_set_are_checked():
     for name, values in (("weight", np.arange(400.0)), ("g2", np.full(400, np.nan))):
         with pytest.raises(ValueError, match=f"{name}: needs finite numbers, weights positive ones"):
             setattr(catalog, name, values)
+    with pytest.raises(ValueError, match=r"axes: needs one of 'west-north', .*, got 'north'"):
+        catalog.axes = "north"
     catalog.redshift = None
     assert catalog.n_z is None
 

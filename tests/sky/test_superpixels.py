@@ -44,10 +44,12 @@ def test_a_super_pixel_is_at_the_centre_of_its_pixels(kwargs, cd, n):
 
 def test_the_size_is_rounded_to_whole_pixels():
     wcs = tan_wcs(SHAPE)  # 0.4 arcmin
-    sizes = [0.3, 0.5, 0.7, 1.5, 8] * u.arcmin
-    assert [pixels_per_side(size, wcs, SHAPE) for size in sizes] == [1, 1, 2, 4, 20]
+    sizes = [0.3, 0.5, 0.7, 1.5, 2.8] * u.arcmin
+    assert [pixels_per_side(size, wcs, SHAPE) for size in sizes] == [1, 1, 2, 4, 7]
     with pytest.raises(ValueError, match=r"^size: needs at least the side of a pixel, 0\.4 arcmin, got 0\.1 arcmin"):
         pixels_per_side(0.1 * u.arcmin, wcs, SHAPE)
+    with pytest.raises(ValueError, match=r"^size: needs at most the shorter side of the map, .* arcmin, got 5 deg"):
+        pixels_per_side(5 * u.deg, wcs, SHAPE)
     with pytest.raises(u.UnitsError, match=r"^size: needs an angle"):
         pixels_per_side(2, wcs, SHAPE)
 

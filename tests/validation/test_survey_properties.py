@@ -89,6 +89,13 @@ def test_the_convergence_of_a_survey(tmp_path):
     assert found.slope[0] == pytest.approx(np.asarray(table["mean"]).std(), rel=1e-3) and found.p_value < 1e-6
 
 
+@pytest.mark.parametrize("code", [-99, -9999, -1.6375e30])
+def test_codes_for_no_value_are_not_used_in_silence(code):
+    catalog, x = catalogue(4, n=2000)
+    with pytest.warns(AstropyUserWarning, match="values: 3 of 2000 look like a code for no value"):
+        property_test(catalog, np.where(np.arange(2000) < 3, code, x))
+
+
 def test_errors_name_the_argument():
     catalog, x = catalogue(4, n=200)
     with pytest.raises(TypeError, match="data: needs a ShearCatalog or SkyMaps, got int"):
