@@ -20,7 +20,7 @@ python "$here/score_prior.py" "$out/prior.safetensors" "$out" --out "$out"
 python "$here/two_modes.py" "$out/prior.safetensors" "$out" --out "$out"
 python "$here/speed.py" --prior "$out/prior.safetensors" --out "$out"
 if [ $# -gt 1 ]; then
-    mocks=("$2" --axes west-north --columns g1=e1,g2=e2 --maps "$out" --mocks 16 --size 192 --samples 19)
+    mocks=("$2" --axes west-north --columns g1=e1,g2=e2 --maps "$out" --mocks 16 --size 128 --samples 39)
     mocks+=(--prior "$out/prior.safetensors" --network "$out/posterior.safetensors")
     massmap validate "${mocks[@]}" --select bright -o "$out/validation_bright"
 fi
