@@ -89,6 +89,7 @@ def main():
     parser.add_argument("--particles", type=int, default=320)
     parser.add_argument("--boxes", type=int, default=1)
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     pixel = 0.4 * ARCMIN
     theory, sky = skies_of(arguments, pixel)
     network, prior = (dataclasses.replace(c.load("default"), spectrum=theory) for c in (PosteriorNetwork, ScorePrior))

@@ -174,6 +174,7 @@ def main():
     parser.add_argument("--mocks", type=int, default=30, help="mocks of each kind (default: %(default)s)")
     parser.add_argument("--noise-free", action="store_true")
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.noise_free:
         for mass in arguments.masses:
             print(in_text(mass), "{:.3f} +- {:.3f}".format(*noise_free(mass, 100)))

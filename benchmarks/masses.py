@@ -120,6 +120,7 @@ def main():
     parser.add_argument("--mocks", type=int, default=30, help="mocks of each kind (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "tables")
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     kept = arguments.out / "masses_mocks.ecsv"
     mocks = Table.read(kept) if kept.exists() else Table()
     done = {(row["method"], row["m200"], row["seed"]) for row in mocks}

@@ -85,6 +85,7 @@ def main():
     parser.add_argument("--particles", type=int, default=320)
     parser.add_argument("--boxes", type=int, default=1)
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     skies, lines = None, []
     if set(arguments.surveys) - {"cosmos"}:
         options = {"box_size": 256.0, "size": 2 * arguments.side, "device": "cpu"}

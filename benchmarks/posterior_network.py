@@ -49,6 +49,7 @@ def main():
     parser.add_argument("--workers", type=int, default=1, help="processes that draw maps")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     out, begin = arguments.out, time.perf_counter()
     skies = Skies(arguments)
     factor = ScorePrior.load("default", field="targeted").factor

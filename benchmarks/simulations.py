@@ -138,6 +138,8 @@ def main():
     parser.add_argument("--out", type=Path)
     parser.add_argument("--sections", nargs="*", default=["matter", "power", "moments", "picture", "speed"])
     arguments = parser.parse_args()
+    if arguments.out is not None:
+        arguments.out.mkdir(parents=True, exist_ok=True)
     lines = []
 
     def log(text):

@@ -156,6 +156,7 @@ def main():
     parser.add_argument("--boxes", type=int, default=1)
     parser.add_argument("--simulated", type=Path, help="folder of ``massmap simulate``, for its boxes")
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.simulated:
         return measure(arguments, Simulated(arguments.simulated, (2 * arguments.side,) * 2))
     options = {"box_size": 256.0, "size": 2 * arguments.side, "device": "cpu"}

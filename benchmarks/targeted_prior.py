@@ -58,6 +58,7 @@ def main():
     parser.add_argument("--workers", type=int, default=0, help="processes that draw maps")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     (correct if arguments.correct else make)(arguments, Skies(arguments))
 
 
