@@ -118,14 +118,14 @@ class Score:
         return value, np.sqrt((n - 1) * np.mean((left - left.mean()) ** 2)) if n > 1 else np.nan
 
     def rows(self):
-        yield "RMSE / Wiener, with data", "{:.3f} +- {:.3f}".format(*self.ratio(0))
-        yield "RMSE / Wiener, in gaps", "{:.3f} +- {:.3f}".format(*self.ratio(2))
+        yield "RMSE / Wiener, with data", in_text(*self.ratio(0), 3, " +- ")
+        yield "RMSE / Wiener, in gaps", in_text(*self.ratio(2), 3, " +- ")
         if self.power:
             samples, truth = np.array(self.power).transpose(1, 0, 2)
             ratio = samples.sum(axis=0) / truth.sum(axis=0)
             left = (samples.sum(axis=0) - samples) / (truth.sum(axis=0) - truth)
             error = np.sqrt((len(left) - 1) * left.var(axis=0))
-            yield "power / truth", " ".join(f"{r:.2f}+-{e:.2f}" for r, e in zip(ratio, error, strict=True))
+            yield "power / truth", " ".join(in_text(r, e, 2) for r, e in zip(ratio, error, strict=True))
             m = np.array(self.moments).mean(axis=0)
             skew = m[:, 1] / m[:, 0] ** 1.5
             yield "skewness / truth, 1 arcmin and pixels", f"{skew[0] / skew[1]:.2f} {skew[2] / skew[3]:.2f}"
@@ -133,9 +133,14 @@ class Score:
             yield f"peaks / truth above {THRESHOLDS}", " ".join(f"{r:.2f}" for r in peaks[0] / peaks[1])
             cover = np.array(self.cover)
             mean, error = cover.mean(axis=0), cover.std(axis=0, ddof=1) / np.sqrt(len(cover))
-            text = [f"{m:.3f}+-{e:.3f}" for m, e in zip(mean, error, strict=True)]
+            text = [in_text(m, e, 3) for m, e in zip(mean, error, strict=True)]
             yield "coverage 68, 90 with data; 68, 90 in gaps", " ".join(text)
             yield "evaluations, seconds a mock", f"{self.evaluations} {self.seconds / len(self.errors):.1f}"
+
+
+def in_text(value, error, digits, between="+-"):
+    """Return a value and its error as text; the value alone if there is no error, for a single field."""
+    return f"{value:.{digits}f}" + (f"{between}{error:.{digits}f}" if np.isfinite(error) else "")
 
 
 def compare(mocks, methods, log, pixel=0.4 * ARCMIN):
