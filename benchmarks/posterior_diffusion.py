@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from score_prior import Score, footprint, mock
+from score_prior import Score, footprint, in_text, mock
 from survey_posterior import SURVEYS, sources
 from survey_prior import ARCMIN, Skies
 
@@ -67,7 +67,7 @@ def compared(scores, chains):
 
 def listed(values, errors, digits):
     """Return values and errors as text."""
-    return " ".join(f"{v:.{digits}f}+-{e:.{digits}f}" for v, e in zip(values, errors, strict=True))
+    return " ".join(in_text(v, e, digits) for v, e in zip(values, errors, strict=True))
 
 
 def main():

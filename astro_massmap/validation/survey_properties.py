@@ -12,17 +12,14 @@ and its covariance follows from n patches of the sky, HEALPix cells, each left o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.coordinates import SkyCoord
-from astropy_healpix import healpix_to_lonlat
 from scipy.stats import f as f_distribution
 
 from .._io.quantities import floats
 from .._io.result_tables import ResultTable, printed
-from .._sky.healpix import at_positions, cells_of
+from .._sky.healpix import at_positions, cells_of, centres_of, check_nside
 from .._utils.checks import check_integer
 from .._utils.progress import warn
 from ..maps.catalog import ShearCatalog
@@ -137,14 +134,13 @@ def property_test(
     73 patches, p = 0.128
     """
     check_integer(n_bins, "n_bins", 1)
-    if nside is not None and not (isinstance(nside, Integral) and nside > 0 and nside & (nside - 1) == 0):
-        raise ValueError(f"nside: needs a power of two, got {nside!r}")
+    nside = None if nside is None else check_nside(nside)
     if isinstance(data, ShearCatalog):
         coords, weight = data.coords.icrs, data.weight
         components = {"g1": data.west_north.real, "g2": data.west_north.imag}
     elif isinstance(data, SkyMaps):
         table = data.healpix()
-        coords = SkyCoord(*healpix_to_lonlat(table["pixel"], table.meta["nside"], order="nested"))
+        coords = centres_of(table["pixel"], table.meta["nside"])
         components, weight = {"kappa": np.asarray(table["mean"])}, np.ones(len(table))
     else:
         raise TypeError(f"data: needs a ShearCatalog or SkyMaps, got {type(data).__name__}")

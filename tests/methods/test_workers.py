@@ -187,6 +187,10 @@ def test_tasks_of_lost_workers_are_done_here(lost_after):
     assert sorted(results) == [i**2 for i in range(7)]
 
 
+def one_process():
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=start_worker)
+
+
 def kill_its_worker(piece):
     if piece == 3 and multiprocessing.parent_process() is not None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -195,9 +199,8 @@ def kill_its_worker(piece):
 
 @pytest.mark.slow
 def test_a_pool_whose_process_was_killed():
-    context = multiprocessing.get_context("spawn")
     with (
-        ProcessPoolExecutor(1, mp_context=context, initializer=start_worker) as executor,
+        one_process() as executor,
         pytest.warns(AstropyUserWarning, match="all workers are lost"),
     ):
         assert sorted(shared_out(kill_its_worker, range(6), executor)) == list(range(6))
@@ -211,9 +214,8 @@ def kill_each_time(piece):
 
 @pytest.mark.slow
 def test_a_piece_that_kills_its_process_each_time_ends_neither_this_process_nor_other_pieces():
-    context = multiprocessing.get_context("spawn")
     with (
-        ProcessPoolExecutor(1, mp_context=context, initializer=start_worker) as executor,
+        one_process() as executor,
         pytest.warns(AstropyUserWarning, match="all workers are lost .* done in new processes"),
     ):
         results = list(shared_out(kill_each_time, range(3), executor, lambda piece, error: (piece, type(error))))
